@@ -1,0 +1,83 @@
+"""ClipTable: many clips as columns, so that a million rows cost megabytes and a filter is one numpy expression."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+
+from featstore.clip import VARIANT_MARK, Clip
+
+COLUMNS = ("path", "machine", "section", "split", "domain", "label", "attributes", "variant")
+
+
+def encode(values: Iterable[str]) -> np.ndarray:
+    """Text as fixed-width UTF-8 bytes; undecodable file names survive through surrogateescape."""
+    encoded = [value.encode("utf-8", "surrogateescape") for value in values]
+    return np.array(encoded, dtype=f"S{max(map(len, encoded), default=1) or 1}")
+
+
+def decode(values: np.ndarray) -> list[str]:
+    """Inverse of `encode`."""
+    return [value.decode("utf-8", "surrogateescape") for value in values.tolist()]
+
+
+@dataclass(frozen=True)
+class ClipTable:
+    """Columns of UTF-8 bytes, one row per clip; `columns` holds every name of COLUMNS with equal lengths."""
+
+    columns: Mapping[str, np.ndarray]
+
+    @classmethod
+    def from_clips(cls, clips: Sequence[Clip]) -> "ClipTable":
+        """Table with one row per clip, in order."""
+        columns = {name: encode(getattr(clip, name) for clip in clips) for name in COLUMNS if name != "attributes"}
+        texts = (json.dumps(dict(clip.attributes), sort_keys=True, ensure_ascii=False) for clip in clips)
+        return cls({name: columns[name] if name != "attributes" else encode(texts) for name in COLUMNS})
+
+    @classmethod
+    def concatenate(cls, tables: Sequence["ClipTable"]) -> "ClipTable":
+        """All rows of `tables`, in order."""
+        if not tables:
+            return cls.from_clips([])
+        return cls({name: np.concatenate([table.columns[name] for table in tables]) for name in COLUMNS})
+
+    def __len__(self) -> int:
+        return len(self.columns["path"])
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Clip: ...
+    @overload
+    def __getitem__(self, index: np.ndarray | slice) -> "ClipTable": ...
+    def __getitem__(self, index: Any) -> "Clip | ClipTable":
+        """One Clip for an integer, a table for a mask, index array or slice."""
+        if not isinstance(index, (int, np.integer)):
+            return ClipTable({name: self.columns[name][index] for name in COLUMNS})
+        row = {name: bytes(self.columns[name][index]).decode("utf-8", "surrogateescape") for name in COLUMNS}
+        attributes = json.loads(row.pop("attributes"))
+        return Clip(**row, attributes=attributes)  # type: ignore[arg-type]
+
+    def column(self, name: str) -> np.ndarray:
+        """One column as an array of str."""
+        values, inverse = np.unique(self.columns[name], return_inverse=True)
+        return np.array(decode(values) or [""], dtype=np.str_)[inverse] if len(self) else np.array([], dtype=np.str_)
+
+    def keys(self) -> list[str]:
+        """Key of every row, in order."""
+        pairs = zip(decode(self.columns["path"]), decode(self.columns["variant"]), strict=True)
+        return [f"{path}{VARIANT_MARK}{variant}" if variant else path for path, variant in pairs]
+
+    def where(self, **equal: str) -> np.ndarray:
+        """Boolean mask of the rows whose columns equal the given texts, e.g. `where(machine="fan", split="train")`."""
+        mask = np.ones(len(self), dtype=bool)
+        for name, value in equal.items():
+            mask &= self.columns[name] == value.encode("utf-8", "surrogateescape")
+        return mask
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Every (machine, section) that occurs, sorted."""
+        return sorted(set(zip(self.column("machine").tolist(), self.column("section").tolist(), strict=True)))
