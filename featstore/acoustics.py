@@ -1,0 +1,227 @@
+"""Acoustics of the simulated plant: sources, resonances, room, microphone and factory background of one recording.
+
+Everything linear is done once per recording in the frequency domain: one real FFT for tones, one per set of
+resonances that was struck, one per burst of noise, and a single inverse FFT for the mixture. The FFT is as long as the
+recording, so echoes wrap from the end to the beginning, which no detector can tell from a machine that was running.
+Levels are relative: the loudest part of a healthy machine has an RMS near 1.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import fft
+
+N_BANDS = 800  # stationary noise is shaped in this many equal bands up to the Nyquist frequency
+CONTROL_HZ = 200  # envelopes and speeds change no faster than this
+TABLE_SIZE = 8192  # samples of one revolution
+LEVEL = 0.03  # full-scale fraction of a source with RMS 1
+
+
+def rng_of(*key: object) -> np.random.Generator:
+    """Random generator that depends on `key` alone, on no order of calls."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return np.random.Generator(np.random.SFC64(int.from_bytes(digest[:16], "little")))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Time and frequency axes: `n` samples (a fast FFT length) at `rate_hz`."""
+
+    n: int
+    rate_hz: int
+
+    @property
+    def nyquist_hz(self) -> float:
+        """Half the sample rate."""
+        return self.rate_hz / 2
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.n / self.rate_hz
+
+    @property
+    def bands_hz(self) -> np.ndarray:
+        """Centre of every noise band, (N_BANDS,)."""
+        return (np.arange(N_BANDS) + 0.5) * self.nyquist_hz / N_BANDS
+
+    @property
+    def control_s(self) -> np.ndarray:
+        """Times of the control points, in seconds; one more than the samples need."""
+        block = self.rate_hz // CONTROL_HZ
+        return np.arange(self.n // block + 2) * (block / self.rate_hz)
+
+    def spread(self, bands: np.ndarray) -> np.ndarray:
+        """Values of the noise bands at every FFT bin, (n // 2 + 1,)."""
+        return bands.astype(np.float32)[_band_of_bin(self.n)]
+
+    def upsample(self, control: np.ndarray) -> np.ndarray:
+        """Control points joined by straight lines, one value per sample, float64 (n,)."""
+        block = self.rate_hz // CONTROL_HZ
+        ramp = np.arange(block) / block
+        return (control[:-1, None] + np.diff(control)[:, None] * ramp).ravel()[: self.n]
+
+
+@lru_cache(maxsize=4)
+def _band_of_bin(n: int) -> np.ndarray:
+    bins = n // 2 + 1
+    return np.minimum(np.arange(bins) * N_BANDS // (bins - 1), N_BANDS - 1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a recording is made: fixes rooms, resonances and backgrounds for a whole simulated plant."""
+
+    seed: int
+    machine: str
+    domain: str
+    background: str
+
+
+class Scene:
+    """One recording in the making: sources are added, `record` mixes them as the microphone hears them."""
+
+    def __init__(self, rng: np.random.Generator, grid: Grid, place: Place) -> None:
+        self.rng = rng
+        self.grid = grid
+        self.place = place
+        self.tones = np.zeros(grid.n, dtype=np.float32)
+        self.spectrum = np.zeros(grid.n // 2 + 1, dtype=np.complex64)
+        self.power = np.zeros(N_BANDS)
+        self.trains: dict[str, np.ndarray] = {}
+
+    def vary(self, spread_db: float, size: int | None = None) -> np.ndarray:
+        """Log-normal factors with a standard deviation of `spread_db`."""
+        return np.asarray(10 ** (self.rng.normal(0, spread_db, size) / 20))
+
+    def rotation(self, revolutions_hz: float, wander: float = 0.002) -> np.ndarray:
+        """Angle in revolutions of a shaft whose speed wanders by the fraction `wander`, float64 (n,)."""
+        steps = self.rng.normal(size=len(self.grid.control_s))
+        smooth = np.convolve(steps, np.hanning(42)[1:-1], mode="same") / 3.9
+        return self.turning(revolutions_hz * (1 + wander * smooth))
+
+    def turning(self, speed_hz: np.ndarray) -> np.ndarray:
+        """Angle in revolutions for a speed given at the control points, float64 (n,)."""
+        return self.rng.uniform() + np.cumsum(self.grid.upsample(speed_hz)) / self.grid.rate_hz
+
+    def periodic(self, angle: np.ndarray, orders: np.ndarray) -> np.ndarray:
+        """Vibration that repeats every revolution: order k has amplitude `orders[k]` and a random phase, float32 (n,)."""
+        fastest_hz = float(np.max(np.diff(angle[:: self.grid.rate_hz // CONTROL_HZ]), initial=1e-9)) * CONTROL_HZ
+        kept = orders[: min(len(orders), int(0.98 * self.grid.nyquist_hz / fastest_hz), TABLE_SIZE // 8)]
+        phases = np.exp(2j * np.pi * self.rng.uniform(size=len(kept)))
+        table = fft.irfft(kept * phases, TABLE_SIZE) * (TABLE_SIZE / 2)
+        wave: np.ndarray = table.astype(np.float32)[(angle * TABLE_SIZE).astype(np.int64) & (TABLE_SIZE - 1)]
+        return wave
+
+    def hiss(self, centre_hz: float, octaves: float, level: float) -> None:
+        """Add stationary noise of RMS `level` around `centre_hz`."""
+        shape = self._shape(centre_hz, octaves)
+        self.power += level**2 * shape / shape.mean()
+
+    def puffs(self, envelope: np.ndarray, centre_hz: float, octaves: float) -> None:
+        """Add noise around `centre_hz` whose RMS follows `envelope`, (n,)."""
+        if not envelope.any():
+            return
+        shape = self._shape(centre_hz, octaves)
+        noise = self.rng.standard_normal(self.grid.n, dtype=np.float32) * envelope.astype(np.float32)
+        self.spectrum += fft.rfft(noise) * self.grid.spread(np.sqrt(shape / shape.mean()))
+
+    def strikes(self, modes: str, times_s: np.ndarray, amplitudes: np.ndarray | float) -> None:
+        """Add impacts that excite the resonances called `modes`; an impact of amplitude 1 has a peak near 1."""
+        sample = times_s * self.grid.rate_hz
+        inside = (sample >= 0) & (sample < self.grid.n - 1)
+        amplitudes = np.broadcast_to(amplitudes, sample.shape)[inside]
+        if not amplitudes.any():
+            return
+        first = sample[inside].astype(np.int64)
+        late = sample[inside] - first
+        train = self.trains.setdefault(modes, np.zeros(self.grid.n, dtype=np.float32))
+        np.add.at(train, first, (amplitudes * (1 - late)).astype(np.float32))
+        np.add.at(train, first + 1, (amplitudes * late).astype(np.float32))
+
+    def record(self, snr_db: float) -> np.ndarray:
+        """The microphone's signal, float32 (n,): all sources through the room, and the factory `snr_db` below 1."""
+        grid, place = self.grid, self.place
+        self._clank()
+        response = room(place, grid)
+        spectrum = self.spectrum + fft.rfft(self.tones)
+        for modes, train in self.trains.items():
+            spectrum += fft.rfft(train) * resonances(place.seed, place.machine, modes, grid)
+        noise = self.rng.standard_normal((grid.n // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
+        heard = grid.spread(self.power) * np.abs(response) ** 2
+        behind = self._background() * 10 ** (-snr_db / 10)
+        per_bin = np.sqrt((heard + grid.spread(behind)) * (grid.n / 2))
+        mixed = (spectrum * response + noise * per_bin) * grid.spread(self._colour(0.7))
+        mixed[: int(10 * grid.seconds)] = 0  # a microphone hears nothing below 10 Hz
+        wave: np.ndarray = fft.irfft(mixed, grid.n) * np.float32(LEVEL * float(self.vary(1.5)))
+        return wave
+
+    def _shape(self, centre_hz: float, octaves: float) -> np.ndarray:
+        return np.exp(-0.5 * (np.log2(self.grid.bands_hz / centre_hz) / octaves) ** 2)
+
+    def _colour(self, spread_db: float) -> np.ndarray:
+        """A smooth random gain over frequency: temperature, and a microphone that is never put back exactly."""
+        octave = np.log2(self.grid.bands_hz / 40) / np.log2(self.grid.nyquist_hz / 40)
+        ripple = np.cos(np.pi * np.outer(np.arange(1, 9), octave))
+        return np.asarray(10 ** (self.rng.normal(0, spread_db, 8) @ ripple / 20))
+
+    def _background(self) -> np.ndarray:
+        """Power per band of the factory hall, near 1 in all, never quite the same twice."""
+        power = hall(self.place, self.grid) * self._colour(1.0) ** 2
+        return np.asarray(power * self.vary(1.5) ** 2)
+
+    def _clank(self) -> None:
+        """Somebody drops something, now and then; it means nothing."""
+        count = self.rng.poisson(0.2 * self.grid.seconds)
+        self.strikes("hall", self.rng.uniform(0, self.grid.seconds, count), 1.0 * self.vary(5, count))
+
+
+MODES = {  # lowest and highest resonance in Hz, how many, decay time in seconds
+    "body": (350.0, 2200.0, 6, 0.010),
+    "bearing": (2200.0, 5200.0, 4, 0.0025),
+    "rail": (1200.0, 4500.0, 5, 0.005),
+    "hall": (200.0, 2500.0, 8, 0.030),
+}
+
+
+@lru_cache(maxsize=8)
+def resonances(seed: int, machine: str, modes: str, grid: Grid) -> np.ndarray:
+    """Spectrum of the ringing after one impact, complex64 (n // 2 + 1,); the machine's own, in every recording."""
+    low_hz, high_hz, count, decay_s = MODES[modes]
+    rng = rng_of(seed, machine, "modes", modes)
+    time_s = np.arange(min(grid.n, int(8 * decay_s * grid.rate_hz))) / grid.rate_hz
+    even_hz = np.geomspace(low_hz, high_hz, count) * np.exp(rng.normal(0, 0.08, count))
+    ring = np.zeros(len(time_s))
+    for mode_hz in even_hz[even_hz < 0.95 * grid.nyquist_hz]:
+        ring += np.sin(2 * np.pi * mode_hz * time_s) * np.exp(-time_s / (decay_s * rng.uniform(0.7, 1.3)))
+    ring /= np.abs(ring).max(initial=1e-9)
+    return np.asarray(fft.rfft(ring.astype(np.float32), grid.n))
+
+
+@lru_cache(maxsize=8)
+def room(place: Place, grid: Grid) -> np.ndarray:
+    """Response from machine to microphone, complex64 (n // 2 + 1,): direct sound and a decaying diffuse tail.
+
+    The two domains share most of the tail: the same hall, another microphone.
+    """
+    tail_s = np.arange(1, min(grid.n, int(0.3 * grid.rate_hz))) / grid.rate_hz
+    shared, own = (rng_of(place.seed, place.machine, "room", name).normal(size=len(tail_s)) for name in ("", place.domain))
+    tail = (shared + 0.7 * own) * np.exp(-tail_s / 0.05)
+    impulse = np.concatenate([[1.0], 0.5 * tail / max(np.linalg.norm(tail), 1e-9)])
+    return np.asarray(fft.rfft(impulse.astype(np.float32), grid.n))
+
+
+@lru_cache(maxsize=8)
+def hall(place: Place, grid: Grid) -> np.ndarray:
+    """Power per band of one background, mean 1: falling noise, broad machines, and the lines of a neighbour."""
+    rng = rng_of(place.seed, "hall", place.background)
+    hertz = grid.bands_hz
+    power = (hertz / 200) ** -1.2 / (1 + (60 / hertz) ** 4)
+    for centre_hz in np.exp(rng.uniform(np.log(150), np.log(5000), 4)):
+        power += rng.uniform(0.3, 1) * (centre_hz / 200) ** -0.7 * np.exp(-0.5 * (np.log2(hertz / centre_hz) / 0.3) ** 2)
+    line_hz = rng.uniform(70, 160) * np.arange(1, 7)
+    for order, centre_hz in enumerate(line_hz, start=1):
+        power[np.argmin(np.abs(hertz - centre_hz))] += rng.uniform(0.5, 3) / order
+    return np.asarray(power / power.mean())
