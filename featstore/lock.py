@@ -1,0 +1,134 @@
+"""One writer per store: the kernel's lock decides, the lock file's content tells who holds it.
+
+flock is released by the kernel when its owner dies, however it dies, so no stale lock survives a kill on a local file
+system. Across hosts, where flock may be local only, a heartbeat younger than HEARTBEAT_LIMIT_S refuses as well.
+"""
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from featstore.errors import StoreError
+
+HEARTBEAT_S = 5.0
+HEARTBEAT_LIMIT_S = 30.0
+_MAX_BYTES = 4096
+
+
+class StoreLock:
+    """The right to write to the store at `root`, from construction to `release`.
+
+    StoreError within a second when another process holds it. Needs POSIX file locks: on Windows a store can be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / "lock"
+        self._token = secrets.token_hex(8)
+        self._started = time.time()
+        self._descriptor = _open(self.path)
+        try:
+            _flock(self._descriptor, self.path)
+            _refuse_other_host(_owner(self._descriptor), self.path)
+            self._beat()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep_beating, name="featstore-lock", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """StoreError when the lock file was removed or replaced, so that another writer may be at work."""
+        with suppress(OSError):
+            if os.path.samestat(self.path.stat(follow_symlinks=False), os.fstat(self._descriptor)):
+                return
+        raise StoreError(f"{self.path} was removed while it was held; nothing more is written, run the command again")
+
+    def release(self) -> None:
+        """Give the lock back; the file stays, empty."""
+        self._stop.set()
+        self._thread.join()
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def _keep_beating(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            with suppress(OSError):  # a full disk must not end the owner: the kernel's lock still holds
+                self._beat()
+
+    def _beat(self) -> None:
+        owner = {
+            "host": socket.gethostname(),
+            "boot_id": boot_id(),
+            "pid": os.getpid(),
+            "pid_started": _process_start(),
+            "token": self._token,
+            "started": self._started,
+            "heartbeat": time.time(),
+        }
+        content = json.dumps(owner).encode()
+        os.pwrite(self._descriptor, content, 0)
+        os.ftruncate(self._descriptor, len(content))
+
+
+def boot_id() -> str:
+    """Identity of the running kernel: containers of one machine share it, so flock decides between them."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return socket.gethostname()
+
+
+def _process_start() -> int:
+    """Start time of this process in clock ticks since boot, which tells a reused pid from the owner; 0 if unknown."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return 0
+
+
+def _open(path: Path) -> int:
+    if os.name == "nt":
+        raise StoreError("writing to a feature store needs POSIX file locks; on Windows use WSL, or read only")
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise StoreError(f"cannot lock the store: {path}: {error.strerror}") from error
+
+
+def _flock(descriptor: int, path: Path) -> None:
+    import fcntl  # absent on Windows, where stores are read only
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _held(_owner(descriptor), path) from error
+    except OSError as error:
+        raise StoreError(f"{path}: this file system has no file locks ({error.strerror}); use another one") from error
+
+
+def _owner(descriptor: int) -> dict[str, Any]:
+    with suppress(OSError, ValueError, RecursionError):
+        owner = json.loads(os.pread(descriptor, _MAX_BYTES, 0))
+        if isinstance(owner, dict):
+            return owner
+    return {}
+
+
+def _refuse_other_host(owner: dict[str, Any], path: Path) -> None:
+    heartbeat = owner.get("heartbeat")
+    if not isinstance(heartbeat, float) or owner.get("boot_id") == boot_id():
+        return
+    rebooted = owner.get("host") == socket.gethostname()
+    if not rebooted and abs(time.time() - heartbeat) < HEARTBEAT_LIMIT_S:
+        raise _held(owner, path)
+
+
+def _held(owner: dict[str, Any], path: Path) -> StoreError:
+    host, pid = str(owner.get("host", "an unknown host"))[:80], str(owner.get("pid", "?"))[:20]
+    return StoreError(f"{path.parent} is being written by process {pid} on {host}; wait for it, or stop it")

@@ -1,0 +1,192 @@
+"""FeatureStore: a read-only, consistent snapshot of the embeddings on disk."""
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from featstore.errors import StoreError
+from featstore.files import read_regular
+from featstore.manifest import Manifest, ShardEntry, live_mask, load_latest, numbered
+from featstore.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejection, Shard, open_image
+from featstore.table import ClipTable
+
+MIXED = ("fingerprint", "shape", "dtype", "channel", "length", "sample_rate_hz", "views")
+"""Fields in which all rows of one embedding agree."""
+
+
+@dataclass(frozen=True)
+class _Tables:
+    clips: ClipTable
+    facts: dict[str, np.ndarray]
+    rejected: list[Rejection]
+
+
+class FeatureStore:
+    """The store as its highest valid manifest describes it; later commits do not change what it returns.
+
+    Opening takes no lock. Every shard is checked against its SHA-256 whenever it is read, so a number that comes back
+    is the number that was stored. `warnings` says which damaged manifests were skipped.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, warnings: tuple[str, ...] = ()) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.warnings = warnings
+        self._tables: dict[str, _Tables] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> "FeatureStore":
+        """Snapshot of the store at `path`; StoreError when there is none, or none that is intact."""
+        root = Path(path)
+        for directory in (root / "manifest", root / "shards"):
+            if directory.is_symlink():
+                raise StoreError(f"{directory} is a symbolic link; a store holds its own files")
+        return cls(root, *load_latest(root))
+
+    @property
+    def embeddings(self) -> Mapping[str, EmbeddingInfo]:
+        """Every embedding by name."""
+        return MappingProxyType(dict(self.manifest.embeddings))
+
+    def info(self, name: str) -> EmbeddingInfo:
+        """What the rows of one embedding have in common; an unknown name lists the known."""
+        known = self.manifest.embeddings
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise StoreError(f"{self.path} has no embedding {name!r}, only: {', '.join(sorted(known)) or 'none'}{hint}")
+        return known[name]
+
+    def entries(self, name: str) -> list[ShardEntry]:
+        """The shards of one embedding, in row order."""
+        self.info(name)
+        return [entry for entry in self.manifest.shards if entry.embedding == name]
+
+    def rows(self, name: str) -> int:
+        """Number of rows of one embedding."""
+        return sum(entry.live_rows for entry in self.entries(name))
+
+    def clips(self, name: str) -> ClipTable:
+        """The clip of every row."""
+        return self._table(name).clips
+
+    def facts(self, name: str) -> dict[str, np.ndarray]:
+        """Size, time, checksum, rate, length, channels and outcome of every row's recording; see shard.FACTS."""
+        return dict(self._table(name).facts)
+
+    def rejected(self, name: str) -> list[Rejection]:
+        """Recordings that have no row, with the reason; a recording embedded since is not among them."""
+        return list(self._table(name).rejected)
+
+    def matrix(self, name: str, where: np.ndarray | None = None) -> np.ndarray:
+        """Embeddings as float32 (n, *shape); `where` is a boolean mask over `clips(name)`."""
+        n = self.rows(name)
+        if where is not None and (where.shape != (n,) or where.dtype != np.bool_):
+            raise ValueError(f"where must be a boolean mask of {n} rows, got {where.dtype} of shape {where.shape}")
+        out = np.empty((n if where is None else int(where.sum()), *self.info(name).shape), dtype=np.float32)
+        start = filled = 0
+        for entry in self.entries(name):
+            keep = live_mask(entry.rows, entry.dropped)
+            if where is not None:
+                chosen = where[start : start + entry.live_rows]
+                start += entry.live_rows
+                keep[keep] = chosen
+            count = int(keep.sum())
+            if count:
+                self._fill(entry, keep, out[filled : filled + count])
+            filled += count
+        return out
+
+    def blocks(self, name: str, n_rows: int) -> Iterator[tuple[ClipTable, np.ndarray]]:
+        """All rows in order as (clips, float32 matrix), `n_rows` at a time (fewer in the last).
+
+        Holds one block and one shard in memory, whatever the size of the store.
+        """
+        if n_rows < 1:
+            raise ValueError(f"a block needs at least one row, got n_rows={n_rows}")
+        left, shape = self.rows(name), self.info(name).shape
+        tables: list[ClipTable] = []
+        block, filled = np.empty((min(n_rows, left), *shape), dtype=np.float32), 0
+        for clips, rows in self._pieces(name):
+            taken = 0
+            while taken < len(rows):
+                step = min(len(block) - filled, len(rows) - taken)
+                block[filled : filled + step] = rows[taken : taken + step]
+                tables.append(clips[taken : taken + step])
+                filled, taken = filled + step, taken + step
+                if filled == len(block):
+                    yield ClipTable.concatenate(tables), block
+                    left -= filled
+                    tables, block, filled = [], np.empty((min(n_rows, left), *shape), dtype=np.float32), 0
+
+    def shards(self, name: str) -> Iterator[tuple[ShardEntry, Shard]]:
+        """Every shard of one embedding, opened and checked one after the other."""
+        for entry in self.entries(name):
+            with self.open_shard(entry) as shard:
+                yield entry, shard
+
+    @contextmanager
+    def open_shard(self, entry: ShardEntry) -> Iterator[Shard]:
+        """One shard, after its size, checksum and structure were found to be what the manifest says."""
+        path = self.path / "shards" / entry.file
+        with open_image(self._image(path, entry), str(path)) as shard:
+            differing = mixed(shard.info, self.manifest.embeddings[entry.embedding])
+            counts = (shard.n_rows, shard.n_rejected)
+            if differing or shard.info.name != entry.embedding or counts != (entry.rows, entry.rejected):
+                raise StoreError(f"{path} does not hold what the manifest says ({differing or counts}); see verify")
+            yield shard
+
+    def _image(self, path: Path, entry: ShardEntry) -> bytes:
+        try:
+            image = read_regular(path, min(entry.bytes, MAX_SHARD_BYTES))
+        except FileNotFoundError as error:
+            if max(numbered(self.path), default=0) > self.manifest.number:
+                raise StoreError(f"{path} is gone: the store was compacted; open it again") from error
+            raise StoreError(f"{path} is missing; run `featstore verify`, then build again to replace it") from error
+        if len(image) != entry.bytes or hashlib.sha256(image).hexdigest() != entry.sha256:
+            raise StoreError(
+                f"{path} is damaged: its {len(image)} bytes do not have the checksum that was committed; "
+                "run `featstore verify`, then build again to replace it"
+            )
+        return image
+
+    def _fill(self, entry: ShardEntry, keep: np.ndarray, out: np.ndarray) -> None:
+        with self.open_shard(entry) as shard:
+            if keep.all():
+                shard.fill(out)
+            else:
+                out[...] = shard.matrix()[keep]
+
+    def _pieces(self, name: str) -> Iterator[tuple[ClipTable, np.ndarray]]:
+        for entry, shard in self.shards(name):
+            keep = live_mask(entry.rows, entry.dropped)
+            yield shard.clips()[keep], shard.matrix()[keep]
+
+    def _table(self, name: str) -> _Tables:
+        if name not in self._tables:
+            tables: list[ClipTable] = []
+            facts: dict[str, list[np.ndarray]] = {fact: [np.zeros(0, dtype=kind)] for fact, kind in FACTS.items()}
+            rejected: list[Rejection] = []
+            for entry, shard in self.shards(name):
+                keep = live_mask(entry.rows, entry.dropped)
+                tables.append(shard.clips()[keep])
+                for fact, values in shard.facts().items():
+                    facts[fact].append(values[keep])
+                counted = live_mask(entry.rejected, entry.cleared)
+                rejected += [one for one, counts in zip(shard.rejected(), counted, strict=True) if counts]
+            columns = {fact: np.concatenate(parts) for fact, parts in facts.items()}
+            self._tables[name] = _Tables(ClipTable.concatenate(tables), columns, rejected)
+        return self._tables[name]
+
+
+def mixed(ours: EmbeddingInfo, theirs: EmbeddingInfo) -> dict[str, tuple[Any, Any]]:
+    """Fields in which two descriptions of one embedding differ, with both values."""
+    pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in MIXED}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,218 @@
+"""StoreWriter: the only way rows get into a store, one atomic manifest per commit. FeatureStore reads them back."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from featstore.errors import ResourceError, StoreError
+from featstore.files import TEMPORARY_SUFFIX, check_space, explained, write_new
+from featstore.lock import StoreLock
+from featstore.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
+from featstore.reader import FeatureStore, mixed
+from featstore.shard import EmbeddingInfo, Rejection, ShardData, build_image
+
+__all__ = ["EmbeddingInfo", "FeatureStore", "Rejection", "ShardData", "StoreWriter"]
+
+Place = tuple[str, int]
+"""Where a key lives: shard file and row, or file and ~index (negative) of a rejection."""
+
+
+class StoreWriter:
+    """Exclusive access to the store at `path`, which is created when missing; a context manager.
+
+    Construction takes the lock (StoreError within a second when another process holds it) and removes what a killed
+    writer left. `store` is the snapshot after the last commit.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with explained(f"the store {self.path}", 0, self.path.parent):
+            for name in ("shards", "manifest"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        self._lock = StoreLock(self.path)
+        try:
+            self.store = FeatureStore.open(self.path)
+            if not self.store.manifest.number:
+                self.store = FeatureStore(self.path, publish(self.path, self.store.manifest, (), {}))
+            self._remove_leftovers()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._places: dict[str, dict[str, Place]] = {}
+
+    def __enter__(self) -> "StoreWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+    def commit(self, shards: Sequence[ShardData], *, replace: bool = True) -> FeatureStore:
+        """Store all of `shards`, one file each, and publish them in one manifest: all of them count, or none.
+
+        A key that is already live, as a row or as a rejection, is superseded, or with `replace=False` a StoreError.
+        ResourceError when the disk is full; after any error the store is what it was before.
+        """
+        infos = self._agreed_infos(shards)
+        keys = _distinct_keys(shards)
+        superseded = {place for name, names in keys.items() for place in self._live(name, names)}
+        if superseded and not replace:
+            raise StoreError(f"{len(superseded)} of the keys are already in {self.path}; commit them with replace=True")
+        number = max(numbered(self.path), default=0) + 1
+        try:
+            added = [self._write(data, number, index) for index, data in enumerate(shards)]
+            self._publish([*self._without(superseded), *added], infos)
+        except BaseException:
+            self._recover()
+            raise
+        for data, entry in zip(shards, added, strict=True):
+            self._places[data.info.name].update(_places(entry, data.keys()))
+        return self.store
+
+    def remove(self, name: str, keys: Iterable[str]) -> FeatureStore:
+        """Drop rows and rejections by key, in one manifest; keys that are not there are ignored."""
+        self.store.info(name)
+        gone = set(keys)
+        try:
+            self._publish(self._without(set(self._live(name, gone))), {})
+        except BaseException:
+            self._recover()
+            raise
+        for key in gone:
+            self._places[name].pop(key, None)
+        return self.store
+
+    def replace_shards(self, name: str, old: Iterable[str], new: Iterable[ShardData]) -> FeatureStore:
+        """Exchange the files `old` of one embedding for `new` shards that hold the same rows, in one manifest.
+
+        `new` is consumed one shard at a time; the new files take the place of the first old one.
+        """
+        number, outgoing = max(numbered(self.path), default=0) + 1, set(old)
+        try:
+            added = [self._write(data, number, index) for index, data in enumerate(new)]
+            entries: list[ShardEntry] = []
+            for entry in self.store.manifest.shards:
+                if entry.file not in outgoing:
+                    entries.append(entry)
+                elif added:
+                    entries += added
+                    added = []
+            self._publish(entries, {})
+        except BaseException:
+            self._recover()
+            raise
+        self._places.pop(name, None)
+        return self.store
+
+    def remove_unnamed(self, keep: int) -> None:
+        """Keep the `keep` highest manifests and remove every shard that none of them names."""
+        prune(self.path, self.store.manifest.number, keep)
+        self._remove_leftovers()
+
+    def _agreed_infos(self, shards: Sequence[ShardData]) -> dict[str, EmbeddingInfo]:
+        agreed = dict(self.store.manifest.embeddings)
+        for info in (data.info for data in shards):
+            try:
+                check_info(info)
+            except ValueError as error:
+                raise StoreError(str(error)) from error
+            differing = mixed(info, agreed.setdefault(info.name, info))
+            if differing:
+                field, (new, stored) = next(iter(differing.items()))
+                raise StoreError(
+                    f"{info.name!r} is stored with {field} {stored!r}, this one has {new!r}; "
+                    "store it under another name (--as NAME)"
+                )
+        return agreed
+
+    def _live(self, name: str, keys: Iterable[str]) -> Iterable[Place]:
+        places = self._places_of(name)
+        return (places[key] for key in keys if key in places)
+
+    def _places_of(self, name: str) -> dict[str, Place]:
+        """Place of every live key, read once and then kept up to date, so that a commit rereads no shard."""
+        if name not in self._places:
+            found: dict[str, Place] = {}
+            for entry, shard in self.store.shards(name) if name in self.store.embeddings else ():
+                keys = shard.clips().keys() + [rejection.key for rejection in shard.rejected()]
+                found.update(_places(entry, keys))
+            self._places[name] = found
+        return self._places[name]
+
+    def _without(self, superseded: set[Place]) -> list[ShardEntry]:
+        by_file: dict[str, set[int]] = {}
+        for file, place in superseded:
+            by_file.setdefault(file, set()).add(place)
+        entries = []
+        for entry in self.store.manifest.shards:
+            gone = by_file.get(entry.file)
+            if gone:
+                entry = entry.without({i for i in gone if i >= 0}, {~i for i in gone if i < 0})
+            entries.append(entry)
+        return entries
+
+    def _write(self, data: ShardData, number: int, index: int) -> ShardEntry:
+        prefix = hashlib.sha256(f"{data.info.name}\0{data.info.fingerprint}".encode()).hexdigest()[:16]
+        path = self.path / "shards" / f"{prefix}-{number:08d}-{index:04d}.h5"
+        image = build_image(data)
+        check_space(path.name, len(image), path.parent)
+        with explained(str(path), len(image), path.parent):
+            write_new(path, image)
+        digest = hashlib.sha256(image).hexdigest()
+        return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
+
+    def _publish(self, entries: Sequence[ShardEntry], infos: dict[str, EmbeddingInfo]) -> None:
+        self._lock.check()
+        old = self.store.manifest
+        new = publish(self.path, old, tuple(entries), infos or old.embeddings)
+        self.store = FeatureStore(self.path, new)
+        prune(self.path, new.number)
+
+    def _recover(self) -> None:
+        """After a failure the disk decides what was published; what no manifest names goes."""
+        self._places.clear()
+        with suppress(StoreError, ResourceError, OSError):
+            self.store = FeatureStore.open(self.path)
+            self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files, and shards that no manifest names.
+
+        While a manifest cannot be read nobody knows which shards it names, so then no shard is removed.
+        """
+        leftovers = [
+            *(self.path / "shards").glob(f"*{TEMPORARY_SUFFIX}"),
+            *(self.path / "manifest").glob(f"*{TEMPORARY_SUFFIX}"),
+        ]
+        with suppress(StoreError, FileNotFoundError):
+            named = {entry.file for path in numbered(self.path).values() for entry in load(path).shards}
+            leftovers += [path for path in (self.path / "shards").glob("*.h5") if path.name not in named]
+        for path in leftovers:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _places(entry: ShardEntry, keys: Sequence[str]) -> dict[str, Place]:
+    rows, counted = live_mask(entry.rows, entry.dropped), live_mask(entry.rejected, entry.cleared)
+    found = {key: (entry.file, row) for row, key in enumerate(keys[: entry.rows]) if rows[row]}
+    found |= {key: (entry.file, ~i) for i, key in enumerate(keys[entry.rows :]) if counted[i]}
+    return found
+
+
+def _distinct_keys(shards: Sequence[ShardData]) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for data in shards:
+        keys.setdefault(data.info.name, []).extend(data.keys())
+    for name, names in keys.items():
+        if len(set(names)) < len(names):
+            twice = Counter(names).most_common(1)[0][0]
+            raise StoreError(f"{twice!r} occurs twice among the rows and rejections for {name!r}; keys are unique")
+    return keys
