@@ -1,0 +1,174 @@
+"""The `featstore` command: parse, call, print. Heavy libraries load inside the command that needs them."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featstore.console import EXIT_REJECTED, Commands, Meter, size, table
+from featstore.errors import DataError
+
+if TYPE_CHECKING:
+    from featstore.build import BuildOptions, BuildReport, Progress, Request
+    from featstore.clip import Clip
+    from featstore.plan import Plan
+    from featstore.store import EmbeddingInfo
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+PATH = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(package_name="featstore")
+def main() -> None:
+    """Turn recordings into embeddings once, and keep them in a feature store.
+
+    \b
+    featstore simulate plant                       a simulated plant to try things on
+    featstore build plant store -e logmel -e twfr  embed every recording, resume, grow
+    featstore info store                           what is in it
+    detect store --ensemble                        score it
+
+    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected,
+    4 store locked or damaged, 5 out of disk or memory, 130 interrupted.
+    """  # noqa: D301
+
+
+@main.command()
+@click.argument("data", type=EXISTING)
+@click.argument("store", type=PATH)
+@click.option("-e", "--embedder", "specs", multiple=True, required=True, help="NAME[:key=value,...] or NAME=CHECKPOINT.")
+@click.option("--as", "rename", help="Name of the embedding in the store (with a single -e).")
+@click.option("--layout", default="auto", show_default=True, help="Dataset layout; see `featstore layouts`.")
+@click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
+@click.option("--machine", "machines", multiple=True, help="Only these machines.")
+@click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently.")
+@click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds).")
+@click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard.")
+@click.option("--batch", type=click.IntRange(1), help="Clips per embedder call [default: 4, on a GPU 64].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time.")
+@click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before.")
+@click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA.")
+@click.option("--strict", is_flag=True, help="Stop at the first recording that is rejected.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, the bytes needed and free; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout.")
+def build(data: Path, store: Path, **options: Any) -> None:
+    """Embed the recordings of DATA into STORE; run it again to resume or to add what is new."""
+    from featstore.build import build, plan_build
+    from featstore.layouts import find_clips, summary
+
+    listing = find_clips(data, options["layout"], ground_truth=options["ground_truth"])
+    clips = _only(listing.clips, options["machines"])
+    click.echo(f"{data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}", err=True)
+    for note in listing.notes:
+        click.echo(f"note: {note}", err=True)
+    requests, settings = _requests(options), _build_options(options)
+    if options["dry_run"]:
+        return _print_plan(store, *plan_build(listing.root, clips, store, requests, settings), options["as_json"])
+    meter = Meter()
+
+    def show(progress: "Progress") -> None:
+        extra = f", {progress.rejected} rejected" if progress.rejected else ""
+        meter.update(progress.done, progress.total, extra, audio_s=progress.audio_s)
+
+    report = build(listing.root, clips, store, requests, settings, report=show)
+    meter.close()
+    _print_report(store, report, options["as_json"])
+    raise SystemExit(EXIT_REJECTED if report.rejected else 0)
+
+
+def _only(clips: "list[Clip]", machines: tuple[str, ...]) -> "list[Clip]":
+    known = sorted({clip.machine for clip in clips})
+    for machine in machines:
+        if machine not in known:
+            raise DataError(f"--machine {machine}: not in the data; it has {', '.join(known)}")
+    return [clip for clip in clips if clip.machine in machines] if machines else clips
+
+
+def _requests(options: dict[str, Any]) -> "list[Request]":
+    """Embedders by name; on a machine with an accelerator they run there."""
+    import embedders
+    from featstore.build import Request
+
+    if options["rename"] and len(options["specs"]) > 1:
+        raise click.UsageError("--as names one embedding; give a single -e with it")
+    device = _device(options)
+    return [Request(options["rename"] or embedders.name_of(spec), partial(embedders.create, spec, device)) for spec in options["specs"]]
+
+
+def _device(options: dict[str, Any]) -> str:
+    """The device asked for; auto takes cuda where torch sees one."""
+    if options["device"] != "auto":
+        return str(options["device"])
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _build_options(options: dict[str, Any]) -> "BuildOptions":
+    from featstore.audio import AudioPolicy
+    from featstore.build import BuildOptions
+    from featstore.plan import PlanOptions
+
+    on_cpu = _device(options) == "cpu"
+    return BuildOptions(
+        audio=AudioPolicy(options["channel"], options["length"], options["max_seconds"]),
+        plan=PlanOptions(options["unit_clips"], options["rehash"], options["retry_rejected"]),
+        workers=options["workers"],
+        embed_in_workers=on_cpu,
+        batch=options["batch"] or (4 if on_cpu else 64),
+        dtype=options["dtype"],
+        strict=options["strict"],
+        prune=options["prune"],
+    )
+
+
+def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json: bool) -> None:
+    """What a build would do, on stdout."""
+    from featstore.plan import free_bytes
+
+    needed, free = plan.bytes_needed(infos), free_bytes(store)
+    rows = [
+        [i.name, plan.new[i.name], plan.changed[i.name], plan.kept[i.name], len(plan.relabelled[i.name]), len(plan.gone[i.name])]
+        for i in infos
+    ]
+    header = ["embedding", "new", "changed", "kept", "relabelled", "gone"]
+    if as_json:
+        counts = [dict(zip(header, row, strict=True)) for row in rows]
+        click.echo(json.dumps({"units": len(plan.units), "clips": plan.clips, "bytes_needed": needed, "bytes_free": free, "embeddings": counts}))
+        return
+    click.echo(table(header, rows))
+    click.echo(f"{plan.clips:,} clips to read in {len(plan.units)} units; needs {needed:,} bytes, {free:,} free; nothing written")
+
+
+def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
+    """Rows on stdout; rejected recordings with their reasons on stderr (all of them: `featstore info --rejected`)."""
+    gone = {name: len(keys) for name, keys in report.plan.gone.items() if keys}
+    if as_json:
+        rejected = [{"path": item.path, "reason": item.reason} for item in report.rejected]
+        click.echo(json.dumps({"rows": report.rows, "rejected": rejected, "gone": gone, "audio_s": round(report.audio_s, 3)}))
+        return
+    for name, rows in report.rows.items():
+        new, changed, kept = report.plan.new[name], report.plan.changed[name], report.plan.kept[name]
+        click.echo(f"{store}: {name} holds {rows:,} rows ({new:,} new, {changed:,} changed, {kept:,} kept)")
+    for name, count in gone.items():
+        click.echo(f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)", err=True)
+    if report.rejected:
+        click.echo(table(["rejected", "reason"], [[r.path, r.reason] for r in report.rejected[:20]]), err=True)
+        more = len(report.rejected) - 20
+        click.echo(f"{len(report.rejected)} recordings rejected{f', {more} not shown' if more > 0 else ''}; `featstore info {store} --rejected` lists all", err=True)
+
+
+@main.command()
+@click.option("--machines", default=None, help="Comma-separated; default all six.")
+@click.argument("out", type=PATH)
+def simulate(out: Path, **options: Any) -> None:
+    """Write a simulated plant in the DCASE 2023 layout to OUT."""
+    raise NotImplementedError

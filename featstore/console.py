@@ -1,0 +1,106 @@
+"""What both commands share at the terminal: one-line errors with exit codes, progress, plain tables."""
+
+import difflib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from featstore.errors import AsdError, ResourceError
+
+EXIT_REJECTED = 3
+REFRESH_S = 0.2
+LINE_S = 10.0
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line to stderr and leave with `code`."""
+    click.echo(f"error: {message}", err=True)
+    raise SystemExit(code)
+
+
+class Commands(click.Group):
+    """A group that reports expected errors as one line and unknown commands with the nearest name."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see featstore.errors for the exit codes."""
+        try:
+            return super().invoke(ctx)
+        except AsdError as error:
+            fail(str(error), error.exit_code)
+        except MemoryError:
+            fail("out of memory; try fewer --workers or a smaller part of the data", ResourceError.exit_code)
+        except KeyboardInterrupt:
+            fail("interrupted; what was finished is kept, the same command goes on from there", 130)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if near and "Did you mean" not in error.message:
+                error.message = f"{error.message.rstrip('.')}. Did you mean {near[0]!r}?"
+            raise
+
+
+class Meter:
+    """Progress on stderr: one refreshed line on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self, noun: str = "clips") -> None:
+        self.noun = noun
+        self.started = time.monotonic()
+        self.shown = 0.0
+        self.live = sys.stderr.isatty()
+
+    def update(self, done: int, total: int, extra: str = "", *, audio_s: float = 0.0) -> None:
+        """Show `done` of `total`, the rate since the start and the time left."""
+        now = time.monotonic()
+        if now - self.shown < (REFRESH_S if self.live else LINE_S) and done < total:
+            return
+        self.shown = now
+        elapsed = max(now - self.started, 1e-9)
+        rate = done / elapsed
+        left = f"ETA {clock((total - done) / rate)}" if done else "ETA ?"
+        hours = f", {audio_s / 3600 / elapsed:.2f} audio-h/s" if audio_s else ""
+        share = 100 * done // max(total, 1)
+        line = f"{done:,}/{total:,} {self.noun} ({share}%) {rate:,.0f} {self.noun}/s{hours} {left}{extra}"
+        click.echo(f"\r{line:<79}" if self.live else line, err=True, nl=not self.live)
+
+    def close(self) -> None:
+        """End the refreshed line."""
+        if self.live and self.shown:
+            click.echo(err=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people: 1.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(n_bytes) < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns aligned with two blanks between; numbers (anything that is not text) to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    right = [all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, cells)])

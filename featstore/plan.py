@@ -1,0 +1,167 @@
+"""What a build has to do: compare the recordings on disk with the rows of the store, cut the difference into units."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from featstore.audio import content_sha256
+from featstore.clip import Clip
+from featstore.store import EmbeddingInfo, FeatureStore
+from featstore.table import decode
+
+TEXT_BYTES_PER_CLIP = 400  # columns of text and facts beside each row; an estimate for --dry-run only
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Size and modification time of a recording; (-1, -1) when it cannot be looked at."""
+
+    size_bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileState":
+        """State of the file at `path`."""
+        try:
+            info = path.stat()
+        except OSError:
+            return cls(-1, -1)
+        return cls(info.st_size, info.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Clips (positions in the listing) that become one shard per embedding, for the embeddings that lack them."""
+
+    clips: tuple[int, ...]
+    wanted: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Units to compute and, per embedding, why: rows that are new, changed, kept, and keys whose file has gone.
+
+    relabelled: positions of kept clips of which the dataset now says something else (a label that came later, say).
+    """
+
+    units: tuple[Unit, ...]
+    states: tuple[FileState, ...]
+    new: Mapping[str, int]
+    changed: Mapping[str, int]
+    kept: Mapping[str, int]
+    gone: Mapping[str, tuple[str, ...]]
+    relabelled: Mapping[str, Sequence[int]]
+
+    @property
+    def clips(self) -> int:
+        """Number of clips to read."""
+        return sum(len(unit.clips) for unit in self.units)
+
+    def bytes_needed(self, infos: Sequence[EmbeddingInfo]) -> int:
+        """Disk the new rows will take, within some per cent."""
+        per_row = [int(np.prod(info.shape)) * np.dtype(info.dtype).itemsize + TEXT_BYTES_PER_CLIP for info in infos]
+        return sum(len(unit.clips) * sum(per_row[i] for i in unit.wanted) for unit in self.units)
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """How to compare and cut.
+
+    unit_clips: clips per shard, and so the most that a crash can lose. rehash: compare contents, not only size and
+    time. retry_rejected: read again what was rejected before.
+    """
+
+    unit_clips: int = 512
+    rehash: bool = False
+    retry_rejected: bool = False
+
+
+def make_plan(
+    root: Path, clips: Sequence[Clip], names: Sequence[str], store: FeatureStore | None, options: PlanOptions
+) -> Plan:
+    """Units for every clip that some embedding of `names` lacks, in the order of the listing.
+
+    A recording is taken as unchanged when size and modification time are those of its row; when only the time differs
+    (or with `rehash` always), its content decides.
+    """
+    states = tuple(FileState.of(root / clip.path) for clip in clips)
+    missing: list[list[int]] = [[] for _ in clips]
+    new, changed, kept, gone = {}, {}, {}, {}
+    relabelled: dict[str, list[int]] = {name: [] for name in names}
+    hashes: dict[int, str] = {}
+    for position, name in enumerate(names):
+        known, live = _known(store, name, with_rejected=not options.retry_rejected)
+        counts = {"new": 0, "changed": 0, "kept": 0}
+        for i, clip in enumerate(clips):
+            row = known.get(clip.key)
+            kind = "new" if row is None else _compare(root / clip.path, states[i], row, (hashes, i), options.rehash)
+            counts[kind] += 1
+            if kind != "kept":
+                missing[i].append(position)
+            elif clip.key in live and live[clip.key] != clip:
+                relabelled[name].append(i)
+        new[name], changed[name], kept[name] = counts["new"], counts["changed"], counts["kept"]
+        gone[name] = tuple(sorted(live.keys() - {clip.key for clip in clips}))
+    return Plan(_cut(missing, options.unit_clips), states, new, changed, kept, gone, relabelled)
+
+
+@dataclass(frozen=True)
+class _Row:
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+def _known(store: FeatureStore | None, name: str, *, with_rejected: bool) -> tuple[dict[str, _Row], dict[str, Clip]]:
+    """What the store knows of each recording of an embedding, rejected ones included, and its live clips; by key."""
+    if store is None or name not in store.embeddings:
+        return {}, {}
+    known = {}
+    if with_rejected:
+        known = {item.path: _Row(item.size_bytes, item.mtime_ns, item.sha256) for item in store.rejected(name)}
+    facts = store.facts(name)
+    live = {clip.key: clip for clip in store.clips(name)}
+    columns = (facts["size_bytes"].tolist(), facts["mtime_ns"].tolist(), decode(facts["sha256"]))
+    for key, size, mtime, digest in zip(live, *columns, strict=True):
+        known[key] = _Row(size, mtime, digest)
+    return known, live
+
+
+def _compare(path: Path, state: FileState, row: _Row, cache: tuple[dict[int, str], int], rehash: bool) -> str:
+    """Whether the file behind a known row is "kept" or "changed"."""
+    same_size = state.size_bytes == row.size_bytes
+    if same_size and state.mtime_ns == row.mtime_ns and not rehash:
+        return "kept"
+    if not same_size or not row.sha256:
+        return "kept" if same_size and rehash and state.mtime_ns == row.mtime_ns else "changed"
+    hashes, i = cache
+    if i not in hashes:
+        try:
+            hashes[i] = content_sha256(path)
+        except OSError:
+            hashes[i] = ""
+    return "kept" if hashes[i] == row.sha256 else "changed"
+
+
+def _cut(missing: Sequence[Sequence[int]], size: int) -> tuple[Unit, ...]:
+    """Runs of clips that lack the same embeddings, in order, at most `size` long."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, wanted in enumerate(missing):
+        if wanted:
+            groups.setdefault(tuple(wanted), []).append(i)
+    return tuple(
+        Unit(tuple(group[start : start + size]), wanted)
+        for wanted, group in groups.items()
+        for start in range(0, len(group), size)
+    )
+
+
+def free_bytes(path: Path) -> int:
+    """Free space of the file system that `path` is (or will be) on."""
+    while not path.exists():
+        path = path.parent
+    info = os.statvfs(path)
+    return info.f_bavail * info.f_frsize

@@ -1,0 +1,258 @@
+"""What a build worker does: read clips, embed them in batches of equal length, report each clip's vectors or reason.
+
+Workers are spawned, never forked (a fork after torch has computed hangs), and hold one thread each: two single-threaded
+processes beat one with two threads. On a CPU the worker embeds too, so that waves never cross a process border; for an
+accelerator it returns the waves and the main process, which owns the device, embeds them.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from featstore.audio import AudioPolicy, Recording, RejectedAudio, read_recording
+
+SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+DEATH = "the worker process died while reading or embedding it"
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns waves of equal length into vectors; everything that changes a vector is part of `fingerprint`.
+
+    shape: (d,), or (views, d) with one name per view in `views`. min_samples: shorter waves are zero-padded to it.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def sample_rate_hz(self) -> int: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def views(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def config(self) -> Mapping[str, object]: ...  # noqa: D102
+    @property
+    def min_samples(self) -> int: ...  # noqa: D102
+
+    def embed(self, waves: np.ndarray) -> np.ndarray:
+        """Float32 (batch, time) to float32 (batch, *shape)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker of a build needs to know; pickled once per worker."""
+
+    root: Path
+    policy: AudioPolicy
+    factories: tuple[Callable[[], Embedder], ...]
+    batch: int
+    embeds: bool = True
+
+
+@dataclass
+class Result:
+    """One clip under one embedder: its vector (or, for an accelerator, its wave), or the reason of its rejection."""
+
+    recording: Recording | None = None
+    vector: np.ndarray | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some clips (paths below the root) and the embedders (positions in Job.factories) that lack them."""
+
+    paths: tuple[str, ...]
+    wanted: tuple[int, ...]
+
+    def split(self) -> "list[Task]":
+        """One task per clip."""
+        return [Task((path,), self.wanted) for path in self.paths]
+
+
+TaskResult = list[list[Result]]
+"""One list per wanted embedder, one Result per clip."""
+
+
+@dataclass
+class Worker:
+    """Embedders made once, and the clips they are given."""
+
+    job: Job
+    embedders: list[Embedder] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Make the embedders (their libraries load here, once per process)."""
+        self.embedders = [make() for make in self.job.factories]
+
+    def run(self, task: Task) -> TaskResult:
+        """Read and, if the job says so, embed the clips of `task`."""
+        results = [[self._read(path, self.embedders[i]) for path in task.paths] for i in task.wanted]
+        if self.job.embeds:
+            self.embed(task, results)
+        return results
+
+    def _read(self, path: str, embedder: Embedder) -> Result:
+        try:
+            recording = read_recording(
+                self.job.root / path, embedder.sample_rate_hz, self.job.policy, min_samples=embedder.min_samples
+            )
+        except RejectedAudio as error:
+            return Result(reason=str(error))
+        except MemoryError:
+            return Result(reason="does not fit in memory; take a part with --length crop:S")
+        return Result(recording)
+
+    def embed(self, task: Task, results: TaskResult) -> None:
+        """Fill in the vectors, batch by batch of equal length, and let go of the waves."""
+        for i, column in zip(task.wanted, results, strict=True):
+            for batch in equal_length_batches(column, self.job.batch):
+                self._embed_batch(self.embedders[i], batch)
+
+    @staticmethod
+    def _embed_batch(embedder: Embedder, batch: list[Result]) -> None:
+        waves = [result.recording.wave for result in batch if result.recording is not None]
+        vectors = embedder.embed(waves[0][None] if len(waves) == 1 else np.stack(waves))
+        if vectors.shape != (len(batch), *embedder.shape):
+            raise ValueError(
+                f"embedder {embedder.name}: shape {vectors.shape}, expected {(len(batch), *embedder.shape)}"
+            )
+        for result, vector in zip(batch, vectors, strict=True):
+            if result.recording is None:
+                continue
+            if np.isfinite(vector).all():
+                result.vector = vector
+                result.recording = _without_wave(result.recording)
+            else:
+                result.recording, result.reason = None, f"embedder {embedder.name} returned NaN or infinite values"
+
+
+def _without_wave(recording: Recording) -> Recording:
+    empty = np.empty(0, np.float32)
+    facts = (recording.sample_rate_hz, recording.n_samples, recording.channels, recording.sha256, recording.outcome)
+    return Recording(empty, *facts)
+
+
+def equal_length_batches(results: Iterable[Result], batch: int) -> Iterator[list[Result]]:
+    """Groups of at most `batch` read clips of one length: padding inside a batch changes some encoders' results."""
+    groups: dict[int, list[Result]] = {}
+    for result in results:
+        if result.recording is None:
+            continue
+        group = groups.setdefault(len(result.recording.wave), [])
+        group.append(result)
+        if len(group) == batch:
+            yield groups.pop(len(result.recording.wave))
+    yield from groups.values()
+
+
+_worker: Worker | None = None
+
+
+def _start(job: Job) -> None:
+    """Initialise a spawned process; the thread limits in its environment were set before its libraries loaded."""
+    global _worker  # noqa: PLW0603 - the one place where a spawned process can keep its embedders
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = Worker(job)
+
+
+def _end_with_parent() -> None:
+    """A killed main process cannot stop its workers, so they watch it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(task: Task) -> TaskResult:
+    if _worker is None:
+        raise RuntimeError("the worker process was not initialised")
+    return _worker.run(task)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A submitted task; without a future it runs in this process when its result is asked for."""
+
+    task: Task
+    future: "Future[TaskResult] | None"
+
+
+class Pool:
+    """Runs tasks in spawned processes (with `workers=0` in this one) and survives the death of any of them."""
+
+    def __init__(self, job: Job, workers: int) -> None:
+        self.job = job
+        self.workers = workers
+        self._local = Worker(job) if workers == 0 or not job.embeds else None
+        self._executor = self._spawn(workers) if workers else None
+
+    def _spawn(self, workers: int) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(self.job,))
+
+    def submit(self, task: Task) -> Pending:
+        """Queue a task."""
+        if self._executor is None:
+            return Pending(task, None)
+        with _environment(SINGLE_THREAD):  # processes start while tasks are submitted
+            try:
+                return Pending(task, self._executor.submit(_run, task))
+            except BrokenProcessPool:
+                self._executor = self._spawn(self.workers)
+                return Pending(task, self._executor.submit(_run, task))
+
+    def result(self, pending: Pending) -> TaskResult:
+        """The task's result; if its process died, clip by clip in processes of their own, rejecting the killer."""
+        if pending.future is None:
+            assert self._local is not None
+            return self._local.run(pending.task)
+        try:
+            results = pending.future.result()
+        except BrokenProcessPool:
+            parts = [self._alone(single) for single in pending.task.split()]
+            results = [[part[i][0] for part in parts] for i in range(len(pending.task.wanted))]
+        if self._local is not None:
+            self._local.embed(pending.task, results)
+        return results
+
+    def _alone(self, task: Task) -> TaskResult:
+        for _ in range(2):  # the first death may have been another clip's doing, or the system's
+            with _environment(SINGLE_THREAD), self._spawn(1) as executor, suppress(BrokenProcessPool):
+                return executor.submit(_run, task).result()
+        return [[Result(reason=DEATH)] for _ in task.wanted]
+
+    def close(self) -> None:
+        """Stop the workers without waiting for queued tasks."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for what is started inside."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,213 @@
+"""Every kind of file a folder of recordings can hold ends in its documented outcome."""
+
+import os
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from featstore.audio import AudioPolicy, RejectedAudio, content_sha256, read_recording
+from featstore.errors import DataError
+
+RATE = 16_000
+NATIVE = AudioPolicy()
+
+
+def tone(seconds: float = 0.5, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    """Channel c holds a sine of amplitude 0.5 / (c + 1)."""
+    t = np.arange(round(seconds * rate)) / rate
+    return np.stack([0.5 / (c + 1) * np.sin(2 * np.pi * 440 * t) for c in range(channels)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "fmt", "subtype", "tolerance"),
+    [
+        ("wav", "WAV", "PCM_16", 4e-5),
+        ("wav", "WAV", "PCM_U8", 1e-2),
+        ("wav", "WAV", "PCM_24", 1e-6),
+        ("wav", "WAV", "PCM_32", 1e-6),
+        ("wav", "WAV", "FLOAT", 1e-6),
+        ("wav", "WAV", "DOUBLE", 1e-6),
+        ("wav", "WAV", "ALAW", 2e-2),
+        ("wav", "WAVEX", "PCM_16", 4e-5),
+        ("wav", "RF64", "PCM_16", 4e-5),
+        ("w64", "W64", "PCM_16", 4e-5),
+        ("aiff", "AIFF", "PCM_16", 4e-5),
+        ("flac", "FLAC", "PCM_16", 4e-5),
+        ("ogg", "OGG", "VORBIS", 5e-2),
+        ("xyz", "FLAC", "PCM_16", 4e-5),  # the content decides, not the extension
+    ],
+)
+def test_formats_decode_to_the_same_wave(tmp_path: Path, suffix: str, fmt: str, subtype: str, tolerance: float) -> None:
+    wave = tone()
+    path = tmp_path / f"a.{suffix}"
+    sf.write(path, wave, RATE, format=fmt, subtype=subtype)
+    recording = read_recording(path, RATE, NATIVE)
+    assert recording.wave.dtype == np.float32
+    assert (recording.sample_rate_hz, recording.n_samples, recording.channels) == (RATE, len(wave), 1)
+    np.testing.assert_allclose(recording.wave, wave[:, 0], atol=tolerance)
+    assert recording.sha256 == content_sha256(path)
+
+
+def test_fast_path_equals_libsndfile(tmp_path: Path, rng: np.random.Generator) -> None:
+    wave = rng.uniform(-1, 1, (4001, 3)).astype(np.float32)
+    sf.write(tmp_path / "a.wav", wave, RATE, subtype="PCM_16")
+    expected, _ = sf.read(tmp_path / "a.wav", dtype="float32")
+    for channel in range(3):
+        got = read_recording(tmp_path / "a.wav", RATE, AudioPolicy(str(channel))).wave
+        np.testing.assert_array_equal(got, expected[:, channel])
+    mean = read_recording(tmp_path / "a.wav", RATE, AudioPolicy("mean")).wave
+    np.testing.assert_allclose(mean, expected.mean(axis=1), atol=1e-6)
+
+
+def test_resampling_keeps_a_tone(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.flac", tone(1.0, 44_100), 44_100)
+    recording = read_recording(tmp_path / "a.flac", RATE, NATIVE)
+    assert abs(len(recording.wave) - RATE) <= 1
+    middle = slice(2000, -2000)
+    np.testing.assert_allclose(recording.wave[: RATE - 1][middle], tone(1.0)[: RATE - 1, 0][middle], atol=2e-3)
+    assert (recording.sample_rate_hz, recording.n_samples) == (44_100, 44_100)
+
+
+def test_streamed_resampling_equals_resampling_at_once(tmp_path: Path, rng: np.random.Generator) -> None:
+    import soxr
+
+    wave = rng.normal(0, 0.1, 200_000).astype(np.float32)  # several decoder blocks
+    sf.write(tmp_path / "a.wav", wave, 48_000, subtype="FLOAT")
+    expected = soxr.resample(wave, 48_000, RATE)
+    got = read_recording(tmp_path / "a.wav", RATE, NATIVE).wave
+    assert len(got) == len(expected)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("policy", "length", "tail"),
+    [
+        ("native", 8000, None),
+        ("crop:0.2", 3200, None),
+        ("crop:2", 8000, None),
+        ("pad:1", 16_000, 0.0),
+        ("pad:0.1", 1600, None),
+    ],
+)
+def test_length_policies(tmp_path: Path, policy: str, length: int, tail: float | None) -> None:
+    sf.write(tmp_path / "a.wav", tone(), RATE)
+    recording = read_recording(tmp_path / "a.wav", RATE, AudioPolicy(length=policy))
+    assert len(recording.wave) == length
+    assert recording.n_samples == 8000, "the fact of the file, whatever was taken of it"
+    if tail is not None:
+        assert (recording.wave[8000:] == tail).all()
+
+
+def test_tile_repeats_from_the_start(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", tone(), RATE)
+    wave = read_recording(tmp_path / "a.wav", RATE, AudioPolicy(length="tile:1.2")).wave
+    np.testing.assert_array_equal(wave[8000:16_000], wave[:8000])
+    np.testing.assert_array_equal(wave[16_000:], wave[:3200])
+
+
+def test_one_sample_is_padded_and_silence_is_marked(tmp_path: Path) -> None:
+    sf.write(tmp_path / "one.wav", np.array([0.5]), RATE)
+    recording = read_recording(tmp_path / "one.wav", RATE, NATIVE, min_samples=1024)
+    assert (recording.outcome, len(recording.wave), recording.n_samples) == ("padded", 1024, 1)
+    sf.write(tmp_path / "zero.wav", np.zeros(100), RATE)
+    assert read_recording(tmp_path / "zero.wav", RATE, NATIVE, min_samples=1024).outcome == "silent"
+
+
+def wav_header(frames: int, data: bytes = b"", **changes: int) -> bytes:
+    fields = {"tag": 1, "channels": 1, "bits": 16} | changes
+    block = fields["channels"] * fields["bits"] // 8
+    fmt = struct.pack("<HHIIHH", fields["tag"], fields["channels"], RATE, RATE * block, block, fields["bits"])
+    size = frames * block
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + size)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + fmt
+        + b"data"
+        + struct.pack("<I", size)
+        + data
+    )
+
+
+def bad_files() -> dict[str, tuple[bytes, str]]:
+    return {
+        "empty.wav": (b"", "empty"),
+        "header_only.wav": (wav_header(0), "no samples"),
+        "text.wav": (b"this is a text file, renamed\n" * 40, "not decodable"),
+        "truncated.wav": (wav_header(1000, b"\1\2" * 400), "promises 1200 bytes more"),
+        "no_channels.wav": (wav_header(100, b"\1\2" * 100, channels=0), "not decodable"),
+        "cut_header.wav": (wav_header(100)[:30], "not decodable"),
+        "zero.flac": (b"fLaC" + bytes(60), "not decodable"),
+    }
+
+
+@pytest.mark.parametrize("name", bad_files())
+def test_bad_files_are_rejected_with_a_reason(tmp_path: Path, name: str) -> None:
+    content, reason = bad_files()[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RejectedAudio, match=reason):
+        read_recording(tmp_path / name, RATE, NATIVE)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_samples_are_rejected(tmp_path: Path, value: float) -> None:
+    wave = tone()[:, 0].copy()
+    wave[77] = value
+    sf.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
+    with pytest.raises(RejectedAudio, match="NaN or infinite"):
+        read_recording(tmp_path / "a.wav", RATE, NATIVE)
+
+
+def test_truncated_flac_is_rejected(tmp_path: Path, rng: np.random.Generator) -> None:
+    sf.write(tmp_path / "a.flac", rng.uniform(-0.5, 0.5, 50_000), RATE)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    with pytest.raises(RejectedAudio):
+        read_recording(tmp_path / "cut.flac", RATE, NATIVE)
+
+
+def test_things_that_are_not_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for name in ("missing.wav", "."):
+        with pytest.raises(RejectedAudio, match="cannot be read"):
+            read_recording(tmp_path / name, RATE, NATIVE)
+    with pytest.raises(RejectedAudio, match="not a regular file"):
+        read_recording(tmp_path / "pipe.wav", RATE, NATIVE)
+
+
+def test_missing_channel_is_rejected_not_replaced(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", tone(channels=2), RATE)
+    assert read_recording(tmp_path / "a.wav", RATE, AudioPolicy("1")).wave.max() == pytest.approx(0.25, abs=1e-3)
+    with pytest.raises(RejectedAudio, match="channel 2 asked for, but it has 2"):
+        read_recording(tmp_path / "a.wav", RATE, AudioPolicy("2"))
+
+
+def test_twelve_hours_are_refused_by_the_header_and_cropped_without_loading(tmp_path: Path) -> None:
+    frames = 12 * 3600 * RATE
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:  # a sparse file: 1.4 GB on paper
+        file.write(wav_header(frames))
+        file.seek(44 + 2 * frames - 2)
+        file.write(b"\1\0")
+    with pytest.raises(RejectedAudio, match=r"43200 s long, more than 600 s.*--length crop:S"):
+        read_recording(path, RATE, NATIVE)
+    tracemalloc.start()
+    assert len(read_recording(path, RATE, AudioPolicy(length="crop:10")).wave) == 10 * RATE
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", ["crop", "crop:0", "crop:-1", "pad:x", "loop:3", "native:3", "crop:nan"])
+def test_meaningless_policies_are_refused(length: str) -> None:
+    with pytest.raises(DataError, match="expected native, crop:S"):
+        AudioPolicy(length=length)
+
+
+def test_meaningless_channels_are_refused() -> None:
+    with pytest.raises(DataError, match="expected 0, 1"):
+        AudioPolicy(channel="left")
