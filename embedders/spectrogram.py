@@ -1,0 +1,199 @@
+"""Waveforms to mel spectrograms: batched float32 tensor functions on any device, without librosa (2 s to import).
+
+Time runs along axis 1: waves (batch, time) become S (batch, frame, mel), so that statistics over frames read memory in
+order. Numbers agree with `librosa.feature.melspectrogram` and `librosa.power_to_db`. Nothing here is differentiable.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BAND_MELS = 16  # mel filters per matrix product: each needs only a narrow band of bins (measured 4 x faster than all)
+CPU_BLOCK_FRAMES = 512  # frames held at once on a CPU: 2 MB at n_fft 1024, about one core's cache
+DEVICE_BLOCK_FRAMES = 1 << 17  # on an accelerator: 0.5 GB at n_fft 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelConfig:
+    """A log-mel front end; the defaults are those of DCASE systems at 16 kHz (STgram-MFN, TWFR-GMM).
+
+    n_fft, hop: window and step in samples. fmax_hz: None means half the sample rate. mel_scale: "slaney" or "htk".
+    mel_norm: "slaney" (each filter has area 1) or "none" (peak 1). center: pad half a window on both sides, so that
+    frame k is centred on sample k * hop. pad_mode: "constant" (zeros) or "reflect". amin: power floor. top_db: dynamic
+    range below each clip's own maximum; None keeps all.
+    """
+
+    sample_rate_hz: int = 16000
+    n_fft: int = 1024
+    hop: int = 512
+    n_mels: int = 128
+    fmin_hz: float = 0.0
+    fmax_hz: float | None = None
+    mel_scale: str = "slaney"
+    mel_norm: str = "slaney"
+    center: bool = True
+    pad_mode: str = "constant"
+    amin: float = 1e-10
+    top_db: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse front ends that mean nothing, at once."""
+        for name in ("sample_rate_hz", "n_fft", "hop", "n_mels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.fmin_hz < self.highest_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"fmin_hz={self.fmin_hz:g} and fmax_hz={self.highest_hz:g} must satisfy 0 <= fmin_hz < fmax_hz <= "
+                f"{self.sample_rate_hz / 2:g}, half the sample rate"
+            )
+        for name, known in (("mel_scale", MEL_SCALES), ("mel_norm", MEL_NORMS), ("pad_mode", PAD_MODES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(known)}")
+        if not self.amin > 0:
+            raise ValueError(f"amin must be positive, got {self.amin:g}: it is the power that silence is raised to")
+        if self.top_db is not None and not self.top_db > 0:
+            raise ValueError(f"top_db must be positive or None, got {self.top_db:g}")
+
+    @property
+    def highest_hz(self) -> float:
+        """Upper edge of the highest mel filter."""
+        return self.sample_rate_hz / 2 if self.fmax_hz is None else self.fmax_hz
+
+
+def _slaney_from_hz(hz: np.ndarray) -> np.ndarray:
+    """Linear to 1 kHz (3 mel per 200 Hz), then 27 mel per factor 6.4 (Slaney's Auditory Toolbox)."""
+    return np.where(hz < 1000, hz * 0.015, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / np.log(6.4))
+
+
+def _slaney_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15, mel / 0.015, 1000 * 6.4 ** ((np.maximum(mel, 15) - 15) / 27))
+
+
+def _htk_from_hz(hz: np.ndarray) -> np.ndarray:
+    return 2595 * np.log10(1 + hz / 700)
+
+
+def _htk_to_hz(mel: np.ndarray) -> np.ndarray:
+    return 700 * (10 ** (mel / 2595) - 1)
+
+
+_Curve = Callable[[np.ndarray], np.ndarray]
+MEL_SCALES: dict[str, tuple[_Curve, _Curve]] = {
+    "slaney": (_slaney_from_hz, _slaney_to_hz),
+    "htk": (_htk_from_hz, _htk_to_hz),
+}
+MEL_NORMS: dict[str, _Curve] = {"slaney": lambda width_hz: 2 / width_hz, "none": np.ones_like}
+PAD_MODES = ("constant", "reflect")
+
+
+@lru_cache(maxsize=16)
+def mel_filter_bank(config: MelConfig) -> np.ndarray:
+    """Triangular mel filters, float32 (n_mels, n_fft // 2 + 1), read-only.
+
+    A filter narrower than one bin can be all zeros; its mel is then `amin` in every clip.
+    """
+    from_hz, to_hz = MEL_SCALES[config.mel_scale]
+    low, high = from_hz(np.array([config.fmin_hz, config.highest_hz]))
+    edges_hz = to_hz(np.linspace(low, high, config.n_mels + 2))
+    bins_hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate_hz)
+    left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising, falling = (bins_hz - left) / (centre - left), (right - bins_hz) / (right - centre)
+    weights = np.maximum(0, np.minimum(rising, falling)) * MEL_NORMS[config.mel_norm](right - left)
+    filters: np.ndarray = weights.astype(np.float32)
+    filters.flags.writeable = False
+    return filters
+
+
+@torch.no_grad()
+def stft_power(waves: Tensor, config: MelConfig) -> Tensor:
+    """Squared magnitude of the Hann-windowed spectrum: waves (batch, time) to (batch, frame, n_fft // 2 + 1)."""
+    frames = _frames(waves, config)
+    return torch.view_as_real(torch.fft.rfft(frames * _window(config, waves.device))).square().sum(-1)
+
+
+@torch.no_grad()
+def mel_power(waves: Tensor, config: MelConfig) -> Tensor:
+    """Mel power: waves float32 (batch, time) to (batch, frame, mel).
+
+    Works in blocks of frames, so that a long recording never needs more than its result in memory.
+    """
+    frames = _frames(waves, config)
+    window, bands = _window(config, waves.device), _bands(config, waves.device)
+    mel = torch.empty((*frames.shape[:2], config.n_mels), dtype=waves.dtype, device=waves.device)
+    for rows, columns in _blocks(frames):
+        spectrum = torch.fft.rfft(frames[rows, columns] * window)
+        # Real and imaginary parts stay interleaved, each squared in place; the filters hold every bin's weight twice.
+        parts = torch.view_as_real(spectrum).square_().flatten(-2).flatten(0, 1)
+        block = torch.empty((len(parts), config.n_mels), dtype=waves.dtype, device=waves.device)
+        for bins, mels, weights in bands:
+            torch.mm(parts[:, bins], weights, out=block[:, mels])
+        mel[rows, columns] = block.view(mel[rows, columns].shape)
+    return mel
+
+
+@torch.no_grad()
+def log_mel(waves: Tensor, config: MelConfig) -> Tensor:
+    """Mel power in dB re 1: waves float32 (batch, time) to (batch, frame, mel)."""
+    S = mel_power(waves, config).clamp_(min=config.amin).log10_().mul_(10)
+    if config.top_db is not None:
+        S = torch.maximum(S, S.amax(dim=(1, 2), keepdim=True) - config.top_db)
+    return S
+
+
+def sort_frames(S: Tensor) -> Tensor:
+    """Each mel's values in ascending order: (batch, frame, mel) to (batch, mel, frame)."""
+    S = S.transpose(1, 2).contiguous()
+    if S.device.type == "cpu":
+        return torch.from_numpy(np.sort(S.numpy(), axis=-1))  # numpy's vectorised sort: measured 20 x torch's on a CPU
+    return S.sort(dim=-1).values
+
+
+def shortest_wave(config: MelConfig) -> int:
+    """Samples of the shortest wave that fills one whole window."""
+    return config.n_fft
+
+
+def _frames(waves: Tensor, config: MelConfig) -> Tensor:
+    """Overlapping windows (batch, frame, n_fft) as a view of the padded waves."""
+    if waves.ndim != 2 or waves.shape[1] < shortest_wave(config):
+        raise ValueError(
+            f"expected waves (batch, time) of at least {shortest_wave(config)} samples, got {tuple(waves.shape)}; "
+            "pad shorter recordings with zeros"
+        )
+    if config.center:
+        half = config.n_fft // 2
+        waves = torch.nn.functional.pad(waves, (half, half), mode=config.pad_mode)
+    return waves.unfold(-1, config.n_fft, config.hop)
+
+
+def _blocks(frames: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Slices of clips and frames that fit the cache: one clip at a time on a CPU, many on an accelerator."""
+    n_clips, n_frames = frames.shape[:2]
+    on_cpu = frames.device.type == "cpu"
+    budget = CPU_BLOCK_FRAMES if on_cpu else DEVICE_BLOCK_FRAMES
+    rows = 1 if on_cpu else max(1, budget // n_frames)
+    for row in range(0, n_clips, rows):
+        for column in range(0, n_frames, budget):
+            yield slice(row, row + rows), slice(column, column + budget)
+
+
+@lru_cache(maxsize=16)
+def _window(config: MelConfig, device: torch.device) -> Tensor:
+    return torch.hann_window(config.n_fft, device=device)
+
+
+@lru_cache(maxsize=16)
+def _bands(config: MelConfig, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
+    """Groups of neighbouring filters: (columns of the interleaved spectrum, mels, weights (columns, mels))."""
+    weights = torch.from_numpy(np.repeat(mel_filter_bank(config).T, 2, axis=0))
+    bands = []
+    for start in range(0, config.n_mels, BAND_MELS):
+        mels = slice(start, min(start + BAND_MELS, config.n_mels))
+        used = weights[:, mels].any(dim=1).nonzero()
+        bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
+        bands.append((bins, mels, weights[bins, mels].contiguous().to(device)))
+    return bands

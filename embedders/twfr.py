@@ -1,0 +1,53 @@
+"""`twfr`: time-weighted frequency-domain representation, log-mel pooled over time by global weighted ranking.
+
+Guan et al., "Time-weighted frequency domain audio representation with GMM estimator for anomalous sound detection",
+ICASSP 2023.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from embedders.pooled import PooledLogMel
+from embedders.spectrogram import sort_frames
+
+
+def gwrp(ordered: Tensor, r: Sequence[float]) -> Tensor:
+    """Global weighted ranking pooling: (..., frame) in ascending order to (..., len(r)), one value per decay.
+
+    The largest value weighs 1, the next r, then r ** 2, ...; the weights are normalised over the frames at hand, so
+    clips of different length compare. r = 1 is the mean and r = 0 the maximum.
+    """
+    rank = torch.arange(ordered.shape[-1] - 1, -1, -1, dtype=torch.float64)
+    weights = torch.tensor(list(r), dtype=torch.float64) ** rank[:, None]  # (frame, r), 0 ** 0 = 1
+    weights /= weights.sum(dim=0)
+    return ordered @ weights.to(ordered)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TWFR(PooledLogMel):
+    """GWRP of the log-mel in dB; one view per decay `r` in [0, 1], named r1, r0.99, ..."""
+
+    r: tuple[float, ...] = (1.0, 0.99, 0.95, 0.9, 0.5, 0.0)
+
+    def __post_init__(self) -> None:
+        """Refuse decays outside [0, 1] and repeated ones."""
+        super().__post_init__()
+        if not self.r or not all(0 <= r <= 1 for r in self.r) or len(set(self.pooled_views)) < len(self.r):
+            raise ValueError(f"r={';'.join(f'{r:g}' for r in self.r)}: expected different decays between 0 and 1")
+
+    @property
+    def name(self) -> str:
+        """Name in the table of embedders."""
+        return "twfr"
+
+    @property
+    def pooled_views(self) -> tuple[str, ...]:
+        """One view per decay."""
+        return tuple(f"r{r:g}" for r in self.r)
+
+    def pool(self, S: Tensor) -> Tensor:
+        """Log-mel (batch, frame, mel) to (batch, views, mel)."""
+        return gwrp(sort_frames(S), self.r).transpose(1, 2)
