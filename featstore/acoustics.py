@@ -80,6 +80,19 @@ class Place:
     background: str
 
 
+@dataclass(frozen=True)
+class Site:
+    """How undisturbed a machine stands.
+
+    snr_db: its level above the factory's. clanks_per_s: how often something falls nearby. unrest_db: how much levels and
+    colouring change from one recording to the next.
+    """
+
+    snr_db: float
+    clanks_per_s: float
+    unrest_db: float
+
+
 class Scene:
     """One recording in the making: sources are added, `record` mixes them as the microphone hears them."""
 
@@ -141,21 +154,21 @@ class Scene:
         np.add.at(train, first, (amplitudes * (1 - late)).astype(np.float32))
         np.add.at(train, first + 1, (amplitudes * late).astype(np.float32))
 
-    def record(self, snr_db: float) -> np.ndarray:
-        """The microphone's signal, float32 (n,): all sources through the room, and the factory `snr_db` below 1."""
+    def record(self, site: Site) -> np.ndarray:
+        """The microphone's signal, float32 (n,): all sources through the room, and the factory around them."""
         grid, place = self.grid, self.place
-        self._clank()
+        self._clank(site.clanks_per_s)
         response = room(place, grid)
         spectrum = self.spectrum + fft.rfft(self.tones)
         for modes, train in self.trains.items():
             spectrum += fft.rfft(train) * resonances(place.seed, place.machine, modes, grid)
         noise = self.rng.standard_normal((grid.n // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
         heard = grid.spread(self.power) * np.abs(response) ** 2
-        behind = self._background() * 10 ** (-snr_db / 10)
+        behind = self._background(site.unrest_db) * 10 ** (-site.snr_db / 10)
         per_bin = np.sqrt((heard + grid.spread(behind)) * (grid.n / 2))
-        mixed = (spectrum * response + noise * per_bin) * grid.spread(self._colour(0.7))
+        mixed = (spectrum * response + noise * per_bin) * grid.spread(self._colour(0.6 * site.unrest_db))
         mixed[: int(10 * grid.seconds)] = 0  # a microphone hears nothing below 10 Hz
-        wave: np.ndarray = fft.irfft(mixed, grid.n) * np.float32(LEVEL * float(self.vary(1.5)))
+        wave: np.ndarray = fft.irfft(mixed, grid.n) * np.float32(LEVEL * float(self.vary(1.5 * site.unrest_db)))
         return wave
 
     def _shape(self, centre_hz: float, octaves: float) -> np.ndarray:
@@ -167,22 +180,27 @@ class Scene:
         ripple = np.cos(np.pi * np.outer(np.arange(1, 9), octave))
         return np.asarray(10 ** (self.rng.normal(0, spread_db, 8) @ ripple / 20))
 
-    def _background(self) -> np.ndarray:
+    def _background(self, unrest_db: float) -> np.ndarray:
         """Power per band of the factory hall, near 1 in all, never quite the same twice."""
-        power = hall(self.place, self.grid) * self._colour(1.0) ** 2
-        return np.asarray(power * self.vary(1.5) ** 2)
+        power = hall(self.place, self.grid) * self._colour(unrest_db) ** 2
+        return np.asarray(power * self.vary(1.5 * unrest_db) ** 2)
 
-    def _clank(self) -> None:
-        """Somebody drops something, now and then; it means nothing."""
-        count = self.rng.poisson(0.2 * self.grid.seconds)
-        self.strikes("hall", self.rng.uniform(0, self.grid.seconds, count), 1.0 * self.vary(5, count))
+    def _clank(self, per_second: float) -> None:
+        """Somebody drops something, no two things alike; it means nothing."""
+        count = self.rng.poisson(per_second * self.grid.seconds)
+        time_s = (np.arange(min(self.grid.n, self.grid.rate_hz // 8)) / self.grid.rate_hz).astype(np.float32)
+        hertz = np.exp(self.rng.uniform(np.log(200), np.log(0.4 * self.grid.rate_hz), (count, 4, 1))).astype(np.float32)
+        decay_s = self.rng.uniform(0.008, 0.025, (count, 4, 1)).astype(np.float32)
+        rings = (np.sin(2 * np.pi * hertz * time_s) * np.exp(-time_s / decay_s)).sum(axis=1)
+        starts = self.rng.integers(0, self.grid.n - len(time_s) + 1, count)
+        for start, ring, loudness in zip(starts, rings, self.vary(6, count), strict=True):
+            self.tones[start : start + len(ring)] += np.float32(loudness) * ring
 
 
 MODES = {  # lowest and highest resonance in Hz, how many, decay time in seconds
     "body": (350.0, 2200.0, 6, 0.010),
     "bearing": (2200.0, 5200.0, 4, 0.0025),
     "rail": (1200.0, 4500.0, 5, 0.005),
-    "hall": (200.0, 2500.0, 8, 0.030),
 }
 
 
@@ -208,7 +226,7 @@ def room(place: Place, grid: Grid) -> np.ndarray:
     """
     tail_s = np.arange(1, min(grid.n, int(0.3 * grid.rate_hz))) / grid.rate_hz
     shared, own = (rng_of(place.seed, place.machine, "room", name).normal(size=len(tail_s)) for name in ("", place.domain))
-    tail = (shared + 0.7 * own) * np.exp(-tail_s / 0.05)
+    tail = (shared + 0.4 * own) * np.exp(-tail_s / 0.05)
     impulse = np.concatenate([[1.0], 0.5 * tail / max(np.linalg.norm(tail), 1e-9)])
     return np.asarray(fft.rfft(impulse.astype(np.float32), grid.n))
 
@@ -216,8 +234,11 @@ def room(place: Place, grid: Grid) -> np.ndarray:
 @lru_cache(maxsize=8)
 def hall(place: Place, grid: Grid) -> np.ndarray:
     """Power per band of one background, mean 1: falling noise, broad machines, and the lines of a neighbour."""
-    rng = rng_of(place.seed, "hall", place.background)
-    hertz = grid.bands_hz
+    own, shared = (_backdrop(rng_of(place.seed, "hall", name), grid.bands_hz) for name in (place.background, "all"))
+    return 0.4 * own + 0.6 * shared
+
+
+def _backdrop(rng: np.random.Generator, hertz: np.ndarray) -> np.ndarray:
     power = (hertz / 200) ** -1.2 / (1 + (60 / hertz) ** 4)
     for centre_hz in np.exp(rng.uniform(np.log(150), np.log(5000), 4)):
         power += rng.uniform(0.3, 1) * (centre_hz / 200) ** -0.7 * np.exp(-0.5 * (np.log2(hertz / centre_hz) / 0.3) ** 2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featstore.acoustics import Scene
+from featstore.acoustics import Scene, Site
 
 Condition = Mapping[str, float]
 Wear = Mapping[str, float]
@@ -33,7 +33,7 @@ class Machine:
     faults: tuple[str, ...]
     source: Mapping[str, tuple[str, ...]]
     target: Mapping[str, tuple[str, ...]]
-    snr_db: float
+    site: Site
 
 
 def fan(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -42,17 +42,17 @@ def fan(scene: Scene, condition: Condition, wear: Wear) -> None:
     angle = scene.rotation(speed_hz)
     orders = 0.012 * scene.vary(5, 60)
     orders[0] = 0
-    orders[1] += 0.10 * scene.vary(2) + 0.35 * wear["imbalance"]
-    orders[2] += 0.06 * wear["imbalance"]
-    orders[1:40] += 0.035 * wear["blade_damage"] * scene.vary(4, 39)
+    orders[1] += 0.10 * scene.vary(2) + 0.5 * wear["imbalance"]
+    orders[2] += 0.1 * wear["imbalance"]
+    orders[1:40] += 0.09 * wear["blade_damage"] * scene.vary(4, 39)
     passes = np.arange(1, 8)
-    orders[FAN_BLADES * passes] += 0.45 / passes * scene.vary(2, 7) * (1 - 0.35 * wear["clogging"])
+    orders[FAN_BLADES * passes] += 0.45 / passes * scene.vary(2, 7) * (1 - 0.6 * wear["clogging"])
     swing = 0.05 + 0.35 * wear["imbalance"]
     scene.tones += scene.periodic(angle, orders) * _swing(angle, swing)
     flow = 0.6 * (condition["spd"] / 26) ** 2 * (1 + 0.1 * condition["load"]) * scene.vary(1)
-    scene.hiss(900 * condition["spd"] / 26 * (1 - 0.25 * wear["clogging"]), 1.1, flow)
-    scene.hiss(250, 0.7, 0.4 * wear["clogging"])
-    _rattle(scene, angle, 0.5 * wear["rattle"])
+    scene.hiss(900 * condition["spd"] / 26 * (1 - 0.4 * wear["clogging"]), 1.1, flow)
+    scene.hiss(250, 0.7, 1.0 * wear["clogging"])
+    _rattle(scene, angle, 2.0 * wear["rattle"])
 
 
 def pump(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -63,15 +63,15 @@ def pump(scene: Scene, condition: Condition, wear: Wear) -> None:
     orders[0] = 0
     orders[[1, 2]] += 0.12 * scene.vary(2, 2)
     passes = np.arange(1, 7)
-    orders[PUMP_VANES * passes] += 0.4 / passes**0.7 * scene.vary(2, 6) * (1 - 0.4 * wear["clogging"])
+    orders[PUMP_VANES * passes] += 0.4 / passes**0.7 * scene.vary(2, 6) * (1 - 0.6 * wear["clogging"])
     scene.tones += scene.periodic(angle, orders)
-    scene.hiss(700 + 100 * condition["load"], 1.0, 0.5 * scene.vary(1) * (1 - 0.25 * wear["clogging"]))
-    scene.hiss(180, 0.6, 0.35 * wear["clogging"])
-    scene.hiss(4200, 0.45, 0.10 * wear["leakage"])
+    scene.hiss(700 + 100 * condition["load"], 1.0, 0.5 * scene.vary(1) * (1 - 0.4 * wear["clogging"]))
+    scene.hiss(180, 0.6, 0.8 * wear["clogging"])
+    scene.hiss(4200, 0.45, 0.3 * wear["leakage"])
     collapses = scene.rng.poisson((4 + 120 * wear["cavitation"]) * scene.grid.seconds)
     times_s = scene.rng.uniform(0, scene.grid.seconds, collapses)
-    scene.strikes("bearing", times_s, 0.35 * scene.vary(5, collapses))
-    _spall(scene, angle, OUTER_RACE, 0.5 * wear["bearing_wear"])
+    scene.strikes("bearing", times_s, 0.8 * scene.vary(5, collapses))
+    _spall(scene, angle, OUTER_RACE, 1.5 * wear["bearing_wear"])
 
 
 def valve(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -79,19 +79,19 @@ def valve(scene: Scene, condition: Condition, wear: Wear) -> None:
     rng, grid = scene.rng, scene.grid
     period_s = 0.7 + 0.15 * condition["pat"]
     opens_s = np.arange(-rng.uniform(0, period_s), grid.seconds, period_s)
-    opens_s = opens_s + rng.normal(0, 0.006, len(opens_s)) + _sometimes(scene, len(opens_s), 0.08) * wear["sticking"]
+    opens_s = opens_s + rng.normal(0, 0.006, len(opens_s)) + _sometimes(scene, len(opens_s), 0.15) * wear["sticking"]
     closes_s = opens_s + period_s * 0.45 + rng.normal(0, 0.006, len(opens_s))
-    hit = 1.6 * scene.vary(1.5, len(opens_s)) * (1 - 0.45 * wear["weak_spring"])
+    hit = 4.0 * scene.vary(1.5, len(opens_s)) * (1 - 0.7 * wear["weak_spring"])
     scene.strikes("body", opens_s, hit)
     scene.strikes("rail", closes_s, 0.8 * hit)
     for bounce in (1, 2, 3):
         again_s = 0.022 * bounce * scene.vary(1, len(opens_s))
-        scene.strikes("rail", closes_s + again_s, 0.5 * hit * 0.6**bounce * wear["chatter"])
-    rise_s = 0.012 + 0.05 * wear["sticking"]
+        scene.strikes("rail", closes_s + again_s, 1.6 * hit * 0.8**bounce * wear["chatter"])
+    rise_s = 0.012 + 0.12 * wear["sticking"]
     flow = _gate(grid.control_s, opens_s, closes_s, rise_s)
     level = 0.55 * (1 + 0.1 * condition["load"]) * scene.vary(1)
-    scene.puffs(grid.upsample(level * flow + 0.10 * wear["leakage"] * (1 - flow)), 2200 + 200 * condition["load"], 0.8)
-    scene.hiss(100, 0.4, 0.2)
+    scene.puffs(grid.upsample(level * flow + 0.2 * wear["leakage"] * (1 - flow)), 2200 + 200 * condition["load"], 0.8)
+    scene.hiss(150, 0.4, 0.2)
 
 
 def slider(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -101,20 +101,20 @@ def slider(scene: Scene, condition: Condition, wear: Wear) -> None:
     starts_s = np.arange(-rng.uniform(0, stroke_s), grid.seconds, stroke_s)
     within = np.mod(grid.control_s - starts_s[0], stroke_s) / stroke_s
     speed = np.clip(np.minimum(within - 0.08, 0.92 - within) / 0.12, 0, 1)
-    speed = speed * (1 - wear["belt_slip"] * 0.5 * _dips(scene, 1.2))
+    speed = speed * (1 - wear["belt_slip"] * 0.8 * _dips(scene, 2.0))
     angle = scene.turning(0.5 + 0.12 * condition["vel"] * speed)
     orders = 0.4 * np.array([0, 1, 0.3, 0.5, 0.2, 0.3, 0.1, 0.1, 0.15, 0.05, 0.05, 0.03, 0.08]) * scene.vary(2, 13)
     moving = grid.upsample(speed)
     scene.tones += scene.periodic(angle, orders) * moving.astype(np.float32)
     rub = 0.5 * (condition["vel"] / 700) ** 0.8 * (1 + 0.1 * condition["load"]) * scene.vary(1)
     scene.puffs(rub * moving, 1500, 1.0)
-    scene.puffs(0.15 * wear["dry_rail"] * moving, 3800, 0.5)
-    scene.strikes("body", starts_s, 1.2 * scene.vary(2, len(starts_s)))
+    scene.puffs(0.5 * wear["dry_rail"] * moving, 3800, 0.5)
+    scene.strikes("body", starts_s, 3.0 * scene.vary(2, len(starts_s)))
     scratches_s = (starts_s[:, None] + stroke_s * np.array([0.37, 0.39, 0.62])).ravel()
-    scene.strikes("rail", scratches_s, 0.8 * wear["rail_scratch"] * scene.vary(3, len(scratches_s)))
+    scene.strikes("rail", scratches_s, 7.0 * wear["rail_scratch"] * scene.vary(3, len(scratches_s)))
     for shake in range(1, 6):
         again_s = starts_s + 0.03 * shake * scene.vary(1, len(starts_s))
-        scene.strikes("body", again_s, 0.6 * wear["looseness"] * 0.8**shake)
+        scene.strikes("body", again_s, 4.0 * wear["looseness"] * 0.8**shake)
 
 
 def gearbox(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -132,9 +132,9 @@ def gearbox(scene: Scene, condition: Condition, wear: Wear) -> None:
             orders[mesh + sign * side] += share * 0.5 * scene.vary(3, 5) * (1 + 1.5 * wear["tooth_damage"])
     scene.tones += scene.periodic(angle, orders) * _swing(angle * GEAR_RATIO, 0.08 + 0.1 * wear["tooth_damage"])
     scene.hiss(1100, 1.0, 0.4 * scene.vary(1.5) * load)
-    scene.strikes("body", _crossings(scene, angle), 0.7 * wear["tooth_damage"])
-    _rattle(scene, angle, 0.5 * wear["looseness"])
-    _spall(scene, angle, INNER_RACE, 0.5 * wear["bearing_wear"])
+    scene.strikes("body", _crossings(scene, angle), 2.0 * wear["tooth_damage"])
+    _rattle(scene, angle, 2.0 * wear["looseness"])
+    _spall(scene, angle, INNER_RACE, 2.5 * wear["bearing_wear"])
 
 
 def bearing(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -147,11 +147,11 @@ def bearing(scene: Scene, condition: Condition, wear: Wear) -> None:
     scene.tones += scene.periodic(angle, orders)
     rolling = 0.6 * (condition["vel"] / 14) ** 0.7 * (1 + 0.1 * condition["load"]) * scene.vary(1)
     scene.hiss(1600, 1.1, rolling)
-    dust = scene.rng.poisson((3 + 60 * wear["dry_grease"]) * scene.grid.seconds)
-    scene.strikes("bearing", scene.rng.uniform(0, scene.grid.seconds, dust), 0.3 * scene.vary(4, dust))
-    _spall(scene, angle, OUTER_RACE, 0.8 * wear["outer_race"])
-    _spall(scene, angle, INNER_RACE, 0.9 * wear["inner_race"], once_per=1.0)
-    _spall(scene, angle, BALL_SPIN, 0.9 * wear["ball"], once_per=CAGE)
+    dust = scene.rng.poisson((3 + 150 * wear["dry_grease"]) * scene.grid.seconds)
+    scene.strikes("bearing", scene.rng.uniform(0, scene.grid.seconds, dust), 1.2 * scene.vary(4, dust))
+    _spall(scene, angle, OUTER_RACE, 2.4 * wear["outer_race"])
+    _spall(scene, angle, INNER_RACE, 3.2 * wear["inner_race"], once_per=1.0)
+    _spall(scene, angle, BALL_SPIN, 5.0 * wear["ball"], once_per=CAGE)
 
 
 def _swing(angle: np.ndarray, depth: float) -> np.ndarray:
@@ -205,42 +205,42 @@ MACHINES = {
         bearing,
         ("outer_race", "inner_race", "ball", "dry_grease"),
         {"vel": ("14", "16", "18"), "load": ("1", "2"), "bg": ("A", "B")},
-        {"vel": ("11", "21"), "load": ("2", "3"), "bg": ("C", "D")},
-        2.0,
+        {"vel": ("12", "20"), "load": ("2", "3"), "bg": ("C", "D")},
+        Site(4.0, 0.2, 0.8),
     ),
     "fan": Machine(
         fan,
         ("imbalance", "blade_damage", "clogging", "rattle"),
         {"spd": ("24", "26", "28"), "load": ("1", "2"), "bg": ("A", "B")},
-        {"spd": ("22", "31"), "load": ("2", "3"), "bg": ("C", "D")},
-        2.0,
+        {"spd": ("22", "30"), "load": ("2", "3"), "bg": ("C", "D")},
+        Site(2.0, 1.5, 0.8),
     ),
     "gearbox": Machine(
         gearbox,
         ("tooth_damage", "tooth_wear", "looseness", "bearing_wear"),
         {"spd": ("18", "20", "22"), "load": ("1", "2"), "bg": ("A", "B")},
-        {"spd": ("16", "25"), "load": ("2", "3"), "bg": ("C", "D")},
-        2.0,
+        {"spd": ("17", "24"), "load": ("2", "3"), "bg": ("C", "D")},
+        Site(3.0, 0.2, 0.8),
     ),
     "pump": Machine(
         pump,
         ("cavitation", "leakage", "clogging", "bearing_wear"),
         {"spd": ("23", "24", "25"), "load": ("1", "2"), "bg": ("A", "B")},
-        {"spd": ("20", "29"), "load": ("2", "3"), "bg": ("C", "D")},
-        2.0,
+        {"spd": ("22", "26"), "load": ("2", "3"), "bg": ("C", "D")},
+        Site(3.0, 1.5, 0.8),
     ),
     "slider": Machine(
         slider,
         ("rail_scratch", "belt_slip", "dry_rail", "looseness"),
         {"vel": ("600", "700", "800"), "load": ("1", "2"), "bg": ("A", "B")},
-        {"vel": ("500", "950"), "load": ("2", "3"), "bg": ("C", "D")},
-        2.0,
+        {"vel": ("550", "900"), "load": ("2", "3"), "bg": ("C", "D")},
+        Site(12.0, 0.1, 1.6),
     ),
     "valve": Machine(
         valve,
         ("sticking", "leakage", "chatter", "weak_spring"),
         {"pat": ("1", "2"), "load": ("1", "2"), "bg": ("A", "B")},
-        {"pat": ("0", "4"), "load": ("2", "3"), "bg": ("C", "D")},
-        2.0,
+        {"pat": ("0", "3"), "load": ("2", "3"), "bg": ("C", "D")},
+        Site(10.0, 0.1, 0.4),
     ),
 }

@@ -166,7 +166,7 @@ def synthesise(plant: Plant, clip: SimulatedClip) -> np.ndarray:
     scene = Scene(rng_of(*key), grid, place)
     wear = dict.fromkeys(machine.faults, 0.0) | ({clip.fault: clip.severity} if clip.fault else {})
     machine.render(scene, {name: float(value) for name, value in condition.items()}, wear)
-    sound = scene.record(machine.snr_db)[: plant.samples]
+    sound = scene.record(machine.site)[: plant.samples]
     return sound * min(1.0, 0.98 / float(np.abs(sound).max(initial=1e-9)))
 
 
