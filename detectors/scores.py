@@ -1,0 +1,139 @@
+"""ScoreTable: one score per clip, found by key and never by row order, and its CSV forms."""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from featstore.errors import DataError
+
+HEADER = ("clip", "score")
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Finite scores of clips with unique keys; higher = more anomalous.
+
+    `name` says where the scores came from (a detector, a file) and appears in every message.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    scores: np.ndarray
+
+    def __post_init__(self) -> None:
+        scores = np.array(self.scores, dtype=np.float64)
+        scores.flags.writeable = False
+        object.__setattr__(self, "keys", tuple(self.keys))
+        object.__setattr__(self, "scores", scores)
+        if scores.shape != (len(self.keys),):
+            raise ValueError(f"{self.name}: {len(self.keys)} keys need as many scores, got shape {scores.shape}")
+        if len(self._rows) != len(self.keys):
+            raise ValueError(f"{self.name}: two scores for {_first_repeat(self.keys)!r}; keys must be unique")
+        if not np.isfinite(scores).all():
+            bad = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise ValueError(f"{self.name}: the score of {self.keys[bad]!r} is {scores[bad]}; scores must be finite")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {key: row for row, key in enumerate(self.keys)}
+
+    def aligned(self, keys: Sequence[str]) -> np.ndarray:
+        """Scores in the order of `keys`, (len(keys),); a key without a score is an error that names it."""
+        try:
+            return self.scores[np.array([self._rows[key] for key in keys], dtype=np.intp)]
+        except KeyError as error:
+            missing = sum(key not in self._rows for key in keys)
+            raise ValueError(
+                f"{self.name}: no score for {error.args[0]!r} ({missing} of {len(keys)} clips have none)"
+            ) from None
+
+    def exactly(self, keys: Sequence[str]) -> np.ndarray:
+        """As `aligned`, and a score for any clip outside `keys` is an error that names the first."""
+        scores = self.aligned(keys)
+        surplus = sorted(self._rows.keys() - set(keys))
+        if surplus:
+            raise ValueError(f"{self.name}: {len(surplus)} scores belong to no expected clip, first {surplus[0]!r}")
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"{self.name}: the clip {_first_repeat(keys)!r} is expected twice; keys must be unique")
+        return scores
+
+
+def _first_repeat(keys: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return ""
+
+
+def read_scores(path: Path, *, name: str | None = None, count: int | None = None) -> ScoreTable:
+    """Read a score file; `count` is the number of rows it must have.
+
+    Accepts the official form (`name,score` per line, no header) and any table whose header names the columns `clip`
+    and `score`. DataError names file and line of an unreadable number, NaN, infinity, empty name or repeated clip.
+    """
+    lines: dict[str, int] = {}
+    scores: list[float] = []
+    for line, key, text in _pairs(path):
+        if not key:
+            raise DataError(f"{path}, line {line}: the clip has no name; expected `name,score`")
+        if key in lines:
+            raise DataError(f"{path}, line {line}: {key!r} already has a score on line {lines[key]}; remove one")
+        lines[key] = line
+        scores.append(_number(text, f"{path}, line {line}"))
+    if not lines:
+        raise DataError(f"{path}: no scores in the file; expected lines of `name,score`")
+    if count is not None and len(lines) != count:
+        raise DataError(f"{path}: expected {count} scores, found {len(lines)}")
+    return ScoreTable(name or path.stem, tuple(lines), np.array(scores))
+
+
+def _pairs(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Every (line number, name, score text) of the file."""
+    name_at, score_at, width = 0, 1, 2
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for first, row in enumerate(row for row in reader if row):
+                if first == 0 and set(HEADER) <= set(row):
+                    name_at, score_at, width = row.index(HEADER[0]), row.index(HEADER[1]), len(row)
+                elif len(row) != width:
+                    raise DataError(f"{path}, line {reader.line_num}: expected {width} columns, found {len(row)}")
+                else:
+                    yield reader.line_num, row[name_at], row[score_at]
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: cannot read the score file: {error}") from error
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise DataError(f"{where}: {text!r} is not a number; expected `name,score`") from None
+    if not math.isfinite(value):
+        raise DataError(f"{where}: the score is {text.strip()}; scores must be finite numbers")
+    return value
+
+
+def write_scores(path: Path, table: ScoreTable, *, header: bool = True) -> None:
+    """Write the scores in table order with every digit needed to read them back exactly; lines end in LF.
+
+    DataError where a name is empty or holds a line break: readers of score files go line by line.
+    """
+    for key in table.keys:
+        if not key or "\r" in key or "\n" in key:
+            raise DataError(f"{path}: the clip name {key!r} cannot stand on a line of a score file")
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if header:
+            writer.writerow(HEADER)
+        writer.writerows(zip(table.keys, map(repr, table.scores.tolist()), strict=True))
