@@ -226,7 +226,7 @@ def room(place: Place, grid: Grid) -> np.ndarray:
     """
     tail_s = np.arange(1, min(grid.n, int(0.3 * grid.rate_hz))) / grid.rate_hz
     shared, own = (rng_of(place.seed, place.machine, "room", name).normal(size=len(tail_s)) for name in ("", place.domain))
-    tail = (shared + 0.4 * own) * np.exp(-tail_s / 0.05)
+    tail = (shared + 0.3 * own) * np.exp(-tail_s / 0.05)
     impulse = np.concatenate([[1.0], 0.5 * tail / max(np.linalg.norm(tail), 1e-9)])
     return np.asarray(fft.rfft(impulse.astype(np.float32), grid.n))
 
@@ -235,7 +235,7 @@ def room(place: Place, grid: Grid) -> np.ndarray:
 def hall(place: Place, grid: Grid) -> np.ndarray:
     """Power per band of one background, mean 1: falling noise, broad machines, and the lines of a neighbour."""
     own, shared = (_backdrop(rng_of(place.seed, "hall", name), grid.bands_hz) for name in (place.background, "all"))
-    return 0.4 * own + 0.6 * shared
+    return 0.3 * own + 0.7 * shared
 
 
 def _backdrop(rng: np.random.Generator, hertz: np.ndarray) -> np.ndarray:

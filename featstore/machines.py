@@ -50,9 +50,9 @@ def fan(scene: Scene, condition: Condition, wear: Wear) -> None:
     swing = 0.05 + 0.35 * wear["imbalance"]
     scene.tones += scene.periodic(angle, orders) * _swing(angle, swing)
     flow = 0.6 * (condition["spd"] / 26) ** 2 * (1 + 0.1 * condition["load"]) * scene.vary(1)
-    scene.hiss(900 * condition["spd"] / 26 * (1 - 0.4 * wear["clogging"]), 1.1, flow)
+    scene.hiss(900 * condition["spd"] / 26 * (1 - 0.5 * wear["clogging"]), 1.1, flow)
     scene.hiss(250, 0.7, 1.0 * wear["clogging"])
-    _rattle(scene, angle, 2.0 * wear["rattle"])
+    _rattle(scene, angle, 3.0 * wear["rattle"])
 
 
 def pump(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -66,11 +66,11 @@ def pump(scene: Scene, condition: Condition, wear: Wear) -> None:
     orders[PUMP_VANES * passes] += 0.4 / passes**0.7 * scene.vary(2, 6) * (1 - 0.6 * wear["clogging"])
     scene.tones += scene.periodic(angle, orders)
     scene.hiss(700 + 100 * condition["load"], 1.0, 0.5 * scene.vary(1) * (1 - 0.4 * wear["clogging"]))
-    scene.hiss(180, 0.6, 0.8 * wear["clogging"])
-    scene.hiss(4200, 0.45, 0.3 * wear["leakage"])
+    scene.hiss(250, 0.6, 1.0 * wear["clogging"])
+    scene.hiss(4200, 0.45, 0.45 * wear["leakage"])
     collapses = scene.rng.poisson((4 + 120 * wear["cavitation"]) * scene.grid.seconds)
     times_s = scene.rng.uniform(0, scene.grid.seconds, collapses)
-    scene.strikes("bearing", times_s, 0.8 * scene.vary(5, collapses))
+    scene.strikes("bearing", times_s, 1.0 * scene.vary(5, collapses))
     _spall(scene, angle, OUTER_RACE, 1.5 * wear["bearing_wear"])
 
 
@@ -101,20 +101,20 @@ def slider(scene: Scene, condition: Condition, wear: Wear) -> None:
     starts_s = np.arange(-rng.uniform(0, stroke_s), grid.seconds, stroke_s)
     within = np.mod(grid.control_s - starts_s[0], stroke_s) / stroke_s
     speed = np.clip(np.minimum(within - 0.08, 0.92 - within) / 0.12, 0, 1)
-    speed = speed * (1 - wear["belt_slip"] * 0.8 * _dips(scene, 2.0))
+    speed = speed * (1 - wear["belt_slip"] * 0.9 * _dips(scene, 3.0))
     angle = scene.turning(0.5 + 0.12 * condition["vel"] * speed)
     orders = 0.4 * np.array([0, 1, 0.3, 0.5, 0.2, 0.3, 0.1, 0.1, 0.15, 0.05, 0.05, 0.03, 0.08]) * scene.vary(2, 13)
     moving = grid.upsample(speed)
     scene.tones += scene.periodic(angle, orders) * moving.astype(np.float32)
     rub = 0.5 * (condition["vel"] / 700) ** 0.8 * (1 + 0.1 * condition["load"]) * scene.vary(1)
     scene.puffs(rub * moving, 1500, 1.0)
-    scene.puffs(0.5 * wear["dry_rail"] * moving, 3800, 0.5)
+    scene.puffs(1.1 * wear["dry_rail"] * moving, 3800, 0.5)
     scene.strikes("body", starts_s, 3.0 * scene.vary(2, len(starts_s)))
     scratches_s = (starts_s[:, None] + stroke_s * np.array([0.37, 0.39, 0.62])).ravel()
     scene.strikes("rail", scratches_s, 7.0 * wear["rail_scratch"] * scene.vary(3, len(scratches_s)))
     for shake in range(1, 6):
         again_s = starts_s + 0.03 * shake * scene.vary(1, len(starts_s))
-        scene.strikes("body", again_s, 4.0 * wear["looseness"] * 0.8**shake)
+        scene.strikes("body", again_s, 6.0 * wear["looseness"] * 0.8**shake)
 
 
 def gearbox(scene: Scene, condition: Condition, wear: Wear) -> None:
@@ -132,7 +132,7 @@ def gearbox(scene: Scene, condition: Condition, wear: Wear) -> None:
             orders[mesh + sign * side] += share * 0.5 * scene.vary(3, 5) * (1 + 1.5 * wear["tooth_damage"])
     scene.tones += scene.periodic(angle, orders) * _swing(angle * GEAR_RATIO, 0.08 + 0.1 * wear["tooth_damage"])
     scene.hiss(1100, 1.0, 0.4 * scene.vary(1.5) * load)
-    scene.strikes("body", _crossings(scene, angle), 2.0 * wear["tooth_damage"])
+    scene.strikes("body", _crossings(scene, angle), 3.0 * wear["tooth_damage"])
     _rattle(scene, angle, 2.0 * wear["looseness"])
     _spall(scene, angle, INNER_RACE, 2.5 * wear["bearing_wear"])
 
@@ -147,11 +147,11 @@ def bearing(scene: Scene, condition: Condition, wear: Wear) -> None:
     scene.tones += scene.periodic(angle, orders)
     rolling = 0.6 * (condition["vel"] / 14) ** 0.7 * (1 + 0.1 * condition["load"]) * scene.vary(1)
     scene.hiss(1600, 1.1, rolling)
-    dust = scene.rng.poisson((3 + 150 * wear["dry_grease"]) * scene.grid.seconds)
+    dust = scene.rng.poisson((3 + 110 * wear["dry_grease"]) * scene.grid.seconds)
     scene.strikes("bearing", scene.rng.uniform(0, scene.grid.seconds, dust), 1.2 * scene.vary(4, dust))
-    _spall(scene, angle, OUTER_RACE, 2.4 * wear["outer_race"])
+    _spall(scene, angle, OUTER_RACE, 2.0 * wear["outer_race"])
     _spall(scene, angle, INNER_RACE, 3.2 * wear["inner_race"], once_per=1.0)
-    _spall(scene, angle, BALL_SPIN, 5.0 * wear["ball"], once_per=CAGE)
+    _spall(scene, angle, BALL_SPIN, 4.0 * wear["ball"], once_per=CAGE)
 
 
 def _swing(angle: np.ndarray, depth: float) -> np.ndarray:
@@ -197,7 +197,7 @@ def _dips(scene: Scene, per_second: float) -> np.ndarray:
     """Short moments between 0 and 1 at the control points, at random, about `per_second` of them."""
     time_s = scene.grid.control_s
     centres_s = scene.rng.uniform(0, scene.grid.seconds, scene.rng.poisson(per_second * scene.grid.seconds))
-    return np.asarray(np.exp(-0.5 * ((time_s[:, None] - centres_s) / 0.03) ** 2).max(axis=1, initial=0.0))
+    return np.asarray(np.exp(-0.5 * ((time_s[:, None] - centres_s) / 0.05) ** 2).max(axis=1, initial=0.0))
 
 
 MACHINES = {
@@ -234,7 +234,7 @@ MACHINES = {
         ("rail_scratch", "belt_slip", "dry_rail", "looseness"),
         {"vel": ("600", "700", "800"), "load": ("1", "2"), "bg": ("A", "B")},
         {"vel": ("550", "900"), "load": ("2", "3"), "bg": ("C", "D")},
-        Site(12.0, 0.1, 1.6),
+        Site(14.0, 0.05, 1.8),
     ),
     "valve": Machine(
         valve,
