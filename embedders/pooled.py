@@ -67,8 +67,9 @@ class PooledLogMel(MelConfig, ABC):
         """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
         waves = np.ascontiguousarray(waves, dtype=np.float32)
         batch = torch.from_numpy(waves if waves.flags.writeable else waves.copy()).to(self.device)
-        # One clip at a time keeps a CPU's cache warm; an accelerator wants them all.
-        parts = torch.split(batch, 1) if batch.device.type == "cpu" and len(batch) else [batch]
-        pooled = torch.cat([self.pool(log_mel(part, self)) for part in parts])
+        S = log_mel(batch, self)
+        # One clip at a time stays in a CPU's cache; an accelerator wants them all.
+        parts = torch.split(S, 1) if S.device.type == "cpu" and len(S) else [S]
+        pooled = torch.cat([self.pool(part) for part in parts])
         embeddings: np.ndarray = pooled.reshape(len(waves), *self.shape).cpu().numpy()
         return embeddings

@@ -4,9 +4,10 @@ Time runs along axis 1: waves (batch, time) become S (batch, frame, mel), so tha
 order. Numbers agree with `librosa.feature.melspectrogram` and `librosa.power_to_db`. Nothing here is differentiable.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -122,16 +123,23 @@ def mel_power(waves: Tensor, config: MelConfig) -> Tensor:
     Works in blocks of frames, so that a long recording never needs more than its result in memory.
     """
     frames = _frames(waves, config)
+    n_clips, n_frames = frames.shape[:2]
     window, bands = _window(config, waves.device), _bands(config, waves.device)
-    mel = torch.empty((*frames.shape[:2], config.n_mels), dtype=waves.dtype, device=waves.device)
-    for rows, columns in _blocks(frames):
-        spectrum = torch.fft.rfft(frames[rows, columns] * window)
+    mel = waves.new_empty((n_clips, n_frames, config.n_mels))
+    rows, columns = _block_shape(frames)
+    # Fresh pages cost as much as the arithmetic, so every block is computed in the same memory.
+    windowed = waves.new_empty((rows * columns, config.n_fft))
+    spectrum = torch.empty((rows * columns, config.n_fft // 2 + 1), dtype=torch.complex64, device=waves.device)
+    for row, column in product(range(0, n_clips, rows), range(0, n_frames, columns)):
+        block = frames[row : row + rows, column : column + columns]
+        n = block.shape[0] * block.shape[1]
+        torch.mul(block, window, out=windowed[:n].view(block.shape))
+        bins = torch.fft.rfft(windowed[:n], out=spectrum[:n])
         # Real and imaginary parts stay interleaved, each squared in place; the filters hold every bin's weight twice.
-        parts = torch.view_as_real(spectrum).square_().flatten(-2).flatten(0, 1)
-        block = torch.empty((len(parts), config.n_mels), dtype=waves.dtype, device=waves.device)
-        for bins, mels, weights in bands:
-            torch.mm(parts[:, bins], weights, out=block[:, mels])
-        mel[rows, columns] = block.view(mel[rows, columns].shape)
+        parts = torch.view_as_real(bins).square_().flatten(-2)
+        result = mel[row : row + rows, column : column + columns].view(n, config.n_mels)
+        for used, mels, weights in bands:
+            torch.mm(parts[:, used], weights, out=result[:, mels])
     return mel
 
 
@@ -146,9 +154,10 @@ def log_mel(waves: Tensor, config: MelConfig) -> Tensor:
 
 def sort_frames(S: Tensor) -> Tensor:
     """Each mel's values in ascending order: (batch, frame, mel) to (batch, mel, frame)."""
-    S = S.transpose(1, 2).contiguous()
+    S = S.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     if S.device.type == "cpu":
-        return torch.from_numpy(np.sort(S.numpy(), axis=-1))  # numpy's vectorised sort: measured 20 x torch's on a CPU
+        S.numpy().sort(axis=-1)  # in place; numpy's vectorised sort, measured 20 x faster than torch's
+        return S
     return S.sort(dim=-1).values
 
 
@@ -170,15 +179,12 @@ def _frames(waves: Tensor, config: MelConfig) -> Tensor:
     return waves.unfold(-1, config.n_fft, config.hop)
 
 
-def _blocks(frames: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Slices of clips and frames that fit the cache: one clip at a time on a CPU, many on an accelerator."""
+def _block_shape(frames: Tensor) -> tuple[int, int]:
+    """Clips and frames computed at once: part of one clip, or whole clips where the budget of the device allows."""
     n_clips, n_frames = frames.shape[:2]
-    on_cpu = frames.device.type == "cpu"
-    budget = CPU_BLOCK_FRAMES if on_cpu else DEVICE_BLOCK_FRAMES
-    rows = 1 if on_cpu else max(1, budget // n_frames)
-    for row in range(0, n_clips, rows):
-        for column in range(0, n_frames, budget):
-            yield slice(row, row + rows), slice(column, column + budget)
+    if frames.device.type == "cpu":
+        return 1, min(n_frames, CPU_BLOCK_FRAMES)
+    return max(1, min(n_clips, DEVICE_BLOCK_FRAMES // n_frames)), min(n_frames, DEVICE_BLOCK_FRAMES)
 
 
 @lru_cache(maxsize=16)

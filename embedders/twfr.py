@@ -4,8 +4,8 @@ Guan et al., "Time-weighted frequency domain audio representation with GMM estim
 ICASSP 2023.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -14,16 +14,20 @@ from embedders.pooled import PooledLogMel
 from embedders.spectrogram import sort_frames
 
 
-def gwrp(ordered: Tensor, r: Sequence[float]) -> Tensor:
+def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
     """Global weighted ranking pooling: (..., frame) in ascending order to (..., len(r)), one value per decay.
 
     The largest value weighs 1, the next r, then r ** 2, ...; the weights are normalised over the frames at hand, so
     clips of different length compare. r = 1 is the mean and r = 0 the maximum.
     """
-    rank = torch.arange(ordered.shape[-1] - 1, -1, -1, dtype=torch.float64)
-    weights = torch.tensor(list(r), dtype=torch.float64) ** rank[:, None]  # (frame, r), 0 ** 0 = 1
-    weights /= weights.sum(dim=0)
-    return ordered @ weights.to(ordered)
+    return ordered @ _rank_weights(r, ordered.shape[-1]).to(ordered)
+
+
+@lru_cache(maxsize=16)
+def _rank_weights(r: tuple[float, ...], n_frames: int) -> Tensor:
+    """Weight of every frame in ascending order: float64 (frame, len(r)); 0 ** 0 = 1."""
+    weights = torch.tensor(r, dtype=torch.float64) ** torch.arange(n_frames - 1, -1, -1)[:, None]
+    return weights / weights.sum(dim=0)
 
 
 @dataclass(frozen=True, kw_only=True)

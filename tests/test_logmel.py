@@ -24,7 +24,7 @@ def test_statistics_by_hand():
         "max": 4.0,
     }
     assert set(expected) == set(STATISTICS)
-    np.testing.assert_allclose(statistics(S, list(expected))[0, :, 0], list(expected.values()), rtol=1e-6)
+    np.testing.assert_allclose(statistics(S, tuple(expected))[0, :, 0], list(expected.values()), rtol=1e-6)
 
 
 def test_statistics_equal_numpy():
@@ -38,7 +38,7 @@ def test_statistics_equal_numpy():
 def test_one_frame_is_finite(name):
     S = torch.tensor([[[-3.0, 5.0]]])
     expected = [[[0.0, 0.0]]] if name in {"std", "delta"} else [[[-3.0, 5.0]]]
-    assert statistics(S, [name]).tolist() == expected
+    assert statistics(S, (name,)).tolist() == expected
 
 
 def test_level_shifts_location_and_keeps_spread():

@@ -15,21 +15,21 @@ def S():
 def test_worked_example():
     ordered = torch.tensor([[1.0, 5, 3, 2], [0, 0, 4, 1]], dtype=torch.float64).sort().values
     expected = [[5, 3.8, 2.922070369293, 2.75], [4, 2.4, 1.424832800233, 1.25]]
-    np.testing.assert_allclose(gwrp(ordered, [0, 0.5, 0.9, 1]), expected, rtol=0, atol=5e-13)
+    np.testing.assert_allclose(gwrp(ordered, (0, 0.5, 0.9, 1)), expected, rtol=0, atol=5e-13)
 
 
 def test_limits_are_mean_and_max(S):
-    np.testing.assert_allclose(gwrp(S, [1.0])[:, 0], S.mean(-1))
-    np.testing.assert_allclose(gwrp(S, [0.0])[:, 0], S.amax(-1))
+    np.testing.assert_allclose(gwrp(S, (1.0,))[:, 0], S.mean(-1))
+    np.testing.assert_allclose(gwrp(S, (0.0,))[:, 0], S.amax(-1))
 
 
 def test_pooling_falls_from_max_to_mean(S):
-    assert (gwrp(S, [0, 0.3, 0.6, 0.9, 0.99, 1]).diff() < 0).all()
+    assert (gwrp(S, (0, 0.3, 0.6, 0.9, 0.99, 1)).diff() < 0).all()
 
 
 @pytest.mark.parametrize("n_frames", [1, 7, 100_000])
 def test_constant_stays_constant_at_any_length(n_frames):
-    pooled = gwrp(torch.full((2, n_frames), 3.0), [0, 0.5, 0.99, 1])
+    pooled = gwrp(torch.full((2, n_frames), 3.0), (0, 0.5, 0.99, 1))
     np.testing.assert_allclose(pooled, 3.0, rtol=1e-5)
 
 
