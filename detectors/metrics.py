@@ -81,7 +81,8 @@ def _area(x: np.ndarray, y: np.ndarray, end: float) -> np.ndarray:
     step = x[:, 1:] - x0
     width = np.clip(end - x0, 0, step)
     slope = np.divide(y[:, 1:] - y0, step, out=np.zeros_like(step), where=step > 0)
-    return np.sum(width * (y0 + slope * width / 2), axis=1)
+    area: np.ndarray = np.sum(width * (y0 + slope * width / 2), axis=1)
+    return area
 
 
 def resamples(strata: np.ndarray, replicates: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
