@@ -1,0 +1,111 @@
+"""One walk over a folder of recordings: what is audio, what lies beside it, what was not read and why.
+
+Nothing outside the root is ever read: links that lead out, devices, FIFOs and sockets are left alone and noted. Links
+to folders inside the root are not followed, because what they show is reached anyway; so loops end and no recording
+is listed twice.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".rf64", ".w64")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".7z")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Recordings below a root, or listed in a file.
+
+    `audio` and `other` hold paths relative to `root` with forward slashes, sorted. `listed_in` is the manifest or .scp
+    file that named the recordings, if there was one. `notes` say what was not read.
+    """
+
+    root: Path
+    audio: list[str] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    listed_in: Path | None = None
+
+    @property
+    def context(self) -> str:
+        """Names of the root and the two folders above it, so that a machine folder given as root keeps its name."""
+        return "".join(part + "/" for part in self.root.resolve().parts[1:][-3:])
+
+
+def scan(root: Path) -> Tree:
+    """Walk `root` once, without a stat per file.
+
+    Hidden files and folders (also AppleDouble "._x.wav") are left out. Audio is told by its suffix in any case.
+    """
+    audio: list[str] = []
+    other: list[str] = []
+    skipped: dict[str, list[str]] = {}
+    real_root = os.path.realpath(root)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(os.path.join(root, folder)))  # noqa: PTH118 - Path objects per file are slow
+        except OSError as error:
+            skipped.setdefault(f"folders that cannot be read ({error.strerror})", []).append(folder)
+            continue
+        for entry in entries:
+            path = folder + entry.name
+            if reason := _reason_to_skip(entry, real_root):
+                skipped.setdefault(reason, []).append(path)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path + "/")
+            else:
+                (audio if is_audio(path) else other).append(path)
+    return Tree(root, sorted(audio), sorted(other), [*_notes(skipped), *_notes_on_other(other)])
+
+
+def is_audio(path: str) -> bool:
+    """Whether the suffix is one of AUDIO_SUFFIXES, in any case."""
+    return path.lower().endswith(AUDIO_SUFFIXES)
+
+
+def stem(path: str) -> str:
+    """File name without folders and without its audio or table suffix; dots inside the name ("volt_1.5") stay."""
+    name = path.rpartition("/")[2]
+    lower = name.lower()
+    known = (suffix for suffix in (*AUDIO_SUFFIXES, ".csv") if lower.endswith(suffix))
+    return name[: -len(next(known, "")) or None]
+
+
+def leads_out(path: str, real_root: str) -> bool:
+    """Whether the real place of `path` lies outside the real root."""
+    real = os.path.realpath(path)
+    return real != real_root and not real.startswith(real_root.rstrip("/") + "/")
+
+
+def _reason_to_skip(entry: os.DirEntry[str], real_root: str) -> str:
+    if entry.name.startswith("."):
+        return "hidden files or folders"
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return ""
+    return _reason_to_skip_link(entry, real_root) if entry.is_symlink() else "devices, FIFOs or sockets"
+
+
+def _reason_to_skip_link(entry: os.DirEntry[str], real_root: str) -> str:
+    if leads_out(entry.path, real_root):
+        return "links that lead outside the folder"
+    try:
+        if entry.is_file():
+            return ""
+        return "links to folders, which are read where they lie" if entry.is_dir() else "links that lead nowhere"
+    except OSError:  # too many levels of links
+        return "links that lead nowhere"
+
+
+def _notes(skipped: dict[str, list[str]]) -> list[str]:
+    return [f"not read: {len(paths):,} {reason}, first {min(paths)!r}" for reason, paths in sorted(skipped.items())]
+
+
+def _notes_on_other(other: Iterable[str]) -> list[str]:
+    archives = sorted(path for path in other if path.lower().endswith(ARCHIVE_SUFFIXES))
+    if not archives:
+        return []
+    return [f"not read: {len(archives):,} archives, first {archives[0]!r}; unpack them to use what they hold"]
