@@ -156,7 +156,7 @@ def publish(root: Path, old: Manifest, shards: tuple[ShardEntry, ...], infos: Ma
         "number": number,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "parent": old.checksum,
-        "shards": [asdict(entry) for entry in shards],
+        "shards": [vars(entry) for entry in shards],
         "embeddings": {name: _without_name(info) for name, info in infos.items()},
     }
     raw["checksum"] = _checksum(raw)

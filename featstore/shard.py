@@ -154,7 +154,7 @@ def _checked_matrix(data: ShardData) -> np.ndarray:
         raise StoreError(f"{info.name!r}: matrix of shape {data.matrix.shape}, expected {(n, *info.shape)}")
     with np.errstate(over="ignore"):  # an overflow to float16 is reported below, with the key
         matrix = np.ascontiguousarray(data.matrix, dtype=info.dtype)
-    finite = np.isfinite(matrix).reshape(n, -1).all(axis=1)
+    finite = finite_rows(matrix)
     if not finite.all():
         row = int(np.argmin(finite))
         raise StoreError(
@@ -162,6 +162,12 @@ def _checked_matrix(data: ShardData) -> np.ndarray:
             "reject that recording or store float32"
         )
     return matrix
+
+
+def finite_rows(matrix: np.ndarray) -> np.ndarray:
+    """Boolean mask of the rows (first axis) without NaN or infinity."""
+    mask: np.ndarray = np.isfinite(matrix).all(axis=tuple(range(1, matrix.ndim)))
+    return mask
 
 
 def _clip_columns(data: ShardData) -> dict[str, np.ndarray]:

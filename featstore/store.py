@@ -90,21 +90,17 @@ class StoreWriter:
             self._places[name].pop(key, None)
         return self.store
 
-    def replace_shards(self, name: str, old: Iterable[str], new: Iterable[ShardData]) -> FeatureStore:
-        """Exchange the files `old` of one embedding for `new` shards that hold the same rows, in one manifest.
+    def replace_shards(self, name: str, old: Sequence[str], new: Sequence[ShardData]) -> FeatureStore:
+        """Exchange the files `old` of one embedding for `new` shards with the same live rows, in one manifest.
 
-        `new` is consumed one shard at a time; the new files take the place of the first old one.
+        The new files take the place of the first old one.
         """
         number, outgoing = max(numbered(self.path), default=0) + 1, set(old)
         try:
             added = [self._write(data, number, index) for index, data in enumerate(new)]
             entries: list[ShardEntry] = []
             for entry in self.store.manifest.shards:
-                if entry.file not in outgoing:
-                    entries.append(entry)
-                elif added:
-                    entries += added
-                    added = []
+                entries += added if entry.file == old[0] else [] if entry.file in outgoing else [entry]
             self._publish(entries, {})
         except BaseException:
             self._recover()
