@@ -1,14 +1,15 @@
 """The `featstore` command: parse, call, print. Heavy libraries load inside the command that needs them."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from featstore.console import EXIT_REJECTED, Commands, Meter, size, table
-from featstore.errors import DataError
+from featstore.console import EXIT_REJECTED, Commands, Meter, table
+from featstore.errors import DataError, StoreError
 
 if TYPE_CHECKING:
     from featstore.build import BuildOptions, BuildReport, Progress, Request
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PATH = click.Path(path_type=Path)
+SHOWN_REJECTIONS = 20
 EXISTING = click.Path(exists=True, path_type=Path)
 
 
@@ -34,13 +36,15 @@ def main() -> None:
 
     Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected,
     4 store locked or damaged, 5 out of disk or memory, 130 interrupted.
-    """  # noqa: D301
+    """
 
 
 @main.command()
 @click.argument("data", type=EXISTING)
 @click.argument("store", type=PATH)
-@click.option("-e", "--embedder", "specs", multiple=True, required=True, help="NAME[:key=value,...] or NAME=CHECKPOINT.")
+@click.option(
+    "-e", "--embedder", "specs", multiple=True, required=True, help="NAME[:key=value,...] or NAME=CHECKPOINT."
+)
 @click.option("--as", "rename", help="Name of the embedding in the store (with a single -e).")
 @click.option("--layout", default="auto", show_default=True, help="Dataset layout; see `featstore layouts`.")
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
@@ -100,7 +104,22 @@ def _requests(options: dict[str, Any]) -> "list[Request]":
     if options["rename"] and len(options["specs"]) > 1:
         raise click.UsageError("--as names one embedding; give a single -e with it")
     device = _device(options)
-    return [Request(options["rename"] or embedders.name_of(spec), partial(embedders.create, spec, device)) for spec in options["specs"]]
+    for spec in options["specs"]:
+        try:
+            embedders.parse_embedder(spec)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    return [
+        Request(options["rename"] or _name_of(spec), partial(embedders.create, spec, device))
+        for spec in options["specs"]
+    ]
+
+
+def _name_of(spec: str) -> str:
+    """Name in the store of an embedder's line of text: without the path of its weights, in letters a store allows."""
+    head, mark, rest = re.match(r"([^:=]*)([:=]?)(.*)", spec, re.DOTALL).groups()  # type: ignore[union-attr]
+    kept = [item for item in rest.split(",") if not item.startswith("checkpoint=")] if mark == ":" else []
+    return re.sub(r"[^\w.+@=,:~-]", "+", ":".join([head, ",".join(kept)] if kept else [head]))
 
 
 def _device(options: dict[str, Any]) -> str:
@@ -136,16 +155,34 @@ def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json
 
     needed, free = plan.bytes_needed(infos), free_bytes(store)
     rows = [
-        [i.name, plan.new[i.name], plan.changed[i.name], plan.kept[i.name], len(plan.relabelled[i.name]), len(plan.gone[i.name])]
+        [
+            i.name,
+            plan.new[i.name],
+            plan.changed[i.name],
+            plan.kept[i.name],
+            len(plan.relabelled[i.name]),
+            len(plan.gone[i.name]),
+        ]
         for i in infos
     ]
     header = ["embedding", "new", "changed", "kept", "relabelled", "gone"]
     if as_json:
         counts = [dict(zip(header, row, strict=True)) for row in rows]
-        click.echo(json.dumps({"units": len(plan.units), "clips": plan.clips, "bytes_needed": needed, "bytes_free": free, "embeddings": counts}))
+        click.echo(
+            json.dumps(
+                {
+                    "units": len(plan.units),
+                    "clips": plan.clips,
+                    "bytes_needed": needed,
+                    "bytes_free": free,
+                    "embeddings": counts,
+                }
+            )
+        )
         return
     click.echo(table(header, rows))
-    click.echo(f"{plan.clips:,} clips to read in {len(plan.units)} units; needs {needed:,} bytes, {free:,} free; nothing written")
+    click.echo(f"{plan.clips:,} clips to read in {len(plan.units)} units")
+    click.echo(f"{needed:,} bytes needed, {free:,} free; nothing was written")
 
 
 def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
@@ -153,22 +190,126 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
     gone = {name: len(keys) for name, keys in report.plan.gone.items() if keys}
     if as_json:
         rejected = [{"path": item.path, "reason": item.reason} for item in report.rejected]
-        click.echo(json.dumps({"rows": report.rows, "rejected": rejected, "gone": gone, "audio_s": round(report.audio_s, 3)}))
+        click.echo(
+            json.dumps({"rows": report.rows, "rejected": rejected, "gone": gone, "audio_s": round(report.audio_s, 3)})
+        )
         return
     for name, rows in report.rows.items():
         new, changed, kept = report.plan.new[name], report.plan.changed[name], report.plan.kept[name]
         click.echo(f"{store}: {name} holds {rows:,} rows ({new:,} new, {changed:,} changed, {kept:,} kept)")
     for name, count in gone.items():
-        click.echo(f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)", err=True)
+        click.echo(
+            f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)",
+            err=True,
+        )
     if report.rejected:
-        click.echo(table(["rejected", "reason"], [[r.path, r.reason] for r in report.rejected[:20]]), err=True)
-        more = len(report.rejected) - 20
-        click.echo(f"{len(report.rejected)} recordings rejected{f', {more} not shown' if more > 0 else ''}; `featstore info {store} --rejected` lists all", err=True)
+        shown = [[item.path, item.reason] for item in report.rejected[:SHOWN_REJECTIONS]]
+        click.echo(table(["rejected", "reason"], shown), err=True)
+        click.echo(f"{len(report.rejected)} rejected in all; `featstore info {store} --rejected` lists them", err=True)
 
 
 @main.command()
-@click.option("--machines", default=None, help="Comma-separated; default all six.")
 @click.argument("out", type=PATH)
-def simulate(out: Path, **options: Any) -> None:
-    """Write a simulated plant in the DCASE 2023 layout to OUT."""
+@click.option("--clips", default=1200, show_default=True, help="Recordings in all, train and test, over all machines.")
+@click.option("--machines", help="Comma-separated; default all six.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--seconds", default=10.0, show_default=True, help="Length of a recording.")
+@click.option("--sample-rate", default=16000, show_default=True, help="Hz.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core.")
+def simulate(out: Path, machines: str | None, workers: int | None, **options: Any) -> None:
+    """Write a simulated plant (six machines, graded faults, two domains) to OUT in the DCASE 2023 layout."""
+    from featstore.simulate import Plant, simulate
+
+    chosen = {"machines": tuple(machines.split(","))} if machines else {}
+    plant = Plant(
+        clips=options["clips"],
+        seed=options["seed"],
+        seconds=options["seconds"],
+        sample_rate_hz=options["sample_rate"],
+        **chosen,
+    )
+    meter = Meter("simulated clips")
+    made = simulate(out, plant, workers=workers, progress=meter.update)
+    meter.close()
+    click.echo(f"{out}: simulated plant of {made.clips:,} recordings ({made.rendered:,} made now)")
+
+
+@main.command()
+@click.argument("data", type=EXISTING)
+@click.option("--layout", default="auto", show_default=True)
+@click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
+def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
+    """Say what DATA is taken for: layout, machines, sections, splits, labels; reads no sound, writes nothing."""
+    from featstore.layouts import find_clips, summary
+
+    listing = find_clips(data, layout, ground_truth=ground_truth)
+    click.echo(f"{data}: layout {listing.layout}, {len(listing.clips):,} clips\n{summary(listing.clips)}")
+    for note in listing.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
+@click.option("--rejected", is_flag=True, help="List every rejected recording with its reason.")
+@click.option("--json", "as_json", is_flag=True)
+def info(store: Path, rejected: bool, as_json: bool) -> None:
+    """What is in STORE, in one screen."""
+    from featstore.describe import describe, rejected_text, screen
+    from featstore.store import FeatureStore
+
+    opened = FeatureStore.open(store)
+    if rejected:
+        click.echo(rejected_text(opened))
+    else:
+        click.echo(json.dumps(describe(opened)) if as_json else screen(opened))
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
+@click.option("--json", "as_json", is_flag=True)
+def verify(store: Path, as_json: bool) -> None:
+    """Check every checksum, that every row is finite and every key unique; exit code 4 names what is damaged."""
+    from featstore.verify import verify
+
+    problems = verify(store)
+    if as_json:
+        click.echo(json.dumps([{"file": problem.file, "what": problem.what} for problem in problems]))
+    for problem in () if as_json else problems:
+        click.echo(f"{problem.file}: {problem.what}")
+    if problems:
+        raise SystemExit(StoreError.exit_code)
+    click.echo(f"{store}: intact", err=as_json)
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
+def compact(store: Path) -> None:
+    """Merge small shards and drop superseded rows; published numbers stay the same."""
+    from featstore.verify import compact
+
+    click.echo(f"{store}: {compact(store)}")
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
+@click.argument("out", type=PATH)
+@click.option("-e", "--embedding", required=True, help="Name of the embedding in the store.")
+@click.option("--to", "kind", type=click.Choice(["npz", "parquet", "csv"]), help="Default: by the suffix of OUT.")
+def export(store: Path, out: Path, embedding: str, kind: str | None) -> None:
+    """Write one embedding with its clips to OUT (npz, parquet or csv)."""
+    from featstore.exchange import export
+    from featstore.store import FeatureStore
+
+    rows = export(FeatureStore.open(store), embedding, out, to=kind or out.suffix.lstrip("."))
+    click.echo(f"{out}: {rows:,} rows of {embedding}")
+
+
+@main.command(name="import")
+@click.argument("store", type=PATH)
+@click.argument("array", type=EXISTING)
+@click.option("--as", "name", required=True, help="Name of the embedding in the store.")
+@click.option("--manifest", type=EXISTING, help="CSV or Parquet with one row per row of ARRAY.")
+@click.option("--key", help="Name of the array inside an npz.")
+def import_(store: Path, array: Path, name: str, manifest: Path | None, key: str | None) -> None:
+    """Take embeddings made elsewhere (npy or npz with a manifest, or an ASDKit extract.npz) into STORE."""
     raise NotImplementedError

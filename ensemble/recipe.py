@@ -1,0 +1,122 @@
+"""A recipe: which detectors run on which embeddings and how their scores become one; written beside every result.
+
+    name = "default"
+    fusion = "mean"
+    false_alarm_rate = 0.1
+
+    [[member]]
+    embedding = "twfr"
+    view = "r0.9"
+    detector = "mahalanobis:covariance=ledoit_wolf"
+    weight = 1.0
+    fingerprint = "..."          # of the embedding; a store with another one is refused
+
+`detect STORE --recipe FILE` runs it again.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from featstore.errors import DataError
+
+FUSED = "ensemble"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One detector on one embedding; without a view the views of the embedding are joined end to end."""
+
+    embedding: str
+    detector: str
+    view: str = ""
+    weight: float = 1.0
+    fingerprint: str = ""
+
+    @property
+    def source(self) -> str:
+        """Embedding and view as one text: `twfr@r0.9`."""
+        return f"{self.embedding}@{self.view}" if self.view else self.embedding
+
+    @property
+    def name(self) -> str:
+        """The member in tables and columns: `twfr@r0.9 knn:k=1`."""
+        return f"{self.source} {self.detector}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Members, fusion rule and threshold; see the module's text for the file form."""
+
+    members: tuple[Member, ...]
+    name: str = "default"
+    fusion: str = "mean"
+    threshold: str = "quantile"
+    false_alarm_rate: float = 0.1
+    pool_sections: bool = False
+    group_by: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse recipes that cannot run."""
+        if not self.members:
+            raise DataError("a recipe needs at least one member")
+        names = [member.name for member in self.members]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"the member {twice!r} occurs twice; give it once, with a greater weight if that was meant")
+        if not 0 < self.false_alarm_rate < 1:
+            raise DataError(f"false_alarm_rate = {self.false_alarm_rate}: expected a rate between 0 and 1")
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the recipe as TOML."""
+    values = {key: value for key, value in asdict(recipe).items() if key != "members"}
+    lines = [_line(key, value) for key, value in values.items()]
+    for member in recipe.members:
+        lines += ["", "[[member]]", *(_line(key, value) for key, value in asdict(member).items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; DataError names the file and the key that is unknown, missing or of the wrong type."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: not a readable recipe: {error}") from error
+    members = raw.pop("member", [])
+    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
+        raise DataError(f"{path}: expected [[member]] tables")
+    parsed = tuple(Member(**_checked(path, f"member {i + 1}", Member, one)) for i, one in enumerate(members))
+    return Recipe(parsed, **_checked(path, "the recipe", Recipe, raw, given={"members"}))
+
+
+def _line(key: str, value: object) -> str:
+    return f"{key} = {json.dumps(value)}"  # TOML's basic strings, numbers and booleans are JSON's
+
+
+def _checked(
+    path: Path, where: str, kind: type, raw: Mapping[str, Any], given: frozenset[str] | set[str] = frozenset()
+) -> dict[str, Any]:
+    """Values of a table after checking names and types against the fields of `kind`."""
+    known = {field.name: field for field in fields(kind) if field.name not in given}
+    for key, value in raw.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise DataError(f"{path}: {where} has the unknown key {key!r}{hint} (known: {', '.join(known)})")
+        wanted = known[key].type
+        fits = (
+            isinstance(value, (int, float)) and not isinstance(value, bool)
+            if wanted is float
+            else type(value) is wanted
+        )
+        if not fits:
+            raise DataError(f"{path}: {where}: {key} = {value!r}, expected {getattr(wanted, '__name__', wanted)}")
+    for key in ("embedding", "detector"):
+        if key in known and key not in raw:
+            raise DataError(f"{path}: {where} lacks {key!r}")
+    return dict(raw)
