@@ -55,7 +55,7 @@ class Grid:
 
     def spread(self, bands: np.ndarray) -> np.ndarray:
         """Values of the noise bands at every FFT bin, (n // 2 + 1,)."""
-        return bands.astype(np.float32)[_band_of_bin(self.n)]
+        return np.asarray(bands.astype(np.float32)[_band_of_bin(self.n)])
 
     def upsample(self, control: np.ndarray) -> np.ndarray:
         """Control points joined by straight lines, one value per sample, float64 (n,)."""
@@ -84,8 +84,8 @@ class Place:
 class Site:
     """How undisturbed a machine stands.
 
-    snr_db: its level above the factory's. clanks_per_s: how often something falls nearby. unrest_db: how much levels and
-    colouring change from one recording to the next.
+    snr_db: its level above the factory's. clanks_per_s: how often something falls nearby. unrest_db: how much levels
+    and colouring change from one recording to the next.
     """
 
     snr_db: float
@@ -120,7 +120,7 @@ class Scene:
         return self.rng.uniform() + np.cumsum(self.grid.upsample(speed_hz)) / self.grid.rate_hz
 
     def periodic(self, angle: np.ndarray, orders: np.ndarray) -> np.ndarray:
-        """Vibration that repeats every revolution: order k has amplitude `orders[k]` and a random phase, float32 (n,)."""
+        """Vibration that repeats every revolution, float32 (n,): order k has amplitude `orders[k]`, a random phase."""
         fastest_hz = float(np.max(np.diff(angle[:: self.grid.rate_hz // CONTROL_HZ]), initial=1e-9)) * CONTROL_HZ
         kept = orders[: min(len(orders), int(0.98 * self.grid.nyquist_hz / fastest_hz), TABLE_SIZE // 8)]
         phases = np.exp(2j * np.pi * self.rng.uniform(size=len(kept)))
@@ -128,7 +128,7 @@ class Scene:
         wave: np.ndarray = table.astype(np.float32)[(angle * TABLE_SIZE).astype(np.int64) & (TABLE_SIZE - 1)]
         return wave
 
-    def hiss(self, centre_hz: float, octaves: float, level: float) -> None:
+    def hiss(self, centre_hz: float, octaves: float, level: float | np.ndarray) -> None:
         """Add stationary noise of RMS `level` around `centre_hz`."""
         shape = self._shape(centre_hz, octaves)
         self.power += level**2 * shape / shape.mean()
@@ -225,9 +225,10 @@ def room(place: Place, grid: Grid) -> np.ndarray:
     The two domains share most of the tail: the same hall, another microphone.
     """
     tail_s = np.arange(1, min(grid.n, int(0.3 * grid.rate_hz))) / grid.rate_hz
-    shared, own = (rng_of(place.seed, place.machine, "room", name).normal(size=len(tail_s)) for name in ("", place.domain))
+    rngs = [rng_of(place.seed, place.machine, "room", name) for name in ("", place.domain)]
+    shared, own = (rng.normal(size=len(tail_s)) for rng in rngs)
     tail = (shared + 0.3 * own) * np.exp(-tail_s / 0.05)
-    impulse = np.concatenate([[1.0], 0.5 * tail / max(np.linalg.norm(tail), 1e-9)])
+    impulse = np.concatenate([[1.0], 0.5 * tail / max(float(np.linalg.norm(tail)), 1e-9)])
     return np.asarray(fft.rfft(impulse.astype(np.float32), grid.n))
 
 
@@ -235,13 +236,14 @@ def room(place: Place, grid: Grid) -> np.ndarray:
 def hall(place: Place, grid: Grid) -> np.ndarray:
     """Power per band of one background, mean 1: falling noise, broad machines, and the lines of a neighbour."""
     own, shared = (_backdrop(rng_of(place.seed, "hall", name), grid.bands_hz) for name in (place.background, "all"))
-    return 0.3 * own + 0.7 * shared
+    return 0.3 * own + 0.7 * shared  # one factory, and what differs between its corners
 
 
 def _backdrop(rng: np.random.Generator, hertz: np.ndarray) -> np.ndarray:
     power = (hertz / 200) ** -1.2 / (1 + (60 / hertz) ** 4)
     for centre_hz in np.exp(rng.uniform(np.log(150), np.log(5000), 4)):
-        power += rng.uniform(0.3, 1) * (centre_hz / 200) ** -0.7 * np.exp(-0.5 * (np.log2(hertz / centre_hz) / 0.3) ** 2)
+        hump = np.exp(-0.5 * (np.log2(hertz / centre_hz) / 0.3) ** 2)
+        power += rng.uniform(0.3, 1) * (centre_hz / 200) ** -0.7 * hump
     line_hz = rng.uniform(70, 160) * np.arange(1, 7)
     for order, centre_hz in enumerate(line_hz, start=1):
         power[np.argmin(np.abs(hertz - centre_hz))] += rng.uniform(0.5, 3) / order

@@ -126,7 +126,8 @@ def gearbox(scene: Scene, condition: Condition, wear: Wear) -> None:
     orders[1] += 0.1
     mesh = GEAR_TEETH * np.arange(1, 6)
     load = 0.8 + 0.1 * condition["load"]
-    orders[mesh] += load * 0.5 / np.arange(1, 6) * scene.vary(2, 5) * (1 + wear["tooth_wear"] * np.array([0, 1, 1.5, 2, 2]))
+    worn = 1 + wear["tooth_wear"] * np.array([0, 1, 1.5, 2, 2])
+    orders[mesh] += load * 0.5 / np.arange(1, 6) * scene.vary(2, 5) * worn
     for side, share in ((1, 0.10), (2, 0.04)):
         for sign in (-1, 1):
             orders[mesh + sign * side] += share * 0.5 * scene.vary(3, 5) * (1 + 1.5 * wear["tooth_damage"])
@@ -156,7 +157,7 @@ def bearing(scene: Scene, condition: Condition, wear: Wear) -> None:
 
 def _swing(angle: np.ndarray, depth: float) -> np.ndarray:
     """Amplitude that swings once per revolution."""
-    return (1 + depth * np.cos(2 * np.pi * angle.astype(np.float32))).astype(np.float32)
+    return np.asarray(1 + depth * np.cos(2 * np.pi * (angle % 1).astype(np.float32)), dtype=np.float32)
 
 
 def _crossings(scene: Scene, angle: np.ndarray) -> np.ndarray:
@@ -170,16 +171,19 @@ def _spall(scene: Scene, angle: np.ndarray, per_revolution: float, size: float, 
     if size == 0:
         return
     times_s = _crossings(scene, angle * per_revolution)
-    times_s = times_s + scene.rng.normal(0, 0.02 * np.median(np.diff(times_s, append=times_s[-1:] + 1)), len(times_s))
-    loaded = 0.5 + 0.5 * np.cos(2 * np.pi * once_per * np.interp(times_s * scene.grid.rate_hz, np.arange(len(angle)), angle))
+    turns = np.interp(times_s * scene.grid.rate_hz, np.arange(len(angle)), angle)
+    loaded = 0.5 + 0.5 * np.cos(2 * np.pi * once_per * turns)
+    slip_s = 0.02 * float(np.mean(np.diff(times_s)))
+    times_s = times_s + scene.rng.normal(0, slip_s, len(times_s))
     scene.strikes("bearing", times_s, size * loaded * scene.vary(1.5, len(times_s)))
 
 
 def _rattle(scene: Scene, angle: np.ndarray, size: float) -> None:
-    """A loose part that knocks in most revolutions, once or a few times."""
+    """A loose part that knocks in most revolutions, a little late."""
     times_s = _crossings(scene, angle)
-    times_s = times_s + scene.rng.uniform(0, 0.3) / 20 + scene.rng.exponential(0.004, len(times_s))
-    scene.strikes("body", times_s, size * scene.vary(4, len(times_s)) * (scene.rng.uniform(size=len(times_s)) < 0.7))
+    late_s = scene.rng.exponential(0.004, len(times_s))
+    knocks = scene.rng.uniform(size=len(times_s)) < 0.7
+    scene.strikes("body", times_s + late_s, size * scene.vary(4, len(times_s)) * knocks)
 
 
 def _gate(time_s: np.ndarray, opens_s: np.ndarray, closes_s: np.ndarray, rise_s: float) -> np.ndarray:

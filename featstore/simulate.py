@@ -17,7 +17,8 @@ import shutil
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from featstore.errors import DataError, ResourceError
 from featstore.machines import MACHINES
 
 VERSION = 1
+RAW = "dev_data/raw"
 PARAMETER_FILE = "simulation.json"
 SEVERITIES = (0.25, 0.5, 0.75, 1.0)
 CHUNK = 32  # clips per task of a worker
@@ -88,27 +90,30 @@ class SimulatedClip:
     split: str
     domain: str
     label: str
-    attributes: tuple[tuple[str, str], ...]
     number: int
+    attributes: tuple[tuple[str, str], ...] = ()
     fault: str = ""
     severity: float = 0.0
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, int]:
+        """What its random numbers depend on, beside the seed."""
+        return self.machine, self.split, self.domain, self.label, self.number
 
     @property
     def path(self) -> str:
         """Path below the data root, in the naming of DCASE 2023; fault and severity are not in it."""
         named = "_".join(f"{key}_{value}" for key, value in self.attributes)
         stem = f"section_00_{self.domain}_{self.split}_{self.label}_{self.number:04d}_{named}"
-        return f"dev_data/raw/{self.machine}/{self.split}/{stem}.wav"
+        return f"{RAW}/{self.machine}/{self.split}/{stem}.wav"
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `simulate` did: recordings in the folder, and how many of them are new."""
+    """What `simulate` did: recordings in the folder, and how many of them it made now."""
 
-    out: Path
     clips: int
-    written: int
-    bytes: int = field(default=0)
+    rendered: int
 
 
 def simulate(
@@ -130,7 +135,7 @@ def simulate(
     _check_space(out, len(missing) * plant.file_bytes)
     for machine in plant.machines:
         for split in ("train", "test"):
-            (out / "dev_data" / "raw" / machine / split).mkdir(parents=True, exist_ok=True)
+            _make_folder(out / RAW / machine / split)
     done = len(clips) - len(missing)
     for count in _render_all(out, plant, missing, workers):
         done += count
@@ -139,7 +144,7 @@ def simulate(
     for machine in plant.machines:
         _write_attributes(out, [clip for clip in clips if clip.machine == machine])
     _write_truth(out, clips)
-    return Simulation(out, len(clips), len(missing), len(missing) * plant.file_bytes)
+    return Simulation(len(clips), len(missing))
 
 
 def plan(plant: Plant) -> Iterator[SimulatedClip]:
@@ -150,10 +155,12 @@ def plan(plant: Plant) -> Iterator[SimulatedClip]:
         train = share - 4 * quarter
         target = max(train // 100, min(10, train // 10), 1)
         counts = {("train", "source", "normal"): train - target, ("train", "target", "normal"): target}
-        counts |= {("test", domain, label): quarter for domain in ("source", "target") for label in ("normal", "anomaly")}
+        counts |= {
+            ("test", domain, label): quarter for domain in ("source", "target") for label in ("normal", "anomaly")
+        }
         for (split, domain, label), count in counts.items():
             for number in range(count):
-                yield _draw(plant.seed, machine, split, domain, label, number)
+                yield _draw(plant.seed, SimulatedClip(machine, split, domain, label, number))
 
 
 def synthesise(plant: Plant, clip: SimulatedClip) -> np.ndarray:
@@ -162,24 +169,23 @@ def synthesise(plant: Plant, clip: SimulatedClip) -> np.ndarray:
     condition = dict(clip.attributes)
     place = Place(plant.seed, clip.machine, clip.domain, condition.pop("bg"))
     grid = Grid(fft.next_fast_len(plant.samples, real=True), plant.sample_rate_hz)
-    key = (plant.seed, clip.machine, clip.split, clip.domain, clip.label, clip.number, "sound")
-    scene = Scene(rng_of(*key), grid, place)
+    scene = Scene(rng_of(plant.seed, *clip.identity, "sound"), grid, place)
     wear = dict.fromkeys(machine.faults, 0.0) | ({clip.fault: clip.severity} if clip.fault else {})
     machine.render(scene, {name: float(value) for name, value in condition.items()}, wear)
     sound = scene.record(machine.site)[: plant.samples]
     return sound * min(1.0, 0.98 / float(np.abs(sound).max(initial=1e-9)))
 
 
-def _draw(seed: int, machine: str, split: str, domain: str, label: str, number: int) -> SimulatedClip:
-    rng = rng_of(seed, machine, split, domain, label, number, "plan")
-    kind = MACHINES[machine]
-    choices = kind.source if domain == "source" else kind.target
-    attributes = tuple((name, values[rng.integers(len(values))]) for name, values in choices.items())
-    fault, severity = str(rng.choice(kind.faults)), float(rng.choice(SEVERITIES))
-    healthy = label == "normal"
-    return SimulatedClip(
-        machine, split, domain, label, attributes, number, "" if healthy else fault, 0.0 if healthy else severity
-    )
+def _draw(seed: int, clip: SimulatedClip) -> SimulatedClip:
+    """Give `clip` its operating condition and, if it is an anomaly, its fault."""
+    rng = rng_of(seed, *clip.identity, "plan")
+    machine = MACHINES[clip.machine]
+    choices = machine.source if clip.domain == "source" else machine.target
+    attributes = tuple((name, str(rng.choice(values))) for name, values in choices.items())
+    if clip.label == "normal":
+        return replace(clip, attributes=attributes)
+    fault, severity = str(rng.choice(machine.faults)), float(rng.choice(SEVERITIES))
+    return replace(clip, attributes=attributes, fault=fault, severity=severity)
 
 
 def _render_all(out: Path, plant: Plant, clips: Sequence[SimulatedClip], workers: int | None) -> Iterator[int]:
@@ -228,7 +234,7 @@ def _claim(out: Path, plant: Plant) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is not empty and has no {PARAMETER_FILE}: simulate into a new or an empty folder")
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     _write(mark, (json.dumps(parameters, indent=2) + "\n").encode())
 
 
@@ -243,6 +249,13 @@ def _check_space(out: Path, needed: int) -> None:
             f"{out}: the simulated recordings need {needed:,} bytes, {free:,} are free; "
             "simulate fewer clips, or free space and start again to resume"
         )
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be made ({error.strerror or error}); choose another folder") from error
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -260,18 +273,15 @@ def _write_attributes(out: Path, clips: Sequence[SimulatedClip]) -> None:
     """attributes_00.csv of one machine, in the official form."""
     width = max(len(clip.attributes) for clip in clips)
     header = ["file_name", *(f"d{place}{kind}" for place in range(1, width + 1) for kind in "pv")]
-    rows = [
-        [clip.path.removeprefix("dev_data/raw/"), *(text for pair in clip.attributes for text in pair)] for clip in clips
-    ]
-    _write(out / "dev_data" / "raw" / clips[0].machine / "attributes_00.csv", _csv([header, *rows]))
+    names = [clip.path.removeprefix(f"{RAW}/") for clip in clips]
+    rows = [[name, *chain.from_iterable(clip.attributes)] for name, clip in zip(names, clips, strict=True)]
+    _write(out / RAW / clips[0].machine / "attributes_00.csv", _csv([header, *rows]))
 
 
 def _write_truth(out: Path, clips: Sequence[SimulatedClip]) -> None:
     """Fault and severity of every clip, outside the data, for analysis only."""
-    header = ["file_name", "machine", "split", "domain", "label", "fault", "severity"]
-    rows = [
-        [clip.path, clip.machine, clip.split, clip.domain, clip.label, clip.fault, f"{clip.severity:g}"] for clip in clips
-    ]
+    header = ["file_name", "machine", "split", "domain", "label", "number", "fault", "severity"]
+    rows = [[clip.path, *map(str, clip.identity), clip.fault, f"{clip.severity:g}"] for clip in clips]
     _write(out / "truth.csv", _csv([header, *rows]))
 
 
