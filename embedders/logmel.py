@@ -57,7 +57,7 @@ def _quantile_weights(names: tuple[str, ...], n_frames: int) -> Tensor:
 class LogMel(PooledLogMel):
     """Log-mel statistics in dB; `stats` chooses the views from STATISTICS."""
 
-    stats: tuple[str, ...] = ("mean", "std", "median", "p10", "p90", "max")
+    stats: tuple[str, ...] = ("mean", "std", "p10", "median", "p90", "max")
 
     def __post_init__(self) -> None:
         """Refuse unknown or repeated statistics."""

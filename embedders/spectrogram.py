@@ -7,7 +7,6 @@ order. Numbers agree with `librosa.feature.melspectrogram` and `librosa.power_to
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 import torch
@@ -112,6 +111,7 @@ def mel_filter_bank(config: MelConfig) -> np.ndarray:
 @torch.no_grad()
 def stft_power(waves: Tensor, config: MelConfig) -> Tensor:
     """Squared magnitude of the Hann-windowed spectrum: waves (batch, time) to (batch, frame, n_fft // 2 + 1)."""
+    _frame_shape(waves, config)  # only for its check
     frames = _frames(waves, config)
     return torch.view_as_real(torch.fft.rfft(frames * _window(config, waves.device))).square().sum(-1)
 
@@ -122,24 +122,22 @@ def mel_power(waves: Tensor, config: MelConfig) -> Tensor:
 
     Works in blocks of frames, so that a long recording never needs more than its result in memory.
     """
-    frames = _frames(waves, config)
-    n_clips, n_frames = frames.shape[:2]
+    n_clips, n_frames = _frame_shape(waves, config)
     window, bands = _window(config, waves.device), _bands(config, waves.device)
+    rows, columns = _block_shape(n_clips, n_frames, waves.device)
     mel = waves.new_empty((n_clips, n_frames, config.n_mels))
-    rows, columns = _block_shape(frames)
-    # Fresh pages cost as much as the arithmetic, so every block is computed in the same memory.
-    windowed = waves.new_empty((rows * columns, config.n_fft))
-    spectrum = torch.empty((rows * columns, config.n_fft // 2 + 1), dtype=torch.complex64, device=waves.device)
-    for row, column in product(range(0, n_clips, rows), range(0, n_frames, columns)):
-        block = frames[row : row + rows, column : column + columns]
-        n = block.shape[0] * block.shape[1]
-        torch.mul(block, window, out=windowed[:n].view(block.shape))
-        bins = torch.fft.rfft(windowed[:n], out=spectrum[:n])
-        # Real and imaginary parts stay interleaved, each squared in place; the filters hold every bin's weight twice.
-        parts = torch.view_as_real(bins).square_().flatten(-2)
-        result = mel[row : row + rows, column : column + columns].view(n, config.n_mels)
-        for used, mels, weights in bands:
-            torch.mm(parts[:, used], weights, out=result[:, mels])
+    windowed = waves.new_empty((rows * columns, config.n_fft))  # reused: fresh pages cost as much as the product
+    for row in range(0, n_clips, rows):
+        frames = _frames(waves[row : row + rows], config)
+        for column in range(0, n_frames, columns):
+            block = frames[:, column : column + columns]
+            n = block.shape[0] * block.shape[1]
+            torch.mul(block, window, out=windowed[:n].view(block.shape))
+            # Real and imaginary parts stay interleaved, squared in place; the filters hold every bin's weight twice.
+            parts = torch.view_as_real(torch.fft.rfft(windowed[:n])).square_().flatten(-2)
+            result = mel[row : row + rows, column : column + columns].view(n, config.n_mels)
+            for used, mels, weights in bands:
+                torch.mm(parts[:, used], weights, out=result[:, mels])
     return mel
 
 
@@ -166,23 +164,28 @@ def shortest_wave(config: MelConfig) -> int:
     return config.n_fft
 
 
-def _frames(waves: Tensor, config: MelConfig) -> Tensor:
-    """Overlapping windows (batch, frame, n_fft) as a view of the padded waves."""
+def _frame_shape(waves: Tensor, config: MelConfig) -> tuple[int, int]:
+    """Clips and frames of the spectrogram of `waves`, which must hold at least one whole window."""
     if waves.ndim != 2 or waves.shape[1] < shortest_wave(config):
         raise ValueError(
             f"expected waves (batch, time) of at least {shortest_wave(config)} samples, got {tuple(waves.shape)}; "
             "pad shorter recordings with zeros"
         )
+    padded = waves.shape[1] + (config.n_fft // 2 * 2 if config.center else 0)
+    return waves.shape[0], (padded - config.n_fft) // config.hop + 1
+
+
+def _frames(waves: Tensor, config: MelConfig) -> Tensor:
+    """Overlapping windows (batch, frame, n_fft) as a view of the padded waves."""
     if config.center:
         half = config.n_fft // 2
         waves = torch.nn.functional.pad(waves, (half, half), mode=config.pad_mode)
     return waves.unfold(-1, config.n_fft, config.hop)
 
 
-def _block_shape(frames: Tensor) -> tuple[int, int]:
+def _block_shape(n_clips: int, n_frames: int, device: torch.device) -> tuple[int, int]:
     """Clips and frames computed at once: part of one clip, or whole clips where the budget of the device allows."""
-    n_clips, n_frames = frames.shape[:2]
-    if frames.device.type == "cpu":
+    if device.type == "cpu":
         return 1, min(n_frames, CPU_BLOCK_FRAMES)
     return max(1, min(n_clips, DEVICE_BLOCK_FRAMES // n_frames)), min(n_frames, DEVICE_BLOCK_FRAMES)
 
