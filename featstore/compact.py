@@ -13,6 +13,8 @@ from featstore.table import ClipTable
 
 MAX_ROWS = 65536
 MAX_BYTES = 1 << 27
+_EMPTY_BYTES = 10960
+"""Size of a shard without rows."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _live(run: Sequence[ShardEntry]) -> int:
 
 def _widest_row(run: Sequence[ShardEntry]) -> int:
     """Bytes per row of the widest shard: text columns are as wide as their longest text, so a merge takes that."""
-    return max(entry.bytes // max(entry.rows + entry.rejected, 1) for entry in run)
+    return max((entry.bytes - _EMPTY_BYTES) // max(entry.rows + entry.rejected, 1) for entry in run)
 
 
 def _bytes(manifest: Manifest) -> int:

@@ -107,10 +107,11 @@ def build_image(data: ShardData) -> bytes:
     StoreError when rows are not finite or do not fit `data.info`, naming the key.
     """
     columns = {"clip": _clip_columns(data), "rejected": _rejected_columns(data.rejected)}
-    matrix = _checked_matrix(data)
-    total = matrix.nbytes + sum(column.nbytes for group in columns.values() for column in group.values())
+    total = data.matrix.size * np.dtype(data.info.dtype).itemsize
+    total += sum(column.nbytes for group in columns.values() for column in group.values())
     if total > MAX_SHARD_BYTES - (1 << 20):
         raise StoreError(f"a shard of {total} bytes is too large (limit {MAX_SHARD_BYTES}); commit fewer rows at once")
+    matrix = _checked_matrix(data)
     # The core driver keeps the file in memory, so no HDF5 call can fail for want of disk.
     with h5py.File("shard", "w", driver="core", backing_store=False, block_size=1 << 22) as file:
         for name, value in _attributes(data.info).items():

@@ -62,7 +62,7 @@ def content(store: FeatureStore, name: str = "twfr") -> dict[str, float]:
     """First value of every (n, d) row by key, and -1 for every rejection: two stores are equal when these are."""
     if name not in store.embeddings:
         return {}
-    found = dict(
-        zip(store.clips(name).keys(), store.matrix(name).reshape(store.rows(name), -1)[:, 0].tolist(), strict=True)
-    )
-    return found | {rejected.key: -1.0 for rejected in store.rejected(name)}
+    first = store.matrix(name)[:, 0].tolist()
+    return dict(zip(store.clips(name).keys(), first, strict=True)) | {
+        rejected.key: -1.0 for rejected in store.rejected(name)
+    }
