@@ -1,0 +1,219 @@
+"""Where a score lies among the honest scores of the section's training clips.
+
+Raw scores of different detectors and sections do not compare; their positions do. Two calibrations, one table:
+
+- `ecdf`, the default: position in (0, 1). The i-th of n reference scores has position i / (n + 1), ties share their
+  middle rank, and between two reference scores the position is interpolated. Beyond the largest (below the smallest) it
+  goes on rising (falling) without ever reaching 1 (0), so that no two scores out there tie. A strictly increasing
+  transform of all scores leaves unchanged: the position at reference scores, the order of everything, and between which
+  two reference scores a score lies. A linear one leaves every position unchanged.
+- `zscore`: distance from the reference mean in reference standard deviations.
+
+A training clip is placed among the OTHER training clips' scores (`*_of_reference`). Its own score, honest or not, is
+left out of what it is measured by, so it meets n - 1 strangers exactly as a test clip meets n.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_DOMAIN = 5
+"""Training clips a domain needs for a map of its own; fewer say too little, and the pooled map serves."""
+
+
+def _reference(reference: np.ndarray) -> np.ndarray:
+    reference = np.asarray(reference, dtype=np.float64)
+    if reference.ndim != 1 or not len(reference):
+        raise ValueError(f"calibration needs at least one reference score in one row, got shape {reference.shape}")
+    if not np.isfinite(reference).all():
+        raise ValueError(f"reference scores must be finite, got {reference[~np.isfinite(reference)][0]}")
+    return reference
+
+
+def _scores(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(scores).all():
+        raise ValueError(f"scores must be finite, got {scores[~np.isfinite(scores)][0]}")
+    return scores
+
+
+def _spread(reference: np.ndarray) -> float:
+    """Standard deviation, floored far below any real spread: rounding alone must not pass for one."""
+    largest = float(np.abs(reference).max())
+    floor = np.finfo(np.float64).eps * largest
+    spread = largest * float((reference / largest).std()) if largest else 0.0  # scaled: squares overflow early
+    return spread if spread > floor else (largest or 1.0)
+
+
+def position(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Position of each score (m,) among the reference scores (n,), in (0, 1) and strictly increasing in the score."""
+    scores, reference = _scores(scores), _reference(reference)
+    values, counts = np.unique(reference, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2) / (len(reference) + 1)
+    inside = np.interp(scores, values, ranks)
+    spread = _spread(reference)
+    with np.errstate(over="ignore"):
+        above = 1 - (1 - ranks[-1]) * _tail((scores - values[-1]) / spread)
+        below = ranks[0] * _tail((values[0] - scores) / spread)
+    placed: np.ndarray = np.where(scores > values[-1], above, np.where(scores < values[0], below, inside))
+    return placed
+
+
+def _tail(beyond: np.ndarray) -> np.ndarray:
+    """From 1 at 0 towards 0 with growing distance; logarithmic, so that even scores 1e12 spreads away stay apart."""
+    remaining: np.ndarray = 1 / (1 + np.log1p(np.clip(beyond, 0, np.finfo(np.float64).max)))
+    return remaining
+
+
+def position_of_reference(reference: np.ndarray) -> np.ndarray:
+    """Position of each reference score among the n - 1 others; 0.5 where there are no others."""
+    reference = _reference(reference)
+    n = len(reference)
+    if n == 1:
+        return np.array([0.5])
+    values, inverse, counts = np.unique(reference, return_inverse=True, return_counts=True)
+    below = np.cumsum(counts) - counts
+    placed = (below + counts / 2) / n  # a score that has a twin takes the middle rank of the remaining twins
+    middle = (counts + 1) / 2
+    alone = np.flatnonzero(counts[1:-1] == 1) + 1
+    low, high = (below + middle)[alone - 1], below[alone] + middle[alone + 1]
+    share = (values[alone] - values[alone - 1]) / (values[alone + 1] - values[alone - 1])
+    placed[alone] = (low + share * (high - low)) / n
+    for end in (0, len(values) - 1):
+        if counts[end] == 1:
+            placed[end] = position(values[[end]], np.delete(reference, np.flatnonzero(inverse == end)))[0]
+    of_reference: np.ndarray = placed[inverse]
+    return of_reference
+
+
+def zscore(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Distance of each score from the reference mean in reference standard deviations (ddof 0).
+
+    Reference scores without spread (one clip, all alike) lend their size instead of a standard deviation.
+    """
+    scores, reference = _scores(scores), _reference(reference)
+    return (scores - reference.mean()) / _spread(reference)
+
+
+def zscore_of_reference(reference: np.ndarray) -> np.ndarray:
+    """z-score of each reference score by the mean and deviation of the n - 1 others; 0 where there are no others."""
+    reference = _reference(reference)
+    n = len(reference)
+    if n == 1:
+        return np.zeros(1)
+    deviation = reference - reference.mean()
+    total = np.sum(deviation**2)
+    variance = (total - deviation**2 * n / (n - 1)) / (n - 1)
+    certain = variance > 1e-9 * total / n
+    scores = np.empty(n)
+    scores[certain] = deviation[certain] * n / (n - 1) / np.sqrt(variance[certain])
+    for i in np.flatnonzero(~certain):  # the others are nearly alike: the subtraction above lost their spread
+        scores[i] = zscore(reference[[i]], np.delete(reference, i))[0]
+    return scores
+
+
+def transductive_rank(scores: np.ndarray) -> np.ndarray:
+    """Rank of each score among the test scores themselves, in [0, 1], ties averaged; a single score ranks 0.
+
+    It uses statistics of the test set, which the challenge rules since 2025 are read to forbid: only ever on request.
+    """
+    scores = _scores(scores)
+    if len(scores) < 2:
+        return np.zeros(len(scores))
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = ((np.cumsum(counts) - (counts + 1) / 2) / (len(scores) - 1))[inverse]
+    return ranks
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a test score, and how a training score, is placed among reference scores."""
+
+    of_test: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    of_reference: Callable[[np.ndarray], np.ndarray]
+
+
+CALIBRATIONS: dict[str, Calibration] = {
+    "ecdf": Calibration(position, position_of_reference),
+    "zscore": Calibration(zscore, zscore_of_reference),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedScores:
+    """Scores (n,) of clips with the machine, section and (where it is to matter) domain of each; no labels."""
+
+    scores: np.ndarray
+    machine: np.ndarray
+    section: np.ndarray
+    domain: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("machine", "section", "domain"):
+            column = getattr(self, name)
+            if column is not None and column.shape != self.scores.shape:
+                raise ValueError(f"{len(self.scores)} scores need as many values of {name}, got shape {column.shape}")
+
+    def groups(self) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+        """Every (machine, section) that occurs, sorted, with the rows of its clips."""
+        rows: dict[tuple[str, str], list[int]] = {}
+        for row, group in enumerate(zip(self.machine.tolist(), self.section.tolist(), strict=True)):
+            rows.setdefault(group, []).append(row)
+        return ((group, np.array(rows[group])) for group in sorted(rows))
+
+    def rows_of(self, group: tuple[str, str]) -> np.ndarray:
+        """Rows of one section; ValueError naming it when there are none."""
+        rows = np.flatnonzero((self.machine == group[0]) & (self.section == group[1]))
+        if not len(rows):
+            raise ValueError(f"{group[0]} section {group[1]}: test clips but no reference scores of training clips")
+        return rows
+
+
+def calibrate(test: PlacedScores, reference: PlacedScores, *, method: str = "ecdf") -> np.ndarray:
+    """Place each test score among its own section's reference scores; returns (m,).
+
+    Where both sides give a domain, a domain with at least MIN_DOMAIN reference clips has a map of its own; all other
+    clips, those of unknown domain among them, use the map of the whole section.
+    """
+    rule = calibration(method)
+    placed = np.empty(len(test.scores))
+    for group, rows in test.groups():
+        of_section = reference.rows_of(group)
+        for clips, among in _maps(test, rows, reference, of_section):
+            placed[clips] = rule.of_test(test.scores[clips], reference.scores[among])
+    return placed
+
+
+def calibrate_reference(reference: PlacedScores, *, method: str = "ecdf") -> np.ndarray:
+    """Place each training clip's honest score among the other clips' of the map that `calibrate` would use; (n,)."""
+    rule = calibration(method)
+    placed = np.empty(len(reference.scores))
+    for _, rows in reference.groups():
+        for clips, among in _maps(reference, rows, reference, rows):
+            chosen = np.searchsorted(among, clips)  # both sorted, and every clip is among them
+            placed[clips] = rule.of_reference(reference.scores[among])[chosen]
+    return placed
+
+
+def _maps(
+    test: PlacedScores, rows: np.ndarray, reference: PlacedScores, of_section: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The section's clips `rows` of `test` in parts, each with the rows of `reference` that are its map."""
+    pooled = np.ones(len(rows), dtype=bool)
+    if test.domain is not None and reference.domain is not None:
+        for domain in ("source", "target"):
+            among = of_section[reference.domain[of_section] == domain]
+            here = test.domain[rows] == domain
+            if len(among) >= MIN_DOMAIN and here.any():
+                pooled &= ~here
+                yield rows[here], among
+    if pooled.any():
+        yield rows[pooled], of_section
+
+
+def calibration(method: str) -> Calibration:
+    """The named calibration; an unknown name lists the known ones."""
+    if method not in CALIBRATIONS:
+        raise ValueError(f"unknown calibration {method!r}; choose from {', '.join(sorted(CALIBRATIONS))}")
+    return CALIBRATIONS[method]

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+
+from ensemble.calibrate import PlacedScores
+from ensemble.decide import THRESHOLDS, decide, given_threshold, section_thresholds, threshold
+
+SCORES = np.array([0.8, 1.1, 0.9, 1.3, 1.0, 1.2, 0.95, 1.05, 1.4, 0.85])
+
+
+def placed(scores, sections=("00",)):
+    n = len(scores)
+    return PlacedScores(np.asarray(scores, dtype=float), np.full(n, "fan"), np.resize(np.array(sections), n))
+
+
+def test_published_gamma_threshold_and_the_trap_of_a_free_location():
+    stats = pytest.importorskip("scipy.stats")
+    shape, loc, scale = stats.gamma.fit(SCORES, floc=0)
+    assert (shape, loc, scale) == pytest.approx((32.960104705, 0, 0.032008393), rel=1e-6)
+    assert threshold(SCORES, method="gamma").value == pytest.approx(1.2962879556, abs=1e-8)
+    # A free location falls below the sixth of ten scores instead of the ninth; numpy's percentile says 1.31.
+    assert threshold(SCORES, method="gamma").value > 1.1801 + 0.1
+    assert abs(threshold(SCORES, method="gamma").value - np.percentile(SCORES, 90)) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "rank"),
+    [(9, 0.1, 9), (10, 0.1, 10), (19, 0.1, 18), (99, 0.1, 90), (99, 0.05, 95), (3, 0.5, 2), (1, 0.5, 1)],
+)
+def test_rank_of_the_quantile(n, rate, rank):
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    result = threshold(scores, rate=rate)
+    assert (result.value, result.n, result.note) == (rank, n, "")
+    assert result.expected == pytest.approx((n + 1 - rank) / (n + 1))
+    assert result.expected <= rate + 1e-12
+    assert result.low < result.expected < result.high
+
+
+def test_the_promise_holds_on_average():
+    rng = np.random.default_rng(0)
+    for n in (9, 30, 100):
+        rates = [np.mean(rng.normal(size=200) > threshold(rng.normal(size=n)).value) for _ in range(400)]
+        result = threshold(rng.normal(size=n))
+        assert np.mean(rates) == pytest.approx(result.expected, abs=0.015)
+        assert np.mean((np.array(rates) >= result.low - 0.03) & (np.array(rates) <= result.high + 0.03)) > 0.93
+
+
+def test_too_few_clips_say_so():
+    result = threshold(np.array([3.0, 1.0, 2.0]), rate=0.1)
+    assert result.value == 3
+    assert result.expected == 1 / 4
+    assert result.note == (
+        "3 training clips cannot promise a false-alarm rate of 0.1: the largest of their scores gives 0.25; "
+        "9 clips are needed"
+    )
+    assert threshold(np.array([5.0]), rate=0.1).value == 5
+
+
+def test_ties_at_the_threshold_are_not_reported():
+    result = threshold(np.ones(20))
+    assert result.value == 1
+    assert result.expected == 1 / 21
+    assert not decide(placed(np.ones(3)), {("fan", "00"): result}).any()
+
+
+def test_a_given_threshold_states_its_rate():
+    result = given_threshold(1.15, SCORES)
+    assert (result.method, result.value, result.expected) == ("given", 1.15, 4 / 11)
+    assert math.isnan(result.asked)
+    below = given_threshold(0.0, SCORES)
+    assert (below.expected, below.high) == (1, 1)
+    assert 0.5 < below.low < 1
+    with pytest.raises(ValueError, match="finite number, got nan"):
+        given_threshold(math.nan, SCORES)
+
+
+def test_thresholds_are_per_section_and_can_change_without_refitting():
+    reference = placed(np.arange(40.0), ("00", "01"))
+    thresholds = section_thresholds(reference, rate=0.1)
+    assert {key: one.value for key, one in thresholds.items()} == {("fan", "00"): 36, ("fan", "01"): 37}
+    test = placed([36.5, 36.5, 38], ("00", "01"))
+    np.testing.assert_array_equal(decide(test, thresholds), [True, False, True])
+    np.testing.assert_array_equal(decide(test, section_thresholds(reference, rate=0.01)), [False, False, False])
+    with pytest.raises(ValueError, match="fan section 02: no threshold for its 1 test clips"):
+        decide(placed([1.0], ("02",)), thresholds)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="unknown threshold 'otsu'; choose from gamma, quantile"):
+        threshold(SCORES, method="otsu")
+    for rate in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="rate must be between 0 and 1"):
+            threshold(SCORES, rate=rate)
+    for method in THRESHOLDS:
+        with pytest.raises(ValueError, match="one row of finite reference scores"):
+            threshold(np.array([]), method=method)
+        with pytest.raises(ValueError, match="one row of finite reference scores"):
+            threshold(np.array([1.0, np.nan]), method=method)
+    with pytest.raises(ValueError, match="fan section 01: a gamma threshold needs positive reference scores"):
+        section_thresholds(placed([1.0, -1.0, 2.0, 3.0], ("00", "01")), method="gamma")
+    with pytest.raises(ValueError, match="use the quantile"):
+        threshold(np.ones(5), method="gamma")
