@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 from featstore.clip import Clip, Label, Split
 from featstore.layout_dcase import Reading
-from featstore.tree import Tree
+from featstore.tree import Tree, stem
 
 _MIMII = re.compile(r"(?:^|/)(?P<machine>[^/]+)/(?P<section>id_[0-9]+)/(?P<label>normal|abnormal)/[^/]+$")
 _SNR = re.compile(r"(?:^|/)(?P<sign>-|min|minus_?)?(?P<number>[0-9]+)_?dB(?:_[^/]*)?(?=/)")
+
+_DCASE_STARTS = ("section_", "normal_id_", "anomaly_id_")
 
 LABEL_FOLDERS: dict[str, Label] = {
     "normal": "normal",
@@ -128,6 +130,9 @@ def _plain_split(place: _PlainPlace, known_normal: set[str]) -> Split:
 
 def _plain_notes(clips: list[Clip], moved: list[str]) -> list[str]:
     notes = []
+    odd = [clip.path for clip in clips if stem(clip.path).startswith(_DCASE_STARTS)]
+    if odd:
+        notes.append(f"{len(odd):,} names begin like DCASE names but do not follow them, first {odd[0]!r}")
     if moved:
         notes.append(f"{len(moved):,} anomalies lie in train folders and were made test clips, first {moved[0]!r}")
     if any("folder" in clip.attributes for clip in clips):

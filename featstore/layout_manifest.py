@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,13 +56,15 @@ def read_scp(path: Path) -> Tree:
     keys: dict[str, int] = {}
     places = []
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+        key, *rest = re.split(r"[ \t]+", line.strip(" \t\r"), maxsplit=1)
+        if not key:
             continue
         where = f"{path}, line {number}"
-        key, _, target = line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
         if keys.setdefault(key, number) != number:
             raise DataError(f"{where}: key {key!r} is already on line {keys[key]}; keys must be unique")
-        places.append((where, _scp_path(where, target.strip(), root)))
+        places.append((where, _scp_path(where, "".join(rest), root)))
+    if not places:
+        raise DataError(f"{path}: empty; expected lines with a key and the path of a recording")
     notes = [f"{len(places):,} recordings listed in {path}", *_check_paths(root, places)]
     return Tree(root, audio=sorted(place for _, place in places), notes=notes, listed_in=path)
 
@@ -94,11 +97,11 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         import pyarrow
-        import pyarrow.parquet
+        from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise DataError(f"{path}: Parquet needs pyarrow; install featstore[parquet], or give a CSV") from error
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = ParquetFile(path).read()  # read_table would add columns named in the folders above
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: {error}") from error
     header = _check_header(path, table.column_names)

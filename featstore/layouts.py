@@ -129,7 +129,7 @@ def _tree(root: Path, layout: str) -> Tree:
         unused = [f"{there} was not used; give it instead of the folder to use it"] if there else []
         return replace(tree, notes=[*tree.notes, *unused])
     suffix = root.suffix.lower()
-    if suffix == SCP_SUFFIX:
+    if suffix == SCP_SUFFIX and layout != "manifest":
         return read_scp(root)
     if suffix not in MANIFEST_SUFFIXES or layout not in ("auto", "manifest"):
         raise DataError(

@@ -8,10 +8,12 @@ is listed twice.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".rf64", ".w64")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".7z")
+_KNOWN_SUFFIXES = frozenset({*AUDIO_SUFFIXES, ".csv"})
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Tree:
     notes: list[str] = field(default_factory=list)
     listed_in: Path | None = None
 
-    @property
+    @cached_property
     def context(self) -> str:
         """Names of the root and the two folders above it, so that a machine folder given as root keeps its name."""
         return "".join(part + "/" for part in self.root.resolve().parts[1:][-3:])
@@ -70,9 +72,8 @@ def is_audio(path: str) -> bool:
 def stem(path: str) -> str:
     """File name without folders and without its audio or table suffix; dots inside the name ("volt_1.5") stay."""
     name = path.rpartition("/")[2]
-    lower = name.lower()
-    known = (suffix for suffix in (*AUDIO_SUFFIXES, ".csv") if lower.endswith(suffix))
-    return name[: -len(next(known, "")) or None]
+    base, _, suffix = name.rpartition(".")
+    return base if f".{suffix.lower()}" in _KNOWN_SUFFIXES else name
 
 
 def leads_out(path: str, real_root: str) -> bool:
