@@ -16,7 +16,7 @@ from scipy import fft
 N_BANDS = 800  # stationary noise is shaped in this many equal bands up to the Nyquist frequency
 CONTROL_HZ = 200  # envelopes and speeds change no faster than this
 TABLE_SIZE = 8192  # samples of one revolution
-LEVEL = 0.03  # full-scale fraction of a source with RMS 1
+LEVEL = 0.015  # full-scale fraction of a source with RMS 1
 
 
 def rng_of(*key: object) -> np.random.Generator:
@@ -68,6 +68,11 @@ class Grid:
 def _band_of_bin(n: int) -> np.ndarray:
     bins = n // 2 + 1
     return np.minimum(np.arange(bins) * N_BANDS // (bins - 1), N_BANDS - 1)
+
+
+def look_up(table: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Values of one revolution, (TABLE_SIZE,), at every angle in revolutions, (n,)."""
+    return np.asarray(table[(angle * TABLE_SIZE).astype(np.int64) & (TABLE_SIZE - 1)])
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,7 @@ class Scene:
         kept = orders[: min(len(orders), int(0.98 * self.grid.nyquist_hz / fastest_hz), TABLE_SIZE // 8)]
         phases = np.exp(2j * np.pi * self.rng.uniform(size=len(kept)))
         table = fft.irfft(kept * phases, TABLE_SIZE) * (TABLE_SIZE / 2)
-        wave: np.ndarray = table.astype(np.float32)[(angle * TABLE_SIZE).astype(np.int64) & (TABLE_SIZE - 1)]
-        return wave
+        return look_up(table.astype(np.float32), angle)
 
     def hiss(self, centre_hz: float, octaves: float, level: float | np.ndarray) -> None:
         """Add stationary noise of RMS `level` around `centre_hz`."""
@@ -163,13 +167,15 @@ class Scene:
         for modes, train in self.trains.items():
             spectrum += fft.rfft(train) * resonances(place.seed, place.machine, modes, grid)
         noise = self.rng.standard_normal((grid.n // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
-        heard = grid.spread(self.power) * np.abs(response) ** 2
+        heard = grid.spread(self.power) * room_power(place, grid)
         behind = self._background(site.unrest_db) * 10 ** (-site.snr_db / 10)
         per_bin = np.sqrt((heard + grid.spread(behind)) * (grid.n / 2))
-        mixed = (spectrum * response + noise * per_bin) * grid.spread(self._colour(0.6 * site.unrest_db))
+        gain = LEVEL * self.vary(1.5 * site.unrest_db) * self._colour(0.6 * site.unrest_db)
+        spectrum *= response
+        noise *= per_bin
+        mixed = (spectrum + noise) * grid.spread(gain)
         mixed[: int(10 * grid.seconds)] = 0  # a microphone hears nothing below 10 Hz
-        wave: np.ndarray = fft.irfft(mixed, grid.n) * np.float32(LEVEL * float(self.vary(1.5 * site.unrest_db)))
-        return wave
+        return np.asarray(fft.irfft(mixed, grid.n, overwrite_x=True))
 
     def _shape(self, centre_hz: float, octaves: float) -> np.ndarray:
         return np.exp(-0.5 * (np.log2(self.grid.bands_hz / centre_hz) / octaves) ** 2)
@@ -230,6 +236,12 @@ def room(place: Place, grid: Grid) -> np.ndarray:
     tail = (shared + 0.3 * own) * np.exp(-tail_s / 0.05)
     impulse = np.concatenate([[1.0], 0.5 * tail / max(float(np.linalg.norm(tail)), 1e-9)])
     return np.asarray(fft.rfft(impulse.astype(np.float32), grid.n))
+
+
+@lru_cache(maxsize=8)
+def room_power(place: Place, grid: Grid) -> np.ndarray:
+    """Squared magnitude of `room`, float32 (n // 2 + 1,)."""
+    return np.asarray(np.abs(room(place, grid)) ** 2)
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featstore.acoustics import Scene, Site
+from featstore.acoustics import TABLE_SIZE, Scene, Site, look_up
 
 Condition = Mapping[str, float]
 Wear = Mapping[str, float]
@@ -23,6 +23,7 @@ OUTER_RACE = BEARING_BALLS / 2 * (1 - BALL_TO_PITCH)  # ball passes of the outer
 INNER_RACE = BEARING_BALLS / 2 * (1 + BALL_TO_PITCH)
 BALL_SPIN = (1 - BALL_TO_PITCH**2) / BALL_TO_PITCH  # strikes of one damaged ball, on both races
 CAGE = (1 - BALL_TO_PITCH) / 2
+ONCE = np.cos(2 * np.pi * np.arange(TABLE_SIZE) / TABLE_SIZE)  # one swing per revolution
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def bearing(scene: Scene, condition: Condition, wear: Wear) -> None:
 
 def _swing(angle: np.ndarray, depth: float) -> np.ndarray:
     """Amplitude that swings once per revolution."""
-    return np.asarray(1 + depth * np.cos(2 * np.pi * (angle % 1).astype(np.float32)), dtype=np.float32)
+    return look_up((1 + depth * ONCE).astype(np.float32), angle)
 
 
 def _crossings(scene: Scene, angle: np.ndarray) -> np.ndarray:
