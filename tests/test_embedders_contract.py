@@ -110,6 +110,13 @@ def test_fingerprint_is_that_of_the_config(embedder):
     assert other.fingerprint != embedder.fingerprint
 
 
+def test_fingerprint_covers_all_that_changes_numbers():
+    plain = embedders.fingerprint("A", {"x": 1, "y": [2.0]})
+    assert embedders.fingerprint("A", {"y": [2.0], "x": 1}) == plain
+    others = [("B", {"x": 1, "y": [2.0]}), ("A", {"x": 1, "y": [2.5]}), ("A", {"x": 1, "y": [2.0]}, b"weights")]
+    assert len({plain, *(embedders.fingerprint(*other) for other in others)}) == 4
+
+
 def test_fingerprints_of_all_embedders_differ():
     assert len({create(name).fingerprint for name in EMBEDDERS}) == len(EMBEDDERS)
 

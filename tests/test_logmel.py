@@ -51,6 +51,16 @@ def test_level_shifts_location_and_keeps_spread():
     np.testing.assert_allclose(change[0, spread], 0.0, atol=1e-3)
 
 
+def test_order_of_frames_matters_only_to_delta():
+    S = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 40, 8)).astype(np.float32))
+    timeless = tuple(name for name in STATISTICS if name != "delta")
+    torch.testing.assert_close(statistics(S.flip(1), timeless), statistics(S, timeless), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(statistics(S.flip(1), ("delta",)), statistics(S, ("delta",)), rtol=1e-5, atol=1e-6)
+    shuffled = S[:, torch.from_numpy(np.random.default_rng(1).permutation(40))]
+    torch.testing.assert_close(statistics(shuffled, timeless), statistics(S, timeless), rtol=1e-5, atol=1e-6)
+    assert (statistics(shuffled, ("delta",)) - statistics(S, ("delta",))).abs().max() > 0.01
+
+
 def test_one_statistic_is_a_plain_vector():
     embedder = LogMel(stats=("mean",), n_mels=32)
     assert (embedder.shape, embedder.views) == ((32,), ())

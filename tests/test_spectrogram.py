@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from embedders import spectrogram
 from embedders.spectrogram import MelConfig, log_mel, mel_filter_bank, mel_power, sort_frames, stft_power
 
 librosa = pytest.importorskip("librosa")
@@ -89,17 +90,33 @@ def test_tone_has_the_power_of_its_bin():
 
 
 @pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("budget", [1, 7, 100_000])
-def test_blocks_equal_whole(monkeypatch, center, budget):
+@pytest.mark.parametrize("block", [(1, 1), (1, 7), (2, None), (9, None)])
+def test_blocks_equal_whole(monkeypatch, center, block):
     waves, config = torch.from_numpy(noise(60000).reshape(3, -1)), MelConfig(center=center)
     whole = mel_power(waves, config)
-    monkeypatch.setattr("embedders.spectrogram.CPU_BLOCK_FRAMES", budget)
+    monkeypatch.setattr(spectrogram, "_block_shape", lambda clips, frames, device: (block[0], block[1] or frames))
     torch.testing.assert_close(mel_power(waves, config), whole, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("n_clips", [0, 1, 1000])
+@pytest.mark.parametrize("n_frames", [1, 313, 10**6])
+def test_blocks_are_part_of_one_clip_or_whole_clips(device, n_clips, n_frames):
+    rows, columns = spectrogram._block_shape(n_clips, n_frames, torch.device(device))
+    assert rows == 1 or columns == n_frames
+    assert 1 <= rows * columns <= max(spectrogram.CPU_BLOCK_FRAMES, spectrogram.DEVICE_BLOCK_FRAMES)
 
 
 def test_sort_frames_moves_time_last_and_ascending():
     S = torch.tensor([[[3.0, 0.0], [1.0, 5.0], [2.0, 4.0]]])
     assert sort_frames(S).tolist() == [[[1.0, 2.0, 3.0], [0.0, 4.0, 5.0]]]
+
+
+def test_sort_frames_leaves_its_input():
+    """A single mel is the case in which moving the axis copies nothing by itself."""
+    S = torch.tensor([[[2.0], [1.0]]])
+    assert sort_frames(S).tolist() == [[[1.0, 2.0]]]
+    assert S.tolist() == [[[2.0], [1.0]]]
 
 
 def test_silence_is_the_floor_and_input_is_untouched():
