@@ -179,7 +179,7 @@ def _relative(where: str, path: str) -> str:
     if path.startswith("/") or path[1:3] in (":\\", ":/"):
         raise DataError(f"{where}: {path!r} is absolute; give it relative to the folder of the list")
     if ".." in path.split("/"):
-        raise DataError(f"{where}: {path!r} leads out of the folder of the list; move the list above the recordings")
+        raise DataError(f"{where}: {path!r} goes through '..'; recordings must lie below the folder of the list")
     return posixpath.normpath(path)
 
 

@@ -112,6 +112,14 @@ def test_a_machine_keeps_its_name_whatever_folder_is_given(tmp_path, root):
     assert clip.attributes == {"m-n": "W"}
 
 
+def test_folders_fill_in_what_names_leave_out(tmp_path):
+    touch(tmp_path, "fan/target_test/section_03_0000.wav", "fan/section_04_0000.wav")
+    assert by_path(find_clips(tmp_path)) == {
+        "fan/target_test/section_03_0000.wav": ("fan", "03", "test", "target", "unknown"),
+        "fan/section_04_0000.wav": ("fan", "04", "test", "unknown", "unknown"),
+    }
+
+
 def test_years_that_cannot_be_told_apart_are_said_and_a_folder_name_decides(tmp_path):
     name = "valve/test/section_00_source_test_normal_0000_v1pat_05.wav"
     listing = find_clips(touch(tmp_path / "a", name))

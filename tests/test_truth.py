@@ -105,6 +105,10 @@ def test_2021_names_state_the_domain(tmp_path):
             {LABEL: "section_03_0000.wav,1\nsection_03_0001.wav,0\nsection_03_0002.wav,0\n"},
             "section_03_0002 is not among",
         ),
+        (
+            {LABEL: "section_03_0000.wav,1\nsection_03_0001.wav,0\nsection_03_source_train_normal_0000.wav,0\n"},
+            "section_03_source_train_normal_0000 is not among the test clips",
+        ),
         ({LABEL: "section_03_0000.wav,2\n"}, "row 1: expected 0, 1 or a labelled name, got '2'"),
         ({LABEL: "section_03_0000.wav\n"}, r"row 1: expected name,0\|1 or name,labelled name"),
         ({LABEL: "clip.wav,0\n"}, "'clip' is not the name of an evaluation clip"),
