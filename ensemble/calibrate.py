@@ -93,7 +93,8 @@ def zscore(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Reference scores without spread (one clip, all alike) lend their size instead of a standard deviation.
     """
     scores, reference = _scores(scores), _reference(reference)
-    return (scores - reference.mean()) / _spread(reference)
+    scaled: np.ndarray = (scores - reference.mean()) / _spread(reference)
+    return scaled
 
 
 def zscore_of_reference(reference: np.ndarray) -> np.ndarray:

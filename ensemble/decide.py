@@ -39,7 +39,7 @@ def quantile_value(reference: np.ndarray, rate: float) -> float:
 
     Where n is too small for the rate, the largest reference score, whose expected rate is 1 / (n + 1).
     """
-    rank = math.ceil((len(reference) + 1) * (1 - rate) - 1e-9)  # 1e-9: 10 * 0.9 must not round up
+    rank = math.ceil((len(reference) + 1) * (1 - rate) - 1e-9)  # 1e-9: 25 * (1 - 0.44) is 14, not 15
     return float(np.sort(reference)[min(max(rank, 1), len(reference)) - 1])
 
 
