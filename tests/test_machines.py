@@ -136,7 +136,7 @@ def test_a_spalled_race_beats_at_its_ball_pass_frequency(fault, passes):
         beats[worn] = beat / beat.mean() - 1
     assert strongest_hz(beats[fault], 40, 110) == pytest.approx(passes * 16, rel=0.02)
     line = {worn: signal.welch(beat, RATE_HZ, nperseg=RATE_HZ)[1][round(passes * 16)] for worn, beat in beats.items()}
-    assert line[fault] > 10 * line[""]
+    assert line[fault] > 4 * line[""]  # 19 averaged spectra: chance moves a line by a third
 
 
 def test_valve_is_intermittent_and_a_fan_is_not():
