@@ -58,9 +58,9 @@ def write_submission(
 ) -> Path:
     """Write the score and decision files of all test clips and return their folder, OUT/task2/LABEL.
 
-    `scores` and `clips` must name the same test clips by key; `decisions` (bool, in the order of `clips`) is needed from
-    2021 on. Nothing is written unless everything can be. DataError names the first clip that is missing, surplus, not a
-    plain test recording, of unknown domain (2021), or shares its file name with another of its section.
+    `scores` and `clips` must name the same test clips by key; `decisions` (bool, in the order of `clips`) are needed
+    from 2021 on. Nothing is written unless everything can be. DataError names the first clip that is missing, surplus,
+    not a plain test recording, of unknown domain (2021), or shares its file name with another of its section.
     """
     if not LABEL.fullmatch(label):
         raise DataError(f"submission label {label!r}: expected Lastname_Institute_task2_N with N from 1 to 4")
@@ -134,7 +134,7 @@ def zip_submission(folder: Path) -> Path:
     target = root / f"{folder.name}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in _sorted_files(folder):
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            entry = zipfile.ZipInfo(path.relative_to(root).as_posix())  # dated 1980, whatever the clock says
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
     return target
