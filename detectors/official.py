@@ -159,7 +159,11 @@ class Evaluation:
         domains".
         """
         rule = rule_of(self.year)
+        if not set(figures) <= rule.figures.keys():
+            raise ValueError(f"{self.year} has the figures {', '.join(rule.figures)}; got {', '.join(figures)}")
         rows = [row for row in self.rows if machine in (None, row.machine)]
+        if not rows:
+            raise ValueError(f"no figures of machine {machine!r}; evaluated were {', '.join(self.machines())}")
         values = np.array([[row.values[name] for name in figures] for row in rows])
         return float(average(values, [row.machine for row in rows], rule, kind=kind))
 
@@ -187,6 +191,8 @@ def evaluate(table: ScoreTable, labels: Labels, year: int) -> Evaluation:
     which there are no clips.
     """
     scores = table.exactly(labels.keys)
+    if not len(scores):
+        raise ValueError(f"{table.name}: no labelled test clips to evaluate")
     return Evaluation(year, tuple(_section(scores, labels, year, group) for group in labels.sections()))
 
 

@@ -21,7 +21,7 @@ def labels_of(names, machine="fan", section="00"):
         np.full(len(names), machine),
         np.full(len(names), section),
         np.array([part[0] for part in parts]),
-        np.array([part[1] == "anomaly" for part in parts]),
+        np.array([part[1] == "anomaly" for part in parts], dtype=bool),
     )
 
 
@@ -154,3 +154,15 @@ def test_labels_check_their_columns():
         replace(labels, domain=labels.domain[:3])
     with pytest.raises(ValueError, match="is_anomaly must be boolean"):
         replace(labels, is_anomaly=labels.is_anomaly.astype(int))
+
+
+def test_what_was_not_evaluated_is_named():
+    evaluation = evaluate(tabled(), labels_of(NAMES), 2020)
+    with pytest.raises(ValueError, match="2020 has the figures auc, pauc; got auc_source"):
+        evaluation.mean("auc_source")
+    with pytest.raises(ValueError, match="no figures of machine 'pump'; evaluated were fan"):
+        evaluation.mean("auc", machine="pump")
+    with pytest.raises(ValueError, match="unknown mean 'median'; choose from arithmetic, harmonic"):
+        evaluation.mean("auc", kind="median")
+    with pytest.raises(ValueError, match="hand: no labelled test clips"):
+        evaluate(ScoreTable("hand", (), np.empty(0)), labels_of([]), 2020)
