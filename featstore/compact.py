@@ -27,6 +27,12 @@ class Compaction:
     bytes_after: int
     superseded: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.shards_before:,} -> {self.shards_after:,} shards, {self.bytes_before:,} -> {self.bytes_after:,} "
+            f"bytes, {self.superseded:,} superseded rows dropped"
+        )
+
 
 def compact(path: str | Path, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Compaction:
     """Give the store at `path` as few and as dense shards as the limits allow; rows keep their order and values.

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from featstore.clip import DOMAINS, LABELS, SPLITS
+from featstore.compact import Compaction, compact
 from featstore.errors import StoreError
 from featstore.files import TEMPORARY_SUFFIX
 from featstore.manifest import Manifest, ShardEntry, live_mask, load, numbered
 from featstore.reader import FeatureStore
 from featstore.shard import Shard, finite_rows
 from featstore.table import decode
+
+__all__ = ["Compaction", "Problem", "compact", "notes", "verify"]
 
 _CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 
