@@ -14,7 +14,6 @@ Long files are decoded block by block: only the asked channel, at the target rat
 needs, is ever held in memory.
 """
 
-import hashlib
 import os
 import stat
 import struct
@@ -23,6 +22,7 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 from featstore.errors import AsdError, DataError
 
@@ -71,15 +71,15 @@ class AudioPolicy:
 class Recording:
     """A decoded recording and the facts of its file.
 
-    wave: float32 (time,) at the asked rate. n_samples, sample_rate_hz, channels: of the file itself. sha256: of the
-    file's bytes. outcome: "", "padded", "silent".
+    wave: float32 (time,) at the asked rate. n_samples, sample_rate_hz, channels: of the file itself. content_hash: of
+    the file's bytes. outcome: "", "padded", "silent".
     """
 
     wave: np.ndarray
     sample_rate_hz: int
     n_samples: int
     channels: int
-    sha256: str
+    content_hash: str
     outcome: str = ""
 
 
@@ -98,8 +98,6 @@ def read_recording(path: Path, sample_rate_hz: int, policy: AudioPolicy, *, min_
             wave, rate_hz, frames, channels, digest = _decode(file, info.st_size, sample_rate_hz, policy)
     except OSError as error:
         raise RejectedAudio(f"cannot be read: {error.strerror or error}") from error
-    if not np.isfinite(wave).all():
-        raise RejectedAudio("holds NaN or infinite samples")
     wave, outcome = _fit_length(wave, sample_rate_hz, policy, min_samples)
     return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent")
 
@@ -109,10 +107,17 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def content_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def content_hash(path: Path) -> str:
+    """XXH3-128 of a file's bytes, in hex: tells whether a recording changed, thirty times faster than SHA-256."""
+    with path.open("rb", buffering=0) as file:
+        return _hash_blocks(file)
+
+
+def _hash_blocks(file: FileIO) -> str:
+    digest = xxhash.xxh3_128()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples: int) -> tuple[np.ndarray, str]:
@@ -130,15 +135,15 @@ def _fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples
 
 
 def _decode(file: FileIO, size: int, rate_hz: int, policy: AudioPolicy) -> tuple[np.ndarray, int, int, int, str]:
-    """Wave at `rate_hz`, then the file's own rate, frames, channels and sha256."""
+    """Wave at `rate_hz`, then the file's own rate, frames, channels and content hash."""
     if size <= FAST_BYTES:
         content = file.read()
-        digest = hashlib.sha256(content).hexdigest()
+        digest = xxhash.xxh3_128_hexdigest(content)
         layout = _wav_data(content)
         if layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
             return *_decode_pcm16(content, layout, policy), digest
     else:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _hash_blocks(file)
         file.seek(0)
         _wav_data(file.read(1 << 16), size)  # only for its check of the length
     return *_decode_stream(file, rate_hz, policy), digest
@@ -209,6 +214,8 @@ def _decode_stream(file: FileIO, rate_hz: int, policy: AudioPolicy) -> tuple[np.
                 block = sound.read(min(BLOCK_FRAMES, take - got), dtype="float32", always_2d=True)
                 if len(block) == 0:
                     raise RejectedAudio(f"truncated: {got} of {take} frames could be decoded")
+                if not np.isfinite(block).all():
+                    raise RejectedAudio("holds NaN or infinite samples")
                 got += len(block)
                 mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
                 parts.append(resample.resample_chunk(mono, last=got >= take) if resample else mono)

@@ -203,7 +203,7 @@ class _Run:
         facts = {
             "size_bytes": np.array([state.size_bytes for state in states], dtype=np.int64),
             "mtime_ns": np.array([state.mtime_ns for state in states], dtype=np.int64),
-            "sha256": encode(recording.sha256 for recording in recordings),
+            "content_hash": encode(recording.content_hash for recording in recordings),
             "sample_rate_hz": np.array([recording.sample_rate_hz for recording in recordings], dtype=np.int32),
             "n_samples": np.array([recording.n_samples for recording in recordings], dtype=np.int64),
             "channels": np.array([recording.channels for recording in recordings], dtype=np.int16),

@@ -306,10 +306,21 @@ def export(store: Path, out: Path, embedding: str, kind: str | None) -> None:
 
 @main.command(name="import")
 @click.argument("store", type=PATH)
-@click.argument("array", type=EXISTING)
+@click.argument("arrays", type=EXISTING, nargs=-1, required=True)
 @click.option("--as", "name", required=True, help="Name of the embedding in the store.")
-@click.option("--manifest", type=EXISTING, help="CSV or Parquet with one row per row of ARRAY.")
+@click.option("--manifest", type=EXISTING, help="CSV or Parquet with one row per row of the array.")
 @click.option("--key", help="Name of the array inside an npz.")
-def import_(store: Path, array: Path, name: str, manifest: Path | None, key: str | None) -> None:
-    """Take embeddings made elsewhere (npy or npz with a manifest, or an ASDKit extract.npz) into STORE."""
-    raise NotImplementedError
+def import_(store: Path, arrays: tuple[Path, ...], name: str, manifest: Path | None, key: str | None) -> None:
+    """Take embeddings made elsewhere into STORE.
+
+    ARRAYS: one npy or npz with --manifest, or npz files that describe their rows (exports, ASDKit extracts) or folders
+    of them.
+    """
+    from featstore.exchange import import_files
+
+    rows = import_files(store, arrays, name, manifest=manifest, key=key)
+    click.echo(f"{store}: {name} holds {rows:,} rows")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.audio import content_sha256
+from featstore.audio import content_hash
 from featstore.clip import Clip
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import decode
@@ -112,7 +112,7 @@ def make_plan(
 class _Row:
     size_bytes: int
     mtime_ns: int
-    sha256: str
+    content_hash: str
 
 
 def _known(store: FeatureStore | None, name: str, *, with_rejected: bool) -> tuple[dict[str, _Row], dict[str, Clip]]:
@@ -121,10 +121,10 @@ def _known(store: FeatureStore | None, name: str, *, with_rejected: bool) -> tup
         return {}, {}
     known = {}
     if with_rejected:
-        known = {item.path: _Row(item.size_bytes, item.mtime_ns, item.sha256) for item in store.rejected(name)}
+        known = {item.key: _Row(item.size_bytes, item.mtime_ns, item.content_hash) for item in store.rejected(name)}
     facts = store.facts(name)
     live = {clip.key: clip for clip in store.clips(name)}
-    columns = (facts["size_bytes"].tolist(), facts["mtime_ns"].tolist(), decode(facts["sha256"]))
+    columns = (facts["size_bytes"].tolist(), facts["mtime_ns"].tolist(), decode(facts["content_hash"]))
     for key, size, mtime, digest in zip(live, *columns, strict=True):
         known[key] = _Row(size, mtime, digest)
     return known, live
@@ -135,15 +135,15 @@ def _compare(path: Path, state: FileState, row: _Row, cache: tuple[dict[int, str
     same_size = state.size_bytes == row.size_bytes
     if same_size and state.mtime_ns == row.mtime_ns and not rehash:
         return "kept"
-    if not same_size or not row.sha256:
+    if not same_size or not row.content_hash:
         return "kept" if same_size and rehash and state.mtime_ns == row.mtime_ns else "changed"
     hashes, i = cache
     if i not in hashes:
         try:
-            hashes[i] = content_sha256(path)
+            hashes[i] = content_hash(path)
         except OSError:
             hashes[i] = ""
-    return "kept" if hashes[i] == row.sha256 else "changed"
+    return "kept" if hashes[i] == row.content_hash else "changed"
 
 
 def _cut(missing: Sequence[Sequence[int]], size: int) -> tuple[Unit, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d, h5s
 
 from featstore.clip import VARIANT_MARK
 from featstore.errors import StoreError
@@ -28,7 +29,7 @@ DTYPES = ("float32", "float16")
 FACTS: Mapping[str, str] = {
     "size_bytes": "i8",
     "mtime_ns": "i8",
-    "sha256": "S",
+    "content_hash": "S",
     "sample_rate_hz": "i4",
     "n_samples": "i8",
     "channels": "i2",
@@ -42,7 +43,7 @@ REJECTED: Mapping[str, str] = {
     "reason": "S",
     "size_bytes": "i8",
     "mtime_ns": "i8",
-    "sha256": "S",
+    "content_hash": "S",
 }
 
 _TEXT_ATTRIBUTES = ("format", "embedder", "config", "fingerprint", "views", "channel", "length", "libraries", "created")
@@ -77,7 +78,7 @@ class Rejection:
     reason: str
     size_bytes: int
     mtime_ns: int
-    sha256: str = ""
+    content_hash: str = ""
     variant: str = ""
 
     @property
@@ -206,12 +207,13 @@ def _checked_column(name: str, column: np.ndarray, n: int) -> np.ndarray:
 class Shard:
     """A shard opened for reading, already checked; values are read when asked for."""
 
-    def __init__(self, file: h5py.File, label: str) -> None:
-        self._file = file
+    def __init__(
+        self, datasets: Mapping[str, h5d.DatasetID], attributes: Mapping[str, bytes | int], label: str
+    ) -> None:
+        self._datasets = datasets
         self._label = label
-        self.n_rows = int(file["embedding"].shape[0])
-        self.n_rejected = int(file["rejected/path"].shape[0])
-        self.info = _info(file)
+        self.n_rows, self.n_rejected = (int(datasets[name].shape[0]) for name in ("embedding", "rejected/path"))
+        self.info = _info(datasets["embedding"], attributes)
 
     def clips(self) -> ClipTable:
         """The clip of every row."""
@@ -232,17 +234,22 @@ class Shard:
         return self._read("embedding")
 
     def fill(self, out: np.ndarray) -> None:
-        """Write every row into `out`, float32 (n, *shape), without a copy in between where the types agree."""
-        if self.info.dtype != "float32" or not out.size:
+        """Write every row into `out`, contiguous float32 (n, *shape), without a copy in between where types agree."""
+        if self.info.dtype == "float32":
+            self._read_into("embedding", out)
+        else:
             out[...] = self.matrix()
-            return
-        with _as_store_error(self._label):
-            self._file["embedding"].read_direct(out)
 
     def _read(self, name: str) -> np.ndarray:
+        dataset = self._datasets[name]
+        values = np.empty(dataset.shape, dtype=dataset.dtype)
+        self._read_into(name, values)
+        return values
+
+    def _read_into(self, name: str, out: np.ndarray) -> None:
         with _as_store_error(self._label):
-            values: np.ndarray = self._file[name][()]
-            return values
+            if out.size:
+                self._datasets[name].read(h5s.ALL, h5s.ALL, out)
 
 
 @contextmanager
@@ -253,9 +260,9 @@ def open_image(image: bytes, label: str) -> Iterator[Shard]:
         file = h5py.File(io.BytesIO(image), "r")
     with file:
         with _as_store_error(label):
-            check_image(file, len(image), _GROUPS, _ATTRIBUTES)
-            _check_shapes(file)
-            shard = Shard(file, label)
+            datasets, attributes = check_image(file.id, len(image), _GROUPS, _ATTRIBUTES)
+            _check_shapes(datasets)
+            shard = Shard(datasets, attributes, label)
         yield shard
 
 
@@ -270,34 +277,34 @@ def _as_store_error(label: str) -> Iterator[None]:
         raise StoreError(f"{label} is not a valid shard: {error}") from error
 
 
-def _check_shapes(file: h5py.File) -> None:
-    n, m = file["embedding"].shape[0], file["rejected/path"].shape[0]
-    for group, kinds, rows in (("clip", FACTS, n), ("clip", dict.fromkeys(COLUMNS, "S"), n), ("rejected", REJECTED, m)):
-        for name, kind in kinds.items():
-            dataset = file[group][name]
-            matches = dataset.dtype.kind == "S" if kind == "S" else dataset.dtype == kind
-            if dataset.shape != (rows,) or not matches:
-                raise ValueError(f"{group}/{name} is {dataset.dtype}{list(dataset.shape)}, expected {rows} of {kind!r}")
-    if file["embedding"].dtype.name not in DTYPES:
-        raise ValueError(f"/embedding is {file['embedding'].dtype}, expected one of {', '.join(DTYPES)}")
+def _check_shapes(datasets: Mapping[str, h5d.DatasetID]) -> None:
+    kinds = {f"clip/{name}": kind for name, kind in {**dict.fromkeys(COLUMNS, "S"), **FACTS}.items()}
+    kinds |= {f"rejected/{name}": kind for name, kind in REJECTED.items()}
+    rows = {"clip": datasets["embedding"].shape[0], "rejected": datasets["rejected/path"].shape[0]}
+    for name, kind in kinds.items():
+        dtype, shape, expected = datasets[name].dtype, datasets[name].shape, (rows[name.partition("/")[0]],)
+        if shape != expected or not (dtype.kind == "S" if kind == "S" else dtype == kind):
+            raise ValueError(f"{name} is {dtype} of shape {shape}, expected {kind} of shape {expected}")
+    if datasets["embedding"].dtype.name not in DTYPES:
+        raise ValueError(f"/embedding is {datasets['embedding'].dtype}, expected one of {', '.join(DTYPES)}")
 
 
-def _info(file: h5py.File) -> EmbeddingInfo:
-    def text(name: str) -> str:
-        return bytes(file.attrs[name]).decode("utf-8", "surrogateescape")
-
-    if text("format") != FORMAT or int(file.attrs["version"]) != VERSION:
-        found = f"{text('format')!r} version {file.attrs['version']}"
+def _info(embedding: h5d.DatasetID, attributes: Mapping[str, bytes | int]) -> EmbeddingInfo:
+    texts = {
+        name: value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+        for name, value in attributes.items()
+    }
+    if texts["format"] != FORMAT or texts["version"] != str(VERSION):
+        found = f"{texts['format']!r} version {texts['version']}"
         raise ValueError(f"it is {found}; this program reads {FORMAT!r} version {VERSION}")
-    embedding = file["embedding"]
     return EmbeddingInfo(
-        name=text("embedder"),
+        name=texts["embedder"],
         shape=tuple(int(extent) for extent in embedding.shape[1:]),
         dtype=embedding.dtype.name,
-        fingerprint=text("fingerprint"),
-        config=json.loads(text("config")),
-        views=tuple(json.loads(text("views"))),
-        sample_rate_hz=int(file.attrs["sample_rate_hz"]),
-        channel=text("channel"),
-        length=text("length"),
+        fingerprint=texts["fingerprint"],
+        config=json.loads(texts["config"]),
+        views=tuple(json.loads(texts["views"])),
+        sample_rate_hz=int(texts["sample_rate_hz"]),
+        channel=texts["channel"],
+        length=texts["length"],
     )

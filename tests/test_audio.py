@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from featstore.audio import AudioPolicy, RejectedAudio, content_sha256, read_recording
+from featstore.audio import AudioPolicy, RejectedAudio, content_hash, read_recording
 from featstore.errors import DataError
 
 RATE = 16_000
@@ -49,7 +49,7 @@ def test_formats_decode_to_the_same_wave(tmp_path: Path, suffix: str, fmt: str, 
     assert recording.wave.dtype == np.float32
     assert (recording.sample_rate_hz, recording.n_samples, recording.channels) == (RATE, len(wave), 1)
     np.testing.assert_allclose(recording.wave, wave[:, 0], atol=tolerance)
-    assert recording.sha256 == content_sha256(path)
+    assert recording.content_hash == content_hash(path)
 
 
 def test_fast_path_equals_libsndfile(tmp_path: Path, rng: np.random.Generator) -> None:

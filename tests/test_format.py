@@ -37,7 +37,7 @@ def test_stores_of_every_version_are_still_read(root):
     assert {name: values.tolist() for name, values in store.facts("twfr").items()} == {
         "size_bytes": [100, 200, 400],
         "mtime_ns": [1, 2, 4],
-        "sha256": [b""] * 3,
+        "content_hash": [b""] * 3,
         "sample_rate_hz": [0] * 3,
         "n_samples": [0] * 3,
         "channels": [0] * 3,

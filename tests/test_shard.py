@@ -1,3 +1,4 @@
+import io
 from dataclasses import replace
 
 import h5py
@@ -25,7 +26,7 @@ def test_every_fact_survives():
     facts = {
         "size_bytes": np.array([2**40, 1]),
         "mtime_ns": np.array([-1, 2**62]),
-        "sha256": np.array(["a" * 64, ""]),
+        "content_hash": np.array(["a" * 64, ""]),
         "sample_rate_hz": np.array([192000, 8000]),
         "n_samples": np.array([2**35, 0]),
         "channels": np.array([16, 1]),
@@ -36,7 +37,7 @@ def test_every_fact_survives():
         found = opened.facts()
     assert {name: values.tolist() for name, values in found.items()} == {
         **{name: values.tolist() for name, values in facts.items()},
-        "sha256": [b"a" * 64, b""],
+        "content_hash": [b"a" * 64, b""],
     }
 
 
@@ -81,16 +82,8 @@ def test_a_shard_is_bounded():
 
 
 def test_a_newer_version_is_named():
-    image = build_image(shard([1]))
-    with h5py.File("x", "w", driver="core", backing_store=False) as file, open_image(image, "old") as opened:
-        for name in opened._file:
-            opened._file.copy(name, file)
-        for name, value in opened._file.attrs.items():
-            file.attrs.create(name, np.int64(2) if name == "version" else value)
-        file.flush()
-        newer = file.id.get_file_image()
-    with (
-        pytest.raises(StoreError, match="version 2; this program reads 'featstore-shard' version 1"),
-        open_image(newer, "x"),
-    ):
-        pass
+    buffer = io.BytesIO(build_image(shard([1])))
+    with h5py.File(buffer, "r+") as file:
+        file.attrs.modify("version", 2)
+    with pytest.raises(StoreError, match="version 2; this program reads 'featstore-shard' version 1"):
+        open_image(buffer.getvalue(), "x").__enter__()

@@ -33,7 +33,7 @@ def test_what_goes_in_comes_out(root):
     assert list(store.clips("twfr")) == [clip(1), clip(2), clip(3)]
     np.testing.assert_array_equal(store.matrix("twfr"), rows([1, 2, 3]))
     assert store.facts("twfr")["size_bytes"].tolist() == [100, 200, 300]
-    assert store.facts("twfr")["sha256"].tolist() == [b"", b"", b""]
+    assert store.facts("twfr")["content_hash"].tolist() == [b"", b"", b""]
     assert store.rejected("twfr") == list(data.rejected)
     assert verify(root) == []
 

@@ -1,0 +1,194 @@
+"""The `detect` command: parse, call, print. Heavy libraries load inside the command that needs them."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detectors import DETECTORS
+from featstore.console import Commands, Meter, table
+from featstore.errors import DataError
+
+if TYPE_CHECKING:
+    from ensemble.recipe import Recipe
+    from ensemble.run import Detection
+    from featstore.store import FeatureStore
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+EXISTING = click.Path(exists=True, path_type=Path)
+SHOWN = 10
+
+
+class WithDefault(Commands):
+    """`detect STORE ...` is short for `detect run STORE ...`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert `run` where the first word is an option, a path, or nothing like a command."""
+        if args and args[0] not in self.commands and args[0] not in {"-h", "--help", "--version"}:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            if args[0].startswith("-") or Path(args[0]).exists() or not near:
+                args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=WithDefault, context_settings=CONTEXT)
+@click.version_option(package_name="featstore")
+def main() -> None:
+    """Score the recordings of a feature store, fuse the scores, decide, and say why.
+
+    \b
+    detect STORE --ensemble                 the default ensemble on every embedding
+    detect STORE -d knn -e twfr@r0.9        one detector on one view
+    detect STORE --recipe results/recipe.toml   run a recorded recipe again
+    detect evaluate results/scores.csv STORE    official figures of any system's scores
+
+    Exit codes: 0 all well, 1 error, 2 usage, 4 store damaged, 5 out of memory, 130 interrupted.
+    """
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
+@click.option("--ensemble", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e).")
+@click.option("-d", "--detector", "detectors", multiple=True, help=f"NAME[:key=value,...]; {', '.join(DETECTORS)}.")
+@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
+@click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml.")
+@click.option("--fusion", help="mean, weighted_mean, max_rank or min_zscore.")
+@click.option("--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1].")
+@click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores.")
+@click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section.")
+@click.option("--group-by", help="Attribute that forms groups for detectors with by=group.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default="results", show_default=True)
+@click.option(
+    "--format", "kinds", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
+)
+@click.option("--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020.")
+@click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
+def run(store: Path, out: Path, **options: Any) -> None:
+    """Score every test clip of STORE and write scores.csv, recipe.toml and, with labels, metrics.json to OUT."""
+    from ensemble.output import write_detection
+    from ensemble.run import detect
+    from featstore.store import FeatureStore
+
+    opened = FeatureStore.open(store)
+    recipe = _recipe(opened, options)
+    meter = Meter("members")
+    detection = detect(opened, recipe, progress=meter.update)
+    meter.close()
+    files = write_detection(detection, out)
+    files += _submission(detection, out, options) if "dcase" in options["kinds"] else []
+    figures = _figures(detection, out, options)
+    for note in detection.notes:
+        click.echo(f"note: {note}", err=True)
+    if options["as_json"]:
+        click.echo(json.dumps({"files": [str(file) for file in files], "metrics": figures}))
+    else:
+        click.echo(_top(detection))
+    click.echo(f"wrote {', '.join(str(file) for file in files)}", err=True)
+
+
+@main.command()
+@click.argument("scores", type=EXISTING)
+@click.argument("store", type=EXISTING)
+@click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
+@click.option("--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020.")
+@click.option("--json", "as_json", is_flag=True)
+def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | None, as_json: bool) -> None:
+    """Official figures of a CSV of scores (clip,score) for the labelled test clips of STORE."""
+    from detectors.scores import read_scores
+    from ensemble.output import labelled, measure, metrics_json, metrics_text, test_clips, year_of
+    from featstore.store import FeatureStore
+
+    clips = labelled(test_clips(FeatureStore.open(store), ground_truth))
+    if not len(clips):
+        raise DataError(f"{store}: no section has both labelled normal clips and labelled anomalies")
+    figures = measure(read_scores(scores), clips, year or year_of(clips))
+    click.echo(json.dumps(metrics_json(*figures)) if as_json else metrics_text(*figures))
+
+
+@main.command(name="detectors")
+def list_detectors() -> None:
+    """List the detectors with their parameters and defaults."""
+    from detectors import parameters
+
+    rows = [[name, ", ".join(f"{key}={value}" for key, value in parameters(name).items())] for name in DETECTORS]
+    click.echo(table(["detector", "parameters"], rows))
+
+
+def _recipe(store: "FeatureStore", options: dict[str, Any]) -> "Recipe":
+    """The recipe that the options ask for, checked before anything is computed."""
+    from dataclasses import replace
+
+    from ensemble.defaults import default_recipe, single_recipe
+    from ensemble.recipe import read_recipe
+
+    names, embeddings = options["detectors"], options["embeddings"]
+    if options["recipe"]:
+        if names or embeddings or options["ensemble"]:
+            raise click.UsageError("--recipe names the members; leave --ensemble, -d and -e away")
+        recipe = read_recipe(options["recipe"])
+    elif len(names) == 1 and not options["ensemble"]:
+        sources = embeddings or tuple(sorted(store.embeddings))
+        if len(sources) != 1:
+            raise click.UsageError(f"-d with one detector needs one -e; the store has {', '.join(sources) or 'none'}")
+        recipe = single_recipe(store, names[0], sources[0])
+    elif names or options["ensemble"]:
+        recipe = default_recipe(store, embeddings, names)
+    else:
+        raise click.UsageError("say what to run: --ensemble, -d DETECTOR -e EMBEDDING, or --recipe FILE")
+    asked = {
+        "fusion": options["fusion"],
+        "false_alarm_rate": options["fpr"],
+        "threshold": options["threshold"],
+        "pool_sections": options["pool_sections"] or None,
+        "group_by": options["group_by"],
+    }
+    return replace(recipe, **{key: value for key, value in asked.items() if value is not None})
+
+
+def _submission(detection: "Detection", out: Path, options: dict[str, Any]) -> list[Path]:
+    """DCASE files of the year, in the official layout."""
+    from ensemble.output import score_table, year_of
+    from ensemble.submission import write_submission
+
+    year = options["year"] or year_of(detection.clips)
+    scores = score_table(detection)
+    return [write_submission(out / "dcase", detection.clips, scores, detection.decision, year=year)]
+
+
+def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Metrics of the labelled sections, on stderr beside --json, else on stdout; None without labels."""
+    from ensemble.output import labelled, measure, metrics_json, metrics_text, score_table, write_metrics, year_of
+
+    clips = labelled(detection.clips)
+    if not len(clips):
+        return None
+    figures = measure(score_table(detection), clips, options["year"] or year_of(clips))
+    write_metrics(out / "metrics.json", metrics_json(*figures))
+    click.echo(metrics_text(*figures) + "\n", err=options["as_json"])
+    return metrics_json(*figures)
+
+
+def _top(detection: "Detection") -> str:
+    """The most anomalous clips with their evidence."""
+    import numpy as np
+
+    keys = detection.clips.keys()
+    order = np.argsort(-detection.percentile, kind="stable")[:SHOWN]
+    rows = [
+        [
+            keys[i],
+            f"{detection.percentile[i]:.4f}",
+            "ANOMALY" if detection.decision[i] else "normal",
+            detection.nearest[i],
+        ]
+        for i in order
+    ]
+    reported = int(detection.decision.sum())
+    head = f"{reported:,} of {len(keys):,} clips above their threshold; the {len(rows)} most anomalous:"
+    return f"{head}\n{table(['clip', 'percentile', 'decision', 'nearest normal clip'], rows)}"
+
+
+if __name__ == "__main__":
+    main()

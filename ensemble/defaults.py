@@ -1,0 +1,45 @@
+"""The fixed default ensemble: the same few detectors on every view of every embedding, chosen without any label."""
+
+from ensemble.recipe import Member, Recipe
+from featstore.errors import StoreError
+from featstore.store import FeatureStore
+
+DETECTORS = ("knn:k=1,standardize=true", "mahalanobis:covariance=ledoit_wolf,standardize=true", "ldn:standardize=true")
+"""One that remembers, one that models, one that corrects for density: they err in different places."""
+
+
+def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detectors: tuple[str, ...] = ()) -> Recipe:
+    """Every detector on every view of every embedding asked for (by default: of all), fused by their mean percentile.
+
+    An embedding may be named with a view, `twfr@r0.9`. Raises StoreError for an empty store.
+    """
+    names = embeddings or tuple(sorted(store.embeddings))
+    if not names:
+        raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
+    members = [
+        Member(name, detector, view)
+        for text in names
+        for name, view in _views(store, text)
+        for detector in detectors or DETECTORS
+    ]
+    return Recipe(tuple(members))
+
+
+def single_recipe(store: FeatureStore, detector: str, embedding: str) -> Recipe:
+    """One detector on one embedding (`NAME` joins its views, `NAME@VIEW` takes one); its raw scores are kept."""
+    name, view = split_source(store, embedding)
+    return Recipe((Member(name, detector, view),), name="single")
+
+
+def split_source(store: FeatureStore, text: str) -> tuple[str, str]:
+    """Embedding and view of `NAME` or `NAME@VIEW`."""
+    if text in store.embeddings:
+        return text, ""
+    name, _, view = text.rpartition("@")
+    store.info(name or text)
+    return name, view
+
+
+def _views(store: FeatureStore, text: str) -> list[tuple[str, str]]:
+    name, view = split_source(store, text)
+    return [(name, one) for one in ((view,) if view else store.info(name).views or ("",))]

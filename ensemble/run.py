@@ -1,0 +1,243 @@
+"""A store and a recipe to a decision on every test clip, with its evidence.
+
+Training clips are the normal and unlabelled clips of the training split; supplemental and silent recordings never enter
+a bank. Where the store has no test clips, the training clips are ranked among themselves, each by its honest score.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors import parse_detector
+from detectors.neighbours import nearest
+from detectors.sections import score_sections
+from ensemble.calibrate import PlacedScores, calibrate, calibrate_reference
+from ensemble.decide import Threshold, decide, section_thresholds
+from ensemble.fuse import Fused, combine, fusion
+from ensemble.recipe import Member, Recipe
+from featstore.errors import DataError, StoreError
+from featstore.store import FeatureStore
+from featstore.table import ClipTable
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which rows of an embedding train and which are scored; `self_ranked` when the two are the same clips."""
+
+    train: np.ndarray
+    scored: np.ndarray
+    self_ranked: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """Every scored clip with its fused score, percentile, threshold, decision and evidence; arrays are (m,).
+
+    member_percentiles: (members, m). nearest: key of the closest normal training clip of its section, by cosine in the
+    first member's embedding, and that distance. thresholds: by (machine, section).
+    """
+
+    recipe: Recipe
+    clips: ClipTable
+    score: np.ndarray
+    percentile: np.ndarray
+    decision: np.ndarray
+    member_percentiles: np.ndarray
+    nearest: list[str]
+    nearest_distance: np.ndarray
+    thresholds: Mapping[tuple[str, str], Threshold]
+    self_ranked: bool
+    notes: tuple[str, ...]
+
+    def threshold_values(self) -> np.ndarray:
+        """Threshold of each clip's section, (m,)."""
+        pairs = zip(*_machine_section(self.clips, self.recipe.pool_sections), strict=True)
+        return np.array([self.thresholds[machine, section].value for machine, section in pairs])
+
+
+def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
+    """The recipe with every member's fingerprint filled in.
+
+    Raises StoreError for an embedding or view the store lacks, or one made by another embedder than the recipe's.
+    """
+    members = []
+    for member in recipe.members:
+        info = store.info(member.embedding)
+        parse_detector(member.detector)
+        if member.view and member.view not in info.views:
+            known = ", ".join(info.views) or "none"
+            raise StoreError(f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {known}")
+        if member.fingerprint not in ("", info.fingerprint):
+            raise StoreError(
+                f"{store.path}: the recipe was made with another {member.embedding} (fingerprint "
+                f"{member.fingerprint[:12]}, here {info.fingerprint[:12]}); build that one, or remove the line"
+            )
+        members.append(replace(member, fingerprint=info.fingerprint))
+    return replace(recipe, members=tuple(members))
+
+
+def detect(
+    store: FeatureStore, recipe: Recipe, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Detection:
+    """Score, fuse and decide.
+
+    Raises StoreError or DataError when an embedding, a clip or a section's training clips are missing.
+    """
+    recipe = resolve(store, recipe)
+    inputs = _Inputs(store, recipe.members[0].embedding)
+    scored = inputs.clips[inputs.roles.scored]
+    test, reference = [], []
+    for i, member in enumerate(recipe.members):
+        progress(i, len(recipe.members))
+        one = _score_member(inputs, member, recipe)
+        test.append(one[0])
+        reference.append(one[1])
+    progress(len(recipe.members), len(recipe.members))
+    fused, percentiles = _fuse(recipe, test, reference, inputs.roles.self_ranked)
+    placed = _placed(scored, fused.scores, recipe.pool_sections)
+    placed_reference = _placed(inputs.clips[inputs.roles.train], fused.reference, recipe.pool_sections)
+    thresholds = section_thresholds(placed_reference, rate=recipe.false_alarm_rate, method=recipe.threshold)
+    percentile = calibrate_reference(placed) if inputs.roles.self_ranked else calibrate(placed, placed_reference)
+    keys, distances = _evidence(inputs, recipe)
+    return Detection(
+        recipe=recipe,
+        clips=scored,
+        score=fused.scores,
+        percentile=percentile,
+        decision=decide(placed, thresholds),
+        member_percentiles=percentiles,
+        nearest=keys,
+        nearest_distance=distances,
+        thresholds=thresholds,
+        self_ranked=inputs.roles.self_ranked,
+        notes=(*inputs.notes, *_threshold_notes(thresholds)),
+    )
+
+
+class _Inputs:
+    """Rows of every embedding in the clip order of the first one."""
+
+    def __init__(self, store: FeatureStore, base: str) -> None:
+        self.store = store
+        self.base = base
+        self.clips = store.clips(base)
+        silent = store.facts(base)["outcome"] == b"silent"
+        self.roles, self.notes = _roles(self.clips, silent, f"{store.path}: {base}")
+        self._order: dict[str, np.ndarray] = {base: np.arange(len(self.clips))}
+        self._matrix: tuple[str, np.ndarray] = ("", np.empty(0))
+
+    def matrix(self, member: Member) -> np.ndarray:
+        """Rows (n, d) of a member's view, all views joined where it names none."""
+        if self._matrix[0] != member.embedding:  # one embedding at a time is held
+            rows = self.store.matrix(member.embedding)[self._rows(member.embedding)]
+            self._matrix = (member.embedding, rows)
+        rows = self._matrix[1]
+        if not member.view:
+            return rows.reshape(len(rows), -1)
+        return np.ascontiguousarray(rows[:, self.store.info(member.embedding).views.index(member.view)])
+
+    def _rows(self, name: str) -> np.ndarray:
+        """Position in embedding `name` of every clip."""
+        if name not in self._order:
+            place = {key: i for i, key in enumerate(self.store.clips(name).keys())}
+            keys = self.clips.keys()
+            missing = [key for key in keys if key not in place]
+            if missing:
+                raise DataError(
+                    f"{self.store.path}: {len(missing)} clips of {self.base} have no row in {name}, first "
+                    f"{missing[0]!r}; run featstore build with -e {name} too, or leave {name} out"
+                )
+            self._order[name] = np.array([place[key] for key in keys])
+        return self._order[name]
+
+
+def _roles(clips: ClipTable, silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
+    """Rows that train and rows that are scored, and what the user should know about them."""
+    usable = clips.where(split="train") & ~clips.where(label="anomaly")
+    train = np.flatnonzero(usable & ~silent)
+    notes = []
+    if (usable & silent).any():
+        notes.append(f"{int((usable & silent).sum())} silent training recordings were left out of the banks")
+    known_faults = int((clips.where(split="train") & clips.where(label="anomaly")).sum())
+    if known_faults:
+        notes.append(f"{known_faults} training recordings labelled anomaly were left out of the banks")
+    if not len(train):
+        raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
+    scored = np.flatnonzero(clips.where(split="test"))
+    if len(scored):
+        return Roles(train, scored, self_ranked=False), tuple(notes)
+    notes.append("no test clips: the training clips are ranked among themselves, each by its leave-one-out score")
+    return Roles(train, train, self_ranked=True), tuple(notes)
+
+
+def _score_member(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
+    """Test and reference scores of one member."""
+    X, roles = inputs.matrix(member), inputs.roles
+    train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
+    asked = scored[:0] if roles.self_ranked else scored
+    result = score_sections(
+        member.detector,
+        X[roles.train],
+        train,
+        X[roles.scored[: len(asked)]],
+        asked,
+        pool_sections=recipe.pool_sections,
+        group_by=recipe.group_by or None,
+    )
+    scores = result.reference if roles.self_ranked else result.scores
+    return _placed(scored, scores, recipe.pool_sections), _placed(train, result.reference, recipe.pool_sections)
+
+
+def _machine_section(clips: ClipTable, pool_sections: bool) -> tuple[np.ndarray, np.ndarray]:
+    machine = clips.column("machine")
+    return machine, np.full(len(clips), "all") if pool_sections else clips.column("section")
+
+
+def _placed(clips: ClipTable, scores: np.ndarray, pool_sections: bool) -> PlacedScores:
+    """Scores with their sections; never with their domain, which a real test clip does not tell."""
+    return PlacedScores(scores, *_machine_section(clips, pool_sections))
+
+
+def _fuse(
+    recipe: Recipe, test: list[PlacedScores], reference: list[PlacedScores], self_ranked: bool
+) -> tuple[Fused, np.ndarray]:
+    """Fused scores, and each member's percentiles of the scored clips; a single member keeps its raw scores."""
+    honest = [calibrate_reference(member) for member in reference]
+    percentiles = honest if self_ranked else [calibrate(*pair) for pair in zip(test, reference, strict=True)]
+    if len(recipe.members) == 1:
+        return Fused(test[0].scores, reference[0].scores), np.array(percentiles)
+    rule = fusion(recipe.fusion)
+    weights = [member.weight for member in recipe.members] if rule.weighted else None
+    if rule.calibration == "ecdf":
+        inside, placed = honest, percentiles
+    else:
+        inside = [calibrate_reference(member, method=rule.calibration) for member in reference]
+        pairs = zip(test, reference, strict=True)
+        placed = inside if self_ranked else [calibrate(*pair, method=rule.calibration) for pair in pairs]
+    fused = Fused(combine(recipe.fusion, np.array(placed), weights), combine(recipe.fusion, np.array(inside), weights))
+    return fused, np.array(percentiles)
+
+
+def _evidence(inputs: _Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
+    """Key of, and cosine distance to, the closest training clip of each scored clip's section (never itself)."""
+    X, roles = inputs.matrix(recipe.members[0]), inputs.roles
+    train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
+    bank = _placed(train, np.zeros(len(train)), recipe.pool_sections)
+    asked = _placed(scored, np.zeros(len(scored)), recipe.pool_sections)
+    train_keys = train.keys()
+    keys, distances = [""] * len(scored), np.full(len(scored), np.nan)
+    for group, rows in asked.groups():
+        among = bank.rows_of(group)
+        own = np.arange(len(rows)) if roles.self_ranked else None
+        if own is not None and len(among) < 2:
+            continue
+        distance, index = nearest(X[roles.scored[rows]], X[roles.train[among]], 1, exclude=own)
+        distances[rows] = distance[:, 0]
+        for row, i in zip(rows, among[index[:, 0]], strict=True):
+            keys[row] = train_keys[i]
+    return keys, distances
+
+
+def _threshold_notes(thresholds: Mapping[tuple[str, str], Threshold]) -> list[str]:
+    return [f"{machine} section {section}: {one.note}" for (machine, section), one in thresholds.items() if one.note]
