@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featstore.errors import StoreError
 from featstore.manifest import Manifest, ShardEntry, live_mask
 from featstore.shard import FACTS, Rejection, ShardData
 from featstore.store import FeatureStore, StoreWriter
@@ -38,8 +39,11 @@ def compact(path: str | Path, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_
     """Give the store at `path` as few and as dense shards as the limits allow; rows keep their order and values.
 
     Each group of shards is exchanged in one manifest, so an interruption loses nothing. Needs the space of one new
-    shard. A reader that opened the store before may have to open it again.
+    shard. A reader that opened the store before may have to open it again. StoreError when there is no store, or one
+    with a damaged manifest: the shards that only it names would be lost.
     """
+    for warning in FeatureStore.open(path).warnings:
+        raise StoreError(f"{warning}; remove that file first, and with it the rows that only it names")
     with StoreWriter(path) as writer:
         before = writer.store.manifest
         for name in sorted(before.embeddings):

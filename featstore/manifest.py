@@ -82,11 +82,15 @@ def numbered(root: Path) -> dict[int, Path]:
     """Manifest files by number, highest first; empty when there is no such directory."""
     directory = root / "manifest"
     found = {}
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         for path in directory.iterdir():
             match = _MANIFEST_NAME.fullmatch(path.name)
             if match:
                 found[int(match[1])] = path
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise StoreError(f"cannot list {directory}: {error.strerror}") from error
     return dict(sorted(found.items(), reverse=True))
 
 

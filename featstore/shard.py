@@ -127,10 +127,14 @@ def build_image(data: ShardData) -> bytes:
 
 def _attributes(info: EmbeddingInfo) -> dict[str, Any]:
     libraries = {"h5py": h5py.__version__, "hdf5": h5py.version.hdf5_version, "numpy": np.__version__}
+    try:
+        config = _json(dict(info.config))
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"the config of {info.name!r} is not plain JSON: {error}") from error
     texts = {
         "format": FORMAT,
         "embedder": info.name,
-        "config": _json(dict(info.config)),
+        "config": config,
         "fingerprint": info.fingerprint,
         "views": _json(list(info.views)),
         "channel": info.channel,

@@ -36,7 +36,10 @@ def verify(path: str | Path) -> list[Problem]:
     readable, and that every key is live once. Reads the whole store; memory grows with the number of keys only.
     """
     root = Path(path)
-    manifests, problems = _manifests(root)
+    try:
+        manifests, problems = _manifests(root)
+    except StoreError as error:
+        return [Problem(".", str(error))]
     try:
         current = FeatureStore.open(root).manifest
     except StoreError as error:

@@ -66,6 +66,8 @@ def test_plain_hdf5_tools_can_read_a_shard(tmp_path):
         ({"matrix": np.zeros((1, 5))}, r"shape \(1, 5\), expected \(1, 4\)"),
         ({"matrix": np.full((1, 4), np.inf)}, "fan/train/section_00_0001.wav' is not finite"),
         ({"info": replace(INFO, config={"text": "x" * 70000})}, "config of 'twfr' takes 7"),
+        ({"info": replace(INFO, config={"device": object()})}, "config of 'twfr' is not plain JSON"),
+        ({"info": replace(INFO, config={"r": float("nan")})}, "config of 'twfr' is not plain JSON"),
         ({"rejected": [Rejection("p", "r" * 70000, 0, 0)]}, "'reason' holds a text of 70000 bytes"),
     ],
 )

@@ -171,6 +171,19 @@ def test_compact_of_a_compact_store_changes_nothing(root):
     assert {path: path.read_bytes() for path in (root / "shards").iterdir()} == files
 
 
+def test_compact_refuses_what_it_could_destroy(root, tmp_path):
+    with StoreWriter(root) as writer:
+        writer.commit([shard([300])])
+    newest = max((root / "manifest").iterdir())
+    newest.write_bytes(b"")
+    with pytest.raises(StoreError, match=f"{newest.name} is damaged.*remove that file first"):
+        compact(root)
+    assert len(list((root / "shards").iterdir())) == 3
+    with pytest.raises(StoreError, match="not a feature store"):
+        compact(tmp_path / "typo")
+    assert not (tmp_path / "typo").exists()
+
+
 def test_compact_drops_shards_without_live_rows(root):
     with StoreWriter(root) as writer:
         writer.remove("twfr", [path_of(number) for number in [*range(80), 99]])
