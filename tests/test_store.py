@@ -352,16 +352,17 @@ def test_a_path_that_cannot_hold_a_store_is_explained(tmp_path):
         StoreWriter(tmp_path / "file" / "store")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_a_read_only_store_can_be_read(root):
     make_store(root, shard([1]))
-    for directory in (root, root / "shards", root / "manifest"):
-        directory.chmod(0o555)
+    places = [root, root / "shards", root / "manifest", root / "lock"]
+    for place in places:
+        place.chmod(0o555)
     try:
+        if os.access(root / "lock", os.W_OK):
+            pytest.skip("this user may write anywhere")
         assert content(FeatureStore.open(root)) == {path_of(1): 1.0}
-        (root / "lock").chmod(0o444)
         with pytest.raises(StoreError, match="cannot lock"):
             StoreWriter(root)
     finally:
-        for directory in (root, root / "shards", root / "manifest"):
-            directory.chmod(0o755)
+        for place in places:
+            place.chmod(0o755)
