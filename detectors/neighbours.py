@@ -1,0 +1,280 @@
+"""Exact nearest neighbours by cosine distance: any bank, any block size, any back end, the same answer.
+
+Back ends find candidates in float32 (`candidates.py`); their distances are measured here in float64 and ordered by
+(distance, row id). Equal rows are equally far, so ties go to the lowest id everywhere.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detectors.candidates import TILE, Pairs, Product, Search, TopProducts, by_lists, by_tiles, directions, rounding
+from detectors.geometry import cosine_distance, unit
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+BLOCK = 2**17
+"""Bank rows of an array that are prepared at a time; bounds the float32 copy."""
+
+MANY = 2e9
+"""Multiplications above which a second thread pays, even beside other work."""
+
+TORCH_PAYS = 2e10
+"""Multiplications above which torch's faster product repays its import."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Rows (n, d) prepared for many searches: as given, and as float32 unit vectors."""
+
+    rows: np.ndarray
+    directions: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> "Bank":
+        """Checked and prepared rows; ValueError for an empty bank or values that are not finite."""
+        rows = _finite(rows, "bank")
+        return cls(rows, directions(rows))
+
+
+def nearest(
+    queries: np.ndarray,
+    bank: np.ndarray | Bank | Iterable[np.ndarray],
+    k: int,
+    *,
+    exclude: np.ndarray | None = None,
+    backend: str = "auto",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine distance, float64 (m, k), rising, and row id, int64 (m, k), of the k nearest bank rows of each query.
+
+    The bank is a matrix (n, d), a prepared Bank, or an iterable of matrices whose rows are numbered through. `exclude`
+    (m,) is one row id per query that must not be found, its own, or -1. A zero vector is at 2 from everything but
+    another zero vector. ValueError for an empty bank, values that are not finite, or fewer than k rows to find.
+    """
+    queries = _finite(queries, "queries")
+    exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
+    if k < 1 or exclude.shape != (len(queries),):
+        raise ValueError(f"expected k >= 1 and one excluded row per query, got k={k} and exclude of {exclude.shape}")
+    best = _Best(queries, exclude, k)
+    start = 0
+    for block in _blocks(bank):
+        if block.rows.shape[1:] != queries.shape[1:]:
+            raise ValueError(f"queries have {queries.shape[1]} dimensions, the bank has {block.rows.shape[1]}")
+        best.take(block, start, backend)
+        start += len(block.rows)
+    if len(queries) and (best.row < 0).any():
+        left = start - int((exclude >= 0).any())
+        raise ValueError(f"k={k} neighbours asked of a bank with {left} rows to find; lower k or check the section")
+    return best.distance, best.row
+
+
+def _finite(X: np.ndarray, what: str) -> np.ndarray:
+    X = np.asarray(X)
+    if X.ndim != 2 or X.dtype.kind not in "fiu":
+        raise ValueError(f"{what}: expected a matrix of numbers (n, d), got {X.dtype} of shape {X.shape}")
+    if what == "bank" and not len(X):
+        raise ValueError("the bank is empty; check the section filter")
+    if X.dtype not in (np.float32, np.float64):
+        X = X.astype(np.float64)
+    if not all(np.isfinite(X[i : i + TILE]).all() for i in range(0, len(X), TILE)):
+        bad = int(np.argmin(np.isfinite(X).all(axis=1)))
+        raise ValueError(f"{what}: row {bad} has a value that is NaN or infinite; every value must be finite")
+    return X
+
+
+def _blocks(bank: np.ndarray | Bank | Iterable[np.ndarray]) -> Iterator[Bank]:
+    if isinstance(bank, Bank):
+        yield bank
+    elif isinstance(bank, np.ndarray):
+        _finite(bank[:0] if len(bank) else bank, "queries" if len(bank) else "bank")
+        yield from (Bank.of(bank[i : i + BLOCK]) for i in range(0, len(bank), BLOCK))
+    else:
+        empty = True
+        for block in bank:
+            if len(block):
+                yield Bank.of(block)
+                empty = False
+        if empty:
+            raise ValueError("the bank is empty; check the section filter")
+
+
+class _Best:
+    """The k nearest rows of every query among the blocks taken so far."""
+
+    def __init__(self, queries: np.ndarray, exclude: np.ndarray, k: int) -> None:
+        self.queries, self.exclude, self.k = queries, exclude, k
+        self.directions = directions(queries)
+        self.distance = np.full((len(queries), k), np.inf)
+        self.row = np.full((len(queries), k), -1, dtype=np.int64)
+
+    def take(self, block: Bank, start: int, backend: str) -> None:
+        """Merge in a block whose first row has the id `start`."""
+        if not len(self.queries):
+            return
+        work = len(self.queries) * block.rows.size
+        finder = _Finder(block, self.k + int((self.exclude >= 0).any()), _chosen(backend, work))
+        parts = [slice(i, i + TILE) for i in range(0, len(self.queries), TILE)]
+        if work < MANY:
+            parts_per_thread, threads = parts, 1
+        else:
+            threads = _threads()
+            size = min(TILE, -(-len(self.queries) // threads))
+            parts_per_thread = [slice(i, i + size) for i in range(0, len(self.queries), size)]
+        with finder.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(lambda part: self._take_part(finder, part, start), parts_per_thread):
+                pass
+
+    def _take_part(self, finder: "_Finder", part: slice, start: int) -> None:
+        floor = 1.0 - self.distance[part, -1]
+        pairs = finder.candidates(self.directions[part], floor)
+        pairs = pairs.where(pairs.row + start != self.exclude[part][pairs.query])
+        distance = _distances(self.queries[part], finder.block.rows, pairs)
+        _merge(self.distance[part], self.row[part], pairs.query, distance, pairs.row + start)
+
+
+class _Finder:
+    """Candidates in one block by one back end; zero rows, which have no direction, are handled aside."""
+
+    def __init__(self, block: Bank, kept: int, backend: str) -> None:
+        self.block, self.kept = block, kept
+        self.products = BACKENDS[backend]()
+        directed = block.directions.any(axis=1)
+        self.directed = np.flatnonzero(directed)
+        self.zero = np.flatnonzero(~directed)[:kept]
+        whole = not len(self.zero)
+        self.rows = block.rows if whole else block.rows[self.directed]
+        self.bank = block.directions if whole else block.directions[self.directed]
+        self.library = self.products.library(self.bank) if len(self.bank) else None
+
+    def single_threaded_products(self) -> ExitStack:
+        """Keep each product on its own thread: parallelism is over queries, and small parallel regions are dear."""
+        stack = ExitStack()
+        self.products.single_threaded(stack)
+        return stack
+
+    def candidates(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
+        """Every pair that can be among the nearest, and few others."""
+        directed = queries.any(axis=1)
+        aimed = np.flatnonzero(directed)
+        parts = [_all_pairs(np.arange(len(queries)), self.zero)]
+        parts.append(_all_pairs(np.flatnonzero(~directed), self.directed[: self.kept]))
+        if len(aimed) and len(self.bank):
+            found = self._directed(queries if directed.all() else queries[aimed], floor[aimed])
+            parts.append(Pairs(aimed[found.query], self.directed[found.row], found.product))
+        return Pairs.joined(parts)
+
+    def _directed(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
+        if self.library is None:
+            return self._tiled(queries, floor)
+        pairs, short = by_lists(self.library, self.kept, queries, len(self.bank))
+        if not short.any():
+            return pairs
+        again = np.flatnonzero(short)
+        tiled = self._tiled(queries[again], floor[again])
+        return Pairs.joined([pairs, Pairs(again[tiled.query], tiled.row, tiled.product)])
+
+    def _tiled(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
+        band = 2 * rounding(self.bank.shape[1], input_bits=self.products.input_bits())
+        search = Search(self.kept, band, self.products.product)
+        return by_tiles(search, queries, self.rows, self.bank, floor)
+
+
+def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
+    query, row = np.repeat(queries, len(rows)), np.tile(rows, len(queries))
+    return Pairs(query, row, np.zeros(len(query), dtype=np.float32))
+
+
+def _distances(queries: np.ndarray, rows: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Float64 distance of every pair, in pieces that stay in the cache."""
+    used, at = np.unique(pairs.row, return_inverse=True)
+    left, right = unit(queries), unit(rows[used])
+    step = max(2**16 // queries.shape[1], 1)
+    out = np.empty(len(at))
+    for i in range(0, len(at), step):
+        out[i : i + step] = cosine_distance(left[pairs.query[i : i + step]], right[at[i : i + step]])
+    return out
+
+
+def _merge(
+    best_distance: np.ndarray, best_row: np.ndarray, query: np.ndarray, distance: np.ndarray, row: np.ndarray
+) -> None:
+    """Put the k least of (distance, row) of each query, old and new, into the arrays (m, k)."""
+    k = best_row.shape[1]
+    old = np.flatnonzero(best_row.ravel() >= 0)
+    query = np.concatenate([old // k, query])
+    distance = np.concatenate([best_distance.ravel()[old], distance])
+    row = np.concatenate([best_row.ravel()[old], row])
+    order = np.lexsort([row, distance, query])
+    query = query[order]
+    rank = np.arange(len(query)) - np.searchsorted(query, query)
+    order, query, rank = order[rank < k], query[rank < k], rank[rank < k]
+    best_distance[query, rank] = distance[order]
+    best_row[query, rank] = row[order]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How float32 products are made: a product for tiles and, where there is one, a library's whole search."""
+
+    product: Product
+    single_threaded: Callable[[ExitStack], None]
+    input_bits: Callable[[], int] = lambda: 24
+    library: Callable[[np.ndarray], TopProducts | None] = lambda bank: None
+
+
+def _chosen(backend: str, work: float) -> str:
+    """`auto` by size: numpy while torch's import would cost more than it saves, then torch, on a GPU if there is one.
+
+    faiss is never faster here with its right kernel, and several times slower without; it remains by name.
+    """
+    if backend not in (*BACKENDS, "auto"):
+        raise ValueError(f"unknown backend {backend!r}; choose from auto, {', '.join(BACKENDS)}")
+    if backend != "auto":
+        return backend
+    return "torch" if work > TORCH_PAYS or (work > MANY and "torch" in sys.modules) else "numpy"
+
+
+@cache
+def _pools() -> "ThreadpoolController":
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _threads() -> int:
+    """Threads that numpy's BLAS would take: the cores, unless the environment says fewer."""
+    return max((pool["num_threads"] for pool in _pools().info() if pool["user_api"] == "blas"), default=1)
+
+
+def _numpy_product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    np.matmul(left, right.T, out=out)
+
+
+def _numpy_single(stack: ExitStack) -> None:
+    stack.enter_context(_pools().limit(limits=1, user_api="blas"))
+
+
+def _torch() -> Backend:
+    from detectors import torch_backend as torch
+
+    return Backend(torch.product, torch.single_threaded, torch.input_bits, torch.on_device)
+
+
+def _faiss() -> Backend:
+    from detectors.faiss_backend import InnerProducts
+
+    return Backend(_numpy_product, lambda stack: None, library=InnerProducts)
+
+
+def _numpy() -> Backend:
+    return Backend(_numpy_product, _numpy_single)
+
+
+BACKENDS = {"numpy": _numpy, "torch": _torch, "faiss": _faiss}
