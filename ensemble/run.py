@@ -13,8 +13,8 @@ from detectors import parse_detector
 from detectors.neighbours import nearest
 from detectors.sections import score_sections
 from ensemble.calibrate import PlacedScores, calibrate, calibrate_reference
-from ensemble.decide import Threshold, decide, section_thresholds
-from ensemble.fuse import Fused, combine, fusion
+from ensemble.decide import THRESHOLDS, Threshold, decide, section_thresholds
+from ensemble.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.recipe import Member, Recipe
 from featstore.errors import DataError, StoreError
 from featstore.store import FeatureStore
@@ -59,12 +59,19 @@ class Detection:
 def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
     """The recipe with every member's fingerprint filled in.
 
-    Raises StoreError for an embedding or view the store lacks, or one made by another embedder than the recipe's.
+    Raises StoreError for an embedding or view the store lacks, or one made by another embedder than the recipe's, and
+    DataError for a detector, fusion or threshold rule there is not.
     """
     members = []
+    for rule, known in ((recipe.fusion, sorted(FUSIONS)), (recipe.threshold, sorted(THRESHOLDS))):
+        if rule not in known:
+            raise DataError(f"the recipe asks for {rule!r}, which is none of {', '.join(known)}")
     for member in recipe.members:
         info = store.info(member.embedding)
-        parse_detector(member.detector)
+        try:
+            parse_detector(member.detector)
+        except ValueError as error:
+            raise DataError(str(error)) from error
         if member.view and member.view not in info.views:
             known = ", ".join(info.views) or "none"
             raise StoreError(f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {known}")

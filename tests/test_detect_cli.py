@@ -1,0 +1,136 @@
+"""The detect command as a user drives it: simulated plant to ranked list, submission files and figures."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ensemble.cli import main
+from featstore.cli import main as featstore
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two simulated machines, embedded twice."""
+    root = tmp_path_factory.mktemp("plant")
+    made = ["simulate", str(root / "data"), "--clips", "80", "--machines", "fan,valve", "--seconds", "2"]
+    assert CliRunner().invoke(featstore, made).exit_code == 0
+    built = ["build", str(root / "data"), str(root / "store"), "-e", "logmel", "-e", "twfr", "--workers", "0"]
+    result = CliRunner().invoke(featstore, built)
+    assert result.exit_code == 0, result.output
+    return root / "store"
+
+
+def test_the_ensemble_from_store_to_files(store: Path, tmp_path: Path) -> None:
+    result = run(store, "--ensemble", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "official score (2023 rule)" in result.stdout
+    assert "most anomalous" in result.stdout
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 32
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {row["machine"] for row in metrics["sections"]} == {"fan", "valve"}
+    again = run(store, "--recipe", tmp_path / "out" / "recipe.toml", "-o", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "again" / "scores.csv").read_bytes() == (tmp_path / "out" / "scores.csv").read_bytes()
+
+
+def test_one_detector_on_one_view(store: Path, tmp_path: Path) -> None:
+    result = run(store, "-d", "knn", "-e", "twfr@r0.9", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert 'detector = "knn"' in (tmp_path / "recipe.toml").read_text()
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        assert all(0 <= float(row["score"]) <= 2 for row in csv.DictReader(file)), "raw cosine distances"
+
+
+def test_submission_files_give_the_same_figures(store: Path, tmp_path: Path) -> None:
+    result = run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--format", "dcase", "--json")
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in (tmp_path / "dcase").rglob("*.csv"))
+    assert names == [
+        f"{kind}_{m}_section_00_test.csv" for kind in ("anomaly_score", "decision_result") for m in ("fan", "valve")
+    ]
+    found = json.loads(result.stdout)["metrics"]["official_score"]["value"]
+    evaluated = json.loads(run("evaluate", tmp_path / "scores.csv", store, "--json").stdout)
+    assert evaluated["official_score"]["value"] == pytest.approx(found, abs=1e-12)
+
+
+def test_thresholds_change_without_changing_scores(store: Path, tmp_path: Path) -> None:
+    decisions = []
+    for rate in (0.02, 0.3):
+        assert run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path / str(rate), "--fpr", rate).exit_code == 0
+        with (tmp_path / str(rate) / "scores.csv").open(newline="") as file:
+            rows = {row["clip"]: row for row in csv.DictReader(file)}
+        decisions.append(sum(int(row["decision"]) for row in rows.values()))
+        scores = {clip: row["score"] for clip, row in rows.items()}
+    assert decisions[0] < decisions[1]
+    with (tmp_path / "0.02" / "scores.csv").open(newline="") as file:
+        assert {row["clip"]: row["score"] for row in csv.DictReader(file)} == scores
+
+
+def test_detectors_are_listed_with_their_parameters() -> None:
+    shown = run("detectors").stdout
+    for name in ("knn", "gmm", "mahalanobis", "ldn", "lof"):
+        assert name in shown
+    assert "standardize=False" in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["STORE"], 2, "say what to run"),
+        (["STORE", "-d", "knn"], 2, "needs one -e"),
+        (["STORE", "-d", "knnn", "-e", "twfr"], 1, "did you mean knn?"),
+        (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 1, "choose from"),
+        (["STORE", "-d", "knn", "-e", "tfwr"], 4, "did you mean 'twfr'?"),
+        (["STORE", "-d", "knn", "-e", "twfr@r7"], 4, "its views: r1,"),
+        (["STORE", "--ensemble", "--fusion", "median"], 1, "min_zscore"),
+        (["STORE", "--ensmble"], 2, "--ensemble"),
+        (["evalute", "x", "y"], 2, "Did you mean 'evaluate'?"),
+        (["nowhere", "--ensemble"], 2, "does not exist"),
+        (["STORE", "--recipe", "STORE/lock"], 1, "at least one member"),
+    ],
+)
+def test_mistakes_are_answered_with_what_to_do(
+    store: Path, tmp_path: Path, args: list[str], code: int, words: str
+) -> None:
+    result = run(*(arg.replace("STORE", str(store)) for arg in args), *([] if "evalute" in args else ["-o", tmp_path]))
+    assert result.exit_code == code, result.output
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_of_unlabelled_recordings_is_ranked(tmp_path: Path) -> None:
+    import numpy as np
+    import soundfile as sf
+
+    (tmp_path / "archive").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        wave = (0.15 if i == 13 else 0.1) * rng.normal(size=8000)
+        sf.write(tmp_path / "archive" / f"{i:02d}.wav", wave, 16_000)
+    command = [
+        sys.executable,
+        "-m",
+        "featstore.cli",
+        "build",
+        str(tmp_path / "archive"),
+        str(tmp_path / "s"),
+        "-e",
+        "logmel",
+    ]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    result = run(tmp_path / "s", "--ensemble", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "ranked among themselves" in result.stderr
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["clip"] == "13.wav"
