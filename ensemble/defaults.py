@@ -4,12 +4,18 @@ from ensemble.recipe import Member, Recipe
 from featstore.errors import StoreError
 from featstore.store import FeatureStore
 
-DETECTORS = ("knn:k=1,standardize=true", "mahalanobis:covariance=ledoit_wolf,standardize=true", "ldn:standardize=true")
-"""One that remembers, one that models, one that corrects for density: they err in different places."""
+DETECTORS = (
+    "knn:k=1,standardize=true",
+    "mahalanobis:covariance=ledoit_wolf,standardize=true",
+    "gmm:standardize=true",
+)
+"""One that remembers and two that model: they err in different places."""
+
+FUSION = "fisher"
 
 
 def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detectors: tuple[str, ...] = ()) -> Recipe:
-    """Every detector on every view of every embedding asked for (by default: of all), fused by their mean percentile.
+    """Every detector on every view of every embedding asked for (by default: of all), fused by their mean surprise.
 
     An embedding may be named with a view, `twfr@r0.9`. Raises StoreError for an empty store.
     """
@@ -22,7 +28,7 @@ def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detect
         for name, view in _views(store, text)
         for detector in detectors or DETECTORS
     ]
-    return Recipe(tuple(members))
+    return Recipe(tuple(members), fusion=FUSION)
 
 
 def single_recipe(store: FeatureStore, detector: str, embedding: str) -> Recipe:

@@ -25,6 +25,14 @@ def _smallest(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.asarray(matrix.min(axis=0))
 
 
+def _fisher(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """1 minus the geometric mean of 1 - position: orders clips as Fisher's (1925) sum of log p-values does.
+
+    One member that is certain outweighs several that shrug, which a mean of positions would average away.
+    """
+    return np.asarray(-np.expm1(np.average(np.log1p(-matrix), axis=0, weights=weights)))
+
+
 @dataclass(frozen=True)
 class Fusion:
     """The calibration the members' scores need first, how a (members, m) matrix becomes (m,), whether weights count."""
@@ -37,6 +45,8 @@ class Fusion:
 FUSIONS: dict[str, Fusion] = {
     "mean": Fusion("ecdf", _mean),
     "weighted_mean": Fusion("ecdf", _mean, weighted=True),
+    "fisher": Fusion("ecdf", _fisher),
+    "weighted_fisher": Fusion("ecdf", _fisher, weighted=True),
     "max_rank": Fusion("ecdf", _largest),
     "min_zscore": Fusion("zscore", _smallest),
 }

@@ -70,7 +70,7 @@ def test_bad_weights_are_refused(weights, message):
 def test_bad_matrices_and_rules_are_refused():
     with pytest.raises(ValueError, match="mean takes no weights"):
         combine("mean", MATRIX, [1, 1])
-    with pytest.raises(ValueError, match="unknown fusion 'median'; choose from max_rank, mean, min_zscore"):
+    with pytest.raises(ValueError, match="unknown fusion 'median'; choose from fisher, max_rank, mean, min_zscore, "):
         combine("median", MATRIX)
     with pytest.raises(ValueError, match=r"shape \(members, clips\)"):
         combine("mean", MATRIX[0])
@@ -91,6 +91,15 @@ def test_fused_scores_and_reference_follow_one_rule(rule):
         np.testing.assert_allclose(fused.scores[parity::2], combine(rule, np.array(by_hand), weights_for(rule, 3)))
         honest = np.array([chosen.of_reference(row) for row in rows])
         np.testing.assert_allclose(fused.reference[parity::2], combine(rule, honest, weights_for(rule, 3)))
+
+
+def test_fisher_lets_certainty_outweigh_shrugs():
+    np.testing.assert_allclose(combine("fisher", np.array([[0.5], [0.9]])), 1 - np.sqrt(0.5 * 0.1))
+    certain_once, always_mild = np.array([0.999, 0.5, 0.5, 0.5]), np.array([0.7, 0.7, 0.7, 0.7])
+    both = np.stack([certain_once, always_mild], axis=1)
+    mean, fisher = combine("mean", both), combine("fisher", both)
+    assert mean[0] < mean[1]
+    assert fisher[0] > fisher[1]
 
 
 def test_members_on_different_scales_count_alike():
