@@ -54,7 +54,7 @@ def main() -> None:
 @click.option("-d", "--detector", "detectors", multiple=True, help=f"NAME[:key=value,...]; {', '.join(DETECTORS)}.")
 @click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
 @click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml.")
-@click.option("--fusion", help="mean, weighted_mean, max_rank or min_zscore.")
+@click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one.")
 @click.option("--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1].")
 @click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores.")
 @click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section.")

@@ -283,6 +283,20 @@ def verify(store: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("store", type=EXISTING)
+def repair(store: Path) -> None:
+    """Take damaged shards out of STORE (they move to STORE/damaged); the next build makes their rows again."""
+    from featstore.repair import repair
+
+    problems = repair(store)
+    for problem in problems:
+        click.echo(f"{problem.file}: {problem.what}")
+    click.echo(
+        f"{store}: {'build again to make the missing rows' if problems else 'intact, nothing to repair'}", err=True
+    )
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
 def compact(store: Path) -> None:
     """Merge small shards and drop superseded rows; published numbers stay the same."""
     from featstore.verify import compact

@@ -149,11 +149,13 @@ class FeatureStore:
         except FileNotFoundError as error:
             if max(numbered(self.path), default=0) > self.manifest.number:
                 raise StoreError(f"{path} is gone: the store was compacted; open it again") from error
-            raise StoreError(f"{path} is missing; run `featstore verify`, then build again to replace it") from error
+            raise StoreError(
+                f"{path} is missing; `featstore repair` takes it out, and building again replaces it"
+            ) from error
         if len(image) != entry.bytes or hashlib.sha256(image).hexdigest() != entry.sha256:
             raise StoreError(
                 f"{path} is damaged: its {len(image)} bytes do not have the checksum that was committed; "
-                "run `featstore verify`, then build again to replace it"
+                "`featstore repair` takes it out, and building again replaces it"
             )
         return image
 

@@ -101,7 +101,9 @@ def test_changed_recordings_are_noticed_and_touched_ones_are_not(tmp_path: Path)
     write_clip(tmp_path, clips[0].path, seed=99, samples=555)
     os.utime(tmp_path / clips[1].path, ns=(1, 1))
     stat = (tmp_path / clips[2].path).stat()
-    write_clip(tmp_path, clips[2].path, seed=77, samples=700)  # same size; the time is put back, so only the content tells
+    write_clip(
+        tmp_path, clips[2].path, seed=77, samples=700
+    )  # same size; the time is put back, so only the content tells
     os.utime(tmp_path / clips[2].path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     report = run(tmp_path, clips, tmp_path / "store")
