@@ -93,8 +93,8 @@ def _blocks(bank: np.ndarray | Bank | Iterable[np.ndarray]) -> Iterator[Bank]:
     if isinstance(bank, Bank):
         yield bank
     elif isinstance(bank, np.ndarray):
-        _finite(bank[:0] if len(bank) else bank, "queries" if len(bank) else "bank")
-        yield from (Bank.of(bank[i : i + BLOCK]) for i in range(0, len(bank), BLOCK))
+        bank = _finite(bank, "bank")
+        yield from (Bank(rows, directions(rows)) for rows in (bank[i : i + BLOCK] for i in range(0, len(bank), BLOCK)))
     else:
         empty = True
         for block in bank:

@@ -26,12 +26,10 @@ class Whitening:
         """
         X = np.array(X, dtype=np.float64, order="C")
         mean = X.mean(axis=0)
-        scale = np.ones(X.shape[1])
-        if standardize:
-            deviation = X.std(axis=0)
-            varies = deviation > 1e-6 * np.abs(X).max(axis=0)  # float32 rounding of a constant is not spread
-            scale[varies] = deviation[varies]
-        axes = _whitening_axes((X - mean) / scale, pca) if pca is not None else None
+        deviation = X.std(axis=0)
+        varies = deviation > 1e-6 * np.abs(X).max(axis=0)  # float32 rounding of a constant is not spread
+        scale = np.where(varies & standardize, deviation, 1.0)
+        axes = _whitening_axes(np.where(varies, (X - mean) / scale, 0.0), pca) if pca is not None else None
         return cls(mean, scale, axes)
 
     def __call__(self, X: np.ndarray) -> np.ndarray:

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from detectors import density
+from detectors.density import LDN
+
+
+def at(*degrees: float) -> np.ndarray:
+    angle = np.deg2rad(np.array(degrees))
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+BANK, QUERIES = at(0, 2, 4, 7, 60, 61, 75), at(1, 10, 58, 90, 180)
+
+
+@pytest.mark.parametrize(
+    ("K", "form", "expected"),
+    [
+        (1, "ratio", [0.250019039555, 1, 1.471008665048, 1.147113510585, 42.378381535223]),
+        (2, "ratio", [0.100031990536, 0.529569899392, 0.035596591097, 1.068516876197, 39.47474721415]),
+        (3, "ratio", [0.043519934225, 0.325536096665, 0.004226342572, 0.148326604658, 5.47970308608]),
+        (1, "difference", [-0.000228434069, 0, 0.000228434069, 0.002184949993, 0.614557385689]),
+    ],
+)
+def test_published_scores(K, form, expected):
+    detector = LDN(K=K, form=form).fit(BANK)
+    np.testing.assert_allclose(detector.anomaly_score(QUERIES), expected, rtol=1e-11, atol=2e-12)
+
+
+def test_copies_change_nothing():
+    plain, copied = LDN(K=2).fit(BANK), LDN(K=2).fit(np.concatenate([BANK, BANK[[0, 0, 4]], 2 * BANK[:1]]))
+    np.testing.assert_allclose(copied.anomaly_score(QUERIES), plain.anomaly_score(QUERIES), rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["ratio", "difference"])
+@pytest.mark.parametrize("K", [1, 2, 5])
+@pytest.mark.parametrize("n", [25, 60])
+def test_reference_scores_equal_refitting(rng, form, K, n):
+    X = rng.normal(size=(n, 4))
+    X[5:8] = X[0]
+    X[8] = X[9]
+    brute = [LDN(K=K, form=form).fit(np.delete(X, i, axis=0)).anomaly_score(X[[i]])[0] for i in range(n)]
+    np.testing.assert_allclose(LDN(K=K, form=form).fit(X).reference_scores_, brute, rtol=1e-9, atol=1e-12)
+
+
+def test_reference_scores_in_blocks_equal_whole(rng, monkeypatch):
+    X = rng.normal(size=(90, 4))
+    whole = LDN(K=2).fit(X)
+    monkeypatch.setattr(density, "ROWS", 7)
+    np.testing.assert_allclose(LDN(K=2).fit(X).reference_scores_, whole.reference_scores_, rtol=1e-9)
+    np.testing.assert_allclose(
+        whole.anomaly_score(X[:20] + 0.1), LDN(K=2).fit(X).anomaly_score(X[:20] + 0.1), rtol=1e-9
+    )
+
+
+def test_k_is_capped_at_the_other_clips():
+    np.testing.assert_allclose(
+        LDN(K=50).fit(BANK).anomaly_score(QUERIES), LDN(K=6).fit(BANK).anomaly_score(QUERIES), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize(("form", "expected"), [("ratio", 0.5), ("difference", 0.5)])
+def test_one_distinct_clip_has_no_density(form, expected):
+    detector = LDN(form=form).fit(np.repeat(at(0), 5, axis=0))
+    np.testing.assert_allclose(detector.anomaly_score(at(0, 90)), [0, expected], atol=1e-15)
+    np.testing.assert_array_equal(detector.reference_scores_, 0)
+
+
+def test_near_copies_stay_finite():
+    detector = LDN().fit(at(0, 1e-9, 30, 31))
+    assert np.isfinite(detector.anomaly_score(at(0.5, 10))).all()
+
+
+def test_sparse_regions_are_forgiven():
+    """A clip beside a loose cluster is no odder than the cluster's own spacing; plain distances say otherwise."""
+    scores = LDN().fit(BANK).anomaly_score(at(3, 75 + 7))
+    assert scores[1] / scores[0] < 2
