@@ -1,0 +1,119 @@
+"""How strong a change is: one unit, dB of the change against the clip, and ways to reach an asked strength.
+
+Two measures of the same unit. "wave": the energy of `after - before` over the energy of `before`, both over the whole
+clip. "spectrum", for changes that move sounds in time, where a sample-by-sample difference says nothing: the same ratio
+for the clip's RMS magnitude spectrum (64 ms Hann windows). 0 dB is a change as strong as the clip itself. Energies are
+summed over the clip before the ratio is taken: a mean of segments' dB, the usual segmental SNR, has no value where an
+impact leaves most segments as they were. A clip's energy is its variance; an offset is no sound.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import fft, ndimage
+
+WINDOW_S = 0.064
+STEPS = 24  # bisection steps; the interval ends 2e-7 wide
+RAMP_S = 0.004  # a segment's change fades in and out
+
+
+def change_db(before: np.ndarray, after: np.ndarray, rate_hz: int, *, measure: str = "wave") -> float:
+    """Strength of the change in dB; -inf where nothing changed, +inf where sound was added to silence."""
+    if measure not in MEASURES:
+        raise ValueError(f"unknown measure {measure!r}; choose from {', '.join(MEASURES)}")
+    changed, whole = MEASURES[measure](before, after, rate_hz)
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(changed / whole)) if whole > 0 else (np.inf if changed > 0 else -np.inf)
+
+
+def _wave_change(before: np.ndarray, after: np.ndarray, rate_hz: int) -> tuple[float, float]:
+    return float(np.mean(np.square(after - before), dtype=np.float64)), variance(before)
+
+
+def _spectrum_change(before: np.ndarray, after: np.ndarray, rate_hz: int) -> tuple[float, float]:
+    A, B = rms_spectrum(before, rate_hz), rms_spectrum(after, rate_hz)
+    return float(np.sum((B - A) ** 2)), float(np.sum(A**2))
+
+
+MEASURES: dict[str, Callable[[np.ndarray, np.ndarray, int], tuple[float, float]]] = {
+    "wave": _wave_change,
+    "spectrum": _spectrum_change,
+}
+
+
+def variance(wave: np.ndarray) -> float:
+    """Mean power without the offset."""
+    return float(np.var(wave, dtype=np.float64))
+
+
+def window_samples(n: int, rate_hz: int) -> int:
+    """Samples, an even number, of the 64 ms window; less for clips that hold few of them."""
+    return max(8, min(round(WINDOW_S * rate_hz), n // 4) // 2 * 2)
+
+
+def rms_spectrum(wave: np.ndarray, rate_hz: int) -> np.ndarray:
+    """RMS over time of the magnitude spectrum, (window // 2 + 1,), of the wave without its offset."""
+    n = window_samples(len(wave), rate_hz)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, n)[:: n // 2]
+    S = fft.rfft((frames - wave.mean()) * np.hanning(n).astype(np.float32), axis=1)
+    return np.asarray(np.sqrt(np.mean(S.real**2 + S.imag**2, axis=0, dtype=np.float64)))
+
+
+def ratio_of(severity_db: float) -> float:
+    """Energy ratio of a severity."""
+    return float(10 ** (severity_db / 10))
+
+
+def add(wave: np.ndarray, addition: np.ndarray, severity_db: float, *, most: float = np.inf) -> np.ndarray:
+    """`wave` plus `addition` at the asked strength, its factor at most `most`."""
+    addition = addition - addition.mean()
+    power = variance(addition)
+    factor = np.sqrt(ratio_of(severity_db) * variance(wave) / power) if power > 0 else 0.0
+    return np.asarray(wave + np.float32(min(factor, most)) * addition)
+
+
+def blend(wave: np.ndarray, other: np.ndarray, severity_db: float) -> np.ndarray:
+    """`wave` moved towards `other` as far as asked, at most all the way."""
+    return add(wave, other - wave, severity_db, most=1.0)
+
+
+def smallest(change: Callable[[float], float], low: float, high: float, severity_db: float) -> float:
+    """Parameter between `low` (no change) and `high` at which the energy ratio `change`, rising, is as asked.
+
+    `high` where even that changes too little. Bisection in the logarithm; both ends are positive.
+    """
+    asked = ratio_of(severity_db)
+    if change(high) <= asked:
+        return high
+    for _ in range(STEPS):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if change(middle) < asked else (low, middle)
+    return high
+
+
+def in_segments(
+    wave: np.ndarray,
+    rate_hz: int,
+    severity_db: float,
+    rng: np.random.Generator,
+    alter: Callable[[np.ndarray], np.ndarray],
+    *,
+    seconds: tuple[float, float] = (0.1, 0.4),
+) -> np.ndarray:
+    """Alter as many segments of the clip as the severity asks for, the last of them in part.
+
+    alter: segments float32 (segment, time) to their altered form. Segment lengths are drawn from `seconds`.
+    """
+    length = max(2, min(round(rng.uniform(*seconds) * rate_hz), len(wave) // 4))
+    segments = wave[: len(wave) // length * length].reshape(-1, length)
+    difference = alter(segments) - segments
+    energy = np.asarray(np.sum(difference**2, axis=1, dtype=np.float64))
+    order = rng.permutation(len(segments))
+    left = ratio_of(severity_db) * variance(wave) * len(wave) - (np.cumsum(energy[order]) - energy[order])
+    share = np.zeros(len(segments))
+    share[order] = np.clip(left / np.maximum(energy[order], np.finfo(np.float64).tiny), 0, 1)
+    weight = np.repeat(np.sqrt(share), length).astype(np.float32)
+    weight = ndimage.uniform_filter1d(weight, max(1, min(round(RAMP_S * rate_hz), length // 4)), mode="nearest")
+    out = wave.copy()
+    out[: len(weight)] += weight * difference.ravel()
+    return out
