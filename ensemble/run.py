@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from detectors import parse_detector
 from detectors.neighbours import nearest
@@ -19,6 +20,9 @@ from ensemble.recipe import Member, Recipe
 from featstore.errors import DataError, StoreError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
+
+MANY_CLIPS = 50_000
+"""Below this the matrices are so small that threads cost more than they save, on a busy host fifty times more."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Detection:
     """Every scored clip with its fused score, percentile, threshold, decision and evidence; arrays are (m,).
 
     member_percentiles: (members, m). nearest: key of the closest normal training clip of its section, by cosine in the
-    first member's embedding, and that distance. thresholds: by (machine, section).
+    first member's embedding, and that distance. thresholds: by (machine, section). reference: honest fused scores (n,)
+    of the training clips `train`.
     """
 
     recipe: Recipe
@@ -47,6 +52,8 @@ class Detection:
     nearest: list[str]
     nearest_distance: np.ndarray
     thresholds: Mapping[tuple[str, str], Threshold]
+    train: ClipTable
+    reference: np.ndarray
     self_ranked: bool
     notes: tuple[str, ...]
 
@@ -95,11 +102,12 @@ def detect(
     inputs = _Inputs(store, recipe.members[0].embedding)
     scored = inputs.clips[inputs.roles.scored]
     test, reference = [], []
-    for i, member in enumerate(recipe.members):
-        progress(i, len(recipe.members))
-        one = _score_member(inputs, member, recipe)
-        test.append(one[0])
-        reference.append(one[1])
+    with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
+        for i, member in enumerate(recipe.members):
+            progress(i, len(recipe.members))
+            one = _score_member(inputs, member, recipe)
+            test.append(one[0])
+            reference.append(one[1])
     progress(len(recipe.members), len(recipe.members))
     fused, percentiles = _fuse(recipe, test, reference, inputs.roles.self_ranked)
     placed = _placed(scored, fused.scores, recipe.pool_sections)
@@ -117,6 +125,8 @@ def detect(
         nearest=keys,
         nearest_distance=distances,
         thresholds=thresholds,
+        train=inputs.clips[inputs.roles.train],
+        reference=fused.reference,
         self_ranked=inputs.roles.self_ranked,
         notes=(*inputs.notes, *_threshold_notes(thresholds)),
     )

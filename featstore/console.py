@@ -1,6 +1,7 @@
 """What both commands share at the terminal: one-line errors with exit codes, progress, plain tables."""
 
 import difflib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see featstore.errors for the exit codes."""
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # idle OpenMP threads must not spin against busy ones
         try:
             return super().invoke(ctx)
         except AsdError as error:
