@@ -18,7 +18,7 @@ from featstore.errors import DataError, ResourceError, StoreError
 from featstore.plan import FileState, Plan, PlanOptions, Unit, free_bytes, make_plan
 from featstore.store import EmbeddingInfo, FeatureStore, Rejection, ShardData, StoreWriter
 from featstore.table import ClipTable, encode
-from featstore.work import Embedder, Job, Pending, Pool, Result, Task
+from featstore.work import Embedder, Job, Pending, Pool, Render, Result, Task
 
 __all__ = ["BuildOptions", "BuildReport", "Embedder", "Progress", "Request", "build", "plan_build"]
 
@@ -41,6 +41,7 @@ class BuildOptions:
     """workers: processes, None = as the machine has cores. embed_in_workers: False where one device serves all.
 
     batch: clips of equal length per call of the embedder. prune: drop rows whose recording has gone from the folder.
+    render: makes a clip's variant from its wave (picklable); needed where clips have variants.
     """
 
     audio: AudioPolicy = field(default_factory=AudioPolicy)
@@ -51,6 +52,7 @@ class BuildOptions:
     dtype: str = "float32"
     strict: bool = False
     prune: bool = False
+    render: Render | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def build(
                     writer.remove(name, gone)
         run = _Run(clips, plan, infos, options, report)
         if plan.units:
-            run.execute(writer, Job(root, options.audio, tuple(r.make for r in requests), options.batch))
+            makers = tuple(request.make for request in requests)
+            run.execute(writer, Job(root, options.audio, makers, options.batch, render=options.render))
         known = writer.store.embeddings
         rows = {info.name: writer.store.rows(info.name) if info.name in known else 0 for info in infos}
     return BuildReport(plan, rows, tuple(run.rejected.values()), run.audio_s)
@@ -156,7 +159,9 @@ class _Run:
     def _tasks(self, unit: Unit) -> Iterator[tuple[tuple[int, ...], Task]]:
         for start in range(0, len(unit.clips), TASK_CLIPS):
             part = unit.clips[start : start + TASK_CLIPS]
-            yield part, Task(tuple(self.clips[i].path for i in part), unit.wanted)
+            clips = [self.clips[i] for i in part]
+            variants = tuple(clip.variant for clip in clips)
+            yield part, Task(tuple(clip.path for clip in clips), unit.wanted, variants)
 
     def _finish(
         self, writer: StoreWriter, pool: Pool, unit: Unit, tasks: list[tuple[tuple[int, ...], Pending]]
@@ -185,7 +190,7 @@ class _Run:
 
     def _reject(self, clip: Clip, state: FileState, reason: str) -> None:
         if self.options.strict:
-            raise DataError(f"{clip.path}: {reason} (stopped by --strict; what was finished is committed)")
+            raise DataError(f"{clip.key}: {reason} (stopped by --strict; what was finished is committed)")
         self.rejected[clip.key] = _rejection(clip, state, reason)
 
     def _progress(self) -> Progress:

@@ -12,10 +12,13 @@ from featstore.console import EXIT_REJECTED, Commands, Meter, table
 from featstore.errors import DataError, StoreError
 
 if TYPE_CHECKING:
+    from featstore.audio import AudioPolicy
     from featstore.build import BuildOptions, BuildReport, Progress, Request
     from featstore.clip import Clip
+    from featstore.layouts import Listing
     from featstore.plan import Plan
     from featstore.store import EmbeddingInfo
+    from featstore.work import Render
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PATH = click.Path(path_type=Path)
@@ -49,6 +52,8 @@ def main() -> None:
 @click.option("--layout", default="auto", show_default=True, help="Dataset layout; see `featstore layouts`.")
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
 @click.option("--machine", "machines", multiple=True, help="Only these machines.")
+@click.option("--with-anomalies", help="Also embed generated anomalies of training clips: N[:KIND,...][@DB,...].")
+@click.option("--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv.")
 @click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently.")
 @click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds).")
 @click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected.")
@@ -69,11 +74,11 @@ def build(data: Path, store: Path, **options: Any) -> None:
     from featstore.layouts import find_clips, summary
 
     listing = find_clips(data, options["layout"], ground_truth=options["ground_truth"])
-    clips = _only(listing.clips, options["machines"])
+    clips = _only([*listing.clips, *_anomalies(listing, options)], options["machines"])
     click.echo(f"{data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}", err=True)
     for note in listing.notes:
         click.echo(f"note: {note}", err=True)
-    requests, settings = _requests(options), _build_options(options)
+    requests, settings = _requests(options), _build_options(options, listing.root)
     if options["dry_run"]:
         return _print_plan(store, *plan_build(listing.root, clips, store, requests, settings), options["as_json"])
     meter = Meter()
@@ -94,6 +99,21 @@ def _only(clips: "list[Clip]", machines: tuple[str, ...]) -> "list[Clip]":
         if machine not in known:
             raise DataError(f"--machine {machine}: not in the data; it has {', '.join(known)}")
     return [clip for clip in clips if clip.machine in machines] if machines else clips
+
+
+def _anomalies(listing: "Listing", options: dict[str, Any]) -> "list[Clip]":
+    """Generated anomalies of the training clips, where they were asked for."""
+    folder = options["recorded_anomalies"]
+    if not options["with_anomalies"]:
+        if folder:
+            raise click.UsageError("--recorded-anomalies needs --with-anomalies N")
+        return []
+    from ensemble.recorded import donors_by_machine
+    from ensemble.variants import Design, variants_of
+
+    machines = {clip.machine for clip in listing.clips}
+    recorded = donors_by_machine(folder, listing.root, sorted(machines)) if folder else None
+    return variants_of(listing.clips, Design.parse(options["with_anomalies"]), recorded=recorded)
 
 
 def _requests(options: dict[str, Any]) -> "list[Request]":
@@ -131,14 +151,15 @@ def _device(options: dict[str, Any]) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _build_options(options: dict[str, Any]) -> "BuildOptions":
+def _build_options(options: dict[str, Any], root: Path) -> "BuildOptions":
     from featstore.audio import AudioPolicy
     from featstore.build import BuildOptions
     from featstore.plan import PlanOptions
 
     on_cpu = _device(options) == "cpu"
+    audio = AudioPolicy(options["channel"], options["length"], options["max_seconds"])
     return BuildOptions(
-        audio=AudioPolicy(options["channel"], options["length"], options["max_seconds"]),
+        audio=audio,
         plan=PlanOptions(options["unit_clips"], options["rehash"], options["retry_rejected"]),
         workers=options["workers"],
         embed_in_workers=on_cpu,
@@ -146,7 +167,14 @@ def _build_options(options: dict[str, Any]) -> "BuildOptions":
         dtype=options["dtype"],
         strict=options["strict"],
         prune=options["prune"],
+        render=_renderer(root, audio) if options["with_anomalies"] else None,
     )
+
+
+def _renderer(root: Path, audio: "AudioPolicy") -> "Render":
+    from ensemble.variants import Renderer
+
+    return Renderer(root, audio)
 
 
 def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json: bool) -> None:

@@ -96,9 +96,16 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
 
 
 def summary(clips: Iterable[Clip]) -> str:
-    """Text table of clip counts: machine x section x split in rows, domain above label in columns; at most 100 wide."""
+    """Text table of clip counts: machine x section x split in rows, domain above label in columns; at most 100 wide.
+
+    Generated variants are no recordings; a line below the table counts them.
+    """
     counts: dict[tuple[str, str, str], Counter[tuple[str, str]]] = {}
+    generated: list[str] = []
     for clip in clips:
+        if clip.variant:
+            generated.append(clip.path)
+            continue
         row = counts.setdefault((clip.machine, clip.section, clip.split), Counter())
         row[clip.domain, clip.label] += 1
     columns = [(d, lab) for d in DOMAINS for lab in LABELS if any((d, lab) in row for row in counts.values())]
@@ -111,7 +118,10 @@ def summary(clips: Iterable[Clip]) -> str:
         row = counts[machine, section, split]
         lines.append([_shown(machine), _shown(section), split, *(f"{row[c]:,}" if row[c] else "." for c in columns)])
     lines.append(["total", "", "", *(f"{total[c]:,}" for c in columns)])
-    return _aligned(lines)
+    text = _aligned(lines)
+    if generated:
+        text += f"\nand {len(generated):,} generated anomalies made of {len(set(generated)):,} of these recordings"
+    return text
 
 
 def _tree(root: Path, layout: str) -> Tree:

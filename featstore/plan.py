@@ -104,7 +104,8 @@ def make_plan(
             elif clip.key in live and live[clip.key] != clip:
                 relabelled[name].append(i)
         new[name], changed[name], kept[name] = counts["new"], counts["changed"], counts["kept"]
-        gone[name] = tuple(sorted(live.keys() - {clip.key for clip in clips}))
+        listed = {clip.key for clip in clips}  # a generated variant goes with its recording, not with its plan
+        gone[name] = tuple(sorted(key for key, clip in live.items() if not {key, clip.path} & listed))
     return Plan(_cut(missing, options.unit_clips), states, new, changed, kept, gone, relabelled)
 
 

@@ -57,15 +57,22 @@ class Embedder(Protocol):
         ...
 
 
+Render = Callable[[np.ndarray, int, str], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a build needs to know; pickled once per worker."""
+    """What every worker of a build needs to know; pickled once per worker.
+
+    render: (wave, sample rate, variant) to the wave of a generated variant; needed where a task has variants.
+    """
 
     root: Path
     policy: AudioPolicy
     factories: tuple[Callable[[], Embedder], ...]
     batch: int
     embeds: bool = True
+    render: Render | None = None
 
 
 @dataclass
@@ -79,14 +86,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Task:
-    """Some clips (paths below the root) and the embedders (positions in Job.factories) that lack them."""
+    """Some clips (paths below the root) and the embedders (positions in Job.factories) that lack them.
+
+    variants: one per path, empty for a recording itself; left out where all are recordings.
+    """
 
     paths: tuple[str, ...]
     wanted: tuple[int, ...]
+    variants: tuple[str, ...] = ()
+
+    def clips(self) -> "list[tuple[str, str]]":
+        """Path and variant of every clip."""
+        return list(zip(self.paths, self.variants or ("",) * len(self.paths), strict=True))
 
     def split(self) -> "list[Task]":
         """One task per clip."""
-        return [Task((path,), self.wanted) for path in self.paths]
+        return [Task((path,), self.wanted, (variant,)) for path, variant in self.clips()]
 
 
 TaskResult = list[list[Result]]
@@ -106,16 +121,28 @@ class Worker:
 
     def run(self, task: Task) -> TaskResult:
         """Read and, if the job says so, embed the clips of `task`."""
-        results = [[self._read(path, self.embedders[i]) for path in task.paths] for i in task.wanted]
+        waves: dict[tuple[str, str, int, int], Result] = {}  # read and rendered once for embedders that agree
+        results = [[self._read(clip, self.embedders[i], waves) for clip in task.clips()] for i in task.wanted]
+        del waves  # each is let go of as soon as it is embedded
         if self.job.embeds:
             self.embed(task, results)
         return results
 
-    def _read(self, path: str, embedder: Embedder) -> Result:
+    def _read(
+        self, clip: tuple[str, str], embedder: Embedder, waves: dict[tuple[str, str, int, int], Result]
+    ) -> Result:
+        key = (*clip, embedder.sample_rate_hz, embedder.min_samples)
+        if key not in waves:
+            waves[key] = self._read_once(*key)
+        return replace(waves[key])
+
+    def _read_once(self, path: str, variant: str, rate_hz: int, min_samples: int) -> Result:
         try:
-            recording = read_recording(
-                self.job.root / path, embedder.sample_rate_hz, self.job.policy, min_samples=embedder.min_samples
-            )
+            recording = read_recording(self.job.root / path, rate_hz, self.job.policy, min_samples=min_samples)
+            if variant and self.job.render is None:
+                raise ValueError(f"{path}: no way given to render its variant {variant}")
+            if variant and self.job.render is not None:
+                recording = replace(recording, wave=self.job.render(recording.wave, rate_hz, variant))
         except RejectedAudio as error:
             return Result(reason=str(error))
         except MemoryError:
