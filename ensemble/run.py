@@ -4,6 +4,7 @@ Training clips are the normal and unlabelled clips of the training split; supple
 a bank. Where the store has no test clips, the training clips are ranked among themselves, each by its honest score.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -99,7 +100,7 @@ def detect(
     Raises StoreError or DataError when an embedding, a clip or a section's training clips are missing.
     """
     recipe = resolve(store, recipe)
-    inputs = _Inputs(store, recipe.members[0].embedding)
+    inputs = _Inputs(store, recipe.members[0].embedding, recipe.pool_sections)
     scored = inputs.clips[inputs.roles.scored]
     test, reference = [], []
     with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
@@ -135,12 +136,13 @@ def detect(
 class _Inputs:
     """Rows of every embedding in the clip order of the first one."""
 
-    def __init__(self, store: FeatureStore, base: str) -> None:
+    def __init__(self, store: FeatureStore, base: str, pool_sections: bool) -> None:
         self.store = store
         self.base = base
         self.clips = store.clips(base)
         silent = store.facts(base)["outcome"] == b"silent"
-        self.roles, self.notes = _roles(self.clips, silent, f"{store.path}: {base}")
+        banks = list(zip(*(column.tolist() for column in _machine_section(self.clips, pool_sections)), strict=True))
+        self.roles, self.notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
         self._order: dict[str, np.ndarray] = {base: np.arange(len(self.clips))}
         self._matrix: tuple[str, np.ndarray] = ("", np.empty(0))
 
@@ -169,7 +171,9 @@ class _Inputs:
         return self._order[name]
 
 
-def _roles(clips: ClipTable, silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
+def _roles(
+    clips: ClipTable, banks: list[tuple[str, str]], silent: np.ndarray, where: str
+) -> tuple[Roles, tuple[str, ...]]:
     """Rows that train and rows that are scored, and what the user should know about them."""
     usable = clips.where(split="train") & ~clips.where(label="anomaly")
     train = np.flatnonzero(usable & ~silent)
@@ -182,10 +186,25 @@ def _roles(clips: ClipTable, silent: np.ndarray, where: str) -> tuple[Roles, tup
     if not len(train):
         raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
     scored = np.flatnonzero(clips.where(split="test"))
+    train, lonely = _without_lonely(banks, train, scored)
+    notes += [
+        f"{machine} section {section}: a single clip has nothing to compare it with" for machine, section in lonely
+    ]
     if len(scored):
         return Roles(train, scored, self_ranked=False), tuple(notes)
+    if not len(train):
+        raise DataError(f"{where}: no section has two clips to compare; --pool-sections compares whole machines")
     notes.append("no test clips: the training clips are ranked among themselves, each by its leave-one-out score")
     return Roles(train, train, self_ranked=True), tuple(notes)
+
+
+def _without_lonely(
+    banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray
+) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Training rows without those that are alone in their bank while no test clip asks for it, and these banks."""
+    count, asked = Counter(banks[i] for i in train), {banks[i] for i in scored}
+    lonely = sorted(bank for bank, n in count.items() if n == 1 and bank not in asked)
+    return np.array([i for i in train if banks[i] not in lonely], dtype=np.intp), lonely
 
 
 def _score_member(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
