@@ -1,7 +1,7 @@
 """Anomalies that add a sound to a clip: impacts, squeal, leaks, rattle, another machine.
 
-Every function takes a wave float32 (time,), its sample rate, the asked severity (see severity.py) and a generator,
-and returns a wave of the same length; what is random is drawn in the same order at every severity.
+Every function takes a wave float32 (time,) without offset, its sample rate, the asked severity (see severity.py) and a
+generator, and returns a wave of the same length; what is random is drawn in the same order at every severity.
 """
 
 import numpy as np
@@ -44,12 +44,11 @@ def bursts(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Ge
 
 def distortion(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
     """What a bent characteristic adds to the clip, without the clip itself: a loose part that rattles along."""
-    centred = wave - wave.mean()
-    scale = np.sqrt(np.mean(centred**2))
-    if scale == 0:
+    power = np.dot(wave, wave)
+    if power == 0:
         return wave.copy()
-    bent = np.tanh(rng.uniform(1.5, 5) * centred / scale + rng.uniform(-1, 1))
-    return add(wave, bent - np.dot(bent, centred) / np.dot(centred, centred) * centred, severity_db)
+    bent = np.tanh(np.float32(rng.uniform(1.5, 5)) * wave / np.sqrt(power / len(wave)) + np.float32(rng.uniform(-1, 1)))
+    return add(wave, bent - np.dot(bent, wave) / power * wave, severity_db)
 
 
 def mix(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, donor: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Anomalies that alter the clip itself: its speed, its spectrum, its course in time, its statistics.
 
-Signatures as in added.py. Where a change saturates before the asked severity, the strongest form is returned.
+Signatures as in added.py; waves come without offset. Where a change saturates before the asked severity, the strongest
+form is returned.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def modulation(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.rando
     points = max(2, int(n / rate_hz * GAIN_POINTS_HZ))
     starts = np.arange(points) * n // points
     swing = np.sin(2 * np.pi * (frequency_hz * starts / rate_hz + rng.uniform()))
-    energy = np.add.reduceat(np.square(wave - wave.mean()), starts).astype(np.float64)
+    energy = np.add.reduceat(np.square(wave), starts).astype(np.float64)
     energy /= max(float(energy.sum()), np.finfo(np.float64).tiny)
     depth = smallest(lambda depth: float(energy @ np.expm1(depth * swing) ** 2), 1e-3, 4.0, severity_db)
     gain = np.interp(np.arange(n), starts, np.exp(depth * swing)).astype(np.float32)
@@ -125,18 +126,16 @@ def shuffled(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.
 
 def clipping(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
     """Peaks are cut off: an overdriven part, a stop that is struck."""
-    offset = wave.mean()
-    centred = wave - offset
-    power, peak = variance(wave), float(np.abs(centred).max())
+    size = np.abs(wave)
+    power, peak = variance(wave), float(size.max())
     if power == 0:
         return wave.copy()
-    size = np.abs(centred)
 
     def lost(closeness: float) -> float:
         return float(np.mean(np.square(np.maximum(size - peak * (1 - closeness), 0)), dtype=np.float64)) / power
 
     limit = peak * (1 - smallest(lost, 1e-6, 1 - 1e-3, severity_db))
-    return np.asarray(np.clip(centred, -limit, limit) + offset)
+    return np.asarray(np.clip(wave, -limit, limit))
 
 
 def statistics_exchange(
@@ -150,10 +149,10 @@ def statistics_exchange(
     level = np.sqrt(variance(wave) / variance(donor)) if variance(donor) > 0 else 0.0
     S, size = _short_time(wave, n)
     theirs = np.float32(level) * _short_time(donor, n)[1]
-    tiny = np.finfo(np.float32).tiny
-    z = (size - size.mean(axis=0)) / np.maximum(size.std(axis=0), tiny)
+    least = np.float32(1e-6) * size.max() + np.finfo(np.float32).tiny
+    z = (size - size.mean(axis=0)) / np.maximum(size.std(axis=0), least)
     wanted = np.maximum(theirs.mean(axis=0) + theirs.std(axis=0) * z, 0)
-    return blend(wave, _overlap_add(S * (wanted / np.maximum(size, tiny)), len(wave), n), severity_db)
+    return blend(wave, _overlap_add(S * (wanted / np.maximum(size, least)), len(wave), n), severity_db)
 
 
 def recorded(
@@ -165,7 +164,7 @@ def recorded(
     """
     other = fitted(donor, len(wave), rng)
     level = np.sqrt(variance(wave) / variance(other)) if variance(other) > 0 else 0.0
-    return blend(wave, np.float32(level) * (other - other.mean()) + wave.mean(), severity_db)
+    return blend(wave, np.float32(level) * (other - other.mean()), severity_db)
 
 
 def _factor(
@@ -180,7 +179,7 @@ def _factor(
     source_hz: for frequencies of the changed clip and a factor, where they were before. The change is foreseen from
     the spectrum alone.
     """
-    factors = np.geomspace(1.001, MOST_FACTOR, 60)
+    factors = 1 + np.geomspace(5e-4, MOST_FACTOR - 1, 80)
     up = rng.uniform() < 0.5
     A = rms_spectrum(wave, rate_hz)
     hz = np.linspace(0, rate_hz / 2, len(A))
@@ -207,7 +206,7 @@ def _looped(wave: np.ndarray, n: int, rate_hz: int) -> np.ndarray:
 def _move_bands(wave: np.ndarray, rate_hz: int, target_hz: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Move each band of the spectrum as a whole by what `target_hz` says of its centre; the level is kept."""
     length = fft.next_fast_len(len(wave), real=True)
-    spectrum = fft.rfft(wave - wave.mean(), length)
+    spectrum = fft.rfft(wave, length)
     bins = len(spectrum)
     edges = np.unique(np.append(np.arange(0, rate_hz / 2, BAND_HZ) * length / rate_hz, bins).round().astype(int))
     centres_hz = (edges[:-1] + edges[1:]) / 2 * rate_hz / length
@@ -220,13 +219,13 @@ def _move_bands(wave: np.ndarray, rate_hz: int, target_hz: Callable[[np.ndarray]
     out = fft.irfft(moved, length)[: len(wave)]
     power = variance(out)
     level = np.sqrt(variance(wave) / power) if power > 0 else 0.0
-    return np.asarray(np.float32(level) * out + wave.mean())
+    return np.asarray(np.float32(level) * out)
 
 
 def _whole_spectrum(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Spectrum of the whole clip, energy per bin without the offset, and the FFT length."""
+    """Spectrum of the whole clip, energy per bin, and the FFT length."""
     length = fft.next_fast_len(len(wave), real=True)
-    spectrum = fft.rfft(wave - wave.mean(), length)
+    spectrum = fft.rfft(wave, length)
     energy = np.square(np.abs(spectrum)).astype(np.float64)
     return spectrum, energy, length
 

@@ -16,7 +16,7 @@ SHORTEST_SAMPLES = 64
 
 @dataclass(frozen=True)
 class Anomaly:
-    """A transform (wave, sample_rate_hz, severity_db, rng[, donor]) -> wave, and what to know of it.
+    """A transform (wave, sample_rate_hz, severity_db, rng[, donor]) -> wave, of waves without offset.
 
     measure: how its severity is measured, see severity.py. most_db: a strength that it reaches on nearly every clip;
     asking for more is allowed, and gives what there is. donor: the second recording it needs, if any: "section" (of
@@ -80,7 +80,8 @@ def render(
     if (donor is None) == bool(anomaly.donor):
         needs = f"a donor wave from another {anomaly.donor}" if anomaly.donor else "no donor wave"
         raise ValueError(f"anomaly {name!r} takes {needs}")
-    extra = () if donor is None else (np.ascontiguousarray(donor, dtype=np.float32),)
-    out = anomaly.apply(wave, sample_rate_hz, severity_db, rng, *extra)
+    offset = wave.mean()  # is no sound, and stays as it is
+    extra = () if donor is None else (np.asarray(donor, dtype=np.float32) - np.mean(donor, dtype=np.float32),)
+    out = anomaly.apply(wave - offset, sample_rate_hz, severity_db, rng, *extra) + offset
     limit = max(1.0, float(np.abs(wave).max()))
     return np.asarray(np.clip(out, -limit, limit), dtype=np.float32)

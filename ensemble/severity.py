@@ -111,7 +111,7 @@ def in_segments(
     order = rng.permutation(len(segments))
     left = ratio_of(severity_db) * variance(wave) * len(wave) - (np.cumsum(energy[order]) - energy[order])
     share = np.zeros(len(segments))
-    share[order] = np.clip(left / np.maximum(energy[order], np.finfo(np.float64).tiny), 0, 1)
+    share[order] = np.clip(left, 0, energy[order]) / np.maximum(energy[order], np.finfo(np.float64).tiny)
     weight = np.repeat(np.sqrt(share), length).astype(np.float32)
     weight = ndimage.uniform_filter1d(weight, max(1, min(round(RAMP_S * rate_hz), length // 4)), mode="nearest")
     out = wave.copy()
