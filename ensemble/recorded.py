@@ -87,7 +87,7 @@ def donors_by_machine(folder: Path, root: Path, machines: Sequence[str]) -> dict
 def caption_of(clip: Clip, state: str = "anomaly") -> str:
     """`the <state> sound of a <machine> with <attribute> <value> and ...`, from what the data set says of the clip."""
     machine = " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", clip.machine)).lower() or clip.machine
-    article = "an" if machine[:1] in "aeiou" else "a"
+    article = "an" if machine[:1] in "aeio" else "a"
     stated = [f"{WORDS.get(name, name)} {value}" for name, value in clip.attributes.items() if value]
     listed = " and ".join([", ".join(stated[:-1]), stated[-1]] if len(stated) > 1 else stated)
     return f"the {state} sound of {article} {machine}" + (f" with {listed}" if listed else "")

@@ -102,7 +102,7 @@ def variants_of(
 
     recorded: paths of recorded anomalies by machine ("" for any machine), for the transform of that name. Donors are
     training clips of another section or machine, of the same domain where there are any; without one the transform is
-    left out. Clips that sort behind the known ones later do not change what was planned for those.
+    left out. Clips that are added later and sort behind the known ones change nothing for those but donors.
     """
     design = design or Design()
     sources = [clip for clip in clips if clip.split == "train" and clip.label != "anomaly" and not clip.variant]
