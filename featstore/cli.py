@@ -52,7 +52,13 @@ def main() -> None:
 @click.option("--layout", default="auto", show_default=True, help="Dataset layout; see `featstore layouts`.")
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
 @click.option("--machine", "machines", multiple=True, help="Only these machines.")
-@click.option("--with-anomalies", help="Also embed generated anomalies of training clips: N[:KIND,...][@DB,...].")
+@click.option(
+    "--with-anomalies",
+    is_flag=False,
+    flag_value="2",
+    metavar="[N[:KIND,...][@DB,...]]",
+    help="Also embed N (default 2) or more generated anomalies of every training clip.",
+)
 @click.option("--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv.")
 @click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently.")
 @click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds).")

@@ -244,6 +244,10 @@ def test_the_command_builds_them(tmp_path):
     assert done.exit_code == 0, done.output
     names = Counter(clip.variant.partition("@")[0] for clip in FeatureStore.open(tmp_path / "store").clips("logmel"))
     assert names == {"": 4, "leak": 4, "recorded": 4}
+    done = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
+    pairs = len(Design().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
+    variants = 4 * -(-LEAST_PER_PAIR * pairs // 4)
+    assert f"and {variants} generated anomalies made of 4 of these recordings" in done.output
     done = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
     assert done.exit_code == 1
     assert "unknown anomaly 'rumble'" in done.output
