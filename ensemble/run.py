@@ -134,16 +134,18 @@ def detect(
 
 
 class _Inputs:
-    """Rows of every embedding in the clip order of the first one."""
+    """Rows of every embedding, recordings only, in the clip order of the first one."""
 
     def __init__(self, store: FeatureStore, base: str, pool_sections: bool) -> None:
         self.store = store
         self.base = base
-        self.clips = store.clips(base)
-        silent = store.facts(base)["outcome"] == b"silent"
+        listed = store.clips(base)
+        recordings = np.flatnonzero(listed.where(variant=""))  # generated anomalies serve selection only
+        self.clips = listed[recordings]
+        silent = store.facts(base)["outcome"][recordings] == b"silent"
         banks = list(zip(*(column.tolist() for column in _machine_section(self.clips, pool_sections)), strict=True))
         self.roles, self.notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
-        self._order: dict[str, np.ndarray] = {base: np.arange(len(self.clips))}
+        self._order: dict[str, np.ndarray] = {base: recordings}
         self._matrix: tuple[str, np.ndarray] = ("", np.empty(0))
 
     def matrix(self, member: Member) -> np.ndarray:

@@ -144,6 +144,18 @@ def test_silent_faulty_and_supplemental_clips_never_enter_a_bank(tmp_path: Path)
     assert any("1 silent training recordings" in note for note in detection.notes)
 
 
+def test_generated_anomalies_change_nothing(tmp_path: Path) -> None:
+    clips = listed("fan", "00")
+    variants = [replace(clip, label="anomaly", variant="leak@0dB#1") for clip in clips[:9]]
+    X = vectors([*clips, *variants])
+    plain = detect(make_store(tmp_path / "a", clips, X[: len(clips)]), PLAIN)
+    mixed = [*variants[:4], *clips, *variants[4:]]
+    rows = np.concatenate([X[len(clips) :][:4], X[: len(clips)], X[len(clips) :][4:]])
+    detection = detect(make_store(tmp_path / "b", mixed, rows), PLAIN)
+    assert by_key(detection) == by_key(plain)
+    assert detection.notes == plain.notes
+
+
 def test_members_from_several_embeddings_meet_by_key(tmp_path: Path, clips: list[Clip]) -> None:
     X = vectors(clips)
     make_store(tmp_path / "s", clips, X, "a")
