@@ -5,11 +5,14 @@ the k-th largest product cannot be among the k nearest; every other row is a can
 float64. So the answer does not depend on who computed the products, nor in which blocks.
 """
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+
+from detectors.geometry import scale_to_unit, unit
 
 TILE = 1024
 """Queries, and bank rows, multiplied at a time: 4 MB of products, which a second-level cache nearly holds."""
@@ -25,15 +28,25 @@ def rounding(d: int, *, input_bits: int = 24) -> float:
 
 def directions(X: np.ndarray) -> np.ndarray:
     """Rows of X scaled to length 1, float32; zero rows stay zero."""
+    if X.dtype == np.float32:
+        return scale_to_unit(np.array(X, order="C"))
     out = np.empty(X.shape, dtype=np.float32)
-    for start in range(0, len(X), TILE):
-        rows = X[start : start + TILE]
-        size = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-        rows = rows / np.where(size > 0, size, 1)[:, None]
-        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        rows /= np.where(length > 0, length, 1)[:, None]
-        out[start : start + TILE] = rows
+    for start in range(0, len(X), TILE):  # scaled before they are rounded: float32 holds no 1e300
+        out[start : start + TILE] = unit(X[start : start + TILE])
     return out
+
+
+class Scratch(threading.local):
+    """Memory of each thread for the products of a tile: fresh memory costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._values = np.empty(0, dtype=np.float32)
+
+    def take(self, rows: int, columns: int) -> np.ndarray:
+        """Uninitialised float32 (rows, columns), overwritten by the next call in this thread."""
+        if self._values.size < rows * columns:
+            self._values = np.empty(rows * columns, dtype=np.float32)
+        return self._values[: rows * columns].reshape(rows, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +56,7 @@ class Search:
     kept: int
     band: float
     product: Product
+    scratch: Scratch = field(default_factory=Scratch)
 
 
 def by_tiles(search: Search, queries: np.ndarray, rows: np.ndarray, bank: np.ndarray, floor: np.ndarray) -> "Pairs":
@@ -54,7 +68,7 @@ def by_tiles(search: Search, queries: np.ndarray, rows: np.ndarray, bank: np.nda
     width = min(TILE, n)
     group = _group(width, search.kept)
     padded = -(-width // group) * group
-    buffer = np.empty((padded, m), dtype=np.float32)
+    buffer = search.scratch.take(padded, m)
     state = _Largest(search.kept, np.maximum(floor, -3.0).astype(np.float32))  # finite: padding stays below
     found: list[Pairs] = []
     for start in range(0, n, width):

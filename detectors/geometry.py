@@ -11,15 +11,27 @@ MAX_CONDITION = 1e10
 
 def unit(X: np.ndarray) -> np.ndarray:
     """Scale each row to length 1, float64; a zero row stays zero. Rows of any magnitude keep their direction."""
-    X = np.array(X, dtype=np.float64, order="C")  # the sums below run along memory, whatever came in
-    X /= _nonzero(np.abs(X).max(axis=1, keepdims=True, initial=0.0))
-    X /= _nonzero(np.sqrt(np.square(X).sum(axis=1, keepdims=True)))
+    X = np.array(X, dtype=np.float64, order="C")  # the sums run along memory, whatever came in
+    return scale_to_unit(X)
+
+
+def scale_to_unit(X: np.ndarray) -> np.ndarray:
+    """As `unit`, in place and in the precision of X, which must be C-contiguous; returns X.
+
+    Rows are taken a few at a time, so that every pass but the first finds them in the cache.
+    """
+    step = max(2**15 // max(X.shape[1], 1), 1)
+    safe = np.sqrt(np.finfo(X.dtype).max) / 2**20  # the square of a length up to here neither overflows nor vanishes
+    for start in range(0, len(X), step):
+        rows = X[start : start + step]
+        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        if not (length.min() > 1 / safe and length.max() < safe):
+            size = np.abs(rows).max(axis=1, initial=0.0)
+            rows /= np.where(size > 0, size, 1)[:, None]
+            length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            length[length == 0] = 1
+        rows *= (1 / length)[:, None]
     return X
-
-
-def _nonzero(lengths: np.ndarray) -> np.ndarray:
-    positive: np.ndarray = np.where(lengths > 0, lengths, 1.0)
-    return positive
 
 
 def cosine_distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -28,10 +40,12 @@ def cosine_distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     It is half the squared Euclidean distance, which keeps its digits near 0 where 1 - cosine loses them. A zero row
     has no direction: it is at 2 from every other row, and at 0 from another zero row.
     """
-    distance = np.minimum(0.5 * np.square(left - right).sum(axis=1), 2.0)
-    one_zero = left.any(axis=1) != right.any(axis=1)
-    corrected: np.ndarray = np.where(one_zero, 2.0, distance)
-    return corrected
+    offset = left - right
+    distance: np.ndarray = np.minimum(0.5 * np.einsum("ij,ij->i", offset, offset), 2.0)
+    suspect = np.flatnonzero(np.abs(distance - 0.5) < 1e-9)  # where a unit row lies from a zero row
+    one_zero = left[suspect].any(axis=1) != right[suspect].any(axis=1)
+    distance[suspect[one_zero]] = 2.0
+    return distance
 
 
 def geometric_median(X: np.ndarray, *, tolerance: float = 1e-8, max_iterations: int = 1000) -> np.ndarray:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 BLOCK = 2**17
 """Bank rows of an array that are prepared at a time; bounds the float32 copy."""
 
-MANY = 2e9
-"""Multiplications above which a second thread pays, even beside other work."""
+MANY = 1e8
+"""Multiplications above which a second thread pays; threads never wait for each other, so that is early."""
 
 TORCH_PAYS = 2e10
 """Multiplications above which torch's faster product repays its import."""
@@ -110,7 +110,7 @@ class _Best:
 
     def __init__(self, queries: np.ndarray, exclude: np.ndarray, k: int) -> None:
         self.queries, self.exclude, self.k = queries, exclude, k
-        self.directions = directions(queries)
+        self.directions = np.empty((0, queries.shape[1]), dtype=np.float32)
         self.distance = np.full((len(queries), k), np.inf)
         self.row = np.full((len(queries), k), -1, dtype=np.int64)
 
@@ -120,15 +120,13 @@ class _Best:
             return
         work = len(self.queries) * block.rows.size
         finder = _Finder(block, self.k + int((self.exclude >= 0).any()), _chosen(backend, work))
-        parts = [slice(i, i + TILE) for i in range(0, len(self.queries), TILE)]
-        if work < MANY:
-            parts_per_thread, threads = parts, 1
-        else:
-            threads = _threads()
-            size = min(TILE, -(-len(self.queries) // threads))
-            parts_per_thread = [slice(i, i + size) for i in range(0, len(self.queries), size)]
+        threads = _threads() if work > MANY else 1
+        size = min(TILE, -(-len(self.queries) // threads))
+        parts = [slice(i, i + size) for i in range(0, len(self.queries), size)]
         with finder.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(lambda part: self._take_part(finder, part, start), parts_per_thread):
+            if not len(self.directions):
+                self.directions = np.concatenate(list(pool.map(lambda part: directions(self.queries[part]), parts)))
+            for _ in pool.map(lambda part: self._take_part(finder, part, start), parts):
                 pass
 
     def _take_part(self, finder: "_Finder", part: slice, start: int) -> None:
@@ -151,6 +149,8 @@ class _Finder:
         whole = not len(self.zero)
         self.rows = block.rows if whole else block.rows[self.directed]
         self.bank = block.directions if whole else block.directions[self.directed]
+        band = 2 * rounding(self.bank.shape[1], input_bits=self.products.input_bits())
+        self.search = Search(kept, band, self.products.product)
         self.library = self.products.library(self.bank) if len(self.bank) else None
 
     def single_threaded_products(self) -> ExitStack:
@@ -181,9 +181,7 @@ class _Finder:
         return Pairs.joined([pairs, Pairs(again[tiled.query], tiled.row, tiled.product)])
 
     def _tiled(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        band = 2 * rounding(self.bank.shape[1], input_bits=self.products.input_bits())
-        search = Search(self.kept, band, self.products.product)
-        return by_tiles(search, queries, self.rows, self.bank, floor)
+        return by_tiles(self.search, queries, self.rows, self.bank, floor)
 
 
 def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
@@ -192,13 +190,12 @@ def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
 
 
 def _distances(queries: np.ndarray, rows: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """Float64 distance of every pair, in pieces that stay in the cache."""
-    used, at = np.unique(pairs.row, return_inverse=True)
-    left, right = unit(queries), unit(rows[used])
-    step = max(2**16 // queries.shape[1], 1)
-    out = np.empty(len(at))
-    for i in range(0, len(at), step):
-        out[i : i + step] = cosine_distance(left[pairs.query[i : i + step]], right[at[i : i + step]])
+    """Float64 distance of every pair; few at a time, so that nothing leaves the cache on the way."""
+    step = max(2**15 // queries.shape[1], 1)
+    out = np.empty(len(pairs.row))
+    for i in range(0, len(out), step):
+        left, right = queries[pairs.query[i : i + step]], rows[pairs.row[i : i + step]]
+        out[i : i + step] = cosine_distance(unit(left), unit(right))
     return out
 
 
@@ -238,7 +235,7 @@ def _chosen(backend: str, work: float) -> str:
         raise ValueError(f"unknown backend {backend!r}; choose from auto, {', '.join(BACKENDS)}")
     if backend != "auto":
         return backend
-    return "torch" if work > TORCH_PAYS or (work > MANY and "torch" in sys.modules) else "numpy"
+    return "torch" if work > (MANY if "torch" in sys.modules else TORCH_PAYS) else "numpy"
 
 
 @cache
