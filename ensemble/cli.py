@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detectors import DETECTORS
-from featstore.console import Commands, Meter, table
+from featstore.console import Commands, Meter, size, table
 from featstore.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +33,30 @@ class WithDefault(Commands):
         return super().parse_args(ctx, args)
 
 
+def recipe_options(command: Any) -> Any:
+    """The options that name what runs and how it decides, for every command that scores."""
+    options = [
+        click.option(
+            "--ensemble", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e)."
+        ),
+        click.option(
+            "-d", "--detector", "detectors", multiple=True, help=f"NAME[:key=value,...]; {', '.join(DETECTORS)}."
+        ),
+        click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all."),
+        click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml."),
+        click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one."),
+        click.option(
+            "--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1]."
+        ),
+        click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores."),
+        click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
+        click.option("--group-by", help="Attribute that forms groups for detectors with by=group."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.group(cls=WithDefault, context_settings=CONTEXT)
 @click.version_option(package_name="featstore")
 def main() -> None:
@@ -42,6 +66,7 @@ def main() -> None:
     detect STORE --ensemble                 the default ensemble on every embedding
     detect STORE -d knn -e twfr@r0.9        one detector on one view
     detect STORE --recipe results/recipe.toml   run a recorded recipe again
+    detect report STORE --data DATA         one HTML file: charts, spectrograms, players
     detect evaluate results/scores.csv STORE    official figures of any system's scores
 
     Exit codes: 0 all well, 1 error, 2 usage, 4 store damaged, 5 out of memory, 130 interrupted.
@@ -50,15 +75,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("store", type=EXISTING)
-@click.option("--ensemble", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e).")
-@click.option("-d", "--detector", "detectors", multiple=True, help=f"NAME[:key=value,...]; {', '.join(DETECTORS)}.")
-@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
-@click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml.")
-@click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one.")
-@click.option("--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1].")
-@click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores.")
-@click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section.")
-@click.option("--group-by", help="Attribute that forms groups for detectors with by=group.")
+@recipe_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), default="results", show_default=True)
 @click.option(
     "--format", "kinds", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
@@ -68,14 +85,9 @@ def main() -> None:
 def run(store: Path, out: Path, **options: Any) -> None:
     """Score every test clip of STORE and write scores.csv, recipe.toml and, with labels, metrics.json to OUT."""
     from ensemble.output import write_detection
-    from ensemble.run import detect
     from featstore.store import FeatureStore
 
-    opened = FeatureStore.open(store)
-    recipe = _recipe(opened, options)
-    meter = Meter("members")
-    detection = detect(opened, recipe, progress=meter.update)
-    meter.close()
+    detection = _detection(FeatureStore.open(store), options)
     files = write_detection(detection, out)
     files += _submission(detection, out, options) if "dcase" in options["kinds"] else []
     figures = _figures(detection, out, options)
@@ -86,6 +98,39 @@ def run(store: Path, out: Path, **options: Any) -> None:
     else:
         click.echo(_top(detection))
     click.echo(f"wrote {', '.join(str(file) for file in files)}", err=True)
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
+@recipe_options
+@click.option("-o", "--out", type=click.Path(path_type=Path), default="report.html", show_default=True)
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="The recordings, to listen."
+)
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Clips shown with sound.")
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="Length of players.")
+@click.option("--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020.")
+@click.option("--selection", type=EXISTING, help="selection.json of detect select, shown beside the figures.")
+def report(store: Path, out: Path, data: Path | None, selection: Path | None, **options: Any) -> None:
+    """Explain a detection in one HTML file that needs no network: charts, figures, the clips to look into.
+
+    Runs the default ensemble where neither members nor a recipe are named.
+    """
+    from ensemble.report import ReportOptions, read_selection, write_report
+    from ensemble.report_media import recordings
+    from featstore.store import FeatureStore
+
+    opened = FeatureStore.open(store)
+    options["ensemble"] = options["ensemble"] or not (options["detectors"] or options["recipe"])
+    detection = _detection(opened, options)
+    info = opened.info(detection.recipe.members[0].embedding)
+    listen = recordings(data, info.sample_rate_hz, info.channel) if data else None
+    shown = ReportOptions(
+        f"Anomaly report: {store.resolve().name}", options["top"], options["seconds"], options["year"]
+    )
+    chosen = read_selection(selection) if selection else None
+    write_report(out, detection, shown, listen=listen, selection=chosen)
+    click.echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
 
 
 @main.command()
@@ -145,6 +190,17 @@ def _recipe(store: "FeatureStore", options: dict[str, Any]) -> "Recipe":
         "group_by": options["group_by"],
     }
     return replace(recipe, **{key: value for key, value in asked.items() if value is not None})
+
+
+def _detection(store: "FeatureStore", options: dict[str, Any]) -> "Detection":
+    """Run what the options ask for, with progress on stderr."""
+    from ensemble.run import detect
+
+    recipe = _recipe(store, options)
+    meter = Meter("members")
+    detection = detect(store, recipe, progress=meter.update)
+    meter.close()
+    return detection
 
 
 def _submission(detection: "Detection", out: Path, options: dict[str, Any]) -> list[Path]:

@@ -72,13 +72,18 @@ class Recipe:
             raise DataError(f"false_alarm_rate = {self.false_alarm_rate}: expected a rate between 0 and 1")
 
 
-def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the recipe as TOML."""
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as TOML."""
     values = {key: value for key, value in asdict(recipe).items() if key != "members"}
     lines = [_line(key, value) for key, value in values.items()]
     for member in recipe.members:
         lines += ["", "[[member]]", *(_line(key, value) for key, value in asdict(member).items())]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the recipe as TOML."""
+    path.write_text(recipe_text(recipe), encoding="utf-8")
 
 
 def read_recipe(path: Path) -> Recipe:

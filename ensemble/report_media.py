@@ -1,0 +1,137 @@
+"""What one sees and hears of a clip in the report: spectrogram images and players, as data URIs without any library."""
+
+import base64
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+
+SEEN_S = 60.0
+"""Seconds from the start of a recording that a spectrogram shows."""
+
+WINDOW_S, BANDS, MAX_FRAMES = 0.064, 112, 400
+RANGE_DB = 75.0
+LOUDEST = 0.7
+MOST_GAIN = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A decoded recording: float32 (time,) at `rate_hz`."""
+
+    wave: np.ndarray
+    rate_hz: int
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.wave) / self.rate_hz
+
+
+Listen = Callable[[str], Sound | None]
+"""From a clip's path to its sound; None where there is no such recording."""
+
+
+def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
+    """Reads clips below `root` as the embedder heard them; never a file outside it, whatever the path says."""
+    policy = AudioPolicy(channel=channel or "0", length=f"crop:{SEEN_S:g}")
+
+    def listen(path: str) -> Sound | None:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts:
+            return None
+        try:
+            return Sound(read_recording(root / parts, rate_hz or 16_000, policy).wave, rate_hz or 16_000)
+        except RejectedAudio:
+            return None
+
+    return listen
+
+
+def mel(hz: np.ndarray) -> np.ndarray:
+    """HTK mel."""
+    return np.asarray(2595 * np.log10(1 + hz / 700))
+
+
+def hz_of(mels: np.ndarray) -> np.ndarray:
+    """Inverse of `mel`."""
+    return np.asarray(700 * (10 ** (mels / 2595) - 1))
+
+
+def spectrogram(sound: Sound) -> np.ndarray:
+    """Mean power in mel-spaced bands in dB, (BANDS, frames up to MAX_FRAMES), low bands first.
+
+    Only for the eye: bands are cut from the integrated spectrum, so that even one narrower than a bin has its share.
+    """
+    n_fft = 2 ** max(5, round(np.log2(WINDOW_S * sound.rate_hz)))
+    wave = np.pad(sound.wave, (0, max(0, n_fft - len(sound.wave))))
+    frames = np.lib.stride_tricks.sliding_window_view(wave, n_fft)[:: n_fft // 2]
+    power = np.abs(np.fft.rfft(frames * np.hanning(n_fft).astype(np.float32))) ** 2
+    starts = np.unique(np.linspace(0, len(power), min(len(power), MAX_FRAMES), endpoint=False).astype(int))
+    power = np.add.reduceat(power, starts) / np.diff(np.append(starts, len(power)))[:, None]
+    bins = np.arange(power.shape[1] + 1) - 0.5  # edges of the bins
+    edges = hz_of(np.linspace(0, mel(np.array(sound.rate_hz / 2)), BANDS + 1)) * n_fft / sound.rate_hz
+    total = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1)], axis=1)
+    integrated = np.array([np.interp(edges, bins, row) for row in total])
+    return np.asarray(10 * np.log10(np.maximum(np.diff(integrated) / np.diff(edges), 1e-10)).T)
+
+
+def shared_range(spectrograms: list[np.ndarray]) -> tuple[float, float]:
+    """Darkest and brightest level in dB for images that are to be compared."""
+    values = np.concatenate([S.ravel() for S in spectrograms])
+    low, high = np.quantile(values, [0.02, 0.999])
+    return float(max(low, high - RANGE_DB)), float(max(high, low + 1))
+
+
+_ANCHORS = (
+    (0, 0, 4), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122),
+    (229, 80, 100), (251, 135, 97), (254, 194, 135), (252, 253, 191),
+)  # fmt: skip
+"""Black over purple and orange to pale yellow: even steps in lightness, so it survives grey printing."""
+
+
+def _palette() -> bytes:
+    at = np.linspace(0, len(_ANCHORS) - 1, 256)
+    channels = [np.interp(at, np.arange(len(_ANCHORS)), channel) for channel in zip(*_ANCHORS, strict=True)]
+    return np.stack(channels, axis=1).round().astype(np.uint8).tobytes()
+
+
+def png(values: np.ndarray) -> bytes:
+    """A palette PNG of uint8 values (rows, columns), the first row on top."""
+    rows, columns = values.shape
+    raw = np.concatenate([np.zeros((rows, 1), np.uint8), values], axis=1).tobytes()  # filter type 0 before each row
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"PLTE", _palette()), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def image_uri(S: np.ndarray, low_db: float, high_db: float) -> str:
+    """Spectrogram (bands, frames) as a PNG, low bands at the bottom."""
+    level = np.clip((S[::-1] - low_db) / (high_db - low_db), 0, 1)
+    return _uri("image/png", png((255 * level).round().astype(np.uint8)))
+
+
+def common_gain(sounds: list[Sound]) -> float:
+    """One amplification for sounds that are to be compared: quiet machines become audible, none clips."""
+    peak = max(float(np.abs(sound.wave).max(initial=0)) for sound in sounds)
+    return min(LOUDEST / peak, MOST_GAIN) if peak > 0 else 1.0
+
+
+def audio_uri(sound: Sound, gain: float, seconds: float) -> str:
+    """The first `seconds` as a WAV file of 16-bit PCM."""
+    wave = sound.wave[: round(seconds * sound.rate_hz)] * gain
+    data = (np.clip(wave, -1, 1) * 32767).round().astype("<i2").tobytes()
+    form = struct.pack("<HHIIHH", 1, 1, sound.rate_hz, 2 * sound.rate_hz, 2, 16)
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
+    return _uri("audio/wav", b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

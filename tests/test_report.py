@@ -1,0 +1,381 @@
+"""The report: charts that show the official figures, media that decode, text that cannot break out, a real browser."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+from click.testing import CliRunner
+
+from detectors.metrics import auc, pauc
+from ensemble.cli import main
+from ensemble.recipe import Member, Recipe
+from ensemble.report import ReportOptions, report_html, write_report
+from ensemble.report_charts import Panel, histogram_chart, roc_points
+from ensemble.report_clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
+from ensemble.report_media import Sound, audio_uri, common_gain, png, recordings, spectrogram
+from ensemble.report_page import Html, escape, page, table, tag
+from ensemble.run import Detection, detect
+from featstore.clip import Clip
+from featstore.errors import DataError
+from featstore.exchange import import_matrix
+from featstore.store import FeatureStore
+from featstore.table import ClipTable
+
+RATE = 16_000
+HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'<\\script>\"'&.wav"
+RECIPE = Recipe((Member("e", "knn:k=1"), Member("e", "mahalanobis:covariance=ledoit_wolf")))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def plant(label: Callable[[int], str] = lambda i: ("normal", "anomaly")[i % 2]) -> list[Clip]:
+    """Two sections of one machine; one test clip has a hostile name."""
+    clips = []
+    for section in ("00", "01"):
+        for i in range(24):
+            domain = "target" if i % 6 == 5 else "source"
+            clips.append(Clip(f"fan/{section}/train/{i}.wav", "fan", section, "train", domain, "normal"))
+        for i in range(12):
+            name = HOSTILE if section == "01" and i == 3 else f"{i}.wav"
+            domain = ("source", "target")[i // 2 % 2]
+            clips.append(Clip(f"fan/{section}/test/{name}", "fan", section, "test", domain, label(i)))
+    return clips
+
+
+def store_of(path: Path, clips: list[Clip]) -> FeatureStore:
+    rng = np.random.default_rng(0)
+    odd = [[2.0 * (i % 2) * (clip.split == "test")] for i, clip in enumerate(clips)]
+    X = rng.normal(size=(len(clips), 5)) + np.array(odd)
+    import_matrix(path, "e", (X + 4).astype(np.float32), ClipTable.from_clips(clips))
+    return FeatureStore.open(path)
+
+
+def record(root: Path, clips: list[Clip], seconds: float = 1.5) -> Path:
+    for i, clip in enumerate(clips):
+        (root / clip.path).parent.mkdir(parents=True, exist_ok=True)
+        t = np.arange(int(seconds * RATE)) / RATE
+        sf.write(root / clip.path, 0.1 * np.sin(2 * np.pi * (300 + 20 * i) * t), RATE, format="WAV")
+    return root
+
+
+@pytest.fixture(scope="module")
+def detection(tmp_path_factory: pytest.TempPathFactory) -> Detection:
+    return detect(store_of(tmp_path_factory.mktemp("s") / "store", plant()), RECIPE)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("data"), plant())
+
+
+@pytest.fixture(scope="module")
+def text(detection: Detection, data: Path) -> str:
+    options = ReportOptions("Report of <fan>", top=8, seconds=1.0)
+    return report_html(detection, options, listen=recordings(data, RATE, "0"))
+
+
+def png_chunks(data: bytes) -> dict[bytes, bytes]:
+    """Chunks of a PNG by name, their checksums verified."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = {}, 8
+    while at < len(data):
+        (length,), kind = struct.unpack(">I", data[at : at + 4]), data[at + 4 : at + 8]
+        chunks[kind] = data[at + 8 : at + 8 + length]
+        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length]) == (zlib.crc32(kind + chunks[kind]),)
+        at += 12 + length
+    return chunks
+
+
+def test_the_roc_has_the_official_areas(rng: np.random.Generator) -> None:
+    normal, anomaly = rng.integers(0, 12, 40).astype(float), rng.integers(5, 20, 30).astype(float)
+    x, y = roc_points(normal, anomaly)
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(y, x) == pytest.approx(auc(normal, anomaly))
+    grid = np.union1d(x[x <= 0.1], 0.1)
+    area = np.trapezoid(np.interp(grid, x, y), grid) if x[1] > 0 else None
+    if area is not None and len(np.unique(x)) == len(x):
+        assert 0.5 * (1 + (area - 0.005) / 0.095) == pytest.approx(pauc(normal, anomaly))
+
+
+def test_the_roc_of_a_perfect_detector_is_a_corner() -> None:
+    x, y = roc_points(np.arange(50.0), np.arange(50.0) + 100)
+    np.testing.assert_array_equal(np.c_[x, y], [[0, 0], [0, 1], [1, 1]])
+
+
+def test_spectrograms_show_a_tone_where_it_is() -> None:
+    tone = Sound(np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32), RATE)
+    S = spectrogram(tone)
+    edges_hz = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), len(S) + 1) / 2595) - 1)
+    assert (edges_hz[S.mean(1).argmax()] - 20, edges_hz[S.mean(1).argmax() + 1] + 20) > (0, 1000)
+    assert edges_hz[S.mean(1).argmax()] - 20 <= 1000 <= edges_hz[S.mean(1).argmax() + 1] + 20
+    assert np.isfinite(spectrogram(Sound(np.zeros(10, np.float32), RATE))).all(), "shorter than a window"
+    assert spectrogram(Sound(np.zeros(60 * RATE, np.float32), RATE)).shape[1] <= 400
+
+
+def test_images_and_players_decode(rng: np.random.Generator) -> None:
+    values = rng.integers(0, 256, (7, 5)).astype(np.uint8)
+    values[0, :2] = 0, 255
+    chunks = png_chunks(png(values))
+    assert chunks[b"IHDR"] == struct.pack(">IIBBBBB", 5, 7, 8, 3, 0, 0, 0)
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(7, 6)
+    np.testing.assert_array_equal(rows, np.pad(values, ((0, 0), (1, 0))), "filter 0, then the palette indices")
+    palette = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(256, 3)
+    np.testing.assert_array_equal(palette[[0, 255]], [(0, 0, 4), (252, 253, 191)])
+    assert (np.diff(palette.astype(int) @ (299, 587, 114)) >= 0).all(), "lightness rises, so grey prints read alike"
+    wave = rng.uniform(-0.5, 0.5, RATE).astype(np.float32)
+    uri = audio_uri(Sound(wave, RATE), 1.2, 0.25)
+    decoded, rate = sf.read(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    assert (rate, len(decoded)) == (RATE, 4000)
+    np.testing.assert_allclose(decoded, wave[:4000] * 1.2, atol=1e-4)
+
+
+def test_a_pair_of_players_shares_one_gain_that_never_clips() -> None:
+    loud, quiet = (Sound(np.array([peak, -peak / 2], np.float32), RATE) for peak in (0.5, 0.01))
+    assert common_gain([loud, quiet]) == pytest.approx(1.4)
+    assert common_gain([quiet]) == pytest.approx(70)
+    assert common_gain([Sound(np.zeros(3, np.float32), RATE)]) == 1.0
+
+
+def test_recordings_outside_the_data_folder_are_never_read(tmp_path: Path) -> None:
+    record(tmp_path, [Clip("secret.wav", "fan", "00", "test"), Clip("data/ok.wav", "fan", "00", "test")])
+    listen = recordings(tmp_path / "data", RATE, "0")
+    assert listen("ok.wav") is not None
+    assert listen("../secret.wav") is None
+    assert listen(str(tmp_path / "secret.wav")) is None
+    assert listen("missing.wav") is None
+
+
+def test_markup_in_text_is_escaped_wherever_it_stands() -> None:
+    assert tag("p", "<b>", title='"><script>') == '<p title="&quot;&gt;&lt;script&gt;">&lt;b&gt;</p>'
+    assert escape(escape("a<b")) == "a&lt;b", "escaping happens once"
+    assert isinstance(tag("p", tag("b", "x")), Html)
+    assert "<script" not in page("<script>", "<script>", [("i", "<script>", ["<script>"])])
+    assert "<script" not in table("<script>", ["<script>"], [["<script>"]])
+    escape("\udcff.wav").encode("utf-8")
+
+
+def test_false_alarms_come_first_then_misses_then_the_rest(detection: Detection) -> None:
+    anomaly = detection.clips.where(label="anomaly")
+    flipped = replace(detection, decision=np.where(np.arange(len(anomaly)) % 3 == 0, ~anomaly, anomaly))
+    chosen = chosen_clips(flipped, 8)
+    kinds = [kind for kind, _ in chosen]
+    assert kinds == [FALSE_ALARM] * 4 + [MISSED] + [DETECTED] * 3
+    assert len(chosen_clips(flipped, 10_000)) == int((flipped.decision | anomaly).sum()), "true negatives need no card"
+    percentiles = [flipped.percentile[i] for kind, i in chosen if kind == FALSE_ALARM]
+    assert percentiles == sorted(percentiles, reverse=True)
+    assert not any(kind == FALSE_ALARM for kind, _ in chosen_clips(replace(detection, decision=anomaly), 8))
+
+
+def test_the_page_holds_charts_figures_members_and_ranking(text: str, detection: Detection) -> None:
+    assert text.count("ROC of fan section") == 4, "title and label of two charts"
+    assert text.count("<audio") == 16
+    assert text.count("data:image/png;base64,") == 16
+    tables = ("Official figures", "False alarms among normal clips", "Members, fused by mean", "most anomalous of 24")
+    for words in tables:
+        assert words in text
+    assert text.count("<table>") == text.count("<caption>") >= 4
+    assert text.count("<svg") == text.count('role="img"')
+    assert "[[member]]" in text
+
+
+def test_the_page_is_one_file_without_scripts_or_addresses(text: str) -> None:
+    assert "<script" not in text
+    assert not re.search(r"https?:|//[a-z]|@import|<link", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
+    assert "default-src &#x27;none&#x27;" in text
+
+
+def test_without_labels_there_are_ranking_histograms_and_thresholds_only(tmp_path: Path) -> None:
+    clips = [replace(clip, label="unknown", domain="unknown") for clip in plant()]
+    text = report_html(detect(store_of(tmp_path / "s", clips), RECIPE), ReportOptions())
+    assert "ROC" not in text.partition("<body>")[2]
+    assert "Official" not in text
+    assert "real false-alarm rate" not in text
+    assert text.count("Score histogram of") == 4
+    assert "12 scored clips; 24 training clips" in text
+    assert "Reported above" in text
+    assert "--data DATA" in text
+
+
+def test_histograms_count_every_score_once() -> None:
+    scores = np.array([0.0, 0.1, 0.2, 50.0])
+    chart = histogram_chart("h", [Panel("t", np.linspace(0, 1, 300), [("scored", scores)], 0.5)])
+    assert 'class="threshold"' in chart
+    shape = re.search(r'd="([^"]+)" class="bars scored"', chart)
+    assert shape is not None
+    heights = np.array([float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", shape[1])])
+    bars = heights.max() - heights[1:-1:2]  # each bar has two equal corners
+    assert bars.sum() == pytest.approx(4 * bars[bars > 0].min(), rel=0.01), "four scores, the far one in the last bin"
+    assert bars[-1] > 0
+
+
+def test_the_command_writes_the_page(tmp_path: Path, data: Path) -> None:
+    store_of(tmp_path / "store", plant())
+    (tmp_path / "sel.json").write_text(json.dumps({"rho": 0.8123456, "pairs": [{"pair": "<i>tone</i>", "rho": 0.5}]}))
+    args = ["report", tmp_path / "store", "-d", "knn", "-e", "e", "--data", data, "--top", "3"]
+    args += ["-o", tmp_path / "a" / "r.html"]
+    result = CliRunner().invoke(main, [str(arg) for arg in [*args, "--selection", tmp_path / "sel.json"]])
+    assert result.exit_code == 0, result.output
+    assert "wrote" in result.stderr
+    text = (tmp_path / "a" / "r.html").read_text()
+    assert text.count("<audio") == 6
+    assert "0.8123" in text
+    assert "&lt;i&gt;tone" in text
+    wrong = CliRunner().invoke(main, [str(arg) for arg in [*args, "--data", tmp_path / "store"]])
+    assert wrong.exit_code == 1
+    assert "none of the recordings is below --data" in wrong.stderr
+
+
+def test_a_missing_recording_leaves_a_gap_and_no_recording_is_an_error(detection: Detection, data: Path) -> None:
+    listen = recordings(data, RATE, "0")
+    keys = detection.clips.keys()
+    worst = chosen_clips(detection, 1)[0][1]
+    text = report_html(detection, ReportOptions(top=1), listen=lambda p: None if p == keys[worst] else listen(p))
+    assert text.count("<audio") == 1
+    assert "This clip: recording not found" in text
+    with pytest.raises(DataError, match="none of the recordings"):
+        report_html(detection, ReportOptions(top=1), listen=lambda _: None)
+
+
+CHECK = """<script>
+const out = {title: document.title, rows: document.querySelectorAll('tbody tr').length, audio: [], images: []};
+const heard = [...document.querySelectorAll('audio')].map(a => new Promise(done => {
+  a.addEventListener('canplaythrough', () => { out.audio.push(a.duration); done(); });
+  a.addEventListener('error', () => { out.audio.push('error'); done(); });
+  a.preload = 'auto'; a.load();
+}));
+const seen = [...document.querySelectorAll('image')].map(async i => {
+  const image = new Image(); image.src = i.getAttribute('href'); await image.decode();
+  out.images.push([image.naturalWidth, image.naturalHeight]);
+});
+Promise.all([...heard, ...seen]).then(() => {
+  fetch('/', {method: 'POST', body: JSON.stringify(out)});
+});
+</script></body>"""
+
+LOOK = """<body><img src="URI"><script>
+document.images[0].decode().then(() => {
+  const canvas = document.createElement('canvas'), image = document.images[0];
+  canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+  const context = canvas.getContext('2d');
+  context.drawImage(image, 0, 0);
+  const data = context.getImageData(0, 0, canvas.width, canvas.height).data, colours = new Set();
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    sum += data[i + 1];
+    colours.add(data[i] * 65536 + data[i + 1] * 256 + data[i + 2]);
+  }
+  const out = {mean: 4 * sum / data.length, colours: colours.size};
+  fetch('/', {method: 'POST', body: JSON.stringify(out)});
+});
+</script></body>"""
+
+
+def chromium(work: Path, *more: str) -> list[str]:
+    """A fresh headless Chromium that finds no host."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH")
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={work / 'profile'}"]
+    return [*command, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", *more]
+
+
+def browse(page_path: Path, work: Path, *more: str) -> str:
+    """Open a page; returns what the options print."""
+    command = chromium(work, *more, page_path.as_uri())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def answer_of(page_text: str, work: Path) -> dict[str, Any]:
+    """What a page's own script posts, in real time: media do not load in Chromium's virtual time."""
+    answers: Queue[dict[str, Any]] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(page_text.encode() if self.path == "/" else b"")
+
+        def do_POST(self) -> None:
+            answers.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        command = chromium(work, "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/")
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return answers.get(timeout=30)
+        finally:
+            browser.terminate()
+            browser.wait(20)
+            server.shutdown()
+
+
+def requests(log: Path) -> set[str]:
+    """Hosts that Chromium asked for, without those it asks on its own account."""
+    urls = re.findall(r'"url":"([a-z]+://[^"/]*)', log.read_text())
+    return {url for url in urls if not re.search(r"\.google(apis)?\.com$", url) and not url.startswith("file:")}
+
+
+def test_chromium_renders_it_plays_it_and_runs_nothing(text: str, tmp_path: Path) -> None:
+    path, log = tmp_path / "r.html", tmp_path / "net.json"
+    path.write_text(text, encoding="utf-8")
+    dom = browse(path, tmp_path, "--dump-dom", f"--log-net-log={log}")
+    assert "<title>Report of &lt;fan&gt;</title>" in dom, "a hostile file name ran"
+    assert dom.count("<table>") == text.count("<table>")
+    assert requests(log) == set()
+    open_policy = re.sub(r"<meta http-equiv[^>]*>", "", text)
+    found = answer_of(open_policy.replace("</body>", CHECK), tmp_path)
+    assert found["title"] == "Report of <fan>"
+    assert found["rows"] > 24
+    assert len(found["audio"]) == 16
+    assert all(duration == pytest.approx(1.0, abs=0.01) for duration in found["audio"])
+    assert all(size == [45, 112] for size in found["images"])
+
+
+def test_the_network_check_can_fail(tmp_path: Path) -> None:
+    path, log = tmp_path / "r.html", tmp_path / "net.json"
+    path.write_text('<img src="http://report.invalid/x.png">', encoding="utf-8")
+    browse(path, tmp_path, "--dump-dom", f"--log-net-log={log}")
+    assert requests(log) == {"http://report.invalid"}
+
+
+def test_chromium_draws_something_on_a_phone_in_print_and_in_the_dark(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    path.write_text(text, encoding="utf-8")
+    for dark, more in ((False, ("--window-size=390,800",)), (True, ("--window-size=1200,900", "--force-dark-mode"))):
+        shot = tmp_path / "shot.png"
+        browse(path, tmp_path, f"--screenshot={shot}", "--hide-scrollbars", *more)
+        uri = f"data:image/png;base64,{base64.b64encode(shot.read_bytes()).decode()}"
+        seen = answer_of(LOOK.replace("URI", uri), tmp_path)
+        assert seen["colours"] > 200, "a blank page has one"
+        assert (seen["mean"] < 120) == dark
+    browse(path, tmp_path, f"--print-to-pdf={tmp_path / 'r.pdf'}")
+    assert (tmp_path / "r.pdf").stat().st_size > 20_000
+
+
+def test_the_page_appears_whole(tmp_path: Path, detection: Detection) -> None:
+    write_report(tmp_path / "deep" / "r.html", detection, ReportOptions(top=2))
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.html"]
+    assert (tmp_path / "deep" / "r.html").read_text().endswith("</html>\n")
