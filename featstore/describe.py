@@ -26,7 +26,8 @@ def describe(store: FeatureStore) -> dict[str, Any]:
 
 def _embedding(store: FeatureStore, name: str) -> dict[str, Any]:
     info, facts = store.info(name), store.facts(name)
-    seconds = facts["n_samples"] / np.maximum(facts["sample_rate_hz"], 1)
+    recorded = store.clips(name).where(variant="")
+    seconds = (facts["n_samples"] / np.maximum(facts["sample_rate_hz"], 1))[recorded]
     outcomes = Counter(outcome.decode() for outcome in facts["outcome"].tolist() if outcome)
     return {
         "rows": store.rows(name),
