@@ -65,6 +65,7 @@ def main() -> None:
     \b
     detect STORE --ensemble                 the default ensemble on every embedding
     detect STORE -d knn -e twfr@r0.9        one detector on one view
+    detect select STORE -o recipe.toml      choose an ensemble by generated anomalies
     detect STORE --recipe results/recipe.toml   run a recorded recipe again
     detect report STORE --data DATA         one HTML file: charts, spectrograms, players
     detect evaluate results/scores.csv STORE    official figures of any system's scores
@@ -150,6 +151,42 @@ def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | N
         raise DataError(f"{store}: no section has both labelled normal clips and labelled anomalies")
     figures = measure(read_scores(scores), clips, year or year_of(clips))
     click.echo(json.dumps(metrics_json(*figures)) if as_json else metrics_text(*figures))
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
+@click.option("-o", "--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True)
+@click.option("--grid", type=EXISTING, help="Candidates of a TOML file; default some dozen detectors on every view.")
+@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder of scores [selection-cache beside OUT].")
+@click.option("--rule", default="agreement", show_default=True, help="How pairs weigh: agreement, average or best.")
+@click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+def select(store: Path, out: Path, **asked: Any) -> None:
+    """Choose members and fusion by the generated anomalies of STORE; write OUT and selection.json beside it."""
+    from ensemble.candidates import default_candidates, read_grid
+    from ensemble.recipe import write_recipe
+    from ensemble.select import Options
+    from ensemble.select import select as choose
+    from ensemble.selection_cache import ScoreCache
+    from ensemble.selection_report import selection_json, selection_text, write_selection
+    from featstore.store import FeatureStore
+
+    opened = FeatureStore.open(store)
+    options = Options(asked["rule"], replicates=asked["replicates"], seed=asked["seed"], workers=asked["workers"])
+    grid, embeddings = asked["grid"], asked["embeddings"]
+    candidates = read_grid(grid, opened, embeddings) if grid else default_candidates(opened, embeddings)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    meter = Meter("candidates")
+    cache = ScoreCache(asked["cache"] or out.parent / "selection-cache")
+    selection = choose(opened, candidates, cache, options, progress=meter.update)
+    meter.close()
+    write_recipe(selection.recipe, out)
+    write_selection(out.with_name("selection.json"), selection)
+    click.echo(json.dumps(selection_json(selection)) if asked["as_json"] else selection_text(selection))
+    click.echo(f"wrote {out}, {out.with_name('selection.json')}; run it: detect {store} --recipe {out}", err=True)
 
 
 @main.command(name="detectors")

@@ -1,0 +1,110 @@
+"""Candidates of a selection: every detector, with every combination of its options, on every view.
+
+A grid file lists detectors; an option with several values is tried with each, and all options are combined.
+
+    embeddings = ["logmel", "twfr@r0.9"]      # default: every view of every embedding
+
+    [[detector]]
+    name = "knn"
+    k = [1, 4]
+    standardize = true
+    pca = ["none", 20]
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from detectors import detector_spec, parse_detector
+from ensemble.defaults import split_source
+from ensemble.recipe import Member
+from featstore.errors import DataError
+from featstore.store import FeatureStore
+
+GRID: tuple[Mapping[str, Any], ...] = (
+    {"name": "knn", "k": [1, 2, 4], "standardize": [False, True]},
+    {"name": "knn", "k": [1, 4], "standardize": True, "pca": [8, 20]},
+    {"name": "ldn", "standardize": [False, True]},
+    {"name": "ldn", "standardize": True, "pca": 20},
+    {"name": "mahalanobis", "standardize": [False, True]},
+    {"name": "mahalanobis", "covariance": "oas", "standardize": True},
+    {"name": "mahalanobis", "by": "domain", "standardize": True},
+    {"name": "mahalanobis", "standardize": True, "pca": [8, 20]},
+    {"name": "gmm", "n_components": [1, 2], "reg_covar": [0.1, 0.01], "standardize": True},
+    {"name": "gmm", "standardize": True},
+    {"name": "gmm", "n_components": [1, 4], "covariance_type": "diag", "reg_covar": 0.01, "standardize": True},
+    {"name": "lof", "k": [4, 20], "standardize": True},
+)
+"""The default grid: neighbours, densities and Gaussians from stiff to loose, 27 per view."""
+
+
+def default_candidates(store: FeatureStore, embeddings: Sequence[str] = ()) -> list[Member]:
+    """The default grid on the views asked for (by default: on all)."""
+    return _candidates(store, embeddings or sorted(store.embeddings), expand(GRID, "the default grid"))
+
+
+def read_grid(path: Path, store: FeatureStore, embeddings: Sequence[str] = ()) -> list[Member]:
+    """Candidates of a grid file; DataError names the key, detector or option that is unknown or of the wrong kind."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: not a readable grid: {error}") from error
+    for key in raw:
+        if key not in ("embeddings", "detector"):
+            near = difflib.get_close_matches(key, ("embeddings", "detector"), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise DataError(f"{path}: unknown key {key!r}{hint} (known: embeddings, detector)")
+    named, tables = raw.get("embeddings", []), raw.get("detector", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise DataError(f"{path}: embeddings = {named!r}, expected a list of NAME or NAME@VIEW")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise DataError(f"{path}: expected at least one [[detector]] table")
+    chosen: Sequence[str] = embeddings or named or sorted(store.embeddings)
+    return _candidates(store, chosen, expand(tables, str(path)))
+
+
+def expand(tables: Iterable[Mapping[str, Any]], where: str) -> list[str]:
+    """Lines of text of every combination of every table's options, each once, in order."""
+    specs: dict[str, None] = {}
+    for table in tables:
+        name = table.get("name")
+        if not isinstance(name, str):
+            raise DataError(f"{where}: a [[detector]] table needs a name, got {name!r}")
+        options: dict[str, list[Any]] = {
+            key: value if isinstance(value, list) else [value] for key, value in table.items() if key != "name"
+        }
+        for key, values in options.items():
+            if not values or not all(isinstance(value, (str, int, float)) for value in values):
+                raise DataError(f"{where}: {name}: {key} = {values!r}, expected one or more numbers, texts or booleans")
+        for combination in product(*options.values()):
+            text = ",".join(f"{key}={_text(value)}" for key, value in zip(options, combination, strict=True))
+            try:
+                parsed = parse_detector(f"{name}:{text}" if text else name)
+            except ValueError as error:
+                raise DataError(f"{where}: {error}") from error
+            specs[detector_spec(*parsed)] = None
+    return list(specs)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _candidates(store: FeatureStore, embeddings: Iterable[str], detectors: Sequence[str]) -> list[Member]:
+    sources: dict[tuple[str, str], None] = {}
+    for text in embeddings:
+        name, view = split_source(store, text)
+        views = store.info(name).views
+        if view and view not in views:
+            raise DataError(f"{store.path}: {name} has no view {view!r}; its views: {', '.join(views) or 'none'}")
+        sources |= dict.fromkeys((name, one) for one in ((view,) if view else views or ("",)))
+    if not sources:
+        raise DataError(f"{store.path}: no embeddings; fill it with `featstore build`")
+    return [
+        Member(name, detector, view, fingerprint=store.info(name).fingerprint)
+        for name, view in sources
+        for detector in detectors
+    ]

@@ -1,0 +1,263 @@
+"""Offline model selection: which members, fused how, from generated anomalies only, and whether to trust the choice.
+
+The fixed default stays unless a way of choosing beats it on recordings and transforms that the way has not seen, by
+more than the bootstrap's uncertainty. No test clip takes part, labelled or not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from detectors import detector_spec, parse_detector
+from detectors.metrics import percentile_interval
+from ensemble.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions
+from ensemble.defaults import default_recipe
+from ensemble.figures import Judge, by_pair, official
+from ensemble.fuse import combine
+from ensemble.informative import RULES, candidate_figure
+from ensemble.recipe import Member, Recipe
+from ensemble.score_candidates import Scored, score_candidates
+from ensemble.selection_cache import ScoreCache
+from ensemble.validation import FOLDS, Validation, plan_validation
+from ensemble.voices import agreement, domain_gap, stability
+from featstore.errors import DataError
+from featstore.store import FeatureStore
+
+SATURATED = 0.98
+DEFAULT, ALL_MEAN, MIN_Z = "fixed default", "rank mean of all", "minimum of z-scores"
+
+
+@dataclass(frozen=True)
+class Options:
+    """rule: how pairs weigh, see informative.RULES. replicates: of the bootstrap. workers: processes, None = cores."""
+
+    rule: str = "agreement"
+    folds: int = FOLDS
+    replicates: int = 300
+    seed: int = 0
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run."""
+        if self.rule not in RULES:
+            raise DataError(f"unknown rule {self.rule!r}; choose from {', '.join(RULES)}")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate with its figure (weighted mean rank in [0, 1]), official score, and the second voice."""
+
+    member: Member
+    figure: float
+    score: float
+    domain_gap: float
+    agreement: float
+    instability: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Nested official score of a system, and its lead over another with the middle 95 % of its replicates."""
+
+    name: str
+    score: float
+    lead: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The recipe, why it is that, and everything it was weighed by; candidates and pairs with the best first.
+
+    standings: nested, leads over the fixed default. reliability: rank correlation of the candidates' figures between
+    two halves of the recordings. per_machine: lead of choosing for each machine by itself over choosing once, None
+    where there is one machine or the default stays.
+    """
+
+    recipe: Recipe
+    chosen: str
+    reason: str
+    candidates: tuple[Candidate, ...]
+    pairs: tuple[tuple[str, float], ...]
+    standings: tuple[Standing, ...]
+    per_machine: Standing | None
+    reliability: float
+    clips: Mapping[str, int]
+    failed: Mapping[str, str]
+    warnings: tuple[str, ...]
+    computed: int
+
+
+def select(
+    store: FeatureStore,
+    candidates: Sequence[Member],
+    cache: ScoreCache,
+    options: Options | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Selection:
+    """Score the candidates, judge every way of choosing among them, and choose.
+
+    DataError where the store has no generated anomalies, or no candidate could be scored.
+    """
+    options = options or Options()
+    base = candidates[0].embedding
+    validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds)
+    default = _canonical(default_recipe(store), store)
+    wanted = list({member.name: member for member in [*candidates, *default.members]}.values())
+    scored = score_candidates(store, wanted, validation, cache, workers=options.workers, progress=progress)
+    return decide(scored, validation, default, [member.name for member in candidates], options)
+
+
+def _canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
+    """The recipe with detectors as the candidates spell them, and fingerprints."""
+    members = [
+        replace(
+            member,
+            detector=detector_spec(*parse_detector(member.detector)),
+            fingerprint=store.info(member.embedding).fingerprint,
+        )
+        for member in recipe.members
+    ]
+    return replace(recipe, members=tuple(members))
+
+
+def decide(
+    scored: Scored, validation: Validation, default: Recipe, candidates: Sequence[str], options: Options
+) -> Selection:
+    """Choose from scores; `candidates` names the members that may be chosen, the others are the default's."""
+    names = [member.name for member in scored.members]
+    allowed, in_default = np.isin(names, list(candidates)), np.isin(names, [one.name for one in default.members])
+    if not allowed.any() or not in_default.any():
+        raise DataError(f"no candidate, or no member of the default, could be scored: {dict(scored.failed)}")
+    placed = positions(scored.scores, validation)
+    problem = Problem(validation, placed[allowed], options.rule)
+    members = [member for member, taken in zip(scored.members, allowed, strict=True) if taken]
+    fixed = {
+        DEFAULT: combine(default.fusion, placed[in_default]),
+        ALL_MEAN: combine("mean", placed[allowed]),
+        MIN_Z: combine("min_zscore", positions(scored.scores[allowed], validation, "zscore")),
+    }
+    listed, reliability, warnings = _candidates(problem, members, scored.scores[allowed])
+    recipe, chosen = default, DEFAULT
+    reason = "no pair of transform and severity says anything about the candidates: the fixed default stays"
+    standings: tuple[Standing, ...] = ()
+    per_machine = None
+    if problem.pair_weights.any():
+        replicates = _nested(problem, fixed, options)
+        standings = _standings(replicates, DEFAULT)
+        chosen, reason = _chosen(replicates, warnings)
+        if chosen != DEFAULT:
+            recipe = _recipe(problem, chosen, members)
+            per_machine = _per_machine(problem, chosen, replicates[chosen], options)
+    pairs = zip([pair.name for pair in validation.pairs], problem.pair_weights.tolist(), strict=True)
+    return Selection(
+        recipe=recipe,
+        chosen=chosen,
+        reason=reason,
+        candidates=listed,
+        pairs=tuple(sorted(pairs, key=lambda pair: -pair[1])),
+        standings=standings,
+        per_machine=per_machine,
+        reliability=reliability,
+        clips={"normal": int(validation.normal.sum()), "generated": int((~validation.normal).sum())},
+        failed=scored.failed,
+        warnings=(*validation.notes, *warnings),
+        computed=scored.computed,
+    )
+
+
+def _candidates(
+    problem: Problem, members: Sequence[Member], scores: np.ndarray
+) -> tuple[tuple[Candidate, ...], float, list[str]]:
+    """Every candidate with its figures, the best first; the ranking's reliability; warnings."""
+    validation, weights = problem.validation, problem.pair_weights
+    used = weights if weights.any() else np.ones(len(weights))
+    first, second, score = (official(figures, used) for figures in problem.figures)
+    figure = candidate_figure(by_pair(problem.figures[2]), used)
+    normal = validation.normal
+    gap = domain_gap(scores[:, normal], validation.section[normal], validation.domain[normal])
+    change, reliability = stability(problem.figures, used)
+    columns = (figure, score, gap, agreement(problem.placed), change)
+    rows = zip(members, *(column.tolist() for column in columns), strict=True)
+    listed = sorted((Candidate(*row) for row in rows), key=lambda one: -one.figure)
+    warnings = []
+    if np.median(score) > SATURATED:
+        warnings.append(f"the median candidate reaches {np.median(score):.3f}: the generated anomalies are too easy")
+    if len(score) > 1 and score.std() < (first - second).std() / 2:
+        warnings.append("candidates differ less than the halves of the clips do: the ranking is noise")
+    return tuple(listed), reliability, warnings
+
+
+def _nested(problem: Problem, fixed: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
+    """Official score (1 + replicates,) of every way and every fixed system, the same resamples for all."""
+    weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
+
+    def of_way(name: str) -> np.ndarray:
+        way = WAYS[name]
+        return nested_figures(problem, lambda evidence: way.fused(problem, way.choose(problem, evidence)), weights)
+
+    found = {name: of_way(name) for name in WAYS}
+    return found | {name: nested_figures(problem, partial(_same, scores), weights) for name, scores in fixed.items()}
+
+
+def _same(scores: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """Scores that do not depend on any evidence."""
+    return scores
+
+
+def _standing(name: str, values: np.ndarray, other: np.ndarray) -> Standing:
+    difference = values - other
+    return Standing(name, float(values[0]), float(difference[0]), *percentile_interval(difference[1:]))
+
+
+def _standings(replicates: Mapping[str, np.ndarray], reference: str) -> tuple[Standing, ...]:
+    found = [_standing(name, values, replicates[reference]) for name, values in replicates.items()]
+    return tuple(sorted(found, key=lambda one: -one.score))
+
+
+def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tuple[str, str]:
+    """Name of the way to take, or of the default, and the reason in words."""
+    top = max(WAYS, key=lambda name: replicates[name][0])
+    alike = [name for name in WAYS if _standing(name, replicates[name], replicates[top]).high >= 0]
+    lead = _standing(alike[0], replicates[alike[0]], replicates[DEFAULT])
+    against = f"{alike[0]} leads the fixed default by {lead.lead:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
+    if warnings:
+        return DEFAULT, f"{against}, but {warnings[0]}: the fixed default stays"
+    if lead.low <= 0:
+        return DEFAULT, f"{against}, which is within its uncertainty: the fixed default stays"
+    among = f"first of {len(alike)} ways that cannot be told from the best" if len(alike) > 1 else "the best way"
+    return alike[0], f"{against} on recordings and transforms it has not seen ({among})"
+
+
+def _recipe(problem: Problem, chosen: str, members: Sequence[Member]) -> Recipe:
+    way = WAYS[chosen]
+    weights = way.choose(problem, problem.evidence())
+    taken = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
+    weighted = tuple(replace(members[i], weight=float(weights[i])) for i in taken)
+    return Recipe(weighted, name="selected", fusion=f"weighted_{way.fusion}")
+
+
+def _per_machine(problem: Problem, chosen: str, once: np.ndarray, options: Options) -> Standing | None:
+    """Lead of the same way choosing for every machine by itself; None with a single machine."""
+    validation, way = problem.validation, WAYS[chosen]
+    machines = np.array([machine for machine, _ in validation.sections])
+    if len(set(machines.tolist())) < 2:
+        return None
+
+    def fused(evidence: Evidence) -> np.ndarray:
+        scores = np.empty(len(validation))
+        for machine in np.unique(machines):
+            of_section = machines == machine
+            of_clip = of_section[validation.section]
+            keep = of_clip if evidence.judge.keep is None else of_clip & evidence.judge.keep
+            figures = np.where(of_section[:, None, None], evidence.figures, np.nan)
+            own = Evidence(Judge(validation, keep), figures, evidence.pair_weights)
+            scores[of_clip] = way.fused(problem, way.choose(problem, own))[of_clip]
+        return scores
+
+    weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
+    return _standing("chosen per machine", nested_figures(problem, fused, weights), once)
