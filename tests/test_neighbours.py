@@ -66,10 +66,11 @@ def test_copies_are_ordered_by_id(rng, backend, copies):
     assert (distance[:, 0] == 0).all()
 
 
-def test_near_copies_are_told_apart(rng, backend):
-    """Below float32 resolution, only the float64 distances know the order."""
-    bank = 1.0 + 1e-9 * rng.normal(size=(2000, 12))
-    queries = 1.0 + 1e-9 * rng.normal(size=(30, 12))
+@pytest.mark.parametrize("spread", [1e-9, 1e-7, 1e-4])
+def test_near_copies_are_told_apart(rng, backend, spread):
+    """Near and below float32 resolution, only the float64 distances know the order."""
+    bank = 1.0 + spread * rng.normal(size=(2000, 12))
+    queries = 1.0 + spread * rng.normal(size=(30, 12))
     _, index = nearest(queries, bank, 4, backend=backend)
     np.testing.assert_array_equal(index, by_sorting(queries, bank, 4)[1])
 
