@@ -49,6 +49,21 @@ def recipe_options(command: Any) -> Any:
             "--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1]."
         ),
         click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores."),
+        click.option(
+            "--fdr",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            help="Decide by a false-discovery rate over all clips instead.",
+        ),
+        click.option(
+            "--domains", type=click.Choice(["unknown", "known"]), help="Whether decisions may use a test clip's domain."
+        ),
+        click.option(
+            "--anomalies-at-most",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=0.5,
+            show_default=True,
+            help="Share of anomalies that the drift check allows for.",
+        ),
         click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
         click.option("--group-by", help="Attribute that forms groups for detectors with by=group."),
     ]
@@ -84,7 +99,7 @@ def main() -> None:
 @click.option("--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020.")
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
 def run(store: Path, out: Path, **options: Any) -> None:
-    """Score every test clip of STORE and write scores.csv, recipe.toml and, with labels, metrics.json to OUT."""
+    """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT."""
     from ensemble.output import write_detection
     from featstore.store import FeatureStore
 
@@ -92,6 +107,7 @@ def run(store: Path, out: Path, **options: Any) -> None:
     files = write_detection(detection, out)
     files += _submission(detection, out, options) if "dcase" in options["kinds"] else []
     figures = _figures(detection, out, options)
+    files.append(out / "metrics.json")
     for note in detection.notes:
         click.echo(f"note: {note}", err=True)
     if options["as_json"]:
@@ -117,6 +133,7 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
 
     Runs the default ensemble where neither members nor a recipe are named.
     """
+    from ensemble.drift import drift
     from ensemble.report import ReportOptions, read_selection, write_report
     from ensemble.report_media import recordings
     from featstore.store import FeatureStore
@@ -130,7 +147,8 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
         f"Anomaly report: {store.resolve().name}", options["top"], options["seconds"], options["year"]
     )
     chosen = read_selection(selection) if selection else None
-    write_report(out, detection, shown, listen=listen, selection=chosen)
+    drifts = drift(detection, anomalies_at_most=options["anomalies_at_most"])
+    write_report(out, detection, shown, drifts=drifts, listen=listen, selection=chosen)
     click.echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
 
 
@@ -205,6 +223,8 @@ def _recipe(store: "FeatureStore", options: dict[str, Any]) -> "Recipe":
     from ensemble.defaults import default_recipe, single_recipe
     from ensemble.recipe import read_recipe
 
+    if options["fpr"] and options["fdr"]:
+        raise click.UsageError("--fpr decides every clip by itself, --fdr all of them together; give one of them")
     names, embeddings = options["detectors"], options["embeddings"]
     if options["recipe"]:
         if names or embeddings or options["ensemble"]:
@@ -223,6 +243,8 @@ def _recipe(store: "FeatureStore", options: dict[str, Any]) -> "Recipe":
         "fusion": options["fusion"],
         "false_alarm_rate": options["fpr"],
         "threshold": options["threshold"],
+        "fdr": 0.0 if options["fpr"] and not options["fdr"] else options["fdr"],
+        "domains": options["domains"],
         "pool_sections": options["pool_sections"] or None,
         "group_by": options["group_by"],
     }
@@ -250,17 +272,37 @@ def _submission(detection: "Detection", out: Path, options: dict[str, Any]) -> l
     return [write_submission(out / "dcase", detection.clips, scores, detection.decision, year=year)]
 
 
-def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict[str, Any] | None:
-    """Metrics of the labelled sections, on stderr beside --json, else on stdout; None without labels."""
-    from ensemble.output import labelled, measure, metrics_json, metrics_text, score_table, write_metrics, year_of
+def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Write metrics.json; show figures and real rates where labels exist, and warn of drift on stderr."""
+    from ensemble.drift import drift
+    from ensemble.false_alarms import false_alarm_rates, false_alarms_text
+    from ensemble.output import (
+        labelled,
+        measure,
+        metrics_json,
+        metrics_text,
+        score_table,
+        trust_json,
+        write_metrics,
+        year_of,
+    )
 
-    clips = labelled(detection.clips)
-    if not len(clips):
-        return None
-    figures = measure(score_table(detection), clips, options["year"] or year_of(clips))
-    write_metrics(out / "metrics.json", metrics_json(*figures))
-    click.echo(metrics_text(*figures) + "\n", err=options["as_json"])
-    return metrics_json(*figures)
+    clips, drifts = labelled(detection.clips), drift(detection, anomalies_at_most=options["anomalies_at_most"])
+    found = trust_json(detection, drifts)
+    texts = []
+    if len(clips):
+        figures = measure(score_table(detection), clips, options["year"] or year_of(clips))
+        found = {**metrics_json(*figures), **found}
+        texts.append(metrics_text(*figures))
+    rates = false_alarm_rates(detection)
+    texts += [false_alarms_text(rates)] if rates else []
+    for text in texts:
+        click.echo(text + "\n", err=options["as_json"])
+    for one in drifts:
+        if one.warning:
+            click.echo(f"warning: {one.warning}", err=True)
+    write_metrics(out / "metrics.json", found)
+    return found
 
 
 def _top(detection: "Detection") -> str:

@@ -1,16 +1,14 @@
-"""Thresholds at a stated false-alarm rate, from the honest scores of normal training clips, per machine and section.
+"""Thresholds at a stated false-alarm rate, from the honest scores of normal training clips.
 
 What is promised holds for normal clips like the training clips. Under a domain shift the real rate can be several times
 the stated one (0.94 instead of 0.1 has been seen); without anomalies nothing can be said about misses.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-
-from ensemble.calibrate import PlacedScores
 
 FALSE_ALARM_RATE = 0.1
 
@@ -109,26 +107,3 @@ def _rate_interval(n: int, k: int) -> tuple[float, float]:
 
     low, high = beta.ppf([0.025, 0.975], n + 1 - k, k)
     return float(low), float(high)
-
-
-def section_thresholds(
-    reference: PlacedScores, *, rate: float = FALSE_ALARM_RATE, method: str = "quantile"
-) -> dict[tuple[str, str], Threshold]:
-    """One threshold per (machine, section) of the training clips; an error names the section it concerns."""
-    thresholds = {}
-    for (machine, section), rows in reference.groups():
-        try:
-            thresholds[machine, section] = threshold(reference.scores[rows], rate=rate, method=method)
-        except ValueError as error:
-            raise ValueError(f"{machine} section {section}: {error}") from None
-    return thresholds
-
-
-def decide(test: PlacedScores, thresholds: Mapping[tuple[str, str], Threshold]) -> np.ndarray:
-    """Whether each test clip is reported: bool (m,). Nothing is fitted, so thresholds can change at any time."""
-    decisions = np.zeros(len(test.scores), dtype=bool)
-    for group, rows in test.groups():
-        if group not in thresholds:
-            raise ValueError(f"{group[0]} section {group[1]}: no threshold for its {len(rows)} test clips")
-        decisions[rows] = test.scores[rows] > thresholds[group].value
-    return decisions

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from detectors.intervals import Interval, Intervals, bootstrap
 from detectors.labels import Labels
 from detectors.official import Evaluation, evaluate, rule_of
 from detectors.scores import ScoreTable
+from ensemble.drift import Drift
+from ensemble.false_alarms import discoveries, false_alarm_rates
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
 from featstore.console import table
@@ -34,9 +38,9 @@ def write_detection(detection: Detection, out: Path) -> list[Path]:
 def write_scores_csv(detection: Detection, path: Path) -> None:
     """One row per clip, most anomalous first within the file, with the evidence beside the decision."""
     members = [member.name for member in detection.recipe.members]
-    header = ["clip", "machine", "section", "domain", "score", "percentile", "threshold", "decision"]
+    header = ["clip", "machine", "section", "domain", "score", "percentile", "p_value", "threshold", "decision"]
     clips = detection.clips
-    thresholds = detection.threshold_values()
+    p_values, thresholds = detection.decided.p_value, detection.decided.threshold
     text = [clips.column(name).tolist() for name in ("machine", "section", "domain")]
     keys = clips.keys()
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -49,6 +53,7 @@ def write_scores_csv(detection: Detection, path: Path) -> None:
                     *(column[i] for column in text),
                     repr(float(detection.score[i])),
                     f"{detection.percentile[i]:.6f}",
+                    f"{p_values[i]:.6f}",
                     repr(float(thresholds[i])),
                     int(detection.decision[i]),
                     detection.nearest[i],
@@ -122,6 +127,16 @@ def metrics_json(evaluation: Evaluation, intervals: Intervals) -> dict[str, Any]
         for row in evaluation.rows
     ]
     return {"rule": evaluation.year, "official_score": _values(intervals.score), "sections": sections}
+
+
+def trust_json(detection: Detection, drifts: Sequence[Drift]) -> dict[str, Any]:
+    """Nominal and real rates where labels exist, and what the drift check found: how far decisions can be trusted."""
+    real = [{**asdict(one), "rate": one.rate} for one in false_alarm_rates(detection)]
+    shifts = [{**asdict(one), "warning": one.warning} for one in drifts]
+    found: dict[str, Any] = {"false_alarms": real, "drift": shifts}
+    if detection.recipe.fdr and real:
+        found["false_discoveries"] = {**asdict(discoveries(detection)), "rate": discoveries(detection).rate}
+    return found
 
 
 def write_metrics(path: Path, figures: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ from typing import Any
 from featstore.errors import DataError
 
 FUSED = "ensemble"
+DOMAINS = ("unknown", "known")
+"""Whether the domain of a test clip may enter decisions; it never enters scores."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Members, fusion rule and threshold; see the module's text for the file form."""
+    """Members, fusion rule and decisions; see the module's text for the file form.
+
+    fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`.
+    """
 
     members: tuple[Member, ...]
     name: str = "default"
@@ -59,6 +64,8 @@ class Recipe:
     false_alarm_rate: float = 0.1
     pool_sections: bool = False
     group_by: str = ""
+    fdr: float = 0.0
+    domains: str = "unknown"
 
     def __post_init__(self) -> None:
         """Refuse recipes that cannot run."""
@@ -70,6 +77,10 @@ class Recipe:
             raise DataError(f"the member {twice!r} occurs twice; give it once, with a greater weight if that was meant")
         if not 0 < self.false_alarm_rate < 1:
             raise DataError(f"false_alarm_rate = {self.false_alarm_rate}: expected a rate between 0 and 1")
+        if not 0 <= self.fdr < 1:
+            raise DataError(f"fdr = {self.fdr}: expected a rate between 0 and 1, 0 to decide by false_alarm_rate")
+        if self.domains not in DOMAINS:
+            raise DataError(f"domains = {self.domains!r}: expected {' or '.join(DOMAINS)}")
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -5,7 +5,7 @@ ranking, the score distributions and the thresholds; with them ROC curves, figur
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 
 from detectors.intervals import Interval, Intervals
 from detectors.official import Evaluation, rule_of
-from ensemble.false_alarms import false_alarm_rates, in_percent
+from ensemble.drift import Drift
+from ensemble.false_alarms import discoveries, false_alarm_rates, in_percent, nominal_text
 from ensemble.fuse import fusion
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import recipe_text
@@ -47,11 +48,12 @@ def write_report(
     detection: Detection,
     options: ReportOptions,
     *,
+    drifts: Sequence[Drift] = (),
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page to `path`, which is there whole or not at all."""
-    text = report_html(detection, options, listen=listen, selection=selection)
+    text = report_html(detection, options, drifts=drifts, listen=listen, selection=selection)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_new(path, text.encode("utf-8"))
 
@@ -71,6 +73,7 @@ def report_html(
     detection: Detection,
     options: ReportOptions,
     *,
+    drifts: Sequence[Drift] = (),
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> str:
@@ -87,17 +90,18 @@ def report_html(
         ("selection", "Generated against real anomalies", _selection(selection)),
         ("recipe", "How to make this again", _recipe(detection)),
     ]
-    return page(options.title, _lead(detection, figures), [part for part in parts if part[2]])
+    return page(options.title, _lead(detection, figures, drifts), [part for part in parts if part[2]])
 
 
-def _lead(detection: Detection, figures: Figures | None) -> Html:
+def _lead(detection: Detection, figures: Figures | None, drifts: Sequence[Drift]) -> Html:
     """The few numbers to know first, and every warning."""
     clips, reported = len(detection.clips), int(detection.decision.sum())
-    rate = detection.recipe.false_alarm_rate
+    recipe = detection.recipe
+    rate = recipe.fdr or recipe.false_alarm_rate
     facts = [
         _fact("clips scored", f"{clips:,}", f"{len(detection.train):,} training clips as reference"),
         _fact("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
-        _fact("nominal false-alarm rate", f"{100 * rate:g} %", "what the thresholds aim at"),
+        _fact(f"nominal {'false-discovery' if recipe.fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "aimed at"),
     ]
     rates = false_alarm_rates(detection)
     if rates:
@@ -110,7 +114,15 @@ def _lead(detection: Detection, figures: Figures | None) -> Html:
         score = intervals.score
         between = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {evaluation.year}"
         facts.append(_fact("official score", f"{100 * score.value:.2f}", between))
-    notes = [tag("p", note, class_="note") for note in detection.notes]
+    if rates and recipe.fdr:
+        found = discoveries(detection)
+        facts.append(
+            _fact(
+                "real false-discovery rate", f"{100 * found.rate:.1f} %", f"{found.normal} of {found.reported} reports"
+            )
+        )
+    notes = [tag("p", one.warning, class_="warning") for one in drifts if one.warning]
+    notes += [tag("p", note, class_="note") for note in detection.notes]
     return join([tag("dl", *facts, class_="facts"), *notes])
 
 
@@ -140,7 +152,7 @@ def _figures(detection: Detection, figures: Figures | None) -> list[str]:
                 name(one.section),
                 one.domain,
                 f"{one.clips}",
-                f"{100 * one.nominal:g}",
+                nominal_text(one),
                 in_percent(one),
             ]
             for one in rates
@@ -184,13 +196,16 @@ def _ranking(detection: Detection) -> Html:
             name(str(machine[i])),
             name(str(section[i])),
             "ANOMALY" if detection.decision[i] else "normal",
+            f"{detection.decided.p_value[i]:.4f}",
             f"{detection.percentile[i]:.4f}",
             f"{detection.score[i]:.5g}",
         ]
         for i in order
     ]
     total = f"The {len(rows)} most anomalous of {len(keys):,} clips; scores.csv of detect run holds all"
-    return table(total, ["clip", "machine", "section", "decision", "percentile", "score"], rows, text_columns=4)
+    return table(
+        total, ["clip", "machine", "section", "decision", "p-value", "percentile", "score"], rows, text_columns=4
+    )
 
 
 def _selection(selection: Mapping[str, Any] | None) -> list[str]:

@@ -94,7 +94,8 @@ def _evidence(detection: Detection, i: int) -> Html:
     members = [tag("li", name(detection.recipe.members[j].name), f", percentile {percentiles[j]:.3f}") for j in loudest]
     facts: list[tuple[str, str]] = [
         ("score", f"{detection.score[i]:.5g}"),
-        ("threshold", f"{detection.threshold_values()[i]:.5g}"),
+        ("threshold", f"{detection.decided.threshold[i]:.5g}"),
+        ("p-value", f"{detection.decided.p_value[i]:.4f}"),
         ("percentile among the training clips", f"{detection.percentile[i]:.4f}"),
     ]
     if detection.nearest[i]:

@@ -5,8 +5,10 @@ import numpy as np
 from detectors.intervals import Intervals
 from detectors.metrics import MAX_FPR, auc, pauc
 from detectors.official import Evaluation
+from ensemble.conformal import Bank
+from ensemble.decide import Threshold
 from ensemble.report_charts import Curve, Panel, histogram_chart, roc_chart
-from ensemble.report_page import Html, join, name, tag
+from ensemble.report_page import Html, escape, name, tag
 from ensemble.run import Detection
 
 DOMAINS = ("source", "target", "unknown")
@@ -56,7 +58,7 @@ def _auc(curve: Curve) -> str:
 def _histogram_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Html:
     clips, score = detection.clips[rows], detection.score[rows]
     domain, label = clips.column("domain"), clips.column("label")
-    threshold = detection.threshold_values()[rows]
+    threshold = detection.decided.threshold[rows]
     reference, of_domain = _reference(detection, machine, section)
     panels, seen = [], set()
     for one in DOMAINS:
@@ -103,14 +105,26 @@ def _reference(detection: Detection, machine: str, section: str) -> tuple[np.nda
 
 
 def _rule(detection: Detection, machine: str, section: str) -> Html:
-    """What the threshold promises, in words."""
-    one = detection.thresholds[machine, "all" if detection.recipe.pool_sections else section]
-    said = (
-        f"Reported above {one.value:.5g}: {100 * one.expected:.1f} % false alarms are to be expected on normal clips "
-        f"like the {one.n} training clips (95 % interval {100 * one.low:.1f} to {100 * one.high:.1f} %). "
-        "A shift of machine, place or background voids the promise. Scores beyond the axis are counted at its ends."
+    """What the thresholds promise, in words."""
+    called = "all" if detection.recipe.pool_sections else section
+    said = [
+        _promise(bank, one)
+        for bank, one in zip(detection.decided.banks, detection.decided.thresholds, strict=True)
+        if (bank.machine, bank.section) == (machine, called)
+    ]
+    said.append("A shift of machine, place or background voids the promise. Scores beyond the axis count at its ends.")
+    return escape(" ".join(said))
+
+
+def _promise(bank: Bank, one: Threshold | None) -> str:
+    whose = f"{bank.domain} clips are reported" if bank.domain else "Reported"
+    if one is None:
+        return f"No {bank.domain} clip is reported." if bank.domain else "No clip is reported."
+    kind = "approximately " if bank.shifted else ""
+    return (
+        f"{whose} above {one.value:.5g}: {kind}{100 * one.expected:.1f} % false alarms are to be expected on normal "
+        f"clips like the {one.n} training clips (95 % interval {100 * one.low:.1f} to {100 * one.high:.1f} %)."
     )
-    return join([said])
 
 
 def _legend(entries: list[tuple[str, str]]) -> Html:

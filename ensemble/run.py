@@ -5,7 +5,7 @@ a bank. Where the store has no test clips, the training clips are ranked among t
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,8 @@ from detectors import parse_detector
 from detectors.neighbours import nearest
 from detectors.sections import score_sections
 from ensemble.calibrate import PlacedScores, calibrate, calibrate_reference
-from ensemble.decide import THRESHOLDS, Threshold, decide, section_thresholds
+from ensemble.conformal import Decisions, Scale, decisions, from_surprise, surprise
+from ensemble.decide import THRESHOLDS
 from ensemble.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.recipe import Member, Recipe
 from featstore.errors import DataError, StoreError
@@ -37,31 +38,34 @@ class Roles:
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """Every scored clip with its fused score, percentile, threshold, decision and evidence; arrays are (m,).
+    """Every scored clip with its fused score, decision and evidence; arrays are (m,).
 
     member_percentiles: (members, m). nearest: key of the closest normal training clip of its section, by cosine in the
-    first member's embedding, and that distance. thresholds: by (machine, section). reference: honest fused scores (n,)
-    of the training clips `train`.
+    first member's embedding, and that distance. reference: honest fused scores (n,) of the training clips
+    `train`.
     """
 
     recipe: Recipe
     clips: ClipTable
     score: np.ndarray
-    percentile: np.ndarray
-    decision: np.ndarray
+    decided: Decisions
     member_percentiles: np.ndarray
     nearest: list[str]
     nearest_distance: np.ndarray
-    thresholds: Mapping[tuple[str, str], Threshold]
     train: ClipTable
     reference: np.ndarray
     self_ranked: bool
     notes: tuple[str, ...]
 
-    def threshold_values(self) -> np.ndarray:
-        """Threshold of each clip's section, (m,)."""
-        pairs = zip(*_machine_section(self.clips, self.recipe.pool_sections), strict=True)
-        return np.array([self.thresholds[machine, section].value for machine, section in pairs])
+    @property
+    def percentile(self) -> np.ndarray:
+        """Position of each score among the reference scores it is compared with, in (0, 1)."""
+        return self.decided.percentile
+
+    @property
+    def decision(self) -> np.ndarray:
+        """Whether each clip is reported."""
+        return self.decided.reported
 
 
 def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
@@ -111,25 +115,20 @@ def detect(
             reference.append(one[1])
     progress(len(recipe.members), len(recipe.members))
     fused, percentiles = _fuse(recipe, test, reference, inputs.roles.self_ranked)
-    placed = _placed(scored, fused.scores, recipe.pool_sections)
-    placed_reference = _placed(inputs.clips[inputs.roles.train], fused.reference, recipe.pool_sections)
-    thresholds = section_thresholds(placed_reference, rate=recipe.false_alarm_rate, method=recipe.threshold)
-    percentile = calibrate_reference(placed) if inputs.roles.self_ranked else calibrate(placed, placed_reference)
+    decided = _decide(recipe, scored, inputs.clips[inputs.roles.train], fused, inputs.roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
     return Detection(
         recipe=recipe,
         clips=scored,
         score=fused.scores,
-        percentile=percentile,
-        decision=decide(placed, thresholds),
+        decided=decided,
         member_percentiles=percentiles,
         nearest=keys,
         nearest_distance=distances,
-        thresholds=thresholds,
         train=inputs.clips[inputs.roles.train],
         reference=fused.reference,
         self_ranked=inputs.roles.self_ranked,
-        notes=(*inputs.notes, *_threshold_notes(thresholds)),
+        notes=(*inputs.notes, *decided.notes),
     )
 
 
@@ -277,5 +276,21 @@ def _evidence(inputs: _Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
     return keys, distances
 
 
-def _threshold_notes(thresholds: Mapping[tuple[str, str], Threshold]) -> list[str]:
-    return [f"{machine} section {section}: {one.note}" for (machine, section), one in thresholds.items() if one.note]
+def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, self_ranked: bool) -> Decisions:
+    """Decisions on fused scores; the domain of a test clip counts only where the recipe says that it is known."""
+    reference = _placed(train, fused.reference, recipe.pool_sections)
+    test = _placed(scored, fused.scores, recipe.pool_sections)
+    if recipe.domains == "known":
+        reference, test = (replace(p, domain=c.column("domain")) for p, c in ((reference, train), (test, scored)))
+    bounded = len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
+    try:
+        return decisions(
+            reference if self_ranked else test,
+            reference,
+            rate=recipe.false_alarm_rate,
+            method=recipe.threshold,
+            fdr=recipe.fdr,
+            scale=Scale(surprise, from_surprise) if bounded else None,
+        )
+    except ValueError as error:
+        raise DataError(str(error)) from error

@@ -3,15 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from ensemble.calibrate import PlacedScores
-from ensemble.decide import THRESHOLDS, decide, given_threshold, section_thresholds, threshold
+from ensemble.decide import THRESHOLDS, given_threshold, threshold
 
 SCORES = np.array([0.8, 1.1, 0.9, 1.3, 1.0, 1.2, 0.95, 1.05, 1.4, 0.85])
-
-
-def placed(scores, sections=("00",)):
-    n = len(scores)
-    return PlacedScores(np.asarray(scores, dtype=float), np.full(n, "fan"), np.resize(np.array(sections), n))
 
 
 def test_published_gamma_threshold_and_the_trap_of_a_free_location():
@@ -71,7 +65,6 @@ def test_ties_at_the_threshold_are_not_reported():
     result = threshold(np.ones(20))
     assert result.value == 1
     assert result.expected == 1 / 21
-    assert not decide(placed(np.ones(3)), {("fan", "00"): result}).any()
 
 
 def test_a_given_threshold_states_its_rate():
@@ -85,17 +78,6 @@ def test_a_given_threshold_states_its_rate():
         given_threshold(math.nan, SCORES)
 
 
-def test_thresholds_are_per_section_and_can_change_without_refitting():
-    reference = placed(np.arange(40.0), ("00", "01"))
-    thresholds = section_thresholds(reference, rate=0.1)
-    assert {key: one.value for key, one in thresholds.items()} == {("fan", "00"): 36, ("fan", "01"): 37}
-    test = placed([36.5, 36.5, 38], ("00", "01"))
-    np.testing.assert_array_equal(decide(test, thresholds), [True, False, True])
-    np.testing.assert_array_equal(decide(test, section_thresholds(reference, rate=0.01)), [False, False, False])
-    with pytest.raises(ValueError, match="fan section 02: no threshold for its 1 test clips"):
-        decide(placed([1.0], ("02",)), thresholds)
-
-
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="unknown threshold 'otsu'; choose from gamma, quantile"):
         threshold(SCORES, method="otsu")
@@ -107,7 +89,7 @@ def test_bad_input_is_refused():
             threshold(np.array([]), method=method)
         with pytest.raises(ValueError, match="one row of finite reference scores"):
             threshold(np.array([1.0, np.nan]), method=method)
-    with pytest.raises(ValueError, match="fan section 01: a gamma threshold needs positive reference scores"):
-        section_thresholds(placed([1.0, -1.0, 2.0, 3.0], ("00", "01")), method="gamma")
+    with pytest.raises(ValueError, match="a gamma threshold needs positive reference scores"):
+        threshold(np.array([1.0, -1.0, 2.0]), method="gamma")
     with pytest.raises(ValueError, match="use the quantile"):
         threshold(np.ones(5), method="gamma")
