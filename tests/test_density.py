@@ -66,6 +66,19 @@ def test_one_distinct_clip_has_no_density(form, expected):
     np.testing.assert_array_equal(detector.reference_scores_, 0)
 
 
+def test_copies_of_training_clips_score_zero_exactly(rng):
+    X = rng.normal(size=(50, 7))
+    np.testing.assert_array_equal(LDN().fit(X).anomaly_score(3 * X[:9]) < 1e-25, True)
+    np.testing.assert_array_equal(LDN().fit(X).anomaly_score(X), 0)
+
+
+def test_tiny_distances_keep_their_digits():
+    detector = LDN().fit(at(0, 90))  # rho is 1/2 for both
+    angle = 1e-6
+    query = np.array([[np.cos(angle), np.sin(angle)]])
+    np.testing.assert_allclose(detector.anomaly_score(query), angle**2 / 2, rtol=1e-9)
+
+
 def test_near_copies_stay_finite():
     detector = LDN().fit(at(0, 1e-9, 30, 31))
     assert np.isfinite(detector.anomaly_score(at(0.5, 10))).all()
