@@ -49,6 +49,7 @@ class Drift:
     direction: str
     at_least: float
     nominal: float
+    anomalies_at_most: float
 
     @property
     def warning(self) -> str:
@@ -59,7 +60,7 @@ class Drift:
         surely = f"at least {100 * self.at_least:.0f} % of its normal clips are reported"
         told = {
             "": surely,
-            "higher": "scores lie higher than those of training clips, more than anomalies could explain"
+            "higher": f"scores lie higher than those of training clips, even if {100 * self.anomalies_at_most:g} % were anomalies"
             + (f"; {surely}" if self.at_least > self.nominal else ""),
             "lower": "scores lie lower than those of training clips, so that faults may go unseen",
         }[self.direction]
@@ -87,7 +88,7 @@ def _of_bank(detection: Detection, bank: Bank, threshold: Threshold | None, shar
     direction = "higher" if higher <= level else "lower" if lower <= level else ""
     nominal = threshold.high if threshold else 1.0
     who = (bank.machine, bank.section, bank.domain)
-    return Drift(*who, n, len(bank.reference), higher, lower, direction, at_least, nominal)
+    return Drift(*who, n, len(bank.reference), higher, lower, direction, at_least, nominal, share)
 
 
 def shift_p_values(scores: np.ndarray, reference: np.ndarray, *, anomalies_at_most: float) -> tuple[float, float]:

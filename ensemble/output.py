@@ -86,8 +86,12 @@ def labelled(clips: ClipTable) -> ClipTable:
 
 
 def year_of(clips: ClipTable) -> int:
-    """The rule for figures where the user names none: per domain where every clip's is known, else over all clips."""
-    return PLAIN_RULE if clips.where(domain="unknown").any() else DOMAIN_RULE
+    """The rule where the user names none: per domain where no clip's is unknown and no section with labelled normal
+    clips lacks those of one domain, else over all clips.
+    """
+    normal = clips[clips.where(label="normal")]
+    source, target = (set(normal[normal.where(domain=one)].sections()) for one in ("source", "target"))
+    return PLAIN_RULE if clips.where(domain="unknown").any() or source != target else DOMAIN_RULE
 
 
 def measure(scores: ScoreTable, clips: ClipTable, year: int, *, seed: int = 0) -> tuple[Evaluation, Intervals]:

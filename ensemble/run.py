@@ -55,12 +55,17 @@ class Detection:
     train: ClipTable
     reference: np.ndarray
     self_ranked: bool
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def percentile(self) -> np.ndarray:
         """Position of each score among the reference scores it is compared with, in (0, 1)."""
         return self.decided.percentile
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the clips (`remarks`) and about the decisions."""
+        return (*self.remarks, *self.decided.notes)
 
     @property
     def decision(self) -> np.ndarray:
@@ -85,8 +90,8 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
         except ValueError as error:
             raise DataError(str(error)) from error
         if member.view and member.view not in info.views:
-            known = ", ".join(info.views) or "none"
-            raise StoreError(f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {known}")
+            views = ", ".join(info.views) or "none"
+            raise StoreError(f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {views}")
         if member.fingerprint not in ("", info.fingerprint):
             raise StoreError(
                 f"{store.path}: the recipe was made with another {member.embedding} (fingerprint "
@@ -128,7 +133,7 @@ def detect(
         train=inputs.clips[inputs.roles.train],
         reference=fused.reference,
         self_ranked=inputs.roles.self_ranked,
-        notes=(*inputs.notes, *decided.notes),
+        remarks=inputs.notes,
     )
 
 
@@ -274,6 +279,14 @@ def _evidence(inputs: _Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
         for row, i in zip(rows, among[index[:, 0]], strict=True):
             keys[row] = train_keys[i]
     return keys, distances
+
+
+def redecided(detection: Detection, recipe: Recipe) -> Detection:
+    """The same scores under other rates, thresholds or domains; members and fusion stay those of the detection."""
+    fused = Fused(detection.score, detection.reference)
+    asked = replace(recipe, members=detection.recipe.members, fusion=detection.recipe.fusion)
+    decided = _decide(asked, detection.clips, detection.train, fused, detection.self_ranked)
+    return replace(detection, recipe=asked, decided=decided)
 
 
 def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, self_ranked: bool) -> Decisions:

@@ -1,14 +1,19 @@
 """The drift check: silent on batches like the training clips, whatever anomalies they hold; loud on shifted ones."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from ensemble.cli import main
 from ensemble.drift import MIN_CLIPS, drift, shift_p_values
 from ensemble.false_alarms import discoveries, exact_interval, false_alarm_rates, false_alarms_text
+from ensemble.output import year_of
 from ensemble.recipe import Member, Recipe
-from ensemble.run import Detection, detect
+from ensemble.run import Detection, detect, redecided
 from featstore.clip import Clip
 from featstore.exchange import import_matrix
 from featstore.store import FeatureStore
@@ -79,6 +84,44 @@ def test_real_rates_are_counted_by_domain(tmp_path: Path) -> None:
     assert sum(one.reported for one in rates) == int(detection.decision[normal].sum())
     assert all(one.low <= one.rate <= one.high for one in rates)
     assert "real false alarms %" in false_alarms_text(rates)
+
+
+def test_a_detection_is_decided_again_without_scoring(tmp_path: Path) -> None:
+    first = detected(tmp_path / "a", 0.0, anomalies=0.3)
+    asked = replace(RECIPE, false_alarm_rate=0.02, domains="known")
+    again = redecided(first, asked)
+    fresh = detect(FeatureStore.open(tmp_path / "a"), asked)
+    np.testing.assert_array_equal(again.decided.threshold, fresh.decided.threshold)
+    np.testing.assert_array_equal(again.decision, fresh.decision)
+    assert again.score is first.score
+    assert not np.array_equal(again.decision, first.decision)
+    assert again.notes == fresh.notes
+
+
+def test_a_section_with_normal_clips_of_one_domain_gets_the_plain_rule(tmp_path: Path) -> None:
+    clips = detected(tmp_path / "a", 0.0, anomalies=0.5).clips
+    assert year_of(clips) == 2023
+    one_sided = clips[~(clips.where(label="normal") & clips.where(domain="target"))]
+    assert year_of(one_sided) == 2020
+    assert year_of(clips[:0]) == 2023
+
+
+def test_the_command_warns_and_records(tmp_path: Path) -> None:
+    detected(tmp_path / "s", 3.0)
+    command = ["-d", "mahalanobis:covariance=ledoit_wolf", "-e", "e", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [str(tmp_path / "s"), *command, "--domains", "known"])
+    assert result.exit_code == 0, result.output
+    assert "warning: fan section 00 source: scores lie higher" in result.stderr
+    assert "real false alarms %" in result.stdout
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {(one["domain"], one["direction"]) for one in found["drift"]} == {("source", "higher"), ("", "higher")}
+    assert all(one["rate"] > 0.8 for one in found["false_alarms"])
+    assert 'domains = "known"' in (tmp_path / "out" / "recipe.toml").read_text()
+    by_rate = CliRunner().invoke(main, [str(tmp_path / "s"), *command, "--fdr", "0.1", "--json"])
+    assert json.loads(by_rate.stdout)["metrics"]["false_discoveries"]["rate"] == 1.0, "every clip reported is normal"
+    both = CliRunner().invoke(main, [str(tmp_path / "s"), *command, "--fdr", "0.1", "--fpr", "0.1"])
+    assert both.exit_code == 2
+    assert "give one of them" in both.stderr
 
 
 def test_clopper_pearson() -> None:

@@ -1,0 +1,95 @@
+"""Nominal against real false-alarm rate per domain, with one bank per section and with banks per domain.
+
+    python scripts/bench_false_alarms.py STORE [STORE ...] [--mimii FOLDER]
+
+STORE: stores of labelled folders, made by `featstore build`. FOLDER: fan.npz, pump.npz, slider.npz as
+scripts/bench_mimii_features.py takes them; they have no domains. Thresholds come from honest scores of the training
+clips alone. Prints one Markdown row per data, system, domain and rate: the share of normal clips reported with its 95 %
+interval, and in brackets the share of anomalies reported at the same thresholds.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from bench_mimii_features import write_arrays
+
+from ensemble.defaults import DETECTORS, default_recipe
+from ensemble.drift import drift
+from ensemble.false_alarms import exact_interval
+from ensemble.recipe import Recipe
+from ensemble.run import Detection, detect, redecided
+from featstore.store import FeatureStore
+
+RATES = (0.01, 0.05, 0.1)
+
+
+def main() -> None:
+    """Score every store once per system, decide at every rate, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stores", type=Path, nargs="*")
+    parser.add_argument("--mimii", type=Path, metavar="FOLDER")
+    args = parser.parse_args()
+    print("| data | system | domain | training / normal clips | nominal % | one bank per section | banks per domain |")
+    print("|---|---|---|---|---|---|---|")
+    for path in args.stores:
+        report(path.name, FeatureStore.open(path))
+    if args.mimii:
+        with tempfile.TemporaryDirectory() as temporary:
+            report("MIMII features", mimii_store(args.mimii, Path(temporary)))
+
+
+def mimii_store(folder: Path, out: Path) -> FeatureStore:
+    """The features as a store."""
+    write_arrays(folder, out)
+    command = [sys.executable, "-m", "featstore.cli", "import", str(out / "store"), str(out / "features.npy")]
+    subprocess.run([*command, "--as", "mimii", "--manifest", str(out / "features.csv")], check=True)
+    return FeatureStore.open(out / "store")
+
+
+def systems(store: FeatureStore) -> Iterator[tuple[str, Recipe]]:
+    """The default ensemble, and one of its members alone."""
+    yield "default ensemble", default_recipe(store)
+    member = next(one for one in default_recipe(store).members if one.detector == DETECTORS[1])
+    yield member.name, Recipe((member,), name="single")
+
+
+def report(name: str, store: FeatureStore) -> None:
+    """Rows of one store."""
+    for system, recipe in systems(store):
+        detection = detect(store, recipe)
+        warned = [one for one in drift(detection) if one.warning]
+        print(
+            f"{name}, {system}: drift warnings in {len(warned)} of {len(detection.decided.banks)} sections",
+            file=sys.stderr,
+        )
+        for domain in sorted(set(detection.clips.column("domain").tolist())):
+            for rate in RATES:
+                by_rate = replace(recipe, false_alarm_rate=rate)
+                pooled = redecided(detection, by_rate)
+                own = redecided(detection, replace(by_rate, domains="known")) if domain != "unknown" else None
+                clips = f"{int(detection.train.where(domain=domain).sum())} / {len(rows(detection, domain, 'normal'))}"
+                cells = [name, system, domain, clips, f"{100 * rate:g}", cell(pooled, domain)]
+                print(f"| {' | '.join(cells)} | {cell(own, domain) if own else 'no domains'} |", flush=True)
+
+
+def rows(detection: Detection, domain: str, label: str) -> np.ndarray:
+    """Scored clips of one domain and label."""
+    return np.flatnonzero(detection.clips.where(domain=domain, label=label))
+
+
+def cell(detection: Detection, domain: str) -> str:
+    """False alarms with interval, and hits, in percent."""
+    reported = detection.decision[rows(detection, domain, "normal")]
+    hits = detection.decision[rows(detection, domain, "anomaly")]
+    low, high = exact_interval(int(reported.sum()), len(reported))
+    return f"{100 * reported.mean():.1f} [{100 * low:.1f}, {100 * high:.1f}] ({100 * hits.mean():.0f})"
+
+
+if __name__ == "__main__":
+    main()
