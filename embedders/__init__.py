@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EMBEDDERS = {
     "logmel": "embedders.logmel:LogMel",
     "twfr": "embedders.twfr:TWFR",
+    "beats": "embedders.beats:BEATs",
 }
 
 

@@ -1,0 +1,83 @@
+"""`beats`: frozen BEATs features from an official checkpoint (iter1 to iter3+, pre-trained or fine-tuned)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from embedders.beats_network import N_MELS, BEATsConfig, BEATsNetwork, front_end
+from embedders.frozen import PRECISIONS, FrozenEncoder
+from embedders.weights import Checkpoint, models_folder, read_all, resolve
+from featstore.errors import DataError
+
+FRAME, HOP = 400, 160
+SHARED_TABLE = "self_attn.relative_attention_bias.weight"
+SOURCE = "https://github.com/microsoft/unilm/tree/master/beats"
+
+
+class BEATsModel:
+    """A loaded BEATs network; see TokenModel."""
+
+    sample_rate_hz = 16000
+    max_samples: int | None = None
+
+    def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
+        self.network = build_network(checkpoint).to(device)
+        config = self.network.config
+        self.precision = PRECISIONS[precision]
+        self.n_layers, self.dim = config.encoder_layers, config.encoder_embed_dim
+        self.n_bands = N_MELS // config.input_patch_size
+        self.min_samples = FRAME + (config.input_patch_size - 1) * HOP
+        self.weights_sha256 = checkpoint.sha256()
+        self.facts: Mapping[str, object] = asdict(config)
+
+    def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
+        """Waves (batch, time) to tokens (batch, layer, time, band, dim)."""
+        S = front_end(waves)
+        with torch.autocast(waves.device.type, self.precision, enabled=self.precision != torch.float32):
+            states = self.network.hidden_states(S)
+        chosen = torch.stack([states[layer] for layer in layers], dim=1).float()
+        return chosen.view(*chosen.shape[:2], -1, self.n_bands, self.dim)
+
+
+def build_network(checkpoint: Checkpoint) -> BEATsNetwork:
+    """Network of a checkpoint, in evaluation mode; ValueError unless its keys and shapes fit to the last one."""
+    if "cfg" not in checkpoint.extra:
+        raise ValueError("no `cfg`: expected an official BEATs checkpoint with the keys `cfg` and `model`")
+    unknown = sorted(set(checkpoint.extra) - {"cfg", "label_dict"})
+    if unknown:
+        raise ValueError(f"unknown keys beside `cfg`, `model` and `label_dict`: {', '.join(unknown)}")
+    tables = [tensor for name, tensor in checkpoint.tensors.items() if name.endswith(SHARED_TABLE)]
+    if any(not torch.equal(table, tables[0]) for table in tables[1:]):
+        raise ValueError("the layers' tables of position biases differ; BEATs has one for all")
+    with torch.device("meta"):  # no time spent on random weights that are replaced at once
+        network = BEATsNetwork(BEATsConfig.of(checkpoint.extra["cfg"]))
+    tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items()}
+    try:
+        network.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise ValueError("; ".join(line.strip() for line in str(error).splitlines()[1:])) from error
+    return network.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEATs(FrozenEncoder):
+    """BEATs tokens, pooled; `bands` keeps the 8 frequency bands of a 16 x 16 patch grid apart."""
+
+    @property
+    def name(self) -> str:
+        """Name in the table of embedders."""
+        return "beats"
+
+    def load(self) -> BEATsModel:
+        """Read the checkpoint strictly."""
+        advice = (
+            f"Get an official checkpoint, say BEATs_iter3.pt, by the links at {SOURCE} and put it into "
+            f"{models_folder()} (then beats=BEATs_iter3.pt finds it), or name any other path"
+        )
+        path = resolve(self.checkpoint, name=self.name, advice=advice)
+        try:
+            return BEATsModel(read_all(path), self.device, self.precision)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}: {error}") from error

@@ -1,0 +1,56 @@
+"""Kaldi's log-mel filter bank in torch: the front end of BEATs, equal to `torchaudio.compliance.kaldi.fbank`.
+
+Frames of 25 ms every 10 ms without padding, mean removed, pre-emphasis 0.97, Povey window, power spectrum, triangular
+filters on the mel scale from 20 Hz to half the sample rate, natural logarithm; no dither.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+FRAME_S, HOP_S = 0.025, 0.010
+PREEMPHASIS = 0.97
+LOWEST_HZ = 20.0
+POVEY_POWER = 0.85
+FLOOR = torch.finfo(torch.float32).eps
+
+
+def kaldi_fbank(waves: Tensor, *, n_mels: int = 128, sample_rate_hz: int = 16000) -> Tensor:
+    """Log energy of mel filters: waves (batch, time) to (batch, frame, mel).
+
+    Kaldi expects the range of 16-bit integers, so multiply waves in [-1, 1] by 32768. Raises ValueError for waves
+    shorter than one frame.
+    """
+    length, hop = round(FRAME_S * sample_rate_hz), round(HOP_S * sample_rate_hz)
+    if waves.ndim != 2 or waves.shape[1] < length:
+        raise ValueError(f"expected waves (batch, time) of at least {length} samples, got {tuple(waves.shape)}")
+    frames = waves.unfold(-1, length, hop)
+    frames = frames - frames.mean(dim=-1, keepdim=True)
+    before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+    frames = (frames - PREEMPHASIS * before) * _povey_window(length).to(frames)
+    n_fft = 1 << (length - 1).bit_length()
+    power = torch.view_as_real(torch.fft.rfft(frames, n=n_fft)).square().sum(-1)
+    filters = _mel_filters(n_mels, n_fft, sample_rate_hz).to(power)
+    return (power[..., :-1] @ filters).clamp_(min=FLOOR).log_()
+
+
+@lru_cache(maxsize=4)
+def _povey_window(length: int) -> Tensor:
+    """Hann window that ends in zeros, to the power 0.85."""
+    return torch.hann_window(length, periodic=False, dtype=torch.float64).pow(POVEY_POWER).float()
+
+
+@lru_cache(maxsize=4)
+def _mel_filters(n_mels: int, n_fft: int, sample_rate_hz: int) -> Tensor:
+    """Triangles in mel (not in Hz) without normalisation: (n_fft // 2, mel); the bin at half the rate has no weight."""
+
+    def mel(hz: Tensor) -> Tensor:
+        return 1127 * torch.log1p(hz / 700)
+
+    low, high = mel(torch.tensor([LOWEST_HZ, sample_rate_hz / 2], dtype=torch.float64))
+    edges = low + (high - low) / (n_mels + 1) * torch.arange(n_mels + 2, dtype=torch.float64)
+    bins = mel(torch.arange(n_fft // 2, dtype=torch.float64) * sample_rate_hz / n_fft)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp_(min=0).float()

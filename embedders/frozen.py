@@ -1,0 +1,164 @@
+"""What frozen encoders share: windows of a recording to tokens, tokens pooled to views, weights in the fingerprint."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embedders import fingerprint
+from embedders.pooling import POOLINGS
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class TokenModel(Protocol):
+    """A loaded network, and what the embedder must know of it.
+
+    n_layers: the transformer's; layer 0 is what goes into the first. max_samples: longest wave it reads, or None.
+    weights_sha256: over names, shapes and values of all weights. facts: the network's own configuration, plain JSON.
+    """
+
+    sample_rate_hz: int
+    n_layers: int
+    n_bands: int
+    dim: int
+    min_samples: int
+    max_samples: int | None
+    weights_sha256: str
+    facts: Mapping[str, object]
+
+    def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
+        """Waves of equal length (batch, time) to float32 tokens (batch, layer, time, band, dim)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenEncoder(ABC):
+    """A pretrained network used as it is.
+
+    checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band) or stats (mean and
+    standard deviation). layers: these hidden states, each a view (0 is the input of the first layer); empty means the
+    mean of the `last` ones. window_s: longer recordings are read in overlapping windows of this length, each as if it
+    were a recording, and their tokens pooled together, so that memory does not grow with the square of the length.
+    precision: float32, or bfloat16 for the layers (fast on an accelerator).
+    """
+
+    checkpoint: str = ""
+    pool: str = "mean"
+    layers: tuple[int, ...] = ()
+    last: int = 1
+    window_s: float = 30.0
+    precision: str = "float32"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing, before weights are read."""
+        for key, known in (("pool", POOLINGS), ("precision", PRECISIONS)):
+            if getattr(self, key) not in known:
+                raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
+        if self.layers and self.last != 1:
+            raise ValueError("layers and last are both given: either a view per layer, or the mean of the last ones")
+        if len(set(self.layers)) < len(self.layers) or self.last < 1 or not self.window_s > 0:
+            raise ValueError(
+                f"expected different layers, last of at least 1 and window_s above 0, got layers="
+                f"{';'.join(map(str, self.layers)) or 'none'}, last={self.last}, window_s={self.window_s:g}"
+            )
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name in the table of embedders."""
+
+    @abstractmethod
+    def load(self) -> TokenModel:
+        """Find, check and read the weights; DataError says what is missing or wrong."""
+
+    @cached_property
+    def model(self) -> TokenModel:
+        """The network, loaded when first needed."""
+        return self.load()
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the waves the network was trained on."""
+        return self.model.sample_rate_hz
+
+    @property
+    def min_samples(self) -> int:
+        """Shortest wave `embed` takes."""
+        return self.model.min_samples
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names along the first axis of `shape`, per layer where layers are chosen; () for a single view."""
+        pooled = POOLINGS[self.pool].views(self.model.n_bands)
+        layers = [f"l{layer}" for layer in self.layers]
+        parts = [(layer, view) for layer in layers or [""] for view in pooled]
+        shown = [".".join(filter(None, [layer, view if len(pooled) > 1 else ""])) for layer, view in parts]
+        return tuple(shown) if len(shown) > 1 else ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(views, dim), or (dim,) for a single view."""
+        return (len(self.views), self.model.dim) if self.views else (self.model.dim,)
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """Every field but the device, the weights' file name without its folder, their sha256, the network's facts."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        named = {"checkpoint": Path(self.checkpoint).name, "weights_sha256": self.model.weights_sha256}
+        return plain | named | {"model": dict(self.model.facts)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal exactly if two encoders give the same numbers, wherever their weights lie and however saved."""
+        config = {key: value for key, value in self.config.items() if key != "checkpoint"}
+        return fingerprint(type(self).__name__, config, self.model.weights_sha256.encode())
+
+    @torch.inference_mode()
+    def embed(self, waves: np.ndarray) -> np.ndarray:
+        """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
+        layers = self._chosen_layers()
+        if waves.ndim != 2 or waves.shape[1] < self.min_samples:
+            raise ValueError(f"expected waves (batch, time) of at least {self.min_samples} samples, got {waves.shape}")
+        if not len(waves):
+            return np.empty((0, *self.shape), np.float32)
+        batch = torch.from_numpy(np.array(waves, dtype=np.float32, order="C")).to(self.device)
+        tokens = torch.cat([self.model.tokens(part, layers) for part in windows(batch, self._window())], dim=2)
+        if not self.layers:
+            tokens = tokens.mean(dim=1, keepdim=True)
+        pooled = POOLINGS[self.pool].pool(tokens)
+        embeddings: np.ndarray = pooled.reshape(len(waves), *self.shape).float().cpu().numpy()
+        return embeddings
+
+    def _chosen_layers(self) -> tuple[int, ...]:
+        n_layers = self.model.n_layers
+        if max((*self.layers, self.last)) > n_layers or min((*self.layers, 0)) < 0:
+            raise ValueError(
+                f"{self.name}: layers={';'.join(map(str, self.layers)) or 'none'}, last={self.last}: "
+                f"this network has layers 0 to {n_layers}"
+            )
+        return self.layers or tuple(range(n_layers - self.last + 1, n_layers + 1))
+
+    def _window(self) -> int:
+        """Samples read at once."""
+        asked = max(round(self.window_s * self.sample_rate_hz), self.min_samples)
+        return min(asked, self.model.max_samples or asked)
+
+
+def windows(waves: Tensor, longest: int) -> list[Tensor]:
+    """Waves (batch, time) whole, or in the fewest windows of `longest` samples that cover them, evenly overlapping."""
+    n = waves.shape[1]
+    if n <= longest:
+        return [waves]
+    count = math.ceil(n / longest)
+    starts = [round(i * (n - longest) / (count - 1)) for i in range(count)]
+    return [waves[:, start : start + longest] for start in starts]

@@ -1,0 +1,67 @@
+"""Tokens of an encoder to vectors: (batch, time, band, dim) to a few named views of dim values.
+
+Encoders of waves have one band; encoders of spectrogram patches have several, lowest frequencies first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+def mean(tokens: Tensor) -> Tensor:
+    """Mean over all tokens: (..., time, band, dim) to (..., 1, dim)."""
+    return tokens.mean(dim=(-3, -2)).unsqueeze(-2)
+
+
+def bands(tokens: Tensor) -> Tensor:
+    """Mean over time, one view per band: (..., time, band, dim) to (..., band, dim)."""
+    return tokens.mean(dim=-3)
+
+
+def stats(tokens: Tensor) -> Tensor:
+    """Mean and standard deviation over all tokens: (..., time, band, dim) to (..., 2, dim)."""
+    flat = tokens.flatten(-3, -2)
+    centre = flat.mean(dim=-2, keepdim=True)
+    spread = (flat - centre).square().mean(dim=-2, keepdim=True).sqrt()
+    return torch.cat([centre, spread], dim=-2)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A way to pool, and the names of its views for a number of bands."""
+
+    pool: Callable[[Tensor], Tensor]
+    views: Callable[[int], tuple[str, ...]]
+
+
+POOLINGS = {
+    "mean": Pooling(mean, lambda n_bands: ("mean",)),
+    "bands": Pooling(bands, lambda n_bands: tuple(f"b{band}" for band in range(n_bands))),
+    "stats": Pooling(stats, lambda n_bands: ("mean", "std")),
+}
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and standard deviation of tokens weighted by learned attention, per channel: to be trained with a head.
+
+    The attention sees each token beside the plain mean and standard deviation of all (ECAPA-TDNN, Desplanques et al.,
+    INTERSPEECH 2020; as in AnoPatch).
+    """
+
+    def __init__(self, dim: int, hidden: int = 48) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(nn.Linear(3 * dim, hidden), nn.Tanh(), nn.Linear(hidden, dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (batch, token, dim) to (batch, 2 * dim)."""
+        context = [*self._moments(tokens, torch.full_like(tokens, 1 / tokens.shape[1]))]
+        seen = torch.cat([tokens, *(part[:, None].expand_as(tokens) for part in context)], dim=-1)
+        return torch.cat(self._moments(tokens, self.attention(seen).softmax(dim=1)), dim=-1)
+
+    @staticmethod
+    def _moments(tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        centre = (weights * tokens).sum(dim=1)
+        variance = (weights * (tokens - centre[:, None]).square()).sum(dim=1)
+        return centre, variance.clamp(min=1e-8).sqrt()  # the slope of a root at 0 is infinite

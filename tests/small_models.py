@@ -1,0 +1,62 @@
+"""Small random checkpoints of pretrained encoders, in the formats of the real ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from embedders.beats_network import BEATsConfig, BEATsNetwork
+
+TINY_CFG = {
+    "input_patch_size": 16,
+    "embed_dim": 12,
+    "conv_bias": False,
+    "encoder_layers": 3,
+    "encoder_embed_dim": 16,
+    "encoder_ffn_embed_dim": 24,
+    "encoder_attention_heads": 2,
+    "activation_fn": "gelu",
+    "layer_wise_gradient_decay_ratio": 0.6,
+    "layer_norm_first": False,
+    "deep_norm": True,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "encoder_layerdrop": 0.05,
+    "dropout_input": 0.0,
+    "conv_pos": 8,
+    "conv_pos_groups": 4,
+    "relative_position_embedding": True,
+    "num_buckets": 16,
+    "max_distance": 30,
+    "gru_rel_pos": True,
+    "finetuned_model": False,
+}
+"""Every key of a pre-trained checkpoint's cfg."""
+
+FINETUNED = {"finetuned_model": True, "predictor_dropout": 0.0, "predictor_class": 5}
+
+
+def beats_checkpoint(seed: int = 0, **changes: object) -> dict[str, object]:
+    """An official checkpoint's dict of random weights, biases and scales."""
+    cfg = TINY_CFG | changes
+    network = BEATsNetwork(BEATsConfig.of(cfg))
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            noise = torch.randn(parameter.shape, generator=random) * (1.0 if "bias.weight" in name else 0.3)
+            parameter.copy_(1 + noise if "norm.weight" in name or name.endswith(("weight_g", "grep_a")) else noise)
+    labels = {"label_dict": {i: f"/m/{i}" for i in range(5)}} if cfg["finetuned_model"] else {}
+    return {"cfg": cfg, "model": dict(network.state_dict()), **labels}
+
+
+def save_beats(path: Path, **changes: object) -> Path:
+    """Write such a checkpoint."""
+    torch.save(beats_checkpoint(**changes), path)
+    return path
+
+
+CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
+    "beats": lambda folder: save_beats(folder / "beats.pt"),
+}
+"""Embedders that need weights, and how to write small random ones into a folder; returns what follows NAME=."""
