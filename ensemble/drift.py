@@ -57,14 +57,17 @@ class Drift:
         if not self.direction and self.at_least <= self.nominal:
             return ""
         where = f"{self.machine} section {self.section}{f' {self.domain}' if self.domain else ''}"
-        surely = f"at least {100 * self.at_least:.0f} % of its normal clips are reported"
+        share = f"{100 * self.anomalies_at_most:g} %"
+        surely = (
+            f"unless more than {share} of the clips are anomalous, {100 * self.at_least:.0f} % of the normal ones are"
+        )
         told = {
-            "": surely,
-            "higher": f"scores lie higher than those of training clips, even if {100 * self.anomalies_at_most:g} % were anomalies"
-            + (f"; {surely}" if self.at_least > self.nominal else ""),
-            "lower": "scores lie lower than those of training clips, so that faults may go unseen",
+            "": f"{surely} reported, and the nominal false-alarm rate cannot be trusted",
+            "higher": f"more than {share} of the clips are anomalous, or normal sound has shifted and the nominal "
+            "false-alarm rate cannot be trusted",
+            "lower": "scores lie lower than those of training clips: normal sound shifted, and faults may go unseen",
         }[self.direction]
-        return f"{where}: {told}; the nominal false-alarm rate cannot be trusted (p {min(self.higher, self.lower):.1g})"
+        return f"{where}: {told}{f' (p {min(self.higher, self.lower):.1g})' if self.direction else ''}"
 
 
 def drift(detection: Detection, *, anomalies_at_most: float = ANOMALIES_AT_MOST) -> tuple[Drift, ...]:

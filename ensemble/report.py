@@ -23,11 +23,12 @@ from ensemble.report_clips import clip_cards
 from ensemble.report_media import Listen
 from ensemble.report_page import Html, join, name, page, table, tag
 from ensemble.report_sections import section_charts
+from ensemble.report_selection import selection_part
 from ensemble.run import Detection
 from featstore.errors import DataError
 from featstore.files import write_new
 
-RANKED = 100
+RANKED = 50
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def report_html(
         ("figures", "Figures", _figures(detection, figures)),
         ("members", "Members of the ensemble", [_members(detection)]),
         ("ranking", "Ranking", [_ranking(detection)]),
-        ("selection", "Generated against real anomalies", _selection(selection)),
+        ("selection", "Selection", selection_part(selection, detection, figures[0].year if figures else None)),
         ("recipe", "How to make this again", _recipe(detection)),
     ]
     return page(options.title, _lead(detection, figures, drifts), [part for part in parts if part[2]])
@@ -206,24 +207,6 @@ def _ranking(detection: Detection) -> Html:
     return table(
         total, ["clip", "machine", "section", "decision", "p-value", "percentile", "score"], rows, text_columns=4
     )
-
-
-def _selection(selection: Mapping[str, Any] | None) -> list[str]:
-    """Whatever tables and plain values the selection recorded, as tables."""
-    content: list[str] = []
-    plain = [(key, value) for key, value in (selection or {}).items() if isinstance(value, (str, int, float))]
-    if plain:
-        content.append(table("What the selection says", ["", "value"], [[key, _cell(value)] for key, value in plain]))
-    for key, value in (selection or {}).items():
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            header = [one for one, cell in value[0].items() if isinstance(cell, (str, int, float))]
-            rows = [[_cell(row.get(one, "")) for one in header] for row in value[:RANKED]]
-            content.append(table(key.replace("_", " "), header, rows))
-    return content
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _recipe(detection: Detection) -> list[str]:

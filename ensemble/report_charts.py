@@ -89,6 +89,17 @@ def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float
     return svg(300, 292, label, plot.frame(), chance, limit, *lines, point, axes)
 
 
+def scatter_chart(label: str, points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> Html:
+    """Points with the same range on both axes, and the diagonal on which both values are equal."""
+    low, high = np.floor(10 * np.min(points)) / 10, np.ceil(10 * np.max(points)) / 10
+    plot = Plot(46, 10, 240, 240, x=(low, high), y=(low, high))
+    pixels = (plot.at(x, y) for x, y in points)
+    dots = [tag("circle", cx=x, cy=y, r=4, class_="dot") for x, y in pixels]
+    diagonal = tag("path", d=plot.path([(low, low), (high, high)]), class_="chance")
+    ticks = (low, (low + high) / 2, high)
+    return svg(300, 292, label, plot.frame(), diagonal, *dots, _axes(plot, ticks, ticks, x_name, y_name))
+
+
 def _thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int))
     return list(zip(x[keep].tolist(), y[keep].tolist(), strict=True))

@@ -64,8 +64,11 @@ def test_a_shifted_batch_is_named_with_what_is_certain(tmp_path: Path) -> None:
     (loud,) = drift(detected(tmp_path / "b", 3.0))
     assert loud.direction == "higher"
     assert loud.at_least > 0.8
-    assert loud.warning.startswith("fan section 00: scores lie higher than those of training clips")
-    assert "of its normal clips are reported" in loud.warning
+    assert loud.warning.startswith(
+        "fan section 00: more than 50 % of the clips are anomalous, or normal sound has shifted"
+    )
+    assert "unless more than 50 % of the clips are anomalous" in replace(loud, direction="").warning
+    assert replace(loud, direction="", at_least=0.0).warning == ""
     (still,) = drift(detected(tmp_path / "c", 3.0, n=MIN_CLIPS), anomalies_at_most=0.9)
     assert still.warning == ""
     assert drift(detected(tmp_path / "d", 3.0, n=MIN_CLIPS - 1)) == ()
@@ -111,7 +114,10 @@ def test_the_command_warns_and_records(tmp_path: Path) -> None:
     command = ["-d", "mahalanobis:covariance=ledoit_wolf", "-e", "e", "-o", str(tmp_path / "out")]
     result = CliRunner().invoke(main, [str(tmp_path / "s"), *command, "--domains", "known"])
     assert result.exit_code == 0, result.output
-    assert "warning: fan section 00 source: scores lie higher" in result.stderr
+    assert (
+        "warning: fan section 00 source: more than 50 % of the clips are anomalous, or normal sound has"
+        in result.stderr
+    )
     assert "real false alarms %" in result.stdout
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {(one["domain"], one["direction"]) for one in found["drift"]} == {("source", "higher"), ("", "higher")}

@@ -29,6 +29,7 @@ from ensemble.report_charts import Panel, histogram_chart, roc_points
 from ensemble.report_clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
 from ensemble.report_media import Sound, audio_uri, common_gain, png, recordings, spectrogram
 from ensemble.report_page import Html, escape, page, table, tag
+from ensemble.report_selection import selection_part
 from ensemble.run import Detection, detect
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -228,7 +229,8 @@ def test_histograms_count_every_score_once() -> None:
 
 def test_the_command_writes_the_page(tmp_path: Path, data: Path) -> None:
     store_of(tmp_path / "store", plant())
-    (tmp_path / "sel.json").write_text(json.dumps({"rho": 0.8123456, "pairs": [{"pair": "<i>tone</i>", "rho": 0.5}]}))
+    chosen = {"rho": 0.8123456, "pairs": [{"pair": "<i>tone</i>", "rho": 0.5}], "weights": {"tone@0": 0.25}}
+    (tmp_path / "sel.json").write_text(json.dumps({**chosen, "candidates": [{"name": "e knn", "score": 0.7}]}))
     args = ["report", tmp_path / "store", "-d", "knn", "-e", "e", "--data", data, "--top", "3"]
     args += ["-o", tmp_path / "a" / "r.html"]
     result = CliRunner().invoke(main, [str(arg) for arg in [*args, "--selection", tmp_path / "sel.json"]])
@@ -238,9 +240,27 @@ def test_the_command_writes_the_page(tmp_path: Path, data: Path) -> None:
     assert text.count("<audio") == 6
     assert "0.8123" in text
     assert "&lt;i&gt;tone" in text
+    assert "Official score of the members on generated and on real anomalies" in text
+    assert "Rank correlation" not in text, "one member has none"
     wrong = CliRunner().invoke(main, [str(arg) for arg in [*args, "--data", tmp_path / "store"]])
     assert wrong.exit_code == 1
     assert "none of the recordings is below --data" in wrong.stderr
+
+
+def test_members_are_compared_on_generated_and_real_anomalies(detection: Detection) -> None:
+    names = [member.name for member in detection.recipe.members]
+    more = replace(
+        detection,
+        recipe=replace(RECIPE, members=(*detection.recipe.members, Member("e", "gmm"))),
+        member_percentiles=np.vstack([detection.member_percentiles, detection.clips.where(label="normal") * 1.0]),
+    )
+    found = [{"name": one, "score": score} for one, score in zip([*names, "e gmm"], (0.55, 0.6, 0.9), strict=True)]
+    text = "".join(selection_part({"candidates": found}, more, 2023))
+    assert text.count('class="dot"') == 3
+    assert '<td class="number">90.0</td><td class="number">0.0</td>' in text
+    assert "over these 3 members: -0.50" in text, "generated 1 2 3, real 2 3 1"
+    assert selection_part(None, more, 2023) == []
+    assert "real anomalies" not in "".join(selection_part({"candidates": found}, more, None))
 
 
 def test_a_missing_recording_leaves_a_gap_and_no_recording_is_an_error(detection: Detection, data: Path) -> None:
