@@ -4,26 +4,20 @@ import base64
 import io
 import json
 import re
-import shutil
 import struct
-import subprocess
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import Queue
-from threading import Thread
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 from click.testing import CliRunner
+from report_plant import RATE, RECIPE, plant, record, store_of
 
 from detectors.metrics import auc, pauc
 from ensemble.cli import main
-from ensemble.recipe import Member, Recipe
+from ensemble.recipe import Member
 from ensemble.report import ReportOptions, report_html, write_report
 from ensemble.report_charts import Panel, histogram_chart, roc_points
 from ensemble.report_clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
@@ -33,44 +27,6 @@ from ensemble.report_selection import selection_part
 from ensemble.run import Detection, detect
 from featstore.clip import Clip
 from featstore.errors import DataError
-from featstore.exchange import import_matrix
-from featstore.store import FeatureStore
-from featstore.table import ClipTable
-
-RATE = 16_000
-HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'<\\script>\"'&.wav"
-RECIPE = Recipe((Member("e", "knn:k=1"), Member("e", "mahalanobis:covariance=ledoit_wolf")))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def plant(label: Callable[[int], str] = lambda i: ("normal", "anomaly")[i % 2]) -> list[Clip]:
-    """Two sections of one machine; one test clip has a hostile name."""
-    clips = []
-    for section in ("00", "01"):
-        for i in range(24):
-            domain = "target" if i % 6 == 5 else "source"
-            clips.append(Clip(f"fan/{section}/train/{i}.wav", "fan", section, "train", domain, "normal"))
-        for i in range(12):
-            name = HOSTILE if section == "01" and i == 3 else f"{i}.wav"
-            domain = ("source", "target")[i // 2 % 2]
-            clips.append(Clip(f"fan/{section}/test/{name}", "fan", section, "test", domain, label(i)))
-    return clips
-
-
-def store_of(path: Path, clips: list[Clip]) -> FeatureStore:
-    rng = np.random.default_rng(0)
-    odd = [[2.0 * (i % 2) * (clip.split == "test")] for i, clip in enumerate(clips)]
-    X = rng.normal(size=(len(clips), 5)) + np.array(odd)
-    import_matrix(path, "e", (X + 4).astype(np.float32), ClipTable.from_clips(clips))
-    return FeatureStore.open(path)
-
-
-def record(root: Path, clips: list[Clip], seconds: float = 1.5) -> Path:
-    for i, clip in enumerate(clips):
-        (root / clip.path).parent.mkdir(parents=True, exist_ok=True)
-        t = np.arange(int(seconds * RATE)) / RATE
-        sf.write(root / clip.path, 0.1 * np.sin(2 * np.pi * (300 + 20 * i) * t), RATE, format="WAV")
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -272,131 +228,6 @@ def test_a_missing_recording_leaves_a_gap_and_no_recording_is_an_error(detection
     assert "This clip: recording not found" in text
     with pytest.raises(DataError, match="none of the recordings"):
         report_html(detection, ReportOptions(top=1), listen=lambda _: None)
-
-
-CHECK = """<script>
-const out = {title: document.title, rows: document.querySelectorAll('tbody tr').length, audio: [], images: []};
-const heard = [...document.querySelectorAll('audio')].map(a => new Promise(done => {
-  a.addEventListener('canplaythrough', () => { out.audio.push(a.duration); done(); });
-  a.addEventListener('error', () => { out.audio.push('error'); done(); });
-  a.preload = 'auto'; a.load();
-}));
-const seen = [...document.querySelectorAll('image')].map(async i => {
-  const image = new Image(); image.src = i.getAttribute('href'); await image.decode();
-  out.images.push([image.naturalWidth, image.naturalHeight]);
-});
-Promise.all([...heard, ...seen]).then(() => {
-  fetch('/', {method: 'POST', body: JSON.stringify(out)});
-});
-</script></body>"""
-
-LOOK = """<body><img src="URI"><script>
-document.images[0].decode().then(() => {
-  const canvas = document.createElement('canvas'), image = document.images[0];
-  canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
-  const context = canvas.getContext('2d');
-  context.drawImage(image, 0, 0);
-  const data = context.getImageData(0, 0, canvas.width, canvas.height).data, colours = new Set();
-  let sum = 0;
-  for (let i = 0; i < data.length; i += 4) {
-    sum += data[i + 1];
-    colours.add(data[i] * 65536 + data[i + 1] * 256 + data[i + 2]);
-  }
-  const out = {mean: 4 * sum / data.length, colours: colours.size};
-  fetch('/', {method: 'POST', body: JSON.stringify(out)});
-});
-</script></body>"""
-
-
-def chromium(work: Path, *more: str) -> list[str]:
-    """A fresh headless Chromium that finds no host."""
-    if CHROMIUM is None:
-        pytest.skip("needs chromium on the PATH")
-    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={work / 'profile'}"]
-    return [*command, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", *more]
-
-
-def browse(page_path: Path, work: Path, *more: str) -> str:
-    """Open a page; returns what the options print."""
-    command = chromium(work, *more, page_path.as_uri())
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def answer_of(page_text: str, work: Path) -> dict[str, Any]:
-    """What a page's own script posts, in real time: media do not load in Chromium's virtual time."""
-    answers: Queue[dict[str, Any]] = Queue()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(page_text.encode() if self.path == "/" else b"")
-
-        def do_POST(self) -> None:
-            answers.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        command = chromium(work, "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/")
-        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            return answers.get(timeout=30)
-        finally:
-            browser.terminate()
-            browser.wait(20)
-            server.shutdown()
-
-
-def requests(log: Path) -> set[str]:
-    """Hosts that Chromium asked for, without those it asks on its own account."""
-    urls = re.findall(r'"url":"([a-z]+://[^"/]*)', log.read_text())
-    return {url for url in urls if not re.search(r"\.google(apis)?\.com$", url) and not url.startswith("file:")}
-
-
-def test_chromium_renders_it_plays_it_and_runs_nothing(text: str, tmp_path: Path) -> None:
-    path, log = tmp_path / "r.html", tmp_path / "net.json"
-    path.write_text(text, encoding="utf-8")
-    dom = browse(path, tmp_path, "--dump-dom", f"--log-net-log={log}")
-    assert "<title>Report of &lt;fan&gt;</title>" in dom, "a hostile file name ran"
-    assert dom.count("<table>") == text.count("<table>")
-    assert requests(log) == set()
-    open_policy = re.sub(r"<meta http-equiv[^>]*>", "", text)
-    found = answer_of(open_policy.replace("</body>", CHECK), tmp_path)
-    assert found["title"] == "Report of <fan>"
-    assert found["rows"] > 24
-    assert len(found["audio"]) == 16
-    assert all(duration == pytest.approx(1.0, abs=0.01) for duration in found["audio"])
-    assert all(size == [45, 112] for size in found["images"])
-
-
-def test_the_network_check_can_fail(tmp_path: Path) -> None:
-    path, log = tmp_path / "r.html", tmp_path / "net.json"
-    path.write_text('<img src="http://report.invalid/x.png">', encoding="utf-8")
-    browse(path, tmp_path, "--dump-dom", f"--log-net-log={log}")
-    assert requests(log) == {"http://report.invalid"}
-
-
-def test_chromium_draws_something_on_a_phone_in_print_and_in_the_dark(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "r.html"
-    path.write_text(text, encoding="utf-8")
-    for dark, more in ((False, ("--window-size=390,800",)), (True, ("--window-size=1200,900", "--force-dark-mode"))):
-        shot = tmp_path / "shot.png"
-        browse(path, tmp_path, f"--screenshot={shot}", "--hide-scrollbars", *more)
-        uri = f"data:image/png;base64,{base64.b64encode(shot.read_bytes()).decode()}"
-        seen = answer_of(LOOK.replace("URI", uri), tmp_path)
-        assert seen["colours"] > 200, "a blank page has one"
-        assert (seen["mean"] < 120) == dark
-    browse(path, tmp_path, f"--print-to-pdf={tmp_path / 'r.pdf'}")
-    assert (tmp_path / "r.pdf").stat().st_size > 20_000
 
 
 def test_the_page_appears_whole(tmp_path: Path, detection: Detection) -> None:
