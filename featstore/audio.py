@@ -31,6 +31,10 @@ FAST_BYTES = 64 << 20  # larger files take the streaming path
 FORMAT_PCM, FORMAT_EXTENSIBLE = 0x0001, 0xFFFE
 
 
+UNREADABLE = "cannot be read"
+"""How reasons begin that lie with the file system, not with the recording; such recordings are tried again."""
+
+
 class RejectedAudio(AsdError):
     """Raised when a recording cannot be embedded; the message is the reason shown to the user."""
 
@@ -97,7 +101,7 @@ def read_recording(path: Path, sample_rate_hz: int, policy: AudioPolicy, *, min_
                 raise RejectedAudio("the file is empty (0 bytes)")
             wave, rate_hz, frames, channels, digest = _decode(file, info.st_size, sample_rate_hz, policy)
     except OSError as error:
-        raise RejectedAudio(f"cannot be read: {error.strerror or error}") from error
+        raise RejectedAudio(f"{UNREADABLE}: {error.strerror or error}") from error
     wave, outcome = _fit_length(wave, sample_rate_hz, policy, min_samples)
     return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent")
 
@@ -221,7 +225,8 @@ def _decode_stream(file: FileIO, rate_hz: int, policy: AudioPolicy) -> tuple[np.
                 parts.append(resample.resample_chunk(mono, last=got >= take) if resample else mono)
             return np.concatenate(parts), native_hz, sound.frames, channels
     except (soundfile.SoundFileError, ValueError) as error:
-        raise RejectedAudio(f"not decodable as audio: {error}") from error
+        reason = str(error).rpartition(": ")[2]  # what comes before names a file descriptor
+        raise RejectedAudio(f"not decodable as audio: {reason}") from error
 
 
 def _frames_to_read(frames: int, native_hz: int, channels: int, policy: AudioPolicy) -> int:

@@ -6,15 +6,16 @@ killed at any moment, started again, or run later over a grown folder, and ends 
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from featstore.audio import AudioPolicy
+from featstore.build_state import BuildState, write_state
 from featstore.clip import Clip
-from featstore.errors import DataError, ResourceError, StoreError
+from featstore.errors import DataError, RequestError, ResourceError
 from featstore.plan import FileState, Plan, PlanOptions, Unit, free_bytes, make_plan
 from featstore.store import EmbeddingInfo, FeatureStore, Rejection, ShardData, StoreWriter
 from featstore.table import ClipTable, encode
@@ -67,11 +68,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did: the plan it carried out, rows per embedding afterwards, and what it rejected this time."""
+    """What a build did: the plan it carried out, rows per embedding afterwards, and what it rejected this time.
+
+    standing: recordings that were rejected before and not tried again. gone: keys that are still there of recordings
+    that are not.
+    """
 
     plan: Plan
     rows: dict[str, int]
     rejected: tuple[Rejection, ...]
+    standing: int
+    gone: Mapping[str, Sequence[str]]
     audio_s: float
 
 
@@ -80,7 +87,7 @@ def plan_build(
 ) -> tuple[Plan, list[EmbeddingInfo]]:
     """The plan of `build`, and the embeddings it would write, without touching anything.
 
-    Raises StoreError when a name is already in the store with another fingerprint, shape or policy.
+    Raises RequestError when a name is already in the store with another fingerprint, shape or policy.
     """
     infos = [_info(request, options) for request in requests]
     store = FeatureStore.open(path) if (path / "manifest").is_dir() else None
@@ -107,6 +114,7 @@ def build(
     _refuse_duplicates(clips)
     with StoreWriter(path) as writer:
         plan, infos = plan_build(root, clips, path, requests, options)
+        write_state(path, BuildState(str(root.resolve()), len(clips), finished=False))
         _refuse_too_large(path, plan.bytes_needed(infos))
         _refresh(writer, clips, plan, infos)
         if options.prune:
@@ -117,9 +125,12 @@ def build(
         if plan.units:
             makers = tuple(request.make for request in requests)
             run.execute(writer, Job(root, options.audio, makers, options.batch, render=options.render))
+        write_state(path, BuildState(str(root.resolve()), len(clips), finished=True))
         known = writer.store.embeddings
         rows = {info.name: writer.store.rows(info.name) if info.name in known else 0 for info in infos}
-    return BuildReport(plan, rows, tuple(run.rejected.values()), run.audio_s)
+        bad = {item.key for info in infos if info.name in known for item in writer.store.rejected(info.name)}
+    left = {} if options.prune else plan.gone
+    return BuildReport(plan, rows, tuple(run.rejected.values()), len(bad - run.rejected.keys()), left, run.audio_s)
 
 
 class _Run:
@@ -224,7 +235,10 @@ def _rejection(clip: Clip, state: FileState, reason: str) -> Rejection:
 
 
 def _info(request: Request, options: BuildOptions) -> EmbeddingInfo:
-    embedder = request.make()
+    try:
+        embedder = request.make()
+    except ValueError as error:
+        raise DataError(f"embedder {request.name}: {error}") from error
     return EmbeddingInfo(
         name=request.name,
         shape=embedder.shape,
@@ -246,7 +260,7 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
     for field_name in ("fingerprint", "shape", "dtype", "channel", "length"):
         old, new = getattr(known, field_name), getattr(info, field_name)
         if old != new:
-            raise StoreError(
+            raise RequestError(
                 f"{store.path}: embedding {info.name!r} was built with {field_name} {old}, now it would be {new}; "
                 "rows of the two must not mix: give the new one another name with --as NAME"
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from embedders.cli import models, offline_option
 from featstore.console import EXIT_REJECTED, Commands, Meter, table
 from featstore.errors import DataError, StoreError
 
@@ -26,7 +27,13 @@ SHOWN_REJECTIONS = 20
 EXISTING = click.Path(exists=True, path_type=Path)
 
 
-@click.group(cls=Commands, context_settings=CONTEXT)
+class Featstore(Commands):
+    """The commands that write a store resume."""
+
+    after_interrupt = "; what was finished is kept, the same command goes on from there"
+
+
+@click.group(cls=Featstore, context_settings=CONTEXT)
 @click.version_option(package_name="featstore")
 def main() -> None:
     """Turn recordings into embeddings once, and keep them in a feature store.
@@ -49,7 +56,9 @@ def main() -> None:
     "-e", "--embedder", "specs", multiple=True, required=True, help="NAME[:key=value,...] or NAME=CHECKPOINT."
 )
 @click.option("--as", "rename", help="Name of the embedding in the store (with a single -e).")
-@click.option("--layout", default="auto", show_default=True, help="Dataset layout; see `featstore layouts`.")
+@click.option(
+    "--layout", default="auto", show_default=True, help="auto, dcase2020 to dcase2026, mimii, folder, manifest."
+)
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
 @click.option("--machine", "machines", multiple=True, help="Only these machines.")
 @click.option(
@@ -68,6 +77,7 @@ def main() -> None:
 @click.option("--batch", type=click.IntRange(1), help="Clips per embedder call [default: 4, on a GPU 64].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@offline_option
 @click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time.")
 @click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before.")
 @click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA.")
@@ -77,12 +87,13 @@ def main() -> None:
 def build(data: Path, store: Path, **options: Any) -> None:
     """Embed the recordings of DATA into STORE; run it again to resume or to add what is new."""
     from featstore.build import build, plan_build
+    from featstore.build_state import other_root
     from featstore.layouts import find_clips, summary
 
     listing = find_clips(data, options["layout"], ground_truth=options["ground_truth"])
     clips = _only([*listing.clips, *_anomalies(listing, options)], options["machines"])
     click.echo(f"{data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}", err=True)
-    for note in listing.notes:
+    for note in [*listing.notes, *other_root(store, listing.root)]:
         click.echo(f"note: {note}", err=True)
     requests, settings = _requests(options), _build_options(options, listing.root)
     if options["dry_run"]:
@@ -131,6 +142,8 @@ def _requests(options: dict[str, Any]) -> "list[Request]":
         raise click.UsageError("--as names one embedding; give a single -e with it")
     device = _device(options)
     for spec in options["specs"]:
+        if options["specs"].count(spec) > 1:
+            raise click.UsageError(f"-e {spec} is given twice")
         try:
             embedders.parse_embedder(spec)
         except ValueError as error:
@@ -150,11 +163,15 @@ def _name_of(spec: str) -> str:
 
 def _device(options: dict[str, Any]) -> str:
     """The device asked for; auto takes cuda where torch sees one."""
-    if options["device"] != "auto":
-        return str(options["device"])
+    if options["device"] == "cpu":
+        return "cpu"
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda" if options["device"] == "auto" else str(options["device"])
+    if options["device"] == "auto":
+        return "cpu"
+    raise click.UsageError(f"--device {options['device']}: torch sees no CUDA device here; use cpu")
 
 
 def _build_options(options: dict[str, Any], root: Path) -> "BuildOptions":
@@ -221,7 +238,7 @@ def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json
 
 def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
     """Rows on stdout; rejected recordings with their reasons on stderr (all of them: `featstore info --rejected`)."""
-    gone = {name: len(keys) for name, keys in report.plan.gone.items() if keys}
+    gone = {name: len(keys) for name, keys in report.gone.items() if keys}
     if as_json:
         rejected = [{"path": item.path, "reason": item.reason} for item in report.rejected]
         click.echo(
@@ -239,7 +256,10 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
     if report.rejected:
         shown = [[item.path, item.reason] for item in report.rejected[:SHOWN_REJECTIONS]]
         click.echo(table(["rejected", "reason"], shown), err=True)
-        click.echo(f"{len(report.rejected)} rejected in all; `featstore info {store} --rejected` lists them", err=True)
+        click.echo(f"{len(report.rejected)} rejected; `featstore info {store} --rejected` lists them all", err=True)
+    if report.standing:
+        again = f"`featstore info {store} --rejected` lists them, --retry-rejected reads them again"
+        click.echo(f"{report.standing} rejected earlier and unchanged since; {again}", err=True)
 
 
 @main.command()
@@ -331,6 +351,19 @@ def repair(store: Path) -> None:
 
 @main.command()
 @click.argument("store", type=EXISTING)
+@click.option("-e", "--embedding", required=True, help="Name of the embedding in the store.")
+def drop(store: Path, embedding: str) -> None:
+    """Remove one embedding from STORE with all its rows and rejections, and free its space."""
+    from featstore.store import StoreWriter
+
+    with StoreWriter(store) as writer:
+        rows = writer.store.rows(embedding)
+        writer.drop(embedding)
+    click.echo(f"{store}: dropped {embedding} with {rows:,} rows")
+
+
+@main.command()
+@click.argument("store", type=EXISTING)
 def compact(store: Path) -> None:
     """Merge small shards and drop superseded rows; published numbers stay the same."""
     from featstore.verify import compact
@@ -369,6 +402,8 @@ def import_(store: Path, arrays: tuple[Path, ...], name: str, manifest: Path | N
     rows = import_files(store, arrays, name, manifest=manifest, key=key)
     click.echo(f"{store}: {name} holds {rows:,} rows")
 
+
+main.add_command(models)
 
 if __name__ == "__main__":
     main()

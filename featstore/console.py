@@ -1,6 +1,7 @@
 """What both commands share at the terminal: one-line errors with exit codes, progress, plain tables."""
 
 import difflib
+import errno
 import os
 import sys
 import time
@@ -25,6 +26,9 @@ def fail(message: str, code: int) -> NoReturn:
 class Commands(click.Group):
     """A group that reports expected errors as one line and unknown commands with the nearest name."""
 
+    after_interrupt = ""
+    """What to tell of a command that was interrupted."""
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see featstore.errors for the exit codes."""
         os.environ.setdefault("GOMP_SPINCOUNT", "0")  # idle OpenMP threads must not spin against busy ones
@@ -32,10 +36,15 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except AsdError as error:
             fail(str(error), error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `| head` has seen enough; click ends quietly
+                raise
+            code = ResourceError.exit_code if error.errno in {errno.ENOSPC, errno.EDQUOT} else AsdError.exit_code
+            fail(f"{error.filename or 'writing'}: {error.strerror or error}", code)
         except MemoryError:
             fail("out of memory; try fewer --workers or a smaller part of the data", ResourceError.exit_code)
         except KeyboardInterrupt:
-            fail("interrupted; what was finished is kept, the same command goes on from there", 130)
+            fail(f"interrupted{self.after_interrupt}", 130)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

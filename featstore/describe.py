@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from featstore.build_state import unfinished
 from featstore.console import size, table
 from featstore.layouts import summary
 from featstore.store import FeatureStore
@@ -20,7 +21,7 @@ def describe(store: FeatureStore) -> dict[str, Any]:
         "shards": len(store.manifest.shards),
         "bytes": sum(entry.bytes for entry in store.manifest.shards),
         "embeddings": {name: _embedding(store, name) for name in sorted(store.embeddings)},
-        "warnings": list(store.warnings),
+        "warnings": [*store.warnings, *filter(None, [unfinished(store.path)])],
     }
 
 

@@ -3,6 +3,7 @@
 AsdError            1  anything below, and every other clear refusal
   DataError         1  recordings, manifests or score files that cannot be used
   StoreError        4  a store that is locked, damaged or hostile
+    RequestError    1  a sound store that lacks, or already holds, what was asked of it
   ResourceError     5  out of disk or memory
 """
 
@@ -21,6 +22,12 @@ class StoreError(AsdError):
     """Raised when a feature store is locked, damaged, hostile, or lacks what was asked of it."""
 
     exit_code = 4
+
+
+class RequestError(StoreError):
+    """Raised when a store is sound but lacks, or already holds otherwise, what was asked of it."""
+
+    exit_code = 1
 
 
 class ResourceError(AsdError):

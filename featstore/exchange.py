@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from featstore.errors import DataError, StoreError
+from featstore.errors import DataError, RequestError
 from featstore.files import TEMPORARY_SUFFIX, explained, sync_directory
 from featstore.foreign import checked_matrix, read_array, read_clips, read_described
 from featstore.reader import FeatureStore
@@ -96,7 +96,7 @@ def _import(writer: StoreWriter, name: str, matrix: np.ndarray, clips: ClipTable
     )
     if name in writer.store.embeddings:
         if writer.store.info(name).fingerprint != info.fingerprint or writer.store.rows(name) != len(matrix):
-            raise StoreError(
+            raise RequestError(
                 f"{writer.path} already holds other rows as {name!r}; import under another name (--as NAME)"
             )
         return len(matrix)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.audio import content_hash
+from featstore.audio import UNREADABLE, content_hash
 from featstore.clip import Clip
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import decode
@@ -98,7 +98,7 @@ def make_plan(
         for i, clip in enumerate(clips):
             row = known.get(clip.key)
             kind = "new" if row is None else _compare(root / clip.path, states[i], row, (hashes, i), options.rehash)
-            counts[kind] += 1
+            counts[kind] += kind != "kept" or clip.key in live  # a rejection that stands is no row
             if kind != "kept":
                 missing[i].append(position)
             elif clip.key in live and live[clip.key] != clip:
@@ -122,7 +122,8 @@ def _known(store: FeatureStore | None, name: str, *, with_rejected: bool) -> tup
         return {}, {}
     known = {}
     if with_rejected:
-        known = {item.key: _Row(item.size_bytes, item.mtime_ns, item.content_hash) for item in store.rejected(name)}
+        lasting = [item for item in store.rejected(name) if not item.reason.startswith(UNREADABLE)]
+        known = {item.key: _Row(item.size_bytes, item.mtime_ns, item.content_hash) for item in lasting}
     facts = store.facts(name)
     live = {clip.key: clip for clip in store.clips(name)}
     columns = (facts["size_bytes"].tolist(), facts["mtime_ns"].tolist(), decode(facts["content_hash"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.files import read_regular
 from featstore.manifest import Manifest, ShardEntry, live_mask, load_latest, numbered
 from featstore.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejection, Shard, open_image
@@ -61,7 +61,9 @@ class FeatureStore:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise StoreError(f"{self.path} has no embedding {name!r}, only: {', '.join(sorted(known)) or 'none'}{hint}")
+            raise RequestError(
+                f"{self.path} has no embedding {name!r}, only: {', '.join(sorted(known)) or 'none'}{hint}"
+            )
         return known[name]
 
     def entries(self, name: str) -> list[ShardEntry]:

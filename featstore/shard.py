@@ -17,7 +17,7 @@ import numpy as np
 from h5py import h5d, h5s
 
 from featstore.clip import VARIANT_MARK
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.guard import MAX_TEXT_BYTES, check_image
 from featstore.table import COLUMNS, ClipTable, decode, encode
 
@@ -163,7 +163,7 @@ def _checked_matrix(data: ShardData) -> np.ndarray:
     finite = finite_rows(matrix)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise StoreError(
+        raise RequestError(
             f"{info.name!r}: the embedding of {data.clips[row].key!r} is not finite as {info.dtype}; "
             "reject that recording or store float32"
         )

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from featstore.errors import ResourceError, StoreError
+from featstore.errors import RequestError, ResourceError, StoreError
 from featstore.files import TEMPORARY_SUFFIX, check_space, explained, write_new
 from featstore.lock import StoreLock
 from featstore.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
@@ -82,7 +82,7 @@ class StoreWriter:
         self.store.info(name)
         gone = set(keys)
         try:
-            self._publish(self._without(set(self._live(name, gone))), {})
+            self._publish(self._without(set(self._live(name, gone))))
         except BaseException:
             self._recover()
             raise
@@ -101,11 +101,24 @@ class StoreWriter:
             entries: list[ShardEntry] = []
             for entry in self.store.manifest.shards:
                 entries += added if entry.file == old[0] else [] if entry.file in outgoing else [entry]
-            self._publish(entries, {})
+            self._publish(entries)
         except BaseException:
             self._recover()
             raise
         self._places.pop(name, None)
+        return self.store
+
+    def drop(self, name: str) -> FeatureStore:
+        """Remove an embedding with its rows and rejections, in one manifest, and free the space of its shards."""
+        entries = [entry for entry in self.store.manifest.shards if entry not in self.store.entries(name)]
+        left = {known: info for known, info in self.store.manifest.embeddings.items() if known != name}
+        try:
+            self._publish(entries, left)
+        except BaseException:
+            self._recover()
+            raise
+        self._places.pop(name, None)
+        self.remove_unnamed(keep=1)
         return self.store
 
     def remove_unnamed(self, keep: int) -> None:
@@ -119,11 +132,11 @@ class StoreWriter:
             try:
                 check_info(info)
             except ValueError as error:
-                raise StoreError(str(error)) from error
+                raise RequestError(str(error)) from error
             differing = mixed(info, agreed.setdefault(info.name, info))
             if differing:
                 field, (new, stored) = next(iter(differing.items()))
-                raise StoreError(
+                raise RequestError(
                     f"{info.name!r} is stored with {field} {stored!r}, this one has {new!r}; "
                     "store it under another name (--as NAME)"
                 )
@@ -165,10 +178,10 @@ class StoreWriter:
         digest = hashlib.sha256(image).hexdigest()
         return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
 
-    def _publish(self, entries: Sequence[ShardEntry], infos: dict[str, EmbeddingInfo]) -> None:
+    def _publish(self, entries: Sequence[ShardEntry], infos: Mapping[str, EmbeddingInfo] | None = None) -> None:
         self._lock.check()
         old = self.store.manifest
-        new = publish(self.path, old, tuple(entries), infos or old.embeddings)
+        new = publish(self.path, old, tuple(entries), old.embeddings if infos is None else infos)
         self.store = FeatureStore(self.path, new)
         prune(self.path, new.number)
 
@@ -210,5 +223,5 @@ def _distinct_keys(shards: Sequence[ShardData]) -> dict[str, list[str]]:
     for name, names in keys.items():
         if len(set(names)) < len(names):
             twice = Counter(names).most_common(1)[0][0]
-            raise StoreError(f"{twice!r} occurs twice among the rows and rejections for {name!r}; keys are unique")
+            raise RequestError(f"{twice!r} occurs twice among the rows and rejections for {name!r}; keys are unique")
     return keys

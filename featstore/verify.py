@@ -63,7 +63,13 @@ def notes(path: str | Path) -> list[Problem]:
     root = Path(path)
     manifests, _ = _manifests(root)
     named = {f"shards/{entry.file}" for manifest in manifests for entry in manifest.shards}
-    named |= {f"manifest/{file.name}" for file in numbered(root).values()} | {"lock", "shards", "manifest"}
+    named |= {f"manifest/{file.name}" for file in numbered(root).values()} | {
+        "lock",
+        "shards",
+        "manifest",
+        "build.json",
+        "damaged",
+    }
     found = sorted(str(file.relative_to(root).as_posix()) for file in root.rglob("*"))
     return [Problem(file, _kind(file)) for file in found if file not in named]
 

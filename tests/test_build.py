@@ -130,7 +130,9 @@ def test_rejected_recordings_are_kept_with_their_reason_and_stop_nothing(tmp_pat
     assert "No such file" in reasons[clips[3].path]
     assert len(rows(tmp_path / "store")) == 3
 
-    assert run(tmp_path, clips, tmp_path / "store").plan.clips == 0, "known rejections are not read again"
+    again = run(tmp_path, clips, tmp_path / "store")
+    assert again.plan.clips == 1, "a known rejection is not read again, but a file that could not be read is"
+    assert (again.standing, again.plan.kept["moments"]) == (1, 3)
     write_clip(tmp_path, clips[3].path, seed=3)
     report = run(tmp_path, clips, tmp_path / "store")
     assert (report.plan.clips, report.rejected, report.rows["moments"]) == (1, (), 4)

@@ -366,3 +366,19 @@ def test_a_read_only_store_can_be_read(root):
     finally:
         for place in places:
             place.chmod(0o755)
+
+
+def test_dropping_an_embedding_frees_its_name_and_space(tmp_path):
+    with StoreWriter(tmp_path / "s") as writer:
+        writer.commit([shard([1, 2, 3])])
+        other = replace(INFO, name="other")
+        writer.commit([shard([1, 2], info=other)])
+        kept = {path.name for path in (tmp_path / "s" / "shards").iterdir()}
+        writer.drop("twfr")
+        assert set(writer.store.embeddings) == {"other"}
+        assert len(list((tmp_path / "s" / "shards").iterdir())) == len(kept) - 1
+        writer.commit([shard([7], info=replace(INFO, fingerprint="0" * 64))])
+    store = FeatureStore.open(tmp_path / "s")
+    assert (store.rows("other"), store.rows("twfr")) == (2, 1)
+    with pytest.raises(StoreError, match="no embedding 'thing'"), StoreWriter(tmp_path / "s") as writer:
+        writer.drop("thing")
