@@ -23,6 +23,11 @@ EMBEDDERS = {
     "logmel": "embedders.logmel:LogMel",
     "twfr": "embedders.twfr:TWFR",
     "beats": "embedders.beats:BEATs",
+    "wav2vec2": "embedders.encoder:Wav2Vec2",
+    "hubert": "embedders.encoder:HuBERT",
+    "wavlm": "embedders.encoder:WavLM",
+    "ast": "embedders.encoder:AST",
+    "encoder": "embedders.encoder:Encoder",
 }
 
 

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from featstore.errors import DataError
 
+NOTE = "featstore."  # marks what `write_checkpoint` puts into the metadata of a safetensors file
+
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 """Kinds of weight files, the preferred first."""
 
@@ -90,6 +92,18 @@ def _from_hub_cache(repo: str) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     return folder if weight_files(folder) else None
+
+
+def hub_cache() -> list[tuple[str, int]]:
+    """Models in the hub's cache: id and bytes."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    return sorted((repo.repo_id, repo.size_on_disk) for repo in repos if repo.repo_type == "model")
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -168,9 +182,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: not a readable safetensors file ({_first_line(error)}); fetch it again") from error
     try:
-        return Checkpoint(tensors, {key: dict(json.loads(text)) for key, text in notes.items() if key != "format"})
+        ours = {key.removeprefix(NOTE): text for key, text in notes.items() if key.startswith(NOTE)}
+        return Checkpoint(tensors, {key: dict(json.loads(text)) for key, text in ours.items()})
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: its metadata was not written by `featstore models convert`") from error
+        raise DataError(f"{path}: its metadata is damaged ({error}); convert it again") from error
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -180,7 +195,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         from safetensors.torch import save_file
 
         # Pairs, since the keys of label_dict are numbers. Copies, since shared tensors cannot be saved.
-        notes = {key: json.dumps(list(value.items())) for key, value in checkpoint.extra.items()}
+        notes = {NOTE + key: json.dumps(list(value.items())) for key, value in checkpoint.extra.items()}
         copies = {name: tensor.clone().contiguous() for name, tensor in checkpoint.tensors.items()}
         save_file(copies, part, {"format": "pt", **notes})
     elif path.suffix in SUFFIXES:

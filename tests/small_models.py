@@ -1,6 +1,7 @@
 """Small random checkpoints of pretrained encoders, in the formats of the real ones."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -56,7 +57,37 @@ def save_beats(path: Path, **changes: object) -> Path:
     return path
 
 
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+SMALL_WAVES = SMALL | {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4}
+SMALL_AST = SMALL | {"num_mel_bins": 32, "max_length": 64}
+
+
+def save_encoder(folder: Path, kind: str, seed: int = 0, **changes: object) -> Path:
+    """Write a random encoder of transformers with its feature extractor, as `save_pretrained` does."""
+    import transformers as t
+
+    kinds = {
+        "wav2vec2": (t.Wav2Vec2Config, t.Wav2Vec2Model, SMALL_WAVES),
+        "hubert": (t.HubertConfig, t.HubertModel, SMALL_WAVES),
+        "wavlm": (t.WavLMConfig, t.WavLMModel, SMALL_WAVES | {"num_buckets": 16}),
+        "ast": (t.ASTConfig, t.ASTModel, SMALL_AST),
+    }
+    config_class, model_class, small = kinds[kind]
+    t.utils.logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    model_class(config_class(**small | changes)).save_pretrained(folder)
+    extractors = {"ast": lambda: t.ASTFeatureExtractor(num_mel_bins=32, max_length=64)}
+    extractors.get(kind, lambda: t.Wav2Vec2FeatureExtractor(do_normalize=kind != "wavlm"))().save_pretrained(folder)
+    return folder
+
+
+def _save_in(kind: str, folder: Path, name: str = "", seed: int = 0) -> Path:
+    return save_encoder(folder / (name or kind), kind, seed)
+
+
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "beats": lambda folder: save_beats(folder / "beats.pt"),
+    **{kind: partial(_save_in, kind) for kind in ("wav2vec2", "hubert", "wavlm", "ast")},
+    "encoder": partial(_save_in, "hubert", name="encoder", seed=1),
 }
 """Embedders that need weights, and how to write small random ones into a folder; returns what follows NAME=."""
