@@ -42,7 +42,7 @@ def recipe_options(command: Any) -> Any:
         click.option(
             "-d", "--detector", "detectors", multiple=True, help=f"NAME[:key=value,...]; {', '.join(DETECTORS)}."
         ),
-        click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all."),
+        click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW [--ensemble: all]."),
         click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml."),
         click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one."),
         click.option(
@@ -64,6 +64,7 @@ def recipe_options(command: Any) -> Any:
             show_default=True,
             help="Share of anomalies that the drift check allows for.",
         ),
+        click.option("--machine", "machines", multiple=True, help="Only these machines."),
         click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
         click.option("--group-by", help="Attribute that forms groups for detectors with by=group."),
     ]
@@ -100,15 +101,18 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
 def run(store: Path, out: Path, **options: Any) -> None:
     """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT."""
-    from ensemble.output import write_detection
+    from ensemble.output import clear_earlier, write_detection
     from featstore.store import FeatureStore
 
-    detection = _detection(FeatureStore.open(store), options)
+    opened = FeatureStore.open(store)
+    recipe = _recipe(opened, options)
+    notes = clear_earlier(out, package="dcase" in options["kinds"])
+    detection = _detection(opened, recipe, options)
     files = write_detection(detection, out)
     files += _submission(detection, out, options) if "dcase" in options["kinds"] else []
     figures = _figures(detection, out, options)
     files.append(out / "metrics.json")
-    for note in detection.notes:
+    for note in [*detection.notes, *notes]:
         click.echo(f"note: {note}", err=True)
     if options["as_json"]:
         click.echo(json.dumps({"files": [str(file) for file in files], "metrics": figures}))
@@ -140,7 +144,7 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
 
     opened = FeatureStore.open(store)
     options["ensemble"] = options["ensemble"] or not (options["detectors"] or options["recipe"])
-    detection = _detection(opened, options)
+    detection = _detection(opened, _recipe(opened, options), options)
     info = opened.info(detection.recipe.members[0].embedding)
     listen = recordings(data, info.sample_rate_hz, info.channel) if data else None
     shown = ReportOptions(
@@ -159,15 +163,30 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
 @click.option("--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020.")
 @click.option("--json", "as_json", is_flag=True)
 def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | None, as_json: bool) -> None:
-    """Official figures of a CSV of scores (clip,score) for the labelled test clips of STORE."""
-    from detectors.scores import read_scores
-    from ensemble.output import labelled, measure, metrics_json, metrics_text, test_clips, year_of
+    """Official figures for the labelled test clips of STORE.
+
+    SCORES: a CSV of clip,score (paths below the data folder, or unique file names), or the folder of a submission.
+    """
+    from ensemble.output import (
+        labelled,
+        measure,
+        metrics_json,
+        metrics_text,
+        package_year,
+        read_any_scores,
+        test_clips,
+        year_of,
+    )
     from featstore.store import FeatureStore
 
-    clips = labelled(test_clips(FeatureStore.open(store), ground_truth))
+    tests = test_clips(FeatureStore.open(store), ground_truth)
+    rule = year or year_of(tests)
+    clips, lacking = labelled(tests, rule)
     if not len(clips):
-        raise DataError(f"{store}: no section has both labelled normal clips and labelled anomalies")
-    figures = measure(read_scores(scores), clips, year or year_of(clips))
+        raise DataError(f"{store}: {lacking[0] if lacking else 'no test clip has a label; see --ground-truth'}")
+    for one in lacking:
+        click.echo(f"note: left out of the figures: {one}", err=True)
+    figures = measure(read_any_scores(scores, tests, year or package_year(tests)), clips, rule)
     click.echo(json.dumps(metrics_json(*figures)) if as_json else metrics_text(*figures))
 
 
@@ -251,25 +270,24 @@ def _recipe(store: "FeatureStore", options: dict[str, Any]) -> "Recipe":
     return replace(recipe, **{key: value for key, value in asked.items() if value is not None})
 
 
-def _detection(store: "FeatureStore", options: dict[str, Any]) -> "Detection":
-    """Run what the options ask for, with progress on stderr."""
+def _detection(store: "FeatureStore", recipe: "Recipe", options: dict[str, Any]) -> "Detection":
+    """Run the recipe, with progress on stderr."""
     from ensemble.run import detect
 
-    recipe = _recipe(store, options)
     meter = Meter("members")
-    detection = detect(store, recipe, progress=meter.update)
+    detection = detect(store, recipe, machines=options["machines"], progress=meter.update)
     meter.close()
     return detection
 
 
 def _submission(detection: "Detection", out: Path, options: dict[str, Any]) -> list[Path]:
     """DCASE files of the year, in the official layout."""
-    from ensemble.output import score_table, year_of
+    from ensemble.output import PACKAGE, package_year, score_table
     from ensemble.submission import write_submission
 
-    year = options["year"] or year_of(detection.clips)
+    year = options["year"] or package_year(detection.clips)
     scores = score_table(detection)
-    return [write_submission(out / "dcase", detection.clips, scores, detection.decision, year=year)]
+    return [write_submission(out / PACKAGE, detection.clips, scores, detection.decision, year=year)]
 
 
 def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -282,22 +300,28 @@ def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict
         metrics_json,
         metrics_text,
         score_table,
+        separation_text,
         trust_json,
         write_metrics,
         year_of,
     )
 
-    clips, drifts = labelled(detection.clips), drift(detection, anomalies_at_most=options["anomalies_at_most"])
+    drifts = drift(detection, anomalies_at_most=options["anomalies_at_most"])
+    year = options["year"] or year_of(detection.clips)
+    clips, lacking = labelled(detection.clips, year)
     found = trust_json(detection, drifts)
     texts = []
     if len(clips):
-        figures = measure(score_table(detection), clips, options["year"] or year_of(clips))
+        figures = measure(score_table(detection), clips, year)
         found = {**metrics_json(*figures), **found}
         texts.append(metrics_text(*figures))
+    texts += filter(None, [separation_text(detection)])
     rates = false_alarm_rates(detection)
     texts += [false_alarms_text(rates)] if rates else []
     for text in texts:
         click.echo(text + "\n", err=options["as_json"])
+    for reason in lacking:
+        click.echo(f"note: left out of the figures: {reason}", err=True)
     for one in drifts:
         if one.warning:
             click.echo(f"warning: {one.warning}", err=True)

@@ -2,27 +2,33 @@
 
 import csv
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from detectors.intervals import Interval, Intervals, bootstrap
 from detectors.labels import Labels
+from detectors.metrics import auc
 from detectors.official import Evaluation, evaluate, rule_of
-from detectors.scores import ScoreTable
+from detectors.scores import ScoreTable, read_scores
 from ensemble.drift import Drift
 from ensemble.false_alarms import discoveries, false_alarm_rates
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
+from ensemble.submission import read_submission
 from featstore.console import table
+from featstore.errors import DataError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 from featstore.truth import apply_truth
 
 REPLICATES = 1000
+PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020
 
 
@@ -63,6 +69,25 @@ def write_scores_csv(detection: Detection, path: Path) -> None:
             )
 
 
+def clear_earlier(out: Path, *, package: bool) -> list[str]:
+    """Remove the files an earlier run left in `out`, so that no two runs mix; notes about what stays.
+
+    Also finds out whether `out` can be written, before anything is computed. The submission package of an earlier run
+    is removed only when a new one is asked for.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+    for name in ("scores.csv", "recipe.toml", "metrics.json"):
+        (out / name).unlink(missing_ok=True)
+    if not (out / PACKAGE).exists():
+        return []
+    if not package:
+        return [f"{out / PACKAGE} is the package of an earlier run"]
+    shutil.rmtree(out / PACKAGE)
+    return []
+
+
 def score_table(detection: Detection) -> ScoreTable:
     """The fused (or the single detector's) scores by clip key."""
     name = FUSED if len(detection.recipe.members) > 1 else detection.recipe.members[0].name
@@ -77,27 +102,70 @@ def test_clips(store: FeatureStore, ground_truth: Path | None) -> ClipTable:
     return tests if ground_truth is None else ClipTable.from_clips(apply_truth(list(tests), ground_truth)[0])
 
 
-def labelled(clips: ClipTable) -> ClipTable:
-    """The clips of sections that have both labelled normal clips and labelled anomalies; figures need both."""
-    known = ~clips.where(label="unknown")
-    section = np.array([f"{m}\0{s}" for m, s in zip(clips.column("machine"), clips.column("section"), strict=True)])
-    both = [set(section[known & clips.where(label=label)].tolist()) for label in ("normal", "anomaly")]
-    return clips[known & np.isin(section, sorted(both[0] & both[1]))]
+def read_any_scores(path: Path, clips: ClipTable, year: int) -> ScoreTable:
+    """Anybody's scores of the test clips by key: a submission folder, or a CSV of `clip,score`.
+
+    Names in a CSV may be keys or bare file names that only one test clip has. DataError names the first that is
+    neither, or fits several clips.
+    """
+    if path.is_dir():
+        return read_submission(path, clips, year=year)
+    table = read_scores(path)
+    known = clips.keys()
+    keys, of_name = set(known), dict[str, list[str]]()
+    for key in known:
+        of_name.setdefault(PurePosixPath(key).name, []).append(key)
+    found: list[str] = []
+    for name in table.keys:
+        fitting = [name] if name in keys else of_name.get(PurePosixPath(name.replace("\\", "/")).name, [])
+        if len(fitting) != 1:
+            fits = f"fits {len(fitting)} test clips, as {fitting[0]!r}" if fitting else "is no test clip of the store"
+            raise DataError(
+                f"{path}: {name!r} {fits}; expected paths as `featstore export` and scores.csv give them, file names "
+                "that are unique, or the folder of a submission"
+            )
+        found += fitting
+    try:
+        return ScoreTable(table.name, tuple(found), table.scores)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def labelled(clips: ClipTable, year: int | None = None) -> tuple[ClipTable, list[str]]:
+    """The clips of the sections that the rule of `year` can measure, and what the other labelled sections lack."""
+    known = clips[~clips.where(label="unknown")]
+    labels = Labels.of(known)
+    kept, lacking = np.zeros(len(known), dtype=bool), []
+    for machine, section, rows in labels.sections():
+        try:
+            for figure in rule_of(year or year_of(clips)).figures.values():
+                figure.split(labels.domain[rows], labels.is_anomaly[rows], f"{machine} section {section}")
+            kept[rows] = True
+        except ValueError as error:
+            lacking.append(str(error))
+    return known[kept], lacking
 
 
 def year_of(clips: ClipTable) -> int:
-    """The rule where the user names none: per domain where no clip's is unknown and no section with labelled normal
-    clips lacks those of one domain, else over all clips.
-    """
-    normal = clips[clips.where(label="normal")]
-    source, target = (set(normal[normal.where(domain=one)].sections()) for one in ("source", "target"))
-    return PLAIN_RULE if clips.where(domain="unknown").any() or source != target else DOMAIN_RULE
+    """The rule where the user names none: per domain where the domains are known and some section has both."""
+    known = clips[~clips.where(label="unknown")]
+    normal = known[known.where(label="normal")]
+    source, target = (set(normal[normal.where(domain=domain)].sections()) for domain in ("source", "target"))
+    return DOMAIN_RULE if source & target and not known.where(domain="unknown").any() else PLAIN_RULE
+
+
+def package_year(clips: ClipTable) -> int:
+    """The submission format where the user names no year: machine ids were handed in in 2020, sections since."""
+    return 2020 if all(section.startswith("id_") for section in clips.column("section").tolist()) else DOMAIN_RULE
 
 
 def measure(scores: ScoreTable, clips: ClipTable, year: int, *, seed: int = 0) -> tuple[Evaluation, Intervals]:
     """Official figures of the labelled `clips` with bootstrap intervals."""
     labels = Labels.of(clips)
-    ours = ScoreTable(scores.name, labels.keys, scores.aligned(labels.keys))
+    try:
+        ours = ScoreTable(scores.name, labels.keys, scores.aligned(labels.keys))
+    except ValueError as error:
+        raise DataError(str(error)) from error
     return evaluate(ours, labels, year), bootstrap(
         ours, labels, year, np.random.default_rng(seed), replicates=REPLICATES
     )
@@ -117,6 +185,26 @@ def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
     lines.append(f"official score ({evaluation.year} rule): {_percent(intervals.score)}")
     lines += [f"warning: {warning}" for warning in evaluation.warnings]
     return "\n".join(lines)
+
+
+def separation_text(detection: Detection) -> str:
+    """How labelled anomalies stand against the training clips' honest scores, where no normal clip was held out.
+
+    Not an official figure: the training clips' scores are leave-one-out or cross-fitted. Empty where figures exist.
+    """
+    tests, train = detection.clips, detection.train
+    normal = set(tests[tests.where(label="normal")].sections())
+    rows = []
+    for machine, section in tests[tests.where(label="anomaly")].sections():
+        faults = tests.where(machine=machine, section=section, label="anomaly")
+        among = train.where(machine=machine, section=section)
+        if (machine, section) not in normal and among.any():
+            value = auc(detection.reference[among], detection.score[faults])
+            rows.append([machine, section, int(faults.sum()), int(among.sum()), f"{100 * value:.2f}"])
+    if not rows:
+        return ""
+    header = ["machine", "section", "anomalies", "training clips", "auc against their leave-one-out scores"]
+    return table(header, rows)
 
 
 def metrics_json(evaluation: Evaluation, intervals: Intervals) -> dict[str, Any]:

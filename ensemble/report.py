@@ -79,8 +79,9 @@ def report_html(
     selection: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page. `listen` finds recordings, None where there are none; `selection`: what `detect select` wrote."""
-    clips = labelled(detection.clips)
-    figures = measure(score_table(detection), clips, options.year or year_of(clips)) if len(clips) else None
+    year = options.year or year_of(detection.clips)
+    clips, _ = labelled(detection.clips, year)
+    figures = measure(score_table(detection), clips, year) if len(clips) else None
     cards = clip_cards(detection, options.top, options.seconds, listen)
     parts: list[tuple[str, str, list[str]]] = [
         ("clips", "Clips to look into", cards),

@@ -5,7 +5,7 @@ a bank. Where the store has no test clips, the training clips are ranked among t
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,8 @@ from ensemble.conformal import Decisions, Scale, decisions, from_surprise, surpr
 from ensemble.decide import THRESHOLDS
 from ensemble.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.recipe import Member, Recipe
-from featstore.errors import DataError, StoreError
+from featstore.build_state import unfinished
+from featstore.errors import DataError, RequestError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -91,9 +92,9 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
             raise DataError(str(error)) from error
         if member.view and member.view not in info.views:
             views = ", ".join(info.views) or "none"
-            raise StoreError(f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {views}")
+            raise RequestError(f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {views}")
         if member.fingerprint not in ("", info.fingerprint):
-            raise StoreError(
+            raise RequestError(
                 f"{store.path}: the recipe was made with another {member.embedding} (fingerprint "
                 f"{member.fingerprint[:12]}, here {info.fingerprint[:12]}); build that one, or remove the line"
             )
@@ -102,14 +103,18 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
 
 
 def detect(
-    store: FeatureStore, recipe: Recipe, *, progress: Callable[[int, int], None] = lambda done, total: None
+    store: FeatureStore,
+    recipe: Recipe,
+    *,
+    machines: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Detection:
-    """Score, fuse and decide.
+    """Score, fuse and decide, for the named machines or for all.
 
-    Raises StoreError or DataError when an embedding, a clip or a section's training clips are missing.
+    Raises StoreError or DataError when an embedding, a machine, a clip or a section's training clips are missing.
     """
     recipe = resolve(store, recipe)
-    inputs = _Inputs(store, recipe.members[0].embedding, recipe.pool_sections)
+    inputs = _Inputs(store, recipe, machines)
     scored = inputs.clips[inputs.roles.scored]
     test, reference = [], []
     with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
@@ -140,15 +145,19 @@ def detect(
 class _Inputs:
     """Rows of every embedding, recordings only, in the clip order of the first one."""
 
-    def __init__(self, store: FeatureStore, base: str, pool_sections: bool) -> None:
+    def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
         self.store = store
-        self.base = base
+        self.base = base = recipe.members[0].embedding
         listed = store.clips(base)
-        recordings = np.flatnonzero(listed.where(variant=""))  # generated anomalies serve selection only
+        _refuse_unknown(machines, listed, store)
+        wanted = np.isin(listed.column("machine"), machines) if machines else np.ones(len(listed), dtype=bool)
+        recordings = np.flatnonzero(listed.where(variant="") & wanted)  # generated anomalies serve selection only
         self.clips = listed[recordings]
         silent = store.facts(base)["outcome"][recordings] == b"silent"
-        banks = list(zip(*(column.tolist() for column in _machine_section(self.clips, pool_sections)), strict=True))
-        self.roles, self.notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
+        columns = _machine_section(self.clips, recipe.pool_sections)
+        banks = list(zip(*(column.tolist() for column in columns), strict=True))
+        self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
+        self.notes = (*store.warnings, *filter(None, [unfinished(store.path)]), *notes)
         self._order: dict[str, np.ndarray] = {base: recordings}
         self._matrix: tuple[str, np.ndarray] = ("", np.empty(0))
 
@@ -192,6 +201,7 @@ def _roles(
     if not len(train):
         raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
     scored = np.flatnonzero(clips.where(split="test"))
+    _refuse_bankless(banks, train, scored)
     train, lonely = _without_lonely(banks, train, scored)
     notes += [
         f"{machine} section {section}: a single clip has nothing to compare it with" for machine, section in lonely
@@ -202,6 +212,25 @@ def _roles(
         raise DataError(f"{where}: no section has two clips to compare; --pool-sections compares whole machines")
     notes.append("no test clips: the training clips are ranked among themselves, each by its leave-one-out score")
     return Roles(train, train, self_ranked=True), tuple(notes)
+
+
+def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureStore) -> None:
+    known = sorted(set(clips.column("machine").tolist()))
+    for machine in machines:
+        if machine not in known:
+            raise DataError(f"{store.path}: no machine {machine!r}; it has {', '.join(known)}")
+
+
+def _refuse_bankless(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> None:
+    """DataError naming every bank that test clips ask for and that has fewer than two training clips."""
+    count, asked = Counter(banks[i] for i in train), Counter(banks[i] for i in scored)
+    lacking = sorted(bank for bank in asked if count[bank] < 2)
+    if lacking:
+        told = [f"{m} section {s} ({asked[m, s]} test clips, {count[m, s]} training clips)" for m, s in lacking]
+        raise DataError(
+            f"sections without the two normal training clips that a bank needs: {'; '.join(told)}. Add recordings; or "
+            "--pool-sections where the machine has other sections; or name the other machines with --machine"
+        )
 
 
 def _without_lonely(

@@ -34,7 +34,7 @@ def build(data: Path, store: Path, specs: list[str]) -> None:
 def figure(store: FeatureStore, recipe: Recipe) -> Cell:
     """Official score and interval, in percent."""
     detection = detect(store, recipe)
-    clips = labelled(detection.clips)
+    clips, _ = labelled(detection.clips)
     score = measure(score_table(detection), clips, year_of(clips))[1].score
     return 100 * score.value, 100 * score.low, 100 * score.high
 

@@ -91,8 +91,8 @@ def test_detectors_are_listed_with_their_parameters() -> None:
         (["STORE", "-d", "knn"], 2, "needs one -e"),
         (["STORE", "-d", "knnn", "-e", "twfr"], 1, "did you mean knn?"),
         (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 1, "choose from"),
-        (["STORE", "-d", "knn", "-e", "tfwr"], 4, "did you mean 'twfr'?"),
-        (["STORE", "-d", "knn", "-e", "twfr@r7"], 4, "its views: r1,"),
+        (["STORE", "-d", "knn", "-e", "tfwr"], 1, "did you mean 'twfr'?"),
+        (["STORE", "-d", "knn", "-e", "twfr@r7"], 1, "its views: r1,"),
         (["STORE", "--ensemble", "--fusion", "median"], 1, "min_zscore"),
         (["STORE", "--ensmble"], 2, "--ensemble"),
         (["evalute", "x", "y"], 2, "Did you mean 'evaluate'?"),
@@ -134,3 +134,65 @@ def test_a_folder_of_unlabelled_recordings_is_ranked(tmp_path: Path) -> None:
     assert "ranked among themselves" in result.stderr
     with (tmp_path / "out" / "scores.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["clip"] == "13.wav"
+
+
+def test_folders_with_faults_but_no_held_out_normals_get_a_figure(tmp_path: Path) -> None:
+    import numpy as np
+    import soundfile as sf
+
+    rng = np.random.default_rng(0)
+    for kind, n, level in (("normal", 16, 0.1), ("abnormal", 4, 0.2)):
+        (tmp_path / "plant" / "fan" / kind).mkdir(parents=True)
+        for i in range(n):
+            sf.write(tmp_path / "plant" / "fan" / kind / f"{i}.wav", level * rng.normal(size=8000), 16_000)
+    built = CliRunner().invoke(
+        featstore, ["build", str(tmp_path / "plant"), str(tmp_path / "s"), "-e", "logmel", "--workers", "0"]
+    )
+    assert built.exit_code == 0
+    result = run(tmp_path / "s", "-d", "mahalanobis", "-e", "logmel@mean", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "auc against their leave-one-out scores" in result.stdout
+    assert "100.00" in result.stdout
+    assert "official score" not in result.stdout
+
+
+def test_scores_of_other_systems_are_found_by_file_name_or_refused(store: Path, tmp_path: Path) -> None:
+    assert run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--format", "dcase").exit_code == 0
+    package = next((tmp_path / "dcase" / "task2").iterdir())
+    by_path = json.loads(run("evaluate", tmp_path / "scores.csv", store, "--json").stdout)["official_score"]
+    by_folder = json.loads(run("evaluate", package, store, "--json").stdout)["official_score"]
+    assert by_folder == by_path
+    one = next(package.glob("anomaly_score_fan*.csv"))
+    refused = run("evaluate", one, store)
+    assert refused.exit_code == 1
+    assert "16 of 32 clips have none" in refused.stderr, "its names are found; the other machine's clips are missing"
+    (tmp_path / "short.csv").write_text("\n".join((tmp_path / "scores.csv").read_text().splitlines()[:5]) + "\n")
+    refused = run("evaluate", tmp_path / "short.csv", store)
+    assert refused.exit_code == 1
+    assert "no score for" in refused.stderr
+
+
+def test_earlier_results_do_not_mix_with_new_ones(store: Path, tmp_path: Path) -> None:
+    assert run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--format", "dcase").exit_code == 0
+    again = run(store, "-d", "knn", "-e", "logmel@mean", "-o", tmp_path)
+    assert again.exit_code == 0
+    assert "is the package of an earlier run" in again.stderr
+    assert run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--format", "dcase").exit_code == 0
+
+
+def test_one_machine_alone(store: Path, tmp_path: Path) -> None:
+    result = run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--machine", "fan")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        assert {row["machine"] for row in csv.DictReader(file)} == {"fan"}
+    refused = run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--machine", "fam")
+    assert refused.exit_code == 1
+    assert "it has fan, valve" in refused.stderr
+
+
+def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_computed(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path / "file")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert "members" not in result.stderr

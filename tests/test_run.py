@@ -60,7 +60,7 @@ def test_faults_stand_out_and_are_decided(tmp_path: Path, clips: list[Clip]) -> 
     assert detection.percentile[anomaly].min() > np.median(detection.percentile[~anomaly])
     assert detection.decision[anomaly].all()
     assert detection.decision[~anomaly].mean() < 0.35
-    evaluation, intervals = measure(score_table(detection), labelled(detection.clips), year_of(detection.clips))
+    evaluation, intervals = measure(score_table(detection), labelled(detection.clips)[0], year_of(detection.clips))
     assert evaluation.year == 2023
     assert evaluation.score > 0.95
     assert intervals.score.low <= evaluation.score <= intervals.score.high
@@ -74,7 +74,7 @@ def test_labels_change_nothing_but_the_figures(tmp_path: Path, clips: list[Clip]
         a, b = detect(shown, recipe_without_fingerprints(recipe)), detect(blind, recipe_without_fingerprints(recipe))
         np.testing.assert_array_equal(a.score, b.score)
         np.testing.assert_array_equal(a.decision, b.decision)
-    assert not len(labelled(b.clips))
+    assert not len(labelled(b.clips)[0])
 
 
 def recipe_without_fingerprints(recipe: Recipe) -> Recipe:
