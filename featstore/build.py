@@ -262,7 +262,8 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
         if old != new:
             raise RequestError(
                 f"{store.path}: embedding {info.name!r} was built with {field_name} {old}, now it would be {new}; "
-                "rows of the two must not mix: give the new one another name with --as NAME, or remove the old with featstore drop"
+                "rows of the two must not mix: give the new one another name with --as NAME, or remove the old one "
+                "with featstore drop"
             )
 
 

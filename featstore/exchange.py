@@ -97,7 +97,8 @@ def _import(writer: StoreWriter, name: str, matrix: np.ndarray, clips: ClipTable
     if name in writer.store.embeddings:
         if writer.store.info(name).fingerprint != info.fingerprint or writer.store.rows(name) != len(matrix):
             raise RequestError(
-                f"{writer.path} already holds other rows as {name!r}; import under another name (--as NAME), or remove them with featstore drop"
+                f"{writer.path} already holds other rows as {name!r}; import under another name (--as NAME), "
+                "or remove them with featstore drop"
             )
         return len(matrix)
     step = max(1, min(MAX_ROWS, MAX_BYTES // (int(np.prod(info.shape)) * np.dtype(dtype).itemsize)))

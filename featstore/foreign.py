@@ -46,8 +46,8 @@ def read_described(path: Path, key: str | None = None) -> tuple[np.ndarray, Clip
     """Embeddings and clips of an .npz file that describes its own rows: a featstore export or an ASDKit extract."""
     if path.suffix != ".npz":
         raise DataError(
-            f"{path}: says nothing about whose rows it holds; give --manifest with a CSV or Parquet file of one line per "
-            "row (column path, and as known machine, section, split, domain, label), or an .npz export"
+            f"{path}: says nothing about whose rows it holds; give --manifest with a CSV or Parquet file of one line "
+            "per row (column path, and as known machine, section, split, domain, label), or an .npz export"
         )
     arrays = read_npz(path)
     for kind, (needed, clips_of, default) in _DESCRIBED.items():
