@@ -1,0 +1,115 @@
+"""What all losses share: the call, full precision inside, and the scores a classifier gives."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SMALLEST_LENGTH = 1e-6
+
+
+class Loss(nn.Module):
+    """Base of every loss: checks shapes, leaves autocast, and asks the subclass for `_loss`."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    epochwise: ClassVar[bool] = False
+
+    def __init__(self, n_classes: int, dim: int) -> None:
+        super().__init__()
+        if n_classes < 1 or dim < 1:
+            raise ValueError(f"n_classes={n_classes}, dim={dim}: expected at least 1 of each")
+        self.n_classes = n_classes
+        self.dim = dim
+
+    def forward(self, z: Tensor, target: Tensor, extra: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Scalar loss of embeddings z (batch, dim) with labels target (batch, n_classes); see losses.py for extra."""
+        if z.shape[1:] != (self.dim,) or target.shape != (len(z), self.n_classes):
+            raise ValueError(
+                f"expected embeddings (batch, {self.dim}) and labels (batch, {self.n_classes}), got {tuple(z.shape)} "
+                f"and {tuple(target.shape)}"
+            )
+        extra = extra or {}
+        missing = [name for name in self.needs if name not in extra]
+        if missing:
+            raise ValueError(f"{type(self).__name__} needs {', '.join(missing)} beside the labels; see losses.py")
+        with torch.autocast(z.device.type, enabled=False):
+            return self._loss(precise(z), target, extra)
+
+    def embed(self, z: Tensor) -> Tensor:
+        """Embedding to store, (batch, dim): the network's own unless the loss brings a layer that belongs to it."""
+        return z
+
+    def update(self, Z: Tensor) -> None:
+        """Take note of the embeddings Z (n, dim) of the whole training set; most losses need not."""
+
+    def _loss(self, z: Tensor, target: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
+        raise NotImplementedError
+
+
+class Classifier(Loss):
+    """Base of losses that know the classes; the subclass gives `_logits` without margin, and `_loss`."""
+
+    def __init__(self, n_classes: int, dim: int) -> None:
+        super().__init__(n_classes, dim)
+        if n_classes < 2:
+            raise ValueError(f"a classifier needs at least 2 classes, got {n_classes}; add machines or attributes")
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Scaled logits (batch, n_classes) without margin, float32 at least."""
+        with torch.autocast(z.device.type, enabled=False):
+            return self._logits(precise(z))
+
+    def posterior(self, z: Tensor) -> Tensor:
+        """Probability of each class, (batch, n_classes)."""
+        return self.logits(z).softmax(dim=1)
+
+    def _loss(self, z: Tensor, target: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
+        return soft_cross_entropy(self._logits(z), target)
+
+    def _logits(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def precise(z: Tensor) -> Tensor:
+    """The tensor in float32, or float64 if it is."""
+    return z.to(torch.promote_types(z.dtype, torch.float32))
+
+
+def unit(z: Tensor) -> Tensor:
+    """Vectors along the last axis at length 1; one shorter than 1e-6 becomes 0 and gets no gradient."""
+    length = z.norm(dim=-1, keepdim=True)
+    return torch.where(length > SMALLEST_LENGTH, z / length.clamp_min(SMALLEST_LENGTH), torch.zeros_like(z))
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean of -sum_c target_c log softmax(logits)_c over the rows whose labels are known (not all 0)."""
+    rows = -(target * functional.log_softmax(logits, dim=1)).sum(dim=1)
+    return rows.sum() / known_rows(target)
+
+
+def known_rows(target: Tensor) -> Tensor:
+    """How many rows carry a label at all, at least 1."""
+    return target.any(dim=1).sum().clamp_min(1)
+
+
+def first_class(target: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
+    """Class of each clip before mixing, (batch,) int64: as given, else the heaviest."""
+    return extra["first"] if "first" in extra else target.argmax(dim=1)
+
+
+def surprise(logits: Tensor, claimed: Tensor) -> Tensor:
+    """Negative log posterior of the claimed class (batch,) int64; in nats."""
+    return functional.cross_entropy(logits, claimed, reduction="none")
+
+
+def log_odds(logits: Tensor, claimed: Tensor) -> Tensor:
+    """log((1 - p) / p) with p the posterior of the claimed class; finite where p rounds to 0 or 1."""
+    own = logits.gather(1, claimed[:, None])
+    others = logits.scatter(1, claimed[:, None], -torch.inf)
+    return others.logsumexp(dim=1) - own[:, 0]
+
+
+CLASSIFIER_SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"surprise": surprise, "log_odds": log_odds}
+"""Anomaly scores (batch,) from logits (batch, n_classes) and the claimed class: higher = more anomalous."""
