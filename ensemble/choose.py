@@ -134,11 +134,11 @@ def greedy(problem: Problem, evidence: Evidence, *, fusion: str) -> np.ndarray:
 
 
 WAYS: dict[str, Way] = {
-    "best 10, fisher": Way("fisher", partial(best, count=10)),
     "best 5, fisher": Way("fisher", partial(best, count=5)),
-    "best 20, fisher": Way("fisher", partial(best, count=20)),
-    "best 10, mean": Way("mean", partial(best, count=10)),
     "best 3, fisher": Way("fisher", partial(best, count=3)),
+    "best 10, fisher": Way("fisher", partial(best, count=10)),
+    "best 20, fisher": Way("fisher", partial(best, count=20)),
+    "best 5, mean": Way("mean", partial(best, count=5)),
     "greedy, fisher": Way("fisher", partial(greedy, fusion="fisher")),
     "greedy, mean": Way("mean", partial(greedy, fusion="mean")),
     "best single": Way("fisher", partial(best, count=1)),
@@ -152,15 +152,16 @@ def nested_figures(problem: Problem, fused: Callable[[Evidence], np.ndarray], we
     `fused` turns evidence into scores of all clips.
     """
     validation, groups = problem.validation, problem.groups()
-    figures = np.full((2, len(weights), len(validation.sections), len(validation.pairs), 3), np.nan)
-    for half in (0, 1):
-        for unseen in groups:
-            scores = fused(problem.evidence(half, unseen if len(groups) > 1 else None))
-            figures[half][:, :, unseen] = problem.judges[1 - half].figures(scores, weights)[:, :, unseen]
-    known = ~np.isnan(figures)
-    counts = known.sum(axis=0)
-    mean = np.where(known, figures, 0).sum(axis=0) / np.maximum(counts, 1)
-    return official(np.where(counts > 0, mean, np.nan), problem.pair_weights)
+    halves = [problem.validation.half(number) for number in (0, 1)]
+    figures = np.full((len(weights), len(validation.sections), len(validation.pairs), 3), np.nan)
+    for unseen in groups:
+        scores = np.empty(len(validation))
+        for half in (0, 1):  # positions compare between the two choices, so both halves are judged as one
+            scores[halves[1 - half]] = fused(problem.evidence(half, unseen if len(groups) > 1 else None))[
+                halves[1 - half]
+            ]
+        figures[:, :, unseen] = problem.judges[2].figures(scores, weights)[:, :, unseen]
+    return official(figures, problem.pair_weights)
 
 
 def bootstrap_weights(problem: Problem, replicates: int, rng: np.random.Generator) -> np.ndarray:

@@ -26,6 +26,8 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore
 
 SATURATED = 0.98
+CLEAR = 1.5
+"""Spread of the candidates, in spreads by chance, from which they count as different."""
 DEFAULT, ALL_MEAN, MIN_Z = "fixed default", "rank mean of all", "minimum of z-scores"
 
 
@@ -187,8 +189,11 @@ def _candidates(
     warnings = []
     if np.median(score) > SATURATED:
         warnings.append(f"the median candidate reaches {np.median(score):.3f}: the generated anomalies are too easy")
-    if len(score) > 1 and score.std() < (first - second).std() / 2:
-        warnings.append("candidates differ less than the halves of the clips do: the ranking is noise")
+    chance = (first - second).std() / 2  # what candidates that are all alike would spread by
+    if len(score) > 1 and score.std() < CLEAR * chance:
+        warnings.append(
+            f"candidates spread by {score.std():.3f}, of which chance makes {chance:.3f}: too little to go by"
+        )
     return tuple(listed), reliability, warnings
 
 
@@ -220,17 +225,21 @@ def _standings(replicates: Mapping[str, np.ndarray], reference: str) -> tuple[St
 
 
 def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tuple[str, str]:
-    """Name of the way to take, or of the default, and the reason in words."""
+    """Name of the way to take, or of the default, and the reason in words.
+
+    Of the ways that cannot be told from the best, the first that is surely ahead of the default.
+    """
     top = max(WAYS, key=lambda name: replicates[name][0])
     alike = [name for name in WAYS if _standing(name, replicates[name], replicates[top]).high >= 0]
-    lead = _standing(alike[0], replicates[alike[0]], replicates[DEFAULT])
-    against = f"{alike[0]} leads the fixed default by {lead.lead:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
+    leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in alike]
+    lead = next((one for one in leads if one.low > 0), leads[0])
+    against = f"{lead.name} leads the {DEFAULT} by {lead.lead:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
     if warnings:
-        return DEFAULT, f"{against}, but {warnings[0]}: the fixed default stays"
+        return DEFAULT, f"{against}, but {warnings[0]}: the {DEFAULT} stays"
     if lead.low <= 0:
-        return DEFAULT, f"{against}, which is within its uncertainty: the fixed default stays"
-    among = f"first of {len(alike)} ways that cannot be told from the best" if len(alike) > 1 else "the best way"
-    return alike[0], f"{against} on recordings and transforms it has not seen ({among})"
+        return DEFAULT, f"{against}, which is within its uncertainty: the {DEFAULT} stays"
+    among = f"one of {len(alike)} ways that cannot be told from the best" if len(alike) > 1 else "the best way"
+    return lead.name, f"{against} on recordings and transforms it has not seen ({among})"
 
 
 def _recipe(problem: Problem, chosen: str, members: Sequence[Member]) -> Recipe:

@@ -44,7 +44,7 @@ class ScoreCache:
     def get(self, key: str) -> np.ndarray | None:
         """Scores (n,) of a key, or None."""
         try:
-            with np.load(self._path(key), allow_pickle=False) as file:
+            with self._path(key).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 scores = np.asarray(file["scores"], dtype=np.float64)
         except _DAMAGED:
             return None

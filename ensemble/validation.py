@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from detectors import create
+from detectors.base import Fitted
 from featstore.errors import DataError
 from featstore.table import ClipTable, decode
 
@@ -108,7 +109,7 @@ def plan_validation(clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds:
     paths = np.array(decode(clips.columns["path"]), dtype=object)
     known = np.array([path in contents for path in paths], dtype=bool)
     taken = np.flatnonzero(recorded | (training & generated & known))
-    taken = taken[_useful(clips[taken], recorded[taken])]
+    taken = taken[_useful(clips[taken], recorded[taken], contents)]
     if not len(taken):
         raise DataError(
             "no section has two training clips and generated anomalies of them; "
@@ -117,11 +118,14 @@ def plan_validation(clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds:
     return _validation(clips, taken, contents, folds)
 
 
-def _useful(clips: ClipTable, recorded: np.ndarray) -> np.ndarray:
-    """Mask of the clips whose section has at least two recordings and one generated anomaly."""
+def _useful(clips: ClipTable, recorded: np.ndarray, contents: Mapping[str, str]) -> np.ndarray:
+    """Mask of the clips whose section has at least two different recordings and one generated anomaly."""
     sections = clips.sections()
     number = _section_numbers(clips, sections)
-    recordings = np.bincount(number[recorded], minlength=len(sections))
+    different: list[set[str]] = [set() for _ in sections]
+    for at, path in zip(number.tolist(), decode(clips.columns["path"]), strict=True):
+        different[at].add(contents[path] or path)
+    recordings = np.array([len(one) for one in different])
     anomalies = np.bincount(number[~recorded], minlength=len(sections))
     useful: np.ndarray = ((recordings > 1) & (anomalies > 0))[number]
     return useful
@@ -189,15 +193,24 @@ def held_out_scores(detector: str, X: np.ndarray, validation: Validation) -> np.
     for bank, held in _folds(validation):
         where = " section ".join(validation.sections[validation.section[held[0]]])
         try:
-            fitted = create(detector)
-            # The honest scores of the bank itself, which `fit` would add at several times its cost, are not needed.
-            fitted._learn(X[bank], validation.domain[bank], np.full(len(bank), ""))  # type: ignore[attr-defined]
-            scores[held] = fitted._score(X[held])  # type: ignore[attr-defined]
+            fitted = _learned(detector, X[bank], validation.domain[bank])
+            scores[held] = fitted._score(X[held])
         except (ValueError, np.linalg.LinAlgError) as error:
             raise ValueError(f"{where}: {error}") from error
         if not np.isfinite(scores[held]).all():
             raise ValueError(f"{where}: {detector} gives scores that are not finite")
     return scores
+
+
+def _learned(detector: str, X: np.ndarray, domain: np.ndarray) -> Fitted:
+    """A detector fitted without honest scores of its own bank, which cost several times the fit and nobody needs."""
+    fitted = create(detector)
+    if not isinstance(fitted, Fitted):
+        raise ValueError(f"{detector} is no detector of this package; derive it from detectors.base.Fitted")
+    if len(X) < fitted._least():
+        raise ValueError(f"{detector} needs at least {fitted._least()} training clips, a bank here has {len(X)}")
+    fitted._learn(X, domain, np.full(len(X), ""))
+    return fitted
 
 
 def _folds(validation: Validation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
