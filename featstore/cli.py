@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedders.cli import models, offline_option
+from embedders.train_cli import train
+from featstore.cli_download import download
 from featstore.console import EXIT_REJECTED, Commands, Meter, table
 from featstore.errors import DataError, StoreError
 
@@ -404,6 +406,8 @@ def import_(store: Path, arrays: tuple[Path, ...], name: str, manifest: Path | N
 
 
 main.add_command(models)
+main.add_command(train)
+main.add_command(download)
 
 if __name__ == "__main__":
     main()
