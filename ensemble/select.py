@@ -26,7 +26,7 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore
 
 SATURATED = 0.98
-CLEAR = 1.5
+CLEAR = 1.25
 """Spread of the candidates, in spreads by chance, from which they count as different."""
 DEFAULT, ALL_MEAN, MIN_Z = "fixed default", "rank mean of all", "minimum of z-scores"
 

@@ -6,8 +6,8 @@
 DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. Each is built with generated
 anomalies into DIR, an ensemble is selected, and the real official score of it, of the fixed default, of the label-free
 fusions of all candidates, of the best single candidate by labels and of the median candidate is printed, with the
-paired bootstrap of the selected ensemble's lead; then Spearman's rho between the candidates' generated and real figures,
-and the same of each transform alone.
+paired bootstrap of the selected ensemble's lead; then Spearman's rho between the candidates' generated and real
+figures, and the same of each transform alone.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def report(real: Real, found: dict[str, ScoreTable]) -> str:
 
 
 def agreement(problem: Problem, real: np.ndarray) -> tuple[str, np.ndarray]:
-    """Spearman's rho with the real figures: of every rule for pairs, and of every transform; the candidates' figures."""
+    """Spearman's rho with the real figures, by rule for pairs and by transform; and the candidates' figures."""
     values = by_pair(problem.figures[2])
     halves = (by_pair(problem.figures[0]), by_pair(problem.figures[1]))
     rules = {name: candidate_figure(values, rule(values, halves)) for name, rule in RULES.items()}
