@@ -170,3 +170,8 @@ class Pairs:
     def where(self, mask: np.ndarray) -> "Pairs":
         """The pairs that the mask keeps."""
         return Pairs(self.query[mask], self.row[mask], self.product[mask])
+
+    def ordered(self) -> "Pairs":
+        """The pairs by query, those of one query by row."""
+        order = np.argsort(self.query * (self.row.max(initial=0) + 1) + self.row)
+        return Pairs(self.query[order], self.row[order], self.product[order])

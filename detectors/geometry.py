@@ -43,8 +43,9 @@ def cosine_distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     offset = left - right
     distance: np.ndarray = np.minimum(0.5 * np.einsum("ij,ij->i", offset, offset), 2.0)
     suspect = np.flatnonzero(np.abs(distance - 0.5) < 1e-9)  # where a unit row lies from a zero row
-    one_zero = left[suspect].any(axis=1) != right[suspect].any(axis=1)
-    distance[suspect[one_zero]] = 2.0
+    if len(suspect):
+        one_zero = left[suspect].any(axis=1) != right[suspect].any(axis=1)
+        distance[suspect[one_zero]] = 2.0
     return distance
 
 

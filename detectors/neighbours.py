@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,9 @@ BLOCK = 2**17
 MANY = 1e8
 """Multiplications above which a second thread pays; threads never wait for each other, so that is early."""
 
+SMALL = 2**21
+"""Values of a bank up to which its rows are kept as float64 unit vectors too: 16 MB."""
+
 TORCH_PAYS = 2e10
 """Multiplications above which torch's faster product repays its import."""
 
@@ -40,8 +43,22 @@ class Bank:
     @classmethod
     def of(cls, rows: np.ndarray) -> "Bank":
         """Checked and prepared rows; ValueError for an empty bank or values that are not finite."""
-        rows = _finite(rows, "bank")
+        rows = _finite(_matrix(rows, "bank"), "bank")
         return cls(rows, directions(rows))
+
+    @cached_property
+    def directed(self) -> np.ndarray:
+        """Mask (n,) of the rows that are not zero."""
+        mask: np.ndarray = self.directions.any(axis=1)
+        return mask
+
+    def units(self, rows: np.ndarray) -> np.ndarray:
+        """Float64 unit vectors of some rows."""
+        return self._units[rows] if self.rows.size <= SMALL else unit(self.rows[rows])
+
+    @cached_property
+    def _units(self) -> np.ndarray:
+        return unit(self.rows)
 
 
 def nearest(
@@ -58,7 +75,7 @@ def nearest(
     (m,) is one row id per query that must not be found, its own, or -1. A zero vector is at 2 from everything but
     another zero vector. ValueError for an empty bank, values that are not finite, or fewer than k rows to find.
     """
-    queries = _finite(queries, "queries")
+    queries = _matrix(queries, "queries")
     exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
     if k < 1 or exclude.shape != (len(queries),):
         raise ValueError(f"expected k >= 1 and one excluded row per query, got k={k} and exclude of {exclude.shape}")
@@ -75,25 +92,31 @@ def nearest(
     return best.distance, best.row
 
 
-def _finite(X: np.ndarray, what: str) -> np.ndarray:
+def _matrix(X: np.ndarray, what: str) -> np.ndarray:
     X = np.asarray(X)
     if X.ndim != 2 or X.dtype.kind not in "fiu":
         raise ValueError(f"{what}: expected a matrix of numbers (n, d), got {X.dtype} of shape {X.shape}")
     if what == "bank" and not len(X):
         raise ValueError("the bank is empty; check the section filter")
-    if X.dtype not in (np.float32, np.float64):
-        X = X.astype(np.float64)
-    if not all(np.isfinite(X[i : i + TILE]).all() for i in range(0, len(X), TILE)):
-        bad = int(np.argmin(np.isfinite(X).all(axis=1)))
-        raise ValueError(f"{what}: row {bad} has a value that is NaN or infinite; every value must be finite")
-    return X
+    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+
+def _finite(X: np.ndarray, what: str, part: slice = slice(None)) -> np.ndarray:
+    """The part of X, once its values are known to be finite."""
+    first, last, _ = part.indices(len(X))
+    for i in range(first, last, TILE):
+        finite = np.isfinite(X[i : min(i + TILE, last)])
+        if not finite.all():
+            bad = i + int(np.argmin(finite.all(axis=1)))
+            raise ValueError(f"{what}: row {bad} has a value that is NaN or infinite; every value must be finite")
+    return X[part]
 
 
 def _blocks(bank: np.ndarray | Bank | Iterable[np.ndarray]) -> Iterator[Bank]:
     if isinstance(bank, Bank):
         yield bank
     elif isinstance(bank, np.ndarray):
-        bank = _finite(bank, "bank")
+        bank = _finite(_matrix(bank, "bank"), "bank")
         yield from (Bank(rows, directions(rows)) for rows in (bank[i : i + BLOCK] for i in range(0, len(bank), BLOCK)))
     else:
         empty = True
@@ -110,7 +133,6 @@ class _Best:
 
     def __init__(self, queries: np.ndarray, exclude: np.ndarray, k: int) -> None:
         self.queries, self.exclude, self.k = queries, exclude, k
-        self.directions = np.empty((0, queries.shape[1]), dtype=np.float32)
         self.distance = np.full((len(queries), k), np.inf)
         self.row = np.full((len(queries), k), -1, dtype=np.int64)
 
@@ -124,16 +146,14 @@ class _Best:
         size = min(TILE, -(-len(self.queries) // threads))
         parts = [slice(i, i + size) for i in range(0, len(self.queries), size)]
         with finder.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
-            if not len(self.directions):
-                self.directions = np.concatenate(list(pool.map(lambda part: directions(self.queries[part]), parts)))
             for _ in pool.map(lambda part: self._take_part(finder, part, start), parts):
                 pass
 
     def _take_part(self, finder: "_Finder", part: slice, start: int) -> None:
-        floor = 1.0 - self.distance[part, -1]
-        pairs = finder.candidates(self.directions[part], floor)
-        pairs = pairs.where(pairs.row + start != self.exclude[part][pairs.query])
-        distance = _distances(self.queries[part], finder.block.rows, pairs)
+        queries = _finite(self.queries, "queries", part)
+        pairs = finder.candidates(directions(queries), 1.0 - self.distance[part, -1])
+        pairs = pairs.where(pairs.row + start != self.exclude[part][pairs.query]).ordered()
+        distance = _distances(queries, finder.block, pairs)
         _merge(self.distance[part], self.row[part], pairs.query, distance, pairs.row + start)
 
 
@@ -143,9 +163,8 @@ class _Finder:
     def __init__(self, block: Bank, kept: int, backend: str) -> None:
         self.block, self.kept = block, kept
         self.products = BACKENDS[backend]()
-        directed = block.directions.any(axis=1)
-        self.directed = np.flatnonzero(directed)
-        self.zero = np.flatnonzero(~directed)[:kept]
+        self.directed = np.flatnonzero(block.directed)
+        self.zero = np.flatnonzero(~block.directed)[:kept]
         whole = not len(self.zero)
         self.rows = block.rows if whole else block.rows[self.directed]
         self.bank = block.directions if whole else block.directions[self.directed]
@@ -189,29 +208,35 @@ def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
     return Pairs(query, row, np.zeros(len(query), dtype=np.float32))
 
 
-def _distances(queries: np.ndarray, rows: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """Float64 distance of every pair; few at a time, so that nothing leaves the cache on the way."""
+def _distances(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
+    """Float64 distance of every pair, in order of the queries; few at a time, so that nothing leaves the cache."""
     step = max(2**15 // queries.shape[1], 1)
     out = np.empty(len(pairs.row))
     for i in range(0, len(out), step):
-        left, right = queries[pairs.query[i : i + step]], rows[pairs.row[i : i + step]]
-        out[i : i + step] = cosine_distance(unit(left), unit(right))
+        query, row = pairs.query[i : i + step], pairs.row[i : i + step]
+        left = unit(queries[query[0] : query[-1] + 1])
+        out[i : i + step] = cosine_distance(left[query - query[0]], bank.units(row))
     return out
 
 
 def _merge(
     best_distance: np.ndarray, best_row: np.ndarray, query: np.ndarray, distance: np.ndarray, row: np.ndarray
 ) -> None:
-    """Put the k least of (distance, row) of each query, old and new, into the arrays (m, k)."""
-    k = best_row.shape[1]
+    """Put the k least of (distance, row) of each query, old and new, into the arrays (m, k).
+
+    The sorts are stable: among equal distances old rows, which are lower, stay first, and new rows stay in order.
+    """
+    m, k = best_row.shape
     old = np.flatnonzero(best_row.ravel() >= 0)
     query = np.concatenate([old // k, query])
     distance = np.concatenate([best_distance.ravel()[old], distance])
     row = np.concatenate([best_row.ravel()[old], row])
-    order = np.lexsort([row, distance, query])
+    order = np.argsort(distance, kind="stable")
+    order = order[np.argsort(query[order].astype(np.min_scalar_type(m)), kind="stable")]  # 16 bits sort in linear time
     query = query[order]
-    rank = np.arange(len(query)) - np.searchsorted(query, query)
-    order, query, rank = order[rank < k], query[rank < k], rank[rank < k]
+    rank = np.arange(len(query)) - np.searchsorted(query, np.arange(m))[query]
+    near = rank < k
+    order, query, rank = order[near], query[near], rank[near]
     best_distance[query, rank] = distance[order]
     best_row[query, rank] = row[order]
 
