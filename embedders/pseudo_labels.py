@@ -1,0 +1,102 @@
+"""Classes where the data name none: clusters of embeddings as pseudo-attributes, and class centres from few clips."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+
+CLIPS_PER_COMPONENT = 4  # fewer describe no cluster
+
+
+def pseudo_labels(
+    X: np.ndarray, group: Sequence[str], *, max_components: int = 16, n_dims: int = 8, seed: int = 0
+) -> np.ndarray:
+    """Cluster number of each row of X (n, dim) inside its group, (n,) int64; a group is a machine and domain as text.
+
+    Each group gets its own Gaussian mixtures with full covariance, of which BIC takes one; Fujimura et al. 2025.
+    """
+    X = _finite(X)
+    names = np.asarray(group)
+    if names.shape != (len(X),):
+        raise ValueError(f"expected one group for each of {len(X)} embeddings, got shape {names.shape}")
+    labels = np.zeros(len(X), dtype=np.int64)
+    for name in np.unique(names):
+        rows = names == name
+        labels[rows] = clusters(X[rows], max_components=max_components, n_dims=n_dims, seed=seed)
+    return labels
+
+
+def clusters(X: np.ndarray, *, max_components: int = 16, n_dims: int = 8, seed: int = 0) -> np.ndarray:
+    """Cluster number of each row of X (n, dim) under the Gaussian mixture of least BIC, (n,) int64 from 0 on.
+
+    X is first reduced to its `n_dims` principal axes: in 128 dimensions a full covariance has 8,256 parameters, and BIC
+    would always choose a single component. Rows may come in any order; equal rows share a cluster.
+    """
+    if max_components < 1 or n_dims < 1:
+        raise ValueError(f"max_components={max_components}, n_dims={n_dims}: expected at least 1 of each")
+    X = _finite(X)
+    order = np.lexsort(X.T)
+    n_distinct = len(np.unique(X, axis=0))
+    most = min(max_components, len(X) // CLIPS_PER_COMPONENT, n_distinct)
+    if most < 2:
+        return np.zeros(len(X), dtype=np.int64)
+    with threadpool_limits(1):
+        kept = PCA(min(n_dims, *X.shape), svd_solver="full").fit_transform(X[order])
+        kept /= max(float(kept.std()), np.finfo(np.float64).tiny)  # so that the mixture's floor means the same anywhere
+        found = _least_bic(kept, most, seed).predict(kept)
+    labels = np.empty(len(X), dtype=np.int64)
+    labels[order] = _numbered(found)
+    return labels
+
+
+def imprint(centres: np.ndarray, X: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Class centres with those of the classes in `label` (n,) set to the mean direction of their embeddings X (n, dim).
+
+    centres are (n_classes, dim), or (n_classes, clusters, dim), of which the first cluster is set; a copy is returned.
+    Chen et al. 2022 do so for the attributes of the target domain, which have few clips.
+    """
+    X, label = _finite(X), np.asarray(label)
+    if label.shape != (len(X),) or X.shape[1] != centres.shape[-1]:
+        raise ValueError(
+            f"expected a class for each of {len(X)} embeddings of {centres.shape[-1]} dimensions, got {label.shape} "
+            f"classes and {X.shape[1]} dimensions"
+        )
+    if len(label) and not 0 <= label.min() <= label.max() < len(centres):
+        raise ValueError(f"expected classes from 0 to {len(centres) - 1}, got {label.min()} to {label.max()}")
+    made = centres.copy()
+    first = made if made.ndim == 2 else made[:, 0]
+    for c in np.unique(label):
+        first[c] = _unit(_unit(X[label == c]).mean(axis=0))
+    return made
+
+
+def _least_bic(X: np.ndarray, most: int, seed: int) -> GaussianMixture:
+    """The mixture of 1 to `most` components with the least BIC; the smaller one at a tie."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # BIC judges the mixture as it stands
+        fits = [GaussianMixture(k, reg_covar=1e-4, random_state=seed).fit(X) for k in range(1, most + 1)]
+    return min(fits, key=lambda mixture: float(mixture.bic(X)))
+
+
+def _numbered(found: np.ndarray) -> np.ndarray:
+    """Cluster numbers in order of first appearance, without gaps."""
+    _, first, number = np.unique(found, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    numbered: np.ndarray = rank[number]
+    return numbered
+
+
+def _unit(X: np.ndarray) -> np.ndarray:
+    scaled: np.ndarray = X / np.maximum(np.linalg.norm(X, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    return scaled
+
+
+def _finite(X: np.ndarray) -> np.ndarray:
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or not np.isfinite(X).all():
+        raise ValueError(f"expected finite embeddings (n, dim), got shape {X.shape} or values that are not finite")
+    return X
