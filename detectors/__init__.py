@@ -22,6 +22,8 @@ DETECTORS = {
     "mahalanobis": "detectors.mahalanobis:Mahalanobis",
     "ldn": "detectors.density:LDN",
     "lof": "detectors.lof:LOF",
+    "residual": "detectors.residual:Residual",
+    "posterior": "detectors.posterior:Posterior",
 }
 
 _PREPROCESS = "detectors.preprocess:Preprocessed"

@@ -28,6 +28,12 @@ EMBEDDERS = {
     "wavlm": "embedders.encoder:WavLM",
     "ast": "embedders.encoder:AST",
     "encoder": "embedders.encoder:Encoder",
+    "stgram": "embedders.stgram:STgram",
+    "two_branch": "embedders.two_branch:TwoBranch",
+    "multires": "embedders.two_branch:MultiRes",
+    "tdnn": "embedders.tdnn:TDNN",
+    "ae": "embedders.reconstruction:AE",
+    "idnn": "embedders.reconstruction:IDNN",
 }
 
 

@@ -1,0 +1,99 @@
+"""MobileFaceNet over stacked spectrogram channels: the classifier trunk of the STgram family, for clips of any length.
+
+Chen et al., "MobileFaceNets", CCBR 2018; used by Liu et al., "Anomalous sound detection using spectral-temporal
+information fusion", ICASSP 2022. The published network ends in a depthwise convolution as large as its map, which fits
+one clip length only; here that kernel is stretched to the map at hand.
+"""
+
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BOTTLENECKS = {
+    "2021": ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1)),
+    "slim": ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2)),
+}
+"""Expansion, channels, repeats and stride of the first repeat; "slim" is the 2022 challenge winner's."""
+
+
+class MobileFaceNet(nn.Module):
+    """Spectrogram channels (batch, channels, mel, frame) to an embedding (batch, dim).
+
+    `frames` is the length the last kernel is kept for; other lengths stretch it. `mels` is fixed.
+    """
+
+    def __init__(self, channels: int, *, bottlenecks: str, mels: int, frames: int, dim: int = 128) -> None:
+        super().__init__()
+        table = BOTTLENECKS[bottlenecks]
+        layers = [
+            _Conv(channels, 64, kernel=3, stride=2),
+            nn.PReLU(64),
+            _Conv(64, 64, kernel=3, groups=64),
+            nn.PReLU(64),
+        ]
+        width, halvings = 64, 1 + sum(stride == 2 for *_, stride in table)
+        for expansion, out, repeats, stride in table:
+            for i in range(repeats):
+                layers.append(_Bottleneck(width, out, expansion, stride if i == 0 else 1))
+                width = out
+        self.trunk = nn.Sequential(*layers, _Conv(width, 512), nn.PReLU(512))
+        self.pool = StretchedKernel(512, -(-mels // 2**halvings), -(-frames // 2**halvings))
+        linear = nn.Linear(512, dim, bias=False)
+        nn.init.normal_(linear.weight, std=sqrt(2 / dim))
+        self.project = nn.Sequential(linear, nn.BatchNorm1d(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any number of frames."""
+        z: Tensor = self.project(self.pool(self.trunk(x)))
+        return z
+
+
+class StretchedKernel(nn.Module):
+    """A depthwise convolution over the whole map: (batch, channels, height, width) to (batch, channels), normalised.
+
+    Its kernel is kept for `width` columns; for another width it is interpolated along them and scaled by the ratio of
+    widths, so that the sum over a longer map of the same sound keeps its size.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, height, width) * sqrt(2 / (height * width * channels)))
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighted sum over the map."""
+        kept, found = self.weight.shape[-1], x.shape[-1]
+        weight: Tensor = self.weight
+        if found != kept:
+            weight = F.interpolate(weight, size=found, mode="linear") * (kept / found)
+        y: Tensor = self.norm((x * weight).sum(dim=(-2, -1)))
+        return y
+
+
+class _Conv(nn.Sequential):
+    """Convolution and batch norm."""
+
+    def __init__(self, width: int, out: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        conv = nn.Conv2d(width, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        nn.init.normal_(conv.weight, std=sqrt(2 / (kernel * kernel * out)))
+        super().__init__(conv, nn.BatchNorm2d(out))
+
+
+class _Bottleneck(nn.Module):
+    def __init__(self, width: int, out: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        wide = width * expansion
+        self.layers = nn.Sequential(
+            _Conv(width, wide),
+            nn.PReLU(wide),
+            _Conv(wide, wide, kernel=3, stride=stride, groups=wide),
+            nn.PReLU(wide),
+            _Conv(wide, out),
+        )
+        self.residual = stride == 1 and width == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return x + y if self.residual else y

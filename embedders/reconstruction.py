@@ -1,0 +1,118 @@
+"""`ae` and `idnn`: dense networks that reconstruct log-mel frames; what they leave over goes into the store.
+
+The DCASE baseline autoencoder sees five neighbouring frames and returns them; IDNN (Suefusa et al., ICASSP 2020) sees
+four and predicts the one between, which helps with impulsive sounds. The detector `residual` scores the views.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from embedders.spectrogram import MelConfig, log_mel
+from embedders.trained import Features, Reconstruct, TrainedEmbedder
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameConfig(MelConfig):
+    """A log-mel front end; context: frames seen at once, odd; width, bottleneck: of the dense layers.
+
+    seconds: the length of training crops.
+    """
+
+    seconds: float = 10.0
+    context: int = 5
+    width: int = 128
+    bottleneck: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse contexts without a middle."""
+        super().__post_init__()
+        if self.context < 3 or self.context % 2 == 0 or min(self.width, self.bottleneck) < 1:
+            raise ValueError(
+                f"context={self.context}, width={self.width}, bottleneck={self.bottleneck}: "
+                "expected an odd context of 3 or more, and layers of at least 1"
+            )
+
+    @property
+    def dim(self) -> int:
+        """Columns of the views."""
+        return self.n_mels
+
+    @property
+    def min_samples(self) -> int:
+        """Shortest wave with one whole context."""
+        return max(self.n_fft, self.context * self.hop)
+
+
+def _dense(inputs: int, outputs: int, config: FrameConfig) -> nn.Sequential:
+    """Four layers, a bottleneck, four layers, and one back to the frames."""
+    widths = [inputs, *[config.width] * 4, config.bottleneck, *[config.width] * 4]
+    layers = [layer for one, two in pairwise(widths) for layer in (nn.Linear(one, two), nn.BatchNorm1d(two), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+
+
+class _FrameNet(nn.Module):
+    def __init__(self, config: FrameConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def front(self, waves: Tensor) -> Features:
+        """Log-mel (batch, mel, frame) in dB."""
+        return (log_mel(waves, self.config).transpose(1, 2),)
+
+    def contexts(self, S: Tensor) -> Tensor:
+        """All runs of neighbouring frames: (batch, position, context, mel)."""
+        return S.unfold(2, self.config.context, 1).permute(0, 2, 3, 1)
+
+
+class AENet(_FrameNet):
+    """Residuals of every frame of every context, (batch, positions * context, mel)."""
+
+    def __init__(self, config: FrameConfig) -> None:
+        super().__init__(config)
+        size = config.context * config.n_mels
+        self.layers = _dense(size, size, config)
+
+    def forward(self, S: Tensor) -> Tensor:
+        """Reconstruction minus input."""
+        x = self.contexts(S)
+        flat = x.flatten(0, 1).flatten(1)
+        residual: Tensor = self.layers(flat) - flat
+        return residual.view(x.shape).flatten(1, 2)
+
+
+class IDNNNet(_FrameNet):
+    """Residuals of the middle frame of every context, (batch, positions, mel)."""
+
+    def __init__(self, config: FrameConfig) -> None:
+        super().__init__(config)
+        self.layers = _dense((config.context - 1) * config.n_mels, config.n_mels, config)
+
+    def forward(self, S: Tensor) -> Tensor:
+        """Prediction minus what came."""
+        x = self.contexts(S)
+        middle = self.config.context // 2
+        others = torch.cat([x[:, :, :middle], x[:, :, middle + 1 :]], dim=2)
+        predicted: Tensor = self.layers(others.flatten(0, 1).flatten(1))
+        return predicted.view(*x.shape[:2], -1) - x[:, :, middle]
+
+
+class AE(TrainedEmbedder):
+    """Residual views of the autoencoder."""
+
+    name: ClassVar[str] = "ae"
+    config_type: ClassVar[type] = FrameConfig
+    network_type: ClassVar[type[nn.Module]] = AENet
+    objective_type: ClassVar[type[Reconstruct]] = Reconstruct
+
+
+class IDNN(TrainedEmbedder):
+    """Residual views of the interpolating network."""
+
+    name: ClassVar[str] = "idnn"
+    config_type: ClassVar[type] = FrameConfig
+    network_type: ClassVar[type[nn.Module]] = IDNNNet
+    objective_type: ClassVar[type[Reconstruct]] = Reconstruct

@@ -1,0 +1,353 @@
+"""One training loop for every network and loss: deterministic by seed, resumable, judged on held-out normal clips.
+
+The state of a training lies beside its checkpoint (`CHECKPOINT.resume`, safetensors and JSON) and is written at the end
+of every epoch and about once a minute; the same command goes on from there and ends with the same weights. Which epoch
+is kept, and when to stop, is decided by the loss of normal training clips that were held out; no test clip is read.
+"""
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from embedders.augment import mixup
+from embedders.checkpoint import Trained, read, save, write
+from embedders.trained import Classify, Features, Reconstruct, TrainedEmbedder, make_model, plain
+from embedders.training_data import LABELS, Waves, class_labels, common_seconds, hold_out, training_clips
+from featstore.clip import Clip
+from featstore.errors import DataError
+
+SAVE_S = 60.0
+STATE = "featstore.training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train.
+
+    loss: name in LOSSES. labels: what a class is, a name in LABELS. learning_rate: of AdamW, falling to zero along a
+    cosine. mixup: share of batches that are mixed, with weights from Beta(mixup_alpha, mixup_alpha), as waves or, with
+    mix_features, as features. holdout: share of the clips held out. patience: epochs without a better held-out loss
+    before it stops; 0 never. ema: decay of the averaged weights that are judged and kept; 0 keeps the last ones.
+    """
+
+    loss: str = "arcface"
+    labels: str = "attributes"
+    epochs: int = 30
+    batch: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    mixup: float = 0.0
+    mixup_alpha: float = 0.5
+    mix_features: bool = False
+    holdout: float = 0.05
+    patience: int = 0
+    ema: float = 0.0
+    seed: int = 0
+    channel: str = "0"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        if self.labels not in LABELS:
+            raise ValueError(f"unknown labels {self.labels!r}; choose from {', '.join(LABELS)}")
+        for name, low, high in (("epochs", 1, 1e6), ("batch", 2, 1e6), ("patience", 0, 1e6), ("mixup", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}={getattr(self, name)}: expected {low} to {high:g}")
+        if not (0 < self.holdout < 0.5 and 0 <= self.ema < 1 and self.learning_rate > 0 and self.mixup_alpha > 0):
+            raise ValueError(
+                f"holdout={self.holdout:g}, ema={self.ema:g}, learning_rate={self.learning_rate:g}, mixup_alpha="
+                f"{self.mixup_alpha:g}: expected 0 < holdout < 0.5, 0 <= ema < 1, and the others above 0"
+            )
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A training as asked for: the kind of embedder, its network's config, how to train, the loss's parameters.
+
+    network: without `seconds`, the commonest length of the recordings is taken.
+    """
+
+    kind: type[TrainedEmbedder]
+    network: Mapping[str, Any] = field(default_factory=dict)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Steps done of all, the epoch, and the running and last held-out loss."""
+
+    done: int
+    total: int
+    epoch: int
+    loss: float
+    held_out: float
+
+
+@dataclass
+class State:
+    """Everything that changes while training."""
+
+    model: Classify | Reconstruct
+    optimizer: torch.optim.Optimizer
+    ema: Classify | Reconstruct | None
+    random: torch.Generator
+    best: dict[str, Tensor] = field(default_factory=dict)
+    position: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "step": 0, "sum": 0.0, "history": []})
+
+    def judged(self) -> Classify | Reconstruct:
+        """The model that is kept."""
+        return self.model if self.ema is None else self.ema
+
+    def save(self, path: Path, key: str) -> None:
+        """Write the state, whole or not at all."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for i, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in values.items()}
+        tensors["random"] = self.random.get_state()
+        write(path, tensors, {STATE: json.dumps({"key": key, **self.position})})
+
+    def restore(self, path: Path, key: str) -> None:
+        """Go on from a saved state; DataError where it is of another training."""
+        tensors, metadata = read(path)
+        notes = json.loads(metadata.get(STATE, "{}"))
+        if notes.pop("key", None) != key:
+            raise DataError(
+                f"{path}: belongs to a training with other settings or recordings; delete it to start anew, "
+                "or give the same command to go on"
+            )
+        self.model.load_state_dict(_below(tensors, "model."))
+        if self.ema is not None:
+            self.ema.load_state_dict(_below(tensors, "ema."))
+        self.best = _below(tensors, "best.")
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below(tensors, "optimizer.").items():
+            i, _, part = name.partition(".")
+            moments.setdefault(int(i), {})[part] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.random.set_state(tensors["random"])
+        self.position = notes
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def train(
+    root: Path,
+    clips: Sequence[Clip],
+    setup: Setup,
+    path: Path,
+    *,
+    device: str = "cpu",
+    threads: int = 2,
+    report: Callable[[TrainProgress], None] = lambda progress: None,
+) -> Trained:
+    """Train on the normal training clips among `clips` (paths below `root`), write the checkpoint to `path`.
+
+    DataError where recordings cannot be used, or the state beside `path` is of another training; ValueError for
+    settings that mean nothing.
+    """
+    chosen = training_clips(clips)
+    network = dict(setup.network)
+    network.setdefault("seconds", common_seconds(root, chosen))
+    setup = replace(setup, network=network)
+    config = setup.kind.config_type(**network)
+    classes, labels = class_labels(chosen, setup.train.labels)
+    held = hold_out(labels, setup.train.holdout, np.random.default_rng(setup.train.seed))
+    samples = max(round(config.seconds * config.sample_rate_hz), config.min_samples)
+    waves = Waves([root / clip.path for clip in chosen], config.sample_rate_hz, samples, setup.train.channel, threads)
+    loss = {"name": setup.train.loss, "params": dict(setup.loss)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(setup.train.seed)
+        model = make_model(setup.kind, config, classes, loss)
+    loop = Loop(setup.train, model.to(device), waves, labels, held=held, report=report)
+    key = _key(setup, config, chosen, labels)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
+            tensors, facts = loop.run(path.with_name(path.name + ".resume"), key)
+    finally:
+        waves.close()
+    is_classifier = setup.kind.objective_type is Classify
+    facts |= {"clips": int((~held).sum()), "held_out": int(held.sum()), "train": plain(setup.train)}
+    trained = Trained(
+        setup.kind.name, plain(config), tensors, classes if is_classifier else (), loss if is_classifier else {}, facts
+    )
+    save(path, trained)
+    path.with_name(path.name + ".resume").unlink(missing_ok=True)
+    return trained
+
+
+def _key(setup: Setup, config: Any, clips: Sequence[Clip], labels: np.ndarray) -> str:
+    """Equal exactly if two trainings are the same."""
+    facts = [setup.kind.name, plain(config), plain(setup.train), dict(setup.loss), [clip.path for clip in clips]]
+    return hashlib.sha256(json.dumps([*facts, labels.tolist()], sort_keys=True).encode()).hexdigest()
+
+
+class Loop:
+    """Epochs of steps over one model; `run` returns the weights to keep."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: Classify | Reconstruct,
+        waves: Waves,
+        labels: np.ndarray,
+        *,
+        held: np.ndarray,
+        report: Callable[[TrainProgress], None],
+    ) -> None:
+        self.config, self.waves, self.labels, self.report = config, waves, labels, report
+        self.train_rows, self.held_rows = np.flatnonzero(~held), np.flatnonzero(held)
+        self.n_classes = int(labels.max()) + 1
+        self.device = next(model.parameters()).device
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        ema = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
+        self.state = State(model, optimizer, ema, torch.Generator().manual_seed(config.seed))
+        self.steps = max(1, len(self.train_rows) // config.batch)  # of one epoch; the rest waits for the next
+        self.saved = time.monotonic()
+
+    def run(self, resume: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights of the best epoch, and the history of losses."""
+        if resume.exists():
+            self.state.restore(resume, key)
+        position = self.state.position
+        while position["epoch"] < self.config.epochs and not self._stale():
+            self._epoch(lambda: self.state.save(resume, key))
+            held_out = self._held_out()
+            history = position["history"]
+            if not any(entry["held_out"] <= held_out for entry in history):
+                self.state.best = {
+                    name: value.detach().cpu().clone() for name, value in self.state.judged().state_dict().items()
+                }
+            history.append({"loss": position["sum"] / self.steps, "held_out": held_out})
+            position.update(epoch=position["epoch"] + 1, step=0, sum=0.0)
+            self.state.save(resume, key)
+        if not self.state.best:
+            raise DataError("every held-out loss was NaN or infinite; lower learning_rate")
+        return self.state.best, {"history": position["history"]}
+
+    def _stale(self) -> bool:
+        losses = [entry["held_out"] for entry in self.state.position["history"]]
+        return (
+            bool(self.config.patience and losses) and len(losses) - 1 - int(np.argmin(losses)) >= self.config.patience
+        )
+
+    def _epoch(self, save_state: Callable[[], None]) -> None:
+        position, seed = self.state.position, (self.config.seed, self.state.position["epoch"])
+        order = self.train_rows[np.random.default_rng(seed).permutation(len(self.train_rows))]
+        rows = np.array_split(order[: self.steps * self.config.batch], self.steps)[position["step"] :]
+        if position["step"] == 0 and getattr(getattr(self.state.model, "loss", None), "epochwise", False):
+            self._update_loss()
+        self.state.model.train()
+        for wave, batch in zip(self.waves.batches(rows, seed), rows, strict=True):
+            position["sum"] += self._step(torch.from_numpy(wave), torch.from_numpy(self.labels[batch]))
+            position["step"] += 1
+            self._show()
+            if time.monotonic() - self.saved > SAVE_S:
+                save_state()
+                self.saved = time.monotonic()
+
+    def _step(self, waves: Tensor, first: Tensor) -> float:
+        optimizer, model = self.state.optimizer, self.state.model
+        position = self.state.position
+        done = position["epoch"] * self.steps + position["step"]
+        for group in optimizer.param_groups:
+            share = done / (self.config.epochs * self.steps)
+            group["lr"] = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+        target = F.one_hot(first, self.n_classes).float()
+        features, target = self._mixed(waves.to(self.device), target.to(self.device))
+        with self._autocast():
+            loss = model.objective(features, target, first.to(self.device))
+        if not torch.isfinite(loss):
+            raise DataError(f"the loss became {float(loss)} in epoch {position['epoch'] + 1}; lower learning_rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if self.state.ema is not None:
+            _average(self.state.ema, model, self.config.ema)
+        return float(loss.detach())
+
+    def _autocast(self) -> torch.autocast:
+        """Half the bytes where the device computes faster so; losses leave it by themselves."""
+        fast = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+
+    def _mixed(self, waves: Tensor, target: Tensor) -> tuple[Features, Tensor]:
+        """Features and labels, mixed with those of other clips of the batch as often as the config says."""
+        random = self.state.random
+        mix = partial(mixup, p=self.config.mixup, alpha=self.config.mixup_alpha, per_batch=True)
+        if not self.config.mix_features:
+            waves, target = mix(waves, target, rng=random)
+            return self._front(waves), target
+        start = random.get_state()  # the same clips and shares for every feature
+        features, labels = [], target
+        for x in self._front(waves):
+            random.set_state(start)
+            mixed, labels = mix(x, target, rng=random)
+            features.append(mixed)
+        return tuple(features), labels
+
+    def _front(self, waves: Tensor) -> Features:
+        features: Features = self.state.model.network.front(waves)  # type: ignore[operator]
+        return features
+
+    @torch.no_grad()
+    def _held_out(self) -> float:
+        """Mean loss of the held-out clips, unmixed and from their start on."""
+        model = self.state.judged().eval()
+        rows = np.array_split(self.held_rows, -(-len(self.held_rows) // self.config.batch))
+        total = 0.0
+        for wave, batch in zip(self.waves.batches(rows, None), rows, strict=True):
+            first = torch.from_numpy(self.labels[batch]).to(self.device)
+            features = self._front(torch.from_numpy(wave).to(self.device))
+            total += len(batch) * float(model.objective(features, F.one_hot(first, self.n_classes).float(), first))
+        return total / len(self.held_rows)
+
+    @torch.no_grad()
+    def _update_loss(self) -> None:
+        """Show the loss the embeddings of all training clips."""
+        model = self.state.model.eval()
+        rows = np.array_split(self.train_rows, -(-len(self.train_rows) // self.config.batch))
+        parts = []
+        for wave in self.waves.batches(rows, None):
+            parts.append(model.vectors(self._front(torch.from_numpy(wave).to(self.device)), "network"))
+        update: Callable[[Tensor], None] = model.loss.update  # type: ignore[assignment, union-attr]
+        update(torch.cat(parts))
+
+    def _show(self) -> None:
+        position = self.state.position
+        history = position["history"]
+        self.report(
+            TrainProgress(
+                position["epoch"] * self.steps + position["step"],
+                self.config.epochs * self.steps,
+                position["epoch"] + 1,
+                position["sum"] / position["step"],
+                history[-1]["held_out"] if history else math.nan,
+            )
+        )
+
+
+@torch.no_grad()
+def _average(ema: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+    """Move averaged weights towards the model's; counters and statistics of normalisation are copied."""
+    for mean, value in zip(ema.parameters(), model.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for kept, found in zip(ema.buffers(), model.buffers(), strict=True):
+        kept.copy_(found)

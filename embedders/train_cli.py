@@ -1,0 +1,119 @@
+"""`featstore train`: settings from text, one call, one line about the outcome."""
+
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featstore.console import Meter
+from featstore.errors import DataError
+
+if TYPE_CHECKING:
+    from embedders.train import Setup, TrainProgress
+
+PATH = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("data", type=EXISTING)
+@click.option("-o", "--out", type=PATH, required=True, help="Checkpoint to write (.safetensors).")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Network, training, or loss.KEY setting.")
+@click.option("--layout", default="auto", show_default=True, help="Dataset layout.")
+@click.option("--machine", "machines", multiple=True, help="Only these machines.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", default=0, help="Threads that compute on a CPU; default as many as cores.")
+@click.option("--readers", default=2, show_default=True, type=click.IntRange(1), help="Threads that read recordings.")
+def train(name: str, data: Path, out: Path, settings: tuple[str, ...], **options: Any) -> None:
+    """Train the embedder NAME on the normal training clips of DATA; run it again to go on after an interruption.
+
+    Use the result with `featstore build DATA STORE -e NAME=CHECKPOINT`.
+    """
+    import torch
+
+    from embedders.train import train
+    from featstore.layouts import find_clips
+
+    if out.exists():
+        raise DataError(f"{out}: exists and is not overwritten; take another name, or delete it first")
+    if not out.parent.is_dir():
+        raise DataError(f"{out.parent}: no such folder; make it first")
+    try:
+        setup = parse_setup(name, settings)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if options["device"] == "auto" else options["device"]
+    listing = find_clips(data, options["layout"])
+    clips = [clip for clip in listing.clips if not options["machines"] or clip.machine in options["machines"]]
+    meter = Meter("steps")
+
+    def show(p: "TrainProgress") -> None:
+        meter.update(p.done, p.total, f", epoch {p.epoch} loss {p.loss:.4g}, held out {p.held_out:.4g}")
+
+    try:
+        trained = train(listing.root, clips, setup, out, device=device, threads=options["readers"], report=show)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    meter.close()
+    history = trained.facts["history"]
+    best = min(range(len(history)), key=lambda i: history[i]["held_out"])
+    click.echo(
+        f"{out}: {name}, {sum(t.numel() for t in trained.tensors.values()):,} numbers, {len(history)} epochs; kept "
+        f"epoch {best + 1} with held-out loss {history[best]['held_out']:.4g} (first {history[0]['held_out']:.4g})"
+    )
+
+
+def parse_setup(name: str, settings: tuple[str, ...]) -> "Setup":
+    """Settings KEY=VALUE sorted to network, training and loss by their names; ValueError for what is unknown."""
+    from embedders import _embedder_class, _unknown, _value
+    from embedders.losses import loss_parameters
+    from embedders.train import Setup, TrainConfig
+    from embedders.trained import TrainedEmbedder
+
+    kind = _embedder_class(name)
+    if not issubclass(kind, TrainedEmbedder):
+        raise ValueError(f"{name} is not trained: build with it at once, or train another embedder")
+    tables = {table: _kinds(table) for table in (kind.config_type, TrainConfig)}
+    found: dict[type, dict[str, Any]] = {table: {} for table in tables}
+    loss: dict[str, str] = {}
+    for item in settings:
+        key, mark, text = item.partition("=")
+        if not (mark and text):
+            raise ValueError(f"--set {item}: expected KEY=VALUE")
+        if key.startswith("loss."):
+            loss[key.removeprefix("loss.")] = text
+            continue
+        table = next((table for table, kinds in tables.items() if key in kinds), None)
+        if table is None:
+            raise ValueError(_unknown("setting", key, [key for kinds in tables.values() for key in kinds]))
+        try:
+            found[table][key] = _value(text, tables[table][key])
+        except (ValueError, KeyError):
+            raise ValueError(f"--set {item}: expected {tables[table][key]}") from None
+    config = TrainConfig(**found[TrainConfig])
+    kind.config_type(**found[kind.config_type])  # refuses what means nothing, at once
+    return Setup(kind, found[kind.config_type], config, _loss_values(config.loss, loss, loss_parameters(config.loss)))
+
+
+def _kinds(table: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(table)
+    return {field.name: hints[field.name] for field in fields(table)}
+
+
+def _loss_values(name: str, texts: dict[str, str], known: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a loss, typed by their defaults."""
+    from embedders import _unknown, _value
+
+    for key in texts:
+        if key not in known:
+            raise ValueError(_unknown(f"parameter of loss {name}", key, known))
+    values = {}
+    for key, text in texts.items():
+        kind = type(known[key])
+        values[key] = _value(text, kind if kind in (bool, int, float, str) else float)
+    return values
