@@ -34,13 +34,13 @@ def scale_to_unit(X: np.ndarray) -> np.ndarray:
     return X
 
 
-def cosine_distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def cosine_distance(left: np.ndarray, right: np.ndarray, *, scratch: np.ndarray | None = None) -> np.ndarray:
     """1 - cosine of each pair of unit rows (n, d), in [0, 2]; equal rows are at 0 exactly.
 
     It is half the squared Euclidean distance, which keeps its digits near 0 where 1 - cosine loses them. A zero row
-    has no direction: it is at 2 from every other row, and at 0 from another zero row.
+    has no direction: it is at 2 from every other row, and at 0 from another zero row. `scratch` (n, d) is overwritten.
     """
-    offset = left - right
+    offset = np.subtract(left, right, out=scratch)
     distance: np.ndarray = np.minimum(0.5 * np.einsum("ij,ij->i", offset, offset), 2.0)
     suspect = np.flatnonzero(np.abs(distance - 0.5) < 1e-9)  # where a unit row lies from a zero row
     if len(suspect):

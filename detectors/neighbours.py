@@ -52,9 +52,9 @@ class Bank:
         mask: np.ndarray = self.directions.any(axis=1)
         return mask
 
-    def units(self, rows: np.ndarray) -> np.ndarray:
-        """Float64 unit vectors of some rows."""
-        return self._units[rows] if self.rows.size <= SMALL else unit(self.rows[rows])
+    def units(self, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Float64 unit vectors of some rows, written to `out` where that saves time."""
+        return _taken(self._units, rows, out) if self.rows.size <= SMALL else unit(self.rows[rows])
 
     @cached_property
     def _units(self) -> np.ndarray:
@@ -211,12 +211,21 @@ def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
 def _distances(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
     """Float64 distance of every pair, in order of the queries; few at a time, so that nothing leaves the cache."""
     step = max(2**15 // queries.shape[1], 1)
+    memory = np.empty((2, step, queries.shape[1]))
     out = np.empty(len(pairs.row))
     for i in range(0, len(out), step):
         query, row = pairs.query[i : i + step], pairs.row[i : i + step]
         left = unit(queries[query[0] : query[-1] + 1])
-        out[i : i + step] = cosine_distance(left[query - query[0]], bank.units(row))
+        if not (np.diff(query) == 1).all():
+            left = _taken(left, query - query[0], memory[0])
+        right = bank.units(row, memory[1])
+        out[i : i + step] = cosine_distance(left, right, scratch=right)
     return out
+
+
+def _taken(X: np.ndarray, rows: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """X[rows] in memory that is used again: fresh memory costs more than filling it."""
+    return X.take(rows, axis=0, out=memory[: len(rows)], mode="clip")  # unlike "raise" it needs no second buffer
 
 
 def _merge(
