@@ -13,6 +13,7 @@ from torch.nn import functional
 from embedders.losses_base import Classifier, soft_cross_entropy, unit
 
 SMALLEST_SCALE = 1.0  # the formula gives 0 for two classes, and less where all cosines are negative
+LARGEST_SCALE = 1e3  # with own classes counted it has no bound once clips with hard labels are learnt
 SMALLEST_SQUARE = 1e-12
 
 
@@ -21,17 +22,27 @@ class SubclusterAdaCos(Classifier):
 
     s starts at sqrt(2) ln(n_classes clusters - 1), and at no less than 1. With `dynamic` each training batch first
     moves it to ln(B) / cos(min(pi / 4, median angle)), where B is the batch mean of the sum of exp(s cos) over all
-    centres, own ones included, and a clip's angle is the label-weighted one to the nearest centre of each class.
+    centres, those of classes a clip carries as exp(0), and a clip's angle is the label-weighted one to the nearest
+    centre of each class. `count_own` sums own centres like all others, as the published code does, which always mixes
+    labels; with hard labels such a scale grows without end (measured: 1e17 in 400 batches), and stops at 1,000.
     `trainable=False` keeps the random centres as they are, which spreads the classes evenly.
     """
 
     def __init__(
-        self, n_classes: int, dim: int, clusters: int = 16, dynamic: bool = True, trainable: bool = True
+        self,
+        n_classes: int,
+        dim: int,
+        clusters: int = 16,
+        *,
+        dynamic: bool = True,
+        trainable: bool = True,
+        count_own: bool = False,
     ) -> None:
         super().__init__(n_classes, dim)
         if clusters < 1:
             raise ValueError(f"clusters={clusters}: expected at least 1 centre per class")
         self.dynamic = dynamic
+        self.count_own = count_own
         centres = nn.init.xavier_uniform_(torch.empty(n_classes * clusters, dim)).view(n_classes, clusters, dim)
         self.centres = nn.Parameter(centres, requires_grad=trainable)
         self.scale: Tensor
@@ -49,16 +60,20 @@ class SubclusterAdaCos(Classifier):
         cosines = self.cosines(z)
         if self.dynamic and self.training:
             with torch.no_grad():
-                angle = mixed_angle(cosines.amax(dim=2), target)
-                self.scale.copy_(next_scale(self.scale * cosines.flatten(1), angle))
+                logits = self.scale * cosines
+                if not self.count_own:
+                    logits = logits.masked_fill((target > 0)[:, :, None], 0.0)
+                self.scale.copy_(next_scale(logits.flatten(1), mixed_angle(cosines.amax(dim=2), target)))
         return soft_cross_entropy((self.scale * cosines).logsumexp(dim=2), target)
 
 
 class AdaCos(SubclusterAdaCos):
     """Sub-cluster AdaCos with one centre per class."""
 
-    def __init__(self, n_classes: int, dim: int, dynamic: bool = True, trainable: bool = True) -> None:
-        super().__init__(n_classes, dim, clusters=1, dynamic=dynamic, trainable=trainable)
+    def __init__(
+        self, n_classes: int, dim: int, *, dynamic: bool = True, trainable: bool = True, count_own: bool = False
+    ) -> None:
+        super().__init__(n_classes, dim, clusters=1, dynamic=dynamic, trainable=trainable, count_own=count_own)
 
 
 class AdaProj(Classifier):
@@ -66,7 +81,7 @@ class AdaProj(Classifier):
 
     The projection on a class is the sum of its `rank` unit vectors weighted by their cosines with z (no inverse Gram
     matrix, as published). s starts at sqrt(2) ln(n_classes - 1), and at no less than 1; with `dynamic` it adapts as in
-    AdaCos, but logits of classes a clip carries count as 0 in B.
+    AdaCos.
     """
 
     def __init__(self, n_classes: int, dim: int, rank: int = 32, dynamic: bool = True, trainable: bool = False) -> None:
@@ -110,7 +125,7 @@ def first_scale(n_centres: int) -> float:
 def next_scale(logits: Tensor, angle: Tensor) -> Tensor:
     """AdaCos's scale after a batch of logits (batch, n) whose clips are `angle` (batch,) radians from their class."""
     mean_sum = logits.logsumexp(dim=1).logsumexp(dim=0) - math.log(len(logits))
-    return (mean_sum / torch.cos(angle.quantile(0.5).clamp_max(math.pi / 4))).clamp_min(SMALLEST_SCALE)
+    return (mean_sum / torch.cos(angle.quantile(0.5).clamp_max(math.pi / 4))).clamp(SMALLEST_SCALE, LARGEST_SCALE)
 
 
 def mixed_angle(cosines: Tensor, target: Tensor) -> Tensor:
