@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,21 +23,25 @@ class BEATsModel:
     sample_rate_hz = 16000
     max_samples: int | None = None
 
-    def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
-        self.network = build_network(checkpoint).to(device)
+    def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
+        self.checkpoint, self.network = checkpoint, build_network(checkpoint)
         config = self.network.config
         self.precision = PRECISIONS[precision]
         self.n_layers, self.dim = config.encoder_layers, config.encoder_embed_dim
         self.n_bands = N_MELS // config.input_patch_size
         self.min_samples = FRAME + (config.input_patch_size - 1) * HOP
-        self.weights_sha256 = checkpoint.sha256()
         self.facts: Mapping[str, object] = asdict(config)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Over names, shapes and values of all weights."""
+        return self.checkpoint.sha256()
 
     def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
         """Waves (batch, time) to tokens (batch, layer, time, band, dim)."""
         S = front_end(waves)
         with torch.autocast(waves.device.type, self.precision, enabled=self.precision != torch.float32):
-            states = self.network.hidden_states(S)
+            states = self.network.to(waves.device).hidden_states(S)
         chosen = torch.stack([states[layer] for layer in layers], dim=1).float()
         return chosen.view(*chosen.shape[:2], -1, self.n_bands, self.dim)
 
@@ -78,6 +83,6 @@ class BEATs(FrozenEncoder):
         )
         path = resolve(self.checkpoint, name=self.name, advice=advice)
         try:
-            return BEATsModel(read_all(path), self.device, self.precision)
+            return BEATsModel(read_all(path), self.precision)
         except (ValueError, TypeError) as error:
             raise DataError(f"{path}: {error}") from error

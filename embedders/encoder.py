@@ -9,7 +9,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,26 +61,30 @@ def _max_samples(extractor: Any) -> int | None:
 class TransformersModel:
     """A loaded encoder with its feature extractor; see TokenModel."""
 
-    def __init__(self, path: Path, device: str, precision: str) -> None:
+    def __init__(self, path: Path, precision: str) -> None:
         config, self.extractor, network = _from_pretrained(path)
-        self.network = network.to(device).eval().requires_grad_(False)
+        self.path, self.network = path, network.eval().requires_grad_(False)
         self.precision = PRECISIONS[precision]
         self.grid = _grid(config)
         self.model_type = str(config.model_type)
         self.sample_rate_hz = int(self.extractor.sampling_rate)
         self.n_layers, self.dim, self.n_bands = config.num_hidden_layers, config.hidden_size, self.grid.n_bands
         self.min_samples, self.max_samples = _min_samples(config), _max_samples(self.extractor)
-        self.weights_sha256 = read_all(path).sha256()
         self.facts: Mapping[str, object] = {
             "network": _plain(config.to_dict()),
             "front_end": _plain(self.extractor.to_dict()),
         }
 
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Over names, shapes and values of all weights."""
+        return read_all(self.path).sha256()
+
     def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
         """Waves (batch, time) to tokens (batch, layer, time, band, dim)."""
         inputs = self.extractor(list(waves.cpu().numpy()), sampling_rate=self.sample_rate_hz, return_tensors="pt")
         with torch.autocast(waves.device.type, self.precision, enabled=self.precision != torch.float32):
-            out = self.network(**inputs.to(waves.device), output_hidden_states=True)
+            out = self.network.to(waves.device)(**inputs.to(waves.device), output_hidden_states=True)
         # The last hidden state is the normalised one where a network ends in a normalisation.
         states = [*out.hidden_states[:-1], out.last_hidden_state]
         return self.grid.arrange(torch.stack([states[layer] for layer in layers], dim=1).float())
@@ -143,7 +147,7 @@ class Encoder(FrozenEncoder):
         path = resolve(self.checkpoint, name=self.kind, advice=advice)
         if path.is_file():
             raise DataError(f"{path}: expected the model's folder, with config.json beside the weights; got a file")
-        model = TransformersModel(path, self.device, self.precision)
+        model = TransformersModel(path, self.precision)
         if self.model_type not in ("", model.model_type):
             raise DataError(f"{path}: holds a {model.model_type} model; name it encoder={self.checkpoint}")
         return model

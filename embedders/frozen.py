@@ -22,7 +22,8 @@ class TokenModel(Protocol):
     """A loaded network, and what the embedder must know of it.
 
     n_layers: the transformer's; layer 0 is what goes into the first. max_samples: longest wave it reads, or None.
-    weights_sha256: over names, shapes and values of all weights. facts: the network's own configuration, plain JSON.
+    facts: the network's own configuration, plain JSON. A process that only reads waves makes models too, so whatever
+    is costly, the device's memory above all, waits until `tokens` or `weights_sha256` is asked for.
     """
 
     sample_rate_hz: int
@@ -31,8 +32,12 @@ class TokenModel(Protocol):
     dim: int
     min_samples: int
     max_samples: int | None
-    weights_sha256: str
     facts: Mapping[str, object]
+
+    @property
+    def weights_sha256(self) -> str:
+        """Over names, shapes and values of all weights."""
+        ...
 
     def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
         """Waves of equal length (batch, time) to float32 tokens (batch, layer, time, band, dim)."""
