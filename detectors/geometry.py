@@ -38,13 +38,15 @@ def cosine_distance(left: np.ndarray, right: np.ndarray, *, scratch: np.ndarray 
     """1 - cosine of each pair of unit rows (n, d), in [0, 2]; equal rows are at 0 exactly.
 
     It is half the squared Euclidean distance, which keeps its digits near 0 where 1 - cosine loses them. A zero row
-    has no direction: it is at 2 from every other row, and at 0 from another zero row. `scratch` (n, d) is overwritten.
+    has no direction: it is at 2 from every other row, and at 0 from another zero row. `scratch` (n, d) is overwritten;
+    it may be `right`.
     """
     offset = np.subtract(left, right, out=scratch)
     distance: np.ndarray = np.minimum(0.5 * np.einsum("ij,ij->i", offset, offset), 2.0)
     suspect = np.flatnonzero(np.abs(distance - 0.5) < 1e-9)  # where a unit row lies from a zero row
     if len(suspect):
-        one_zero = left[suspect].any(axis=1) != right[suspect].any(axis=1)
+        left, offset = left[suspect], offset[suspect]
+        one_zero = ~left.any(axis=1) != (offset == left).all(axis=1)
         distance[suspect[one_zero]] = 2.0
     return distance
 
