@@ -233,14 +233,16 @@ def _merge(
 ) -> None:
     """Put the k least of (distance, row) of each query, old and new, into the arrays (m, k).
 
-    The sorts are stable: among equal distances old rows, which are lower, stay first, and new rows stay in order.
+    Equal distances stay in order: old rows, which are lower, first, and new rows as they came.
     """
     m, k = best_row.shape
     old = np.flatnonzero(best_row.ravel() >= 0)
     query = np.concatenate([old // k, query])
     distance = np.concatenate([best_distance.ravel()[old], distance])
     row = np.concatenate([best_row.ravel()[old], row])
-    order = np.argsort(distance, kind="stable")
+    order = np.argsort(distance)
+    if not np.diff(distance[order]).all():
+        order = np.argsort(distance, kind="stable")  # several times slower
     order = order[np.argsort(query[order].astype(np.min_scalar_type(m)), kind="stable")]  # 16 bits sort in linear time
     query = query[order]
     rank = np.arange(len(query)) - np.searchsorted(query, np.arange(m))[query]

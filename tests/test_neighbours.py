@@ -260,6 +260,6 @@ def test_faiss_runs_with_the_right_kernel_and_threshold():
 
 
 def test_groups_leave_enough_maxima():
-    assert candidates._group(1024, 1) == 64
+    assert candidates._group(1024, 1) == 16
     assert candidates._group(1024, 17) == 4
     assert candidates._group(10, 3) == 1
