@@ -67,19 +67,20 @@ def resolve(checkpoint: str, *, name: str, advice: str) -> Path:
 def pull(repo: str) -> Path:
     """Fetch config and weights of a hub repository into the hub's cache: safetensors alone where there are any."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        names = HfApi().list_repo_files(repo)
+        names = [file.rfilename for file in HfApi().model_info(repo).siblings or []]
         suffix = next((s for s in SUFFIXES if any(n.endswith(s) and "/" not in n for n in names)), None)
-        if suffix is None:
-            raise DataError(f"{repo}: the repository holds no weights ({', '.join(SUFFIXES)})")
-        return Path(snapshot_download(repo, allow_patterns=["*.json", f"*{suffix}"], ignore_patterns=["*/*"]))
-    except (OSError, HfHubHTTPError, ValueError) as error:
+        wanted = ["*.json", f"*{suffix}"] if suffix else []
+        folder = Path(snapshot_download(repo, allow_patterns=wanted, ignore_patterns=["*/*"])) if suffix else None
+    except Exception as error:  # the hub's library lets the errors of its HTTP client through, and has changed clients
         raise DataError(
             f"{repo}: not fetched from the hub ({_first_line(error)}). Check the name and the connection, or copy the "
             f"model's folder to {models_folder() / repo}"
         ) from error
+    if folder is None:
+        raise DataError(f"{repo}: the repository holds no weights ({', '.join(SUFFIXES)})")
+    return folder
 
 
 def _from_hub_cache(repo: str) -> Path | None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -31,6 +32,10 @@ def models_folder(tmp_path, monkeypatch):
     return tmp_path / "models"
 
 
+class ClientError(Exception):
+    """As an HTTP client raises it: no OSError."""
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """Stands for the hub and its cache: records who is asked."""
@@ -46,10 +51,11 @@ def hub(tmp_path, monkeypatch):
         return str(folder)
 
     class HfApi:
-        def list_repo_files(self, repo):
+        def model_info(self, repo):
             if repo == "no/thing":
-                raise OSError("404: no such repository")
-            return ["config.json", "pytorch_model.bin"]
+                raise ClientError("404: no such repository")
+            names = ["README.md"] if repo == "no/weights" else ["config.json", "pytorch_model.bin"]
+            return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
@@ -87,6 +93,8 @@ def test_what_the_hub_lacks_is_named(hub):
         DataError, match=r"no/thing: not fetched from the hub \(404.*copy the model's folder to .*models"
     ):
         find("no/thing")
+    with pytest.raises(DataError, match="no/weights: the repository holds no weights"):
+        find("no/weights")
 
 
 def test_a_missing_file_is_not_looked_for_on_the_hub(hub):
