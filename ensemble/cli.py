@@ -197,6 +197,7 @@ def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | N
 @click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of scores [selection-cache beside OUT].")
 @click.option("--rule", default="agreement", show_default=True, help="How pairs weigh: agreement, average or best.")
+@click.option("--ranker", is_flag=True, help="Judge a learned fusion (LightGBM) beside the others; never chosen.")
 @click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
@@ -212,7 +213,7 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     from featstore.store import FeatureStore
 
     opened = FeatureStore.open(store)
-    options = Options(asked["rule"], replicates=asked["replicates"], seed=asked["seed"], workers=asked["workers"])
+    options = Options(**{key: asked[key] for key in ("rule", "ranker", "replicates", "seed", "workers")})
     grid, embeddings = asked["grid"], asked["embeddings"]
     candidates = read_grid(grid, opened, embeddings) if grid else default_candidates(opened, embeddings)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from ensemble.defaults import default_recipe
 from ensemble.figures import Judge, by_pair, official
 from ensemble.fuse import combine
 from ensemble.informative import RULES, candidate_figure
+from ensemble.ranker import ranker_scores
 from ensemble.recipe import Member, Recipe
 from ensemble.score_candidates import Scored, score_candidates
 from ensemble.selection_cache import ScoreCache
@@ -28,14 +29,18 @@ from featstore.store import FeatureStore
 SATURATED = 0.98
 CLEAR = 1.25
 """Spread of the candidates, in spreads by chance, from which they count as different."""
-DEFAULT, ALL_MEAN, MIN_Z = "fixed default", "rank mean of all", "minimum of z-scores"
+DEFAULT, ALL_MEAN, MIN_Z, RANKER = "fixed default", "rank mean of all", "minimum of z-scores", "learned ranker"
 
 
 @dataclass(frozen=True)
 class Options:
-    """rule: how pairs weigh, see informative.RULES. replicates: of the bootstrap. workers: processes, None = cores."""
+    """rule: how pairs weigh, see informative.RULES. replicates: of the bootstrap. workers: processes, None = cores.
+
+    ranker: judge a learned fusion beside the others, see ranker.py.
+    """
 
     rule: str = "agreement"
+    ranker: bool = False
     folds: int = FOLDS
     replicates: int = 300
     seed: int = 0
@@ -206,6 +211,8 @@ def _nested(problem: Problem, fixed: Mapping[str, np.ndarray], options: Options)
         return nested_figures(problem, lambda evidence: way.fused(problem, way.choose(problem, evidence)), weights)
 
     found = {name: of_way(name) for name in WAYS}
+    if options.ranker:
+        found[RANKER] = nested_figures(problem, partial(ranker_scores, problem, seed=options.seed), weights)
     return found | {name: nested_figures(problem, partial(_same, scores), weights) for name, scores in fixed.items()}
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does selection by generated anomalies hold on real ones? Choose without labels, then look at the labelled test clips.
 
-    python scripts/bench_selection.py DATA [DATA ...] --work DIR [--anomalies 2] [--figure agreement.png]
+    python scripts/bench_selection.py DATA [DATA ...] --work DIR [--anomalies N@DB,...] [--figure agreement.png]
 
 DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. Each is built with generated
 anomalies into DIR, an ensemble is selected, and the real official score of it, of the fixed default, of the label-free
@@ -44,6 +44,7 @@ from ensemble.validation import plan_validation
 from featstore.console import table
 from featstore.store import FeatureStore
 
+ANOMALIES = "6@-20,-15,-10,-5,0,5"
 EMBEDDINGS = ("logmel:stats=mean;std;delta;min;p05;p10;p25;median;p75;p90;max", "twfr")
 
 
@@ -74,10 +75,10 @@ class Real:
         return fuse(rule, *sides).scores
 
 
-def build(data: Path, store: Path, anomalies: int) -> None:
+def build(data: Path, store: Path, anomalies: str) -> None:
     """Embed recordings and generated anomalies."""
     for spec in EMBEDDINGS:
-        options = ["-e", spec, "--as", spec.partition(":")[0], "--with-anomalies", str(anomalies)]
+        options = ["-e", spec, "--as", spec.partition(":")[0], "--with-anomalies", anomalies]
         command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(store), *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
@@ -154,7 +155,7 @@ def agreement(problem: Problem, real: np.ndarray) -> tuple[str, np.ndarray]:
     return f"{text}\n  of the strongest severity of each transform alone: {listed}", rules["agreement"]
 
 
-def bench(data: Path, work: Path, anomalies: int) -> tuple[np.ndarray, np.ndarray]:
+def bench(data: Path, work: Path, anomalies: str) -> tuple[np.ndarray, np.ndarray]:
     """One folder; returns generated and real figures of the candidates."""
     store_path = work / f"{data.name}.store"
     build(data, store_path, anomalies)
@@ -197,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--anomalies", type=int, default=2)
+    parser.add_argument("--anomalies", default=ANOMALIES, help="as --with-anomalies of featstore build")
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,10 @@ from ensemble.candidates import expand
 from ensemble.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions
 from ensemble.cli import main
 from ensemble.defaults import default_recipe
+from ensemble.figures import Judge, official
 from ensemble.informative import agreement, average_detects, best_detect, candidate_figure, spearman
 from ensemble.output import score_table
+from ensemble.ranker import learned, ranker_scores
 from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import detect
 from ensemble.score_candidates import Scored, score_candidates
@@ -127,8 +129,6 @@ def test_nested_judging_sees_what_greed_on_noise_gains(plan: Validation) -> None
 
 
 def selection_scores(problem: Problem) -> np.ndarray:
-    from ensemble.figures import official
-
     return official(problem.figures[2], problem.pair_weights)
 
 
@@ -258,3 +258,17 @@ def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_p
     assert json.loads(out.with_name("selection.json").read_text())["fusion"] == read_recipe(out).fusion
     run = CliRunner().invoke(main, [str(store.path), "--recipe", str(out), "-o", str(tmp_path / "results")])
     assert run.exit_code == 0, run.output
+
+
+def test_a_ranker_learns_what_the_members_show_and_never_lowers_a_score(plan: Validation) -> None:
+    scored = made_up(plan, [0.0, 0.0, 1.5], np.random.default_rng(6))
+    problem = Problem(plan, positions(scored.scores, plan))
+    trees, members = learned(problem, problem.evidence(0))
+    unseen = plan.half(1)
+    of_ranker = official(
+        Judge(plan, unseen).figures(ranker_scores(problem, problem.evidence(0)))[0], problem.pair_weights
+    )
+    of_noise = official(Judge(plan, unseen).figures(problem.placed[0])[0], problem.pair_weights)
+    assert of_ranker > of_noise + 0.1
+    low, high = trees.predict(np.full((1, len(members)), 0.3)), trees.predict(np.full((1, len(members)), 0.9))
+    assert high > low
