@@ -185,6 +185,18 @@ def test_margin_past_pi_goes_on_falling():
     assert (moved[~below].diff() > 0).all()
 
 
+def test_margin_slopes_are_finite_at_cosines_of_one():
+    cosines = torch.tensor([-1.0, 1.0], requires_grad=True)
+    with_margin(cosines, 0.7).sum().backward()
+    assert torch.isfinite(cosines.grad).all()
+
+
+def test_an_embedding_of_zero_has_no_direction_and_no_slope():
+    z = torch.zeros(2, DIM, dtype=torch.float16, requires_grad=True)
+    build("arcface").float()(z, hard([0, 1]).float()).backward()
+    assert not z.grad.any()
+
+
 # ---- adaptive scales
 
 
