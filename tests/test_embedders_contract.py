@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import CHECKPOINTS
+import small_models
+import small_networks
 
 import embedders
 from embedders import EMBEDDERS, create, make_embedder, parse_embedder
@@ -23,6 +24,7 @@ class Trained:
     device: str = "cpu"
 
 
+CHECKPOINTS = small_models.CHECKPOINTS | small_networks.CHECKPOINTS
 WITHOUT_WEIGHTS = [name for name in EMBEDDERS if name not in CHECKPOINTS]
 GOLDEN = Path(__file__).parent / "data" / "golden_embeddings.npz"
 

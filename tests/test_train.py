@@ -1,0 +1,204 @@
+"""Training: deterministic, resumable to the bit, judged on held-out normal clips, and it learns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+
+from embedders import create
+from embedders.train import Setup, TrainConfig, train
+from embedders.train_cli import parse_setup
+from embedders.training_data import class_labels, fit, hold_out, training_clips
+from featstore.cli import main
+from featstore.clip import Clip
+from featstore.errors import DataError
+
+SMALL = ("n_mels=32", "hop=1024", "n_fft=1024", "width=16", "epochs=3", "batch=8", "learning_rate=0.01", "holdout=0.2")
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory) -> tuple[Path, list[Clip]]:
+    """Two machines that hum at their own pitch, twelve clips each of differing length; test clips are no sound."""
+    root, rng, clips = tmp_path_factory.mktemp("plant"), np.random.default_rng(0), []
+    for machine, pitch_hz in (("fan", 300), ("pump", 1200)):
+        for i in range(12):
+            t = np.arange(16000 + 1000 * (i % 3)) / 16000
+            wave = 0.3 * np.sin(2 * np.pi * pitch_hz * t) + 0.05 * rng.normal(size=len(t))
+            soundfile.write(root / f"{machine}_{i}.wav", wave, 16000)
+            clips.append(Clip(f"{machine}_{i}.wav", machine, "00", "train", "source", "normal"))
+        (root / f"{machine}_test.wav").write_bytes(b"a test clip is never read")
+        clips.append(Clip(f"{machine}_test.wav", machine, "00", "test", "source", "anomaly"))
+    return root, clips
+
+
+def setup(*settings: str, name: str = "tdnn") -> Setup:
+    return parse_setup(name, (*SMALL, *settings))
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(step: int):
+    def report(progress):
+        if progress.done == step:
+            raise Stop
+
+    return report
+
+
+def test_learns_to_tell_machines_apart(plant, tmp_path):
+    trained = train(*plant, setup("epochs=6"), tmp_path / "a.safetensors")
+    history = trained.facts["history"]
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert trained.classes == ("fan|00|", "pump|00|")
+    embedder = create(f"tdnn:checkpoint={tmp_path / 'a.safetensors'},output=posterior")
+    waves = [soundfile.read(plant[0] / f"{m}_0.wav", dtype="float32")[0] for m in ("fan", "pump")]
+    np.testing.assert_array_equal(embedder.embed(np.stack(waves)).argmax(axis=1), [0, 1])
+
+
+def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, monkeypatch):
+    seen = []
+
+    def scripted(loop):
+        seen.append({name: value.clone() for name, value in loop.state.judged().state_dict().items()})
+        return (3.0, 1.0, 2.0, 2.0)[len(seen) - 1]
+
+    monkeypatch.setattr("embedders.train.Loop._held_out", scripted)
+    trained = train(*plant, setup("epochs=4"), tmp_path / "a.safetensors")
+    torch.testing.assert_close(dict(trained.tensors), seen[1], rtol=0, atol=0)
+    assert len(seen) == 4
+    seen.clear()
+    assert len(train(*plant, setup("epochs=4", "patience=1"), tmp_path / "b.safetensors").facts["history"]) == 3
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_interrupted_equals_uninterrupted(plant, tmp_path, step, monkeypatch):
+    chosen = setup("mixup=0.5", "ema=0.9", "loss=scadacos")
+    whole = train(*plant, chosen, tmp_path / "a.safetensors")
+    monkeypatch.setattr("embedders.train.SAVE_S", 0.0)  # a state after every step
+    with pytest.raises(Stop):
+        train(*plant, chosen, tmp_path / "b.safetensors", report=stop_at(step + 1))
+    assert (tmp_path / "b.safetensors.resume").exists()
+    assert not (tmp_path / "b.safetensors").exists()
+    first = []
+    again = train(*plant, chosen, tmp_path / "b.safetensors", report=lambda p: first.append(p.done))
+    assert first[0] == step + 1
+    assert again.fingerprint == whole.fingerprint
+    assert again.facts["history"] == whole.facts["history"]
+    assert not (tmp_path / "b.safetensors.resume").exists()
+
+
+def test_seeds_differ(plant, tmp_path):
+    prints = {
+        train(*plant, setup("epochs=1", f"seed={seed}"), tmp_path / f"{seed}.safetensors").fingerprint
+        for seed in (0, 1)
+    }
+    assert len(prints) == 2
+
+
+def test_state_of_another_training_is_refused(plant, tmp_path, monkeypatch):
+    monkeypatch.setattr("embedders.train.SAVE_S", 0.0)
+    with pytest.raises(Stop):
+        train(*plant, setup(), tmp_path / "a.safetensors", report=stop_at(2))
+    with pytest.raises(DataError, match=r"other settings or recordings; delete it"):
+        train(*plant, setup("seed=1"), tmp_path / "a.safetensors")
+
+
+def test_autoencoder_lowers_its_error(plant, tmp_path):
+    chosen = parse_setup(
+        "ae", ("n_mels=32", "epochs=5", "batch=4", "learning_rate=0.01", "mix_features=true", "mixup=1")
+    )
+    history = train(*plant, chosen, tmp_path / "ae.safetensors").facts["history"]
+    assert history[-1]["held_out"] < history[0]["held_out"]
+
+
+def test_hold_out_empties_no_class(rng):
+    labels = np.array([0] * 20 + [1] * 20 + [2, 3])
+    held = hold_out(labels, 0.1, rng)
+    assert np.bincount(labels[held], minlength=4).tolist() == [2, 2, 0, 0]
+    few = np.repeat(np.arange(5), 2)
+    held = hold_out(few, 0.05, rng)
+    assert held.sum() == 1
+    assert set(few[~held]) == set(few)
+
+
+def test_only_normal_training_recordings_train():
+    kinds = [
+        ("train", "normal"),
+        ("train", "unknown"),
+        ("train", "anomaly"),
+        ("test", "normal"),
+        ("supplemental", "normal"),
+    ]
+    clips = [Clip(f"{split}_{label}_{i}", "fan", "00", split, label=label) for split, label in kinds for i in range(2)]
+    assert {clip.path[:-2] for clip in training_clips(clips)} == {"train_normal", "train_unknown"}
+    with pytest.raises(DataError, match="0 normal training clips"):
+        training_clips(clips[4:])
+
+
+def test_labels_follow_attributes_and_domain():
+    clips = [Clip(f"{v}{d}", "fan", "00", "train", d, attributes={"v": v}) for v in "12" for d in ("source", "target")]
+    assert class_labels(clips, "section")[0] == ("fan|00",)
+    names, labels = class_labels(clips, "attributes")
+    assert names == ("fan|00|v=1", "fan|00|v=2")
+    assert labels.tolist() == [0, 0, 1, 1]
+    assert len(class_labels(clips, "domain")[0]) == 4
+
+
+def test_waves_are_cropped_or_repeated(rng):
+    wave = np.arange(10.0)
+    assert fit(wave, 4, None).tolist() == [0, 1, 2, 3]
+    crops = {tuple(fit(wave, 4, rng)) for _ in range(200)}
+    assert crops == {tuple(wave[i : i + 4]) for i in range(7)}
+    repeated = fit(wave[:3], 7, rng)
+    assert set(np.diff(repeated)) <= {1.0, -2.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("epoch=3",), "unknown setting: 'epoch'; did you mean epochs"),
+        (("epochs=many",), "--set epochs=many: expected"),
+        (("loss=arcfac",), "unknown loss: 'arcfac'; did you mean arcface"),
+        (("loss.margin=1",), "unknown parameter of loss arcface: 'margin'"),
+        (("epochs",), "expected KEY=VALUE"),
+        (("labels=x",), "unknown labels 'x'; choose from section"),
+        (("batch=1",), "batch=1: expected 2"),
+    ],
+)
+def test_wrong_settings_say_why(settings, message):
+    with pytest.raises(ValueError, match=message):
+        parse_setup("tdnn", settings)
+
+
+def test_settings_go_where_they_belong():
+    found = parse_setup("stgram", ("channels=logmel;tagram", "epochs=2", "loss.m=0.5", "loss=noisy_arcmix"))
+    assert found.network == {"channels": ("logmel", "tagram")}
+    assert found.train == TrainConfig(epochs=2, loss="noisy_arcmix")
+    assert found.loss == {"m": 0.5}
+    with pytest.raises(ValueError, match="logmel is not trained"):
+        parse_setup("logmel", ())
+
+
+def test_command_trains_builds_and_refuses_to_overwrite(tmp_path):
+    data, out, store = tmp_path / "data", tmp_path / "a.safetensors", tmp_path / "store"
+    rng = np.random.default_rng(0)
+    for machine in ("fan", "pump"):
+        for split, label, n in (("train", "normal", 6), ("test", "normal", 1), ("test", "abnormal", 1)):
+            (data / machine / split / label).mkdir(parents=True)
+            for i in range(n):
+                soundfile.write(data / machine / split / label / f"{i}.wav", 0.1 * rng.normal(size=16000), 16000)
+    command = ["train", "tdnn", str(data), "-o", str(out), *(part for item in SMALL for part in ("--set", item))]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "3 epochs; kept epoch" in result.output
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 1
+    assert "exists and is not overwritten" in again.output
+    built = CliRunner().invoke(main, ["build", str(data), str(store), "-e", f"tdnn={out}", "--workers", "0"])
+    assert built.exit_code == 0, built.output
+    assert "tdnn holds 16 rows" in built.output
