@@ -197,6 +197,13 @@ def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | N
 @click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of scores [selection-cache beside OUT].")
 @click.option("--rule", default="agreement", show_default=True, help="How pairs weigh: agreement, average or best.")
+@click.option(
+    "--scores",
+    "external",
+    type=EXISTING,
+    multiple=True,
+    help="CSV of another system: fused by test ranks, transductive.",
+)
 @click.option("--ranker", is_flag=True, help="Judge a learned fusion (LightGBM) beside the others; never chosen.")
 @click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -225,6 +232,8 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     write_selection(out.with_name("selection.json"), selection)
     click.echo(json.dumps(selection_json(selection)) if asked["as_json"] else selection_text(selection))
     click.echo(f"wrote {out}, {out.with_name('selection.json')}; run it: detect {store} --recipe {out}", err=True)
+    if asked["external"]:
+        click.echo(f"wrote {_with_external(opened, selection.recipe, asked['external'], out)}", err=True)
 
 
 @main.command(name="detectors")
@@ -234,6 +243,24 @@ def list_detectors() -> None:
 
     rows = [[name, ", ".join(f"{key}={value}" for key, value in parameters(name).items())] for name in DETECTORS]
     click.echo(table(["detector", "parameters"], rows))
+
+
+def _with_external(store: "FeatureStore", recipe: "Recipe", files: tuple[Path, ...], out: Path) -> Path:
+    """Scores of the recipe and of other systems fused over the test clips, in a file that says so."""
+    from detectors.scores import read_scores, write_scores
+    from ensemble.external import fuse_transductive
+    from ensemble.output import score_table
+    from ensemble.run import detect
+
+    detection = detect(store, recipe)
+    tables = [score_table(detection), *(read_scores(file) for file in files)]
+    try:
+        fused = fuse_transductive(tables, detection.clips)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    path = out.with_name("fused-transductive.csv")
+    write_scores(path, fused)
+    return path
 
 
 def _recipe(store: "FeatureStore", options: dict[str, Any]) -> "Recipe":
