@@ -29,6 +29,7 @@ from featstore.clip import Clip
 from featstore.errors import DataError
 
 SAVE_S = 60.0
+SETTLE_BATCHES = 16  # enough for means and variances, and little beside an epoch
 STATE = "featstore.training"
 
 
@@ -310,6 +311,7 @@ class Loop:
     @torch.no_grad()
     def _held_out(self) -> float:
         """Mean loss of the held-out clips, unmixed and from their start on."""
+        self._settle()
         model = self.state.judged().eval()
         rows = np.array_split(self.held_rows, -(-len(self.held_rows) // self.config.batch))
         total = 0.0
@@ -318,6 +320,23 @@ class Loop:
             features = self._front(torch.from_numpy(wave).to(self.device))
             total += len(batch) * float(model.objective(features, F.one_hot(first, self.n_classes).float(), first))
         return total / len(self.held_rows)
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Statistics of batch norms anew, averaged over training batches: running ones lag behind on few clips."""
+        model = self.state.judged()
+        norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain average
+        model.train()
+        shuffled = np.random.default_rng(self.config.seed).permutation(self.train_rows)
+        rows = np.array_split(shuffled[: self.steps * self.config.batch], self.steps)[:SETTLE_BATCHES]
+        for wave in self.waves.batches(rows, None):
+            model.network(*self._front(torch.from_numpy(wave).to(self.device)))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     @torch.no_grad()
     def _update_loss(self) -> None:
