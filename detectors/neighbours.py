@@ -150,8 +150,8 @@ class _Best:
                 pass
 
     def _take_part(self, finder: "_Finder", part: slice, start: int) -> None:
-        queries = _finite(self.queries, "queries", part)
-        pairs = finder.candidates(directions(queries), 1.0 - self.distance[part, -1])
+        queries = unit(_finite(self.queries, "queries", part))
+        pairs = finder.candidates(queries.astype(np.float32), 1.0 - self.distance[part, -1])
         pairs = pairs.where(pairs.row + start != self.exclude[part][pairs.query]).ordered()
         distance = _distances(queries, finder.block, pairs)
         _merge(self.distance[part], self.row[part], pairs.query, distance, pairs.row + start)
@@ -209,17 +209,14 @@ def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
 
 
 def _distances(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
-    """Float64 distance of every pair, in order of the queries; few at a time, so that nothing leaves the cache."""
+    """Float64 distance of every pair of a unit query and a row; few at a time, so that nothing leaves the cache."""
     step = max(2**15 // queries.shape[1], 1)
-    memory = np.empty((2, step, queries.shape[1]))
+    left, right = np.empty((2, step, queries.shape[1]))
     out = np.empty(len(pairs.row))
     for i in range(0, len(out), step):
         query, row = pairs.query[i : i + step], pairs.row[i : i + step]
-        left = unit(queries[query[0] : query[-1] + 1])
-        if not (np.diff(query) == 1).all():
-            left = _taken(left, query - query[0], memory[0])
-        right = bank.units(row, memory[1])
-        out[i : i + step] = cosine_distance(left, right, scratch=right)
+        offset = bank.units(row, right)
+        out[i : i + step] = cosine_distance(_taken(queries, query, left), offset, scratch=offset)
     return out
 
 
