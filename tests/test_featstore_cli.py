@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from fakes import write_clip
 
-from featstore.cli import _name_of, main
+from featstore.cli import main
+from featstore.cli_build import _name_of
 
 
 def run(*args: object) -> Result:
