@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from detectors.geometry import scale_to_unit, unit
+from detectors.geometry import unit
 
 TILE = 1024
 """Queries, and bank rows, multiplied at a time: 4 MB of products, which a second-level cache nearly holds."""
@@ -29,7 +29,7 @@ def rounding(d: int, *, input_bits: int = 24) -> float:
 def directions(X: np.ndarray) -> np.ndarray:
     """Rows of X scaled to length 1, float32; zero rows stay zero."""
     if X.dtype == np.float32:
-        return scale_to_unit(np.array(X, order="C"))
+        return unit(X, np.float32)
     out = np.empty(X.shape, dtype=np.float32)
     for start in range(0, len(X), TILE):  # scaled before they are rounded: float32 holds no 1e300
         out[start : start + TILE] = unit(X[start : start + TILE])

@@ -9,21 +9,17 @@ MAX_CONDITION = 1e10
 """A covariance worse conditioned than this leaves fewer than six trustworthy digits of a distance in float64."""
 
 
-def unit(X: np.ndarray) -> np.ndarray:
-    """Scale each row to length 1, float64; a zero row stays zero. Rows of any magnitude keep their direction."""
-    X = np.array(X, dtype=np.float64, order="C")  # the sums run along memory, whatever came in
-    return scale_to_unit(X)
-
-
-def scale_to_unit(X: np.ndarray) -> np.ndarray:
-    """As `unit`, in place and in the precision of X, which must be C-contiguous; returns X.
+def unit(X: np.ndarray, dtype: type[np.floating] = np.float64) -> np.ndarray:
+    """Scale each row to length 1; a zero row stays zero. Rows of any magnitude that dtype holds keep their direction.
 
     Rows are taken a few at a time, so that every pass but the first finds them in the cache.
     """
+    out = np.empty(X.shape, dtype)  # C-contiguous: the sums run along memory, whatever came in
     step = max(2**15 // max(X.shape[1], 1), 1)
-    safe = np.sqrt(np.finfo(X.dtype).max) / 2**20  # the square of a length up to here neither overflows nor vanishes
+    safe = np.sqrt(np.finfo(dtype).max) / 2**20  # the square of a length up to here neither overflows nor vanishes
     for start in range(0, len(X), step):
-        rows = X[start : start + step]
+        rows = out[start : start + step]
+        rows[...] = X[start : start + step]
         length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         if not (length.min() > 1 / safe and length.max() < safe):
             size = np.abs(rows).max(axis=1, initial=0.0)
@@ -31,7 +27,7 @@ def scale_to_unit(X: np.ndarray) -> np.ndarray:
             length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
             length[length == 0] = 1
         rows *= (1 / length)[:, None]
-    return X
+    return out
 
 
 def cosine_distance(left: np.ndarray, right: np.ndarray, *, scratch: np.ndarray | None = None) -> np.ndarray:

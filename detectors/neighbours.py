@@ -49,8 +49,7 @@ class Bank:
     @cached_property
     def directed(self) -> np.ndarray:
         """Mask (n,) of the rows that are not zero."""
-        mask: np.ndarray = self.directions.any(axis=1)
-        return mask
+        return np.asarray(self.directions.any(axis=1))
 
     def units(self, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Float64 unit vectors of some rows, written to `out` where that saves time."""
