@@ -1,5 +1,6 @@
 """`featstore train`: settings from text, one call, one line about the outcome."""
 
+import inspect
 import typing
 from dataclasses import fields
 from pathlib import Path
@@ -114,6 +115,7 @@ def _loss_values(name: str, texts: dict[str, str], known: dict[str, Any]) -> dic
             raise ValueError(_unknown(f"parameter of loss {name}", key, known))
     values = {}
     for key, text in texts.items():
-        kind = type(known[key])
+        default = known[key]
+        kind = int if default is inspect.Parameter.empty else type(default)  # what has no default is a count
         values[key] = _value(text, kind if kind in (bool, int, float, str) else float)
     return values
