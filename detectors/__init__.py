@@ -26,6 +26,9 @@ DETECTORS = {
     "posterior": "detectors.posterior:Posterior",
 }
 
+SPECIAL = ("residual", "posterior")
+"""Read what particular embedders store; all others work on any embedding."""
+
 _PREPROCESS = "detectors.preprocess:Preprocessed"
 _WRAPPER_ONLY = ("standardize", "pca")
 

@@ -13,7 +13,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from detectors import DETECTORS
+from detectors import DETECTORS, SPECIAL
 from ensemble.defaults import default_recipe
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import Member, Recipe
@@ -21,6 +21,7 @@ from ensemble.run import detect
 from featstore.cli import main as featstore
 from featstore.store import FeatureStore
 
+NAMES = [name for name in DETECTORS if name not in SPECIAL]
 Cell = tuple[float, float, float]
 
 
@@ -60,9 +61,9 @@ def main() -> None:
 
 def report(store: FeatureStore) -> None:
     """The matrix, then the ensemble among its members."""
-    names = [f"{name}:standardize=true" for name in DETECTORS]
-    print("| embedding | " + " | ".join(DETECTORS) + " |")
-    print("|---|" + "---|" * len(DETECTORS))
+    names = [f"{name}:standardize=true" for name in NAMES]
+    print("| embedding | " + " | ".join(NAMES) + " |")
+    print("|---|" + "---|" * len(NAMES))
     for embedding in sorted(store.embeddings):
         for view in store.info(embedding).views or ("",):
             cells = [figure(store, Recipe((Member(embedding, name, view),))) for name in names]

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors import DETECTORS
+from detectors import DETECTORS, SPECIAL
 from ensemble.output import measure, score_table
 from ensemble.recipe import Member, Recipe
 from ensemble.run import detect
 from featstore.store import FeatureStore
 
+NAMES = [name for name in DETECTORS if name not in SPECIAL]
 NAME = re.compile(r"snr(m?-?\d+)_(id_\d\d)_(normal|abnormal)")
 
 
@@ -55,15 +56,13 @@ def main() -> None:
         command = [sys.executable, "-m", "featstore.cli", "import", str(out / "store"), str(out / "features.npy")]
         subprocess.run([*command, "--as", "mimii", "--manifest", str(out / "features.csv")], check=True)
         store = FeatureStore.open(out / "store")
-        found = {name: evaluate(store, f"{name}:standardize=true") for name in DETECTORS}
-    print("| machine | id | " + " | ".join(DETECTORS) + " |")
-    print("|---|---|" + "---|" * len(DETECTORS))
+        found = {name: evaluate(store, f"{name}:standardize=true") for name in NAMES}
+    print("| machine | id | " + " | ".join(NAMES) + " |")
+    print("|---|---|" + "---|" * len(NAMES))
     for machine, section in sorted(next(iter(found.values()))):
-        cells = [
-            f"{100 * cell[0]:.1f} / {100 * cell[1]:.1f}" for cell in (found[n][machine, section] for n in DETECTORS)
-        ]
+        cells = [f"{100 * cell[0]:.1f} / {100 * cell[1]:.1f}" for cell in (found[n][machine, section] for n in NAMES)]
         print(f"| {machine} | {section} | " + " | ".join(cells) + " |")
-    means = [np.mean(list(found[name].values()), axis=0) for name in DETECTORS]
+    means = [np.mean(list(found[name].values()), axis=0) for name in NAMES]
     print("| mean | | " + " | ".join(f"{100 * auc:.1f} / {100 * pauc:.1f}" for auc, pauc in means) + " |")
 
 
