@@ -79,8 +79,8 @@ def _candidates(selection: Selection) -> str:
 
 def _pairs(selection: Selection) -> str:
     telling = [(name, weight) for name, weight in selection.pairs if weight > 0]
-    listed = ", ".join(f"{name} {100 * weight:.1f}%" for name, weight in telling[:SHOWN])
-    return f"{len(telling)} of {len(selection.pairs)} pairs of transform and severity count: {listed}, ..."
+    listed = [f"{name} {100 * weight:.1f}%" for name, weight in telling[:SHOWN]] + ["..."] * (len(telling) > SHOWN)
+    return f"{len(telling)} of {len(selection.pairs)} pairs of transform and severity count: {', '.join(listed) or '-'}"
 
 
 def _machines(selection: Selection) -> str:

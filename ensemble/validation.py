@@ -144,7 +144,7 @@ def _validation(clips: ClipTable, taken: np.ndarray, contents: Mapping[str, str]
     pairs = tuple(sorted(set(of_variant.values())))
     number = {pair: i for i, pair in enumerate(pairs)}
     pair = np.array([number[of_variant[variant]] if variant else NORMAL for variant in variants])
-    identity = [contents[path] or path for path in decode(chosen.columns["path"])]
+    identity = [contents[path] or _hash(path) for path in decode(chosen.columns["path"])]
     source = np.unique(np.array(identity, dtype=object).astype(np.str_), return_inverse=True)[1].reshape(-1)
     domain = chosen.column("domain")
     return Validation(
@@ -159,6 +159,11 @@ def _validation(clips: ClipTable, taken: np.ndarray, contents: Mapping[str, str]
         pairs=pairs,
         notes=tuple(f"{machine} section {name} has no generated anomalies: left out" for machine, name in left_out),
     )
+
+
+def _hash(path: str) -> str:
+    """Stands for a content hash that is not known, and is as random as one."""
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _section_numbers(clips: ClipTable, sections: list[tuple[str, str]]) -> np.ndarray:
