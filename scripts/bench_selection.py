@@ -15,6 +15,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -201,6 +202,8 @@ def main() -> None:
     parser.add_argument("--anomalies", default=ANOMALIES, help="as --with-anomalies of featstore build")
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
+    if args.figure and not find_spec("matplotlib"):
+        parser.error("--figure needs matplotlib: pip install 'featstore[report]'")
     args.work.mkdir(parents=True, exist_ok=True)
     found = {data.name: bench(data, args.work, args.anomalies) for data in args.data}
     if args.figure:
