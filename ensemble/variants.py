@@ -18,7 +18,7 @@ from featstore.audio import AudioPolicy, RejectedAudio, read_recording
 from featstore.clip import VARIANT_MARK, Clip
 from featstore.errors import DataError
 
-SEVERITIES_DB = (-10.0, -5.0, 0.0, 5.0)
+SEVERITIES_DB = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0)
 """Strong on purpose: anomalies that hardly any detector notices rank detectors by noise."""
 
 LEAST_PER_PAIR = 3
@@ -60,7 +60,7 @@ class Design:
     A severity above what a transform reaches (`Anomaly.most_db`) is left out for it.
     """
 
-    per_clip: int = 2
+    per_clip: int = 6
     transforms: tuple[str, ...] = ()
     severities_db: tuple[float, ...] = SEVERITIES_DB
     seed: int = 0

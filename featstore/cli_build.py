@@ -41,9 +41,9 @@ SHOWN_REJECTIONS = 20
 @click.option(
     "--with-anomalies",
     is_flag=False,
-    flag_value="2",
+    flag_value="6",
     metavar="[N[:KIND,...][@DB,...]]",
-    help="Also embed N (default 2) or more generated anomalies of every training clip.",
+    help="Also embed N (default 6) or more generated anomalies of every training clip.",
 )
 @click.option("--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv.")
 @click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently.")

@@ -147,7 +147,7 @@ def test_severities_beyond_reach_are_left_out():
 
 
 def test_designs_are_parsed():
-    assert Design.parse("2") == Design()
+    assert Design.parse("6") == Design()
     assert Design.parse("4:impacts,leak@-5,0") == Design(4, ("impacts", "leak"), (-5.0, 0.0))
     assert Design.parse("1@3") == Design(1, (), (3.0,))
     for text in ("", "x", "0", "2:impact", "2@loud", "2:"):
