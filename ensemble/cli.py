@@ -183,7 +183,9 @@ def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | N
     rule = year or year_of(tests)
     clips, lacking = labelled(tests, rule)
     if not len(clips):
-        raise DataError(f"{store}: {lacking[0] if lacking else 'no test clip has a label; see --ground-truth'}")
+        missing = lacking[0] if lacking else "no test clip has a label"
+        cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
+        raise DataError(f"{store}: {missing}; {cure}")
     for one in lacking:
         click.echo(f"note: left out of the figures: {one}", err=True)
     figures = measure(read_any_scores(scores, tests, year or package_year(tests)), clips, rule)
