@@ -359,6 +359,11 @@ def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict
     return found
 
 
+def _tail(key: str) -> str:
+    """The end of a clip's path, enough to recognise it on a terminal; the files hold the whole."""
+    return "/".join(key.split("/")[-3:])
+
+
 def _top(detection: "Detection") -> str:
     """The most anomalous clips with their evidence."""
     import numpy as np
@@ -367,10 +372,10 @@ def _top(detection: "Detection") -> str:
     order = np.argsort(-detection.percentile, kind="stable")[:SHOWN]
     rows = [
         [
-            keys[i],
+            _tail(keys[i]),
             f"{detection.percentile[i]:.4f}",
             "ANOMALY" if detection.decision[i] else "normal",
-            detection.nearest[i],
+            _tail(detection.nearest[i]),
         ]
         for i in order
     ]
