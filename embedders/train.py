@@ -232,7 +232,8 @@ class Loop:
             self._epoch(lambda: self.state.save(resume, key))
             held_out = self._held_out()
             history = position["history"]
-            if not any(entry["held_out"] <= held_out for entry in history):
+            least = min((one["held_out"] for one in history if math.isfinite(one["held_out"])), default=math.inf)
+            if math.isfinite(held_out) and held_out <= least:  # of equals the last: few clips may hold no pairs at all
                 self.state.best = {
                     name: value.detach().cpu().clone() for name, value in self.state.judged().state_dict().items()
                 }
@@ -245,9 +246,8 @@ class Loop:
 
     def _stale(self) -> bool:
         losses = [entry["held_out"] for entry in self.state.position["history"]]
-        return (
-            bool(self.config.patience and losses) and len(losses) - 1 - int(np.argmin(losses)) >= self.config.patience
-        )
+        since_best = np.argmin(np.nan_to_num(losses[::-1], nan=np.inf)) if losses else 0
+        return bool(self.config.patience) and int(since_best) >= self.config.patience
 
     def _epoch(self, save_state: Callable[[], None]) -> None:
         position, seed = self.state.position, (self.config.seed, self.state.position["epoch"])

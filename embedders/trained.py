@@ -65,7 +65,7 @@ class Classify(nn.Module):
             return embedding
         if not isinstance(self.loss, Classifier):
             raise DataError(f"loss {type(self.loss).__name__} knows no classes, so there is no posterior to store")
-        log_p = self.loss.posterior(z).clamp_min(1e-30).log()
+        log_p = self.loss.logits(z).log_softmax(dim=1)  # exact where a probability would round to 0 or 1
         members = [log_p[:, self.member.eq(i)].logsumexp(dim=1) for i in range(len(self.sections))]
         return torch.stack(members, dim=1)
 
