@@ -15,10 +15,14 @@ RATE = 8000
 
 @dataclass(frozen=True)
 class MomentsEmbedder:
-    """Mean, standard deviation and length of a wave; a wave that starts with `deadly` kills its process."""
+    """Mean, standard deviation and length of a wave.
+
+    A wave that starts with `deadly` kills its process, one that starts with `endless` becomes infinite.
+    """
 
     scale: float = 1.0
     deadly: float = 2.0
+    endless: float = 2.0
     name: str = "moments"
     sample_rate_hz: int = RATE
     shape: tuple[int, ...] = (3,)
@@ -38,7 +42,9 @@ class MomentsEmbedder:
         if np.isclose(waves[:, 0], self.deadly, atol=1e-3).any():
             os._exit(9)
         values = [[wave.mean(), wave.std(), len(wave) / 1000] for wave in waves.astype(np.float64)]
-        return (self.scale * np.array(values)).astype(np.float32)
+        vectors = (self.scale * np.array(values)).astype(np.float32)
+        vectors[np.isclose(waves[:, 0], self.endless, atol=1e-3)] = np.inf
+        return vectors
 
 
 def write_clip(root: Path, path: str, seed: int, samples: int = 400, first: float | None = None) -> None:

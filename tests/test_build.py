@@ -119,6 +119,26 @@ def test_changed_recordings_are_noticed_and_touched_ones_are_not(tmp_path: Path)
     }
 
 
+def test_a_recording_made_anew_at_the_same_size_is_noticed_by_its_time(tmp_path: Path) -> None:
+    clips = make_clips(tmp_path, 3)
+    run(tmp_path, clips, tmp_path / "store")
+    before = rows(tmp_path / "store")[clips[0].key]
+    write_clip(tmp_path, clips[0].path, seed=50, samples=400)
+    os.utime(tmp_path / clips[0].path, ns=(1, 1))
+    assert run(tmp_path, clips, tmp_path / "store").plan.changed["moments"] == 1
+    assert not np.array_equal(rows(tmp_path / "store")[clips[0].key], before)
+
+
+def test_a_vector_that_is_not_finite_rejects_its_clip_alone(tmp_path: Path) -> None:
+    clips = make_clips(tmp_path, 5)
+    write_clip(tmp_path, clips[1].path, seed=1, first=-0.75)
+    report = run(tmp_path, clips, tmp_path / "store", make=partial(MomentsEmbedder, endless=-0.75))
+    assert [(item.path, item.reason) for item in report.rejected] == [
+        (clips[1].path, "embedder moments returned NaN or infinite values")
+    ]
+    assert len(rows(tmp_path / "store")) == 4
+
+
 def test_rejected_recordings_are_kept_with_their_reason_and_stop_nothing(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 5)
     (tmp_path / clips[1].path).write_bytes(b"not a sound")
