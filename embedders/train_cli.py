@@ -12,7 +12,8 @@ from featstore.console import Meter
 from featstore.errors import DataError
 
 if TYPE_CHECKING:
-    from embedders.train import Setup, TrainProgress
+    from embedders.train_loop import TrainProgress
+    from embedders.train_settings import Setup
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -73,7 +74,7 @@ def parse_setup(name: str, settings: tuple[str, ...]) -> "Setup":
     """Settings KEY=VALUE sorted to network, training and loss by their names; ValueError for what is unknown."""
     from embedders import _embedder_class, _unknown, _value
     from embedders.losses import loss_parameters
-    from embedders.train import Setup, TrainConfig
+    from embedders.train_settings import Setup, TrainConfig
     from embedders.trained import TrainedEmbedder
 
     kind = _embedder_class(name)

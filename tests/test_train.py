@@ -9,8 +9,9 @@ import torch
 from click.testing import CliRunner
 
 from embedders import create
-from embedders.train import Setup, TrainConfig, train
+from embedders.train import train
 from embedders.train_cli import parse_setup
+from embedders.train_settings import Setup, TrainConfig
 from embedders.training_data import class_labels, fit, hold_out, training_clips
 from featstore.cli import main
 from featstore.clip import Clip
@@ -67,7 +68,7 @@ def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, m
         seen.append({name: value.clone() for name, value in loop.state.judged().state_dict().items()})
         return (3.0, 1.0, 2.0, 2.0)[len(seen) - 1]
 
-    monkeypatch.setattr("embedders.train.Loop._held_out", scripted)
+    monkeypatch.setattr("embedders.train_loop.Loop._held_out", scripted)
     trained = train(*plant, setup("epochs=4"), tmp_path / "a.safetensors")
     torch.testing.assert_close(dict(trained.tensors), seen[1], rtol=0, atol=0)
     assert len(seen) == 4
@@ -79,7 +80,7 @@ def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, m
 def test_interrupted_equals_uninterrupted(plant, tmp_path, step, monkeypatch):
     chosen = setup("mixup=0.5", "ema=0.9", "loss=scadacos")
     whole = train(*plant, chosen, tmp_path / "a.safetensors")
-    monkeypatch.setattr("embedders.train.SAVE_S", 0.0)  # a state after every step
+    monkeypatch.setattr("embedders.train_loop.SAVE_S", 0.0)  # a state after every step
     with pytest.raises(Stop):
         train(*plant, chosen, tmp_path / "b.safetensors", report=stop_at(step + 1))
     assert (tmp_path / "b.safetensors.resume").exists()
@@ -101,7 +102,7 @@ def test_seeds_differ(plant, tmp_path):
 
 
 def test_state_of_another_training_is_refused(plant, tmp_path, monkeypatch):
-    monkeypatch.setattr("embedders.train.SAVE_S", 0.0)
+    monkeypatch.setattr("embedders.train_loop.SAVE_S", 0.0)
     with pytest.raises(Stop):
         train(*plant, setup(), tmp_path / "a.safetensors", report=stop_at(2))
     with pytest.raises(DataError, match=r"other settings or recordings; delete it"):
