@@ -39,16 +39,14 @@ class Fitted:
 
     def fit(self, X: np.ndarray, *, domain: np.ndarray | None = None, group: np.ndarray | None = None) -> Self:
         """Learn from normal clips X (n, d); `domain` and `group` are texts (n,). ValueError where X cannot be used."""
-        X = checked(X, "training clips")
-        if len(X) < self._least():
-            raise ValueError(
-                f"{type(self).__name__} needs at least {self._least()} training clips, got {len(X)}; "
-                "lower its k or check the section filter"
-            )
-        labels = _labels(domain, len(X), "domain"), _labels(group, len(X), "group")
-        self.n_features_ = X.shape[1]
-        self._learn(X, *labels)
-        self.reference_scores_ = self._reference(X, *labels) if len(X) > 1 else np.full(1, np.nan)
+        learned = self._learned_from(X, domain, group)
+        self.reference_scores_ = self._reference(*learned) if len(X) > 1 else np.full(1, np.nan)
+        return self
+
+    def learn(self, X: np.ndarray, *, domain: np.ndarray | None = None, group: np.ndarray | None = None) -> Self:
+        """As `fit`, without reference scores: they cost several times the rest, and not everybody asks for them."""
+        self._learned_from(X, domain, group)
+        self.__dict__.pop("reference_scores_", None)  # an earlier fit is forgotten
         return self
 
     def anomaly_score(self, X: np.ndarray) -> np.ndarray:
@@ -59,6 +57,21 @@ class Fitted:
         if X.shape[1] != self.n_features_:
             raise ValueError(f"clips to score have {X.shape[1]} dimensions, the training clips had {self.n_features_}")
         return self._score(X) if len(X) else np.zeros(0)
+
+    def _learned_from(
+        self, X: np.ndarray, domain: np.ndarray | None, group: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Check, learn, and return the rows and labels as they were learned from."""
+        X = checked(X, "training clips")
+        if len(X) < self._least():
+            raise ValueError(
+                f"{type(self).__name__} needs at least {self._least()} training clips, got {len(X)}; "
+                "lower its k or check the section filter"
+            )
+        domain, group = _labels(domain, len(X), "domain"), _labels(group, len(X), "group")
+        self.n_features_ = X.shape[1]
+        self._learn(X, domain, group)
+        return X, domain, group
 
     def _least(self) -> int:
         return 1

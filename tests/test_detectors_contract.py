@@ -82,6 +82,16 @@ def test_satisfies_the_protocol(spec, X):
     assert detector.anomaly_score(np.zeros((0, 8))).shape == (0,)
 
 
+def test_learning_without_reference_scores_scores_alike(spec, X):
+    detector = fitted(spec, X)
+    learned = create(spec).learn(X, **labels(len(X)))
+    np.testing.assert_array_equal(learned.anomaly_score(far_clips()), detector.anomaly_score(far_clips()))
+    assert not hasattr(learned, "reference_scores_")
+    assert not hasattr(detector.learn(X, **labels(len(X))), "reference_scores_")
+    with pytest.raises(ValueError, match="training clips"):
+        create(spec).learn(np.full((3, 8), np.nan))
+
+
 def test_constructor_only_stores(spec):
     name, params = parse_detector(spec)
     detector = create(spec)
