@@ -34,6 +34,8 @@ EMBEDDERS = {
     "tdnn": "embedders.tdnn:TDNN",
     "ae": "embedders.reconstruction:AE",
     "idnn": "embedders.reconstruction:IDNN",
+    "transae": "embedders.transae:TransAE",
+    "mobilenetv2": "embedders.mobilenetv2:MobileNetV2",
 }
 
 

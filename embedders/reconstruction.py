@@ -14,26 +14,25 @@ from torch import Tensor, nn
 from embedders.spectrogram import MelConfig, log_mel
 from embedders.trained import Features, Reconstruct, TrainedEmbedder
 
+LEVEL_DB, SPREAD_DB = -40.0, 20.0
+"""Where log-mels lie, and how widely: layers compute with about -2 to 2 and learn far faster; residuals are in dB."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class FrameConfig(MelConfig):
-    """A log-mel front end; context: frames seen at once, odd; width, bottleneck: of the dense layers.
-
-    seconds: the length of training crops.
-    """
+class ContextConfig(MelConfig):
+    """A log-mel front end; context: frames seen at once, odd; bottleneck: of the layers; seconds: of training crops."""
 
     seconds: float = 10.0
     context: int = 5
-    width: int = 128
     bottleneck: int = 8
 
     def __post_init__(self) -> None:
         """Refuse contexts without a middle."""
         super().__post_init__()
-        if self.context < 3 or self.context % 2 == 0 or min(self.width, self.bottleneck) < 1:
+        if self.context < 3 or self.context % 2 == 0 or self.bottleneck < 1:
             raise ValueError(
-                f"context={self.context}, width={self.width}, bottleneck={self.bottleneck}: "
-                "expected an odd context of 3 or more, and layers of at least 1"
+                f"context={self.context}, bottleneck={self.bottleneck}: expected an odd context of 3 or more, and a "
+                "bottleneck of at least 1"
             )
 
     @property
@@ -45,6 +44,35 @@ class FrameConfig(MelConfig):
     def min_samples(self) -> int:
         """Shortest wave with one whole context."""
         return max(self.n_fft, self.context * self.hop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameConfig(ContextConfig):
+    """width: of the dense layers."""
+
+    width: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse empty layers."""
+        super().__post_init__()
+        if self.width < 1:
+            raise ValueError(f"width={self.width}: expected at least 1")
+
+
+def levelled(S: Tensor) -> Tensor:
+    """Log-mel in dB as numbers near 0."""
+    return (S - LEVEL_DB) / SPREAD_DB
+
+
+def contexts(S: Tensor, size: int) -> Tensor:
+    """All runs of `size` neighbouring frames of S (batch, mel, frame): (batch, position, frame of the run, mel)."""
+    return S.unfold(2, size, 1).permute(0, 2, 3, 1)
+
+
+def without_middle(runs: Tensor) -> Tensor:
+    """Runs (..., frame, mel) without their middle frame."""
+    middle = runs.shape[-2] // 2
+    return torch.cat([runs[..., :middle, :], runs[..., middle + 1 :, :]], dim=-2)
 
 
 def _dense(inputs: int, outputs: int, config: FrameConfig) -> nn.Sequential:
@@ -63,10 +91,6 @@ class _FrameNet(nn.Module):
         """Log-mel (batch, mel, frame) in dB."""
         return (log_mel(waves, self.config).transpose(1, 2),)
 
-    def contexts(self, S: Tensor) -> Tensor:
-        """All runs of neighbouring frames: (batch, position, context, mel)."""
-        return S.unfold(2, self.config.context, 1).permute(0, 2, 3, 1)
-
 
 class AENet(_FrameNet):
     """Residuals of every frame of every context, (batch, positions * context, mel)."""
@@ -78,9 +102,9 @@ class AENet(_FrameNet):
 
     def forward(self, S: Tensor) -> Tensor:
         """Reconstruction minus input."""
-        x = self.contexts(S)
+        x = contexts(levelled(S), self.config.context)
         flat = x.flatten(0, 1).flatten(1)
-        residual: Tensor = self.layers(flat) - flat
+        residual: Tensor = SPREAD_DB * (self.layers(flat) - flat)
         return residual.view(x.shape).flatten(1, 2)
 
 
@@ -93,11 +117,9 @@ class IDNNNet(_FrameNet):
 
     def forward(self, S: Tensor) -> Tensor:
         """Prediction minus what came."""
-        x = self.contexts(S)
-        middle = self.config.context // 2
-        others = torch.cat([x[:, :, :middle], x[:, :, middle + 1 :]], dim=2)
-        predicted: Tensor = self.layers(others.flatten(0, 1).flatten(1))
-        return predicted.view(*x.shape[:2], -1) - x[:, :, middle]
+        x = contexts(levelled(S), self.config.context)
+        predicted: Tensor = self.layers(without_middle(x).flatten(0, 1).flatten(1))
+        return SPREAD_DB * (predicted.view(*x.shape[:2], -1) - x[:, :, self.config.context // 2])
 
 
 class AE(TrainedEmbedder):

@@ -20,6 +20,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "tdnn": {"seconds": 2.0, "n_mels": 32},
     "ae": {"n_mels": 32},
     "idnn": {"n_mels": 32},
+    "transae": {"n_mels": 32, "feedforward": 16, "depth": 1},
+    "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_networks import small_model
 
-from embedders.reconstruction import AENet, FrameConfig, IDNNNet
+from embedders.reconstruction import LEVEL_DB, AENet, FrameConfig, IDNNNet
 from embedders.trained import Reconstruct
 from embedders.twfr import gwrp
 
@@ -19,7 +19,7 @@ def test_published_sizes():
 
 
 class Nothing(torch.nn.Module):
-    """Predicts zero, or returns a given residual."""
+    """Predicts zero, which stands for LEVEL_DB."""
 
     def forward(self, x):
         return torch.zeros(len(x), self.out)
@@ -32,7 +32,7 @@ def test_residuals_are_prediction_minus_frames(net, positions):
     net.layers.out = 6 if positions == 12 else 2
     S = torch.arange(12.0).view(1, 2, 6)  # (batch, mel, frame): frame f holds f and 6 + f
     frames = [0, 1, 2, 1, 2, 3, 2, 3, 4, 3, 4, 5] if positions == 12 else [1, 2, 3, 4]
-    torch.testing.assert_close(net(S)[0], -torch.tensor([[f, 6.0 + f] for f in frames]))
+    torch.testing.assert_close(net(S)[0], LEVEL_DB - torch.tensor([[f, 6.0 + f] for f in frames]))
 
 
 def test_idnn_does_not_see_the_middle_frame():
