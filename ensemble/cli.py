@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detectors import DETECTORS
+from ensemble.cli_members import EXISTING, EXTERNAL, asked_recipe, judged_members, ranked_file, recipe_options
 from featstore.console import Commands, Meter, size, table
 from featstore.errors import DataError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from featstore.store import FeatureStore
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-EXISTING = click.Path(exists=True, path_type=Path)
 SHOWN = 10
 
 
@@ -31,46 +31,6 @@ class WithDefault(Commands):
             if args[0].startswith("-") or Path(args[0]).exists() or not near:
                 args = ["run", *args]
         return super().parse_args(ctx, args)
-
-
-def recipe_options(command: Any) -> Any:
-    """The options that name what runs and how it decides, for every command that scores."""
-    options = [
-        click.option(
-            "--ensemble", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e)."
-        ),
-        click.option(
-            "-d", "--detector", "detectors", multiple=True, help=f"NAME[:key=value,...]; {', '.join(DETECTORS)}."
-        ),
-        click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW [--ensemble: all]."),
-        click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml."),
-        click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one."),
-        click.option(
-            "--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1]."
-        ),
-        click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores."),
-        click.option(
-            "--fdr",
-            type=click.FloatRange(0, 1, min_open=True, max_open=True),
-            help="Decide by a false-discovery rate over all clips instead.",
-        ),
-        click.option(
-            "--domains", type=click.Choice(["unknown", "known"]), help="Whether decisions may use a test clip's domain."
-        ),
-        click.option(
-            "--anomalies-at-most",
-            type=click.FloatRange(0, 1, max_open=True),
-            default=0.5,
-            show_default=True,
-            help="Share of anomalies that the drift check allows for.",
-        ),
-        click.option("--machine", "machines", multiple=True, help="Only these machines."),
-        click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
-        click.option("--group-by", help="Attribute that forms groups for detectors with by=group."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group(cls=WithDefault, context_settings=CONTEXT)
@@ -105,10 +65,11 @@ def run(store: Path, out: Path, **options: Any) -> None:
     from featstore.store import FeatureStore
 
     opened = FeatureStore.open(store)
-    recipe = _recipe(opened, options)
+    recipe, ranked = asked_recipe(opened, options)
     notes = clear_earlier(out, package="dcase" in options["kinds"])
     detection = _detection(opened, recipe, options)
     files = write_detection(detection, out)
+    files += ranked_file(detection, ranked, out)
     files += _submission(detection, out, options) if "dcase" in options["kinds"] else []
     figures = _figures(detection, out, options)
     files.append(out / "metrics.json")
@@ -140,12 +101,13 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
     from ensemble.drift import drift
     from ensemble.report import ReportOptions, read_selection, write_report
     from ensemble.report_media import recordings
+    from ensemble.run import evidence_of
     from featstore.store import FeatureStore
 
     opened = FeatureStore.open(store)
-    options["ensemble"] = options["ensemble"] or not (options["detectors"] or options["recipe"])
-    detection = _detection(opened, _recipe(opened, options), options)
-    info = opened.info(detection.recipe.members[0].embedding)
+    options["ensemble"] = options["ensemble"] or not (options["detectors"] or options["recipe"] or options["external"])
+    detection = _detection(opened, asked_recipe(opened, options)[0], options)
+    info = opened.info(evidence_of(opened, detection.recipe).embedding)
     listen = recordings(data, info.sample_rate_hz, info.channel) if data else None
     shown = ReportOptions(
         f"Anomaly report: {store.resolve().name}", options["top"], options["seconds"], options["year"]
@@ -204,7 +166,7 @@ def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | N
     "external",
     type=EXISTING,
     multiple=True,
-    help="CSV of another system: fused by test ranks, transductive.",
+    help=f"{EXTERNAL} may be chosen, if it scores training clips and generated anomalies too.",
 )
 @click.option("--ranker", is_flag=True, help="Judge a learned fusion (LightGBM) beside the others; never chosen.")
 @click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
@@ -215,6 +177,7 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     """Choose members and fusion by the generated anomalies of STORE; write OUT and selection.json beside it."""
     from ensemble.candidates import default_candidates, read_grid
     from ensemble.recipe import write_recipe
+    from ensemble.run import detect
     from ensemble.select import Options
     from ensemble.select import select as choose
     from ensemble.selection_cache import ScoreCache
@@ -225,6 +188,8 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     options = Options(**{key: asked[key] for key in ("rule", "ranker", "replicates", "seed", "workers")})
     grid, embeddings = asked["grid"], asked["embeddings"]
     candidates = read_grid(grid, opened, embeddings) if grid else default_candidates(opened, embeddings)
+    judged, ranked = judged_members(opened, asked["external"])
+    candidates += judged
     out.parent.mkdir(parents=True, exist_ok=True)
     meter = Meter("candidates")
     cache = ScoreCache(asked["cache"] or out.parent / "selection-cache")
@@ -234,8 +199,8 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     write_selection(out.with_name("selection.json"), selection)
     click.echo(json.dumps(selection_json(selection)) if asked["as_json"] else selection_text(selection))
     click.echo(f"wrote {out}, {out.with_name('selection.json')}; run it: detect {store} --recipe {out}", err=True)
-    if asked["external"]:
-        click.echo(f"wrote {_with_external(opened, selection.recipe, asked['external'], out)}", err=True)
+    if ranked:
+        click.echo(f"wrote {ranked_file(detect(opened, selection.recipe), ranked, out.parent)[0]}", err=True)
 
 
 @main.command(name="detectors")
@@ -245,59 +210,6 @@ def list_detectors() -> None:
 
     rows = [[name, ", ".join(f"{key}={value}" for key, value in parameters(name).items())] for name in DETECTORS]
     click.echo(table(["detector", "parameters"], rows))
-
-
-def _with_external(store: "FeatureStore", recipe: "Recipe", files: tuple[Path, ...], out: Path) -> Path:
-    """Scores of the recipe and of other systems fused over the test clips, in a file that says so."""
-    from detectors.scores import read_scores, write_scores
-    from ensemble.external import fuse_transductive
-    from ensemble.output import score_table
-    from ensemble.run import detect
-
-    detection = detect(store, recipe)
-    tables = [score_table(detection), *(read_scores(file) for file in files)]
-    try:
-        fused = fuse_transductive(tables, detection.clips)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    path = out.with_name("fused-transductive.csv")
-    write_scores(path, fused)
-    return path
-
-
-def _recipe(store: "FeatureStore", options: dict[str, Any]) -> "Recipe":
-    """The recipe that the options ask for, checked before anything is computed."""
-    from dataclasses import replace
-
-    from ensemble.defaults import default_recipe, single_recipe
-    from ensemble.recipe import read_recipe
-
-    if options["fpr"] and options["fdr"]:
-        raise click.UsageError("--fpr decides every clip by itself, --fdr all of them together; give one of them")
-    names, embeddings = options["detectors"], options["embeddings"]
-    if options["recipe"]:
-        if names or embeddings or options["ensemble"]:
-            raise click.UsageError("--recipe names the members; leave --ensemble, -d and -e away")
-        recipe = read_recipe(options["recipe"])
-    elif len(names) == 1 and not options["ensemble"]:
-        sources = embeddings or tuple(sorted(store.embeddings))
-        if len(sources) != 1:
-            raise click.UsageError(f"-d with one detector needs one -e; the store has {', '.join(sources) or 'none'}")
-        recipe = single_recipe(store, names[0], sources[0])
-    elif names or options["ensemble"]:
-        recipe = default_recipe(store, embeddings, names)
-    else:
-        raise click.UsageError("say what to run: --ensemble, -d DETECTOR -e EMBEDDING, or --recipe FILE")
-    asked = {
-        "fusion": options["fusion"],
-        "false_alarm_rate": options["fpr"],
-        "threshold": options["threshold"],
-        "fdr": 0.0 if options["fpr"] and not options["fdr"] else options["fdr"],
-        "domains": options["domains"],
-        "pool_sections": options["pool_sections"] or None,
-        "group_by": options["group_by"],
-    }
-    return replace(recipe, **{key: value for key, value in asked.items() if value is not None})
 
 
 def _detection(store: "FeatureStore", recipe: "Recipe", options: dict[str, Any]) -> "Detection":

@@ -11,14 +11,19 @@
     weight = 1.0
     fingerprint = "..."          # of the embedding; a store with another one is refused
 
+    [[member]]
+    detector = "scores:theirs.csv"   # scores of another system; the path is relative to the recipe
+    fingerprint = "..."              # SHA-256 of the file; another content is refused
+
 `detect STORE --recipe FILE` runs it again.
 """
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +33,16 @@ FUSED = "ensemble"
 DOMAINS = ("unknown", "known")
 """Whether the domain of a test clip may enter decisions; it never enters scores."""
 
+SCORES = "scores:"
+"""Begins the detector of a member that is a file of another system's scores; in memory the path is as any other."""
+
 
 @dataclass(frozen=True)
 class Member:
-    """One detector on one embedding; without a view the views of the embedding are joined end to end."""
+    """One detector on one embedding; without a view the views of the embedding are joined end to end.
+
+    A member without an embedding is a file of another system's scores, see `external`.
+    """
 
     embedding: str
     detector: str
@@ -39,15 +50,35 @@ class Member:
     weight: float = 1.0
     fingerprint: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what is neither a detector on an embedding nor a file of scores."""
+        if self.detector.startswith(SCORES) == bool(self.embedding) or (self.view and not self.embedding):
+            raise DataError(
+                f"the member {self.embedding!r}, {self.detector!r}: expected an embedding with a detector, or "
+                f'detector = "{SCORES}FILE.csv" with neither embedding nor view'
+            )
+
+    @property
+    def file(self) -> str:
+        """Path of another system's scores; empty for a detector."""
+        return "" if self.embedding else self.detector.removeprefix(SCORES)
+
     @property
     def source(self) -> str:
-        """Embedding and view as one text: `twfr@r0.9`."""
+        """Embedding and view as one text, `twfr@r0.9`; `scores` for another system's."""
+        if not self.embedding:
+            return SCORES.rstrip(":")
         return f"{self.embedding}@{self.view}" if self.view else self.embedding
 
     @property
+    def method(self) -> str:
+        """The detector, or the name of the file of scores: not its folder, which changes with the place of a recipe."""
+        return self.detector if self.embedding else Path(self.file).name
+
+    @property
     def name(self) -> str:
-        """The member in tables and columns: `twfr@r0.9 knn:k=1`."""
-        return f"{self.source} {self.detector}"
+        """The member in tables and columns: `twfr@r0.9 knn:k=1`, `scores theirs.csv`."""
+        return f"{self.source} {self.method}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +105,10 @@ class Recipe:
         names = [member.name for member in self.members]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"the member {twice!r} occurs twice; give it once, with a greater weight if that was meant")
+            raise DataError(
+                f"the member {twice!r} occurs twice; give it once, with a greater weight if that was meant (files of "
+                "scores are told apart by their names)"
+            )
         if not 0 < self.false_alarm_rate < 1:
             raise DataError(f"false_alarm_rate = {self.false_alarm_rate}: expected a rate between 0 and 1")
         if not 0 <= self.fdr < 1:
@@ -83,18 +117,26 @@ class Recipe:
             raise DataError(f"domains = {self.domains!r}: expected {' or '.join(DOMAINS)}")
 
 
-def recipe_text(recipe: Recipe) -> str:
-    """The recipe as TOML."""
+def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
+    """The recipe as TOML that lies in `folder`, which paths are relative to."""
     values = {key: value for key, value in asdict(recipe).items() if key != "members"}
     lines = [_line(key, value) for key, value in values.items()]
     for member in recipe.members:
-        lines += ["", "[[member]]", *(_line(key, value) for key, value in asdict(member).items())]
+        lines += ["", "[[member]]", *(_line(key, value) for key, value in asdict(_moved(member, folder)).items())]
     return "\n".join(lines) + "\n"
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write the recipe as TOML."""
-    path.write_text(recipe_text(recipe), encoding="utf-8")
+    path.write_text(recipe_text(recipe, path.parent), encoding="utf-8")
+
+
+def _moved(member: Member, folder: Path) -> Member:
+    """The member as a recipe in `folder` spells it."""
+    if not member.file:
+        return member
+    relative = Path(os.path.relpath(Path(member.file).resolve(), folder.resolve())).as_posix()
+    return replace(member, detector=f"{SCORES}{relative}")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -106,8 +148,18 @@ def read_recipe(path: Path) -> Recipe:
     members = raw.pop("member", [])
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
         raise DataError(f"{path}: expected [[member]] tables")
-    parsed = tuple(Member(**_checked(path, f"member {i + 1}", Member, one)) for i, one in enumerate(members))
+    parsed = tuple(_member(path, f"member {i + 1}", one) for i, one in enumerate(members))
     return Recipe(parsed, **_checked(path, "the recipe", Recipe, raw, given={"members"}))
+
+
+def _member(path: Path, where: str, raw: Mapping[str, Any]) -> Member:
+    external = str(raw.get("detector", "")).startswith(SCORES)
+    values = _checked(path, where, Member, {"embedding": "", **raw} if external else raw)
+    try:
+        member = Member(**values)
+    except DataError as error:
+        raise DataError(f"{path}: {where}: {error}") from error
+    return replace(member, detector=f"{SCORES}{path.parent / member.file}") if member.file else member
 
 
 def _line(key: str, value: object) -> str:

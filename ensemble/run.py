@@ -17,10 +17,11 @@ from detectors.sections import score_sections
 from ensemble.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.conformal import Decisions, Scale, decisions, from_surprise, surprise
 from ensemble.decide import THRESHOLDS
+from ensemble.external import scores_of, verified
 from ensemble.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.recipe import Member, Recipe
 from featstore.build_state import unfinished
-from featstore.errors import DataError, RequestError
+from featstore.errors import DataError, RequestError, StoreError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -42,7 +43,7 @@ class Detection:
     """Every scored clip with its fused score, decision and evidence; arrays are (m,).
 
     member_percentiles: (members, m). nearest: key of the closest normal training clip of its section, by cosine in the
-    first member's embedding, and that distance. reference: honest fused scores (n,) of the training clips
+    embedding of `evidence_of`, and that distance. reference: honest fused scores (n,) of the training clips
     `train`.
     """
 
@@ -78,13 +79,16 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
     """The recipe with every member's fingerprint filled in.
 
     Raises StoreError for an embedding or view the store lacks, or one made by another embedder than the recipe's, and
-    DataError for a detector, fusion or threshold rule there is not.
+    DataError for a detector, fusion or threshold rule there is not, or another system's scores that have changed.
     """
     members = []
     for rule, known in ((recipe.fusion, sorted(FUSIONS)), (recipe.threshold, sorted(THRESHOLDS))):
         if rule not in known:
             raise DataError(f"the recipe asks for {rule!r}, which is none of {', '.join(known)}")
     for member in recipe.members:
+        if member.file:
+            members.append(verified(store, member))
+            continue
         info = store.info(member.embedding)
         try:
             parse_detector(member.detector)
@@ -100,6 +104,17 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
             )
         members.append(replace(member, fingerprint=info.fingerprint))
     return replace(recipe, members=tuple(members))
+
+
+def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
+    """The member whose embedding lists the clips and finds the nearest normal ones.
+
+    It is the first that has an embedding; where all are scores of other systems, the store's first with all its views.
+    """
+    names = sorted(store.embeddings)
+    if not names:
+        raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
+    return next((member for member in recipe.members if not member.file), Member(names[0], ""))
 
 
 def detect(
@@ -147,7 +162,8 @@ class _Inputs:
 
     def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
         self.store = store
-        self.base = base = recipe.members[0].embedding
+        self.evidence = evidence_of(store, recipe)
+        self.base = base = self.evidence.embedding
         listed = store.clips(base)
         _refuse_unknown(machines, listed, store)
         wanted = np.isin(listed.column("machine"), machines) if machines else np.ones(len(listed), dtype=bool)
@@ -244,9 +260,12 @@ def _without_lonely(
 
 def _score_member(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
     """Test and reference scores of one member."""
-    X, roles = inputs.matrix(member), inputs.roles
+    roles = inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
-    asked = scored[:0] if roles.self_ranked else scored
+    if member.file:
+        pair = (scores_of(member, scored.keys(), "test clips"), scores_of(member, train.keys(), "training clips"))
+        return _placed(scored, pair[0], recipe.pool_sections), _placed(train, pair[1], recipe.pool_sections)
+    X, asked = inputs.matrix(member), scored[:0] if roles.self_ranked else scored
     result = score_sections(
         member.detector,
         X[roles.train],
@@ -292,7 +311,7 @@ def _fuse(
 
 def _evidence(inputs: _Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
     """Key of, and cosine distance to, the closest training clip of each scored clip's section (never itself)."""
-    X, roles = inputs.matrix(recipe.members[0]), inputs.roles
+    X, roles = inputs.matrix(inputs.evidence), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
     bank = _placed(train, np.zeros(len(train)), recipe.pool_sections)
     asked = _placed(scored, np.zeros(len(scored)), recipe.pool_sections)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ensemble.external import scores_of
 from ensemble.recipe import Member
 from ensemble.selection_cache import ScoreCache, candidate_key, content_of
 from ensemble.validation import Validation, held_out_scores
@@ -53,11 +54,16 @@ def score_candidates(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scored:
     """Compute what the cache lacks, then read all; DataError where no candidate could be scored."""
-    contents = {name: content_of(store, name) for name in {member.embedding for member in members}}
-    keys = [candidate_key(member, contents[member.embedding], validation.digest) for member in members]
+    contents = {name: content_of(store, name) for name in {one.embedding for one in members if not one.file}}
+    keys = [
+        candidate_key(member, contents.get(member.embedding, member.fingerprint), validation.digest)
+        for member in members
+    ]
     jobs: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for member, key in zip(members, keys, strict=True):
-        if cache.get(key) is None:
+        if member.file:
+            cache.put(key, scores_of(member, validation.keys, "training clips and generated anomalies"))
+        elif cache.get(key) is None:
             jobs.setdefault((member.embedding, member.view), []).append((member.detector, key))
     todo = [Job(store.path, Member(at[0], "", at[1]), validation, tuple(list_), cache) for at, list_ in jobs.items()]
     missing = sum(len(job.missing) for job in todo)
