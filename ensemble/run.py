@@ -131,11 +131,12 @@ def detect(
     recipe = resolve(store, recipe)
     inputs = _Inputs(store, recipe, machines)
     scored = inputs.clips[inputs.roles.scored]
+    given = {member.name: _given(inputs, member, recipe) for member in recipe.members if member.file}
     test, reference = [], []
     with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
         for i, member in enumerate(recipe.members):
             progress(i, len(recipe.members))
-            one = _score_member(inputs, member, recipe)
+            one = given[member.name] if member.file else _score_member(inputs, member, recipe)
             test.append(one[0])
             reference.append(one[1])
     progress(len(recipe.members), len(recipe.members))
@@ -260,12 +261,9 @@ def _without_lonely(
 
 def _score_member(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
     """Test and reference scores of one member."""
-    roles = inputs.roles
+    X, roles = inputs.matrix(member), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
-    if member.file:
-        pair = (scores_of(member, scored.keys(), "test clips"), scores_of(member, train.keys(), "training clips"))
-        return _placed(scored, pair[0], recipe.pool_sections), _placed(train, pair[1], recipe.pool_sections)
-    X, asked = inputs.matrix(member), scored[:0] if roles.self_ranked else scored
+    asked = scored[:0] if roles.self_ranked else scored
     result = score_sections(
         member.detector,
         X[roles.train],
@@ -277,6 +275,13 @@ def _score_member(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[Plac
     )
     scores = result.reference if roles.self_ranked else result.scores
     return _placed(scored, scores, recipe.pool_sections), _placed(train, result.reference, recipe.pool_sections)
+
+
+def _given(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
+    """Test and reference scores of another system; read before anything is computed, as clips may be missing."""
+    train, scored = inputs.clips[inputs.roles.train], inputs.clips[inputs.roles.scored]
+    scores, honest = scores_of(member, scored.keys(), "test clips"), scores_of(member, train.keys(), "training clips")
+    return _placed(scored, scores, recipe.pool_sections), _placed(train, honest, recipe.pool_sections)
 
 
 def _machine_section(clips: ClipTable, pool_sections: bool) -> tuple[np.ndarray, np.ndarray]:
