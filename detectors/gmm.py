@@ -6,6 +6,8 @@ from typing import Any, Literal
 import numpy as np
 
 from detectors.base import Fitted, content_order
+from detectors.geometry import unit
+from detectors.smote import check_share, target_smote
 
 
 class GMM(Fitted):
@@ -15,21 +17,32 @@ class GMM(Fitted):
     `score="mixture"` is -log of the whole density. `n_components` is capped at the number of distinct clips.
     `reg_covar` is added to every variance: with full covariances of 128 dimensions and a thousand clips 1e-6 is barely
     enough, and what is enough grows with the square of the data's scale. Reference scores are cross-fitted.
+
+    `start` is where the components begin: at k-means centres, or one at the centre of each domain or each group (the
+    classes that a network was trained to tell apart), whose number then replaces `n_components`. `unit_length` looks at
+    directions alone. `smote` adds points between target clips until there are that share of the source clips (0.2 in
+    SMOTE-TWFR-GMM).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of four published systems
         self,
         *,
         n_components: int = 2,
         score: Literal["component", "mixture"] = "component",
         covariance_type: Literal["full", "diag"] = "full",
         reg_covar: float = 1e-6,
+        start: Literal["kmeans", "domain", "group"] = "kmeans",
+        unit_length: bool = False,
+        smote: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.n_components = n_components
         self.score = score
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
+        self.start = start
+        self.unit_length = unit_length
+        self.smote = smote
         self.seed = seed
 
     def _least(self) -> int:
@@ -38,9 +51,14 @@ class GMM(Fitted):
                 f"n_components={self.n_components}, reg_covar={self.reg_covar}: expected at least 1 component and a "
                 "reg_covar of at least 0"
             )
-        for name, value, known in (("score", self.score, SCORES), ("covariance_type", self.covariance_type, FACTORS)):
+        for name, value, known in (
+            ("score", self.score, SCORES),
+            ("covariance_type", self.covariance_type, FACTORS),
+            ("start", self.start, STARTS),
+        ):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
+        check_share(self.smote)
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
@@ -48,24 +66,53 @@ class GMM(Fitted):
         from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits
 
-        X = np.array(X, dtype=np.float64, order="C")
+        X = self._rows(X)
+        if self.smote:
+            made = target_smote(X, domain, share=self.smote, seed=self.seed)
+            X, group = np.concatenate([X, made]), np.concatenate([group, np.full(len(made), "")])
+            domain = np.concatenate([domain, np.full(len(made), "target")])
         content = content_order(X)
-        X = X[np.argsort(content, kind="stable")]  # k-means starts from rows by their number
+        order = np.argsort(content, kind="stable")  # k-means starts from rows by their number
         if len(X) == 1:
-            X = np.repeat(X, 2, axis=0)  # scikit-learn asks for two rows; a copy changes neither mean nor covariance
+            order = order[[0, 0]]  # scikit-learn asks for two rows; a copy changes neither mean nor covariance
+        X = X[order]
         mixture = GaussianMixture(
-            min(self.n_components, int(content.max()) + 1),
-            covariance_type=self.covariance_type,
             tol=1e-6,
             reg_covar=self.reg_covar,
             random_state=self.seed,
+            covariance_type=self.covariance_type,
+            **STARTS[self.start](self, X, domain[order], group[order]),
         )
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` of the mixture says it
             self.mixture_ = mixture.fit(X)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return SCORES[self.score](self.mixture_, np.asarray(X, dtype=np.float64))
+        return SCORES[self.score](self.mixture_, self._rows(X))
+
+    def _rows(self, X: np.ndarray) -> np.ndarray:
+        return unit(X) if self.unit_length else np.array(X, dtype=np.float64, order="C")
+
+    def _from_kmeans(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> dict[str, Any]:
+        return {"n_components": min(self.n_components, len(np.unique(X, axis=0)))}
+
+    def _from_domains(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> dict[str, Any]:
+        return self._from_parts(X, domain)
+
+    def _from_groups(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> dict[str, Any]:
+        return self._from_parts(X, group)
+
+    def _from_parts(self, X: np.ndarray, label: np.ndarray) -> dict[str, Any]:
+        """Where the components begin: the centre and share of every label, and one covariance about these centres."""
+        _, part, count = np.unique(label, return_inverse=True, return_counts=True)
+        centres = np.stack([X[part == i].mean(axis=0) for i in range(len(count))])
+        precision = PRECISIONS[self.covariance_type](X - centres[part], self.reg_covar)
+        return {
+            "n_components": len(centres),
+            "means_init": centres,
+            "weights_init": count / len(X),
+            "precisions_init": np.repeat(precision[None], len(centres), axis=0),
+        }
 
 
 def log_densities(mixture: Any, X: np.ndarray) -> np.ndarray:
@@ -97,5 +144,22 @@ def _mixture(mixture: Any, X: np.ndarray) -> np.ndarray:
     score: np.ndarray = -largest - np.log(np.exp(weighted - largest[:, None]).sum(axis=1))
     return score
 
+
+def _full_precision(offsets: np.ndarray, floor: float) -> np.ndarray:
+    precision: np.ndarray = np.linalg.pinv(
+        offsets.T @ offsets / len(offsets) + floor * np.eye(offsets.shape[1]), hermitian=True
+    )
+    return precision
+
+
+def _diagonal_precision(offsets: np.ndarray, floor: float) -> np.ndarray:
+    precision: np.ndarray = 1 / np.maximum(np.square(offsets).mean(axis=0) + floor, np.finfo(np.float64).tiny)
+    return precision
+
+
+PRECISIONS = {"full": _full_precision, "diag": _diagonal_precision}
+"""By covariance type: the inverse of the covariance of offsets, each variance raised by a floor."""
+
+STARTS = {"kmeans": GMM._from_kmeans, "domain": GMM._from_domains, "group": GMM._from_groups}
 
 SCORES = {"component": _component, "mixture": _mixture}

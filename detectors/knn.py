@@ -7,6 +7,7 @@ import numpy as np
 from detectors.base import Fitted, content_order
 from detectors.geometry import unit
 from detectors.neighbours import Bank, nearest
+from detectors.smote import check_share, target_smote
 
 
 class KNN(Fitted):
@@ -17,8 +18,10 @@ class KNN(Fitted):
     `source_clusters` (16 in Wilkinghoff's systems) replaces the clips outside the target domain by k-means centres of
     their directions, at length 1; every target clip stays.
 
+    `smote` adds points between target clips until there are that share of the source clips (0.2 in published systems).
+
     Reference scores are exact leave-one-out: a clip's own row is left out of the search. With `source_clusters` that
-    holds for target clips; the others are cross-fitted, since each has a part in the centres.
+    holds for target clips; the others are cross-fitted, since each has a part in the centres. With `smote` all are.
     """
 
     def __init__(
@@ -27,11 +30,13 @@ class KNN(Fitted):
         k: int = 1,
         bank: Literal["pooled", "two_bank"] = "pooled",
         source_clusters: int | None = None,
+        smote: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.k = k
         self.bank = bank
         self.source_clusters = source_clusters
+        self.smote = smote
         self.seed = seed
 
     def _least(self) -> int:
@@ -39,10 +44,15 @@ class KNN(Fitted):
             raise ValueError(f"k={self.k}, source_clusters={self.source_clusters}: expected at least 1")
         if self.bank not in ("pooled", "two_bank"):
             raise ValueError(f"unknown bank {self.bank!r}; choose from pooled, two_bank")
+        check_share(self.smote)
         return self.k if self.bank == "pooled" and self.source_clusters is None else 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
-        rows = np.arange(len(X))  # of the training matrix; -1 for a centre
+        rows = np.arange(len(X))  # of the training matrix; -1 for a centre or a point between clips
+        if self.smote:
+            made = target_smote(X, domain, share=self.smote, seed=self.seed)
+            X, rows = np.concatenate([X, made]), np.concatenate([rows, np.full(len(made), -1)])
+            domain = np.concatenate([domain, np.full(len(made), "target")])
         if self.source_clusters is not None:
             source = domain != "target"
             centres = _centres(unit(X[source]), self.source_clusters, self.seed) if source.any() else X[:0]
@@ -60,6 +70,8 @@ class KNN(Fitted):
         return least
 
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        if self.smote:
+            return self.cross_fitted(X, domain, group)
         if self.source_clusters is None:
             return self._leave_one_out(X)
         scores = self.cross_fitted(X, domain, group)

@@ -70,3 +70,37 @@ def test_reference_scores_are_not_those_of_the_fit(rng):
 def test_too_little_regularisation_says_so():
     with pytest.raises(ValueError, match="reg_covar"):
         GMM(n_components=1, reg_covar=0).fit(np.repeat(POINTS[:1], 5, axis=0))
+
+
+def test_one_component_starts_at_each_domain_and_stays_with_it():
+    """Two domains so far apart that k-means with two components would find them too."""
+    domain = np.where(np.arange(60) < 40, "source", "target")
+    labelled = GMM(start="domain", n_components=7).fit(X, domain=domain)
+    assert labelled.mixture_.n_components == 2
+    for found, plain in zip(by_mean(labelled), by_mean(GMM(n_components=2, seed=526).fit(X)), strict=True):
+        np.testing.assert_allclose(found, plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_groups_keep_components_that_kmeans_does_not_find(rng, covariance_type):
+    """A wide group and a narrow one in its middle share their centre."""
+    data = np.concatenate([rng.normal(size=(300, 2)) * 3, rng.normal(size=(100, 2)) * 0.1 + [1, 0]])
+    group = np.array(["wide"] * 300 + ["narrow"] * 100)
+    detector = GMM(start="group", covariance_type=covariance_type).fit(data, group=group)
+    order = np.argsort(detector.mixture_.means_[:, 0])
+    np.testing.assert_allclose(detector.mixture_.means_[order], [[0, 0], [1, 0]], atol=0.5)
+    np.testing.assert_allclose(detector.mixture_.weights_[order], [0.75, 0.25], atol=0.05)
+
+
+def test_without_labels_the_start_is_one_component():
+    labelled, one = GMM(start="group").fit(X), GMM(n_components=1).fit(X)
+    np.testing.assert_allclose(labelled.anomaly_score(POINTS), one.anomaly_score(POINTS), rtol=1e-10)
+
+
+def test_unit_length_sees_directions_alone():
+    data = X + 9
+    detector = GMM(unit_length=True).fit(data)
+    np.testing.assert_allclose(detector.anomaly_score(5 * data), detector.anomaly_score(data), rtol=1e-6)
+    plain = GMM().fit(data / np.linalg.norm(data, axis=1, keepdims=True))
+    lengths = np.linalg.norm(data, axis=1, keepdims=True)
+    np.testing.assert_allclose(detector.anomaly_score(data), plain.anomaly_score(data / lengths), rtol=1e-6)
