@@ -2,7 +2,8 @@
 
 Each takes a batch and its labels `target` (batch, n_classes) float, and returns both anew; the generator alone decides,
 on whatever device it lives. Waves are (batch, time); spectrograms S (batch, ..., frame, mel), or else the two axes are
-given as `frame` and `mel`; branches are embeddings (batch, dim) whose parts stand side by side.
+given as `frame` and `mel`; branches are embeddings (batch, dim) whose parts stand side by side; what works on features
+works on all inputs of a network, with the same draws for each.
 Exchanges triple the classes: [y, 0, 0] for clips left alone, [0, y / 2, partner's y / 2] for exchanged ones.
 """
 
@@ -26,7 +27,7 @@ class Augmentation(NamedTuple):
     """A function of (batch, target, rng=...), what it works on, and by how much it multiplies the classes."""
 
     apply: Callable[..., Batch]
-    on: Literal["waves", "spectrogram", "branches"]
+    on: Literal["waves", "features", "spectrogram", "branches"]
     label_factor: int = 1
 
 
@@ -128,6 +129,7 @@ def gain(x: Tensor, target: Tensor, *, rng: torch.Generator, max_db: float = 6.0
 
 AUGMENTATIONS = {
     "mixup": Augmentation(mixup, "waves"),
+    "mix_features": Augmentation(mixup, "features"),
     "crop": Augmentation(crop, "waves"),
     "shift": Augmentation(shift, "waves"),
     "gain": Augmentation(gain, "waves"),

@@ -64,6 +64,12 @@ def loss_parameters(name: str) -> dict[str, Any]:
     return {key: parameter.default for key, parameter in signature.items() if key not in ("n_classes", "dim")}
 
 
+def loss_needs(name: str) -> tuple[str, ...]:
+    """What a loss cannot do without beside the labels, of the names above."""
+    needs: tuple[str, ...] = _load(name).needs
+    return needs
+
+
 def _load(name: str) -> Any:
     if name not in LOSSES:
         raise ValueError(_unknown("loss", name, LOSSES))

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from featstore.errors import DataError
 
 if TYPE_CHECKING:
     from embedders.train_loop import TrainProgress
-    from embedders.train_settings import Setup
+    from embedders.train_settings import Setup, Stage, TrainConfig
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -23,7 +23,13 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.argument("name")
 @click.argument("data", type=EXISTING)
 @click.option("-o", "--out", type=PATH, required=True, help="Checkpoint to write (.safetensors).")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Network, training, or loss.KEY setting.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting; also loss.KEY, pretrain.KEY.",
+)
 @click.option("--layout", default="auto", show_default=True, help="Dataset layout.")
 @click.option("--machine", "machines", multiple=True, help="Only these machines.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
@@ -71,35 +77,56 @@ def train(name: str, data: Path, out: Path, settings: tuple[str, ...], **options
 
 
 def parse_setup(name: str, settings: tuple[str, ...]) -> "Setup":
-    """Settings KEY=VALUE sorted to network, training and loss by their names; ValueError for what is unknown."""
-    from embedders import _embedder_class, _unknown, _value
-    from embedders.losses import loss_parameters
+    """Settings KEY=VALUE sorted to network, training, loss and pre-training by their names; ValueError for others."""
+    from embedders import _embedder_class
     from embedders.train_settings import Setup, TrainConfig
     from embedders.trained import TrainedEmbedder
 
     kind = _embedder_class(name)
     if not issubclass(kind, TrainedEmbedder):
         raise ValueError(f"{name} is not trained: build with it at once, or train another embedder")
-    tables = {table: _kinds(table) for table in (kind.config_type, TrainConfig)}
-    found: dict[type, dict[str, Any]] = {table: {} for table in tables}
-    loss: dict[str, str] = {}
-    for item in settings:
-        key, mark, text = item.partition("=")
-        if not (mark and text):
-            raise ValueError(f"--set {item}: expected KEY=VALUE")
-        if key.startswith("loss."):
-            loss[key.removeprefix("loss.")] = text
-            continue
-        table = next((table for table, kinds in tables.items() if key in kinds), None)
-        if table is None:
-            raise ValueError(_unknown("setting", key, [key for kinds in tables.values() for key in kinds]))
+    items = [_split(item) for item in settings]
+    before = [(key.removeprefix("pretrain."), text) for key, text in items if key.startswith("pretrain.")]
+    plain = [(key, text) for key, text in items if not key.startswith(("pretrain.", "loss."))]
+    network, other = _typed(plain, [_kinds(kind.config_type), _kinds(TrainConfig)])
+    kind.config_type(**network)  # refuses what means nothing, at once
+    config = TrainConfig(**other)
+    loss = _loss_values(config.loss, items)
+    return Setup(kind, network, config, loss, _pretraining(config, before) if before else None)
+
+
+def _pretraining(config: "TrainConfig", items: list[tuple[str, str]]) -> "Stage":
+    """Settings of a pre-training, without their prefix, beside those it shares with the training."""
+    from embedders.train_settings import PRETRAIN, PRETRAIN_DEFAULTS, Stage, TrainConfig
+
+    kinds = _kinds(TrainConfig)
+    plain = [(key, text) for key, text in items if not key.startswith("loss.")]
+    (own,) = _typed(plain, [{key: kinds[key] for key in PRETRAIN}])
+    made = replace(config, **PRETRAIN_DEFAULTS | own)
+    return Stage(made, _loss_values(made.loss, items))
+
+
+def _split(item: str) -> tuple[str, str]:
+    key, mark, text = item.partition("=")
+    if not (mark and text):
+        raise ValueError(f"--set {item}: expected KEY=VALUE")
+    return key, text
+
+
+def _typed(items: list[tuple[str, str]], tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Values of settings for each of some tables of names and types; the first that knows a name gets it."""
+    from embedders import _unknown, _value
+
+    found: list[dict[str, Any]] = [{} for _ in tables]
+    for key, text in items:
+        place = next((i for i, kinds in enumerate(tables) if key in kinds), None)
+        if place is None:
+            raise ValueError(_unknown("setting", key, [key for kinds in tables for key in kinds]))
         try:
-            found[table][key] = _value(text, tables[table][key])
+            found[place][key] = _value(text, tables[place][key])
         except (ValueError, KeyError):
-            raise ValueError(f"--set {item}: expected {tables[table][key]}") from None
-    config = TrainConfig(**found[TrainConfig])
-    kind.config_type(**found[kind.config_type])  # refuses what means nothing, at once
-    return Setup(kind, found[kind.config_type], config, _loss_values(config.loss, loss, loss_parameters(config.loss)))
+            raise ValueError(f"--set {key}={text}: expected {tables[place][key]}") from None
+    return found
 
 
 def _kinds(table: type) -> dict[str, Any]:
@@ -107,16 +134,23 @@ def _kinds(table: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in fields(table)}
 
 
-def _loss_values(name: str, texts: dict[str, str], known: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of a loss, typed by their defaults."""
+def _loss_values(name: str, items: list[tuple[str, str]]) -> dict[str, Any]:
+    """Parameters of a loss among settings, as loss.KEY, typed by their defaults."""
     from embedders import _unknown, _value
+    from embedders.losses import loss_parameters
 
-    for key in texts:
+    known = loss_parameters(name)
+    values = {}
+    for key, text in items:
+        if not key.startswith("loss."):
+            continue
+        key = key.removeprefix("loss.")
         if key not in known:
             raise ValueError(_unknown(f"parameter of loss {name}", key, known))
-    values = {}
-    for key, text in texts.items():
         default = known[key]
         kind = int if default is inspect.Parameter.empty else type(default)  # what has no default is a count
-        values[key] = _value(text, kind if kind in (bool, int, float, str) else float)
+        try:
+            values[key] = _value(text, kind if kind in (bool, int, float, str) else float)
+        except (ValueError, KeyError):
+            raise ValueError(f"--set loss.{key}={text}: expected {kind.__name__}") from None
     return values

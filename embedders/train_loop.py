@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from embedders.augment import mixup
-from embedders.train_settings import TrainConfig
+from embedders.augment_plan import Augmenter
+from embedders.pseudo_labels import imprint
+from embedders.train_plan import Plan
 from embedders.train_state import State
 from embedders.trained import Classify, Features, Reconstruct
 from embedders.training_data import Waves
 from featstore.errors import DataError
 
-SAVE_S = 60.0
+SAVE_S = 60.0  # between two states on disk: those of large networks take a second to write
 SETTLE_BATCHES = 16  # enough for means and variances, and little beside an epoch
 
 
@@ -41,76 +42,108 @@ class Loop:
 
     def __init__(
         self,
-        config: TrainConfig,
+        plan: Plan,
         model: Classify | Reconstruct,
         waves: Waves,
-        labels: np.ndarray,
-        *,
         held: np.ndarray,
-        report: Callable[[TrainProgress], None],
     ) -> None:
-        self.config, self.waves, self.labels, self.report = config, waves, labels, report
+        config = plan.config
+        self.config, self.plan, self.waves = config, plan, waves
+        self.report: Callable[[TrainProgress], None] = lambda progress: None
+        self.labels, self.n_classes = plan.labels.label, len(plan.labels.classes)
         self.train_rows, self.held_rows = np.flatnonzero(~held), np.flatnonzero(held)
-        self.n_classes = int(labels.max()) + 1
         self.device = next(model.parameters()).device
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         ema = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
         self.state = State(model, optimizer, ema, torch.Generator().manual_seed(config.seed))
+        self.augment = Augmenter(plan.augmentations, self.state.random, plan.keep)
         self.steps = max(1, len(self.train_rows) // config.batch)  # of one epoch; the rest waits for the next
         self.saved = time.monotonic()
 
-    def run(self, resume: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights of the best epoch, and the history of losses."""
+    @property
+    def total(self) -> int:
+        """Steps of all epochs."""
+        return self.config.epochs * self.steps
+
+    def run(
+        self, resume: Path, key: str, report: Callable[[TrainProgress], None]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights of the best epoch, and the history of losses; goes on from the state in `resume`, if any."""
+        self.report = report
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            return self._run(resume, key)
+
+    def _run(self, resume: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        def save_now_and_then() -> None:
+            if time.monotonic() - self.saved > SAVE_S:
+                self.state.save(resume, key)
+                self.saved = time.monotonic()
+
         if resume.exists():
             self.state.restore(resume, key)
         position = self.state.position
         while position["epoch"] < self.config.epochs and not self._stale():
-            self._epoch(lambda: self.state.save(resume, key))
+            self._epoch(save_now_and_then)
             held_out = self._held_out()
             history = position["history"]
-            least = min((one["held_out"] for one in history if math.isfinite(one["held_out"])), default=math.inf)
-            if math.isfinite(held_out) and held_out <= least:  # of equals the last: few clips may hold no pairs at all
+            judged = history[self.config.imprint :]
+            least = min((one["held_out"] for one in judged if math.isfinite(one["held_out"])), default=math.inf)
+            complete = position["epoch"] >= self.config.imprint
+            if complete and math.isfinite(held_out) and held_out <= least:
+                # Of equals the last: few clips may hold no pairs at all.
                 self.state.best = {
                     name: value.detach().cpu().clone() for name, value in self.state.judged().state_dict().items()
                 }
             history.append({"loss": position["sum"] / self.steps, "held_out": held_out})
             position.update(epoch=position["epoch"] + 1, step=0, sum=0.0)
-            self.state.save(resume, key)
+            save_now_and_then()
         if not self.state.best:
             raise DataError("every held-out loss was NaN or infinite; lower learning_rate")
-        return self.state.best, {"history": position["history"]}
+        return self.state.best, {key: position[key] for key in ("pretraining", "history") if key in position}
 
     def _stale(self) -> bool:
-        losses = [entry["held_out"] for entry in self.state.position["history"]]
+        losses = [entry["held_out"] for entry in self.state.position["history"][self.config.imprint :]]
         since_best = np.argmin(np.nan_to_num(losses[::-1], nan=np.inf)) if losses else 0
         return bool(self.config.patience) and int(since_best) >= self.config.patience
 
     def _epoch(self, save_state: Callable[[], None]) -> None:
         position, seed = self.state.position, (self.config.seed, self.state.position["epoch"])
-        order = self.train_rows[np.random.default_rng(seed).permutation(len(self.train_rows))]
-        rows = np.array_split(order[: self.steps * self.config.batch], self.steps)[position["step"] :]
-        if position["step"] == 0 and getattr(getattr(self.state.model, "loss", None), "epochwise", False):
-            self._update_loss()
+        if position["step"] == 0:
+            self._begin_epoch()
+        rows = self._order(seed)[position["step"] :]
         self.state.model.train()
         for wave, batch in zip(self.waves.batches(rows, seed), rows, strict=True):
-            position["sum"] += self._step(torch.from_numpy(wave), torch.from_numpy(self.labels[batch]))
+            position["sum"] += self._step(torch.from_numpy(wave), batch)
             position["step"] += 1
             self._show()
-            if time.monotonic() - self.saved > SAVE_S:
-                save_state()
-                self.saved = time.monotonic()
+            save_state()
 
-    def _step(self, waves: Tensor, first: Tensor) -> float:
+    def _begin_epoch(self) -> None:
+        """What happens once before an epoch's first step."""
+        if self.state.position["epoch"] == self.config.imprint > 0:
+            self._imprint()
+        if getattr(getattr(self.state.model, "loss", None), "epochwise", False):
+            update: Callable[[Tensor], None] = self.state.model.loss.update  # type: ignore[assignment, union-attr]
+            update(self._vectors(self.train_rows, "network"))
+
+    def _order(self, seed: tuple[int, int]) -> list[np.ndarray]:
+        """Clips of every batch of an epoch; classes that are imprinted later come in only then."""
+        rows = self.train_rows
+        if seed[1] < self.config.imprint:
+            rows = rows[~self.plan.late[rows]]
+        order = rows[np.random.default_rng(seed).permutation(len(rows))]
+        return np.array_split(order[: self.steps * self.config.batch], min(self.steps, max(1, len(order) // 2)))
+
+    def _step(self, waves: Tensor, batch: np.ndarray) -> float:
         optimizer, model = self.state.optimizer, self.state.model
         position = self.state.position
         done = position["epoch"] * self.steps + position["step"]
         for group in optimizer.param_groups:
-            share = done / (self.config.epochs * self.steps)
+            share = done / self.total
             group["lr"] = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-        target = F.one_hot(first, self.n_classes).float()
-        features, target = self._mixed(waves.to(self.device), target.to(self.device))
-        with self._autocast():
-            loss = model.objective(features, target, first.to(self.device))
+        # A network may drop out by torch's own generator, and the training may have been interrupted.
+        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, done)).generate_state(1)[0]))
+        loss = self._loss(waves.to(self.device), batch)
         if not torch.isfinite(loss):
             raise DataError(f"the loss became {float(loss)} in epoch {position['epoch'] + 1}; lower learning_rate")
         optimizer.zero_grad(set_to_none=True)
@@ -120,25 +153,31 @@ class Loop:
             _average(self.state.ema, model, self.config.ema)
         return float(loss.detach())
 
+    def _loss(self, waves: Tensor, batch: np.ndarray) -> Tensor:
+        """Loss of a batch after all augmentations."""
+        model, augment = self.state.model, self.augment
+        first, target, extra = self._targets(batch)
+        columns = [target, *extra.values()]  # a mix mixes all kinds of labels alike
+        waves, mixed = augment.waves(waves, torch.cat(columns, dim=1))
+        features, mixed = augment.features(self._front(waves), mixed)
+        target, *others = torch.split(mixed, [part.shape[1] for part in columns], dim=1)
+        features, pseudo = augment.spectrograms(features, target)
+        with self._autocast():
+            if not isinstance(model, Classify):
+                return model.objective(features, target, first)
+            mixed_extra = dict(zip(extra, others, strict=True))
+            return model.objective(features, target, first, mixed_extra, partial(augment.branches, target=pseudo))
+
+    def _targets(self, batch: np.ndarray) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Class, one-hot class, and other labels of these clips."""
+        first = torch.from_numpy(self.labels[batch]).to(self.device)
+        extra = {name: torch.from_numpy(rows[batch]).to(self.device) for name, rows in self.plan.labels.extra.items()}
+        return first, F.one_hot(first, self.n_classes).float(), extra
+
     def _autocast(self) -> torch.autocast:
         """Half the bytes where the device computes faster so; losses leave it by themselves."""
         fast = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
-
-    def _mixed(self, waves: Tensor, target: Tensor) -> tuple[Features, Tensor]:
-        """Features and labels, mixed with those of other clips of the batch as often as the config says."""
-        random = self.state.random
-        mix = partial(mixup, p=self.config.mixup, alpha=self.config.mixup_alpha, per_batch=True)
-        if not self.config.mix_features:
-            waves, target = mix(waves, target, rng=random)
-            return self._front(waves), target
-        start = random.get_state()  # the same clips and shares for every feature
-        features, labels = [], target
-        for x in self._front(waves):
-            random.set_state(start)
-            mixed, labels = mix(x, target, rng=random)
-            features.append(mixed)
-        return tuple(features), labels
 
     def _front(self, waves: Tensor) -> Features:
         features: Features = self.state.model.network.front(waves)  # type: ignore[operator]
@@ -149,41 +188,57 @@ class Loop:
         """Mean loss of the held-out clips, unmixed and from their start on."""
         self._settle()
         model = self.state.judged().eval()
-        rows = np.array_split(self.held_rows, -(-len(self.held_rows) // self.config.batch))
         total = 0.0
-        for wave, batch in zip(self.waves.batches(rows, None), rows, strict=True):
-            first = torch.from_numpy(self.labels[batch]).to(self.device)
-            features = self._front(torch.from_numpy(wave).to(self.device))
-            total += len(batch) * float(model.objective(features, F.one_hot(first, self.n_classes).float(), first))
+        for waves, batch in self._whole(self.held_rows):
+            total += len(batch) * float(self._plain_loss(model, waves, batch))
         return total / len(self.held_rows)
+
+    def _plain_loss(self, model: Classify | Reconstruct, waves: Tensor, batch: np.ndarray) -> Tensor:
+        """Loss of a batch as it is."""
+        first, target, extra = self._targets(batch)
+        if isinstance(model, Classify):
+            return model.objective(self._front(waves), target, first, extra)
+        return model.objective(self._front(waves), target, first)
 
     @torch.no_grad()
     def _settle(self) -> None:
         """Statistics of batch norms anew, averaged over training batches: running ones lag behind on few clips."""
-        model = self.state.judged()
+        model = self.state.judged().eval()
         norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain average
-        model.train()
+            norm.train()  # and nothing else, so that scales that adapt stay
         shuffled = np.random.default_rng(self.config.seed).permutation(self.train_rows)
         rows = np.array_split(shuffled[: self.steps * self.config.batch], self.steps)[:SETTLE_BATCHES]
-        for wave in self.waves.batches(rows, None):
-            model.network(*self._front(torch.from_numpy(wave).to(self.device)))
+        for wave, batch in zip(self.waves.batches(rows, None), rows, strict=True):
+            self._plain_loss(model, torch.from_numpy(wave).to(self.device), batch)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
     @torch.no_grad()
-    def _update_loss(self) -> None:
-        """Show the loss the embeddings of all training clips."""
+    def _imprint(self) -> None:
+        """Set the centres of the classes that were left out so far to the mean direction of their embeddings."""
+        rows = self.train_rows[self.plan.late[self.train_rows]]
+        vectors = self._vectors(rows, "embedding").double().cpu().numpy()
+        for model in (self.state.model, self.state.ema):
+            if model is not None:
+                centres: Tensor = model.loss.centres  # type: ignore[assignment, union-attr]
+                made = imprint(centres.double().cpu().numpy(), vectors, self.labels[rows])
+                centres.copy_(torch.from_numpy(made))
+
+    @torch.no_grad()
+    def _vectors(self, rows: np.ndarray, output: str) -> Tensor:
+        """Vectors of clips as they are now, (n, dim)."""
         model = self.state.model.eval()
-        rows = np.array_split(self.train_rows, -(-len(self.train_rows) // self.config.batch))
-        parts = []
-        for wave in self.waves.batches(rows, None):
-            parts.append(model.vectors(self._front(torch.from_numpy(wave).to(self.device)), "network"))
-        update: Callable[[Tensor], None] = model.loss.update  # type: ignore[assignment, union-attr]
-        update(torch.cat(parts))
+        return torch.cat([model.vectors(self._front(waves), output) for waves, _ in self._whole(rows)])
+
+    def _whole(self, rows: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Waves of clips, from their start on and unchanged, with the clips."""
+        parts = np.array_split(rows, -(-len(rows) // self.config.batch))
+        for wave, batch in zip(self.waves.batches(parts, None), parts, strict=True):
+            yield torch.from_numpy(wave).to(self.device), batch
 
     def _show(self) -> None:
         position = self.state.position
@@ -191,7 +246,7 @@ class Loop:
         self.report(
             TrainProgress(
                 position["epoch"] * self.steps + position["step"],
-                self.config.epochs * self.steps,
+                self.total,
                 position["epoch"] + 1,
                 position["sum"] / position["step"],
                 history[-1]["held_out"] if history else math.nan,

@@ -31,6 +31,15 @@ class State:
         """The model that is kept."""
         return self.model if self.ema is None else self.ema
 
+    def carry(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
+        """Begin with the tensors of an earlier stage that fit by name and shape, and note its history."""
+        own = self.model.state_dict()
+        fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+        for model in (self.model, self.ema):
+            if model is not None:
+                model.load_state_dict(fitting, strict=False)
+        self.position["pretraining"] = history
+
     def save(self, path: Path, key: str) -> None:
         """Write the state, whole or not at all."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -63,6 +72,13 @@ class State:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.random.set_state(tensors["random"])
         self.position = notes
+
+
+def key_of(path: Path) -> str:
+    """Key of a saved state; "" where there is none."""
+    if not path.exists():
+        return ""
+    return str(json.loads(read(path)[1].get(STATE, "{}")).get("key", ""))
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -14,13 +14,15 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from embedders.checkpoint import Trained, fill, load
-from embedders.losses import make_loss
+from embedders.losses import loss_needs, make_loss
 from embedders.losses_base import Classifier, Loss
 from featstore.errors import DataError
 
 Features = tuple[Tensor, ...]
+Exchange = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Network(Protocol):
@@ -45,14 +47,37 @@ class Classify(nn.Module):
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
-        self.loss: Loss = make_loss(loss["name"], len(classes), dim, **loss["params"])
+        self.factor: int = loss.get("factor", 1)
+        self.takes_both = "exchanged" in loss_needs(loss["name"])  # embeddings before an exchange, and after
+        n_classes = len(classes) * (1 if self.takes_both else self.factor)
+        self.loss: Loss = make_loss(loss["name"], n_classes, dim, **loss["params"])
         self.sections = section_names(classes)
         member = [self.sections.index(section_of(name)) for name in classes]
         self.register_buffer("member", torch.tensor(member), persistent=False)
 
-    def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
-        """Loss of soft labels (batch, n_classes); `first` are the classes before mixing."""
-        loss: Tensor = self.loss(self.network(*features).flatten(1), target, {"first": first})
+    def objective(
+        self,
+        features: Features,
+        target: Tensor,
+        first: Tensor,
+        extra: Mapping[str, Tensor] | None = None,
+        exchange: Exchange | None = None,
+    ) -> Tensor:
+        """Loss of soft labels (batch, n_classes); `first` are the classes before mixing, `extra` as losses take it.
+
+        `exchange` gives embeddings after exchanges, and their labels: over the classes, and behind them over the
+        pseudo-classes that exchanges make. A loss takes these alone, or beside what was before.
+        """
+        z = self.network(*features).flatten(1)
+        exchanged, pseudo = exchange(z) if exchange else (z, target)
+        pseudo = functional.pad(pseudo, (0, len(self.member) * self.factor - pseudo.shape[1]))
+        extra = {"first": first, **(extra or {})}
+        if self.takes_both:
+            extra |= {"exchanged": exchanged, "exchanged_target": pseudo}
+        else:
+            z, target = exchanged, pseudo
+            extra["first"] = first + len(self.member) * _own_copy(pseudo, self.factor)
+        loss: Tensor = self.loss(z, target, extra)
         return loss
 
     def vectors(self, features: Features, output: str) -> Tensor:
@@ -66,6 +91,7 @@ class Classify(nn.Module):
         if not isinstance(self.loss, Classifier):
             raise DataError(f"loss {type(self.loss).__name__} knows no classes, so there is no posterior to store")
         log_p = self.loss.logits(z).log_softmax(dim=1)  # exact where a probability would round to 0 or 1
+        log_p = log_p[:, : len(self.member)]  # pseudo-classes of exchanged clips follow, and are of no section
         members = [log_p[:, self.member.eq(i)].logsumexp(dim=1) for i in range(len(self.sections))]
         return torch.stack(members, dim=1)
 
@@ -98,6 +124,16 @@ class Reconstruct(nn.Module):
         weight = self.decay ** rank.double()
         weight = (weight / weight.sum(dim=1, keepdim=True)).float()
         return torch.stack([residual.mean(1), squared.mean(1), (weight[..., None] * squared).sum(1)], dim=1)
+
+
+def _own_copy(target: Tensor, factor: int) -> Tensor:
+    """Which copy of its classes each clip of target (batch, factor * n_classes) belongs to, (batch,) int64.
+
+    Copies are the classes themselves, then pseudo-classes of exchanged clips, of which the first that has any weight
+    holds the clip's own class and the others its partner's.
+    """
+    weight = target.view(len(target), factor, -1).sum(dim=2)
+    return weight.gt(0).byte().argmax(dim=1)
 
 
 def section_of(label: str) -> str:

@@ -1,8 +1,8 @@
-"""Clips to batches for training: labels, held-out normal clips, waves of one length read ahead by threads."""
+"""Clips to batches for training: which clips, those held out, waves of one length read ahead by threads."""
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,40 +19,12 @@ AHEAD = 3
 """Batches being read while one is computed."""
 
 
-def _section(clip: Clip) -> tuple[str, ...]:
-    return clip.machine, clip.section
-
-
-def _attributes(clip: Clip) -> tuple[str, ...]:
-    return *_section(clip), ",".join(f"{key}={value}" for key, value in sorted(clip.attributes.items()))
-
-
-def _domain(clip: Clip) -> tuple[str, ...]:
-    return *_attributes(clip), clip.domain
-
-
-LABELS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
-    "section": _section,
-    "attributes": _attributes,
-    "domain": _domain,
-}
-"""What a class is: machine and section, with attributes, with attributes and domain."""
-
-
 def training_clips(clips: Sequence[Clip]) -> list[Clip]:
     """The normal recordings of the training split, in the order of their paths; never a test clip or a variant."""
     chosen = [clip for clip in clips if clip.split == "train" and clip.label != "anomaly" and not clip.variant]
     if len(chosen) < 4:
         raise DataError(f"{len(chosen)} normal training clips, expected at least 4; check the layout")
     return sorted(chosen, key=lambda clip: clip.path)
-
-
-def class_labels(clips: Sequence[Clip], kind: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of all classes, sorted, and the class of every clip, int64 (n,)."""
-    names = ["|".join(part.replace("|", "/") for part in LABELS[kind](clip)) for clip in clips]
-    classes = sorted(set(names))
-    place = {name: i for i, name in enumerate(classes)}
-    return tuple(classes), np.array([place[name] for name in names], dtype=np.int64)
 
 
 def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -47,9 +47,14 @@ class TwoBranchConfig:
             raise ValueError(f"seconds={self.seconds:g}, branch_dim={self.branch_dim}: expected at least one window")
 
     @property
+    def branches(self) -> int:
+        """The spectrum, and every spectrogram."""
+        return 1 + len(self.windows)
+
+    @property
     def dim(self) -> int:
         """Dimension of the joined embedding."""
-        return self.branch_dim * (1 + len(self.windows))
+        return self.branch_dim * self.branches
 
     @property
     def samples(self) -> int:

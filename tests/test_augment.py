@@ -17,8 +17,9 @@ def generator(seed=0):
 
 
 def batch(name, rng):
-    shape = {"waves": (N, 40), "spectrogram": (N, 10, 12), "branches": (N, 6)}[AUGMENTATIONS[name].on]
-    return torch.from_numpy(rng.normal(size=shape)), torch.from_numpy(rng.dirichlet(np.ones(CLASSES), N))
+    shapes = {"waves": (N, 40), "features": (N, 40), "spectrogram": (N, 10, 12), "branches": (N, 6)}
+    x = rng.normal(size=shapes[AUGMENTATIONS[name].on])
+    return torch.from_numpy(x), torch.from_numpy(rng.dirichlet(np.ones(CLASSES), N))
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

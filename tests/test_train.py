@@ -12,7 +12,8 @@ from embedders import create
 from embedders.train import train
 from embedders.train_cli import parse_setup
 from embedders.train_settings import Setup, TrainConfig
-from embedders.training_data import class_labels, fit, hold_out, training_clips
+from embedders.training_data import fit, hold_out, training_clips
+from embedders.training_labels import class_labels
 from featstore.cli import main
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -78,7 +79,7 @@ def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, m
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_interrupted_equals_uninterrupted(plant, tmp_path, step, monkeypatch):
-    chosen = setup("mixup=0.5", "ema=0.9", "loss=scadacos")
+    chosen = setup("augment=mixup:p=0.5,alpha=0.5", "ema=0.9", "loss=scadacos")
     whole = train(*plant, chosen, tmp_path / "a.safetensors")
     monkeypatch.setattr("embedders.train_loop.SAVE_S", 0.0)  # a state after every step
     with pytest.raises(Stop):
@@ -110,9 +111,7 @@ def test_state_of_another_training_is_refused(plant, tmp_path, monkeypatch):
 
 
 def test_autoencoder_lowers_its_error(plant, tmp_path):
-    chosen = parse_setup(
-        "ae", ("n_mels=32", "epochs=5", "batch=4", "learning_rate=0.01", "mix_features=true", "mixup=1")
-    )
+    chosen = parse_setup("ae", ("n_mels=32", "epochs=5", "batch=4", "learning_rate=0.01", "augment=mix_features"))
     history = train(*plant, chosen, tmp_path / "ae.safetensors").facts["history"]
     assert history[-1]["held_out"] < history[0]["held_out"]
 
