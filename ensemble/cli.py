@@ -212,6 +212,17 @@ def list_detectors() -> None:
     click.echo(table(["detector", "parameters"], rows))
 
 
+@main.command(name="recipes")
+@click.argument("name", required=False)
+def list_recipes(name: str | None) -> None:
+    """List published systems, or show how to train and run the recipe NAME (or that of a file)."""
+    from ensemble.systems import find_system, system_text, systems_rows
+
+    rows = [] if name else systems_rows()
+    header = ["recipe", "year", "embedder", "loss", "detector", "system"]
+    click.echo(system_text(find_system(name)) if name else table(header, rows))
+
+
 def _detection(store: "FeatureStore", recipe: "Recipe", options: dict[str, Any]) -> "Detection":
     """Run the recipe, with progress on stderr."""
     from ensemble.run import detect
