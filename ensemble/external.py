@@ -24,7 +24,8 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
-NAME = "transductive mean rank"
+NAME = "transductive rank fusion"
+ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -118,20 +119,50 @@ def joined(recipe: Recipe | None, members: Sequence[Member], fusion: str) -> Rec
     return replace(recipe, members=together, fusion=recipe.fusion if len(recipe.members) > 1 else fusion)
 
 
-def fuse_transductive(tables: Sequence[ScoreTable], clips: ClipTable) -> ScoreTable:
+def fuse_transductive(tables: Sequence[ScoreTable], clips: ClipTable, *, weighted: bool = True) -> ScoreTable:
     """Mean over the systems of each clip's rank, in [0, 1], among the test clips of its section.
 
-    ValueError names the first clip that a system has no score for.
+    Systems weigh by `consensus_weights` of their correlations, averaged over the sections; `weighted=False` takes them
+    alike. ValueError names the first clip that a system has no score for.
     """
     if not tables:
         raise ValueError("a fusion needs the scores of at least one system")
     keys = clips.keys()
     scores = np.array([table.aligned(keys) for table in tables])
-    fused = np.empty(len(keys))
-    for machine, section in clips.sections():
-        rows = clips.where(machine=machine, section=section)
-        fused[rows] = np.mean([transductive_rank(of_system) for of_system in scores[:, rows]], axis=0)
-    return ScoreTable(NAME, tuple(keys), fused)
+    sections = [np.flatnonzero(clips.where(machine=machine, section=section)) for machine, section in clips.sections()]
+    ranks = np.empty(scores.shape)
+    for rows in sections:
+        ranks[:, rows] = [transductive_rank(of_system) for of_system in scores[:, rows]]
+    weights = np.full(len(tables), 1 / len(tables))
+    if weighted:
+        weights = consensus_weights(np.mean([correlations(ranks[:, rows]) for rows in sections], axis=0))
+    return ScoreTable(NAME, tuple(keys), weights @ ranks)
+
+
+def correlations(ranks: np.ndarray) -> np.ndarray:
+    """Correlation of every two systems' ranks (systems, m), 0 where one of them tells no clip from another."""
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = centred / np.where(length > 0, length, 1)
+    return np.asarray(unit @ unit.T)
+
+
+def consensus_weights(C: np.ndarray) -> np.ndarray:
+    """Weights (systems,) that sum to 1 from correlations C: each the square of the system's correlation with the mean.
+
+    The mean is the weighted one, so this is a fixed point, found by repetition from equal weights. A system that
+    contradicts the others weighs nothing. Were their errors independent, the correlation would tell how good each is
+    (Parisi et al. 2014); the square, chosen on one half of the measured machines, trusts the agreeing ones more. What
+    most systems share counts as truth, their common mistakes too.
+    """
+    weights = equal = np.full(len(C), 1 / len(C))
+    for _ in range(ROUNDS):
+        variance = weights @ C @ weights
+        agreement = np.clip(C @ weights, 0, None) ** 2
+        if variance <= 0 or agreement.sum() <= 0:
+            return equal
+        weights = agreement / agreement.sum()
+    return np.asarray(weights)
 
 
 def _sha256(path: Path) -> str:

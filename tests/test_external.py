@@ -11,9 +11,10 @@ from click.testing import CliRunner, Result
 from sample_store import make_store
 from selection_store import labelled, selection_store
 
+from detectors.metrics import auc
 from detectors.scores import ScoreTable, read_scores, write_scores
 from ensemble.cli import main
-from ensemble.external import external_member, fuse_transductive, joined
+from ensemble.external import consensus_weights, external_member, fuse_transductive, joined
 from ensemble.recipe import Member, Recipe, read_recipe, write_recipe
 from ensemble.run import Detection, detect
 from ensemble.validation import held_out_scores, plan_validation
@@ -32,7 +33,7 @@ def scores_of(values: list[float], name: str = "other") -> ScoreTable:
 def test_ranks_are_taken_within_sections_and_averaged() -> None:
     one = scores_of([1, 2, 3, 4, 400, 300, 200, 100])
     two = scores_of([4, 2, 3, 1, 8, 7, 6, 5])
-    fused = fuse_transductive([one, two], CLIPS)
+    fused = fuse_transductive([one, two], CLIPS, weighted=False)
     np.testing.assert_allclose(fused.scores, [1 / 2, 1 / 3, 2 / 3, 1 / 2, 1, 2 / 3, 1 / 3, 0])
 
 
@@ -48,6 +49,41 @@ def test_a_missing_clip_is_named() -> None:
         fuse_transductive([short], CLIPS)
     with pytest.raises(ValueError, match="at least one"):
         fuse_transductive([], CLIPS)
+
+
+def test_weights_follow_agreement_with_the_weighted_mean() -> None:
+    np.testing.assert_allclose(consensus_weights(np.array([[1, 0.3], [0.3, 1]])), [0.5, 0.5])
+    np.testing.assert_allclose(consensus_weights(np.ones((3, 3))), np.full(3, 1 / 3))
+    stranger = np.array([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    np.testing.assert_allclose(consensus_weights(stranger), [0.5, 0.5, 0], atol=1e-12)
+    np.testing.assert_allclose(consensus_weights(-np.ones((2, 2)) + 2 * np.eye(2)), [0.5, 0.5], err_msg="opposites")
+    loading = np.array([0.9, 0.7, 0.5, 0.3])  # correlations of one factor with independent errors
+    C = np.outer(loading, loading) + np.diag(1 - loading**2)
+    weights = consensus_weights(C)
+    np.testing.assert_allclose(weights, (C @ weights) ** 2 / np.sum((C @ weights) ** 2), rtol=1e-6)
+    assert (np.diff(weights) < 0).all()
+
+
+def test_the_weighted_fusion_is_better_where_some_systems_guess(rng: np.random.Generator) -> None:
+    """Two of six systems see the fault; the others guess. Nothing tells which, but that the two agree."""
+    clips = ClipTable.from_clips(labelled(400))
+    fault = clips.where(label="anomaly")
+    noise = rng.normal(size=(6, len(clips)))
+    noise[:2] += 2.0 * fault
+    tables = [ScoreTable(str(i), tuple(clips.keys()), scores) for i, scores in enumerate(noise)]
+    plain, weighted = (fuse_transductive(tables, clips, weighted=on).scores for on in (False, True))
+    assert auc(weighted[~fault], weighted[fault]) > auc(plain[~fault], plain[fault]) + 0.05
+    turned = fuse_transductive(tables[::-1], clips).scores
+    np.testing.assert_allclose(turned, weighted, err_msg="the order of the systems is nothing")
+
+
+def test_a_system_that_says_nothing_weighs_nothing(rng: np.random.Generator) -> None:
+    values = rng.normal(size=8).tolist()
+    same, alike, flat = scores_of(values), scores_of(values, "two"), scores_of([1.0] * 8, "flat")
+    np.testing.assert_allclose(
+        fuse_transductive([same, flat, alike], CLIPS).scores, fuse_transductive([same], CLIPS).scores
+    )
+    np.testing.assert_allclose(fuse_transductive([flat], CLIPS).scores, 0.5)
 
 
 OURS = Member("emb", "mahalanobis:covariance=ledoit_wolf", "good")
