@@ -8,8 +8,9 @@
 | tfgram  | dilated convolutions of the wave, pooled to the frames        | Huang et al., OS-SCL, ICASSP 2025      |
 | fagram  | log-mel, each mel gated by self-attention over mels           | after Zhang et al., INTERSPEECH 2023   |
 | tsgram  | log-mel, each frame gated by mean, maximum and deviation      | after Ma et al., ESTM, SPL 2025        |
+| encoder | tokens of a frozen encoder (`encoder=`), mapped to the mels   | after Wang et al., APSIPA 2022         |
 
-The dimensions of the last two were not published; they are ours. Nothing depends on the length of a clip: parameters
+The dimensions of the last three were not published; they are ours. Nothing depends on the length of a clip: parameters
 that the papers keep per frame (layer norm over time, the last kernel) are kept for `seconds` and interpolated.
 """
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from embedders.encoder_channel import EncoderChannel
 from embedders.mobilefacenet import BOTTLENECKS, MobileFaceNet
 from embedders.spectrogram import MelConfig, log_mel
 from embedders.trained import Features, TrainedEmbedder
@@ -27,7 +29,11 @@ from embedders.trained import Features, TrainedEmbedder
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelConfig(MelConfig):
-    """A log-mel front end and the channels stacked on it; seconds: the clip length that per-frame weights are for."""
+    """A log-mel front end and the channels stacked on it.
+
+    seconds: the clip length that per-frame weights are for. encoder: of the channel of that name, as a line of text
+    such as wav2vec2=facebook/wav2vec2-base.
+    """
 
     mel_scale: str = "htk"
     mel_norm: str = "none"
@@ -35,6 +41,7 @@ class ChannelConfig(MelConfig):
     seconds: float = 10.0
     channels: tuple[str, ...] = ("logmel", "tgram")
     tgram_window: int = 1024
+    encoder: str = ""
     dim: int = 128
 
     def __post_init__(self) -> None:
@@ -43,6 +50,11 @@ class ChannelConfig(MelConfig):
         unknown = [name for name in self.channels if name not in CHANNELS]
         if unknown or not self.channels or len(set(self.channels)) < len(self.channels):
             raise ValueError(f"channels={';'.join(self.channels)}: expected different names from {', '.join(CHANNELS)}")
+        if ("encoder" in self.channels) != bool(self.encoder):
+            raise ValueError(
+                f"channels={';'.join(self.channels)}, encoder={self.encoder!r}: expected the channel encoder together "
+                "with the encoder to use, such as encoder=wav2vec2=facebook/wav2vec2-base, or neither"
+            )
         if not self.center:
             raise ValueError("center=false: the learned channels need frame k centred on sample k * hop; leave it true")
         if self.dim < 1 or not self.seconds * self.sample_rate_hz >= self.n_fft:
@@ -241,6 +253,7 @@ CHANNELS: dict[str, type[nn.Module]] = {
     "tfgram": TFgram,
     "fagram": FAgram,
     "tsgram": TSgram,
+    "encoder": EncoderChannel,
 }
 
 

@@ -50,7 +50,7 @@ def test_every_channel_has_the_frames_of_the_log_mel(seconds):
     _, _, model = small_model("stgram")
     waves, S = model.network.front(torch.randn(2, seconds * 16000))
     assert S.shape == (2, 32, seconds * 16000 // 512 + 1)
-    assert model.network.channels(waves, S).shape == (2, len(CHANNELS), 32, S.shape[2])
+    assert model.network.channels(waves, S).shape == (2, len(CHANNELS) - 1, 32, S.shape[2])  # all but encoder
     assert model.network(waves, S).shape == (2, 1, 128)
 
 
@@ -100,6 +100,8 @@ def test_posterior_is_of_sections(tmp_path):
         ({"bottlenecks": "x"}, "unknown bottlenecks 'x'; choose from 2021, slim"),
         ({"head": "x"}, "unknown head 'x'"),
         ({"center": False}, "leave it true"),
+        ({"encoder": "wav2vec2=x"}, "expected the channel encoder together with the encoder to use"),
+        ({"channels": ("logmel", "encoder")}, "or neither"),
     ],
 )
 def test_wrong_configs_say_why(changes, message):
