@@ -7,10 +7,13 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from training_plant import quick_setup
 
 from embedders import create
+from embedders.tdnn import TDNN, TDNNNet
 from embedders.train import train
 from embedders.train_cli import parse_setup
+from embedders.train_loop import Loop
 from embedders.train_settings import Setup, TrainConfig
 from embedders.training_data import fit, hold_out, training_clips
 from embedders.training_labels import class_labels
@@ -38,6 +41,17 @@ def plant(tmp_path_factory) -> tuple[Path, list[Clip]]:
 
 def setup(*settings: str, name: str = "tdnn") -> Setup:
     return parse_setup(name, (*SMALL, *settings))
+
+
+class DroppingNet(TDNNNet):
+    """A network that draws from torch's own generator."""
+
+    def forward(self, waves, S):
+        return torch.nn.functional.dropout(super().forward(waves, S), 0.5, self.training)
+
+
+class Dropping(TDNN):
+    network_type = DroppingNet
 
 
 class Stop(Exception):
@@ -77,10 +91,26 @@ def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, m
     assert len(train(*plant, setup("epochs=4", "patience=1"), tmp_path / "b.safetensors").facts["history"]) == 3
 
 
+INTERRUPTED = {
+    "augmented": setup("augment=mixup:p=0.5,alpha=0.5+gain+specaugment", "ema=0.9", "loss=scadacos"),
+    "exchanged": quick_setup("two_branch", "augment=mixup:p=0.5+statex+featex", "loss=featex", "labels=section"),
+    "pre-trained": setup("loss=clp_scf", "pretrain.loss.projector=true", "pretrain.epochs=1", "epochs=2", "ema=0.9"),
+    "selective": setup("loss=scan", "loss.warmup=1"),
+    "dropping": Setup(Dropping, {"n_mels": 32, "width": 16}, TrainConfig(epochs=3, batch=8, holdout=0.2)),
+}
+"""Two steps per epoch; three of them reach into the second epoch, and from pre-training into training."""
+
+
+@pytest.fixture(scope="module", params=INTERRUPTED)
+def whole(request, plant, tmp_path_factory):
+    """A setup, and what it trains without any interruption."""
+    chosen = INTERRUPTED[request.param]
+    return chosen, train(*plant, chosen, tmp_path_factory.mktemp("whole") / "a.safetensors")
+
+
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_interrupted_equals_uninterrupted(plant, tmp_path, step, monkeypatch):
-    chosen = setup("augment=mixup:p=0.5,alpha=0.5", "ema=0.9", "loss=scadacos")
-    whole = train(*plant, chosen, tmp_path / "a.safetensors")
+def test_interrupted_equals_uninterrupted(plant, tmp_path, whole, step, monkeypatch):
+    chosen, expected = whole
     monkeypatch.setattr("embedders.train_loop.SAVE_S", 0.0)  # a state after every step
     with pytest.raises(Stop):
         train(*plant, chosen, tmp_path / "b.safetensors", report=stop_at(step + 1))
@@ -89,9 +119,74 @@ def test_interrupted_equals_uninterrupted(plant, tmp_path, step, monkeypatch):
     first = []
     again = train(*plant, chosen, tmp_path / "b.safetensors", report=lambda p: first.append(p.done))
     assert first[0] == step + 1
-    assert again.fingerprint == whole.fingerprint
-    assert again.facts["history"] == whole.facts["history"]
+    assert again.fingerprint == expected.fingerprint
+    assert again.facts == expected.facts
     assert not (tmp_path / "b.safetensors.resume").exists()
+
+
+def test_states_are_kept_now_and_then_only(plant, tmp_path):
+    written = []
+    resume = tmp_path / "a.safetensors.resume"
+    train(*plant, setup(), tmp_path / "a.safetensors", report=lambda p: written.append(resume.exists()))
+    assert not any(written)  # a minute has not passed
+
+
+def test_statistics_of_a_losss_own_norms_are_those_of_its_inputs(plant, tmp_path):
+    trained = train(*plant, setup("loss=clp_scf", "epochs=1"), tmp_path / "a.safetensors")
+    assert trained.tensors["loss.head.1.running_mean"].abs().max() > 1e-3
+    vectors = create(f"tdnn={tmp_path / 'a.safetensors'}").embed(waves_of(plant))
+    assert np.abs(vectors.mean(axis=0)).max() < 0.5  # normalised over the training clips
+    assert 0.3 < vectors.std(axis=0).mean() < 3
+
+
+def waves_of(plant):
+    root, clips = plant
+    paths = [root / clip.path for clip in clips if clip.split == "train"]
+    return np.stack([soundfile.read(path, dtype="float32")[0][:16000] for path in paths])
+
+
+@pytest.mark.parametrize("seconds", [0.3, 2.5])
+def test_clips_longer_and_shorter_than_the_crop_train_and_embed(plant, tmp_path, seconds):
+    trained = train(*plant, setup(f"seconds={seconds}", "epochs=1"), tmp_path / "a.safetensors")
+    assert trained.config["seconds"] == seconds
+    assert np.isfinite(create(f"tdnn={tmp_path / 'a.safetensors'}").embed(waves_of(plant))).all()
+
+
+def test_half_precision_only_where_the_device_has_it(plant, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(TDNNNet, "forward", spied(TDNNNet.forward, seen))
+    train(*plant, setup("epochs=1"), tmp_path / "a.safetensors")
+    assert set(seen) == {torch.float32}
+    loop = Loop.__new__(Loop)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: False)
+    for device in ("cpu", "cuda"):
+        loop.device = torch.device(device)
+        assert not loop._autocast()._enabled
+    loop.device = torch.device("cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    assert loop._autocast().fast_dtype == torch.bfloat16
+
+
+def spied(forward, seen):
+    def call(self, *features):
+        z = forward(self, *features)
+        seen.append(z.dtype)
+        return z
+
+    return call
+
+
+def test_progress_counts_all_stages(plant, tmp_path):
+    seen = []
+    chosen = setup("epochs=2", "pretrain.epochs=1")
+    train(*plant, chosen, tmp_path / "a.safetensors", report=seen.append)
+    assert [p.done for p in seen] == [1, 2, 3, 4, 5, 6]
+    assert {p.total for p in seen} == {6}
+    assert [p.epoch for p in seen] == [1, 1, 1, 1, 2, 2]
+    assert np.isnan(seen[2].held_out)
+    assert np.isfinite(seen[-1].held_out)
+    assert all(np.isfinite(p.loss) for p in seen)
 
 
 def test_seeds_differ(plant, tmp_path):
