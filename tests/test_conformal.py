@@ -16,6 +16,7 @@ from ensemble.conformal import (
     shifted_reference,
     surprise,
 )
+from ensemble.fuse import fuse
 
 
 def placed(scores: np.ndarray, domain: np.ndarray | None = None, section: np.ndarray | None = None) -> PlacedScores:
@@ -161,3 +162,65 @@ def test_shifting_moves_the_level_and_keeps_the_shape() -> None:
     assert bounded.max() < 1
     assert np.isfinite(surprise(np.ones(1))).all()
     np.testing.assert_allclose(from_surprise(surprise(np.array([0.0, 0.3, 0.999]))), [0, 0.3, 0.999])
+
+
+REPETITIONS = 400
+
+
+def promised(n: int, rate: float) -> float:
+    """Expected false-alarm rate of the threshold on n exchangeable scores: at most `rate`, if n allows any such."""
+    return max(np.floor((n + 1) * rate + 1e-9), 1) / (n + 1)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize("n", [30, 99, 250])
+def test_thresholds_keep_their_rate_on_exchangeable_scores(n: int, rate: float, rng: np.random.Generator) -> None:
+    """Uniform scores: the real rate of a threshold is 1 - threshold, Beta(n + 1 - k, k) over the training sets."""
+    real, covered = [], 0
+    for _ in range(REPETITIONS):
+        found = decisions(placed(np.zeros(1)), placed(rng.uniform(size=n)), rate=rate)
+        one = found.thresholds[0]
+        assert one is not None
+        assert one.expected == pytest.approx(promised(n, rate))
+        real.append(1 - found.threshold[0])
+        covered += one.low <= real[-1] <= one.high
+    p = promised(n, rate)
+    deviation = np.sqrt(p * (1 - p) / (n + 2) / REPETITIONS)  # of the mean of that many draws of the Beta
+    assert np.mean(real) == pytest.approx(p, abs=4 * deviation)
+    assert covered / REPETITIONS == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / REPETITIONS))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+def test_every_domain_keeps_its_rate_whatever_the_shift_between_them(rate: float, rng: np.random.Generator) -> None:
+    """Domains differ in level and spread, each with enough training clips; one shared bank fails the noisier one."""
+    level, spread = {"source": 0.0, "target": 5.0}, {"source": 1.0, "target": 3.0}
+    of_train, of_test = domains(60, 25), domains(5, 5)
+    alarms = {"known": np.zeros(10), "pooled": np.zeros(10)}
+
+    def draw(domain: np.ndarray) -> np.ndarray:
+        return np.array([level[one] + spread[one] * rng.normal() for one in domain])
+
+    for _ in range(REPETITIONS):
+        reference, test = placed(draw(of_train), of_train), placed(draw(of_test), of_test)
+        alarms["known"] += decisions(test, reference, rate=rate).reported
+        alarms["pooled"] += decisions(placed(test.scores), placed(reference.scores), rate=rate).reported
+    for domain, n in (("source", 60), ("target", 25)):
+        here = of_test == domain
+        observed, p = alarms["known"][here].mean() / REPETITIONS, promised(n, rate)
+        assert observed == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / REPETITIONS)), domain
+    assert alarms["pooled"][of_test == "target"].mean() / REPETITIONS > 2 * rate
+
+
+@pytest.mark.parametrize("rule", ["mean", "fisher", "max_rank", "min_zscore"])
+def test_fused_thresholds_keep_their_rate_on_exchangeable_scores(rule: str, rng: np.random.Generator) -> None:
+    """Three members of one truth: training clips are placed among n - 1 others, so the promise holds up to 1 / n."""
+    n, m, rate = 99, 40, 0.1
+    alarms = 0
+    for _ in range(150):
+        truth = rng.normal(size=n + m)
+        members = [truth + rng.normal(size=n + m) for _ in range(3)]
+        fused = fuse(rule, [placed(one[n:]) for one in members], [placed(one[:n]) for one in members])
+        alarms += int(decisions(placed(fused.scores), placed(fused.reference), rate=rate).reported.sum())
+    clusters = 150  # the clips of one repetition share its threshold: Beta variance beside the binomial one
+    deviation = np.sqrt(rate * (1 - rate) * (1 / (clusters * m) + 1 / (clusters * (n + 2))))
+    assert alarms / (clusters * m) == pytest.approx(rate, abs=4 * deviation + 1 / n)
