@@ -103,7 +103,7 @@ def _run(
     job: Job, waves: Waves, resume: Path, device: str, report: Report
 ) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     """Every stage from the interrupted one on: weights to keep, and the history of losses."""
-    loops = [Loop(plan, _model(job, plan).to(device), waves, job.held) for plan in job.plans]
+    loops = [make_loop(job, plan, waves, device) for plan in job.plans]
     keys = [f"{job.key}.{i}" for i in range(len(loops))]
     tensors: Mapping[str, Tensor] = {}
     facts: dict[str, Any] = {}
@@ -124,14 +124,14 @@ def _report_all(report: Report, done: int, total: int, progress: TrainProgress) 
     report(replace(progress, done=done + progress.done, total=total))
 
 
-def _model(job: Job, plan: Plan) -> Any:
-    """Network and objective with fresh weights; ValueError where the loss has no centres to imprint."""
+def make_loop(job: Job, plan: Plan, waves: Waves, device: str) -> Loop:
+    """A stage's loop over fresh weights; ValueError where the loss has no centres to imprint."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.config.seed)
-        model = make_model(job.setup.kind, job.network, plan.labels.classes, plan.loss)
+        model: Any = make_model(job.setup.kind, job.network, plan.labels.classes, plan.loss)
     if plan.config.imprint and not hasattr(model.loss, "centres"):
         raise ValueError(
             f"imprint={plan.config.imprint}: loss {plan.config.loss} has no centres of its own; use arcface, "
             "noisy_arcmix, clp_scf, adacos, scadacos or adaproj"
         )
-    return model
+    return Loop(plan, model.to(device), waves, job.held)

@@ -113,7 +113,7 @@ class Loop:
         rows = self._order(seed)[position["step"] :]
         self.state.model.train()
         for wave, batch in zip(self.waves.batches(rows, seed), rows, strict=True):
-            position["sum"] += self._step(torch.from_numpy(wave), batch)
+            position["sum"] += self.step(torch.from_numpy(wave), batch)
             position["step"] += 1
             self._show()
             save_state()
@@ -134,7 +134,8 @@ class Loop:
         order = rows[np.random.default_rng(seed).permutation(len(rows))]
         return np.array_split(order[: self.steps * self.config.batch], min(self.steps, max(1, len(order) // 2)))
 
-    def _step(self, waves: Tensor, batch: np.ndarray) -> float:
+    def step(self, waves: Tensor, batch: np.ndarray) -> float:
+        """Learn from the waves (batch, time) of these clips; returns their loss."""
         optimizer, model = self.state.optimizer, self.state.model
         position = self.state.position
         done = position["epoch"] * self.steps + position["step"]

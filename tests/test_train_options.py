@@ -8,12 +8,20 @@ from training_plant import QUICK, SMALL, quick_setup, write_plant
 from embedders import create
 from embedders.augment import AUGMENTATIONS
 from embedders.losses import LOSSES
-from embedders.train import settle, train
+from embedders.train import make_loop, settle, train
 from embedders.train_cli import parse_setup
 from embedders.training_data import training_clips
 from featstore.errors import DataError
 
 NEEDED = {"crop": "crop:length=6000"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unsynced():
+    """Waiting for the disk is no part of what is tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -155,14 +163,12 @@ def test_imprinted_centres_are_mean_directions_of_the_target_classes(plant, tmp_
 
 
 def test_classes_to_be_imprinted_train_only_afterwards(plant):
-    from embedders.train import _model
-    from embedders.train_loop import Loop
     from embedders.training_data import Waves
 
     root, clips = plant
     job = settle(root, training_clips(clips), quick_setup("tdnn", "labels=domain", "imprint=1"), 1)
     waves = Waves([root / clip.path for clip in clips], 16000, 8000, "0", 1)
-    loop = Loop(job.plans[0], _model(job, job.plans[0]), waves, job.held)
+    loop = make_loop(job, job.plans[0], waves, "cpu")
     target = {i for i, clip in enumerate(clips) if clip.domain == "target"}
     assert not target & set(np.concatenate(loop._order((0, 0))).tolist())
     assert target & set(np.concatenate(loop._order((0, 1))).tolist())
