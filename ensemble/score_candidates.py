@@ -17,7 +17,7 @@ import numpy as np
 from ensemble.external import scores_of
 from ensemble.recipe import Member
 from ensemble.selection_cache import ScoreCache, candidate_key, content_of
-from ensemble.validation import Validation, held_out_scores
+from ensemble.validation import Validation, held_out_scores, with_changes
 from featstore.errors import DataError, ResourceError
 from featstore.store import FeatureStore
 from featstore.work import ENVIRONMENT
@@ -124,18 +124,19 @@ def run_job(job: Job) -> dict[str, str]:
 
 
 def rows_of(store: FeatureStore, source: Member, validation: Validation) -> np.ndarray:
-    """Embeddings (n, d) of the validation's clips, found by key; a view, or all views joined where none is named."""
+    """Embeddings (n, d) of the validation's clips, found by key or made of those that are; a view, or all joined."""
     place = {key: i for i, key in enumerate(store.clips(source.embedding).keys())}
-    absent = [key for key in validation.keys if key not in place]
+    stored = validation.keys[: validation.stored]
+    absent = [key for key in stored if key not in place]
     if absent:
         raise DataError(
             f"{store.path}: {len(absent)} clips have no row in {source.embedding}, first {absent[0]!r}; "
             f"run featstore build --with-anomalies with -e {source.embedding} too, or leave it out"
         )
-    rows = np.array([place[key] for key in validation.keys])
+    rows = np.array([place[key] for key in stored])
     where = np.zeros(len(place), dtype=bool)
     where[rows] = True
     matrix = store.matrix(source.embedding, where)[np.argsort(np.argsort(rows))]
     if source.view:
         matrix = matrix[:, store.info(source.embedding).views.index(source.view)]
-    return np.ascontiguousarray(matrix.reshape(len(rows), -1))
+    return with_changes(np.ascontiguousarray(matrix.reshape(len(rows), -1)), validation)

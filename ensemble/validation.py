@@ -16,6 +16,9 @@ import numpy as np
 
 from detectors import create
 from detectors.base import Fitted
+from ensemble.perturb import VERSION
+from ensemble.perturb_design import Changes, Design, perturbed_rows, plan
+from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
 from featstore.table import ClipTable, decode
 
@@ -56,7 +59,8 @@ class Validation:
 
     rows: position in the embedding that the clips were read from. section: index into `sections`. pair: index into
     `pairs`, NORMAL for a recording. source: number of the recording a clip is or was made from; recordings of equal
-    content share it. fold: of its source.
+    content share it. fold: of its source. changes: how the last clips are made of the first; they have the row of the
+    recording they are made of.
     """
 
     rows: np.ndarray
@@ -69,9 +73,15 @@ class Validation:
     sections: tuple[tuple[str, str], ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = ()
+    changes: Changes | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def stored(self) -> int:
+        """How many clips, the first, have a row of their own in the store."""
+        return len(self.rows) - (len(self.changes) if self.changes else 0)
 
     @cached_property
     def normal(self) -> np.ndarray:
@@ -87,17 +97,18 @@ class Validation:
     @cached_property
     def digest(self) -> str:
         """Which clips take part, in which order and fold."""
+        rules = f"protocol {PROTOCOL}\n" + (f"perturbations {VERSION}\n" if self.changes else "")
         lines = (f"{key}\t{fold}\n" for key, fold in zip(self.keys, self.fold.tolist(), strict=True))
-        return hashlib.sha256(
-            "".join([f"protocol {PROTOCOL}\n", *lines]).encode("utf-8", "surrogateescape")
-        ).hexdigest()
+        return hashlib.sha256("".join([rules, *lines]).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def plan_validation(clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds: int = FOLDS) -> Validation:
+def plan_validation(
+    clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds: int = FOLDS, perturbed: Design | None = None
+) -> Validation:
     """Who takes part and in which fold; nothing depends on the order of the rows.
 
-    Sections with fewer than two different training clips, or without generated anomalies, are left out and noted.
-    DataError where no section is left.
+    perturbed: anomalies are made in embedding space, and the store's generated ones stay out. Sections with fewer than
+    two different training clips, or without anomalies, are left out and noted. DataError where no section is left.
     """
     if folds < 2:
         raise DataError(f"folds = {folds}: a clip is scored by the other folds, so there must be at least 2")
@@ -107,19 +118,47 @@ def plan_validation(clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds:
     recorded = training & ~generated & ~clips.where(label="anomaly")
     contents = dict(zip(decode(clips.columns["path"][recorded]), decode(facts["content_hash"][recorded]), strict=True))
     paths = np.array(decode(clips.columns["path"]), dtype=object)
-    known = np.array([path in contents for path in paths], dtype=bool)
+    known = np.array([path in contents for path in paths], dtype=bool) & (perturbed is None)
     taken = np.flatnonzero(recorded | (training & generated & known))
-    taken = taken[_useful(clips[taken], recorded[taken], contents)]
+    taken = taken[_useful(clips[taken], recorded[taken], contents, least=0 if perturbed else 1)]
     if not len(taken):
-        raise DataError(
-            "no section has two training clips and generated anomalies of them; "
-            "build the store with `featstore build DATA STORE --with-anomalies`"
-        )
-    return _validation(clips, taken, contents, folds)
+        raise DataError("no section has two different training clips" if perturbed else NO_ANOMALIES)
+    planned = _validation(clips, taken, contents, folds)
+    return _with_changes(planned, perturbed) if perturbed else planned
 
 
-def _useful(clips: ClipTable, recorded: np.ndarray, contents: Mapping[str, str]) -> np.ndarray:
-    """Mask of the clips whose section has at least two different recordings and one generated anomaly."""
+PERTURBED = "the anomalies are perturbed embeddings, not sounds: nothing tells what an embedding makes of a fault"
+NO_ANOMALIES = (
+    "no section has two training clips and generated anomalies of them; build the store with `featstore build DATA "
+    "STORE --with-anomalies`, or, where there is no audio, perturb embeddings by `detect select STORE --perturb`"
+)
+
+
+def _with_changes(planned: Validation, design: Design) -> Validation:
+    """The recordings of a validation with the perturbed clips behind them."""
+    changes = plan(planned, design)
+    pair_of = [Pair(*pair) for pair in zip(changes.name.tolist(), changes.severity_db.tolist(), strict=True)]
+    pairs = tuple(sorted(set(pair_of)))
+    number = {pair: i for i, pair in enumerate(pairs)}
+    made = zip(changes.origin.tolist(), changes.variants(planned.keys), strict=True)
+    behind = np.concatenate([np.arange(len(planned)), changes.origin])
+    return Validation(
+        rows=planned.rows[behind],
+        keys=(*planned.keys, *(f"{planned.keys[at]}{VARIANT_MARK}{variant}" for at, variant in made)),
+        section=planned.section[behind],
+        domain=planned.domain[behind],
+        pair=np.concatenate([planned.pair, [number[pair] for pair in pair_of]]),
+        source=planned.source[behind],
+        fold=planned.fold[behind],
+        sections=planned.sections,
+        pairs=pairs,
+        notes=(*planned.notes, PERTURBED),
+        changes=changes,
+    )
+
+
+def _useful(clips: ClipTable, recorded: np.ndarray, contents: Mapping[str, str], *, least: int) -> np.ndarray:
+    """Mask of the clips whose section has at least two different recordings and `least` generated anomalies."""
     sections = clips.sections()
     number = _section_numbers(clips, sections)
     different: list[set[str]] = [set() for _ in sections]
@@ -127,12 +166,17 @@ def _useful(clips: ClipTable, recorded: np.ndarray, contents: Mapping[str, str])
         different[at].add(contents[path] or path)
     recordings = np.array([len(one) for one in different])
     anomalies = np.bincount(number[~recorded], minlength=len(sections))
-    useful: np.ndarray = ((recordings > 1) & (anomalies > 0))[number]
+    useful: np.ndarray = ((recordings > 1) & (anomalies >= least))[number]
     return useful
 
 
 def _validation(clips: ClipTable, taken: np.ndarray, contents: Mapping[str, str], folds: int) -> Validation:
     chosen = clips[taken]
+    lacking = (
+        "has no generated anomalies"
+        if chosen.where(label="anomaly").any()
+        else "has fewer than two different training clips"
+    )
     keys = np.array(chosen.keys(), dtype=object)
     order = np.argsort(keys)
     taken, chosen, keys = taken[order], chosen[order], keys[order]
@@ -157,7 +201,7 @@ def _validation(clips: ClipTable, taken: np.ndarray, contents: Mapping[str, str]
         fold=deal(source, section, domain, folds),
         sections=sections,
         pairs=pairs,
-        notes=tuple(f"{machine} section {name} has no generated anomalies: left out" for machine, name in left_out),
+        notes=tuple(f"{machine} section {name} {lacking}: left out" for machine, name in left_out),
     )
 
 
@@ -185,6 +229,18 @@ def deal(source: np.ndarray, section: np.ndarray, domain: np.ndarray, folds: int
         fold_of[ordered] = np.arange(len(ordered)) % folds
     dealt: np.ndarray = fold_of[source]
     return dealt
+
+
+def with_changes(X: np.ndarray, validation: Validation) -> np.ndarray:
+    """Rows of all clips, from rows X of the `stored` ones: a changed clip is made with the bank that will score it."""
+    changes, stored = validation.changes, validation.stored
+    if changes is None:
+        return X
+    out = np.concatenate([X, np.empty((len(changes), X.shape[1]), dtype=X.dtype)])
+    for bank, held in _folds(validation):
+        made = held[held >= stored]
+        out[made] = perturbed_rows(X, changes[made - stored], bank)
+    return out
 
 
 def held_out_scores(detector: str, X: np.ndarray, validation: Validation) -> np.ndarray:
