@@ -168,14 +168,19 @@ def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | N
     multiple=True,
     help=f"{EXTERNAL} may be chosen, if it scores training clips and generated anomalies too.",
 )
+@click.option("--perturb", is_flag=True, help="Choose by perturbed embeddings instead.")
 @click.option("--ranker", is_flag=True, help="Judge a learned fusion (LightGBM) beside the others; never chosen.")
 @click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def select(store: Path, out: Path, **asked: Any) -> None:
-    """Choose members and fusion by the generated anomalies of STORE; write OUT and selection.json beside it."""
+    """Choose members and fusion by the generated anomalies of STORE; write OUT and selection.json beside it.
+
+    Embeddings without audio have none: --perturb makes anomalies of the embeddings themselves.
+    """
     from ensemble.candidates import default_candidates, read_grid
+    from ensemble.perturb_design import Design
     from ensemble.recipe import write_recipe
     from ensemble.run import detect
     from ensemble.select import Options
@@ -185,7 +190,10 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     from featstore.store import FeatureStore
 
     opened = FeatureStore.open(store)
-    options = Options(**{key: asked[key] for key in ("rule", "ranker", "replicates", "seed", "workers")})
+    options = Options(
+        **{key: asked[key] for key in ("rule", "ranker", "replicates", "seed", "workers")},
+        perturbed=Design() if asked["perturb"] else None,
+    )
     grid, embeddings = asked["grid"], asked["embeddings"]
     candidates = read_grid(grid, opened, embeddings) if grid else default_candidates(opened, embeddings)
     judged, ranked = judged_members(opened, asked["external"])

@@ -17,6 +17,7 @@ from ensemble.defaults import default_recipe
 from ensemble.figures import Judge, by_pair, official
 from ensemble.fuse import combine
 from ensemble.informative import RULES, candidate_figure
+from ensemble.perturb_design import Design
 from ensemble.ranker import ranker_scores
 from ensemble.recipe import Member, Recipe
 from ensemble.score_candidates import Scored, score_candidates
@@ -36,7 +37,8 @@ DEFAULT, ALL_MEAN, MIN_Z, RANKER = "fixed default", "rank mean of all", "minimum
 class Options:
     """rule: how pairs weigh, see informative.RULES. replicates: of the bootstrap. workers: processes, None = cores.
 
-    ranker: judge a learned fusion beside the others, see ranker.py.
+    ranker: judge a learned fusion beside the others, see ranker.py. perturbed: anomalies are made in embedding space,
+    for stores without audio.
     """
 
     rule: str = "agreement"
@@ -45,6 +47,7 @@ class Options:
     replicates: int = 300
     seed: int = 0
     workers: int | None = None
+    perturbed: Design | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
@@ -112,7 +115,7 @@ def select(
     """
     options = options or Options()
     base = candidates[0].embedding
-    validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds)
+    validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
     default = _canonical(default_recipe(store), store)
     wanted = list({member.name: member for member in [*candidates, *default.members]}.values())
     scored = score_candidates(store, wanted, validation, cache, workers=options.workers, progress=progress)
