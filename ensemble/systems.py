@@ -124,12 +124,16 @@ def commands(
 
 
 def systems_rows() -> list[list[str]]:
-    """Name, year, embedder, loss, detector and title of every shipped recipe, by year."""
+    """Name, year, embedder, loss, detector and short title of every shipped recipe, by year."""
     found = sorted((find_system(name) for name in names()), key=lambda one: (one.published.year, one.name))
     return [
-        [one.name, str(one.published.year), one.embedder, one.settings.get("loss", ""), one.detector, one.title]
+        [one.name, str(one.published.year), one.embedder, one.settings.get("loss", ""), one.detector, _head(one)]
         for one in found
     ]
+
+
+def _head(system: System) -> str:
+    return system.title.partition(":")[0]
 
 
 def system_text(system: System) -> str:

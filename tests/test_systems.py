@@ -54,6 +54,7 @@ def test_a_recipe_for_every_system():
             "ssl4asd",
             "multires_subspace",
             "ustc",
+            "ustc_tgram",
             "hmic_agc",
             "scan",
             "arcface_gmm",

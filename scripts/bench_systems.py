@@ -1,0 +1,206 @@
+"""Train and score published systems on one labelled folder, and print one Markdown table.
+
+    python scripts/bench_systems.py DATA --work DIR [--only NAME ...] [--epochs N] [--set KEY=VALUE ...]
+
+Recipes are those of `detect recipes`, by name or file. Everything runs by their own commands, which stderr shows. The
+normal training clips train; held-out normal clips choose the epoch; labels of test clips reach the figures alone. DIR
+keeps checkpoints and the store: what has been trained with the same settings is not trained again, what was
+interrupted goes on. `--epochs` and `--set` replace settings of every trained recipe, such as batch=16 where there are
+few clips. `--backend` scores every trained embedding by a detector of one's own too. The last rows are embeddings that
+nobody trained. `ids` is the share of normal test clips whose machine and section a classifier names, where it stores
+posteriors: a network can have learned what it was asked and still not hear faults.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import shlex
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from embedders import create
+from embedders.trained import TrainedEmbedder, section_names
+from ensemble.defaults import single_recipe
+from ensemble.output import labelled, measure, score_table, year_of
+from ensemble.run import detect
+from ensemble.systems import System, commands, find_system, names
+from featstore.cli import main as featstore
+from featstore.store import FeatureStore
+from featstore.table import ClipTable
+
+UNTRAINED = ("logmel", "twfr")
+UNTRAINED_DETECTOR = "mahalanobis:standardize=true"
+HEADER = ("system", "h-mean", "AUC_s", "AUC_t", "pAUC", "epochs", "ids", "parameters", "s/epoch", "clips/s")
+TIMED_CLIPS, TIMED_S = 8, 2.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where things lie, and what replaces the recipes' own settings."""
+
+    data: Path
+    folder: Path
+    device: str
+    threads: int
+    settings: tuple[str, ...]
+    epochs: int
+
+    @property
+    def store(self) -> Path:
+        """The store of all embeddings."""
+        return self.folder / "store"
+
+    def changed(self, system: System) -> tuple[str, ...]:
+        """Settings that replace those of one system."""
+        stages = ("epochs", "pretrain.epochs") if self.epochs else ()
+        known = [f"{key}={self.epochs}" for key in stages if key in system.settings]
+        return (*known, *self.settings) if system.trained else ()
+
+
+def run(words: list[str]) -> None:
+    """One of featstore's commands, shown on stderr; its report goes there too."""
+    print(f"$ {shlex.join(words)}", file=sys.stderr, flush=True)
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            featstore(words[1:])
+        except SystemExit as done:
+            if done.code:
+                raise SystemExit(f"failed: {shlex.join(words)}") from None
+
+
+def trained(work: Work, system: System, output: str) -> tuple[System, Path]:
+    """Train, unless that was done before, and embed; the system under a name that tells its settings apart."""
+    changed = work.changed(system)
+    settings = {**system.network, **system.settings, **dict(one.split("=", 1) for one in changed)}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    checkpoint = work.folder / f"{system.embedder}-{digest}.safetensors"
+    system = replace(system, name=f"{system.embedder}-{digest}-{output}", output=output)
+    places = {"data": str(work.data), "store": str(work.store), "checkpoint": str(checkpoint)}
+    *training, building, _ = commands(system, **places, settings=changed)
+    if training and not checkpoint.exists():
+        begun = checkpoint.with_name(checkpoint.name + ".resume").exists()
+        start = time.monotonic()
+        run([*training[0], "--device", work.device, "--threads", str(work.threads)])
+        if not begun:  # an interrupted training has no whole time
+            checkpoint.with_suffix(".json").write_text(json.dumps(time.monotonic() - start))
+    run([*building, "--device", work.device, "--workers", "0"])
+    return system, checkpoint
+
+
+def rows_of(work: Work, name: str, backends: list[str]) -> list[tuple[str, ...]]:
+    """Rows of a recipe: by its own detector, and for trained embeddings by those of the user."""
+    system = find_system(name)
+    own, checkpoint = trained(work, system, system.output)
+    facts = training_facts(work, own, checkpoint) if own.trained else ("", "", "0", "", speed(work, own, checkpoint))
+    rows = [(name, *figures(work, source(own), own.detector, own.group_by), *facts)]
+    for backend in backends if own.trained else ():
+        embedded, _ = trained(work, system, "embedding")
+        rows.append((f"{name}, {backend}", *figures(work, source(embedded), backend), *[""] * len(facts)))
+    return rows
+
+
+def source(system: System) -> str:
+    """Embedding and view as one text."""
+    return f"{system.name}@{system.view}" if system.view else system.name
+
+
+def figures(work: Work, embedding: str, detector: str, group_by: str = "") -> tuple[str, ...]:
+    """Official score with its interval, and the means of its parts, in percent."""
+    store = FeatureStore.open(work.store)
+    detection = detect(store, replace(single_recipe(store, detector, embedding), group_by=group_by))
+    clips, _ = labelled(detection.clips)
+    evaluation, intervals = measure(score_table(detection), clips, year_of(clips))
+    one = intervals.score
+    parts = [f"{100 * evaluation.mean(figure):.1f}" for figure in ("auc_source", "auc_target", "pauc")]
+    return f"{100 * one.value:.1f} [{100 * one.low:.0f}, {100 * one.high:.0f}]", *parts
+
+
+def training_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, ...]:
+    """Kept epoch of all, ids, trainable numbers of the network, seconds per epoch, clips embedded per second."""
+    embedder = create(f"{system.embedder}:checkpoint={checkpoint}", work.device)
+    assert isinstance(embedder, TrainedEmbedder)
+    history = embedder.trained.facts["history"]
+    kept = min(range(len(history)), key=lambda i: (history[i]["held_out"], -i))
+    numbers = sum(parameter.numel() for parameter in embedder.model.network.parameters())
+    n_epochs = len(history) + len(embedder.trained.facts.get("pretraining", []))
+    timing = checkpoint.with_suffix(".json")
+    per_epoch = f"{json.loads(timing.read_text()) / n_epochs:.1f}" if timing.exists() else ""
+    ids = named(work, system, embedder) if system.output == "posterior" else ""
+    return f"{kept + 1} of {len(history)}", ids, f"{numbers:,}", per_epoch, speed(work, system, checkpoint)
+
+
+def named(work: Work, system: System, embedder: TrainedEmbedder) -> str:
+    """Share of normal test clips whose machine and section has the largest posterior, in percent."""
+    store = FeatureStore.open(work.store)
+    clips = store.clips(system.name)
+    normal = np.flatnonzero(clips.where(split="test", label="normal"))
+    sections = section_names(embedder.trained.classes)
+    found = store.matrix(system.name)[normal].argmax(axis=1)
+    right = [sections[i] == "|".join(clip) for i, clip in zip(found, _sections(clips[normal]), strict=True)]
+    return f"{100 * np.mean(right):.0f}" if right else ""
+
+
+def _sections(clips: ClipTable) -> list[tuple[str, str]]:
+    return list(zip(clips.column("machine").tolist(), clips.column("section").tolist(), strict=True))
+
+
+def speed(work: Work, system: System, checkpoint: Path) -> str:
+    """Clips of ten seconds embedded per second, once warm."""
+    spec = commands(system, checkpoint=str(checkpoint))[-2][5]
+    embedder = create(spec, work.device)
+    waves = np.random.default_rng(0).normal(size=(TIMED_CLIPS, 10 * embedder.sample_rate_hz)).astype(np.float32)
+    embedder.embed(waves)
+    start, n = time.monotonic(), 0
+    while time.monotonic() - start < TIMED_S:
+        embedder.embed(waves)
+        n += TIMED_CLIPS
+    return f"{n / (time.monotonic() - start):.0f}"
+
+
+def untrained(work: Work) -> list[tuple[str, ...]]:
+    """Every view of the untrained embeddings under one detector, the best first."""
+    asked = [word for name in UNTRAINED for word in ("-e", name)]
+    run(["featstore", "build", str(work.data), str(work.store), "--workers", "0", *asked])
+    store = FeatureStore.open(work.store)
+    views = [f"{name}@{view}" for name in UNTRAINED for view in store.info(name).views]
+    rows = [(f"{view}, {UNTRAINED_DETECTOR}", *figures(work, view, UNTRAINED_DETECTOR), *[""] * 5) for view in views]
+    return sorted(rows, key=lambda row: -float(row[1].split()[0]))
+
+
+def main() -> None:
+    """Run the recipes one after another, and print the rows of each when it is done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--epochs", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
+    parser.add_argument("--backend", action="append", default=[], metavar="DETECTOR")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    work = Work(args.data, args.work, args.device, args.threads, tuple(args.settings), args.epochs)
+    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
+    for name in args.only or names():
+        try:
+            show(rows_of(work, name, args.backend))
+        except SystemExit as failed:  # such as an encoder whose weights are not there; the others go on
+            print(failed, file=sys.stderr)
+            show([(name, "not run", *[""] * (len(HEADER) - 2))])
+    show(untrained(work))
+
+
+def show(rows: list[tuple[str, ...]]) -> None:
+    """Lines of the table."""
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
