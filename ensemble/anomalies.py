@@ -20,13 +20,15 @@ class Anomaly:
 
     measure: how its severity is measured, see severity.py. most_db: a strength that it reaches on nearly every clip;
     asking for more is allowed, and gives what there is. donor: the second recording it needs, if any: "section" (of
-    another section), "machine" (of another machine), "recorded" (from a folder of recorded anomalies).
+    another section), "machine" (of another machine), "recorded" (from a folder of recorded anomalies). usual: made
+    unless others are asked for; the rest ranked detectors unlike real anomalies wherever that could be seen.
     """
 
     apply: Callable[..., np.ndarray]
     measure: str = "wave"
     most_db: float = np.inf
     donor: str = ""
+    usual: bool = True
 
 
 ANOMALIES: dict[str, Anomaly] = {
@@ -44,8 +46,8 @@ ANOMALIES: dict[str, Anomaly] = {
     "bandstop": Anomaly(altered.bandstop, most_db=-1),
     "dropouts": Anomaly(altered.dropouts, most_db=-1),
     "stutter": Anomaly(altered.stutter, most_db=0),
-    "reversed": Anomaly(altered.reversed_segments, most_db=0),
-    "shuffled": Anomaly(altered.shuffled, most_db=0),
+    "reversed": Anomaly(altered.reversed_segments, most_db=0, usual=False),
+    "shuffled": Anomaly(altered.shuffled, most_db=0, usual=False),
     "clipping": Anomaly(altered.clipping, most_db=-1),
     "statex": Anomaly(altered.statistics_exchange, most_db=-5, donor="section"),
     "recorded": Anomaly(altered.recorded, most_db=0, donor="recorded"),

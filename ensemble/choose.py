@@ -13,6 +13,8 @@ from functools import cached_property, partial
 import numpy as np
 
 from ensemble.calibrate import PlacedScores, calibrate, calibrate_reference
+from ensemble.conformal import surprise
+from ensemble.discriminant import discriminant_weights
 from ensemble.figures import Judge, by_pair, official
 from ensemble.fuse import combine
 from ensemble.informative import RULES, candidate_figure
@@ -20,6 +22,7 @@ from ensemble.validation import Validation
 
 GROUPS = 3
 GREEDY_POOL, GREEDY_STEPS = 40, 12
+SHRINKAGE = 0.3
 
 
 def positions(scores: np.ndarray, validation: Validation, method: str = "ecdf") -> np.ndarray:
@@ -133,12 +136,33 @@ def greedy(problem: Problem, evidence: Evidence, *, fusion: str) -> np.ndarray:
     return weights
 
 
+def non_negative(problem: Problem, evidence: Evidence, *, count: int) -> np.ndarray:
+    """Fisher's discriminant on the surprise of the `count` best; sections and domains weigh alike, pairs as they do."""
+    validation, pool = problem.validation, evidence.order[:count]
+    known = np.ones(len(validation), dtype=bool) if evidence.judge.keep is None else evidence.judge.keep
+    weight = np.where(validation.normal, 1.0, evidence.pair_weights[validation.pair]) * known
+    stratum = np.char.add(validation.section.astype(np.str_), np.where(validation.normal, validation.domain, ""))
+    stratum = np.char.add(stratum, np.where(validation.normal, "", validation.pair.astype(np.str_)))
+    number = np.unique(stratum, return_inverse=True)[1].reshape(-1)
+    share = weight / np.maximum(np.bincount(number, weights=known), 1)[number]
+    weights = np.zeros(len(problem.placed))
+    weights[pool] = discriminant_weights(
+        surprise(problem.placed[pool]),
+        np.where(validation.normal, share, 0),
+        np.where(validation.normal, 0, share),
+        validation.section,
+        shrinkage=SHRINKAGE,
+    )
+    return weights
+
+
 WAYS: dict[str, Way] = {
-    "best 5, fisher": Way("fisher", partial(best, count=5)),
-    "best 3, fisher": Way("fisher", partial(best, count=3)),
     "best 10, fisher": Way("fisher", partial(best, count=10)),
+    "best 5, fisher": Way("fisher", partial(best, count=5)),
     "best 20, fisher": Way("fisher", partial(best, count=20)),
-    "best 5, mean": Way("mean", partial(best, count=5)),
+    "best 3, fisher": Way("fisher", partial(best, count=3)),
+    "best 10, mean": Way("mean", partial(best, count=10)),
+    "non-negative, fisher": Way("fisher", partial(non_negative, count=10)),
     "greedy, fisher": Way("fisher", partial(greedy, fusion="fisher")),
     "greedy, mean": Way("mean", partial(greedy, fusion="mean")),
     "best single": Way("fisher", partial(best, count=1)),

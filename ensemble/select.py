@@ -30,6 +30,9 @@ from featstore.store import FeatureStore
 SATURATED = 0.98
 CLEAR = 1.25
 """Spread of the candidates, in spreads by chance, from which they count as different."""
+MARGIN = 0.02
+"""Nested figures of ways that differ by less do not tell which is better on real anomalies (see docs/selection.md)."""
+
 DEFAULT, ALL_MEAN, MIN_Z, RANKER = "fixed default", "rank mean of all", "minimum of z-scores", "learned ranker"
 
 
@@ -240,7 +243,8 @@ def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tu
     Of the ways that cannot be told from the best, the first that is surely ahead of the default.
     """
     top = max(WAYS, key=lambda name: replicates[name][0])
-    alike = [name for name in WAYS if _standing(name, replicates[name], replicates[top]).high >= 0]
+    behind = [_standing(name, replicates[name], replicates[top]) for name in WAYS]
+    alike = [one.name for one in behind if one.high >= 0 or one.lead >= -MARGIN]
     leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in alike]
     lead = next((one for one in leads if one.low > 0), leads[0])
     against = f"{lead.name} leads the {DEFAULT} by {lead.lead:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"

@@ -55,7 +55,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Design:
-    """How many anomalies of which kinds. transforms: empty means all that the data allow.
+    """How many anomalies of which kinds. transforms: empty means all usual ones that the data allow.
 
     A severity above what a transform reaches (`Anomaly.most_db`) is left out for it.
     """
@@ -86,7 +86,8 @@ class Design:
 
     def pairs(self, available: Sequence[str]) -> list[tuple[str, float]]:
         """Every (transform, severity) for the transforms that are `available`."""
-        names = [name for name in ANOMALIES if name in available and name in (self.transforms or ANOMALIES)]
+        wanted = self.transforms or [name for name, anomaly in ANOMALIES.items() if anomaly.usual]
+        names = [name for name in ANOMALIES if name in available and name in wanted]
         return [
             (name, severity)
             for name in names

@@ -4,38 +4,36 @@
     python scripts/bench_selection.py DATA [DATA ...] --work DIR [--anomalies N@DB,...] [--figure agreement.png]
 
 DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. Each is built with generated
-anomalies into DIR, an ensemble is selected, and the real official score of it, of the fixed default, of the label-free
-fusions of all candidates, of the best single candidate by labels and of the median candidate is printed, with the
-paired bootstrap of the selected ensemble's lead; then Spearman's rho between the candidates' generated and real
-figures, and the same of each transform alone.
+anomalies into DIR and an ensemble is selected. Printed:
+
+- the real official score of the selection, of the fixed default, of the label-free fusions of all candidates, and of
+  the best and the median single candidate by labels, with the paired bootstrap of the selection's lead;
+- the same where the best single candidate is chosen by the labels of half of the test clips and scored on the other
+  half, which takes the luck out of choosing one of hundreds;
+- Spearman's rho between the candidates' figures on generated and on real anomalies: of every rule for pairs, of each
+  transform, and per machine and severity; and the rho that test clips so few allow at most.
 """
 
 import argparse
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from real_figures import Real, held_out, look
 
 from detectors.intervals import bootstrap, compare
-from detectors.labels import Labels
-from detectors.official import evaluate
 from detectors.scores import ScoreTable
-from detectors.sections import score_sections
-from ensemble.calibrate import PlacedScores
 from ensemble.candidates import default_candidates
 from ensemble.choose import Problem, positions
 from ensemble.defaults import default_recipe
 from ensemble.figures import by_pair
-from ensemble.fuse import fuse
 from ensemble.informative import RULES, candidate_figure, spearman
-from ensemble.output import score_table, year_of
-from ensemble.recipe import Member, write_recipe
+from ensemble.output import score_table
+from ensemble.recipe import write_recipe
 from ensemble.run import detect
 from ensemble.score_candidates import score_candidates
 from ensemble.select import Selection, select
@@ -47,33 +45,7 @@ from featstore.store import FeatureStore
 
 ANOMALIES = "6@-20,-15,-10,-5,0,5"
 EMBEDDINGS = ("logmel:stats=mean;std;delta;min;p05;p10;p25;median;p75;p90;max", "twfr")
-
-
-@dataclass
-class Real:
-    """Test and reference scores (candidates, clips), the clips of either, and the labels."""
-
-    test: np.ndarray
-    reference: np.ndarray
-    placed: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    labels: Labels
-    year: int
-
-    def score(self, scores: np.ndarray) -> float:
-        """Official score of test scores (m,)."""
-        return evaluate(self.table("", scores), self.labels, self.year).score
-
-    def table(self, name: str, scores: np.ndarray) -> ScoreTable:
-        """Scores by clip."""
-        return ScoreTable(name, self.labels.keys, scores)
-
-    def fused(self, rule: str) -> np.ndarray:
-        """Test scores (m,) of all candidates fused."""
-        sides = [
-            [PlacedScores(row, *where) for row in scores]
-            for scores, where in zip((self.test, self.reference), self.placed, strict=True)
-        ]
-        return fuse(rule, *sides).scores
+FUSIONS = {"rank mean of all": "mean", "minimum of z-scores": "min_zscore"}
 
 
 def build(data: Path, store: Path, anomalies: str) -> None:
@@ -81,39 +53,7 @@ def build(data: Path, store: Path, anomalies: str) -> None:
     for spec in EMBEDDINGS:
         options = ["-e", spec, "--as", spec.partition(":")[0], "--with-anomalies", anomalies]
         command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(store), *options]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def real_scores(job: tuple[Path, list[Member]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Test and reference scores of detectors on one view."""
-    store = FeatureStore.open(job[0])
-    train, test, X = clips_and_rows(store, job[1][0])
-    clips = store.clips(job[1][0].embedding)
-    found = [score_sections(one.detector, X[train], clips[train], X[test], clips[test]) for one in job[1]]
-    return [(one.scores, one.reference) for one in found]
-
-
-def clips_and_rows(store: FeatureStore, member: Member) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that train, rows of the test clips, and the matrix of a view."""
-    clips = store.clips(member.embedding)
-    train = clips.where(split="train") & clips.where(variant="") & ~clips.where(label="anomaly")
-    matrix = store.matrix(member.embedding)[:, store.info(member.embedding).views.index(member.view)]
-    return np.flatnonzero(train), np.flatnonzero(clips.where(split="test")), matrix
-
-
-def look(store: FeatureStore, members: list[Member]) -> Real:
-    """Real scores of all candidates, two views at a time."""
-    views: dict[tuple[str, str], list[Member]] = {}
-    for member in members:
-        views.setdefault((member.embedding, member.view), []).append(member)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        found = dict(zip(views, pool.map(real_scores, [(store.path, list_) for list_ in views.values()]), strict=True))
-    by_name = {m.name: s for at, list_ in views.items() for m, s in zip(list_, found[at], strict=True)}
-    train, test, _ = clips_and_rows(store, members[0])
-    clips = store.clips(members[0].embedding)
-    placed = tuple((clips[rows].column("machine"), clips[rows].column("section")) for rows in (test, train))
-    columns = [np.array([by_name[member.name][side] for member in members]) for side in (0, 1)]
-    return Real(*columns, placed, Labels.of(clips[test]), year_of(clips[test]))
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def systems(store: FeatureStore, selection: Selection, real: Real, singles: np.ndarray) -> dict[str, ScoreTable]:
@@ -123,10 +63,7 @@ def systems(store: FeatureStore, selection: Selection, real: Real, singles: np.n
     found |= {name: real.table(name, real.fused(rule)) for name, rule in FUSIONS.items()}
     middle = int(np.argsort(singles)[len(singles) // 2])
     found["best single (labels)"] = real.table("best", real.test[int(singles.argmax())])
-    return found | {"median candidate": real.table("median", real.test[middle])}
-
-
-FUSIONS = {"rank mean of all": "mean", "minimum of z-scores": "min_zscore"}
+    return found | {"median single": real.table("median", real.test[middle])}
 
 
 def report(real: Real, found: dict[str, ScoreTable]) -> str:
@@ -142,22 +79,63 @@ def report(real: Real, found: dict[str, ScoreTable]) -> str:
     return table(["system", "real official score", "selected minus it"], rows)
 
 
-def agreement(problem: Problem, real: np.ndarray) -> tuple[str, np.ndarray]:
-    """Spearman's rho with the real figures, by rule for pairs and by transform; and the candidates' figures."""
-    values = by_pair(problem.figures[2])
+@dataclass
+class Agreement:
+    """Generated and real figures of the candidates, and rho by machine (rows) and severity (columns; last: all)."""
+
+    generated: np.ndarray
+    real: np.ndarray
+    machines: list[str]
+    severities: list[float]
+    rho: np.ndarray
+
+
+def agreement(problem: Problem, real: Real, singles: np.ndarray) -> Agreement:
+    """How far the candidates' figures on generated anomalies follow their real ones."""
+    validation, weights = problem.validation, problem.pair_weights
+    severity = np.array([pair.severity_db for pair in validation.pairs])
+    machines = np.array([machine for machine, _ in validation.sections])
+    columns = [*(severity == one for one in np.unique(severity)), np.ones(len(severity), dtype=bool)]
+    names, rows = sorted(set(machines.tolist())), []
+    for machine in names:
+        of_clip = real.labels.machine == machine
+        of_machine = np.array([real.score(row, of_clip) for row in real.test]) if len(names) > 1 else singles
+        values = by_pair(problem.figures[2][:, machines == machine])
+        used = [np.where(column, weights, 0) for column in columns]
+        rows.append([_rho(candidate_figure(values, one), of_machine) if one.any() else np.nan for one in used])
+    figure = candidate_figure(by_pair(problem.figures[2]), weights)
+    return Agreement(figure, singles, names, np.unique(severity).tolist(), np.array(rows))
+
+
+def _rho(first: np.ndarray, second: np.ndarray) -> float:
+    return float(spearman(first[:, None], second[:, None])[0])
+
+
+def agreement_text(problem: Problem, found: Agreement, ceiling: float) -> str:
+    """Tables of rho."""
+    values, real = by_pair(problem.figures[2]), found.real
     halves = (by_pair(problem.figures[0]), by_pair(problem.figures[1]))
     rules = {name: candidate_figure(values, rule(values, halves)) for name, rule in RULES.items()}
-    rho = {name: float(spearman(figure[:, None], real[:, None])[0]) for name, figure in rules.items()}
     of_pair = spearman(values, real[:, None])
     strongest = {pair.transform: at for at, pair in enumerate(problem.validation.pairs)}  # pairs rise in severity
     alone = sorted(((of_pair[at], name) for name, at in strongest.items()), reverse=True)
-    listed = ", ".join(f"{name} {value:.2f}" for value, name in alone)
-    text = "rho of generated and real figures: " + ", ".join(f"{name} {value:.2f}" for name, value in rho.items())
-    return f"{text}\n  of the strongest severity of each transform alone: {listed}", rules["agreement"]
+    rows = [
+        [machine, *("-" if np.isnan(value) else f"{value:.2f}" for value in row)]
+        for machine, row in zip(found.machines, found.rho, strict=True)
+    ]
+    return "\n".join(
+        [
+            "rho of generated and real figures: "
+            + ", ".join(f"{name} {_rho(figure, real):.2f}" for name, figure in rules.items())
+            + f"; at most {ceiling:.2f} with test clips so few",
+            f"  of each transform at its strongest: {', '.join(f'{name} {value:.2f}' for value, name in alone)}",
+            table(["machine", *(f"{one:g} dB" for one in found.severities), "all"], rows),
+        ]
+    )
 
 
-def bench(data: Path, work: Path, anomalies: str) -> tuple[np.ndarray, np.ndarray]:
-    """One folder; returns generated and real figures of the candidates."""
+def bench(data: Path, work: Path, anomalies: str) -> Agreement:
+    """One folder, from recordings to the tables."""
     store_path = work / f"{data.name}.store"
     build(data, store_path, anomalies)
     store = FeatureStore.open(store_path)
@@ -169,29 +147,40 @@ def bench(data: Path, work: Path, anomalies: str) -> tuple[np.ndarray, np.ndarra
     write_recipe(selection.recipe, work / f"{data.name}.recipe.toml")
     print(f"\n== {data.name}: {spent:.0f} s, {selection.computed} candidates scored")
     print(selection_text(selection).split("the best candidates")[0].strip())
-    print(f"chosen: {selection.chosen}; {selection.reason}\n")
-    real = look(store, members)
+    print(f"chosen: {selection.chosen}; {selection.reason}\n", flush=True)
+    real = look(store, members, cache)
     singles = np.array([real.score(row) for row in real.test])
-    print(report(real, systems(store, selection, real, singles)))
+    found = systems(store, selection, real, singles)
+    print(report(real, found), flush=True)
+    held = held_out(real, singles, {name: found[name].aligned(real.labels.keys) for name in ("selected",)})
+    print(
+        f"on halves: best single by the labels of the other half {100 * held.oracle:.1f}, "
+        f"selected without labels {100 * held.systems['selected']:.1f}"
+    )
     base = members[0].embedding
     validation = plan_validation(store.clips(base), store.facts(base))
     scored = score_candidates(store, members, validation, cache)
-    text, generated = agreement(Problem(validation, positions(scored.scores, validation)), singles)
-    print(text, flush=True)
-    return generated, singles
+    problem = Problem(validation, positions(scored.scores, validation))
+    agreed = agreement(problem, real, singles)
+    print(agreement_text(problem, agreed, held.ceiling), flush=True)
+    return agreed
 
 
-def draw(path: Path, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Generated against real figures of every candidate, one panel per folder."""
+def draw(path: Path, found: dict[str, Agreement]) -> None:
+    """Generated against real figures of every candidate, and rho by severity; one column per folder."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(found), 4), layout="constrained")
-    for axes, (name, (generated, real)) in zip(
-        figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
-    ):
-        axes.plot(generated, 100 * real, ".", alpha=0.5)
-        axes.set(title=name, xlabel="rank on generated anomalies", ylabel="real official score")
-    figure.savefig(path)
+    figure = Figure(figsize=(4 * len(found), 7), layout="constrained")
+    axes = figure.subplots(2, len(found), squeeze=False)
+    for (above, below), (name, one) in zip(axes.T, found.items(), strict=True):
+        above.plot(one.generated, 100 * one.real, ".", alpha=0.5)
+        above.set(title=name, xlabel="rank on generated anomalies", ylabel="real official score")
+        for machine, row in zip(one.machines, one.rho, strict=True):
+            below.plot(one.severities, row[:-1], marker="o", label=machine)
+        below.set(xlabel="severity, dB", ylabel="Spearman's rho", ylim=(-0.5, 1))
+        below.grid(visible=True, alpha=0.3)
+        below.legend(fontsize="small")
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
