@@ -19,7 +19,7 @@ from ensemble.false_alarms import discoveries, false_alarm_rates, in_percent, no
 from ensemble.fuse import fusion
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import recipe_text
-from ensemble.report_clips import clip_cards
+from ensemble.report_clips import OUTCOMES, clip_cards
 from ensemble.report_media import Listen
 from ensemble.report_page import Html, join, name, page, table, tag
 from ensemble.report_sections import section_charts
@@ -183,7 +183,7 @@ def _members(detection: Detection) -> Html:
             "span", class_="share", style=f"width:{max(1, round(80 * share / shares.max()))}px", aria_hidden="true"
         )
         above = f"{100 * np.mean(percentiles > 1 - recipe.false_alarm_rate):.1f}"
-        rows.append([name(member.source), name(member.detector), join([bar, f" {100 * share:.1f}"]), above])
+        rows.append([name(member.source), name(member.method), join([bar, f" {100 * share:.1f}"]), above])
     caption = f"Members, fused by {recipe.fusion}" if len(rows) > 1 else "The only member; its raw scores are shown"
     return table(caption, ["embedding", "detector", "weight %", "clips it would report %"], rows, text_columns=2)
 
@@ -191,13 +191,13 @@ def _members(detection: Detection) -> Html:
 def _ranking(detection: Detection) -> Html:
     order = np.argsort(-detection.percentile, kind="stable")[:RANKED]
     keys, clips = detection.clips.keys(), detection.clips
-    machine, section = clips.column("machine"), clips.column("section")
+    machine, section, label = (clips.column(one) for one in ("machine", "section", "label"))
     rows: list[list[str | float]] = [
         [
             name(keys[i]),
             name(str(machine[i])),
             name(str(section[i])),
-            "ANOMALY" if detection.decision[i] else "normal",
+            OUTCOMES[str(label[i]), bool(detection.decision[i])],
             f"{detection.decided.p_value[i]:.4f}",
             f"{detection.percentile[i]:.4f}",
             f"{detection.score[i]:.5g}",
@@ -205,9 +205,8 @@ def _ranking(detection: Detection) -> Html:
         for i in order
     ]
     total = f"The {len(rows)} most anomalous of {len(keys):,} clips; scores.csv of detect run holds all"
-    return table(
-        total, ["clip", "machine", "section", "decision", "p-value", "percentile", "score"], rows, text_columns=4
-    )
+    header = ["clip", "machine", "section", "outcome", "p-value", "percentile", "score"]
+    return table(total, header, rows, text_columns=4)
 
 
 def _recipe(detection: Detection) -> list[str]:

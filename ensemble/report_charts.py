@@ -3,7 +3,7 @@
 Colours are classes of report.css, so that the charts follow light, dark and print.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,20 +133,51 @@ class Panel:
     threshold: float
 
 
-def histogram_chart(label: str, panels: Sequence[Panel]) -> Html:
+def round_values(low: float, high: float) -> list[float]:
+    """Three to seven round numbers from low to high."""
+    rough = (high - low) / 5
+    size = 10.0 ** np.floor(np.log10(rough))
+    step = size * next(one for one in (1, 2, 5, 10) if one * size >= rough * 0.999)
+    return [float(f"{n * step:.12g}") for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
+def nines(low: float, high: float) -> list[float]:
+    """Marks for positions in (0, 1) on a scale that spreads what lies close to 1."""
+    return [one for one in (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999) if low <= one <= high]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where a score is drawn, and which scores are marked between two of them."""
+
+    place: Callable[[np.ndarray], np.ndarray] = np.asarray
+    ticks: Callable[[float, float], Sequence[float]] = round_values
+
+
+def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis | None = None) -> Html:
     """Panels over one score axis; each group is scaled to its own number of clips, so that small ones are seen."""
+    scale = scale or Axis()
+    values = scale.ticks(*_score_range(panels))
+    panels = [_placed(panel, scale) for panel in panels]
     low, high = _score_range(panels)
     edges = np.linspace(low, high, BINS + 1)
     drawn = [_panel(panel, edges, 24 + PANEL * row) for row, panel in enumerate(panels)]
     height = PANEL * len(panels) + 44
-    plot = Plot(8, 0, 444, height - 44, x=(low, high))
-    values = (low, (low + high) / 2, high)
+    plot = Plot(12, 0, 436, height - 44, x=(low, high))
+    at = [plot.at(float(scale.place(np.array(value))), 0)[0] for value in values]
     ticks = [
-        tag("text", f"{value:.3g}", x=plot.at(value, 0)[0], y=height - 24, class_=f"tick {side}")
-        for value, side in zip(values, ("start", "middle", "end"), strict=True)
+        tag("text", f"{value:g}", x=x, y=height - 24, class_="tick middle")
+        for value, x in zip(values, at, strict=True)
+        if plot.left <= x <= plot.left + plot.width
     ]
     axis = tag("text", "score (higher is more anomalous)", x=230, y=height - 6, class_="axis middle")
     return svg(460, height, label, *drawn, *ticks, axis)
+
+
+def _placed(panel: Panel, scale: Axis) -> Panel:
+    groups = [(style, scale.place(scores)) for style, scores in panel.groups]
+    threshold = float(scale.place(np.array(panel.threshold))) if np.isfinite(panel.threshold) else panel.threshold
+    return Panel(panel.title, scale.place(panel.reference), groups, threshold)
 
 
 def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
@@ -162,7 +193,7 @@ def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
 def _panel(panel: Panel, edges: np.ndarray, top: int) -> Html:
     shares = [_shares(panel.reference, edges), *(_shares(scores, edges) for _, scores in panel.groups)]
     highest = max(float(share.max(initial=0)) for share in shares) or 1.0
-    plot = Plot(8, top, 444, PANEL - 28, x=(edges[0], edges[-1]), y=(0, highest * 1.05))
+    plot = Plot(12, top, 436, PANEL - 28, x=(edges[0], edges[-1]), y=(0, highest * 1.05))
     styles = ["reference", *(style for style, _ in panel.groups)]
     shapes = [
         tag("path", d=_steps(plot, edges, share), class_=f"bars {style}")
@@ -184,9 +215,15 @@ def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _steps(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
-    x = np.repeat(edges, 2)
-    y = np.concatenate([[0.0], np.repeat(share, 2), [0.0]])
-    return plot.path(zip(x.tolist(), y.tolist(), strict=True)) + "Z"
+    """Outline of every run of bins that are not empty; nothing is drawn along the base between them."""
+    filled = np.concatenate([[0], share > 0, [0]])
+    starts, ends = np.flatnonzero(np.diff(filled) == 1), np.flatnonzero(np.diff(filled) == -1)
+    shapes = []
+    for start, end in zip(starts, ends, strict=True):
+        x = np.repeat(edges[start : end + 1], 2)
+        y = np.concatenate([[0.0], np.repeat(share[start:end], 2), [0.0]])
+        shapes.append(plot.path(zip(x.tolist(), y.tolist(), strict=True)))
+    return "".join(shapes)
 
 
 def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Html:

@@ -12,6 +12,16 @@ from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
 
 FALSE_ALARM, MISSED, DETECTED = "false alarm", "missed anomaly", "detected anomaly"
+OUTCOMES = {
+    ("normal", True): FALSE_ALARM,
+    ("anomaly", False): MISSED,
+    ("anomaly", True): DETECTED,
+    ("normal", False): "normal",
+    ("unknown", True): "reported",
+    ("unknown", False): "not reported",
+}
+"""What a decision was, by the label that is known and whether the clip is reported."""
+
 LOUDEST_MEMBERS = 3
 
 
@@ -22,18 +32,11 @@ def chosen_clips(detection: Detection, top: int) -> list[tuple[str, int]]:
     others need the rest; clips without a label are "reported" or "not reported".
     """
     label = detection.clips.column("label")
-    kinds = {
-        ("normal", True): FALSE_ALARM,
-        ("anomaly", False): MISSED,
-        ("anomaly", True): DETECTED,
-        ("unknown", True): "reported",
-        ("unknown", False): "not reported",
-    }
     rows: dict[str, list[int]] = {FALSE_ALARM: [], MISSED: [], "": []}
     names = {}
     for i in np.argsort(-detection.percentile, kind="stable").tolist():
-        kind = kinds.get((str(label[i]), bool(detection.decision[i])))
-        if kind:
+        kind = OUTCOMES[str(label[i]), bool(detection.decision[i])]
+        if kind != OUTCOMES["normal", False]:
             names[i] = kind
             rows[kind if kind in rows else ""].append(i)
     rows[MISSED].reverse()
@@ -83,8 +86,11 @@ def clip_cards(detection: Detection, top: int, seconds: float, listen: Listen | 
 
 def _card(detection: Detection, kind: str, i: int, media: str) -> Html:
     style = {FALSE_ALARM: "false-alarm", MISSED: "missed", DETECTED: "hit"}.get(kind, "plain")
-    title = tag("h3", name(detection.clips[i].key), tag("span", kind, class_=f"badge {style}"))
-    return tag("article", title, media, _evidence(detection, i), class_="card")
+    clip = detection.clips[i]
+    title = tag("h3", name(clip.key), tag("span", kind, class_=f"badge {style}"))
+    domain = "" if clip.domain == "unknown" else f", {clip.domain} domain"
+    where = tag("p", name(clip.machine), " section ", name(clip.section), domain, class_="muted")
+    return tag("article", title, where, media, _evidence(detection, i), class_="card")
 
 
 def _evidence(detection: Detection, i: int) -> Html:

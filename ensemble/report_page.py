@@ -4,10 +4,11 @@ The page refuses every request by its own policy: no scripts, no network; only i
 """
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
-VOID = frozenset({"br", "img", "meta"})
+VOID = frozenset({"br", "img", "meta", "wbr"})
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
@@ -44,8 +45,10 @@ def _text(value: object) -> str:
 
 
 def name(text: str) -> Html:
-    """A file or machine name: of one piece whatever its writing direction, breakable where it is long."""
-    return tag("bdi", text, class_="name")
+    """A file or machine name: of one piece whatever its writing direction, breakable between its parts."""
+    parts = re.findall(r"[^/_,]*[/_,]?", text)
+    broken = [piece for part in parts if part for piece in (part, tag("wbr"))]
+    return tag("bdi", *broken[:-1], class_="name")
 
 
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str | float]], *, text_columns: int = 1) -> Html:

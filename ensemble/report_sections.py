@@ -5,11 +5,11 @@ import numpy as np
 from detectors.intervals import Intervals
 from detectors.metrics import MAX_FPR, auc, pauc
 from detectors.official import Evaluation
-from ensemble.conformal import Bank
+from ensemble.conformal import Bank, surprise
 from ensemble.decide import Threshold
-from ensemble.report_charts import Curve, Panel, histogram_chart, roc_chart
+from ensemble.report_charts import Axis, Curve, Panel, histogram_chart, nines, roc_chart
 from ensemble.report_page import Html, escape, name, tag
-from ensemble.run import Detection
+from ensemble.run import Detection, bounded
 
 DOMAINS = ("source", "target", "unknown")
 
@@ -79,10 +79,12 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
         panels.append(Panel(f"{heading}{counts}; {training}", shown, groups, float(threshold[here][0])))
     text = f"Score histogram of {machine} section {section}. " + ". ".join(panel.title for panel in panels)
     entries = [(style, LEGEND[style]) for style in LEGEND if style in seen | {"reference", "threshold"}]
-    return tag(
-        "figure", histogram_chart(text, panels), _legend(entries), tag("figcaption", _rule(detection, machine, section))
-    )
+    chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else None)
+    return tag("figure", chart, _legend(entries), tag("figcaption", _rule(detection, machine, section)))
 
+
+SURPRISE = Axis(surprise, nines)
+"""Fused positions crowd below 1, where thresholds lie."""
 
 LEGEND = {
     "reference": "training clips (leave-one-out)",

@@ -342,13 +342,17 @@ def redecided(detection: Detection, recipe: Recipe) -> Detection:
     return replace(detection, recipe=asked, decided=decided)
 
 
+def bounded(recipe: Recipe) -> bool:
+    """Whether its scores are fused positions in (0, 1), not a detector's own or z-scores."""
+    return len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
+
+
 def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, self_ranked: bool) -> Decisions:
     """Decisions on fused scores; the domain of a test clip counts only where the recipe says that it is known."""
     reference = _placed(train, fused.reference, recipe.pool_sections)
     test = _placed(scored, fused.scores, recipe.pool_sections)
     if recipe.domains == "known":
         reference, test = (replace(p, domain=c.column("domain")) for p, c in ((reference, train), (test, scored)))
-    bounded = len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
     try:
         return decisions(
             reference if self_ranked else test,
@@ -356,7 +360,7 @@ def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, s
             rate=recipe.false_alarm_rate,
             method=recipe.threshold,
             fdr=recipe.fdr,
-            scale=Scale(surprise, from_surprise) if bounded else None,
+            scale=Scale(surprise, from_surprise) if bounded(recipe) else None,
         )
     except ValueError as error:
         raise DataError(str(error)) from error

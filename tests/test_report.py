@@ -17,16 +17,18 @@ from report_plant import RATE, RECIPE, plant, record, store_of
 
 from detectors.metrics import auc, pauc
 from ensemble.cli import main
+from ensemble.conformal import surprise
 from ensemble.recipe import Member
 from ensemble.report import ReportOptions, report_html, write_report
-from ensemble.report_charts import Panel, histogram_chart, roc_points
+from ensemble.report_charts import Axis, Panel, histogram_chart, nines, roc_points, round_values
 from ensemble.report_clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
 from ensemble.report_media import Sound, audio_uri, common_gain, png, recordings, spectrogram
-from ensemble.report_page import Html, escape, page, table, tag
+from ensemble.report_page import Html, escape, name, page, table, tag
 from ensemble.report_selection import selection_part
 from ensemble.run import Detection, detect
 from featstore.clip import Clip
 from featstore.errors import DataError
+from featstore.table import ClipTable
 
 
 @pytest.fixture(scope="module")
@@ -171,16 +173,45 @@ def test_without_labels_there_are_ranking_histograms_and_thresholds_only(tmp_pat
     assert "--data DATA" in text
 
 
+def outlines(chart: str, style: str) -> list[list[tuple[float, float]]]:
+    """The corners of every run of bars of one style."""
+    shape = re.search(rf'd="([^"]+)" class="bars {style}"', chart)
+    assert shape is not None
+    runs = shape[1].removeprefix("M").split("M")
+    return [[(float(x), float(y)) for x, y in (corner.split() for corner in run.split("L"))] for run in runs]
+
+
 def test_histograms_count_every_score_once() -> None:
     scores = np.array([0.0, 0.1, 0.2, 50.0])
     chart = histogram_chart("h", [Panel("t", np.linspace(0, 1, 300), [("scored", scores)], 0.5)])
     assert 'class="threshold"' in chart
-    shape = re.search(r'd="([^"]+)" class="bars scored"', chart)
-    assert shape is not None
-    heights = np.array([float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", shape[1])])
-    bars = heights.max() - heights[1:-1:2]  # each bar has two equal corners
-    assert bars.sum() == pytest.approx(4 * bars[bars > 0].min(), rel=0.01), "four scores, the far one in the last bin"
-    assert bars[-1] > 0
+    runs = outlines(chart, "scored")
+    assert len(runs) == 4, "four scores far apart, each a bar of its own, and nothing drawn between them"
+    heights = [base - top for (_, base), (_, top), *_ in runs]
+    assert heights == pytest.approx([heights[0]] * 4, abs=0.11)
+    assert runs[-1][-1][0] == pytest.approx(12 + 436), "the far one counts at the end of the axis"
+
+
+def test_score_axes_have_round_marks() -> None:
+    assert round_values(0.0145, 1.01) == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert round_values(-3, 4) == [-2, 0, 2, 4]
+    assert round_values(12_300, 12_900) == [12_400, 12_600, 12_800]
+    assert nines(0.3, 0.985) == [0.5, 0.8, 0.9, 0.95, 0.98]
+    for low, high in ((0, 1), (-1e-9, 1e-9), (5, 5.0001), (1e6, 9e6)):
+        marks = round_values(low, high)
+        assert 3 <= len(marks) <= 7
+        assert low <= marks[0] < marks[-1] <= high
+
+
+def test_fused_positions_are_drawn_where_they_spread() -> None:
+    """0.9, 0.99 and 0.999 lie a hundredth apart on a plain axis, equally far from each other on this one."""
+    scores = np.array([0.0, 0.9, 0.99, 0.999])
+    chart = histogram_chart("h", [Panel("t", scores, [("scored", scores)], 0.95)], Axis(surprise, nines))
+    left = [run[0][0] for run in outlines(chart, "scored")]
+    assert np.diff(left) == pytest.approx(np.diff(left).mean(), abs=436 / 28 + 0.2), "to a bin"
+    marks = re.findall(r'<text x="([^"]+)" y="[^"]+" class="tick middle">([\d.]+)<', chart)
+    at = {float(value): float(x) for x, value in marks}
+    assert at[0.99] - at[0.9] == pytest.approx(at[0.999] - at[0.99], abs=0.02)
 
 
 def test_the_command_writes_the_page(tmp_path: Path, data: Path) -> None:
@@ -217,6 +248,65 @@ def test_members_are_compared_on_generated_and_real_anomalies(detection: Detecti
     assert "over these 3 members: -0.50" in text, "generated 1 2 3, real 2 3 1"
     assert selection_part(None, more, 2023) == []
     assert "real anomalies" not in "".join(selection_part({"candidates": found}, more, None))
+
+
+def test_a_selection_is_told_in_words_and_percent(detection: Detection) -> None:
+    standing = {"name": "best <3>", "score": 0.875, "lead": 0.031, "low": -0.002, "high": 0.06}
+    made = {
+        "reason": "it leads",
+        "warnings": ["too easy"],
+        "members": [{"embedding": "e", "fingerprint": "f" * 64}],
+        "standings": [standing],
+        "pair_weights": {"leak@-5": 0.25, "squeal@0": 0.75, "clip@0": 0.0},
+        "per_machine": None,
+        "news": 3,
+    }
+    text = "".join(selection_part(made, detection, 2023))
+    assert "Why this choice: it leads." in text
+    assert '<p class="warning">too easy</p>' in text
+    assert "f" * 64 not in text
+    assert "best &lt;3&gt;" in text
+    assert "87.5" in text
+    assert "+3.1 [-0.2, +6.0]" in text
+    assert "2 of 3 count" in text
+    assert text.index("squeal@0") < text.index("leak@-5")
+    assert "clip@0" not in text
+    assert "per machine" not in text
+    assert '<td class="text">news</td><td class="text">3</td>' in text
+
+
+def test_a_selection_file_of_another_version_is_shown_as_it_is(detection: Detection) -> None:
+    odd = {"standings": [{"name": "a", "points": 0.5}], "pair_weights": "none", "candidates": 7, "members": 1}
+    text = "".join(selection_part(odd, detection, None))
+    assert "points" in text
+    assert "0.5" in text
+
+
+def test_the_ranking_says_what_each_decision_was(text: str, detection: Detection) -> None:
+    ranking = text[text.index('id="ranking"') : text.index('id="recipe"')]
+    anomaly = detection.clips.where(label="anomaly")
+    for outcome, rows in (
+        (FALSE_ALARM, ~anomaly & detection.decision),
+        (MISSED, anomaly & ~detection.decision),
+        (DETECTED, anomaly & detection.decision),
+        ("normal", ~anomaly & ~detection.decision),
+    ):
+        assert ranking.count(f'<td class="text">{outcome}</td>') == rows.sum() > 0
+    blank = replace(detection, clips=ClipTable.from_clips([replace(clip, label="unknown") for clip in detection.clips]))
+    unknown = report_html(blank, ReportOptions(top=1))
+    assert unknown.count('<td class="text">reported</td>') == detection.decision.sum()
+
+
+def test_long_names_break_between_their_parts() -> None:
+    assert name("a/b_c.wav") == '<bdi class="name">a/<wbr>b_<wbr>c.wav</bdi>'
+    assert name("fan") == '<bdi class="name">fan</bdi>'
+    assert name("") == '<bdi class="name"></bdi>'
+    assert name("<b>/&") == '<bdi class="name">&lt;b&gt;/<wbr>&amp;</bdi>'
+
+
+def test_cards_say_where_a_clip_comes_from(text: str) -> None:
+    machine, section = (f'<bdi class="name">{one}</bdi>' for one in ("fan", "00"))
+    assert f'<p class="muted">{machine} section {section}, target domain</p>' in text
 
 
 def test_a_missing_recording_leaves_a_gap_and_no_recording_is_an_error(detection: Detection, data: Path) -> None:
