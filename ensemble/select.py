@@ -30,6 +30,9 @@ from featstore.store import FeatureStore
 SATURATED = 0.98
 CLEAR = 1.25
 """Spread of the candidates, in spreads by chance, from which they count as different."""
+SURE = 0.05
+"""Share of the resamples in which a choice that replaces the default may fail to lead it: one side, one question."""
+
 MARGIN = 0.02
 """Nested figures of ways that differ by less do not tell which is better on real anomalies (see docs/selection.md)."""
 
@@ -72,13 +75,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Standing:
-    """Nested official score of a system, and its lead over another with the middle 95 % of its replicates."""
+    """Nested official score of a system, and its lead over another with the middle 95 % of its replicates.
+
+    p: share of the replicates in which it does not lead, the observed clips counted as one of them.
+    """
 
     name: str
     score: float
     lead: float
     low: float
     high: float
+    p: float
 
 
 @dataclass(frozen=True)
@@ -229,7 +236,8 @@ def _same(scores: np.ndarray, evidence: Evidence) -> np.ndarray:
 
 def _standing(name: str, values: np.ndarray, other: np.ndarray) -> Standing:
     difference = values - other
-    return Standing(name, float(values[0]), float(difference[0]), *percentile_interval(difference[1:]))
+    p = (1 + np.count_nonzero(difference[1:] <= 0)) / len(difference)
+    return Standing(name, float(values[0]), float(difference[0]), *percentile_interval(difference[1:]), p)
 
 
 def _standings(replicates: Mapping[str, np.ndarray], reference: str) -> tuple[Standing, ...]:
@@ -246,11 +254,14 @@ def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tu
     behind = [_standing(name, replicates[name], replicates[top]) for name in WAYS]
     alike = [one.name for one in behind if one.high >= 0 or one.lead >= -MARGIN]
     leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in alike]
-    lead = next((one for one in leads if one.low > 0), leads[0])
-    against = f"{lead.name} leads the {DEFAULT} by {lead.lead:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
+    lead = next((one for one in leads if one.p <= SURE), leads[0])
+    against = (
+        f"{lead.name} leads the {DEFAULT} by {lead.lead:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}], "
+        f"and in all but {100 * lead.p:.1f} % of the resamples"
+    )
     if warnings:
         return DEFAULT, f"{against}, but {warnings[0]}: the {DEFAULT} stays"
-    if lead.low <= 0:
+    if lead.p > SURE:
         return DEFAULT, f"{against}, which is within its uncertainty: the {DEFAULT} stays"
     among = f"one of {len(alike)} ways that cannot be told from the best" if len(alike) > 1 else "the best way"
     return lead.name, f"{against} on recordings and transforms it has not seen ({among})"

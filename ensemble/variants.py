@@ -21,7 +21,7 @@ from featstore.errors import DataError
 SEVERITIES_DB = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0)
 """Strong on purpose: anomalies that hardly any detector notices rank detectors by noise."""
 
-LEAST_PER_PAIR = 3
+LEAST_PER_PAIR = 6
 """Clips of every (transform, severity) in each domain of a section: few target clips get more variants each."""
 
 _TEXT = re.compile(r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB#(?P<seed>[0-9]+)(?:<(?P<donor>.+))?", re.DOTALL)
