@@ -7,8 +7,9 @@ normal training clips train; held-out normal clips choose the epoch; labels of t
 keeps checkpoints and the store: what has been trained with the same settings is not trained again, what was
 interrupted goes on. `--epochs` and `--set` replace settings of every trained recipe, such as batch=16 where there are
 few clips. `--backend` scores every trained embedding by a detector of one's own too. The last rows are embeddings that
-nobody trained. `ids` is the share of normal test clips whose machine and section a classifier names, where it stores
-posteriors: a network can have learned what it was asked and still not hear faults.
+nobody trained. `ids` is the share of normal test clips whose machine and section is named: by the network where the
+recipe stores its posteriors, elsewhere by a logistic regression on the embedding. It tells whether there is anything
+for a classifier to learn here.
 """
 
 import argparse
@@ -25,13 +26,12 @@ import numpy as np
 
 from embedders import create
 from embedders.trained import TrainedEmbedder, section_names
-from ensemble.defaults import single_recipe
+from ensemble.defaults import single_recipe, split_source
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.run import detect
 from ensemble.systems import System, commands, find_system, names
 from featstore.cli import main as featstore
 from featstore.store import FeatureStore
-from featstore.table import ClipTable
 
 UNTRAINED = ("logmel", "twfr")
 UNTRAINED_DETECTOR = "mahalanobis:standardize=true"
@@ -96,7 +96,8 @@ def rows_of(work: Work, name: str, backends: list[str]) -> list[tuple[str, ...]]
     """Rows of a recipe: by its own detector, and for trained embeddings by those of the user."""
     system = find_system(name)
     own, checkpoint = trained(work, system, system.output)
-    facts = training_facts(work, own, checkpoint) if own.trained else ("", "", "0", "", speed(work, own, checkpoint))
+    ids = linear_ids(work, source(own))
+    facts = training_facts(work, own, checkpoint) if own.trained else ("", ids, "0", "", speed(work, own, checkpoint))
     rows = [(name, *figures(work, source(own), own.detector, own.group_by), *facts)]
     for backend in backends if own.trained else ():
         embedded, _ = trained(work, system, "embedding")
@@ -130,23 +131,41 @@ def training_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, .
     n_epochs = len(history) + len(embedder.trained.facts.get("pretraining", []))
     timing = checkpoint.with_suffix(".json")
     per_epoch = f"{json.loads(timing.read_text()) / n_epochs:.1f}" if timing.exists() else ""
-    ids = named(work, system, embedder) if system.output == "posterior" else ""
+    ids = posterior_ids(work, system, embedder) if system.output == "posterior" else linear_ids(work, source(system))
     return f"{kept + 1} of {len(history)}", ids, f"{numbers:,}", per_epoch, speed(work, system, checkpoint)
 
 
-def named(work: Work, system: System, embedder: TrainedEmbedder) -> str:
-    """Share of normal test clips whose machine and section has the largest posterior, in percent."""
+def posterior_ids(work: Work, system: System, embedder: TrainedEmbedder) -> str:
+    """Share of normal test clips whose section has the largest posterior, in percent."""
     store = FeatureStore.open(work.store)
-    clips = store.clips(system.name)
-    normal = np.flatnonzero(clips.where(split="test", label="normal"))
-    sections = section_names(embedder.trained.classes)
-    found = store.matrix(system.name)[normal].argmax(axis=1)
-    right = [sections[i] == "|".join(clip) for i, clip in zip(found, _sections(clips[normal]), strict=True)]
-    return f"{100 * np.mean(right):.0f}" if right else ""
+    sections = np.array(section_names(embedder.trained.classes))
+    normal = store.clips(system.name).where(split="test", label="normal")
+    found = sections[store.matrix(system.name)[normal].argmax(axis=1)]
+    return f"{100 * np.mean(found == ids_of(store, system.name)[normal]):.0f}"
 
 
-def _sections(clips: ClipTable) -> list[tuple[str, str]]:
-    return list(zip(clips.column("machine").tolist(), clips.column("section").tolist(), strict=True))
+def linear_ids(work: Work, embedding: str) -> str:
+    """The same by a logistic regression on a view, learned from the training clips."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    store = FeatureStore.open(work.store)
+    name, view = split_source(store, embedding)
+    clips, X = store.clips(name), store.matrix(name).astype(np.float64)
+    X = X[:, store.info(name).views.index(view)] if view else X.reshape(len(X), -1)
+    ids = ids_of(store, name)
+    train, normal = clips.where(split="train"), clips.where(split="test", label="normal")
+    if len(set(ids[train])) < 2:
+        return ""
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=10_000)).fit(X[train], ids[train])
+    return f"{100 * classifier.score(X[normal], ids[normal]):.0f}"
+
+
+def ids_of(store: FeatureStore, name: str) -> np.ndarray:
+    """Machine and section of every clip as one text."""
+    clips = store.clips(name)
+    return np.char.add(np.char.add(clips.column("machine").astype(str), "|"), clips.column("section").astype(str))
 
 
 def speed(work: Work, system: System, checkpoint: Path) -> str:
@@ -168,7 +187,8 @@ def untrained(work: Work) -> list[tuple[str, ...]]:
     run(["featstore", "build", str(work.data), str(work.store), "--workers", "0", *asked])
     store = FeatureStore.open(work.store)
     views = [f"{name}@{view}" for name in UNTRAINED for view in store.info(name).views]
-    rows = [(f"{view}, {UNTRAINED_DETECTOR}", *figures(work, view, UNTRAINED_DETECTOR), *[""] * 5) for view in views]
+    figured = [(f"{view}, {UNTRAINED_DETECTOR}", *figures(work, view, UNTRAINED_DETECTOR)) for view in views]
+    rows = [(*row, "", linear_ids(work, view), "0", "", "") for row, view in zip(figured, views, strict=True)]
     return sorted(rows, key=lambda row: -float(row[1].split()[0]))
 
 

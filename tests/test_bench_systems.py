@@ -47,6 +47,7 @@ def test_trains_once_and_prints_one_table(bench, tmp_path, capsys, monkeypatch):
     assert rows[3][5].endswith("of 2")
     assert "--set epochs=2" in commands
     assert all(0 < float(row[1].split()[0]) < 100 for row in rows[3:])
+    assert all(50 < float(row[6]) <= 100 for row in rows[6:]), "a simulated fan and a valve differ"
     best = [float(row[1].split()[0]) for row in rows[6:]]
     assert best == sorted(best, reverse=True)
     assert len(best) == 12, "every view of the untrained embeddings"
