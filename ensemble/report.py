@@ -197,7 +197,7 @@ def _ranking(detection: Detection) -> Html:
             name(keys[i]),
             name(str(machine[i])),
             name(str(section[i])),
-            OUTCOMES[str(label[i]), bool(detection.decision[i])],
+            OUTCOMES[str(label[i]), bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),
             f"{detection.decided.p_value[i]:.4f}",
             f"{detection.percentile[i]:.4f}",
             f"{detection.score[i]:.5g}",

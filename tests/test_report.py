@@ -291,7 +291,8 @@ def test_the_ranking_says_what_each_decision_was(text: str, detection: Detection
         (DETECTED, anomaly & detection.decision),
         ("normal", ~anomaly & ~detection.decision),
     ):
-        assert ranking.count(f'<td class="text">{outcome}</td>') == rows.sum() > 0
+        cell = outcome.replace(" ", "\N{NO-BREAK SPACE}")
+        assert ranking.count(f'<td class="text">{cell}</td>') == rows.sum() > 0
     blank = replace(detection, clips=ClipTable.from_clips([replace(clip, label="unknown") for clip in detection.clips]))
     unknown = report_html(blank, ReportOptions(top=1))
     assert unknown.count('<td class="text">reported</td>') == detection.decision.sum()
