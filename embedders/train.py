@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embedders import create
 from embedders.checkpoint import Trained, save
 from embedders.train_loop import Loop, TrainProgress
 from embedders.train_plan import Plan, make_plan
@@ -57,7 +58,7 @@ def train(
     settings that mean nothing.
     """
     chosen = training_clips(clips)
-    job = settle(root, chosen, setup, threads)
+    job = settle(root, chosen, setup, threads, device)
     resume = path.with_name(path.name + ".resume")
     samples = _samples(job.network.seconds, job.network.sample_rate_hz, job.network.min_samples)
     paths = [root / clip.path for clip in chosen]
@@ -68,6 +69,8 @@ def train(
     finally:
         waves.close()
     facts |= {"clips": int((~job.held).sum()), "held_out": int(job.held.sum()), "train": plain(setup.train)}
+    if setup.pretrain is not None:
+        facts["pretrain"] = plain(setup.pretrain.train) | {"loss": dict(job.plans[0].loss)}
     last = job.plans[-1]
     labelled = (last.labels.classes, last.loss) if issubclass(setup.kind.objective_type, Classify) else ((), {})
     trained = Trained(setup.kind.name, plain(job.network), tensors, *labelled, facts)
@@ -76,7 +79,7 @@ def train(
     return trained
 
 
-def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int) -> Job:
+def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device: str = "cpu") -> Job:
     """All that is decided before the first step, from the training clips and the lengths of their recordings."""
     network = dict(setup.network)
     network.setdefault("seconds", common_seconds(root, clips))
@@ -87,7 +90,7 @@ def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int) -> Job
         def read(paths: Sequence[Path], rate_hz: int, least: int) -> Waves:
             return Waves(paths, rate_hz, _samples(config.seconds, rate_hz, least), setup.train.channel, threads)
 
-        clips = with_clusters(root, clips, spec, setup.train.seed, read)
+        clips = with_clusters(root, clips, create(spec, device), setup.train.seed, read)
     plans = tuple(make_plan(setup.kind, config, stage, clips) for stage in setup.stages)
     held = hold_out(plans[-1].labels.label, setup.train.holdout, np.random.default_rng(setup.train.seed))
     facts = [[plain(plan.config), plan.loss, plan.labels.classes, plan.labels.label.tolist()] for plan in plans]

@@ -69,10 +69,10 @@ def train(name: str, data: Path, out: Path, settings: tuple[str, ...], **options
         raise DataError(str(error)) from error
     meter.close()
     history = trained.facts["history"]
-    best = min(range(len(history)), key=lambda i: history[i]["held_out"])
+    kept = trained.facts["kept"]
     click.echo(
         f"{out}: {name}, {sum(t.numel() for t in trained.tensors.values()):,} numbers, {len(history)} epochs; kept "
-        f"epoch {best + 1} with held-out loss {history[best]['held_out']:.4g} (first {history[0]['held_out']:.4g})"
+        f"epoch {kept} with held-out loss {history[kept - 1]['held_out']:.4g} (first {history[0]['held_out']:.4g})"
     )
 
 

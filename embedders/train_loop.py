@@ -68,7 +68,7 @@ class Loop:
     def run(
         self, resume: Path, key: str, report: Callable[[TrainProgress], None]
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights of the best epoch, and the history of losses; goes on from the state in `resume`, if any."""
+        """Weights of the best epoch, its number, and all losses; goes on from the state in `resume`, if any."""
         self.report = report
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             return self._run(resume, key)
@@ -94,12 +94,13 @@ class Loop:
                 self.state.best = {
                     name: value.detach().cpu().clone() for name, value in self.state.judged().state_dict().items()
                 }
+                position["kept"] = position["epoch"] + 1
             history.append({"loss": position["sum"] / self.steps, "held_out": held_out})
             position.update(epoch=position["epoch"] + 1, step=0, sum=0.0)
             save_now_and_then()
         if not self.state.best:
             raise DataError("every held-out loss was NaN or infinite; lower learning_rate")
-        return self.state.best, {key: position[key] for key in ("pretraining", "history") if key in position}
+        return self.state.best, {key: position[key] for key in ("pretraining", "history", "kept") if key in position}
 
     def _stale(self) -> bool:
         losses = [entry["held_out"] for entry in self.state.position["history"][self.config.imprint :]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from embedders.training_data import Waves
 from featstore.clip import Clip
+from featstore.work import Embedder
 
 BATCH = 16  # of the embedder that clusters
 
@@ -93,18 +94,20 @@ def _numbered(names: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(kinds), np.array([place[name] for name in names], dtype=np.int64)
 
 
-def with_clusters(root: Path, clips: Sequence[Clip], spec: str, seed: int, read: Callable[..., Waves]) -> list[Clip]:
+def with_clusters(
+    root: Path, clips: Sequence[Clip], embedder: Embedder, seed: int, read: Callable[..., Waves]
+) -> list[Clip]:
     """The clips, those without attributes with `cluster=DOMAIN.NUMBER` as their only one; Fujimura et al. 2025.
 
-    spec: line of text of the embedder whose vectors are clustered, per machine, section and domain. read: makes Waves
-    of (paths, rate_hz, min_samples).
+    The embedder's vectors are clustered per machine, section and domain. read: makes Waves of (paths, rate_hz,
+    min_samples).
     """
     from embedders.pseudo_labels import pseudo_labels
 
     lacking = [i for i, clip in enumerate(clips) if not clip.attributes]
     if not lacking:
         return list(clips)
-    X = _embedded([root / clips[i].path for i in lacking], spec, read)
+    X = _embedded([root / clips[i].path for i in lacking], embedder, read)
     groups = [_name((*_section(clips[i]), clips[i].domain)) for i in lacking]
     made = list(clips)
     for i, cluster in zip(lacking, pseudo_labels(X, groups, seed=seed), strict=True):
@@ -112,11 +115,8 @@ def with_clusters(root: Path, clips: Sequence[Clip], spec: str, seed: int, read:
     return made
 
 
-def _embedded(paths: list[Path], spec: str, read: Callable[..., Waves]) -> np.ndarray:
-    """Vectors (n, dim), all views of an embedder side by side."""
-    from embedders import create
-
-    embedder = create(spec)
+def _embedded(paths: list[Path], embedder: Embedder, read: Callable[..., Waves]) -> np.ndarray:
+    """Vectors (n, dim), all views side by side."""
     waves = read(paths, embedder.sample_rate_hz, embedder.min_samples)
     try:
         order = np.array_split(np.arange(len(paths)), -(-len(paths) // BATCH))

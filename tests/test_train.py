@@ -94,6 +94,7 @@ def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, m
     monkeypatch.setattr("embedders.train_loop.Loop._held_out", scripted)
     trained = train(*plant, setup("epochs=4"), tmp_path / "a.safetensors")
     torch.testing.assert_close(dict(trained.tensors), seen[1], rtol=0, atol=0)
+    assert trained.facts["kept"] == 2
     assert len(seen) == 4
     seen.clear()
     assert len(train(*plant, setup("epochs=4", "patience=1"), tmp_path / "b.safetensors").facts["history"]) == 3

@@ -139,6 +139,7 @@ def test_pre_training_hands_on_network_and_projector(plant, tmp_path):
     trained = train(*plant, quick_setup("tdnn", *settings), tmp_path / "a.safetensors")
     assert len(trained.facts["pretraining"]) == len(trained.facts["history"]) == 1
     assert trained.loss["name"] == "clp_scf"
+    assert trained.facts["pretrain"]["loss"] == {"name": "supcon", "params": {"projector": True}}
     # A rate too small to move anything leaves what pre-training made.
     still = quick_setup("tdnn", *settings, "learning_rate=1e-30", "pretrain.learning_rate=0.01")
     before = parse_setup("tdnn", (*SMALL["tdnn"], *QUICK, "loss=supcon", "loss.projector=true", "labels=section"))
@@ -154,6 +155,7 @@ def test_imprinted_centres_are_mean_directions_of_the_target_classes(plant, tmp_
     settings = ("labels=domain", "epochs=2", "imprint=1", "learning_rate=1e-30")
     trained = train(*plant, quick_setup("tdnn", *settings), tmp_path / "a.safetensors")
     embedder = create(f"tdnn={tmp_path / 'a.safetensors'}")
+    assert trained.facts["kept"] == 2  # the first epoch knows nothing of the target's classes
     target = [i for i, name in enumerate(trained.classes) if name.endswith("|target")]
     assert len(target) == 4
     lengths = trained.tensors["loss.centres"].norm(dim=1)
