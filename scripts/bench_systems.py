@@ -4,7 +4,7 @@
 
 Recipes are those of `detect recipes`, by name or file. Everything runs by their own commands, which stderr shows. The
 normal training clips train; held-out normal clips choose the epoch; labels of test clips reach the figures alone. DIR
-keeps checkpoints and the store: what has been trained with the same settings is not trained again, what was
+keeps checkpoints and stores: what has been trained with the same settings is not trained again, what was
 interrupted goes on. `--epochs` and `--set` replace settings of every trained recipe, such as batch=16 where there are
 few clips. `--backend` scores every trained embedding by a detector of one's own too. The last rows are embeddings that
 nobody trained. `ids` is the share of normal test clips whose machine and section is named: by the network where the
@@ -50,10 +50,13 @@ class Work:
     settings: tuple[str, ...]
     epochs: int
 
-    @property
-    def store(self) -> Path:
-        """The store of all embeddings."""
-        return self.folder / "store"
+    def store(self, name: str) -> Path:
+        """Every embedding has its own store, so that several benchmarks may run side by side in one folder."""
+        return self.folder / f"{name}.store"
+
+    def opened(self, embedding: str) -> FeatureStore:
+        """The store of an embedding, which may be named with its view."""
+        return FeatureStore.open(self.store(embedding.partition("@")[0]))
 
     def changed(self, system: System) -> tuple[str, ...]:
         """Settings that replace those of one system."""
@@ -80,7 +83,7 @@ def trained(work: Work, system: System, output: str) -> tuple[System, Path]:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     checkpoint = work.folder / f"{system.embedder}-{digest}.safetensors"
     system = replace(system, name=f"{system.embedder}-{digest}-{output}", output=output)
-    places = {"data": str(work.data), "store": str(work.store), "checkpoint": str(checkpoint)}
+    places = {"data": str(work.data), "store": str(work.store(system.name)), "checkpoint": str(checkpoint)}
     *training, building, _ = commands(system, **places, settings=changed)
     if training and not checkpoint.exists():
         begun = checkpoint.with_name(checkpoint.name + ".resume").exists()
@@ -112,7 +115,7 @@ def source(system: System) -> str:
 
 def figures(work: Work, embedding: str, detector: str, group_by: str = "") -> tuple[str, ...]:
     """Official score with its interval, and the means of its parts, in percent."""
-    store = FeatureStore.open(work.store)
+    store = work.opened(embedding)
     detection = detect(store, replace(single_recipe(store, detector, embedding), group_by=group_by))
     clips, _ = labelled(detection.clips)
     evaluation, intervals = measure(score_table(detection), clips, year_of(clips))
@@ -137,7 +140,7 @@ def training_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, .
 
 def posterior_ids(work: Work, system: System, embedder: TrainedEmbedder) -> str:
     """Share of normal test clips whose section has the largest posterior, in percent."""
-    store = FeatureStore.open(work.store)
+    store = work.opened(system.name)
     sections = np.array(section_names(embedder.trained.classes))
     normal = store.clips(system.name).where(split="test", label="normal")
     found = sections[store.matrix(system.name)[normal].argmax(axis=1)]
@@ -150,7 +153,7 @@ def linear_ids(work: Work, embedding: str) -> str:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    store = FeatureStore.open(work.store)
+    store = work.opened(embedding)
     name, view = split_source(store, embedding)
     clips, X = store.clips(name), store.matrix(name).astype(np.float64)
     X = X[:, store.info(name).views.index(view)] if view else X.reshape(len(X), -1)
@@ -183,10 +186,10 @@ def speed(work: Work, system: System, checkpoint: Path) -> str:
 
 def untrained(work: Work) -> list[tuple[str, ...]]:
     """Every view of the untrained embeddings under one detector, the best first."""
-    asked = [word for name in UNTRAINED for word in ("-e", name)]
-    run(["featstore", "build", str(work.data), str(work.store), "--workers", "0", *asked])
-    store = FeatureStore.open(work.store)
-    views = [f"{name}@{view}" for name in UNTRAINED for view in store.info(name).views]
+    views = []
+    for name in UNTRAINED:
+        run(["featstore", "build", str(work.data), str(work.store(name)), "--workers", "0", "-e", name])
+        views += [f"{name}@{view}" for view in work.opened(name).info(name).views]
     figured = [(f"{view}, {UNTRAINED_DETECTOR}", *figures(work, view, UNTRAINED_DETECTOR)) for view in views]
     rows = [(*row, "", linear_ids(work, view), "0", "", "") for row, view in zip(figured, views, strict=True)]
     return sorted(rows, key=lambda row: -float(row[1].split()[0]))
