@@ -55,7 +55,7 @@ def mimii_store(folder: Path, out: Path) -> FeatureStore:
     """The features as a store."""
     write_arrays(folder, out)
     command = [sys.executable, "-m", "featstore.cli", "import", str(out / "store"), str(out / "features.npy")]
-    subprocess.run([*command, "--as", "mimii", "--manifest", str(out / "features.csv")], check=True)
+    subprocess.run([*command, "--as", "mimii", "--manifest", str(out / "features.csv")], check=True, stdout=sys.stderr)
     return FeatureStore.open(out / "store")
 
 
