@@ -28,8 +28,9 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore
 
 SATURATED = 0.98
-CLEAR = 1.25
-"""Spread of the candidates, in spreads by chance, from which they count as different."""
+CLEAR, RELIABLE = 1.25, 0.5
+"""Candidates count as different from this spread, in spreads by chance, or this rank correlation between halves."""
+
 SURE = 0.05
 """Share of the resamples in which a choice that replaces the default may fail to lead it: one side, one question."""
 
@@ -208,9 +209,10 @@ def _candidates(
     if np.median(score) > SATURATED:
         warnings.append(f"the median candidate reaches {np.median(score):.3f}: the generated anomalies are too easy")
     chance = (first - second).std() / 2  # what candidates that are all alike would spread by
-    if len(score) > 1 and score.std() < CLEAR * chance:
+    if len(score) > 1 and score.std() < CLEAR * chance and reliability < RELIABLE:
         warnings.append(
-            f"candidates spread by {score.std():.3f}, of which chance makes {chance:.3f}: too little to go by"
+            f"candidates spread by {score.std():.3f}, of which chance makes {chance:.3f}, and halves of the recordings "
+            f"rank them alike by {reliability:.2f} only: too little to go by"
         )
     return tuple(listed), reliability, warnings
 

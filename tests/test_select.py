@@ -99,6 +99,15 @@ def test_the_default_stays_where_candidates_do_not_differ(plan: Validation) -> N
     assert len(noise.recipe.members) == 1
 
 
+def test_the_default_stays_where_only_chance_tells_candidates_apart(plan: Validation) -> None:
+    scored = made_up(plan, [0.7] * 11 + [0.0], np.random.default_rng(4))
+    names = [member.name for member in scored.members[:-1]]
+    options = replace(FAST, rule="average")
+    result = decide(scored, plan, Recipe((scored.members[-1],)), names, options)
+    assert result.chosen == DEFAULT
+    assert "too little to go by" in result.reason
+
+
 def test_the_default_stays_where_everything_is_too_easy(plan: Validation) -> None:
     result = decided(plan, made_up(plan, [8.0 + i / 100 for i in range(8)] + [0.0], np.random.default_rng(1)))
     assert result.chosen == DEFAULT
