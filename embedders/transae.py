@@ -98,7 +98,8 @@ class Constrained(Reconstruct):
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__(network, dim, classes, loss)
-        size = network.config.bottleneck  # type: ignore[union-attr]
+        config: Any = network.config
+        size = config.bottleneck
         self.classifier = nn.Sequential(
             nn.Linear(size, size), nn.LayerNorm(size), nn.ReLU(), nn.Linear(size, len(classes))
         )
@@ -112,11 +113,12 @@ class Constrained(Reconstruct):
         """Mean squared error plus `id_weight` times the cross-entropy of every position."""
         network: Any = self.network
         code = network.encode(*features)
-        error = (network.residual(code, features[0]).float() / SPREAD_DB).square().mean()
+        error: Tensor = (network.residual(code, features[0]).float() / SPREAD_DB).square().mean()
         if not network.config.id_weight:
             return error
         claimed = target.repeat_interleave(len(code) // len(target), dim=0)
-        return error + network.config.id_weight * soft_cross_entropy(self.logits(code).float(), claimed)
+        identity = soft_cross_entropy(self.logits(code).float(), claimed)
+        return error + float(network.config.id_weight) * identity
 
 
 class TransAE(TrainedEmbedder):
