@@ -42,9 +42,11 @@ def train(name: str, data: Path, out: Path, settings: tuple[str, ...], **options
     """
     import torch
 
+    from embedders.memory import keep_freed_memory
     from embedders.train import train
     from featstore.layouts import find_clips
 
+    keep_freed_memory()
     if out.exists():
         raise DataError(f"{out}: exists and is not overwritten; take another name, or delete it first")
     if not out.parent.is_dir():

@@ -5,7 +5,8 @@
 Every round measures every row once, in turn, since machines are noisy; the table shows medians, and medians of ratios
 within rounds: of speeds by the clock, and of processor time of all threads, which other programs disturb less. The
 files' pages are dropped from the system's cache before each epoch "from files"; "kept" is every epoch but the first of
-recordings that fit into 2 GiB; "in memory" takes ready batches from a list.
+recordings that fit into 2 GiB; "in memory" takes ready batches from a list. "memory given back" is the same before the
+process is told to keep what it frees, as `featstore train` does; its rounds come first, since there is no way back.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import numpy as np
 import soundfile as sf
 import torch
 
+from embedders.memory import keep_freed_memory
 from embedders.train import make_loop, settle
 from embedders.train_cli import parse_setup
 from embedders.train_loop import Loop
@@ -132,7 +134,10 @@ def main() -> None:
         rows = np.array_split(order, loop.steps)
         measures = stages(loop, from_files, from_memory, rows)
         measures |= forwards(loop, np.stack([from_memory.read(i) for i in range(min(16, args.clips))]))
-        measured: dict[str, list[Cost]] = {name: [] for name in measures}
+        measured: dict[str, list[Cost]] = {"training, memory given back": [], **{name: [] for name in measures}}
+        for _ in range(args.rounds + 1):
+            measured["training, memory given back"].append(measures["training, in memory"]())
+        keep_freed_memory()
         for _ in range(args.rounds + 1):
             for name, measure in measures.items():
                 measured[name].append(measure())
