@@ -23,10 +23,8 @@ from pathlib import Path
 import numpy as np
 from bench_mimii_features import write_arrays
 from bench_selection import report, systems
-from real_figures import Real
+from real_figures import look
 
-from detectors.labels import Labels
-from detectors.sections import score_sections
 from ensemble.candidates import default_candidates
 from ensemble.choose import Problem, positions
 from ensemble.figures import by_pair, official
@@ -60,16 +58,6 @@ def import_snr(folder: Path, store: Path, machines: Iterable[str], snr: str) -> 
     ]
     import_matrix(store, EMBEDDING, np.load(folder / "features.npy")[chosen], ClipTable.from_clips(clips))
     return FeatureStore.open(store)
-
-
-def look(store: FeatureStore, members: list[Member]) -> Real:
-    """Real scores of all candidates."""
-    clips, X = store.clips(EMBEDDING), store.matrix(EMBEDDING)
-    train, test = clips.where(split="train"), clips.where(split="test")
-    found = [score_sections(one.detector, X[train], clips[train], X[test], clips[test]) for one in members]
-    placed = tuple((clips[rows].column("machine"), clips[rows].column("section")) for rows in (test, train))
-    scores, reference = (np.array([getattr(one, side) for one in found]) for side in ("scores", "reference"))
-    return Real(scores, reference, placed, Labels.of(clips[test]), 2020)  # type: ignore[arg-type]
 
 
 def rho(values: np.ndarray, real: np.ndarray) -> float:
@@ -114,7 +102,7 @@ def bench(store: FeatureStore, cache: ScoreCache, design: Design) -> str:
     """Everything that is printed of one store."""
     members = default_candidates(store)
     selection = select(store, members, cache, Options(workers=2, perturbed=design))
-    real = look(store, members)
+    real = look(store, members, cache)
     singles = np.array([real.score(row) for row in real.test])
     problem = problem_of(store, members, cache, design)
     halved = problem_of(store, members, cache, Design(1, ("noise",), (0.0,)), folds=2)

@@ -103,11 +103,12 @@ def _look_at_view(job: tuple[Path, list[tuple[Member, str]], ScoreCache]) -> Non
 
 
 def clips_and_rows(store: FeatureStore, member: Member) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that train, rows of the test clips, and the matrix of a view."""
-    clips = store.clips(member.embedding)
+    """Rows that train, rows of the test clips, and the matrix of a view (of all where the member names none)."""
+    clips, matrix = store.clips(member.embedding), store.matrix(member.embedding)
     train = clips.where(split="train") & clips.where(variant="") & ~clips.where(label="anomaly")
-    matrix = store.matrix(member.embedding)[:, store.info(member.embedding).views.index(member.view)]
-    return np.flatnonzero(train), np.flatnonzero(clips.where(split="test")), matrix
+    if member.view:
+        matrix = matrix[:, store.info(member.embedding).views.index(member.view)]
+    return np.flatnonzero(train), np.flatnonzero(clips.where(split="test")), matrix.reshape(len(clips), -1)
 
 
 @dataclass(frozen=True)
