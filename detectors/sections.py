@@ -1,6 +1,6 @@
 """One detector per (machine, section): fit it on the section's training clips, score the section's test clips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,8 +36,9 @@ def score_sections(
     """Scores of test clips, and honest reference scores of training clips, by a fresh detector per section.
 
     `detector` is its line of text or a function that makes one. `pool_sections` fits one detector per machine.
-    `group_by` names the attribute whose values are the groups of `by=group`. DataError where a section has test clips
-    but fewer than two training clips, or a detector cannot be fitted; it names machine and section.
+    `group_by` names the attribute whose values are the groups of `by=group`; "attributes" takes the combination of all,
+    unless one has that name. DataError where a section has test clips but fewer than two training clips, or a detector
+    cannot be fitted; it names machine and section.
     """
     make = partial(create, detector) if isinstance(detector, str) else detector
     _same_rows(train_X, train, "training")
@@ -55,6 +56,8 @@ def score_sections(
     return SectionScores(scores, reference)
 
 
+ALL_ATTRIBUTES = "attributes"
+
 Part = tuple[str, str]
 """Machine and section; the section is empty where sections are pooled."""
 
@@ -68,11 +71,24 @@ def _groups(clips: ClipTable, group_by: str | None) -> np.ndarray:
     """Value of the attribute for every clip, empty where a clip has none."""
     if group_by is None:
         return np.full(len(clips), "")
-    values = [clip.attributes.get(group_by, "") for clip in clips]
+    known = sorted({name for clip in clips for name in clip.attributes})
+    chosen = known if group_by == ALL_ATTRIBUTES and group_by not in known else [group_by]
+    values = [_values(clip.attributes, chosen) for clip in clips]
     if values and not any(values):
-        known = sorted({name for clip in clips for name in clip.attributes})
-        raise DataError(f"no training clip has the attribute {group_by!r}; known: {', '.join(known) or 'none'}")
+        raise DataError(_no_groups(group_by, known))
     return np.array(values, dtype=np.str_)
+
+
+def _values(attributes: Mapping[str, str], chosen: list[str]) -> str:
+    """Values of the chosen attributes as one text, empty where a clip has none of them."""
+    return ",".join(f"{name}={attributes[name]}" for name in chosen if attributes.get(name))
+
+
+def _no_groups(group_by: str, known: list[str]) -> str:
+    if not known:
+        return f"no training clip has attributes to group by; take a detector without groups, not group_by={group_by}"
+    cure = f"choose one, or {ALL_ATTRIBUTES!r} for the combination of all"
+    return f"no training clip has the attribute {group_by!r}; known: {', '.join(known)}; {cure}"
 
 
 def _same_rows(X: np.ndarray, clips: ClipTable, what: str) -> None:

@@ -7,7 +7,7 @@ One TOML file per system lies in `recipes/`; a system of one's own is such a fil
     output = "posterior"            # of a trained embedder; "embedding" without it
     view = ""
     detector = "posterior"
-    group_by = ""                   # attribute whose values are groups of the detector
+    group_by = ""                   # attribute whose values are groups of the detector; "attributes" for all
     differs = "..."                 # from the publication
 
     [network]                       # parameters of the embedder

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -85,6 +86,34 @@ def test_domains_and_groups_reach_the_detector(vectors):
 def test_unknown_attribute_lists_the_known(vectors):
     with pytest.raises(DataError, match="no training clip has the attribute 'load'; known: speed"):
         score_sections("mahalanobis:by=group", vectors[0], TRAIN, vectors[1], TEST, group_by="load")
+
+
+def test_all_attributes_form_groups_together(vectors):
+    train_X, test_X = vectors
+    clips = [
+        replace(clip, attributes={"load": str(i // 3 % 2), "speed": str(i // 6 % 2)} if i > 5 else {})
+        for i, clip in enumerate(TRAIN)
+    ]
+    train = ClipTable.from_clips(clips)
+    result = score_sections("mahalanobis:by=group", train_X, train, test_X, TEST, group_by="attributes")
+    group = np.array(["", "", "01", "11", "00", "10", "01", "11", "00", "10"])  # of clips 0, 3, 6, ...
+    alone = make_detector("mahalanobis", by="group").fit(train_X[::3], group=group)
+    np.testing.assert_array_equal(result.scores[::3], alone.anomaly_score(test_X[::3]))
+
+
+def test_an_attribute_of_that_name_comes_first(vectors):
+    named = ClipTable.from_clips(
+        [replace(clip, attributes={"attributes": str(i // 3 % 2), "noise": str(i)}) for i, clip in enumerate(TRAIN)]
+    )
+    result = score_sections("mahalanobis:by=group", vectors[0], named, vectors[1], TEST, group_by="attributes")
+    alone = make_detector("mahalanobis", by="group").fit(vectors[0][::3], group=np.arange(10) % 2)
+    np.testing.assert_array_equal(result.scores[::3], alone.anomaly_score(vectors[1][::3]))
+
+
+def test_groups_of_clips_without_any_attribute(vectors):
+    bare = ClipTable.from_clips([replace(clip, attributes={}) for clip in TRAIN])
+    with pytest.raises(DataError, match="no training clip has attributes to group by; take a detector without"):
+        score_sections("mahalanobis:by=group", vectors[0], bare, vectors[1], TEST, group_by="attributes")
 
 
 def test_a_detector_that_cannot_be_fitted_names_the_section(vectors):

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from detectors import parse_detector
 from embedders import create, parse_embedder
+from embedders.losses import make_loss
 from embedders.train_cli import parse_setup
 from ensemble.cli import main
 from ensemble.systems import FOLDER, commands, find_system, names, read_system, system_text
@@ -110,6 +111,19 @@ def test_commands_by_hand(tmp_path):
     setup = parse_setup("tdnn", tuple(f"{key}={text}" for key, text in system.settings.items()))
     assert (setup.train.epochs, setup.loss, setup.network["width"]) == (3, {"m": 0.5}, 16)
     assert (setup.pretrain.train.epochs, setup.pretrain.loss) == (2, {"temperature": 0.2})
+
+
+def test_the_projector_of_the_contrast_goes_on_in_the_fine_tuning():
+    settings = find_system("clp_scf").settings
+    setup = parse_setup("stgram", tuple(f"{key}={text}" for key, text in settings.items()))
+    heads = [make_loss(stage.train.loss, 3, 8, **stage.loss).state_dict() for stage in setup.stages]
+    carried = {name for name in heads[0] if name.startswith("head.")}
+    assert carried
+    assert carried == {name for name in heads[1] if name.startswith("head.")}
+
+
+def test_groups_reach_the_detector_of_a_recipe():
+    assert commands(find_system("hmic_agc"))[-1][-2:] == ["--group-by", "attributes"]
 
 
 def test_a_system_without_training_has_no_training_command():
