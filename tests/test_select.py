@@ -120,6 +120,26 @@ def test_a_default_that_is_the_best_candidate_is_kept(plan: Validation) -> None:
     assert "within its uncertainty" in result.reason
 
 
+@pytest.mark.parametrize("name", WAYS)
+def test_a_way_sees_nothing_but_its_evidence(plan: Validation, name: str) -> None:
+    """Scores of the other half, and of pairs that are not to be seen, may be anything."""
+    rng = np.random.default_rng(5)
+    placed = positions(made_up(plan, rng.uniform(0, 2, 15).tolist(), rng).scores, plan)
+    unseen = np.array([pair.transform == plan.pairs[0].transform for pair in plan.pairs])
+    hidden = ~plan.half(0) | (~plan.normal & unseen[plan.pair])
+    other = placed.copy()
+    other[:, hidden] = rng.uniform(size=(len(placed), int(hidden.sum())))
+    chosen = []
+    for scores in (placed, other):
+        problem = Problem(plan, scores)
+        weights = np.where(unseen, 0, 1 / len(unseen))
+        evidence = Evidence(problem.judges[0], problem.figures[0], weights)
+        chosen.append(WAYS[name].choose(problem, evidence))
+    np.testing.assert_allclose(chosen[0], chosen[1], rtol=1e-9)
+    assert chosen[0].min() >= 0
+    assert chosen[0].any()
+
+
 def test_nested_judging_sees_what_greed_on_noise_gains(plan: Validation) -> None:
     """Of a hundred equal candidates, the best on what it was chosen by is no better on what it was not."""
     scored = made_up(plan, [0.7] * 100, np.random.default_rng(3))
