@@ -7,8 +7,9 @@ normal training clips train; held-out normal clips choose the epoch; labels of t
 keeps checkpoints and stores: what has been trained with the same settings is not trained again, what was
 interrupted goes on. `--epochs` and `--set` replace settings of every trained recipe, such as batch=16 where there are
 few clips. `--backend` scores every trained embedding by a detector of one's own too. The last rows are embeddings that
-nobody trained. `ids` is the share of normal test clips whose machine and section is named: by the network where the
-recipe stores its posteriors, elsewhere by a logistic regression on the embedding. It tells whether there is anything
+nobody trained. `loss` is that of the first and the last epoch, `held out` the same of the clips held out. `ids` is the
+share of training clips, and of normal test clips, whose machine and section is named: by the network where the recipe
+stores its posteriors, elsewhere by a logistic regression on the embedding. It tells whether there is anything
 for a classifier to learn here.
 """
 
@@ -35,7 +36,9 @@ from featstore.store import FeatureStore
 
 UNTRAINED = ("logmel", "twfr")
 UNTRAINED_DETECTOR = "mahalanobis:standardize=true"
-HEADER = ("system", "h-mean", "AUC_s", "AUC_t", "pAUC", "epochs", "ids", "parameters", "s/epoch", "clips/s")
+FIGURES = ("h-mean", "AUC_s", "AUC_t", "pAUC")
+FACTS = ("kept epoch", "loss", "held out", "ids", "parameters", "s/epoch", "clips/s")
+HEADER = ("system", *FIGURES, *FACTS)
 TIMED_CLIPS, TIMED_S = 8, 2.0
 
 
@@ -99,8 +102,7 @@ def rows_of(work: Work, name: str, backends: list[str]) -> list[tuple[str, ...]]
     """Rows of a recipe: by its own detector, and for trained embeddings by those of the user."""
     system = find_system(name)
     own, checkpoint = trained(work, system, system.output)
-    ids = linear_ids(work, source(own))
-    facts = training_facts(work, own, checkpoint) if own.trained else ("", ids, "0", "", speed(work, own, checkpoint))
+    facts = (training_facts if own.trained else other_facts)(work, own, checkpoint)
     rows = [(name, *figures(work, source(own), own.detector, own.group_by), *facts)]
     for backend in backends if own.trained else ():
         embedded, _ = trained(work, system, "embedding")
@@ -124,27 +126,33 @@ def figures(work: Work, embedding: str, detector: str, group_by: str = "") -> tu
     return f"{100 * one.value:.1f} [{100 * one.low:.0f}, {100 * one.high:.0f}]", *parts
 
 
+def other_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, ...]:
+    """FACTS of what nobody trained."""
+    return "", "", "", linear_ids(work, source(system)), "0", "", speed(work, system, checkpoint)
+
+
 def training_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, ...]:
-    """Kept epoch of all, ids, trainable numbers of the network, seconds per epoch, clips embedded per second."""
+    """FACTS of a checkpoint; the parameters are those of the network alone."""
     embedder = create(f"{system.embedder}:checkpoint={checkpoint}", work.device)
     assert isinstance(embedder, TrainedEmbedder)
     history = embedder.trained.facts["history"]
-    kept = min(range(len(history)), key=lambda i: (history[i]["held_out"], -i))
+    kept = embedder.trained.facts["kept"]
+    losses = [f"{history[0][key]:.3g} to {history[-1][key]:.3g}" for key in ("loss", "held_out")]
     numbers = sum(parameter.numel() for parameter in embedder.model.network.parameters())
     n_epochs = len(history) + len(embedder.trained.facts.get("pretraining", []))
     timing = checkpoint.with_suffix(".json")
     per_epoch = f"{json.loads(timing.read_text()) / n_epochs:.1f}" if timing.exists() else ""
     ids = posterior_ids(work, system, embedder) if system.output == "posterior" else linear_ids(work, source(system))
-    return f"{kept + 1} of {len(history)}", ids, f"{numbers:,}", per_epoch, speed(work, system, checkpoint)
+    return f"{kept} of {len(history)}", *losses, ids, f"{numbers:,}", per_epoch, speed(work, system, checkpoint)
 
 
 def posterior_ids(work: Work, system: System, embedder: TrainedEmbedder) -> str:
-    """Share of normal test clips whose section has the largest posterior, in percent."""
+    """Share of training clips, and of normal test clips, whose section has the largest posterior, in percent."""
     store = work.opened(system.name)
     sections = np.array(section_names(embedder.trained.classes))
-    normal = store.clips(system.name).where(split="test", label="normal")
-    found = sections[store.matrix(system.name)[normal].argmax(axis=1)]
-    return f"{100 * np.mean(found == ids_of(store, system.name)[normal]):.0f}"
+    clips = store.clips(system.name)
+    right = sections[store.matrix(system.name).argmax(axis=1)] == ids_of(store, system.name)
+    return ids_text(right[clips.where(split="train")].mean(), right[clips.where(split="test", label="normal")].mean())
 
 
 def linear_ids(work: Work, embedding: str) -> str:
@@ -162,7 +170,12 @@ def linear_ids(work: Work, embedding: str) -> str:
     if len(set(ids[train])) < 2:
         return ""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=10_000)).fit(X[train], ids[train])
-    return f"{100 * classifier.score(X[normal], ids[normal]):.0f}"
+    return ids_text(classifier.score(X[train], ids[train]), classifier.score(X[normal], ids[normal]))
+
+
+def ids_text(train: float, test: float) -> str:
+    """Two shares as percentages."""
+    return f"{100 * train:.0f}, {100 * test:.0f}"
 
 
 def ids_of(store: FeatureStore, name: str) -> np.ndarray:
@@ -191,7 +204,7 @@ def untrained(work: Work) -> list[tuple[str, ...]]:
         run(["featstore", "build", str(work.data), str(work.store(name)), "--workers", "0", "-e", name])
         views += [f"{name}@{view}" for view in work.opened(name).info(name).views]
     figured = [(f"{view}, {UNTRAINED_DETECTOR}", *figures(work, view, UNTRAINED_DETECTOR)) for view in views]
-    rows = [(*row, "", linear_ids(work, view), "0", "", "") for row, view in zip(figured, views, strict=True)]
+    rows = [(*row, "", "", "", linear_ids(work, view), "0", "", "") for row, view in zip(figured, views, strict=True)]
     return sorted(rows, key=lambda row: -float(row[1].split()[0]))
 
 

@@ -47,12 +47,16 @@ def test_trains_once_and_prints_one_table(bench, tmp_path, capsys, monkeypatch):
     assert rows[3][5].endswith("of 2")
     assert "--set epochs=2" in commands
     assert all(0 < float(row[1].split()[0]) < 100 for row in rows[3:])
-    assert all(50 < float(row[6]) <= 100 for row in rows[6:]), "a simulated fan and a valve differ"
+    shares = [row[8].split(", ") for row in rows[3:] if row[8]]
+    assert len(shares) == len(rows) - 4
+    assert all(50 < float(share) <= 100 for _, share in shares[1:]), "a simulated fan and a valve differ"
+    first, last = map(float, rows[3][6].split(" to "))
+    assert first > last > 0
     best = [float(row[1].split()[0]) for row in rows[6:]]
     assert best == sorted(best, reverse=True)
     assert len(best) == 12, "every view of the untrained embeddings"
     again, commands = table(bench, capsys, monkeypatch, *args)
-    assert [row[:6] for row in again] == [row[:6] for row in rows]
+    assert [row[:9] for row in again] == [row[:9] for row in rows]
     assert "featstore train tdnn" in commands, "the one without its encoder is tried again"
     assert commands.count("$ featstore train") == 1
 
