@@ -4,8 +4,10 @@ from typing import Literal
 
 import numpy as np
 
+from detectors.bands import Bands, split_bands
 from detectors.base import Fitted, content_order
 from detectors.geometry import unit
+from detectors.memmixup import target_mixes
 from detectors.neighbours import Bank, nearest
 from detectors.smote import check_share, target_smote
 
@@ -19,9 +21,15 @@ class KNN(Fitted):
     their directions, at length 1; every target clip stays.
 
     `smote` adds points between target clips until there are that share of the source clips (0.2 in published systems).
+    `memmixup` adds 0.9 t + 0.1 s for every target clip t and each of that many source clips s (990 in GenRepASD).
+
+    `bands` searches that many equal parts of the vectors each by itself, say the 8 joined views of BEATs with
+    `pool=bands`. The score is the mean of their distances, each divided by the standard deviation of that band's
+    reference scores, and no longer in [0, 2].
 
     Reference scores are exact leave-one-out: a clip's own row is left out of the search. With `source_clusters` that
-    holds for target clips; the others are cross-fitted, since each has a part in the centres. With `smote` all are.
+    holds for target clips; the others are cross-fitted, since each has a part in the centres. With `smote`, `memmixup`
+    or `bands` all are.
     """
 
     def __init__(
@@ -31,12 +39,16 @@ class KNN(Fitted):
         bank: Literal["pooled", "two_bank"] = "pooled",
         source_clusters: int | None = None,
         smote: float = 0.0,
+        memmixup: int = 0,
+        bands: int = 1,
         seed: int = 0,
     ) -> None:
         self.k = k
         self.bank = bank
         self.source_clusters = source_clusters
         self.smote = smote
+        self.memmixup = memmixup
+        self.bands = bands
         self.seed = seed
 
     def _least(self) -> int:
@@ -45,12 +57,25 @@ class KNN(Fitted):
         if self.bank not in ("pooled", "two_bank"):
             raise ValueError(f"unknown bank {self.bank!r}; choose from pooled, two_bank")
         check_share(self.smote)
+        if self.memmixup < 0 or self.bands < 1:
+            raise ValueError(f"memmixup={self.memmixup}, bands={self.bands}: expected at least 0 and at least 1")
         return self.k if self.bank == "pooled" and self.source_clusters is None else 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
-        rows = np.arange(len(X))  # of the training matrix; -1 for a centre or a point between clips
-        if self.smote:
-            made = target_smote(X, domain, share=self.smote, seed=self.seed)
+        if self.bands > 1:
+            one = KNN(
+                k=self.k,
+                bank=self.bank,
+                source_clusters=self.source_clusters,
+                smote=self.smote,
+                memmixup=self.memmixup,
+                seed=self.seed,
+            )
+            self.bands_ = Bands.fit(one, split_bands(X, self.bands), domain, group)
+            return
+        rows = np.arange(len(X))  # of the training matrix; -1 for a centre or a made point
+        if self.smote or self.memmixup:
+            made = self._made(X, domain)
             X, rows = np.concatenate([X, made]), np.concatenate([rows, np.full(len(made), -1)])
             domain = np.concatenate([domain, np.full(len(made), "target")])
         if self.source_clusters is not None:
@@ -64,13 +89,21 @@ class KNN(Fitted):
         self.banks_ = [Bank.of(X[keys == name]) for name in names]
         self.bank_rows_ = [rows[keys == name] for name in names]
 
+    def _made(self, X: np.ndarray, domain: np.ndarray) -> np.ndarray:
+        """Target rows that no clip is."""
+        between = target_smote(X, domain, share=self.smote, seed=self.seed)
+        mixed = target_mixes(X, domain, sources=self.memmixup, seed=self.seed) if self.memmixup else between[:0]
+        return np.concatenate([between, mixed])
+
     def _score(self, X: np.ndarray) -> np.ndarray:
+        if self.bands > 1:
+            return self.bands_.score(split_bands(X, self.bands))
         distances = [self._mean_distance(X, bank, None) for bank in self.banks_]
         least: np.ndarray = np.min(distances, axis=0)
         return least
 
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
-        if self.smote:
+        if self.smote or self.memmixup or self.bands > 1:
             return self.cross_fitted(X, domain, group)
         if self.source_clusters is None:
             return self._leave_one_out(X)

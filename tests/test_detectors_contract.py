@@ -16,6 +16,8 @@ VARIANTS = (
     "knn:source_clusters=4",
     "knn:smote=0.5",
     "knn:source_clusters=4,smote=0.5",
+    "knn:memmixup=5",
+    "knn:bands=2,k=2",
     "gmm:score=mixture,covariance_type=diag",
     "gmm:start=domain,smote=0.5",
     "gmm:start=group,covariance_type=diag,unit_length=true",
@@ -271,7 +273,8 @@ def test_other_misuse_is_refused(spec, X):
 @pytest.mark.parametrize(
     "spec",
     [
-        "knn:k=0", "knn:source_clusters=0", "gmm:n_components=0", "gmm:reg_covar=-1", "ldn:K=0", "lof:k=0",
+        "knn:k=0", "knn:source_clusters=0", "knn:memmixup=-1", "knn:bands=0",
+        "gmm:n_components=0", "gmm:reg_covar=-1", "ldn:K=0", "lof:k=0",
         "mahalanobis:trim=0.7", "knn:pca=0,standardize=true",
     ],
 )  # fmt: skip
