@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from embedders.augment_plan import Augmenter
 from embedders.pseudo_labels import imprint
+from embedders.rates import parameter_groups, warmed
 from embedders.train_plan import Plan
 from embedders.train_state import State
 from embedders.trained import Classify, Features, Reconstruct
@@ -53,7 +54,9 @@ class Loop:
         self.labels, self.n_classes = plan.labels.label, len(plan.labels.classes)
         self.train_rows, self.held_rows = np.flatnonzero(~held), np.flatnonzero(held)
         self.device = next(model.parameters()).device
-        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            parameter_groups(model), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         ema = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
         self.state = State(model, optimizer, ema, torch.Generator().manual_seed(config.seed))
         self.augment = Augmenter(plan.augmentations, self.state.random, plan.keep)
@@ -142,7 +145,8 @@ class Loop:
         done = position["epoch"] * self.steps + position["step"]
         for group in optimizer.param_groups:
             share = done / self.total
-            group["lr"] = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+            rate = self.config.learning_rate * group["share"] * warmed(model, done)
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
         # A network may drop out by torch's own generator, and the training may have been interrupted.
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, done)).generate_state(1)[0]))
         loss = self._loss(waves.to(self.device), batch)
