@@ -13,6 +13,9 @@ from torch import Tensor
 from embedders.pooled import PooledLogMel
 from embedders.spectrogram import sort_frames
 
+BLOCK = 1024
+"""Frames per matrix product: some processors add its float32 terms one by one, and long sums then lose digits."""
+
 
 def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
     """Global weighted ranking pooling: (..., frame) in ascending order to (..., len(r)), one value per decay.
@@ -20,7 +23,8 @@ def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
     The largest value weighs 1, the next r, then r ** 2, ...; the weights are normalised over the frames at hand, so
     clips of different length compare. r = 1 is the mean and r = 0 the maximum.
     """
-    return ordered @ _rank_weights(r, ordered.shape[-1]).to(ordered)
+    parts = zip(ordered.split(BLOCK, dim=-1), _rank_weights(r, ordered.shape[-1]).to(ordered).split(BLOCK), strict=True)
+    return torch.stack([part @ weights for part, weights in parts]).sum(dim=0)
 
 
 @lru_cache(maxsize=16)
