@@ -23,8 +23,11 @@ def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
     The largest value weighs 1, the next r, then r ** 2, ...; the weights are normalised over the frames at hand, so
     clips of different length compare. r = 1 is the mean and r = 0 the maximum.
     """
-    parts = zip(ordered.split(BLOCK, dim=-1), _rank_weights(r, ordered.shape[-1]).to(ordered).split(BLOCK), strict=True)
-    return torch.stack([part @ weights for part, weights in parts]).sum(dim=0)
+    weights = _rank_weights(r, ordered.shape[-1]).to(ordered)
+    if len(weights) <= BLOCK:
+        return ordered @ weights
+    parts = zip(ordered.split(BLOCK, dim=-1), weights.split(BLOCK), strict=True)
+    return torch.stack([part @ of_part for part, of_part in parts]).sum(dim=0)
 
 
 @lru_cache(maxsize=16)
