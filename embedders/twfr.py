@@ -26,7 +26,7 @@ def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
     weights = _rank_weights(r, ordered.shape[-1]).to(ordered)
     if len(weights) <= BLOCK:
         return ordered @ weights
-    parts = zip(ordered.split(BLOCK, dim=-1), weights.split(BLOCK), strict=True)
+    parts = zip(torch.split(ordered, BLOCK, dim=-1), torch.split(weights, BLOCK), strict=True)
     return torch.stack([part @ of_part for part, of_part in parts]).sum(dim=0)
 
 
