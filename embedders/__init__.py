@@ -36,6 +36,7 @@ EMBEDDERS = {
     "idnn": "embedders.reconstruction:IDNN",
     "transae": "embedders.transae:TransAE",
     "mobilenetv2": "embedders.mobilenetv2:MobileNetV2",
+    "finetune": "embedders.finetune:FineTune",
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small_models import save_beats
 
 from embedders import EMBEDDERS, _embedder_class
 from embedders.checkpoint import Trained, save
@@ -28,7 +29,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedEmbedder], Any, Classify | Reconstruct]:
     """Kind, config and model; a batch of noise has set the statistics of its normalisation."""
     kind = _embedder_class(name)
-    config = kind.config_type(**NETWORKS[name] | changes)
+    config = kind.config_type(**NETWORKS.get(name, {}) | changes)
     torch.manual_seed(seed)
     model = make_model(kind, config, CLASSES, LOSS)
     waves = 0.1 * torch.randn(8, 2 * config.sample_rate_hz)
@@ -49,7 +50,14 @@ def save_network(name: str, folder: Path, **changes: Any) -> Path:
     return path
 
 
+def save_finetuned(folder: Path) -> Path:
+    """Write a small BEATs, and a checkpoint of adapters and a head on it."""
+    encoder = f"beats={save_beats(folder / 'base_of_finetune.pt')}"
+    return save_network("finetune", folder, encoder=encoder, rank=2, dim=16)
+
+
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
-    name: partial(save_network, name) for name in NETWORKS if name in EMBEDDERS
+    **{name: partial(save_network, name) for name in NETWORKS if name in EMBEDDERS},
+    "finetune": save_finetuned,
 }
 """As in small_models: what follows NAME=."""
