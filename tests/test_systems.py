@@ -56,6 +56,8 @@ def test_a_recipe_for_every_system():
             "multires_subspace",
             "ustc",
             "ustc_tgram",
+            "ustc_wav2vec2",
+            "anopatch",
             "hmic_agc",
             "scan",
             "arcface_gmm",

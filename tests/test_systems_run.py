@@ -5,7 +5,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from small_models import save_encoder
+from small_models import CHECKPOINTS
 
 from ensemble.cli import main as detect
 from ensemble.systems import commands, find_system, names
@@ -19,6 +19,7 @@ SMALL = {
     "ae": ("n_mels=16", "hop=1024", "width=8"),
     "idnn": ("n_mels=16", "hop=1024", "width=8"),
     "transae": ("n_mels=16", "hop=1024", "depth=1", "feedforward=16"),
+    "finetune": ("dim=16", "warmup=2"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }
 QUICK = ("epochs=2", "batch=8", "holdout=0.2", "learning_rate=0.001")
@@ -28,6 +29,12 @@ def run(words, code=0):
     result = CliRunner().invoke({"featstore": featstore, "detect": detect}[words[0]], words[1:])
     assert result.exit_code == code, result.output
     return result
+
+
+def small_encoder(spec, folder):
+    """A small random encoder of the kind that a recipe names."""
+    kind = spec.partition("=")[0]
+    return f"{kind}={CHECKPOINTS[kind](folder)}"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def test_recipe_runs_from_recordings_to_figures(data, tmp_path, name):
     system = find_system(name)
     small = (*SMALL[system.embedder], *QUICK) if system.trained else ()
     if "encoder" in system.settings:
-        small += (f"encoder=wav2vec2={save_encoder(tmp_path / 'encoder', 'wav2vec2')}",)
+        small += (f"encoder={small_encoder(system.settings['encoder'], tmp_path)}",)
     small += ("pretrain.epochs=2", "pretrain.batch=8") if "pretrain.epochs" in system.settings else ()
     places = {"data": str(data), "store": str(tmp_path / "store"), "checkpoint": str(tmp_path / "a.safetensors")}
     *before, scoring = commands(system, **places, settings=small)
