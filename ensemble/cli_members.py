@@ -54,7 +54,7 @@ def recipe_options(command: Any) -> Any:
         ),
         click.option("--machine", "machines", multiple=True, help="Only these machines."),
         click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
-        click.option("--group-by", help="Attribute that forms groups for detectors with by=group."),
+        click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
     ]
     for option in reversed(options):
         command = option(command)
