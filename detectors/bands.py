@@ -23,14 +23,15 @@ class Bands:
     spread: np.ndarray
 
     @classmethod
-    def fit(cls, detector: Fitted, parts: list[np.ndarray], domain: np.ndarray, group: np.ndarray) -> Self:
-        """A copy of `detector` learned from each part (n, d)."""
+    def fit(cls, detector: Fitted, unit: Fitted, parts: list[np.ndarray], *labels: np.ndarray) -> Self:
+        """Copies of `detector` learned from each part (n, d); `unit` makes the scores that it is measured by."""
         made, spread = [], []
         for part in parts:
-            one = copy.copy(detector)
-            one._learn(part, domain, group)
+            one, plain = copy.copy(detector), copy.copy(unit)
+            one._learn(part, *labels)
             made.append(one)
-            spread.append(_spread(one._reference(part, domain, group)) if len(part) > 1 else 1.0)
+            plain._learn(part, *labels)
+            spread.append(_spread(plain._reference(part, *labels)) if len(part) > 1 else 1.0)
         return cls(tuple(made), np.array(spread))
 
     def score(self, parts: list[np.ndarray]) -> np.ndarray:

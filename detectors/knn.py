@@ -1,5 +1,6 @@
 """Mean cosine distance to the nearest training clips."""
 
+import copy
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ class KNN(Fitted):
 
     `bands` searches that many equal parts of the vectors each by itself, say the 8 joined views of BEATs with
     `pool=bands`. The score is the mean of their distances, each divided by the standard deviation of that band's
-    reference scores, and no longer in [0, 2].
+    leave-one-out distances, and no longer in [0, 2].
 
     Reference scores are exact leave-one-out: a clip's own row is left out of the search. With `source_clusters` that
     holds for target clips; the others are cross-fitted, since each has a part in the centres. With `smote`, `memmixup`
@@ -63,15 +64,10 @@ class KNN(Fitted):
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
         if self.bands > 1:
-            one = KNN(
-                k=self.k,
-                bank=self.bank,
-                source_clusters=self.source_clusters,
-                smote=self.smote,
-                memmixup=self.memmixup,
-                seed=self.seed,
-            )
-            self.bands_ = Bands.fit(one, split_bands(X, self.bands), domain, group)
+            one = copy.copy(self)
+            one.bands = 1
+            unit_of = KNN(k=self.k, bank=self.bank)  # of the clips themselves: quick, and as honest
+            self.bands_ = Bands.fit(one, unit_of, split_bands(X, self.bands), domain, group)
             return
         rows = np.arange(len(X))  # of the training matrix; -1 for a centre or a made point
         if self.smote or self.memmixup:

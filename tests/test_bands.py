@@ -55,8 +55,15 @@ def test_reference_scores_are_those_of_refitting():
     np.testing.assert_allclose(scores, brute, rtol=1e-12)
 
 
+def test_made_points_serve_every_band_and_leave_the_units_alone(rng):
+    rows, domain = rng.normal(size=(30, 6)), np.array(["source"] * 26 + ["target"] * 4)
+    plain, mixed = (KNN(bands=2, memmixup=n).fit(rows, domain=domain) for n in (0, 5))
+    np.testing.assert_array_equal(mixed.bands_.spread, plain.bands_.spread)
+    assert [len(one.banks_[0].rows) for one in mixed.bands_.detectors] == [30 + 4 * 5] * 2
+
+
 def test_clips_all_alike_have_no_spread():
-    bands = Bands.fit(KNN(), split_bands(np.ones((5, 4)), 2), np.full(5, ""), np.full(5, ""))
+    bands = Bands.fit(KNN(), KNN(), split_bands(np.ones((5, 4)), 2), np.full(5, ""), np.full(5, ""))
     assert bands.spread.tolist() == [1.0, 1.0]
 
 
