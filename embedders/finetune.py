@@ -17,7 +17,7 @@ from embedders.frozen import windows
 from embedders.lora import add_lora
 from embedders.pooling import POOLINGS, AttentiveStatistics
 from embedders.trained import Features, TrainedEmbedder
-from embedders.trunk import Trunk, adapted_names, note, open_trunk, recompute_layers, same_weights, unfreeze
+from embedders.trunk import Trunk, adapted_names, note, open_trunk, same_weights, unfreeze
 from featstore.errors import DataError
 
 MODES = ("lora", "full", "head")
@@ -107,7 +107,7 @@ class FineTuneNet(nn.Module):
         if config.mode == "full":
             unfreeze(self.encoder)
         if config.recompute:
-            recompute_layers(self.encoder)
+            self.trunk.recompute()
         named = self.encoder.named_parameters(remove_duplicate=False)
         self.trained = {name for name, one in named if one.requires_grad}  # for good, unlike requires_grad
         self.head = Head(config.pool, model.dim, model.n_bands, config.dim)

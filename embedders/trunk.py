@@ -4,10 +4,11 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from embedders import create
 from embedders.beats import BEATsModel
-from embedders.beats_network import front_end
+from embedders.beats_network import Layer, front_end
 from embedders.encoder import UNUSED, TransformersModel
 from embedders.frozen import FrozenEncoder, TokenModel
 from embedders.lora import QUERY_AND_VALUE
@@ -29,6 +30,21 @@ class Trunk(Protocol):
         """Input to tokens of the last layer (batch, time, band, dim)."""
         ...
 
+    def recompute(self) -> None:
+        """Keep no values inside of layers for the gradient, but compute them again: less memory, a third more time."""
+        ...
+
+
+class RecomputedLayer(Layer):
+    """A layer of BEATs that keeps only its input; same weights, names and outputs."""
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Tokens (batch, token, dim) to the same shape."""
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(x, bias)
+        y: Tensor = checkpoint(super().forward, x, bias, use_reentrant=False)
+        return y
+
 
 class BEATsTrunk:
     """See Trunk."""
@@ -48,6 +64,11 @@ class BEATsTrunk:
         """Tokens of the last layer."""
         last: Tensor = network.hidden_states(x.transpose(1, 2))[-1]
         return last.view(len(last), -1, self.model.n_bands, self.model.dim)
+
+    def recompute(self) -> None:
+        """See Trunk."""
+        for layer in self.model.network.encoder.layers:
+            layer.__class__ = RecomputedLayer
 
 
 class TransformersTrunk:
@@ -79,6 +100,17 @@ class TransformersTrunk:
         out: Any = network(x.transpose(1, 2) if self.model.model_type == AST else x)
         return self.model.grid.arrange(out.last_hidden_state)
 
+    def recompute(self) -> None:
+        """See Trunk; ValueError where the model does not offer it."""
+        network = self.model.network
+        if not getattr(network, "supports_gradient_checkpointing", False):
+            raise ValueError(
+                f"recompute=true: {type(network).__name__} does not offer it; leave it out, and lower batch"
+            )
+        # transformers 5 has renamed it
+        enable: Any = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+
 
 TRUNKS: dict[type, type[Any]] = {BEATsModel: BEATsTrunk, TransformersModel: TransformersTrunk}
 
@@ -105,15 +137,6 @@ def adapted_names(network: nn.Module) -> tuple[str, ...]:
     linear = {name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     pairs = (QUERY_AND_VALUE, ("query", "value"))
     return next((pair for pair in pairs if linear.issuperset(pair)), QUERY_AND_VALUE)
-
-
-def recompute_layers(network: nn.Module) -> None:
-    """Keep no values inside of layers for the gradient, but compute them again: less memory, a third more time."""
-    if not getattr(network, "supports_gradient_checkpointing", False):
-        raise ValueError(f"recompute=true: {type(network).__name__} does not offer it; leave it out, and lower batch")
-    # transformers 5 has renamed it
-    enable: Any = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
 
 
 def same_weights(stated: Tensor, sha256: str) -> bool:
