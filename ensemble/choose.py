@@ -23,6 +23,8 @@ from ensemble.validation import Validation
 GROUPS = 3
 GREEDY_POOL, GREEDY_STEPS = 40, 12
 SHRINKAGE = 0.3
+TWIN = 1e-3
+"""Candidates whose positions nowhere differ by more are one and the same, found twice."""
 
 
 def positions(scores: np.ndarray, validation: Validation, method: str = "ecdf") -> np.ndarray:
@@ -35,6 +37,16 @@ def positions(scores: np.ndarray, validation: Validation, method: str = "ecdf") 
         placed[row, normal] = calibrate_reference(reference, method=method)
         placed[row, ~normal] = calibrate(asked, reference, method=method)
     return placed
+
+
+def twins(placed: np.ndarray) -> np.ndarray:
+    """Mask (c,) of the candidates that repeat an earlier one's positions (c, n): they would vote for it twice."""
+    repeats = np.zeros(len(placed), dtype=bool)
+    means = placed.mean(axis=1)
+    for i in range(1, len(placed)):
+        near = np.flatnonzero((np.abs(means[:i] - means[i]) <= TWIN) & ~repeats[:i])
+        repeats[i] = any(np.abs(placed[j] - placed[i]).max() <= TWIN for j in near.tolist())
+    return repeats
 
 
 @dataclass(frozen=True, eq=False)

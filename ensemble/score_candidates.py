@@ -89,6 +89,7 @@ def _run(jobs: list[Job], workers: int | None, progress: Callable[[int], None]) 
         return failed
     saved = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)  # a spawned process reads its thread counts before it loads a library
+    others = set(multiprocessing.active_children())
     try:
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
             waiting = {pool.submit(run_job, job): len(job.missing) for job in jobs}
@@ -99,6 +100,8 @@ def _run(jobs: list[Job], workers: int | None, progress: Callable[[int], None]) 
                         progress(done := done + waiting.pop(future))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for process in set(multiprocessing.active_children()) - others:  # what is scored so far is kept
+                    process.terminate()
                 raise
     except BrokenProcessPool as error:
         raise ResourceError("a scoring process died, most likely out of memory; try fewer --workers") from error

@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors import detector_spec, parse_detector
 from detectors.metrics import percentile_interval
-from ensemble.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions
+from ensemble.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions, twins
 from ensemble.defaults import default_recipe
 from ensemble.figures import Judge, by_pair, official
 from ensemble.fuse import combine
@@ -125,12 +125,28 @@ def select(
     DataError where the store has no generated anomalies, or no candidate could be scored.
     """
     options = options or Options()
+    candidates, notes = _judgeable(store, candidates, options)
     base = candidates[0].embedding
     validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
-    default = _canonical(default_recipe(store), store)
+    embeddings = tuple(dict.fromkeys(member.embedding for member in candidates if member.embedding))
+    default = _canonical(default_recipe(store, embeddings), store)
     wanted = list({member.name: member for member in [*candidates, *default.members]}.values())
     scored = score_candidates(store, wanted, validation, cache, workers=options.workers, progress=progress)
-    return decide(scored, validation, default, [member.name for member in candidates], options)
+    found = decide(scored, validation, default, [member.name for member in candidates], options)
+    return replace(found, warnings=(*notes, *found.warnings))
+
+
+def _judgeable(
+    store: FeatureStore, candidates: Sequence[Member], options: Options
+) -> tuple[Sequence[Member], tuple[str, ...]]:
+    """The candidates whose embeddings hold generated anomalies, if any do, and what is left out."""
+    names = dict.fromkeys(member.embedding for member in candidates if member.embedding)
+    lacking = [] if options.perturbed else [name for name in names if store.clips(name).where(variant="").all()]
+    if len(lacking) in (0, len(names)):
+        return candidates, ()
+    kept = [member for member in candidates if member.embedding not in lacking]
+    how = "featstore build --with-anomalies, with its -e as before, makes them"
+    return kept, tuple(f"{name} holds no generated anomalies and is left out; {how}" for name in lacking)
 
 
 def _canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
@@ -155,6 +171,8 @@ def decide(
     if not allowed.any() or not in_default.any():
         raise DataError(f"no candidate, or no member of the default, could be scored: {dict(scored.failed)}")
     placed = positions(scored.scores, validation)
+    repeated = np.flatnonzero(allowed)[twins(placed[allowed])]
+    allowed[repeated] = False
     problem = Problem(validation, placed[allowed], options.rule)
     members = [member for member, taken in zip(scored.members, allowed, strict=True) if taken]
     fixed = {
@@ -186,9 +204,14 @@ def decide(
         reliability=reliability,
         clips={"normal": int(validation.normal.sum()), "generated": int((~validation.normal).sum())},
         failed=scored.failed,
-        warnings=(*validation.notes, *warnings),
+        warnings=(*validation.notes, *_repeats(len(repeated)), *warnings),
         computed=scored.computed,
     )
+
+
+def _repeats(count: int) -> tuple[str, ...]:
+    told = f"{count} candidates place every clip where another one does"
+    return (f"{told}: left out, or they would vote twice",) if count else ()
 
 
 def _candidates(
@@ -257,15 +280,17 @@ def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tu
     alike = [one.name for one in behind if one.high >= 0 or one.lead >= -MARGIN]
     leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in alike]
     lead = next((one for one in leads if one.p <= SURE), leads[0])
-    against = (
-        f"{lead.name} leads the {DEFAULT} by {lead.lead:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}], "
-        f"and in all but {100 * lead.p:.1f} % of the resamples"
-    )
+    points = f"{100 * lead.lead:+.1f} points [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
+    against = f"{lead.name} leads the {DEFAULT} by {points}, and in all but {100 * lead.p:.1f} % of the resamples"
     if warnings:
         return DEFAULT, f"{against}, but {warnings[0]}: the {DEFAULT} stays"
     if lead.p > SURE:
         return DEFAULT, f"{against}, which is within its uncertainty: the {DEFAULT} stays"
-    among = f"one of {len(alike)} ways that cannot be told from the best" if len(alike) > 1 else "the best way"
+    among = (
+        f"of {len(alike)} ways within {100 * MARGIN:g} points or chance of the best, the first by fixed preference"
+        if len(alike) > 1
+        else "the best way"
+    )
     return lead.name, f"{against} on recordings and transforms it has not seen ({among})"
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from selection_store import recordings, selection_store, variants
+from selection_store import labelled, recordings, selection_store, variants
 
 from detectors.labels import Labels
 from detectors.official import evaluate
 from ensemble.candidates import expand
-from ensemble.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions
+from ensemble.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions, twins
 from ensemble.cli import main
 from ensemble.defaults import default_recipe
 from ensemble.figures import Judge, official
@@ -118,6 +118,33 @@ def test_a_default_that_is_the_best_candidate_is_kept(plan: Validation) -> None:
     result = decided(plan, made_up(plan, [0.2] * 8 + [2.5], np.random.default_rng(2)))
     assert result.chosen == DEFAULT
     assert "within its uncertainty" in result.reason
+
+
+def test_an_embedding_without_generated_anomalies_is_left_out_and_named(tmp_path: Path) -> None:
+    selection_store(tmp_path / "store")
+    store = selection_store(tmp_path / "store", [*recordings(), *labelled()], name="bare")
+    members = [Member("bare", "knn", "good"), *members_of(store)]
+    selection = select(store, members, ScoreCache(tmp_path / "cache"), FAST)
+    assert {one.member.embedding for one in selection.candidates} == {"emb"}
+    assert {member.embedding for member in selection.recipe.members} == {"emb"}
+    assert "bare holds no generated anomalies" in selection.warnings[0]
+    assert not selection.failed
+
+
+def test_candidates_that_repeat_another_are_found(rng: np.random.Generator) -> None:
+    first, second = rng.uniform(size=(2, 50))
+    placed = np.array([first, second, first + 5e-4, second[::-1], first, second + 2e-3])
+    assert twins(placed).tolist() == [False, False, True, False, True, False]
+
+
+def test_a_candidate_given_twice_votes_once(plan: Validation) -> None:
+    scored = made_up(plan, [2.0, 1.5, 1.0, 0.5, 0.3, 0.0], np.random.default_rng(6))
+    scores = np.concatenate([scored.scores, scored.scores[:2]])
+    members = [*scored.members, Member("other", "knn:k=1"), Member("other", "knn:k=2")]
+    once, twice = (decided(plan, one, default=5) for one in (scored, Scored(members, scores)))
+    assert [one.member for one in once.candidates] == [one.member for one in twice.candidates]
+    assert once.recipe == twice.recipe
+    assert any("2 candidates place every clip" in text for text in twice.warnings)
 
 
 @pytest.mark.parametrize("name", WAYS)
