@@ -85,13 +85,13 @@ def read_scores(path: Path, *, name: str | None = None, count: int | None = None
     scores: list[float] = []
     for line, key, text in _pairs(path):
         if not key:
-            raise DataError(f"{path}, line {line}: the clip has no name; expected `name,score`")
+            raise DataError(f"{path}, line {line}: the clip has no name; expected `clip,score`")
         if key in lines:
             raise DataError(f"{path}, line {line}: {key!r} already has a score on line {lines[key]}; remove one")
         lines[key] = line
         scores.append(_number(text, f"{path}, line {line}"))
     if not lines:
-        raise DataError(f"{path}: no scores in the file; expected lines of `name,score`")
+        raise DataError(f"{path}: no scores in the file; expected lines of `clip,score`")
     if count is not None and len(lines) != count:
         raise DataError(f"{path}: expected {count} scores, found {len(lines)}")
     return ScoreTable(name or path.stem, tuple(lines), np.array(scores))
@@ -118,7 +118,7 @@ def _number(text: str, where: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise DataError(f"{where}: {text!r} is not a number; expected `name,score`") from None
+        raise DataError(f"{where}: {text!r} is not a number; expected `clip,score`") from None
     if not math.isfinite(value):
         raise DataError(f"{where}: the score is {text.strip()}; scores must be finite numbers")
     return value

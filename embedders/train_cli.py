@@ -1,6 +1,7 @@
 """`featstore train`: settings from text, one call, one line about the outcome."""
 
 import inspect
+import math
 import typing
 from dataclasses import fields, replace
 from pathlib import Path
@@ -63,7 +64,8 @@ def train(name: str, data: Path, out: Path, settings: tuple[str, ...], **options
     meter = Meter("steps")
 
     def show(p: "TrainProgress") -> None:
-        meter.update(p.done, p.total, f", epoch {p.epoch} loss {p.loss:.4g}, held out {p.held_out:.4g}")
+        held_out = f", held out before {p.held_out:.4g}" if math.isfinite(p.held_out) else ""
+        meter.update(p.done, p.total, f", epoch {p.epoch} loss {p.loss:.4g}{held_out}")
 
     try:
         trained = train(listing.root, clips, setup, out, device=device, threads=options["readers"], report=show)

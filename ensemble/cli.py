@@ -106,13 +106,14 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
 
     opened = FeatureStore.open(store)
     options["ensemble"] = options["ensemble"] or not (options["detectors"] or options["recipe"] or options["external"])
-    detection = _detection(opened, asked_recipe(opened, options)[0], options)
+    recipe = asked_recipe(opened, options)[0]
+    chosen = read_selection(selection, recipe) if selection else None
+    detection = _detection(opened, recipe, options)
     info = opened.info(evidence_of(opened, detection.recipe).embedding)
     listen = recordings(data, info.sample_rate_hz, info.channel) if data else None
     shown = ReportOptions(
         f"Anomaly report: {store.resolve().name}", options["top"], options["seconds"], options["year"]
     )
-    chosen = read_selection(selection) if selection else None
     drifts = drift(detection, anomalies_at_most=options["anomalies_at_most"])
     write_report(out, detection, shown, drifts=drifts, listen=listen, selection=chosen)
     click.echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
@@ -311,7 +312,9 @@ def _top(detection: "Detection") -> str:
         for i in order
     ]
     reported = int(detection.decision.sum())
-    head = f"{reported:,} of {len(keys):,} clips above their threshold; the {len(rows)} most anomalous:"
+    rate = detection.recipe.false_alarm_rate
+    expected = "" if detection.recipe.fdr else f" (of normal clips like the training clips, {100 * rate:g} % would be)"
+    head = f"{reported:,} of {len(keys):,} clips above their threshold{expected}; the {len(rows)} most anomalous:"
     return f"{head}\n{table(['clip', 'percentile', 'decision', 'nearest normal clip'], rows)}"
 
 

@@ -78,14 +78,16 @@ def clear_earlier(out: Path, *, package: bool) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):
         pass
-    for name in ("scores.csv", "recipe.toml", "metrics.json"):
-        (out / name).unlink(missing_ok=True)
+    earlier = [out / name for name in ("scores.csv", "recipe.toml", "metrics.json") if (out / name).exists()]
+    for path in earlier:
+        path.unlink()
+    notes = [f"the results of an earlier run in {out} are replaced; -o keeps them apart"] if earlier else []
     if not (out / PACKAGE).exists():
-        return []
+        return notes
     if not package:
-        return [f"{out / PACKAGE} is the package of an earlier run"]
+        return [*notes, f"{out / PACKAGE} is the package of an earlier run"]
     shutil.rmtree(out / PACKAGE)
-    return []
+    return notes
 
 
 def score_table(detection: Detection) -> ScoreTable:

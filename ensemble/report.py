@@ -18,7 +18,7 @@ from ensemble.drift import Drift
 from ensemble.false_alarms import discoveries, false_alarm_rates, in_percent, nominal_text
 from ensemble.fuse import fusion
 from ensemble.output import labelled, measure, score_table, year_of
-from ensemble.recipe import recipe_text
+from ensemble.recipe import Recipe, recipe_text
 from ensemble.report_clips import OUTCOMES, clip_cards
 from ensemble.report_media import Listen
 from ensemble.report_page import Html, join, name, page, table, tag
@@ -59,14 +59,18 @@ def write_report(
     write_new(path, text.encode("utf-8"))
 
 
-def read_selection(path: Path) -> dict[str, Any]:
-    """The JSON object that a selection left; DataError names the file."""
+def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """The JSON object that a selection left; DataError names the file, also where it knows no member of the recipe."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable selection: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: expected a JSON object, found {type(found).__name__}")
+    known = {one.get("name") for one in found.get("candidates") or [] if isinstance(one, dict)}
+    members = [member.name for member in recipe.members]
+    if known and not known.intersection(members):
+        raise DataError(f"{path}: knows no member of this recipe, such as {members[0]!r}: of another store or recipe?")
     return found
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -230,10 +231,11 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
             f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)",
             err=True,
         )
+    listed = f"`featstore info {quote(str(store))} --rejected`"
     if report.rejected:
         shown = [[item.path, item.reason] for item in report.rejected[:SHOWN_REJECTIONS]]
         click.echo(table(["rejected", "reason"], shown), err=True)
-        click.echo(f"{len(report.rejected)} rejected; `featstore info {store} --rejected` lists them all", err=True)
+        click.echo(f"{len(report.rejected)} rejected; {listed} lists them all", err=True)
     if report.standing:
-        again = f"`featstore info {store} --rejected` lists them, --retry-rejected reads them again"
+        again = f"{listed} lists them, --retry-rejected reads them again"
         click.echo(f"{report.standing} rejected earlier and unchanged since; {again}", err=True)

@@ -33,7 +33,7 @@ def test_the_ensemble_from_store_to_files(store: Path, tmp_path: Path) -> None:
     result = run(store, "--ensemble", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "official score (2023 rule)" in result.stdout
-    assert "most anomalous" in result.stdout
+    assert "(of normal clips like the training clips, 10 % would be); the 10 most anomalous" in result.stdout
     with (tmp_path / "out" / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 32
@@ -177,6 +177,7 @@ def test_earlier_results_do_not_mix_with_new_ones(store: Path, tmp_path: Path) -
     again = run(store, "-d", "knn", "-e", "logmel@mean", "-o", tmp_path)
     assert again.exit_code == 0
     assert "is the package of an earlier run" in again.stderr
+    assert "the results of an earlier run in" in again.stderr
     assert run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--format", "dcase").exit_code == 0
 
 

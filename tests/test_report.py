@@ -19,7 +19,7 @@ from detectors.metrics import auc, pauc
 from ensemble.cli import main
 from ensemble.conformal import surprise
 from ensemble.recipe import Member
-from ensemble.report import ReportOptions, report_html, write_report
+from ensemble.report import ReportOptions, read_selection, report_html, write_report
 from ensemble.report_charts import Axis, Panel, histogram_chart, nines, roc_points, round_values
 from ensemble.report_clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
 from ensemble.report_media import Sound, audio_uri, common_gain, png, recordings, spectrogram
@@ -248,6 +248,15 @@ def test_members_are_compared_on_generated_and_real_anomalies(detection: Detecti
     assert "over these 3 members: -0.50" in text, "generated 1 2 3, real 2 3 1"
     assert selection_part(None, more, 2023) == []
     assert "real anomalies" not in "".join(selection_part({"candidates": found}, more, None))
+
+
+def test_a_selection_of_other_members_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "selection.json"
+    path.write_text('{"candidates": [{"name": "beats knn"}]}')
+    with pytest.raises(DataError, match=r"selection\.json: knows no member of this recipe"):
+        read_selection(path, RECIPE)
+    path.write_text(json.dumps({"candidates": [{"name": "beats knn"}, {"name": RECIPE.members[0].name}]}))
+    assert len(read_selection(path, RECIPE)["candidates"]) == 2
 
 
 def test_a_selection_is_told_in_words_and_percent(detection: Detection) -> None:

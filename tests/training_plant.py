@@ -1,4 +1,4 @@
-"""A small plant to train on: two machines that hum at their own pitch, two sections, two domains, attributes or none."""
+"""A small plant to train on: two humming machines, two sections, two domains, attributes or none."""
 
 from pathlib import Path
 
