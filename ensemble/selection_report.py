@@ -11,6 +11,11 @@ from ensemble.select import DEFAULT, Selection
 from featstore.console import table
 
 SHOWN = 12
+LEGEND = (
+    "score: official score on the generated anomalies. rank: mean rank among the candidates, 1 = best; it decides.\n"
+    "agreement: mean rank correlation with the other candidates. domain gap: between the scores of normal source and\n"
+    "target clips, 0 = none. fisher: members' surprises add up; mean: their ranks do."
+)
 
 
 def selection_json(selection: Selection) -> dict[str, Any]:
@@ -71,10 +76,11 @@ def _standings(selection: Selection) -> str:
 
 def _candidates(selection: Selection) -> str:
     rows = [
-        [one.member.name, *(f"{value:.2f}" for value in (one.figure, one.score, one.agreement, one.domain_gap))]
+        [one.member.name, f"{100 * one.score:.1f}", *(f"{v:.2f}" for v in (one.figure, one.agreement, one.domain_gap))]
         for one in selection.candidates[:SHOWN]
     ]
-    return f"the best candidates:\n{table(['candidate', 'rank', 'score', 'agreement', 'domain gap'], rows)}"
+    listed = table(["candidate", "score", "rank", "agreement", "domain gap"], rows)
+    return f"the best candidates:\n{listed}\n{LEGEND}"
 
 
 def _pairs(selection: Selection) -> str:
