@@ -210,8 +210,8 @@ def decide(
 
 
 def _repeats(count: int) -> tuple[str, ...]:
-    told = f"{count} candidates place every clip where another one does"
-    return (f"{told}: left out, or they would vote twice",) if count else ()
+    told = "candidates that place every clip where another one does, left out, or they would vote twice"
+    return (f"{told}: {count}",) if count else ()
 
 
 def _candidates(
