@@ -153,9 +153,9 @@ def non_negative(problem: Problem, evidence: Evidence, *, count: int) -> np.ndar
     validation, pool = problem.validation, evidence.order[:count]
     known = np.ones(len(validation), dtype=bool) if evidence.judge.keep is None else evidence.judge.keep
     weight = np.where(validation.normal, 1.0, evidence.pair_weights[validation.pair]) * known
-    stratum = np.char.add(validation.section.astype(np.str_), np.where(validation.normal, validation.domain, ""))
-    stratum = np.char.add(stratum, np.where(validation.normal, "", validation.pair.astype(np.str_)))
-    number = np.unique(stratum, return_inverse=True)[1].reshape(-1)
+    domain = np.unique(validation.domain, return_inverse=True)[1].reshape(-1)
+    stratum = np.stack([validation.section, validation.pair, np.where(validation.normal, domain, -1)])
+    number = np.unique(stratum, axis=1, return_inverse=True)[1].reshape(-1)
     share = weight / np.maximum(np.bincount(number, weights=known), 1)[number]
     weights = np.zeros(len(problem.placed))
     weights[pool] = discriminant_weights(

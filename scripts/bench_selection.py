@@ -53,7 +53,7 @@ def build(data: Path, store: Path, anomalies: str) -> None:
     for spec in EMBEDDINGS:
         options = ["-e", spec, "--as", spec.partition(":")[0], "--with-anomalies", anomalies]
         command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(store), *options]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def systems(store: FeatureStore, selection: Selection, real: Real, singles: np.ndarray) -> dict[str, ScoreTable]:

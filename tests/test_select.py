@@ -25,7 +25,7 @@ from ensemble.score_candidates import Scored, score_candidates
 from ensemble.select import DEFAULT, Options, Selection, decide, select
 from ensemble.selection_cache import ScoreCache, candidate_key, content_of
 from ensemble.selection_report import selection_json, selection_text
-from ensemble.validation import Validation, plan_validation
+from ensemble.validation import Pair, Validation, plan_validation
 from ensemble.voices import domain_gap
 from featstore.errors import DataError
 from featstore.store import FeatureStore
@@ -165,6 +165,35 @@ def test_a_way_sees_nothing_but_its_evidence(plan: Validation, name: str) -> Non
     np.testing.assert_allclose(chosen[0], chosen[1], rtol=1e-9)
     assert chosen[0].min() >= 0
     assert chosen[0].any()
+
+
+def test_sections_and_pairs_weigh_alike_however_they_are_numbered(plan: Validation) -> None:
+    """Section 1 with pair 12 is another stratum than section 11 with pair 2."""
+    many, pairs = 12, 13
+    section, pair = (part.ravel() for part in np.meshgrid(np.arange(many), np.arange(-1, pairs), indexing="ij"))
+    twice = np.repeat(np.stack([section, pair]), np.where((section == 1) & (pair == 12), 5, 2), axis=1)
+    section, pair = twice
+    n = len(section)
+    wide = replace(
+        plan,
+        rows=np.arange(n),
+        keys=tuple(f"{i:03d}" for i in range(n)),
+        section=section,
+        domain=np.full(n, "source"),
+        pair=pair,
+        source=np.arange(n),
+        fold=np.arange(n) % 5,
+        sections=tuple(("fan", f"{i:02d}") for i in range(many)),
+        pairs=tuple(Pair("leak", float(i)) for i in range(pairs)),
+    )
+    renumbered = replace(wide, section=many - 1 - section)
+    placed = np.random.default_rng(8).uniform(size=(4, n)) + 0.0
+    weights = []
+    for one in (wide, renumbered):
+        problem = Problem(one, placed)
+        evidence = Evidence(problem.judges[2], problem.figures[2], np.full(pairs, 1 / pairs))
+        weights.append(WAYS["non-negative, fisher"].choose(problem, evidence))
+    np.testing.assert_allclose(weights[0], weights[1], rtol=1e-9)
 
 
 def test_nested_judging_sees_what_greed_on_noise_gains(plan: Validation) -> None:
