@@ -20,7 +20,7 @@ from ensemble.selection_cache import ScoreCache, candidate_key, content_of
 from ensemble.validation import Validation, held_out_scores, with_changes
 from featstore.errors import DataError, ResourceError
 from featstore.store import FeatureStore
-from featstore.work import ENVIRONMENT
+from featstore.work import ENVIRONMENT, follow_parent
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def _run(jobs: list[Job], workers: int | None, progress: Callable[[int], None]) 
     os.environ.update(ENVIRONMENT)  # a spawned process reads its thread counts before it loads a library
     others = set(multiprocessing.active_children())
     try:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=follow_parent) as pool:
             waiting = {pool.submit(run_job, job): len(job.missing) for job in jobs}
             try:
                 while waiting:

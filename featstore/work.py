@@ -196,9 +196,14 @@ _worker: Worker | None = None
 def _start(job: Job) -> None:
     """Initialise a spawned process; the thread limits in its environment were set before its libraries loaded."""
     global _worker  # noqa: PLW0603 - the one place where a spawned process can keep its embedders
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow_parent()
     _worker = Worker(job)
+
+
+def follow_parent() -> None:
+    """Initialise a spawned process: Ctrl-C is the main process's to handle, and its end is the end of this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

@@ -20,6 +20,7 @@ from ensemble.output import year_of
 from ensemble.recipe import Member
 from ensemble.selection_cache import ScoreCache, candidate_key, content_of
 from featstore.store import FeatureStore
+from featstore.work import follow_parent
 
 SPLITS = 10
 SHORT_LIST = 100
@@ -83,7 +84,7 @@ def look(store: FeatureStore, members: list[Member], cache: ScoreCache) -> Real:
     for member, key in zip(members, keys, strict=True):
         if cache.get(key) is None:
             views.setdefault((member.embedding, member.view), []).append((member, key))
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=follow_parent) as pool:
         list(pool.map(_look_at_view, [(store.path, wanted, cache) for wanted in views.values()]))
     scores = np.array([cache.get(key) for key in keys])
     clips = store.clips(members[0].embedding)

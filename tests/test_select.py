@@ -1,8 +1,14 @@
 """Selection: what it finds, when it stays with the default, what it reads again instead of computing it."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +151,46 @@ def test_a_candidate_given_twice_votes_once(plan: Validation) -> None:
     assert [one.member for one in once.candidates] == [one.member for one in twice.candidates]
     assert once.recipe == twice.recipe
     assert any(text.endswith("vote twice: 2") for text in twice.warnings)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_no_scoring_process_outlives_the_command(tmp_path: Path, end: signal.Signals) -> None:
+    store = selection_store(tmp_path / "store")
+    words = ["select", str(store.path), "-o", str(tmp_path / "recipe.toml"), "--workers", "2"]
+    command = subprocess.Popen([sys.executable, "-m", "ensemble.cli", *words], stderr=subprocess.DEVNULL)
+    try:
+        workers = _within(60, lambda: found if len(found := _children(command.pid)) > 2 else None)
+        assert workers
+        command.send_signal(end)
+        command.wait(20)
+        assert command.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
+        assert _within(20, lambda: not any(map(_lives, workers)))
+    finally:
+        command.kill()
+        command.wait()
+
+
+def _children(pid: int) -> list[int]:
+    """Workers, and the one process that Python keeps beside them."""
+    try:
+        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _within(seconds: float, found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return value
 
 
 @pytest.mark.parametrize("name", WAYS)
