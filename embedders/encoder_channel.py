@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from embedders import create
-from embedders.frozen import FrozenEncoder
-from featstore.errors import DataError
+from embedders.frozen import open_encoder, refuse_other_weights, weights_note
 
 if TYPE_CHECKING:
     from embedders.stgram import ChannelConfig
@@ -22,16 +20,8 @@ class _Encoder:
     """A frozen encoder that is no part of the module around it, nor of its copies."""
 
     def __init__(self, spec: str, sample_rate_hz: int) -> None:
-        made = create(spec)
-        if not isinstance(made, FrozenEncoder):
-            raise ValueError(f"encoder={spec}: expected a pretrained encoder, such as wav2vec2=facebook/wav2vec2-base")
-        if made.sample_rate_hz != sample_rate_hz:
-            raise ValueError(
-                f"encoder={spec}: reads {made.sample_rate_hz} Hz, the network {sample_rate_hz} Hz; set sample_rate_hz="
-                f"{made.sample_rate_hz}"
-            )
         self.spec = spec
-        self.model = made.model
+        self.model = open_encoder(spec, sample_rate_hz)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -57,9 +47,7 @@ class EncoderChannel(nn.Module):
         self.encoder = _Encoder(config.encoder, config.sample_rate_hz)
         model = self.encoder.model
         self.linear = nn.Linear(model.n_bands * model.dim, config.n_mels)
-        self.register_buffer(
-            "weights_sha256", torch.tensor(list(bytes.fromhex(model.weights_sha256)), dtype=torch.uint8)
-        )
+        self.register_buffer("weights_sha256", weights_note(model.weights_sha256))
 
     def forward(self, waves: Tensor, S: Tensor) -> Tensor:
         """As many frames as the log-mel."""
@@ -68,10 +56,6 @@ class EncoderChannel(nn.Module):
         return F.interpolate(self.linear(tokens).transpose(1, 2), size=S.shape[-1], mode="linear")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        stated = state_dict.get(f"{prefix}weights_sha256")
-        if stated is not None and bytes(stated.tolist()) != bytes(self.weights_sha256.tolist()):
-            raise DataError(
-                f"the network was trained on an encoder with weights {bytes(stated.tolist()).hex()[:12]}..., and "
-                f"{self.encoder.spec} now has others; put the former back in its place"
-            )
+        own = self.encoder.model.weights_sha256
+        refuse_other_weights(state_dict.get(f"{prefix}weights_sha256"), own, self.encoder.spec)
         cast(Any, super())._load_from_state_dict(state_dict, prefix, *args)

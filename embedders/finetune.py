@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embedders.frozen import windows
+from embedders.frozen import refuse_other_weights, weights_note, windows
 from embedders.lora import add_lora
 from embedders.pooling import POOLINGS, AttentiveStatistics
 from embedders.trained import Features, TrainedEmbedder
-from embedders.trunk import Trunk, adapted_names, note, open_trunk, same_weights, unfreeze
-from featstore.errors import DataError
+from embedders.trunk import Trunk, adapted_names, open_trunk, unfreeze
 
 MODES = ("lora", "full", "head")
 ATTENTIVE = "attentive"
@@ -111,7 +110,7 @@ class FineTuneNet(nn.Module):
         named = self.encoder.named_parameters(remove_duplicate=False)
         self.trained = {name for name, one in named if one.requires_grad}  # for good, unlike requires_grad
         self.head = Head(config.pool, model.dim, model.n_bands, config.dim)
-        self.register_buffer("weights_sha256", note(self.sha256))
+        self.register_buffer("weights_sha256", weights_note(self.sha256))
 
     def front(self, waves: Tensor) -> Features:
         """The encoder's input."""
@@ -154,12 +153,7 @@ class FineTuneNet(nn.Module):
         return {f"encoder.{name}": x for name, x in self.encoder.state_dict().items() if name not in self.trained}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        stated = state_dict.get(f"{prefix}weights_sha256")
-        if stated is not None and not same_weights(stated, self.sha256):
-            raise DataError(
-                f"the network was trained on an encoder with weights {bytes(stated.tolist()).hex()[:12]}..., and "
-                f"{self.config.encoder} now has others; put the former back in its place"
-            )
+        refuse_other_weights(state_dict.get(f"{prefix}weights_sha256"), self.sha256, self.config.encoder)
         state_dict |= {prefix + name: value for name, value in self._frozen().items()}
         cast(Any, super())._load_from_state_dict(state_dict, prefix, *args)
 

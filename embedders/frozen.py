@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embedders import fingerprint
+from embedders import create, fingerprint
 from embedders.pooling import POOLINGS
+from featstore.errors import DataError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -167,3 +168,31 @@ def windows(waves: Tensor, longest: int) -> list[Tensor]:
     count = math.ceil(n / longest)
     starts = [round(i * (n - longest) / (count - 1)) for i in range(count)]
     return [waves[:, start : start + longest] for start in starts]
+
+
+def open_encoder(spec: str, sample_rate_hz: int) -> TokenModel:
+    """Load the encoder of a line of text such as beats=PATH; ValueError where it is none, or reads another rate."""
+    made = create(spec)
+    if not isinstance(made, FrozenEncoder):
+        raise ValueError(f"encoder={spec}: expected a pretrained encoder, such as beats=BEATs_iter3.pt")
+    if made.sample_rate_hz != sample_rate_hz:
+        raise ValueError(
+            f"encoder={spec}: reads {made.sample_rate_hz} Hz, the network {sample_rate_hz} Hz; set sample_rate_hz="
+            f"{made.sample_rate_hz}"
+        )
+    return made.model
+
+
+def weights_note(sha256: str) -> Tensor:
+    """A digest (hex) as a tensor (32,) uint8, for a checkpoint that leaves the encoder's weights where they are."""
+    return torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
+
+
+def refuse_other_weights(stated: Tensor | None, sha256: str, spec: str) -> None:
+    """DataError where a checkpoint's note is not that of the weights at hand."""
+    known = sha256 if stated is None else bytes(stated.tolist()).hex()
+    if known != sha256:
+        raise DataError(
+            f"the network was trained on an encoder with weights {known[:12]}..., and {spec} now has others; put the "
+            "former back in its place"
+        )

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from embedders import create
 from embedders.beats import BEATsModel
 from embedders.beats_network import Layer, front_end
 from embedders.encoder import UNUSED, TransformersModel
-from embedders.frozen import FrozenEncoder, TokenModel
+from embedders.frozen import TokenModel, open_encoder
 from embedders.lora import QUERY_AND_VALUE
 
 AST = "audio-spectrogram-transformer"
@@ -116,13 +115,9 @@ TRUNKS: dict[type, type[Any]] = {BEATsModel: BEATsTrunk, TransformersModel: Tran
 
 
 def open_trunk(spec: str, sample_rate_hz: int) -> Trunk:
-    """Load the encoder of a line of text such as beats=PATH; ValueError where it is none, or reads another rate."""
-    made = create(spec)
-    if not isinstance(made, FrozenEncoder):
-        raise ValueError(f"encoder={spec}: expected a pretrained encoder, such as beats=BEATs_iter3.pt")
-    if made.sample_rate_hz != sample_rate_hz:
-        raise ValueError(f"encoder={spec}: reads {made.sample_rate_hz} Hz; set sample_rate_hz={made.sample_rate_hz}")
-    trunk: Trunk = TRUNKS[type(made.model)](made.model)
+    """Load the encoder of a line of text and open it up; errors as `open_encoder`."""
+    model = open_encoder(spec, sample_rate_hz)
+    trunk: Trunk = TRUNKS[type(model)](model)
     return trunk
 
 
@@ -137,13 +132,3 @@ def adapted_names(network: nn.Module) -> tuple[str, ...]:
     linear = {name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     pairs = (QUERY_AND_VALUE, ("query", "value"))
     return next((pair for pair in pairs if linear.issuperset(pair)), QUERY_AND_VALUE)
-
-
-def same_weights(stated: Tensor, sha256: str) -> bool:
-    """Whether a checkpoint's note (32,) uint8 is this digest."""
-    return bytes(stated.tolist()).hex() == sha256
-
-
-def note(sha256: str) -> Tensor:
-    """A digest (hex) as a tensor (32,) uint8."""
-    return torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)

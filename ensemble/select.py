@@ -140,6 +140,11 @@ def _judgeable(
     store: FeatureStore, candidates: Sequence[Member], options: Options
 ) -> tuple[Sequence[Member], tuple[str, ...]]:
     """The candidates whose embeddings hold generated anomalies, if any do, and what is left out."""
+    foreign = next((member.file for member in candidates if member.file), "")
+    if options.perturbed and foreign:
+        raise DataError(
+            f"{foreign}: no other system has scored perturbed embeddings; leave it out, or choose by sounds"
+        )
     names = dict.fromkeys(member.embedding for member in candidates if member.embedding)
     lacking = [] if options.perturbed else [name for name in names if store.clips(name).where(variant="").all()]
     if len(lacking) in (0, len(names)):
