@@ -1,5 +1,6 @@
 """Shared fixtures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,3 +20,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data not present at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def unsynced() -> Iterator[None]:
+    """Waiting for the disk is no part of what is tested; for modules that ask for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield

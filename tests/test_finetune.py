@@ -21,12 +21,7 @@ pytest.importorskip("transformers")
 QUICK = ("rank=4", "dim=16", "batch=8", "holdout=0.2", "learning_rate=0.01", "epochs=4", "labels=section")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unsynced():
-    """Waiting for the disk is no part of what is tested here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
-        yield
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from ensemble.defaults import default_recipe
 from ensemble.figures import Judge, official
 from ensemble.informative import agreement, average_detects, best_detect, candidate_figure, spearman
 from ensemble.output import score_table
+from ensemble.perturb_design import Design
 from ensemble.ranker import learned, ranker_scores
 from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import detect
@@ -135,6 +136,12 @@ def test_an_embedding_without_generated_anomalies_is_left_out_and_named(tmp_path
     assert {member.embedding for member in selection.recipe.members} == {"emb"}
     assert "bare holds no generated anomalies" in selection.warnings[0]
     assert not selection.failed
+
+
+def test_another_system_cannot_be_judged_by_perturbed_embeddings(store: FeatureStore, tmp_path: Path) -> None:
+    members = [*members_of(store), Member("", "scores:theirs.csv")]
+    with pytest.raises(DataError, match=r"theirs\.csv: no other system"):
+        select(store, members, ScoreCache(tmp_path), replace(FAST, perturbed=Design()))
 
 
 def test_candidates_that_repeat_another_are_found(rng: np.random.Generator) -> None:

@@ -24,12 +24,7 @@ from featstore.errors import DataError
 SMALL = ("n_mels=32", "hop=1024", "n_fft=1024", "width=16", "epochs=3", "batch=8", "learning_rate=0.01", "holdout=0.2")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unsynced():
-    """Waiting for the disk is no part of what is tested here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
-        yield
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,7 @@ from featstore.errors import DataError
 NEEDED = {"crop": "crop:length=6000"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unsynced():
-    """Waiting for the disk is no part of what is tested here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
-        yield
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 
 @pytest.fixture(scope="module")
