@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -74,19 +74,13 @@ def nearest(
     (m,) is one row id per query that must not be found, its own, or -1. A zero vector is at 2 from everything but
     another zero vector. ValueError for an empty bank, values that are not finite, or fewer than k rows to find.
     """
-    queries = _matrix(queries, "queries")
-    exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
-    if k < 1 or exclude.shape != (len(queries),):
-        raise ValueError(f"expected k >= 1 and one excluded row per query, got k={k} and exclude of {exclude.shape}")
-    best = _Best(queries, exclude, k)
+    best = Best(queries, exclude, k)
     start = 0
     for block in _blocks(bank):
-        if block.rows.shape[1:] != queries.shape[1:]:
-            raise ValueError(f"queries have {queries.shape[1]} dimensions, the bank has {block.rows.shape[1]}")
         best.take(block, start, backend)
         start += len(block.rows)
-    if len(queries) and (best.row < 0).any():
-        left = start - int((exclude >= 0).any())
+    if (best.row < 0).any():
+        left = start - int((best.exclude >= 0).any())
         raise ValueError(f"k={k} neighbours asked of a bank with {left} rows to find; lower k or check the section")
     return best.distance, best.row
 
@@ -127,16 +121,38 @@ def _blocks(bank: np.ndarray | Bank | Iterable[np.ndarray]) -> Iterator[Bank]:
             raise ValueError("the bank is empty; check the section filter")
 
 
-class _Best:
-    """The k nearest rows of every query among the blocks taken so far."""
+class Finder(Protocol):
+    """Proposes rows of one block to queries, unit rows (m, d), and measures them."""
 
-    def __init__(self, queries: np.ndarray, exclude: np.ndarray, k: int) -> None:
+    block: Bank
+
+    def candidates(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
+        """Pairs for float32 queries; a product below a query's `floor` (m,) comes too late."""
+        ...
+
+    def distances(self, queries: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """Float64 distance of every pair for float64 queries."""
+        ...
+
+
+class Best:
+    """The k nearest rows of every query among the blocks taken so far; row -1 where there are fewer."""
+
+    def __init__(self, queries: np.ndarray, exclude: np.ndarray | None, k: int) -> None:
+        """ValueError for what is no matrix of numbers, k below 1, or not one excluded row per query."""
+        queries = _matrix(queries, "queries")
+        exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
+        if k < 1 or exclude.shape != (len(queries),):
+            raise ValueError(
+                f"expected k >= 1 and one excluded row per query, got k={k} and exclude of {exclude.shape}"
+            )
         self.queries, self.exclude, self.k = queries, exclude, k
         self.distance = np.full((len(queries), k), np.inf)
         self.row = np.full((len(queries), k), -1, dtype=np.int64)
 
     def take(self, block: Bank, start: int, backend: str) -> None:
         """Merge in a block whose first row has the id `start`."""
+        self.check(block)
         if not len(self.queries):
             return
         work = len(self.queries) * block.rows.size
@@ -145,14 +161,21 @@ class _Best:
         size = min(TILE, -(-len(self.queries) // threads))
         parts = [slice(i, i + size) for i in range(0, len(self.queries), size)]
         with finder.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(lambda part: self._take_part(finder, part, start), parts):
+            for _ in pool.map(lambda part: self.take_part(finder, part, start), parts):
                 pass
 
-    def _take_part(self, finder: "_Finder", part: slice, start: int) -> None:
+    def check(self, block: Bank) -> None:
+        """ValueError where the block has other dimensions than the queries."""
+        if block.rows.shape[1:] != self.queries.shape[1:]:
+            d = self.queries.shape[1]
+            raise ValueError(f"queries have {d} dimensions, the bank has {block.rows.shape[1]}")
+
+    def take_part(self, finder: Finder, part: slice, start: int) -> None:
+        """Merge in what the finder's block has for a part of the queries."""
         queries = unit(_finite(self.queries, "queries", part))
         pairs = finder.candidates(queries.astype(np.float32), 1.0 - self.distance[part, -1])
         pairs = pairs.where(pairs.row + start != self.exclude[part][pairs.query]).ordered()
-        distance = _distances(queries, finder.block, pairs)
+        distance = finder.distances(queries, pairs)
         _merge(self.distance[part], self.row[part], pairs.query, distance, pairs.row + start)
 
 
@@ -188,6 +211,10 @@ class _Finder:
             parts.append(Pairs(aimed[found.query], self.directed[found.row], found.product))
         return Pairs.joined(parts)
 
+    def distances(self, queries: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """Exact distance of every pair of a unit query and a row."""
+        return measured(queries, self.block, pairs)
+
     def _directed(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
         if self.library is None:
             return self._tiled(queries, floor)
@@ -207,7 +234,7 @@ def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
     return Pairs(query, row, np.zeros(len(query), dtype=np.float32))
 
 
-def _distances(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
+def measured(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
     """Float64 distance of every pair of a unit query and a row; few at a time, so that nothing leaves the cache."""
     step = max(2**15 // queries.shape[1], 1)
     left, right = np.empty((2, step, queries.shape[1]))
