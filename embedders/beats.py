@@ -13,6 +13,7 @@ from embedders.weights import Checkpoint, models_folder, read_all, resolve
 from featstore.errors import DataError
 
 FRAME, HOP = 400, 160
+SHOWN = 3  # tensors named in an error
 SHARED_TABLE = "self_attn.relative_attention_bias.weight"
 SOURCE = "https://github.com/microsoft/unilm/tree/master/beats"
 
@@ -56,14 +57,36 @@ def build_network(checkpoint: Checkpoint) -> BEATsNetwork:
     tables = [tensor for name, tensor in checkpoint.tensors.items() if name.endswith(SHARED_TABLE)]
     if any(not torch.equal(table, tables[0]) for table in tables[1:]):
         raise ValueError("the layers' tables of position biases differ; BEATs has one for all")
+    config = BEATsConfig.of(checkpoint.extra["cfg"])
+    n_layers = len({name.split(".")[2] for name in checkpoint.tensors if name.startswith("encoder.layers.")})
+    if n_layers != config.encoder_layers:  # asked before as many are made
+        raise ValueError(f"cfg says encoder_layers={config.encoder_layers}, but `model` holds {n_layers} layers")
     with torch.device("meta"):  # no time spent on random weights that are replaced at once
-        network = BEATsNetwork(BEATsConfig.of(checkpoint.extra["cfg"]))
-    tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items()}
-    try:
-        network.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise ValueError("; ".join(line.strip() for line in str(error).splitlines()[1:])) from error
+        network = BEATsNetwork(config)
+    _refuse_misfits(checkpoint.tensors, network.state_dict())
+    network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()}, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _refuse_misfits(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """ValueError names the first tensors that are missing, unknown or of another shape."""
+    shared = sorted(found.keys() & expected.keys())
+    kinds = {
+        "lacks": sorted(expected.keys() - found.keys()),
+        "has unknown": sorted(found.keys() - expected.keys()),
+        "has other shapes than its cfg says:": [
+            f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
+            for name in shared
+            if found[name].shape != expected[name].shape
+        ],
+    }
+    wrong = [
+        f"{what} {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        for what, names in kinds.items()
+        if names
+    ]
+    if wrong:
+        raise ValueError(f"`model` {'; '.join(wrong)}. It is damaged or no BEATs of a known kind; fetch it again")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,17 +58,31 @@ class BEATsConfig:
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> "BEATsConfig":
         """Config of a checkpoint; ValueError names keys and values that this network does not know."""
-        unknown = sorted(set(cfg) - {field.name for field in fields(cls)})
+        if not isinstance(cfg, Mapping):
+            raise ValueError(f"cfg is {type(cfg).__name__}, expected a dict")
+        defaults = {field.name: field.default for field in fields(cls)}
+        unknown = sorted(map(str, cfg.keys() - defaults.keys()))
         if unknown:
             raise ValueError(f"cfg has unknown keys: {', '.join(unknown)}; this is no BEATs model, or a new kind of it")
+        for key, value in cfg.items():
+            kind = type(defaults[key])
+            if type(value) not in ((int, float) if kind is float else (kind,)):
+                raise ValueError(f"cfg has {key}={value!r}, expected {kind.__name__}")
         config = cls(**cfg)
-        if config.activation_fn not in ACTIVATIONS:
-            raise ValueError(f"activation_fn {config.activation_fn!r}: expected one of {', '.join(ACTIVATIONS)}")
-        if config.deep_norm and config.layer_norm_first:
-            raise ValueError("deep_norm and layer_norm_first are both set; a BEATs model has at most one of them")
-        if config.input_patch_size < 1 or N_MELS % config.input_patch_size:
-            raise ValueError(f"input_patch_size {config.input_patch_size}: expected a divisor of {N_MELS}")
+        config._refuse_senseless()
         return config
+
+    def _refuse_senseless(self) -> None:
+        """ValueError for values that make no network."""
+        if self.activation_fn not in ACTIVATIONS:
+            raise ValueError(f"activation_fn {self.activation_fn!r}: expected one of {', '.join(ACTIVATIONS)}")
+        if self.deep_norm and self.layer_norm_first:
+            raise ValueError("deep_norm and layer_norm_first are both set; a BEATs model has at most one of them")
+        if self.input_patch_size < 1 or N_MELS % self.input_patch_size:
+            raise ValueError(f"input_patch_size {self.input_patch_size}: expected a divisor of {N_MELS}")
+        for parts in (self.encoder_attention_heads, self.conv_pos_groups):
+            if parts < 1 or self.encoder_embed_dim % parts:
+                raise ValueError(f"encoder_embed_dim {self.encoder_embed_dim} does not split into {parts} parts")
 
 
 class PositionalConv(nn.Module):

@@ -118,17 +118,22 @@ def attention(x: np.ndarray, state: State, cfg: Mapping, layer: int, seen: dict)
                 eight = state[f"{name}.grep_linear.weight"] @ q[i, part] + state[f"{name}.grep_linear.bias"]
                 gate_a, gate_b = sigmoid(eight[:4].sum()), sigmoid(eight[4:].sum())
                 factor = gate_a * (gate_b * state[f"{name}.grep_a"][0, head, 0, 0] - 1) + 2
+                seen.setdefault(f"{name}.grep_linear", np.zeros((heads, n, 8)))[head, i] = eight
                 seen.setdefault(f"{name}.gate", np.zeros((heads, n)))[head, i] = factor
             logits = np.empty(n)
             for j in range(n):
                 logits[j] = q[i, part] @ k[j, part] / math.sqrt(width)
                 if factor:
                     table = state["encoder.layers.0.self_attn.relative_attention_bias.weight"]
-                    logits[j] += factor * table[bucket(j - i, cfg["num_buckets"], cfg["max_distance"]), head]
+                    bias = table[bucket(j - i, cfg["num_buckets"], cfg["max_distance"]), head]
+                    seen.setdefault("position bias", np.zeros((heads, n, n)))[head, i, j] = bias
+                    logits[j] += factor * bias
             weights = np.exp(logits - logits.max())
             weights /= weights.sum()
             mixed[i, part] = sum(weights[j] * v[j, part] for j in range(n))
-    return linear(mixed, state, f"{name}.out_proj")
+    seen[f"{name}.out_proj input"] = mixed
+    seen[f"{name}.out_proj"] = linear(mixed, state, f"{name}.out_proj")
+    return seen[f"{name}.out_proj"]
 
 
 def transformer_layer(x: np.ndarray, state: State, cfg: Mapping, layer: int, seen: dict) -> np.ndarray:
@@ -141,7 +146,7 @@ def transformer_layer(x: np.ndarray, state: State, cfg: Mapping, layer: int, see
 
     def feed_forward(y: np.ndarray) -> np.ndarray:
         inner = keep("fc1", linear(y, state, f"{name}.fc1"))
-        return keep("fc2", linear(gelu(inner), state, f"{name}.fc2"))
+        return keep("fc2", linear(keep("fc2 input", gelu(inner)), state, f"{name}.fc2"))
 
     if cfg["layer_norm_first"]:
         first = keep("self_attn_layer_norm", norm(x, state, f"{name}.self_attn_layer_norm"))

@@ -28,23 +28,24 @@ def loaded(checkpoint: dict) -> BEATsNetwork:
 
 
 def trace(network: BEATsNetwork, wave: np.ndarray) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-    """Hidden states, and the output of every module by name."""
+    """Hidden states, and by name the output of every module and whatever else is computed on the way."""
     seen = {}
-
-    def keep(name):
-        return lambda module, inputs, output: seen.update({name: output})
-
     for name, module in network.named_modules():
-        if name and name != "encoder":
-            module.register_forward_hook(keep(name))
+        if name and name != "encoder" and not name.endswith(("relative_attention_bias", "pos_conv.0")):
+            module.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output}))
+        if name.endswith(("out_proj", "fc2")):  # what heads and activation made
+            module.register_forward_pre_hook(
+                lambda module, inputs, name=name: seen.update({f"{name} input": inputs[0]})
+            )
     with torch.no_grad():
-        S = front_end(torch.from_numpy(wave)[None])
-        states = network.hidden_states(S)
+        seen["front_end"] = front_end(torch.from_numpy(wave)[None])
+        states = network.hidden_states(seen["front_end"])
         for layer in range(network.config.encoder_layers if network.config.gru_rel_pos else 0):
             name = f"encoder.layers.{layer}.self_attn"
             heads = seen[f"{name}.q_proj"].unflatten(-1, (network.config.encoder_attention_heads, -1))
             seen[f"{name}.gate"] = network.get_submodule(name).gate(heads.transpose(1, 2))[..., 0]
-    seen["front_end"] = S
+        if network.config.relative_position_embedding:
+            seen["position bias"] = network.encoder._bias(states[0].shape[1])[None]
     seen["patch_embedding"] = seen["patch_embedding"].flatten(2).transpose(1, 2)
     return [state[0].numpy() for state in states], {name: tensor[0].numpy() for name, tensor in seen.items()}
 
@@ -56,15 +57,17 @@ def trace(network: BEATsNetwork, wave: np.ndarray) -> tuple[list[np.ndarray], di
         {"gru_rel_pos": False, "deep_norm": False, "conv_pos": 5},
         {"layer_norm_first": True, "deep_norm": False, "encoder_layers": 2},
         {"relative_position_embedding": False, "gru_rel_pos": False, "embed_dim": 16, "encoder_layers": 1},
+        {"seed": 7, "encoder_attention_heads": 4, "input_patch_size": 8, "num_buckets": 32, "max_distance": 40},
     ],
-    ids=["official", "plain", "norm first", "no bias"],
+    ids=["official", "plain", "norm first", "no bias", "small patches"],
 )
 def test_every_step_agrees_with_the_reference(wave, changes):
     checkpoint = beats_checkpoint(**changes)
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint["model"].items()}
     states, steps = reference(wave, weights, checkpoint["cfg"])
     found_states, found = trace(loaded(checkpoint), wave)
-    assert len(steps) >= 5 + 9 * checkpoint["cfg"]["encoder_layers"]
+    assert set(found) == set(steps), "a step that one of them does not take"
+    assert len(steps) >= 5 + 11 * checkpoint["cfg"]["encoder_layers"]
     for name, expected in steps.items():
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=name)
     for found_state, expected in zip(found_states, states, strict=True):
@@ -140,6 +143,10 @@ def spoil(checkpoint: dict, what: str) -> dict:
             {"encoder.layers.2.self_attn.relative_attention_bias.weight": torch.zeros(16, 2)}
         ),
         "activation": lambda: checkpoint["cfg"].update(activation_fn="glu"),
+        "cfg of nothing": lambda: checkpoint.update(cfg=None),
+        "text for a number": lambda: checkpoint["cfg"].update(encoder_layers="3"),
+        "number of layers": lambda: checkpoint["cfg"].update(encoder_layers=10**9),
+        "heads": lambda: checkpoint["cfg"].update(encoder_attention_heads=3),
     }
     actions[what]()
     return checkpoint
@@ -148,14 +155,18 @@ def spoil(checkpoint: dict, what: str) -> dict:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("extra tensor", "Unexpected key.*encoder.mask_emb"),
-        ("missing tensor", r"Missing key.*encoder\.layers\.1\.fc2\.weight"),
-        ("wrong shape", r"size mismatch for layer_norm\.bias"),
+        ("extra tensor", r"has unknown encoder\.mask_emb\. It is damaged"),
+        ("missing tensor", r"lacks encoder\.layers\.1\.fc2\.weight"),
+        ("wrong shape", r"other shapes .*: layer_norm\.bias \(13,\) instead of \(12,\)"),
         ("unknown cfg key", "cfg has unknown keys: quant_n"),
         ("unknown key", "unknown keys beside .*: optimizer"),
         ("no cfg", "no `cfg`"),
         ("layers disagree", "tables of position biases differ"),
         ("activation", "activation_fn 'glu': expected one of gelu"),
+        ("cfg of nothing", "cfg is NoneType, expected a dict"),
+        ("text for a number", "encoder_layers='3', expected int"),
+        ("number of layers", "encoder_layers=1000000000, but `model` holds 3 layers"),
+        ("heads", "encoder_embed_dim 16 does not split into 3 parts"),
     ],
 )
 def test_loading_is_strict(tmp_path, what, message):
