@@ -4,10 +4,9 @@ A unit is committed whole or not at all, in order, and what is committed is neve
 killed at any moment, started again, or run later over a grown folder, and ends with the same rows.
 """
 
-import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,15 @@ from featstore.audio import AudioPolicy
 from featstore.build_state import BuildState, write_state
 from featstore.clip import Clip
 from featstore.errors import DataError, RequestError, ResourceError
-from featstore.plan import FileState, Plan, PlanOptions, Unit, free_bytes, make_plan
+from featstore.gather import take_over
+from featstore.plan import Plan, PlanOptions, free_bytes, make_plan
 from featstore.store import EmbeddingInfo, FeatureStore, Rejection, ShardData, StoreWriter
-from featstore.table import ClipTable, encode
-from featstore.work import Embedder, Job, Pending, Pool, Render, Result, Task
+from featstore.table import ClipTable
+from featstore.units import Progress, UnitRun, units_of
+from featstore.work import Embedder, Job, Render
 
 __all__ = ["BuildOptions", "BuildReport", "Embedder", "Progress", "Request", "build", "plan_build"]
 
-TASK_CLIPS = 16
-UNITS_IN_FLIGHT = 2  # one being computed, one behind it, while the one before is written
-SMALL_BUILD = 48  # clips under which starting processes costs more than it saves
 RESERVE_BYTES = 16 << 20
 
 
@@ -57,16 +55,6 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a build has come; audio_s is the length of the recordings read so far."""
-
-    done: int
-    total: int
-    rejected: int
-    audio_s: float
-
-
-@dataclass(frozen=True)
 class BuildReport:
     """What a build did: the plan it carried out, rows per embedding afterwards, and what it rejected this time.
 
@@ -89,7 +77,7 @@ def plan_build(
 
     Raises RequestError when a name is already in the store with another fingerprint, shape or policy.
     """
-    infos = [_info(request, options) for request in requests]
+    infos = infos_of(requests, options)
     store = FeatureStore.open(path) if (path / "manifest").is_dir() else None
     for info in infos:
         _check_same(store, info)
@@ -111,20 +99,14 @@ def build(
     Raises StoreError when the store is locked or the name taken, ResourceError when disk or memory runs out, and with
     `strict` DataError at the first rejected recording; whatever was committed before stays.
     """
-    _refuse_duplicates(clips)
+    refuse_duplicates(clips)
     with StoreWriter(path) as writer:
-        plan, infos = plan_build(root, clips, path, requests, options)
-        write_state(path, BuildState(str(root.resolve()), len(clips), finished=False))
-        _refuse_too_large(path, plan.bytes_needed(infos))
-        _refresh(writer, clips, plan, infos)
-        if options.prune:
-            for name, gone in plan.gone.items():
-                if gone:
-                    writer.remove(name, gone)
-        run = _Run(clips, plan, infos, options, report)
+        take_over(writer, [request.name for request in requests])
+        plan, infos = begin(writer, root, clips, requests, options)
+        run = UnitRun(infos, plan.clips, strict=options.strict, report=report)
         if plan.units:
-            makers = tuple(request.make for request in requests)
-            run.execute(writer, Job(root, options.audio, makers, options.batch, render=options.render))
+            job = job_of(root, requests, options)
+            run.execute(units_of(plan, clips), job, options.workers, lambda _, shards: writer.commit(shards))
         write_state(path, BuildState(str(root.resolve()), len(clips), finished=True))
         known = writer.store.embeddings
         rows = {info.name: writer.store.rows(info.name) if info.name in known else 0 for info in infos}
@@ -133,105 +115,30 @@ def build(
     return BuildReport(plan, rows, tuple(run.rejected.values()), len(bad - run.rejected.keys()), left, run.audio_s)
 
 
-class _Run:
-    """One build under way: what has been read, what was rejected."""
-
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        plan: Plan,
-        infos: Sequence[EmbeddingInfo],
-        options: BuildOptions,
-        report: Callable[[Progress], None],
-    ) -> None:
-        self.clips, self.plan, self.infos, self.options, self.report = clips, plan, infos, options, report
-        self.rejected: dict[str, Rejection] = {}
-        self.audio_s = 0.0
-        self.done = 0
-
-    def execute(self, writer: StoreWriter, job: Job) -> None:
-        """Compute and commit every unit, in order."""
-        workers = self.options.workers
-        if workers is None:
-            workers = 0 if self.plan.clips < SMALL_BUILD else len(os.sched_getaffinity(0))
-        pool = Pool(replace(job, embeds=self.options.embed_in_workers or workers == 0), workers)
-        try:
-            self.report(self._progress())
-            queue: deque[tuple[Unit, list[tuple[tuple[int, ...], Pending]]]] = deque()
-            for unit in self.plan.units:
-                queue.append((unit, [(part, pool.submit(task)) for part, task in self._tasks(unit)]))
-                if len(queue) > UNITS_IN_FLIGHT:
-                    self._finish(writer, pool, *queue.popleft())
-            while queue:
-                self._finish(writer, pool, *queue.popleft())
-        finally:
-            pool.close()
-
-    def _tasks(self, unit: Unit) -> Iterator[tuple[tuple[int, ...], Task]]:
-        for start in range(0, len(unit.clips), TASK_CLIPS):
-            part = unit.clips[start : start + TASK_CLIPS]
-            clips = [self.clips[i] for i in part]
-            variants = tuple(clip.variant for clip in clips)
-            yield part, Task(tuple(clip.path for clip in clips), unit.wanted, variants)
-
-    def _finish(
-        self, writer: StoreWriter, pool: Pool, unit: Unit, tasks: list[tuple[tuple[int, ...], Pending]]
-    ) -> None:
-        """Wait for the unit's tasks and commit one shard per embedding."""
-        columns: list[list[Result]] = [[] for _ in unit.wanted]
-        for part, pending in tasks:
-            results = pool.result(pending)
-            for column, found in zip(columns, results, strict=True):
-                column.extend(found)
-            self._count(part, results)
-        shards = [
-            self._shard(self.infos[i], unit.clips, column) for i, column in zip(unit.wanted, columns, strict=True)
-        ]
-        writer.commit(shards)
-
-    def _count(self, part: Sequence[int], results: Sequence[Sequence[Result]]) -> None:
-        self.done += len(part)
-        for i, *found in zip(part, *results, strict=True):
-            reasons = [result.reason for result in found if result.reason]
-            if reasons:
-                self._reject(self.clips[i], self.plan.states[i], reasons[0])
-            elif found[0].recording is not None:
-                self.audio_s += found[0].recording.n_samples / found[0].recording.sample_rate_hz
-        self.report(self._progress())
-
-    def _reject(self, clip: Clip, state: FileState, reason: str) -> None:
-        if self.options.strict:
-            raise DataError(f"{clip.key}: {reason} (stopped by --strict; what was finished is committed)")
-        self.rejected[clip.key] = _rejection(clip, state, reason)
-
-    def _progress(self) -> Progress:
-        return Progress(self.done, self.plan.clips, len(self.rejected), self.audio_s)
-
-    def _shard(self, info: EmbeddingInfo, positions: Sequence[int], results: Sequence[Result]) -> ShardData:
-        """Rows of the clips that were embedded, rejections of the others."""
-        good = [(i, result) for i, result in zip(positions, results, strict=True) if result.vector is not None]
-        bad = [(i, result) for i, result in zip(positions, results, strict=True) if result.vector is None]
-        matrix = np.empty((len(good), *info.shape), dtype=info.dtype)
-        for row, (_, result) in zip(matrix, good, strict=True):
-            row[...] = result.vector
-        states = [self.plan.states[i] for i, _ in good]
-        recordings = [result.recording for _, result in good if result.recording is not None]
-        facts = {
-            "size_bytes": np.array([state.size_bytes for state in states], dtype=np.int64),
-            "mtime_ns": np.array([state.mtime_ns for state in states], dtype=np.int64),
-            "content_hash": encode(recording.content_hash for recording in recordings),
-            "sample_rate_hz": np.array([recording.sample_rate_hz for recording in recordings], dtype=np.int32),
-            "n_samples": np.array([recording.n_samples for recording in recordings], dtype=np.int64),
-            "channels": np.array([recording.channels for recording in recordings], dtype=np.int16),
-            "outcome": encode(recording.outcome for recording in recordings),
-        }
-        table = ClipTable.from_clips([self.clips[i] for i, _ in good])
-        rejected = [_rejection(self.clips[i], self.plan.states[i], result.reason) for i, result in bad]
-        return ShardData(info=info, clips=table, matrix=matrix, facts=facts, rejected=rejected)
+def begin(
+    writer: StoreWriter, root: Path, clips: Sequence[Clip], requests: Sequence[Request], options: BuildOptions
+) -> tuple[Plan, list[EmbeddingInfo]]:
+    """All of a build that comes before embedding: its plan, the space it needs, labels refreshed and rows pruned."""
+    plan, infos = plan_build(root, clips, writer.path, requests, options)
+    write_state(writer.path, BuildState(str(root.resolve()), len(clips), finished=not plan.units))
+    _refuse_too_large(writer.path, plan.bytes_needed(infos))
+    _refresh(writer, clips, plan, infos)
+    if options.prune:
+        for name, gone in plan.gone.items():
+            if gone:
+                writer.remove(name, gone)
+    return plan, infos
 
 
-def _rejection(clip: Clip, state: FileState, reason: str) -> Rejection:
-    return Rejection(clip.path, reason, state.size_bytes, state.mtime_ns, variant=clip.variant)
+def job_of(root: Path, requests: Sequence[Request], options: BuildOptions) -> Job:
+    """What every worker process of a build needs to know."""
+    makers = tuple(request.make for request in requests)
+    return Job(root, options.audio, makers, options.batch, options.embed_in_workers, options.render)
+
+
+def infos_of(requests: Sequence[Request], options: BuildOptions) -> list[EmbeddingInfo]:
+    """The embeddings that `requests` make, under `options`."""
+    return [_info(request, options) for request in requests]
 
 
 def _info(request: Request, options: BuildOptions) -> EmbeddingInfo:
@@ -267,7 +174,8 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
             )
 
 
-def _refuse_duplicates(clips: Sequence[Clip]) -> None:
+def refuse_duplicates(clips: Sequence[Clip]) -> None:
+    """DataError when two clips have one key."""
     first, count = Counter(clip.key for clip in clips).most_common(1)[0] if clips else ("", 1)
     if count > 1:
         raise DataError(f"{first}: listed {count} times; every clip needs a path of its own")

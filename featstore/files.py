@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from featstore.errors import ResourceError, StoreError
 
@@ -28,14 +29,28 @@ def read_regular(path: Path, limit: int) -> bytes:
     A link, pipe, device or longer file is a StoreError before anything is read; a missing file stays a
     FileNotFoundError, because only the caller knows what that means.
     """
+    with _regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise StoreError(f"{path} has {size} bytes, a valid one at most {limit}")
+        return file.read(size)
+
+
+def read_part(path: Path, offset: int, size: int) -> bytes:
+    """`size` bytes of a regular file from `offset` on (fewer where it ends), under the rules of `read_regular`."""
+    with _regular(path) as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[BinaryIO]:
+    """A regular file opened without following links."""
     try:
         with os.fdopen(os.open(path, _READ_FLAGS), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise StoreError(f"{path} is not a regular file; the store is damaged or hostile")
-            if status.st_size > limit:
-                raise StoreError(f"{path} has {status.st_size} bytes, a valid one at most {limit}")
-            return file.read(status.st_size)
+            yield file
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -98,6 +113,17 @@ def write_exclusive(path: Path, data: bytes) -> None:
         _write_bytes(path, data)
     finally:
         _discard(temporary)
+    sync_directory(path.parent)
+
+
+def link_new(source: Path, path: Path, size: int) -> None:
+    """Give the regular file `source` (of `size` bytes) the second name `path`, durably; FileExistsError when taken."""
+    try:
+        os.link(source, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        write_new(path, read_regular(source, size))  # a file system without hard links
     sync_directory(path.parent)
 
 

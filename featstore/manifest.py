@@ -1,7 +1,5 @@
 """The manifest: a numbered, checksummed list of the shards and rows that count. The highest valid one is the store."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +13,7 @@ import numpy as np
 
 from featstore.errors import StoreError
 from featstore.files import check_space, explained, read_regular, write_exclusive
+from featstore.sealed import canonical, count, matching, seal, typed, unseal
 from featstore.shard import DTYPES, MAX_SHARD_BYTES, EmbeddingInfo
 
 FORMAT = "featstore-manifest"
@@ -26,7 +25,7 @@ MAX_MANIFEST_BYTES = 1 << 26
 SHARD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,120}\.h5")
 EMBEDDING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,:~-]{0,99}")
 _MANIFEST_NAME = re.compile(r"([0-9]{8})\.json")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"format", "version", "number", "created", "parent", "shards", "embeddings", "checksum"}
 
 
@@ -98,10 +97,8 @@ def load(path: Path) -> Manifest:
     """The manifest in one file; StoreError when it is damaged, hostile or of another version."""
     text = read_regular(path, MAX_MANIFEST_BYTES)
     try:
-        raw = json.loads(text)
-        if not isinstance(raw, dict) or raw.get("checksum") != _checksum(raw):
-            raise ValueError("its checksum does not match its content")
-    except (ValueError, RecursionError) as error:
+        raw = unseal(text)
+    except ValueError as error:
         raise StoreError(f"{path} is damaged: {error}") from error
     if raw.get("format") != FORMAT or raw.get("version") != VERSION:
         raise UnknownVersion(
@@ -154,17 +151,17 @@ def _never_committed(root: Path) -> Manifest:
 def publish(root: Path, old: Manifest, shards: tuple[ShardEntry, ...], infos: Mapping[str, EmbeddingInfo]) -> Manifest:
     """Write the successor of `old` durably and exclusively; from this moment it is the store."""
     number = max(numbered(root), default=0) + 1
-    raw: dict[str, Any] = {
+    unsealed: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "number": number,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "parent": old.checksum,
         "shards": [vars(entry) for entry in shards],
-        "embeddings": {name: _without_name(info) for name, info in infos.items()},
+        "embeddings": {name: without_name(info) for name, info in infos.items()},
     }
-    raw["checksum"] = _checksum(raw)
-    data = _canonical(raw)
+    raw = seal(unsealed)
+    data = canonical(raw)
     if len(data) > MAX_MANIFEST_BYTES:
         raise StoreError(f"the manifest would take {len(data)} bytes (limit {MAX_MANIFEST_BYTES}); compact the store")
     path = root / "manifest" / f"{number:08d}.json"
@@ -181,51 +178,45 @@ def prune(root: Path, newest: int, keep: int = KEEP) -> None:
             path.unlink()
 
 
-def _canonical(raw: Mapping[str, Any]) -> bytes:
-    return json.dumps(raw, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def _checksum(raw: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_canonical({key: raw[key] for key in raw if key != "checksum"})).hexdigest()
-
-
-def _without_name(info: EmbeddingInfo) -> dict[str, Any]:
+def without_name(info: EmbeddingInfo) -> dict[str, Any]:
+    """A description as it is written in JSON, beside its name."""
     return {key: value for key, value in asdict(info).items() if key != "name"}
 
 
 def _parse(raw: dict[str, Any]) -> Manifest:
     if set(raw) != _FIELDS:
         raise ValueError(f"its fields are {sorted(raw)}")
-    embeddings = {name: _parse_info(name, value) for name, value in raw["embeddings"].items()}
+    embeddings = {name: parse_info(name, value) for name, value in raw["embeddings"].items()}
     shards = tuple(_parse_entry(value) for value in raw["shards"])
     if len({entry.file for entry in shards}) != len(shards):
         raise ValueError("a shard is listed twice")
     for entry in shards:
         if entry.embedding not in embeddings:
             raise ValueError(f"shard {entry.file} belongs to the unknown embedding {entry.embedding!r}")
-    texts = [_typed(raw, name, str) for name in ("created", "parent", "checksum")]
-    return Manifest(_count(raw, "number"), texts[0], texts[1], texts[2], shards, embeddings)
+    texts = [typed(raw, name, str) for name in ("created", "parent", "checksum")]
+    return Manifest(count(raw, "number"), texts[0], texts[1], texts[2], shards, embeddings)
 
 
 def _parse_entry(raw: dict[str, Any]) -> ShardEntry:
     if set(raw) != set(ShardEntry.__dataclass_fields__):
         raise ValueError(f"a shard has the fields {sorted(raw)}")
-    rows, rejected, size = (_count(raw, name) for name in ("rows", "rejected", "bytes"))
+    rows, rejected, size = (count(raw, name) for name in ("rows", "rejected", "bytes"))
     if size > MAX_SHARD_BYTES or max(rows, rejected) > size:
         raise ValueError(f"a shard of {size} bytes with {rows} rows and {rejected} rejections")
     return ShardEntry(
-        file=_matching(raw, "file", SHARD_NAME),
-        embedding=_matching(raw, "embedding", EMBEDDING_NAME),
+        file=matching(raw, "file", SHARD_NAME),
+        embedding=matching(raw, "embedding", EMBEDDING_NAME),
         rows=rows,
         rejected=rejected,
         bytes=size,
-        sha256=_matching(raw, "sha256", _SHA256),
+        sha256=matching(raw, "sha256", SHA256),
         dropped=_indexes(raw, "dropped", rows),
         cleared=_indexes(raw, "cleared", rejected),
     )
 
 
-def _parse_info(name: str, raw: dict[str, Any]) -> EmbeddingInfo:
+def parse_info(name: str, raw: dict[str, Any]) -> EmbeddingInfo:
+    """Inverse of `without_name`; ValueError, KeyError or TypeError when a field is wrong."""
     info = EmbeddingInfo(name=name, **{**raw, "shape": tuple(raw["shape"]), "views": tuple(raw["views"])})
     check_info(info)
     return info
@@ -247,28 +238,8 @@ def check_info(info: EmbeddingInfo) -> None:
         raise ValueError(f"{info.name!r} names {len(info.views)} views for rows of shape {info.shape}")
 
 
-def _typed(raw: Mapping[str, Any], name: str, kind: type) -> Any:
-    if type(raw[name]) is not kind:  # exactly: True is not a number here
-        raise ValueError(f"{name} is {raw[name]!r:.80}, expected {kind.__name__}")
-    return raw[name]
-
-
-def _count(raw: Mapping[str, Any], name: str) -> int:
-    value: int = _typed(raw, name, int)
-    if value < 0:
-        raise ValueError(f"{name} is {value}")
-    return value
-
-
-def _matching(raw: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
-    value: str = _typed(raw, name, str)
-    if not pattern.fullmatch(value):
-        raise ValueError(f"{name} {value!r:.80} is not allowed")
-    return value
-
-
 def _indexes(raw: Mapping[str, Any], name: str, limit: int) -> tuple[int, ...]:
-    values: list[int] = _typed(raw, name, list)
+    values: list[int] = typed(raw, name, list)
     if any(type(value) is not int for value in values):
         raise ValueError(f"{name} holds something else than integers")
     increasing = all(a < b for a, b in pairwise(values))

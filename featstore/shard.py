@@ -102,8 +102,8 @@ class ShardData:
         return self.clips.keys() + [rejection.key for rejection in self.rejected]
 
 
-def build_image(data: ShardData) -> bytes:
-    """The HDF5 file that holds `data`, as bytes.
+def build_image(data: ShardData, *, created: str = "") -> bytes:
+    """The HDF5 file that holds `data`, as bytes; with `created` given, equal data give equal bytes.
 
     StoreError when rows are not finite or do not fit `data.info`, naming the key.
     """
@@ -115,7 +115,7 @@ def build_image(data: ShardData) -> bytes:
     matrix = _checked_matrix(data)
     # The core driver keeps the file in memory, so no HDF5 call can fail for want of disk.
     with h5py.File("shard", "w", driver="core", backing_store=False, block_size=1 << 22) as file:
-        for name, value in _attributes(data.info).items():
+        for name, value in _attributes(data.info, created).items():
             file.attrs.create(name, value)
         file.create_dataset("embedding", data=matrix)
         for group, arrays in columns.items():
@@ -125,7 +125,7 @@ def build_image(data: ShardData) -> bytes:
         return bytes(file.id.get_file_image())
 
 
-def _attributes(info: EmbeddingInfo) -> dict[str, Any]:
+def _attributes(info: EmbeddingInfo, created: str) -> dict[str, Any]:
     libraries = {"h5py": h5py.__version__, "hdf5": h5py.version.hdf5_version, "numpy": np.__version__}
     try:
         config = _json(dict(info.config))
@@ -140,7 +140,7 @@ def _attributes(info: EmbeddingInfo) -> dict[str, Any]:
         "channel": info.channel,
         "length": info.length,
         "libraries": _json(libraries),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
     }
     encoded: dict[str, Any] = {name: encode([text])[0] for name, text in texts.items()}
     for name, value in encoded.items():

@@ -4,20 +4,37 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from featstore.errors import RequestError, ResourceError, StoreError
-from featstore.files import TEMPORARY_SUFFIX, check_space, explained, write_new
+from featstore.files import TEMPORARY_SUFFIX, check_space, explained, link_new, write_new
 from featstore.lock import StoreLock
 from featstore.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
 from featstore.reader import FeatureStore, mixed
 from featstore.shard import EmbeddingInfo, Rejection, ShardData, build_image
 
-__all__ = ["EmbeddingInfo", "FeatureStore", "Rejection", "ShardData", "StoreWriter"]
+__all__ = ["EmbeddingInfo", "FeatureStore", "FinishedShard", "Rejection", "ShardData", "StoreWriter"]
 
 Place = tuple[str, int]
 """Where a key lives: shard file and row, or file and ~index (negative) of a rejection."""
+
+
+@dataclass(frozen=True)
+class FinishedShard:
+    """A shard that lies finished and checked outside shards/; keys: of its rows, then of its rejections.
+
+    place: how its name in the store ends, "<plan>-<unit>-<position>"; shards of one plan are ordered by it.
+    """
+
+    path: Path
+    info: EmbeddingInfo
+    keys: tuple[str, ...]
+    rows: int
+    bytes: int
+    sha256: str
+    place: str
 
 
 class StoreWriter:
@@ -61,8 +78,8 @@ class StoreWriter:
         A key that is already live, as a row or as a rejection, is superseded, or with `replace=False` a StoreError.
         ResourceError when the disk is full; after any error the store is what it was before.
         """
-        infos = self._agreed_infos(shards)
-        keys = _distinct_keys(shards)
+        infos = self._agreed_infos([data.info for data in shards])
+        keys = _distinct_keys((data.info.name, data.keys()) for data in shards)
         superseded = {place for name, names in keys.items() for place in self._live(name, names)}
         if superseded and not replace:
             raise StoreError(f"{len(superseded)} of the keys are already in {self.path}; commit them with replace=True")
@@ -75,6 +92,25 @@ class StoreWriter:
             raise
         for data, entry in zip(shards, added, strict=True):
             self._places[data.info.name].update(_places(entry, data.keys()))
+        return self.store
+
+    def adopt(self, finished: Sequence[FinishedShard]) -> FeatureStore:
+        """Publish finished shards in one manifest, superseding live keys: linked into place, no byte is copied.
+
+        They stand where the plan has them: among the shards of the same plan that are in the store already.
+        """
+        infos = self._agreed_infos([shard.info for shard in finished])
+        keys = _distinct_keys((shard.info.name, shard.keys) for shard in finished)
+        superseded = {place for name, names in keys.items() for place in self._live(name, names)}
+        number = max(numbered(self.path), default=0) + 1
+        try:
+            added = [self._link(shard, number) for shard in finished]
+            self._publish(_in_plan_order(self._without(superseded), added), infos)
+        except BaseException:
+            self._recover()
+            raise
+        for shard, entry in zip(finished, added, strict=True):
+            self._places[shard.info.name].update(_places(entry, shard.keys))
         return self.store
 
     def remove(self, name: str, keys: Iterable[str]) -> FeatureStore:
@@ -126,9 +162,9 @@ class StoreWriter:
         prune(self.path, self.store.manifest.number, keep)
         self._remove_leftovers()
 
-    def _agreed_infos(self, shards: Sequence[ShardData]) -> dict[str, EmbeddingInfo]:
+    def _agreed_infos(self, infos: Iterable[EmbeddingInfo]) -> dict[str, EmbeddingInfo]:
         agreed = dict(self.store.manifest.embeddings)
-        for info in (data.info for data in shards):
+        for info in infos:
             try:
                 check_info(info)
             except ValueError as error:
@@ -169,14 +205,20 @@ class StoreWriter:
         return entries
 
     def _write(self, data: ShardData, number: int, index: int) -> ShardEntry:
-        prefix = hashlib.sha256(f"{data.info.name}\0{data.info.fingerprint}".encode()).hexdigest()[:16]
-        path = self.path / "shards" / f"{prefix}-{number:08d}-{index:04d}.h5"
+        path = self.path / "shards" / f"{_prefix(data.info)}-{number:08d}-{index:04d}.h5"
         image = build_image(data)
         check_space(path.name, len(image), path.parent)
         with explained(str(path), len(image), path.parent):
             write_new(path, image)
         digest = hashlib.sha256(image).hexdigest()
         return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
+
+    def _link(self, shard: FinishedShard, number: int) -> ShardEntry:
+        path = self.path / "shards" / f"{_prefix(shard.info)}-{number:08d}-{shard.place}.h5"
+        with explained(str(path), shard.bytes, path.parent):
+            link_new(shard.path, path, shard.bytes)
+        rejected = len(shard.keys) - shard.rows
+        return ShardEntry(path.name, shard.info.name, shard.rows, rejected, shard.bytes, shard.sha256)
 
     def _publish(self, entries: Sequence[ShardEntry], infos: Mapping[str, EmbeddingInfo] | None = None) -> None:
         self._lock.check()
@@ -216,10 +258,28 @@ def _places(entry: ShardEntry, keys: Sequence[str]) -> dict[str, Place]:
     return found
 
 
-def _distinct_keys(shards: Sequence[ShardData]) -> dict[str, list[str]]:
+def _prefix(info: EmbeddingInfo) -> str:
+    return hashlib.sha256(f"{info.name}\0{info.fingerprint}".encode()).hexdigest()[:16]
+
+
+def _in_plan_order(entries: Sequence[ShardEntry], added: Sequence[ShardEntry]) -> list[ShardEntry]:
+    """`entries` with `added`, all of one plan, at the place of the first shard of that plan, in the plan's order."""
+
+    def place(entry: ShardEntry) -> str:
+        return entry.file.split("-", 2)[-1]
+
+    plan = place(added[0]).partition("-")[0] + "-"
+    mine = [place(entry).startswith(plan) for entry in entries]
+    ours = [entry for entry, is_ours in zip(entries, mine, strict=True) if is_ours]
+    others = [entry for entry, is_ours in zip(entries, mine, strict=True) if not is_ours]
+    at = mine.index(True) if ours else len(entries)
+    return [*others[:at], *sorted([*ours, *added], key=place), *others[at:]]
+
+
+def _distinct_keys(shards: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
     keys: dict[str, list[str]] = {}
-    for data in shards:
-        keys.setdefault(data.info.name, []).extend(data.keys())
+    for name, names in shards:
+        keys.setdefault(name, []).extend(names)
     for name, names in keys.items():
         if len(set(names)) < len(names):
             twice = Counter(names).most_common(1)[0][0]

@@ -1,0 +1,194 @@
+"""A build shared by any number of workers on any number of machines: plan it, embed a share of it, commit.
+
+The plan lies in the store; a worker reads it, checks that its embedders are the plan's, and leaves finished units
+beside it (pending.py) without ever taking the store's lock. Which units are its own is settled by its rank, or by
+claiming them one by one (lease.py).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featstore.build import BuildOptions, Request, begin, infos_of, job_of, refuse_duplicates
+from featstore.clip import Clip
+from featstore.errors import DataError, RequestError
+from featstore.gather import take_over
+from featstore.lease import LIMIT_S, Leases
+from featstore.pending import add, finished
+from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of, retire, write_plan
+from featstore.reader import mixed
+from featstore.shard import EmbeddingInfo
+from featstore.store import Rejection, StoreWriter
+from featstore.units import Progress, UnitRun, UnitWork, units_of
+
+POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which units a worker makes: every `world`-th from `rank` on, or with `claim` whatever is free."""
+
+    rank: int = 0
+    world: int = 1
+    claim: bool = False
+    limit_s: float = LIMIT_S
+
+    def __post_init__(self) -> None:
+        """Refuse a rank outside the world."""
+        if not 0 <= self.rank < self.world:
+            raise RequestError(f"rank {self.rank} of {self.world}: ranks run from 0 to {self.world - 1}")
+
+
+@dataclass(frozen=True)
+class ShareReport:
+    """What a worker did: units and clips made, recordings rejected, and whether its plan left the store meanwhile."""
+
+    units: int
+    clips: int
+    rejected: tuple[Rejection, ...]
+    audio_s: float
+    gone: bool
+
+
+def plan_shares(
+    root: Path,
+    clips: Sequence[Clip],
+    path: Path,
+    requests: Sequence[Request],
+    options: BuildOptions,
+    *,
+    asked: Mapping[str, Any],
+) -> PlanFile | None:
+    """Write the plan of a build into the store at `path`; None when there is nothing to embed.
+
+    Labels are refreshed and rows pruned at once, as a build does before it embeds. The same plan made again is left
+    to its workers; another one for some of these embeddings is taken over: what its workers finished is published.
+    Raises what `build` raises before it embeds.
+    """
+    refuse_duplicates(clips)
+    names = [request.name for request in requests]
+    with StoreWriter(path) as writer:
+
+        def write() -> PlanFile | None:
+            plan, infos = begin(writer, root, clips, requests, options)
+            if not plan.units:
+                return None
+            facts = {"root": str(root.resolve()), "listed": len(clips), "asked": dict(asked)}
+            return write_plan(path, units_of(plan, clips), infos, options.audio, **facts)
+
+        others = {plan.id for plan in plans_of(path) if {info.name for info in plan.infos} & set(names)}
+        planned = write()
+        if not others or (planned and planned.id in others):
+            return planned
+        if planned:
+            retire(planned.folder)
+        take_over(writer, names)
+        return write()
+
+
+def work_share(
+    root: Path,
+    path: Path,
+    requests: Sequence[Request],
+    options: BuildOptions,
+    share: Share,
+    *,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> ShareReport:
+    """Make a share of the units planned for `requests` in the store at `path`, whose recordings lie here at `root`.
+
+    Raises RequestError when there is no such plan or the embedders are not the plan's, DataError when the recordings
+    are not here, ResourceError when the disk is full; units finished before stay.
+    """
+    infos = infos_of(requests, options)
+    plan = plan_for(path, [info.name for info in infos])
+    check_same(plan, infos, options)
+    run = UnitRun(infos, _clips(plan, share), strict=options.strict, report=report)
+    made: list[int] = []
+
+    def finish(unit: UnitWork, shards: list[Any]) -> None:
+        add(plan, unit, shards)
+        made.append(unit.number)
+
+    gone = False
+    with Leases(plan.folder, limit_s=share.limit_s) if share.claim else nullcontext() as leases:
+        units = claimed(plan, leases) if leases else ranked(plan, share)
+        try:
+            run.execute(_present(units, root), job_of(root, requests, options), options.workers, finish)
+        except PlanGone:
+            gone = True
+    if gone:
+        _refuse_replaced(plan)
+    return ShareReport(len(made), run.done, tuple(run.rejected.values()), run.audio_s, gone)
+
+
+def check_same(plan: PlanFile, infos: Sequence[EmbeddingInfo], options: BuildOptions) -> None:
+    """RequestError unless a worker would make exactly what was planned."""
+    for ours, planned in zip(infos, plan.infos, strict=True):
+        for field, (here, there) in mixed(ours, planned).items():
+            raise RequestError(
+                f"{plan.store}: {ours.name!r} was planned with {field} {there!r}, this worker has {here!r}; start it "
+                "with the embedder, weights and options of the plan, or make the plan again"
+            )
+    if options.audio != plan.audio:
+        raise RequestError(f"{plan.store}: planned with {plan.audio}, this worker has {options.audio}; use the same")
+    if options.render is None and "anomalies" in plan.asked:
+        raise RequestError(f"{plan.store}: the plan holds generated anomalies; give this worker --with-anomalies too")
+
+
+def ranked(plan: PlanFile, share: Share) -> Iterator[UnitWork]:
+    """Every `world`-th unit from `rank` on that is not finished yet."""
+    known = finished(plan)
+    for number in range(share.rank, len(plan), share.world):
+        if number not in known:
+            yield plan.unit(number)
+
+
+def claimed(plan: PlanFile, leases: Leases) -> Iterator[UnitWork | None]:
+    """Units that are free, or whose owner has died, until all are finished; None: none before mine are finished."""
+    mine: set[int] = set()
+    while True:
+        known, held = finished(plan), leases.held()
+        mine -= known.keys()
+        left = [number for number in range(len(plan)) if number not in known]
+        if not left:
+            return
+        before = len(mine)
+        for number in left:
+            if number not in mine and leases.claim(number, held.get(number)):
+                mine.add(number)
+                yield plan.unit(number)
+        if len(mine) == before:
+            if mine:
+                yield None
+            else:
+                time.sleep(min(POLL_S, leases.limit_s / 10))
+
+
+def _present(units: Iterator[UnitWork | None], root: Path) -> Iterator[UnitWork | None]:
+    """The units; DataError at one of which no recording is here, as where a disk is not mounted."""
+    for unit in units:
+        if unit is not None:
+            seen = [clip.path for clip, state in zip(unit.clips, unit.states, strict=True) if state.size_bytes >= 0]
+            if seen and not any((root / path).exists() for path in seen):
+                raise DataError(
+                    f"{root}: none of the {len(seen)} recordings of unit {unit.number} is here, first {seen[0]}; give "
+                    "the folder that was planned as it is mounted on this machine, or plan again if they were removed"
+                )
+        yield unit
+
+
+def _clips(plan: PlanFile, share: Share) -> int:
+    known = finished(plan)
+    step = 1 if share.claim else share.world
+    return sum(plan.lines[i].clips for i in range(share.rank, len(plan), step) if i not in known)
+
+
+def _refuse_replaced(plan: PlanFile) -> None:
+    """Tell a worker whose plan was finished (nothing is left for it) from one whose plan was replaced."""
+    for other in plans_of(plan.store):
+        if {info.name for info in other.infos} & {info.name for info in plan.infos}:
+            raise RequestError(f"{plan.store} was planned anew meanwhile; start this worker again")
