@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from embedders.augment_plan import Augmenter
 from embedders.pseudo_labels import imprint
-from embedders.rates import parameter_groups, warmed
+from embedders.rates import parameter_groups, turns, warmed
 from embedders.train_plan import Plan
 from embedders.train_state import State
 from embedders.trained import Classify, Features, Reconstruct
@@ -55,7 +55,10 @@ class Loop:
         self.train_rows, self.held_rows = np.flatnonzero(~held), np.flatnonzero(held)
         self.device = next(model.parameters()).device
         optimizer = torch.optim.AdamW(
-            parameter_groups(model), lr=config.learning_rate, weight_decay=config.weight_decay
+            parameter_groups(model),
+            lr=config.learning_rate,
+            betas=(config.beta1, 0.999),
+            weight_decay=config.weight_decay,
         )
         ema = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
         self.state = State(model, optimizer, ema, torch.Generator().manual_seed(config.seed))
@@ -139,7 +142,7 @@ class Loop:
         return np.array_split(order[: self.steps * self.config.batch], min(self.steps, max(1, len(order) // 2)))
 
     def step(self, waves: Tensor, batch: np.ndarray) -> float:
-        """Learn from the waves (batch, time) of these clips; returns their loss."""
+        """Learn from the waves (batch, time) of these clips; returns their loss, of several turns the last."""
         optimizer, model = self.state.optimizer, self.state.model
         position = self.state.position
         done = position["epoch"] * self.steps + position["step"]
@@ -149,30 +152,32 @@ class Loop:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
         # A network may drop out by torch's own generator, and the training may have been interrupted.
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, done)).generate_state(1)[0]))
-        loss = self._loss(waves.to(self.device), batch)
-        if not torch.isfinite(loss):
-            raise DataError(f"the loss became {float(loss)} in epoch {position['epoch'] + 1}; lower learning_rate")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        inputs = self._inputs(waves.to(self.device), batch)
+        for objective, parameters in turns(model):
+            with self._autocast():
+                loss = objective(*inputs)
+            if not torch.isfinite(loss):
+                raise DataError(f"the loss became {float(loss)} in epoch {position['epoch'] + 1}; lower learning_rate")
+            optimizer.zero_grad(set_to_none=True)  # and what has no gradient is not moved
+            loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+            optimizer.step()
         if self.state.ema is not None:
             _average(self.state.ema, model, self.config.ema)
         return float(loss.detach())
 
-    def _loss(self, waves: Tensor, batch: np.ndarray) -> Tensor:
-        """Loss of a batch after all augmentations."""
-        model, augment = self.state.model, self.augment
+    def _inputs(self, waves: Tensor, batch: np.ndarray) -> tuple[Any, ...]:
+        """What the objective takes of a batch, after all augmentations."""
+        augment = self.augment
         first, target, extra = self._targets(batch)
         columns = [target, *extra.values()]  # a mix mixes all kinds of labels alike
         waves, mixed = augment.waves(waves, torch.cat(columns, dim=1))
         features, mixed = augment.features(self._front(waves), mixed)
         target, *others = torch.split(mixed, [part.shape[1] for part in columns], dim=1)
         features, pseudo = augment.spectrograms(features, target)
-        with self._autocast():
-            if not isinstance(model, Classify):
-                return model.objective(features, target, first)
-            mixed_extra = dict(zip(extra, others, strict=True))
-            return model.objective(features, target, first, mixed_extra, partial(augment.branches, target=pseudo))
+        if not isinstance(self.state.model, Classify):
+            return features, target, first
+        mixed_extra = dict(zip(extra, others, strict=True))
+        return features, target, first, mixed_extra, partial(augment.branches, target=pseudo)
 
     def _targets(self, batch: np.ndarray) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Class, one-hot class, and other labels of these clips."""
@@ -211,6 +216,8 @@ class Loop:
         """Statistics of batch norms anew, averaged over training batches: running ones lag behind on few clips."""
         model = self.state.judged().eval()
         norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+        if not norms:
+            return
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()

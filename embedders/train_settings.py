@@ -21,10 +21,10 @@ class TrainConfig:
 
     loss: name in LOSSES. labels: what a class is, a name in LABELS. pseudo: embedder whose clusters stand for missing
     attributes, as a line of text; labels=pseudo takes logmel without it. augment: see augment_plan. learning_rate: of
-    AdamW, falling to zero along a cosine. holdout: share of the clips held out. patience: epochs without a better
-    held-out loss before it stops; 0 never. ema: decay of the averaged weights that are judged and kept; 0 keeps the
-    last ones. imprint: epochs without the classes that lie in the target domain alone, before their centres are set to
-    the mean of their embeddings and learn on; 0 never.
+    AdamW, falling to zero along a cosine. beta1: of AdamW, how slowly its mean of gradients forgets. holdout: share of
+    the clips held out. patience: epochs without a better held-out loss before it stops; 0 never. ema: decay of the
+    averaged weights that are judged and kept; 0 keeps the last ones. imprint: epochs without the classes that lie in
+    the target domain alone, before their centres are set to the mean of their embeddings and learn on; 0 never.
     """
 
     loss: str = "arcface"
@@ -34,6 +34,7 @@ class TrainConfig:
     epochs: int = 30
     batch: int = 32
     learning_rate: float = 1e-3
+    beta1: float = 0.9
     weight_decay: float = 0.0
     holdout: float = 0.05
     patience: int = 0
@@ -54,6 +55,8 @@ class TrainConfig:
                 f"holdout={self.holdout:g}, ema={self.ema:g}, learning_rate={self.learning_rate:g}, weight_decay="
                 f"{self.weight_decay:g}: expected 0 < holdout < 0.5, 0 <= ema < 1, rate above 0, decay of 0 or more"
             )
+        if not 0 <= self.beta1 < 1:
+            raise ValueError(f"beta1={self.beta1:g}: expected 0 or more, and below 1")
         if not 0 <= self.imprint < self.epochs:
             raise ValueError(f"imprint={self.imprint}: expected 0 to {self.epochs - 1}, fewer than epochs")
         parse_augment(self.augment)

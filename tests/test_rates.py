@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from embedders.rates import parameter_groups, warmed
+from embedders.rates import parameter_groups, turns, warmed
 
 
 class Network(nn.Module):
@@ -55,3 +55,11 @@ def test_the_optimizer_steps_by_share():
     after = [p.item() for p in (model.network.low.weight, model.network.high.weight)]
     moved = [b - a for a, b in zip(after, before, strict=True)]
     assert moved == pytest.approx([0.05, 0.1], rel=1e-4)
+
+
+def test_one_turn_moves_everything_unless_the_model_has_several():
+    model = nn.Linear(1, 1)
+    model.objective = abs
+    assert turns(model) == [(abs, None)]
+    model.turns = lambda: [(min, [model.bias]), (max, [model.weight])]
+    assert turns(model) == [(min, [model.bias]), (max, [model.weight])]

@@ -215,6 +215,7 @@ def test_imprinting_needs_centres(plant, tmp_path):
         (("pretrain.seed=3",), "unknown setting: 'seed'"),
         (("pretrain.loss.m=3",), "unknown parameter of loss supcon: 'm'"),
         (("loss.m=x",), "--set loss.m=x: expected float"),
+        (("beta1=1",), "beta1=1: expected 0 or more, and below 1"),
         (("imprint=30",), "imprint=30: expected 0 to 29"),
     ],
 )
