@@ -35,6 +35,7 @@ EMBEDDERS = {
     "ae": "embedders.reconstruction:AE",
     "idnn": "embedders.reconstruction:IDNN",
     "transae": "embedders.transae:TransAE",
+    "aegan": "embedders.aegan:AEGAN",
     "mobilenetv2": "embedders.mobilenetv2:MobileNetV2",
     "finetune": "embedders.finetune:FineTune",
 }

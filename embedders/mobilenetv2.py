@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from embedders.reconstruction import levelled
+from embedders.reconstruction import levelled, patches
 from embedders.spectrogram import MelConfig, log_mel
 from embedders.trained import Features, TrainedEmbedder
 
@@ -120,10 +120,7 @@ class MobileNetV2Net(nn.Module):
 
     def patches(self, S: Tensor) -> Tensor:
         """Overlapping parts (batch, patch, mel, frame of the patch); too few frames are repeated to one patch."""
-        patch = self.config.patch
-        if S.shape[2] < patch:
-            S = S.repeat(1, 1, -(-patch // S.shape[2]))[:, :, :patch]
-        return S.unfold(2, patch, self.config.step).transpose(1, 2)
+        return patches(S, self.config.patch, self.config.step)
 
     def forward(self, S: Tensor) -> Tensor:
         """One branch."""

@@ -69,6 +69,13 @@ def contexts(S: Tensor, size: int) -> Tensor:
     return S.unfold(2, size, 1).permute(0, 2, 3, 1)
 
 
+def patches(S: Tensor, size: int, step: int) -> Tensor:
+    """Overlapping parts (batch, patch, mel, frame of the patch); too few frames are repeated to one patch."""
+    if S.shape[2] < size:
+        S = S.repeat(1, 1, -(-size // S.shape[2]))[:, :, :size]
+    return S.unfold(2, size, step).transpose(1, 2)
+
+
 def without_middle(runs: Tensor) -> Tensor:
     """Runs (..., frame, mel) without their middle frame."""
     middle = runs.shape[-2] // 2

@@ -118,7 +118,10 @@ class Reconstruct(nn.Module):
 
     def vectors(self, features: Features, output: str) -> Tensor:
         """(batch, 3, mel)."""
-        residual = self.network(*features).float()
+        return self.statistics(self.network(*features).float())
+
+    def statistics(self, residual: Tensor) -> Tensor:
+        """The three views (batch, 3, column) of residuals (batch, position, column)."""
         squared = residual.square()
         rank = squared.mean(dim=2).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         weight = self.decay ** rank.double()

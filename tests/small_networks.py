@@ -22,6 +22,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "ae": {"n_mels": 32},
     "idnn": {"n_mels": 32},
     "transae": {"n_mels": 32, "feedforward": 16, "depth": 1},
+    "aegan": {"n_mels": 32, "frames": 32, "width": 2, "latent": 8},
     "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
 }
 

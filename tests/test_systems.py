@@ -67,6 +67,7 @@ def test_a_recipe_for_every_system():
             "idnn",
             "idc_transae",
             "mobilenetv2",
+            "aegan",
         ]
     )
 

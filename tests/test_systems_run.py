@@ -19,6 +19,7 @@ SMALL = {
     "ae": ("n_mels=16", "hop=1024", "width=8"),
     "idnn": ("n_mels=16", "hop=1024", "width=8"),
     "transae": ("n_mels=16", "hop=1024", "depth=1", "feedforward=16"),
+    "aegan": ("n_mels=32", "frames=32", "width=2", "latent=8", "seconds=1"),
     "finetune": ("dim=16", "warmup=2"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }

@@ -17,6 +17,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "two_branch": ("branch_dim=8", "windows=512"),
     "multires": ("branch_dim=8", "windows=256;1024"),
     "ae": ("n_mels=32", "hop=1024"),
+    "aegan": ("n_mels=32", "frames=32", "hop=256", "width=2", "latent=8"),
 }
 QUICK = ("epochs=2", "batch=8", "learning_rate=0.01", "holdout=0.2")
 
