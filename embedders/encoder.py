@@ -45,10 +45,17 @@ def _grid(config: Any) -> Grid:
     return Grid(n_special=2, n_bands=(config.num_mel_bins - config.patch_size) // config.frequency_stride + 1)
 
 
-def _min_samples(config: Any) -> int:
-    """Samples that make one token of a convolutional front end, or one frame of a spectrogram."""
+def _min_samples(config: Any, extractor: Any) -> int:
+    """Samples that make one token of a convolutional front end, or of the frames of a spectrogram."""
     stack = list(zip(getattr(config, "conv_kernel", ()), getattr(config, "conv_stride", ()), strict=True))
-    return reduce(lambda n, layer: (n - 1) * layer[1] + layer[0], reversed(stack), 1) if stack else WINDOW
+    if not stack:
+        return WINDOW + (getattr(extractor, "stride", 1) - 1) * HOP
+    return reduce(lambda n, layer: (n - 1) * layer[1] + layer[0], reversed(stack), _squeeze(config))
+
+
+def _squeeze(config: Any) -> int:
+    """How many tokens of its front end SEW joins to one for its layers."""
+    return int(getattr(config, "squeeze_factor", 1))
 
 
 def _max_samples(extractor: Any) -> int | None:
@@ -69,7 +76,8 @@ class TransformersModel:
         self.model_type = str(config.model_type)
         self.sample_rate_hz = int(self.extractor.sampling_rate)
         self.n_layers, self.dim, self.n_bands = config.num_hidden_layers, config.hidden_size, self.grid.n_bands
-        self.min_samples, self.max_samples = _min_samples(config), _max_samples(self.extractor)
+        self.squeeze = _squeeze(config)
+        self.min_samples, self.max_samples = _min_samples(config, self.extractor), _max_samples(self.extractor)
         self.facts: Mapping[str, object] = {
             "network": _plain(config.to_dict()),
             "front_end": _plain(self.extractor.to_dict()),
@@ -85,9 +93,12 @@ class TransformersModel:
         inputs = self.extractor(list(waves.cpu().numpy()), sampling_rate=self.sample_rate_hz, return_tensors="pt")
         with torch.autocast(waves.device.type, self.precision, enabled=self.precision != torch.float32):
             out = self.network.to(waves.device)(**inputs.to(waves.device), output_hidden_states=True)
-        # The last hidden state is the normalised one where a network ends in a normalisation.
-        states = [*out.hidden_states[:-1], out.last_hidden_state]
-        return self.grid.arrange(torch.stack([states[layer] for layer in layers], dim=1).float())
+        # The last hidden state is the normalised one where a network ends in a normalisation. SEW's is as long as its
+        # input again, with a zero at the end where that is odd: other layers' tokens are repeated, the zero left out.
+        n = out.hidden_states[0].shape[1] * self.squeeze
+        states = [*out.hidden_states[:-1], out.last_hidden_state[:, :n]]
+        chosen = [states[layer].repeat_interleave(n // states[layer].shape[1], dim=1) for layer in layers]
+        return self.grid.arrange(torch.stack(chosen, dim=1).float())
 
 
 def _from_pretrained(path: Path) -> tuple[Any, Any, Any]:
@@ -103,7 +114,11 @@ def _from_pretrained(path: Path) -> tuple[Any, Any, Any]:
         network, report = transformers.AutoModel.from_pretrained(
             path, config=config, weights_only=True, dtype=torch.float32, output_loading_info=True, **local
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{path}: the weights hold more than tensors, or are damaged, so they were not read; take safetensors"
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise DataError(
             f"{path}: not a model that transformers can read ({str(error).strip().splitlines()[0]}); expected "
             "config.json, preprocessor_config.json and model.safetensors of an audio encoder"

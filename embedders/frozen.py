@@ -88,8 +88,14 @@ class FrozenEncoder(ABC):
 
     @cached_property
     def model(self) -> TokenModel:
-        """The network, loaded when first needed."""
-        return self.load()
+        """The network, loaded when first needed; DataError where it lacks a chosen layer."""
+        model = self.load()
+        if max((*self.layers, self.last)) > model.n_layers or min((*self.layers, 0)) < 0:
+            raise DataError(
+                f"{self.name}: layers={';'.join(map(str, self.layers)) or 'none'}, last={self.last}: "
+                f"the network of {self.checkpoint} has layers 0 to {model.n_layers}; choose among those"
+            )
+        return model
 
     @property
     def sample_rate_hz(self) -> int:
@@ -147,11 +153,6 @@ class FrozenEncoder(ABC):
 
     def _chosen_layers(self) -> tuple[int, ...]:
         n_layers = self.model.n_layers
-        if max((*self.layers, self.last)) > n_layers or min((*self.layers, 0)) < 0:
-            raise ValueError(
-                f"{self.name}: layers={';'.join(map(str, self.layers)) or 'none'}, last={self.last}: "
-                f"this network has layers 0 to {n_layers}"
-            )
         return self.layers or tuple(range(n_layers - self.last + 1, n_layers + 1))
 
     def _window(self) -> int:

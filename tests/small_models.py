@@ -60,23 +60,32 @@ def save_beats(path: Path, **changes: object) -> Path:
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 SMALL_WAVES = SMALL | {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4}
 SMALL_AST = SMALL | {"num_mel_bins": 32, "max_length": 64}
+SMALL_KINDS = {
+    "wav2vec2": ("Wav2Vec2", SMALL_WAVES),
+    "hubert": ("Hubert", SMALL_WAVES),
+    "wavlm": ("WavLM", SMALL_WAVES | {"num_buckets": 16}),
+    "ast": ("AST", SMALL_AST),
+    "data2vec": ("Data2VecAudio", SMALL_WAVES | {"num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 9}),
+    "unispeech-sat": ("UniSpeechSat", SMALL_WAVES),
+    "sew": ("SEW", SMALL_WAVES | {"conv_dim": (8,) * 13}),
+    "wav2vec2-bert": ("Wav2Vec2Bert", SMALL),
+}
+"""What transformers calls an encoder, and what makes one small."""
 
 
 def save_encoder(folder: Path, kind: str, seed: int = 0, **changes: object) -> Path:
     """Write a random encoder of transformers with its feature extractor, as `save_pretrained` does."""
     import transformers as t
 
-    kinds = {
-        "wav2vec2": (t.Wav2Vec2Config, t.Wav2Vec2Model, SMALL_WAVES),
-        "hubert": (t.HubertConfig, t.HubertModel, SMALL_WAVES),
-        "wavlm": (t.WavLMConfig, t.WavLMModel, SMALL_WAVES | {"num_buckets": 16}),
-        "ast": (t.ASTConfig, t.ASTModel, SMALL_AST),
-    }
-    config_class, model_class, small = kinds[kind]
+    name, small = SMALL_KINDS[kind]
     t.utils.logging.disable_progress_bar()
     torch.manual_seed(seed)
-    model_class(config_class(**small | changes)).save_pretrained(folder)
-    extractors = {"ast": lambda: t.ASTFeatureExtractor(num_mel_bins=32, max_length=64)}
+    config = getattr(t, f"{name}Config")(**small | changes)
+    getattr(t, f"{name}Model")(config).save_pretrained(folder)
+    extractors = {
+        "ast": lambda: t.ASTFeatureExtractor(num_mel_bins=config.num_mel_bins, max_length=config.max_length),
+        "wav2vec2-bert": t.SeamlessM4TFeatureExtractor,
+    }
     extractors.get(kind, lambda: t.Wav2Vec2FeatureExtractor(do_normalize=kind != "wavlm"))().save_pretrained(folder)
     return folder
 

@@ -1,6 +1,7 @@
 """Encoders of transformers: our features are transformers' own forward, from local folders, running nothing foreign."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -50,6 +51,52 @@ def test_features_are_those_of_transformers(folders, waves, kind):
     np.testing.assert_array_equal(create(f"encoder={folders[kind]}").embed(waves), layers[:, 2])
 
 
+OTHERS = ("data2vec", "unispeech-sat", "sew", "wav2vec2-bert")
+
+
+def random_changes(kind: str, seed: int) -> dict[str, object]:
+    """A random small network of this kind; every other one with the layer norms of the large checkpoints."""
+    rng = np.random.default_rng([seed, *kind.encode()])
+    heads = int(rng.integers(1, 4))
+    changes = {"hidden_size": heads * 8, "num_attention_heads": heads, "num_hidden_layers": int(rng.integers(1, 4))}
+    if kind == "ast":
+        strides = {"frequency_stride": int(rng.choice([4, 8, 16])), "time_stride": int(rng.choice([4, 10, 16]))}
+        return changes | strides | {"num_mel_bins": 48}
+    if kind == "wav2vec2-bert":
+        return changes
+    kernels, strides = [10, 3, 3, 2], [int(n) for n in rng.choice([2, 4, 5], 4)]
+    front = {"conv_dim": (8, 12, 8, 16), "conv_kernel": kernels, "conv_stride": strides, "conv_bias": bool(seed % 2)}
+    stable = {"do_stable_layer_norm": True} if kind not in ("data2vec", "sew") else {}
+    layer_norm = {"feat_extract_norm": "layer"} | stable if seed % 2 else {}
+    return changes | front | layer_norm | {"num_conv_pos_embedding_groups": 8}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", KINDS + OTHERS)
+def test_features_of_random_networks_are_those_of_transformers(tmp_path, kind, seed):
+    """Of any length: as many tokens as transformers makes of it, in a batch the same as alone."""
+    folder = save_encoder(tmp_path, kind, seed, **random_changes(kind, seed))
+    model = create(f"encoder={folder}").model
+    rng = np.random.default_rng(seed)
+    for samples in (model.min_samples, *rng.integers(model.min_samples, 9000, size=2)):
+        waves = (rng.normal(size=(2, samples)) * 0.1).astype(np.float32)
+        with torch.inference_mode():
+            found = model.tokens(torch.from_numpy(waves), tuple(range(model.n_layers + 1))).numpy()
+        assert np.isfinite(found).all()
+        for layer, state in enumerate(own_states(folder, waves)):
+            expected = arranged(kind, state, model, found.shape[2])
+            np.testing.assert_allclose(found[:, layer], expected, atol=1e-5 * np.abs(expected).max())
+
+
+def arranged(kind: str, state: np.ndarray, model, n: int) -> np.ndarray:
+    """A hidden state of transformers as (clip, time, band, dim)."""
+    if kind == "ast":  # two special tokens, then frequency first
+        return state[:, 2:].reshape(len(state), model.n_bands, n, model.dim).swapaxes(1, 2)
+    if kind == "sew" and state.shape[1] < n:  # between two layers a token stands for two
+        state = state.repeat(2, axis=1)
+    return state[:, :n, None]
+
+
 def test_bands_of_a_spectrogram_encoder(folders, waves):
     ast = create(f"ast:checkpoint={folders['ast']},pool=bands")
     assert (ast.shape, ast.views) == ((2, 16), ("b0", "b1"))
@@ -85,6 +132,16 @@ def remove(folder, name):
     (folder / name).unlink()
 
 
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("pwned",)
+
+
+def make_evil(folder):
+    remove(folder, "model.safetensors")
+    torch.save({"hook": Evil()}, folder / "pytorch_model.bin")
+
+
 def edit_config(folder, **changes):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
@@ -102,16 +159,19 @@ def edit_config(folder, **changes):
             lambda folder: edit_config(folder, model_type="mine", auto_map={"AutoModel": "evil.Evil"}),
             "transformers can",
         ),
+        (make_evil, "hold more than tensors, or are damaged, so they were not read; take safetensors"),
     ],
-    ids=["config", "extractor", "weights", "damaged", "missing layer", "foreign code"],
+    ids=["config", "extractor", "weights", "damaged", "missing layer", "foreign code", "pickled code"],
 )
 def test_incomplete_folders_say_what_is_wrong(tmp_path, monkeypatch, spoil, message):
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     folder = save_encoder(tmp_path / "model", "hubert")
     (folder / "evil.py").write_text("raise SystemExit('code of a checkpoint was run')")
     spoil(folder)
     with pytest.raises(DataError, match=message):
         _ = create(f"hubert={folder}").fingerprint
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_fingerprint_covers_weights_and_front_end(tmp_path, folders):
