@@ -10,6 +10,7 @@ from embedders.cli import models
 from embedders.train_cli import train
 from featstore.cli_build import build
 from featstore.cli_download import download
+from featstore.cli_shares import commit, plan
 from featstore.console import Commands, Meter
 from featstore.errors import StoreError
 
@@ -182,6 +183,8 @@ def import_(store: Path, arrays: tuple[Path, ...], name: str, manifest: Path | N
 
 
 main.add_command(build)
+main.add_command(plan)
+main.add_command(commit)
 main.add_command(models)
 main.add_command(train)
 main.add_command(download)

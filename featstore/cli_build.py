@@ -14,6 +14,8 @@ from featstore.console import EXIT_REJECTED, Meter, table
 from featstore.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from featstore.audio import AudioPolicy
     from featstore.build import BuildOptions, BuildReport, Progress, Request
     from featstore.clip import Clip
@@ -27,44 +29,83 @@ EXISTING = click.Path(exists=True, path_type=Path)
 SHOWN_REJECTIONS = 20
 
 
+_PLANNED = [
+    click.option(
+        "-e", "--embedder", "specs", multiple=True, required=True, help="NAME[:key=value,...] or NAME=CHECKPOINT."
+    ),
+    click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
+    click.option(
+        "--layout", default="auto", show_default=True, help="auto, dcase2020 to dcase2026, mimii, folder, manifest."
+    ),
+    click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips."),
+    click.option("--machine", "machines", multiple=True, help="Only these machines."),
+    click.option(
+        "--with-anomalies",
+        is_flag=False,
+        flag_value="6",
+        metavar="[N[:KIND,...][@DB,...]]",
+        help="Also embed N (default 6) or more generated anomalies of every training clip.",
+    ),
+    click.option(
+        "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
+    ),
+    click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently."),
+    click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds)."),
+    click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected."),
+    click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True),
+    offline_option,
+    click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time."),
+    click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before."),
+    click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA."),
+]
+
+
+def planned_options(command: "Callable[..., None]") -> "Callable[..., None]":
+    """The options of `build` that say what is embedded, and as what."""
+    for option in reversed(_PLANNED):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("data", type=EXISTING)
 @click.argument("store", type=PATH)
-@click.option(
-    "-e", "--embedder", "specs", multiple=True, required=True, help="NAME[:key=value,...] or NAME=CHECKPOINT."
-)
-@click.option("--as", "rename", help="Name of the embedding in the store (with a single -e).")
-@click.option(
-    "--layout", default="auto", show_default=True, help="auto, dcase2020 to dcase2026, mimii, folder, manifest."
-)
-@click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
-@click.option("--machine", "machines", multiple=True, help="Only these machines.")
-@click.option(
-    "--with-anomalies",
-    is_flag=False,
-    flag_value="6",
-    metavar="[N[:KIND,...][@DB,...]]",
-    help="Also embed N (default 6) or more generated anomalies of every training clip.",
-)
-@click.option("--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv.")
-@click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently.")
-@click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds).")
-@click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected.")
+@planned_options
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
-@click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard.")
 @click.option("--batch", type=click.IntRange(1), help="Clips per embedder call [default: 4, on a GPU 64].")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
-@offline_option
-@click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time.")
-@click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before.")
-@click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA.")
+@click.option("--rank", metavar="I", help="Make the I-th share of a plan (from 0), or auto as the launcher says.")
+@click.option("--world", metavar="N", help="How many shares there are, or auto.")
+@click.option("--claim", is_flag=True, help="Make units of a plan one by one, whatever no other worker has.")
 @click.option("--strict", is_flag=True, help="Stop at the first recording that is rejected.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, the bytes needed and free; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout.")
-def build(data: Path, store: Path, **options: Any) -> None:
-    """Embed the recordings of DATA into STORE; run it again to resume or to add what is new."""
+@click.pass_context
+def build(context: click.Context, /, data: Path, store: Path, **options: Any) -> None:
+    """Embed the recordings of DATA into STORE; run it again to resume or to add what is new.
+
+    With --rank and --world, or --claim, it is one of many workers that share what `featstore plan` has planned.
+    """
+    if options["claim"] or options["rank"] or options["world"]:
+        from featstore.cli_shares import work
+
+        return work(context, data, store, options)
     from featstore.build import build, plan_build
+
+    root, clips = listed(data, store, options)
+    requests, settings = requests_of(options), build_options(options, root)
+    if options["dry_run"]:
+        return _print_plan(store, *plan_build(root, clips, store, requests, settings), options["as_json"])
+    meter = Meter()
+    report = build(root, clips, store, requests, settings, report=show(meter))
+    meter.close()
+    _print_report(store, report, options["as_json"])
+    raise SystemExit(EXIT_REJECTED if report.rejected else 0)
+
+
+def listed(data: Path, store: Path, options: dict[str, Any]) -> "tuple[Path, list[Clip]]":
+    """Folder of the recordings and what is to be embedded of them; says on stderr what DATA was taken for."""
     from featstore.build_state import other_root
     from featstore.layouts import find_clips, summary
 
@@ -73,19 +114,17 @@ def build(data: Path, store: Path, **options: Any) -> None:
     click.echo(f"{data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}", err=True)
     for note in [*listing.notes, *other_root(store, listing.root)]:
         click.echo(f"note: {note}", err=True)
-    requests, settings = _requests(options), _build_options(options, listing.root)
-    if options["dry_run"]:
-        return _print_plan(store, *plan_build(listing.root, clips, store, requests, settings), options["as_json"])
-    meter = Meter()
+    return listing.root, clips
 
-    def show(progress: "Progress") -> None:
+
+def show(meter: Meter) -> "Callable[[Progress], None]":
+    """What prints the progress of a build."""
+
+    def update(progress: "Progress") -> None:
         extra = f", {progress.rejected} rejected" if progress.rejected else ""
         meter.update(progress.done, progress.total, extra, audio_s=progress.audio_s)
 
-    report = build(listing.root, clips, store, requests, settings, report=show)
-    meter.close()
-    _print_report(store, report, options["as_json"])
-    raise SystemExit(EXIT_REJECTED if report.rejected else 0)
+    return update
 
 
 def _only(clips: "list[Clip]", machines: tuple[str, ...]) -> "list[Clip]":
@@ -111,7 +150,7 @@ def _anomalies(listing: "Listing", options: dict[str, Any]) -> "list[Clip]":
     return variants_of(listing.clips, Design.parse(options["with_anomalies"]), recorded=recorded)
 
 
-def _requests(options: dict[str, Any]) -> "list[Request]":
+def requests_of(options: dict[str, Any]) -> "list[Request]":
     """Embedders by name; on a machine with an accelerator they run there."""
     import embedders
     from featstore.build import Request
@@ -152,7 +191,8 @@ def _device(options: dict[str, Any]) -> str:
     raise click.UsageError(f"--device {options['device']}: torch sees no CUDA device here; use cpu")
 
 
-def _build_options(options: dict[str, Any], root: Path) -> "BuildOptions":
+def build_options(options: dict[str, Any], root: Path) -> "BuildOptions":
+    """The options as the library takes them."""
     from featstore.audio import AudioPolicy
     from featstore.build import BuildOptions
     from featstore.plan import PlanOptions
@@ -162,11 +202,11 @@ def _build_options(options: dict[str, Any], root: Path) -> "BuildOptions":
     return BuildOptions(
         audio=audio,
         plan=PlanOptions(options["unit_clips"], options["rehash"], options["retry_rejected"]),
-        workers=options["workers"],
+        workers=options.get("workers"),
         embed_in_workers=on_cpu,
-        batch=options["batch"] or (4 if on_cpu else 64),
+        batch=options.get("batch") or (4 if on_cpu else 64),
         dtype=options["dtype"],
-        strict=options["strict"],
+        strict=options.get("strict", False),
         prune=options["prune"],
         render=_renderer(root, audio) if options["with_anomalies"] else None,
     )

@@ -20,8 +20,8 @@ from types import TracebackType
 from featstore.errors import StoreError
 from featstore.files import explained, read_regular, write_exclusive
 
-HEARTBEAT_S = 5.0
 LIMIT_S = 30.0
+BEATS_PER_LIMIT = 6
 _LEASE_NAME = re.compile(r"([0-9]{8})\.([0-9]{4})\.lease")
 _WORKER = re.compile(r"[0-9a-f]{32}")
 
@@ -29,8 +29,8 @@ _WORKER = re.compile(r"[0-9a-f]{32}")
 class Leases:
     """This worker's claims on units of the plan in `folder`; a context manager, at whose end they are given back."""
 
-    def __init__(self, folder: Path, *, heartbeat_s: float = HEARTBEAT_S, limit_s: float = LIMIT_S) -> None:
-        self.folder, self.heartbeat_s, self.limit_s = folder, heartbeat_s, limit_s
+    def __init__(self, folder: Path, *, limit_s: float = LIMIT_S) -> None:
+        self.folder, self.limit_s = folder, limit_s
         self.worker = secrets.token_hex(16)
         self._beats = 0
         self._watched: dict[str, tuple[bytes, float]] = {}
@@ -54,6 +54,8 @@ class Leases:
     def held(self) -> dict[int, tuple[int, str]]:
         """Latest generation of every unit that was ever claimed, and the file that says by whom."""
         latest: dict[int, tuple[int, str]] = {}
+        if not self.folder.exists():  # the plan has just left the store
+            return latest
         for match in filter(None, (_LEASE_NAME.fullmatch(path.name) for path in self.folder.iterdir())):
             unit, generation = int(match[1]), int(match[2])
             latest[unit] = max(latest.get(unit, (-1, "")), (generation, match[0]))
@@ -114,7 +116,7 @@ class Leases:
         return f"{self._beats:016d}".encode()
 
     def _keep_beating(self) -> None:
-        while not self._stop.wait(self.heartbeat_s):
+        while not self._stop.wait(self.limit_s / BEATS_PER_LIMIT):
             with suppress(OSError):  # in place: a full disk does not stop it
                 descriptor = os.open(self._beat_file, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
                 try:

@@ -29,7 +29,10 @@ POLL_S = 1.0
 
 @dataclass(frozen=True)
 class Share:
-    """Which units a worker makes: every `world`-th from `rank` on, or with `claim` whatever is free."""
+    """Which units a worker makes: every `world`-th from `rank` on, or with `claim` whatever is free.
+
+    limit_s: how long a claim outlives a worker that shows no sign of life.
+    """
 
     rank: int = 0
     world: int = 1
@@ -117,7 +120,7 @@ def work_share(
     with Leases(plan.folder, limit_s=share.limit_s) if share.claim else nullcontext() as leases:
         units = claimed(plan, leases) if leases else ranked(plan, share)
         try:
-            run.execute(_present(units, root), job_of(root, requests, options), options.workers, finish)
+            run.execute(_ready(units, root, options), job_of(root, requests, options), options.workers, finish)
         except PlanGone:
             gone = True
     if gone:
@@ -135,8 +138,6 @@ def check_same(plan: PlanFile, infos: Sequence[EmbeddingInfo], options: BuildOpt
             )
     if options.audio != plan.audio:
         raise RequestError(f"{plan.store}: planned with {plan.audio}, this worker has {options.audio}; use the same")
-    if options.render is None and "anomalies" in plan.asked:
-        raise RequestError(f"{plan.store}: the plan holds generated anomalies; give this worker --with-anomalies too")
 
 
 def ranked(plan: PlanFile, share: Share) -> Iterator[UnitWork]:
@@ -168,10 +169,14 @@ def claimed(plan: PlanFile, leases: Leases) -> Iterator[UnitWork | None]:
                 time.sleep(min(POLL_S, leases.limit_s / 10))
 
 
-def _present(units: Iterator[UnitWork | None], root: Path) -> Iterator[UnitWork | None]:
+def _ready(units: Iterator[UnitWork | None], root: Path, options: BuildOptions) -> Iterator[UnitWork | None]:
     """The units; DataError at one of which no recording is here, as where a disk is not mounted."""
     for unit in units:
         if unit is not None:
+            if options.render is None and any(clip.variant for clip in unit.clips):
+                raise RequestError(
+                    f"unit {unit.number} holds generated variants; this worker needs BuildOptions.render"
+                )
             seen = [clip.path for clip, state in zip(unit.clips, unit.states, strict=True) if state.size_bytes >= 0]
             if seen and not any((root / path).exists() for path in seen):
                 raise DataError(

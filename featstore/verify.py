@@ -12,6 +12,7 @@ from featstore.compact import Compaction, compact
 from featstore.errors import StoreError
 from featstore.files import TEMPORARY_SUFFIX
 from featstore.manifest import Manifest, ShardEntry, live_mask, load, numbered
+from featstore.planfile import PENDING
 from featstore.reader import FeatureStore
 from featstore.shard import Shard, finite_rows
 from featstore.table import decode
@@ -71,7 +72,8 @@ def notes(path: str | Path) -> list[Problem]:
         "damaged",
     }
     found = sorted(str(file.relative_to(root).as_posix()) for file in root.rglob("*"))
-    return [Problem(file, _kind(file)) for file in found if file not in named]
+    pending = PENDING + "/"  # what workers have finished is the next commit's to judge
+    return [Problem(file, _kind(file)) for file in found if file not in named and not f"{file}/".startswith(pending)]
 
 
 def _kind(file: str) -> str:

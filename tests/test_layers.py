@@ -18,7 +18,7 @@ ALLOWED = {
 }
 """Which of our packages each package may import."""
 
-COMPOSITION_ROOTS = {"featstore.cli", "featstore.cli_build", "ensemble.cli"}
+COMPOSITION_ROOTS = {"featstore.cli", "featstore.cli_build", "featstore.cli_shares", "ensemble.cli"}
 """May import anything; nobody else imports them."""
 
 HEAVY = {"torch", "sklearn", "librosa", "transformers", "ray", "faiss", "scipy", "h5py"}
