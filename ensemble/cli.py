@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detectors import DETECTORS
+from ensemble.cli_archive import archive
 from ensemble.cli_members import EXISTING, EXTERNAL, asked_recipe, judged_members, ranked_file, recipe_options
 from featstore.console import Commands, Meter, size, table
 from featstore.errors import DataError
@@ -44,6 +45,7 @@ def main() -> None:
     detect select STORE -o recipe.toml      choose an ensemble by generated anomalies
     detect STORE --recipe results/recipe.toml   run a recorded recipe again
     detect report STORE --data DATA         one HTML file: charts, spectrograms, players
+    detect archive STORE ARCHIVE            the strangest clips of an archive of any size
     detect evaluate results/scores.csv STORE    official figures of any system's scores
 
     Exit codes: 0 all well, 1 error, 2 usage, 4 store damaged, 5 out of memory, 130 interrupted.
@@ -230,6 +232,9 @@ def list_recipes(name: str | None) -> None:
     rows = [] if name else systems_rows()
     header = ["recipe", "year", "embedder", "loss", "detector", "system"]
     click.echo(system_text(find_system(name)) if name else table(header, rows))
+
+
+main.add_command(archive)
 
 
 def _detection(store: "FeatureStore", recipe: "Recipe", options: dict[str, Any]) -> "Detection":

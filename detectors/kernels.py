@@ -1,0 +1,191 @@
+"""Compiled loops of the streamed search: rows to 8-bit codes, products to candidates, candidates to exact distances.
+
+Distances are sums in float64 in one fixed order, so they depend on the two rows alone. What only decides which rows are
+measured may round as it likes, within the bounds that `quantised` states.
+"""
+
+import numpy as np
+from numba import njit
+
+LANES = 64
+"""Sets into which the columns of a tile are dealt; the largest value of each is all that most tiles are asked for."""
+
+NEVER = np.float32(-3e38)
+"""A value below every other; that of columns which are no row."""
+
+_FIXED = {"reassoc", "nsz"}  # sums in vectors, yet no fused multiply-add: equal rows must be at 0 exactly
+_LOOSE = {"reassoc", "nsz", "contract", "nnan"}
+
+
+@njit(nogil=True, cache=True, fastmath=_FIXED)
+def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
+    """Rows of float32 X (n, d) at length 1 into float64 `units`, and 1 / length; a zero row stays zero, with 0."""
+    n, d = X.shape
+    for i in range(n):
+        squares = 0.0
+        for j in range(d):
+            squares += np.float64(X[i, j]) * np.float64(X[i, j])
+        inverse[i] = 1.0 / np.sqrt(squares) if squares > 0.0 else 0.0
+        for j in range(d):
+            units[i, j] = np.float64(X[i, j]) * inverse[i]
+
+
+@njit(nogil=True, cache=True, fastmath=_FIXED)
+def encode_rows(units, centre, scales, codes, facts):  # type: ignore[no-untyped-def]
+    """8-bit codes (n, d) of `units` less `centre`, and `facts` (4, n): scale, error, length, product with the centre.
+
+    A scale above 0 in `scales` (n,) is taken as it is, otherwise the row's largest value decides. The error is the
+    length of what the code leaves out, the length that of the row less the centre.
+    """
+    n, d = units.shape
+    for i in range(n):
+        scale = scales[i]
+        if not scale > 0.0:
+            largest = 0.0
+            for j in range(d):
+                largest = max(largest, abs(units[i, j] - centre[j]))
+            scale = largest / 127.0 if largest > 1e-30 else 1.0
+        error = length = along = 0.0
+        inverse = 1.0 / scale
+        for j in range(d):
+            value = units[i, j] - centre[j]
+            code = np.rint(value * inverse)
+            codes[i, j] = np.int8(code)
+            left = value - code * scale
+            error += left * left
+            length += value * value
+            along += units[i, j] * centre[j]
+        facts[0, i], facts[1, i], facts[2, i], facts[3, i] = scale, np.sqrt(error), np.sqrt(length), along
+
+
+@njit(nogil=True, cache=True, fastmath=_FIXED)
+def distance_of(unit, row, inverse):  # type: ignore[no-untyped-def]
+    """Half the squared distance of a float64 unit row and a float32 row at length 1, both with a direction."""
+    squares = 0.0
+    for j in range(unit.shape[0]):
+        offset = unit[j] - np.float64(row[j]) * inverse
+        squares += offset * offset
+    return min(0.5 * squares, 2.0)
+
+
+@njit(nogil=True, cache=True, fastmath=_LOOSE)
+def _product(left, right):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    for j in range(left.shape[0]):
+        total += left[j] * right[j]
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=_LOOSE)
+def _peak(maxima):  # type: ignore[no-untyped-def]
+    """Lane and value of the largest."""
+    largest = NEVER
+    for value in maxima:
+        largest = max(largest, value)
+    for lane in range(LANES):
+        if maxima[lane] == largest:
+            return lane, largest
+    return 0, NEVER
+
+
+@njit(nogil=True, cache=True, fastmath=_LOOSE)
+def _lane_maxima(products, offsets, scale, maxima):  # type: ignore[no-untyped-def]
+    """Largest value, product * scale + offset, of each lane."""
+    maxima[:] = NEVER
+    for start in range(0, products.shape[0], LANES):
+        line, offset = (
+            products[start : start + LANES],
+            offsets[start : start + LANES],
+        )  # indices that cannot be negative
+        for lane in range(LANES):
+            maxima[lane] = max(maxima[lane], np.float32(line[lane]) * scale + offset[lane])
+
+
+@njit(nogil=True, cache=True, fastmath=_LOOSE)
+def _best_of_lane(products, offsets, scale, lane, used):  # type: ignore[no-untyped-def]
+    """Column and value of the largest that is left in a lane."""
+    column, largest = lane, NEVER
+    for at in range(lane, products.shape[0], LANES):
+        value = np.float32(products[at]) * scale + offsets[at]
+        if value > largest and not used[at]:
+            column, largest = at, value
+    return column, largest
+
+
+@njit(nogil=True, cache=True)
+def insert(distance, row, best_distance, best_row):  # type: ignore[no-untyped-def]
+    """Put a neighbour where it belongs in the lists (k,), which rise by (distance, row), or nowhere."""
+    at = best_row.shape[0] - 1
+    if distance > best_distance[at] or (distance == best_distance[at] and row >= best_row[at]):
+        return
+    while at > 0 and (
+        distance < best_distance[at - 1] or (distance == best_distance[at - 1] and row < best_row[at - 1])
+    ):
+        best_distance[at], best_row[at] = best_distance[at - 1], best_row[at - 1]
+        at -= 1
+    best_distance[at], best_row[at] = distance, row
+
+
+@njit(nogil=True, cache=True)
+def _from_nowhere(rows, excluded, distances, found):  # type: ignore[no-untyped-def]
+    """Neighbours of a query without direction: at 0 from rows like it, at 2 from all others."""
+    _, inverse, ids = rows
+    for column in range(len(ids)):
+        if ids[column] != excluded:
+            insert(0.0 if inverse[column] == 0.0 else 2.0, ids[column], distances, found)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Bring the lists of m queries up to date with the rows of a tile.
+
+    products: int32 or float32 (m, t), t a multiple of LANES and at least the number of rows. tile: offsets float32
+    (t,), scale, length and error of its codes. rows: float32 (n, d), 1 / length, ids. queries: unit rows in float64 and
+    in float32. facts: as `encode_rows`, of the queries, with the last row such that the cosine of a query and a row is
+    at most product * scales + offset + facts[3] + error * tile length + (length + error) * tile error. best: distances
+    and ids (m, k). Rows are measured best-first, so that few are.
+    """
+    offsets, tile_scale, tile_length, tile_error = tile
+    bank, inverse, ids = rows
+    units, units32 = queries
+    last = best[1].shape[1] - 1
+    rounding = (2.5 * bank.shape[1] + 32) * 2.0**-24
+    maxima, used = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_)
+    for q in range(products.shape[0]):
+        line, distances, found = products[q], best[0][q], best[1][q]
+        if not units[q].any():
+            _from_nowhere(rows, excluded[q], distances, found)
+            continue
+        scale = np.float32(facts[0, q] * tile_scale)
+        slack = facts[3, q] + facts[1, q] * tile_length + (facts[2, q] + facts[1, q]) * tile_error
+        _lane_maxima(line, offsets, scale, maxima)
+        lane, largest = _peak(maxima)
+        touched = False
+        while largest > NEVER and largest >= 1.0 - distances[last] - slack:
+            column, _ = _best_of_lane(line, offsets, scale, lane, used)
+            used[column] = touched = True
+            if ids[column] != excluded[q]:
+                cosine = np.float64(_product(units32[q], bank[column])) * inverse[column]
+                if inverse[column] == 0.0:
+                    insert(2.0, ids[column], distances, found)
+                elif cosine >= 1.0 - distances[last] - rounding:
+                    insert(distance_of(units[q], bank[column], inverse[column]), ids[column], distances, found)
+            maxima[lane] = _best_of_lane(line, offsets, scale, lane, used)[1]
+            lane, largest = _peak(maxima)
+        if touched:
+            used[:] = False
+
+
+@njit(nogil=True, cache=True)
+def hash_texts(texts):  # type: ignore[no-untyped-def]
+    """64-bit FNV-1a hash of every row of bytes (n, w) up to the zeros that fill it."""
+    hashes = np.empty(texts.shape[0], np.uint64)
+    for i in range(texts.shape[0]):
+        end = texts.shape[1]
+        while end > 0 and texts[i, end - 1] == 0:
+            end -= 1
+        value = np.uint64(14695981039346656037)
+        for j in range(end):
+            value = (value ^ np.uint64(texts[i, j])) * np.uint64(1099511628211)
+        hashes[i] = value
+    return hashes

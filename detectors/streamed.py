@@ -1,0 +1,79 @@
+"""Exact nearest neighbours of many queries among banks that come block by block: lists that only ever improve.
+
+The same arithmetic measures every pair, whatever the blocks, the threads and the kind of product, so the lists are the
+same to the last bit. Distances are cosine distances as in `neighbours`; queries and banks are float32, as stores hold
+them.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from detectors import kernels
+from detectors.quantised import TILE, TiledBank, checked, one_thread_each
+
+PART = 256
+"""Queries multiplied at a time; with a tile of bank rows they make 1 MB of products."""
+
+TASK = 8 * PART
+"""Queries a thread takes at a time, at most."""
+
+NOBODY = np.iinfo(np.int64).max
+"""The id in a place of a list that no row has taken yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The k nearest rows so far of each query: distance float64 (m, k), rising, and id int64 (m, k).
+
+    Equal distances are ordered by id; a place that no row has taken is at infinity with the id NOBODY.
+    """
+
+    distance: np.ndarray
+    id: np.ndarray
+
+    @classmethod
+    def none(cls, m: int, k: int) -> "Nearest":
+        """Lists for m queries, all places free."""
+        if k < 1:
+            raise ValueError(f"k={k}: expected at least one neighbour")
+        return cls(np.full((m, k), np.inf), np.full((m, k), NOBODY))
+
+    def take(
+        self, queries: np.ndarray, bank: TiledBank, *, exclude: np.ndarray | None = None, threads: int = 1
+    ) -> None:
+        """Improve the lists by a bank; `exclude` (m,) is one id per query that must not be found, or -1.
+
+        ValueError where queries (m, d) are not finite or do not fit.
+        """
+        queries = checked(queries, "queries")
+        exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
+        m = len(self.id)
+        if queries.shape != (m, bank.d) or exclude.shape != (m,):
+            raise ValueError(
+                f"expected {m} queries of {bank.d} dimensions and as many excluded ids, got {queries.shape} and "
+                f"{exclude.shape}"
+            )
+        if not bank.n:
+            return
+        size = min(TASK, -(-m // threads))
+        tasks = [slice(start, min(start + size, m)) for start in range(0, m, size)] if m else []
+        with one_thread_each(), ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(lambda task: self._take(task, queries, bank, exclude), tasks):
+                pass
+
+    def _take(self, task: slice, queries: np.ndarray, bank: TiledBank, exclude: np.ndarray) -> None:
+        multiply, dtype = bank.product()
+        memory = torch.empty(PART * min(TILE, -(-bank.n // kernels.LANES) * kernels.LANES), dtype=dtype)
+        for start in range(task.start, task.stop, PART):
+            part = slice(start, min(start + PART, task.stop))
+            encoded = bank.encode(queries[part])
+            best = (self.distance[part], self.id[part])
+            for tile in bank.tiles:
+                m, t = len(encoded.units), tile.weights.shape[1]
+                products = memory[: m * t].view(m, t)
+                multiply(encoded.factors, tile.weights, products)
+                rows = (encoded.units, encoded.units32)
+                kernels.take_tile(products.numpy(), tile.codes, tile.rows, rows, encoded.facts, exclude[part], best)

@@ -1,0 +1,226 @@
+"""k-NN scores of archives of any size: blocks of an archive against the banks of its parts, in bounded memory.
+
+Every unit of the archive becomes one file of results, so that a run that was killed goes on where it was, and units can
+be shared by any number of processes: results do not depend on who made them, nor on blocks, threads or memory.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from detectors.quantised import TiledBank
+from detectors.streamed import Nearest
+from ensemble.archive_banks import Banks
+from ensemble.archive_parts import Scored, is_done, write_part
+from ensemble.archive_rows import (
+    Block,
+    Part,
+    Source,
+    Unit,
+    batches,
+    content_of,
+    cut,
+    normal_training,
+    parts_of,
+    read_block,
+    recordings,
+)
+from ensemble.calibrate import position
+from featstore.errors import RequestError, ResourceError
+from featstore.store import FeatureStore
+
+UNIT_ROWS = 65_536
+LIST_BYTES = 16
+BANKS = {"training": normal_training, "all": recordings}
+"""Which recordings of the reference a bank is made of."""
+
+
+@dataclass(frozen=True)
+class ArchiveJob:
+    """What an archive run computes: everything that results depend on, as plain values.
+
+    per: columns whose values share a bank (machine, section), or none for one bank. bank: a name of BANKS. k:
+    neighbours whose mean cosine distance is the score.
+    """
+
+    reference: str
+    archive: str
+    embedding: str | None = None
+    k: int = 1
+    per: tuple[str, ...] = ("machine", "section")
+    bank: str = "training"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """memory: bytes for everything beyond the program itself. threads: None = as the machine has cores."""
+
+    memory: int = 2 << 30
+    threads: int = 1
+
+
+class ArchiveRun:
+    """A job opened on its stores: units, and the scores of any of them.
+
+    RequestError where the two stores' embeddings differ, DataError where there is nothing to compare, ResourceError
+    where the memory is too small.
+    """
+
+    def __init__(self, job: ArchiveJob, resources: Resources) -> None:
+        self.job, self.resources = job, resources
+        self.reference = Source.of(FeatureStore.open(job.reference), job.embedding)
+        self.archive = Source.of(FeatureStore.open(job.archive), job.embedding)
+        _refuse_others(self.reference, self.archive)
+        self.units = cut(self.archive, self._identity(), UNIT_ROWS)
+        self._banks: Banks | None = None
+        self._references: dict[Part, np.ndarray] = {}
+
+    def score(self, units: Sequence[Unit], folder: Path, done: Callable[[Unit], None] = lambda unit: None) -> None:
+        """Write the results of `units` to `folder`, those that are not there yet; calls `done` after each."""
+        missing = [unit for unit in units if not is_done(folder, unit)]
+        for unit in units:
+            if unit not in missing:
+                done(unit)
+        if not missing:
+            return
+        banks = self._prepared()
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            writing = None
+            for batch, blocks in _ahead(reader, self._batches(missing), self._read):
+                results = self._scored(banks, blocks)
+                for unit, scored in zip(batch, results, strict=True):
+                    if writing is not None:
+                        writing[1].result()
+                        done(writing[0])
+                    writing = (unit, writer.submit(write_part, folder, unit, scored))
+            if writing is not None:
+                writing[1].result()
+                done(writing[0])
+
+    def _identity(self) -> str:
+        job = {**asdict(self.job), "reference": content_of(self.reference), "archive": ""}
+        return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+
+    def _block_bytes(self) -> int:
+        """Memory of the largest unit: its vectors as stored and as used, its clips and its lists."""
+        shape = self.archive.store.info(self.archive.embedding).shape
+        row = 4 * int(np.prod(shape)) + 8 * self.archive.d + 600 + self.job.k * (LIST_BYTES + 150)
+        return row * max(unit.rows for unit in self.units)
+
+    def _prepared(self) -> Banks:
+        if self._banks is None:
+            room = self.resources.memory - 3 * self._block_bytes()  # one read, one searched, one written
+            if room <= 0:
+                raise ResourceError(
+                    f"{self.archive.store.path}: its largest unit takes {3 * self._block_bytes() / 1e6:,.0f} MB while "
+                    f"it is read, searched and written, --memory allows {self.resources.memory / 1e6:,.0f} MB"
+                )
+            banks = Banks(self.reference, BANKS[self.job.bank], self.job.per, room)
+            self._references = banks.reference_scores(self.job.k, self.resources.threads)
+            self._banks = banks
+        return self._banks
+
+    def _batches(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
+        """Units that are searched together: single ones beside banks in memory, else what half the memory holds."""
+        assert self._banks is not None
+        if self._banks.resident:
+            return iter([[unit] for unit in units])
+        largest = max(unit.rows for unit in units)
+        return batches(units, max(self.resources.memory // 2 // max(self._block_bytes() // largest, 1), largest))
+
+    def _read(self, batch: Sequence[Unit]) -> list[Block]:
+        return [read_block(self.archive, unit.entries, recordings) for unit in batch]
+
+    def _scored(self, banks: Banks, blocks: Sequence[Block]) -> list[Scored]:
+        searches = [_Search.of(block, banks, self.job) for block in blocks]
+        for chunk in banks.chunks():
+            for search in searches:
+                search.take(chunk, self.resources.threads)
+        return [search.results(banks, self._references) for search in searches]
+
+
+@dataclass(frozen=True, eq=False)
+class _Query:
+    """The clips of one part of a block."""
+
+    part: Part
+    rows: np.ndarray | slice
+    vectors: np.ndarray
+    exclude: np.ndarray
+    nearest: Nearest
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """A block under search: lists of neighbours for every part that has a bank."""
+
+    block: Block
+    keys: np.ndarray
+    queries: list[_Query]
+    k: int
+
+    @classmethod
+    def of(cls, block: Block, banks: Banks, job: ArchiveJob) -> "_Search":
+        """Lists for the clips of every part with a bank of more than k rows."""
+        assert block.vectors is not None
+        keys, queries = block.keys(), []
+        for part, rows in parts_of(block.clips, job.per):
+            names = banks.names.get(part)
+            if names is None or len(names.keys) <= job.k:
+                continue
+            vectors = block.vectors[rows]
+            exclude = names.same(keys[rows], block.content[rows])
+            queries.append(_Query(part, rows, vectors, exclude, Nearest.none(len(vectors), job.k)))
+        return cls(block, keys, queries, job.k)
+
+    def take(self, chunk: dict[Part, TiledBank], threads: int) -> None:
+        """Improve the lists by banks or pieces of banks."""
+        for query in self.queries:
+            if query.part in chunk:
+                query.nearest.take(query.vectors, chunk[query.part], exclude=query.exclude, threads=threads)
+
+    def results(self, banks: Banks, references: dict[Part, np.ndarray]) -> Scored:
+        """Scores, percentiles among the `references`, and neighbours, in the order of the block."""
+        n, columns = len(self.keys), self.block.clips.columns
+        score, percentile = np.full(n, np.nan), np.full(n, np.nan)
+        distance = np.full((n, self.k), np.nan)
+        width = max((banks.names[query.part].keys.dtype.itemsize for query in self.queries), default=1)
+        neighbour = np.zeros((n, self.k), dtype=f"S{width}")
+        for query in self.queries:
+            found = query.nearest
+            score[query.rows] = found.distance.mean(axis=1)
+            percentile[query.rows] = position(score[query.rows], references[query.part])
+            distance[query.rows] = found.distance
+            neighbour[query.rows] = banks.names[query.part].keys[found.id]
+        return Scored(self.keys, columns["machine"], columns["section"], score, percentile, distance, neighbour)
+
+
+def _ahead(
+    reader: ThreadPoolExecutor, batches: Iterator[list[Unit]], read: Callable[[Sequence[Unit]], list[Block]]
+) -> Iterator[tuple[list[Unit], list[Block]]]:
+    """Every batch with its blocks, the next one being read meanwhile."""
+    pending = None
+    for batch in batches:
+        reading = (batch, reader.submit(read, batch))
+        if pending is not None:
+            yield pending[0], pending[1].result()
+        pending = reading
+    if pending is not None:
+        yield pending[0], pending[1].result()
+
+
+def _refuse_others(reference: Source, archive: Source) -> None:
+    """Vectors of two embedders do not compare."""
+    ours = reference.store.info(reference.embedding)
+    theirs = archive.store.info(archive.embedding)
+    for name in ("fingerprint", "shape"):
+        if getattr(ours, name) != getattr(theirs, name):
+            raise RequestError(
+                f"{archive.store.path}: {archive.embedding} has {name} {getattr(theirs, name)}, in "
+                f"{reference.store.path} {reference.embedding} has {getattr(ours, name)}; build both with one embedder"
+            )

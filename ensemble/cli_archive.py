@@ -1,0 +1,185 @@
+"""`detect archive`: options to a job, progress, and the strangest clips."""
+
+import csv
+import io
+import json
+import os
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ensemble.cli_members import EXISTING
+from featstore.console import EXIT_REJECTED, Meter, size, table
+from featstore.errors import DataError, RequestError
+from featstore.files import explained, read_regular, write_new
+
+if TYPE_CHECKING:
+    from ensemble.archive import ArchiveJob, ArchiveRun
+    from ensemble.archive_parts import Top
+    from ensemble.archive_rows import Unit
+
+SHOWN = 10
+SUMMARY = "archive.json"
+PARTS = ("machine", "section", "domain")
+
+
+class Memory(click.ParamType):  # type: ignore[type-arg]
+    """A number of bytes with a unit: 500MB, 2GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)i?B?\s*", value)
+        if match is None:
+            self.fail(f"{value!r} is no size; write 500MB or 2GB", param, ctx)
+        return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
+
+
+def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",") if name.strip() and name.strip() != "none")
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(PARTS)}, or none for one bank")
+    return names
+
+
+@click.command()
+@click.argument("reference", type=EXISTING)
+@click.argument("archive", type=EXISTING)
+@click.option("-e", "--embedding", help="NAME or NAME@VIEW; needed where a store holds several.")
+@click.option("-k", default=1, show_default=True, type=click.IntRange(1, 1000), help="Neighbours whose mean counts.")
+@click.option(
+    "--per", default="machine,section", show_default=True, callback=_columns, help="What shares a bank; none = all."
+)
+@click.option(
+    "--bank",
+    default="training",
+    show_default=True,
+    type=click.Choice(["training", "all"]),
+    help="Rows of REFERENCE to compare with: normal training clips, or every recording.",
+)
+@click.option("--top", default=1000, show_default=True, type=click.IntRange(0), help="Clips in top.csv.")
+@click.option("--memory", type=Memory(), default="2GB", show_default=True, help="For banks and blocks together.")
+@click.option("--threads", type=click.IntRange(1), help="Default: the cores.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default="archive-scores", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Say what would be read and searched.")
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
+def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
+    """Distance of every clip of ARCHIVE from the nearest normal clips of REFERENCE, of its machine and section.
+
+    Exact, and the same to the last digit whatever --memory and --threads. Results stream to Parquet files in OUT, one
+    per 65,536 clips: run the same command again to go on after an interruption, or after the archive has grown. The
+    two stores may be one: no clip is compared with itself (`--bank all` makes a self-join).
+    """
+    from ensemble.archive import ArchiveJob, ArchiveRun, Resources
+    from ensemble.archive_parts import Top, remove_stale
+
+    chosen = {name: options[name] for name in ("embedding", "k", "per", "bank")}
+    job = ArchiveJob(str(reference), str(archive), **chosen)
+    run = ArchiveRun(job, Resources(options["memory"], options["threads"] or _cores()))
+    if options["dry_run"]:
+        click.echo(_plan(run))
+        return
+    _claim(out, job)
+    started, top, meter = monotonic(), Top(options["top"]), Meter("clips")
+    total = sum(unit.rows for unit in run.units)
+
+    def done(unit: "Unit") -> None:
+        top.take(out / unit.file)
+        meter.update(top.clips, max(total, top.clips))
+
+    run.score(run.units, out, done)
+    meter.close()
+    remove_stale(out, run.units)
+    _write_top(out / "top.csv", top, job.k)
+    summary = {
+        **asdict(job),
+        "finished": True,
+        "clips": top.clips,
+        "unscored": top.unscored,
+        "files": [unit.file for unit in run.units],
+        "seconds": round(monotonic() - started, 3),
+    }
+    _write_json(out / SUMMARY, summary)
+    click.echo(json.dumps(summary) if options["as_json"] else _shown(top))
+    click.echo(f"wrote {len(run.units)} files, top.csv and archive.json to {out}", err=True)
+    if top.unscored:
+        where = ", ".join(f"{name} ({count:,})" for name, count in sorted(top.unscored.items())[:SHOWN])
+        click.echo(f"{sum(top.unscored.values()):,} clips have no bank of more than k rows: {where}", err=True)
+        sys.exit(EXIT_REJECTED)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _claim(out: Path, job: "ArchiveJob") -> None:
+    """Make OUT, or refuse one that holds the results of other settings."""
+    out.mkdir(parents=True, exist_ok=True)
+    record, settings = out / SUMMARY, {name: asdict(job)[name] for name in ("embedding", "k", "per", "bank")}
+    settings = json.loads(json.dumps(settings))
+    if record.exists():
+        try:
+            earlier = json.loads(read_regular(record, 1 << 26))
+            differing = {name: earlier[name] for name in settings if earlier[name] != settings[name]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{record} is not the record of an archive run; choose another folder with -o") from error
+        if differing:
+            name, value = next(iter(differing.items()))
+            raise RequestError(
+                f"{out} holds results made with {name}={value}, now it is {settings[name]}; choose another with -o"
+            )
+    else:
+        _write_json(record, {**asdict(job), "finished": False})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with explained(str(path), 1 << 16, path.parent):
+        write_new(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _write_top(path: Path, top: "Top", k: int) -> None:
+    names = ["clip", "machine", "section", "score", "percentile"]
+    names += [f"{name}_{i + 1}" for i in range(k) for name in ("neighbour", "distance")]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(top.rows)
+    with explained(str(path), len(text.getvalue()), path.parent):
+        write_new(path, text.getvalue().encode())
+
+
+def _plan(run: "ArchiveRun") -> str:
+    """What a run would read, in words."""
+    from detectors.quantised import bytes_per_row
+
+    reference, archive = run.reference, run.archive
+    rows = sum(unit.rows for unit in run.units)
+    stored = sum(entry.bytes for unit in run.units for entry in unit.entries)
+    bank = reference.store.rows(reference.embedding)
+    return (
+        f"{rows:,} rows of {archive.d} dimensions ({size(stored)}) in {len(run.units)} units against at most {bank:,} "
+        f"rows of the reference ({size(bank * bytes_per_row(archive.d))} in memory)"
+    )
+
+
+def _shown(top: "Top") -> str:
+    rows = [
+        [
+            "/".join(row["clip"].split("/")[-3:]),
+            f"{row['percentile']:.5f}",
+            f"{row['score']:.6f}",
+            "/".join(row["neighbour_1"].split("/")[-3:]),
+        ]
+        for row in top.rows[:SHOWN]
+    ]
+    head = f"{top.clips:,} clips; the {len(rows)} strangest of {len(top.rows):,} in top.csv:"
+    return f"{head}\n{table(['clip', 'percentile', 'distance', 'nearest normal clip'], rows)}"
