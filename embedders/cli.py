@@ -34,33 +34,53 @@ offline_option = click.option(
 
 @click.group(cls=Commands)
 def models() -> None:
-    """List, fetch, check and convert the weights of pretrained encoders."""
+    """List, fetch, check and convert the weights of pretrained encoders.
+
+    \b
+    featstore models list                               what is here, and where to get the rest
+    featstore models pull facebook/wav2vec2-base        fetch once, then work offline
+    featstore models check beats=BEATs_iter3.pt         does it load? what does it give?
+    featstore build DATA STORE -e beats=BEATs_iter3.pt  use it
+
+    A CHECKPOINT is looked for as a path, then in the models folder, then in the hub's cache, then on the hub unless
+    HF_HUB_OFFLINE=1 is set. Nothing that a checkpoint brings is ever run.
+    """
 
 
 @models.command(name="list")
 def list_() -> None:
-    """Weights on this machine (models folder and hub cache), and where to get others."""
-    from embedders.weights import hub_cache, models_folder, weight_files
+    """Show the checkpoints on this machine, and where to get others."""
+    from embedders.weights import hub_cache, models_folder, models_in
 
     folder = models_folder()
-    found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    here = [file for path in found for file in weight_files(path) if file.suffix in (".safetensors", ".bin", ".pt")]
-    rows = [[str(path.relative_to(folder)), size(path.stat().st_size), "models folder"] for path in here]
+    rows = [[name, size(n_bytes), "models folder"] for name, n_bytes in models_in(folder).items()]
     rows += [[repo, size(n_bytes), "hub cache"] for repo, n_bytes in hub_cache()]
     click.echo(f"models folder: {folder} (FEATSTORE_MODELS changes it)", err=True)
-    click.echo(table(["weights", "size", "in"], rows) if rows else "no weights on this machine yet")
-    click.echo("\n" + table(["-e", "weights come from"], KNOWN), err=True)
+    click.echo(table(["checkpoint", "size", "in"], rows) if rows else "no weights on this machine yet")
+    click.echo("\n" + table(["-e NAME=CHECKPOINT", "weights come from"], KNOWN), err=True)
 
 
 @models.command()
 @click.argument("model")
 def pull(model: str) -> None:
-    """Fetch the weights of MODEL, a hub id such as facebook/wav2vec2-base, for use without internet later."""
+    """Fetch MODEL from the hub, to work offline later.
+
+    MODEL is a hub id such as facebook/wav2vec2-base. For a machine without internet, fetch on another one and copy the
+    folder that is printed to owner/model in its models folder.
+    """
     from embedders import weights
 
     repo = model.rpartition("=")[2]
+    if not weights.is_hub_id(repo):
+        raise DataError(
+            f"{repo}: expected a hub id, owner/model. A file is copied to {weights.models_folder()} by hand; "
+            "`featstore models list` says where to get BEATs"
+        )
     if weights.offline():
-        raise DataError(f"HF_HUB_OFFLINE is set, so {repo} was not fetched; unset it, or copy the folder by hand")
+        raise DataError(
+            f"HF_HUB_OFFLINE is set, so {repo} was not fetched; unset it, or copy the model's folder from another "
+            f"machine to {weights.models_folder() / repo}"
+        )
     folder = weights.pull(repo)
     click.echo(f"{folder}: {', '.join(file.name for file in weights.weight_files(folder))}")
 
@@ -69,7 +89,11 @@ def pull(model: str) -> None:
 @click.argument("spec")
 @click.option("--sha256", "expected", help="Refuse weights of any other checksum (of their tensors).")
 def check(spec: str, expected: str | None) -> None:
-    """Load SPEC (NAME=CHECKPOINT, as after -e) strictly, embed a second of noise, print what it is."""
+    """Load SPEC strictly and embed a second of noise.
+
+    SPEC is NAME=CHECKPOINT, as after -e of `featstore build`. Prints the shape of an embedding, and the sha256 of the
+    weights that the store's fingerprint holds.
+    """
     import numpy as np
 
     from embedders import create
@@ -94,7 +118,11 @@ def check(spec: str, expected: str | None) -> None:
 @click.argument("source", type=EXISTING)
 @click.argument("target", type=PATH)
 def convert(source: Path, target: Path) -> None:
-    """Write the weights of SOURCE to TARGET (.safetensors, .pt or .bin); fingerprints stay the same."""
+    """Write the weights of SOURCE in another format.
+
+    TARGET ends in .safetensors, .pt or .bin. For a model's folder write FOLDER/model.safetensors, beside its
+    config.json. Fingerprints stay the same, so stores do too.
+    """
     from embedders.weights import read_all, write_checkpoint
 
     if target.exists():

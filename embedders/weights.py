@@ -50,7 +50,7 @@ def resolve(checkpoint: str, *, name: str, advice: str) -> Path:
         if path.exists():
             return path
     looked = f"no file {checkpoint}, nothing at {models_folder() / checkpoint}"
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", checkpoint) or checkpoint.endswith(SUFFIXES):
+    if not is_hub_id(checkpoint):
         raise DataError(f"{name}: {looked}. {advice}")
     cached = _from_hub_cache(checkpoint)
     if cached is not None:
@@ -61,7 +61,15 @@ def resolve(checkpoint: str, *, name: str, advice: str) -> Path:
             f"On a machine with internet: featstore models pull {checkpoint}; then copy the folder it names to "
             f"{models_folder() / checkpoint}"
         )
-    return pull(checkpoint)
+    try:
+        return pull(checkpoint)
+    except DataError as error:
+        raise DataError(f"{name}: {looked}. {error}. {advice}") from error
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form owner/model, and is not that of a file."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None and not name.endswith(SUFFIXES)
 
 
 def pull(repo: str) -> Path:
@@ -105,6 +113,14 @@ def hub_cache() -> list[tuple[str, int]]:
     except CacheNotFound:
         return []
     return sorted((repo.repo_id, repo.size_on_disk) for repo in repos if repo.repo_type == "model")
+
+
+def models_in(folder: Path) -> dict[str, int]:
+    """What can follow NAME= of a folder's content, files and folders of models, each with its bytes."""
+    found = sorted(file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.name not in NOT_WEIGHTS)
+    paths = dict.fromkeys(file.parent if (file.parent / "config.json").is_file() else file for file in found)
+    sizes = {path: sum(file.stat().st_size for file in weight_files(path)) for path in paths if path.exists()}
+    return {str(path.relative_to(folder)): n_bytes for path, n_bytes in sizes.items()}
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -156,7 +172,20 @@ def read_all(path: Path) -> Checkpoint:
     return Checkpoint(merged, {key: value for part in parts for key, value in part.extra.items()})
 
 
+def _refuse_other_files(path: Path) -> None:
+    """DataError where what torch would read as a very old checkpoint is a web page, or nothing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not start.startswith((b"PK", b"\x80")):  # a zip archive, a pickle
+        what = f"begins with {start.decode('latin-1')!r}, as no checkpoint does" if start else "is empty"
+        raise DataError(f"{path}: {what}; fetch it again, and see whether a web page came instead")
+
+
 def _read_pickle(path: Path) -> Checkpoint:
+    _refuse_other_files(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -165,7 +194,7 @@ def _read_pickle(path: Path) -> Checkpoint:
             "take the official file, or one in safetensors"
         ) from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: not a readable checkpoint ({_first_line(error)}); fetch it again") from error
+        raise DataError(f"{path}: damaged or cut short ({_first_line(error)}); fetch it again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a dict, got {type(content).__name__}")
     if isinstance(content.get("model"), dict):
@@ -181,7 +210,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             notes = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({_first_line(error)}); fetch it again") from error
+        raise DataError(f"{path}: no safetensors, or cut short ({_first_line(error)}); fetch it again") from error
     try:
         ours = {key.removeprefix(NOTE): text for key, text in notes.items() if key.startswith(NOTE)}
         return Checkpoint(tensors, {key: dict(json.loads(text)) for key, text in ours.items()})
@@ -191,21 +220,29 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write tensors and plain dicts beside them, in the format of the suffix; the file appears whole or not at all."""
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     part = path.with_name(path.name + ".part")
-    if path.suffix == ".safetensors":
+    try:
+        _write(part, checkpoint, safe=path.suffix == ".safetensors")
+        part.replace(path)
+    except Exception as error:  # both writers have kinds of errors of their own for a full disk or an absent folder
+        part.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written ({_first_line(error)})") from error
+
+
+def _write(path: Path, checkpoint: Checkpoint, *, safe: bool) -> None:
+    if safe:
         from safetensors.torch import save_file
 
         # Pairs, since the keys of label_dict are numbers. Copies, since shared tensors cannot be saved.
         notes = {NOTE + key: json.dumps(list(value.items())) for key, value in checkpoint.extra.items()}
         copies = {name: tensor.clone().contiguous() for name, tensor in checkpoint.tensors.items()}
-        save_file(copies, part, {"format": "pt", **notes})
-    elif path.suffix in SUFFIXES:
-        tensors = dict(checkpoint.tensors)
-        torch.save({**checkpoint.extra, "model": tensors} if checkpoint.extra else tensors, part)
+        save_file(copies, path, {"format": "pt", **notes})
     else:
-        raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
-    part.replace(path)
+        tensors = dict(checkpoint.tensors)
+        torch.save({**checkpoint.extra, "model": tensors} if checkpoint.extra else tensors, path)
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    return str(error).strip().partition("\n")[0] or type(error).__name__

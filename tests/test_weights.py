@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -19,6 +20,7 @@ from small_models import beats_checkpoint, save_beats, save_encoder
 
 from embedders import create, weights
 from embedders.weights import Checkpoint, read_all, read_checkpoint, resolve, write_checkpoint
+from featstore.audio import AudioPolicy, read_recording
 from featstore.cli import main
 from featstore.errors import DataError
 from featstore.store import FeatureStore
@@ -89,9 +91,8 @@ def test_offline_never_asks_the_hub(monkeypatch, hub):
 
 
 def test_what_the_hub_lacks_is_named(hub):
-    with pytest.raises(
-        DataError, match=r"no/thing: not fetched from the hub \(404.*copy the model's folder to .*models"
-    ):
+    expected = r"no/thing: not fetched from the hub \(404.*copy the model's folder to .*models/no/thing\. Ask someone"
+    with pytest.raises(DataError, match=expected):
         find("no/thing")
     with pytest.raises(DataError, match="no/weights: the repository holds no weights"):
         find("no/weights")
@@ -128,6 +129,16 @@ def test_damaged_files_are_named(tmp_path, name):
     whole.write_bytes(whole.read_bytes()[:900])
     with pytest.raises(DataError, match=f"{name}: "):
         read_checkpoint(whole)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"<!DOCTYPE html><html>Sign in</html>", "begins with '<!DOCTYPE html><'.*a web page"), (b"", "is empty")],
+)
+def test_what_a_broken_link_leaves_is_told(tmp_path, content, message):
+    (tmp_path / "BEATs_iter3.pt").write_bytes(content)
+    with pytest.raises(DataError, match=rf"BEATs_iter3\.pt: {message}"):
+        read_checkpoint(tmp_path / "BEATs_iter3.pt")
 
 
 def test_content_decides_the_checksum(tmp_path):
@@ -168,6 +179,20 @@ def test_convert_keeps_fingerprint_and_every_key(tmp_path):
     again = run("models", "convert", official, tmp_path / "c.pt")
     assert again.exit_code == 1
     assert "exists and is not overwritten" in again.stderr
+    nowhere = run("models", "convert", official, tmp_path / "none" / "d.safetensors")
+    assert nowhere.exit_code == 1
+    assert "d.safetensors: cannot be written" in nowhere.stderr
+
+
+def test_a_folder_converted_in_place_is_the_same_model(tmp_path):
+    folder = save_encoder(tmp_path / "model", "hubert")
+    pickled = folder / "pytorch_model.bin"
+    torch.save(dict(read_all(folder).tensors), pickled)
+    (folder / "model.safetensors").unlink()
+    before = create(f"hubert={folder}").fingerprint
+    assert run("models", "convert", folder, folder / "model.safetensors").exit_code == 0
+    pickled.unlink()
+    assert create(f"hubert={folder}").fingerprint == before
 
 
 def test_check_says_what_a_checkpoint_is(tmp_path):
@@ -186,17 +211,25 @@ def test_list_shows_what_is_here_and_where_to_get_more(models_folder):
     assert "no weights on this machine yet" in run("models", "list").stdout
     models_folder.mkdir()
     save_beats(models_folder / "BEATs_iter3.pt")
+    save_encoder(models_folder / "some" / "model", "hubert")
+    (models_folder / "some" / "up").symlink_to(models_folder)
     listed = run("models", "list")
-    assert "BEATs_iter3.pt" in listed.stdout
+    assert [line.split()[0] for line in listed.stdout.splitlines()[2:]] == ["BEATs_iter3.pt", "some/model"]
+    assert run("models", "check", "hubert=some/model").exit_code == 0
     assert "https://github.com/microsoft/unilm" in listed.stderr
 
 
 def test_pull_offline_is_refused(monkeypatch, hub):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE is set" in run("models", "pull", "some/model").stderr
+    assert "copy the model's folder" in run("models", "pull", "some/model").stderr
     monkeypatch.delenv("HF_HUB_OFFLINE")
     assert "pytorch_model.bin" in run("models", "pull", "wav2vec2=some/model").stdout
     assert weights.offline() is False
+
+
+def test_a_file_is_not_pulled(hub):
+    assert "expected a hub id, owner/model" in run("models", "pull", "beats=BEATs_iter3.pt").stderr
+    assert hub[0] == []
 
 
 def test_offline_option_reaches_the_search_for_weights(tmp_path, monkeypatch, plant, hub):
@@ -233,6 +266,19 @@ def test_a_frozen_encoder_store_is_built_verified_and_guarded(tmp_path, plant):
     other = run("build", plant, store, "-e", f"beats={save_beats(tmp_path / 'b.pt', seed=1)}", "--workers", 0)
     assert other.exit_code == 1, other.output
     assert "was built with fingerprint" in other.stderr
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "ast"])
+def test_clips_of_unequal_length_get_what_they_get_alone(tmp_path, kind):
+    """wav2vec 2.0 with group norm would hear another clip's padding."""
+    for i, samples in enumerate((4000, 7000, 4160, 4000, 5000)):
+        write_clip(tmp_path / "plant", f"fan/normal/{i}.wav", i, samples=samples)
+    spec = f"{kind}={save_encoder(tmp_path / 'model', kind)}"
+    run("build", tmp_path / "plant", tmp_path / "store", "-e", spec, "--workers", 0, "--batch", 4)
+    store, embedder = FeatureStore.open(tmp_path / "store"), create(spec)
+    for clip, row in zip(store.clips(kind), store.matrix(kind), strict=True):
+        wave = read_recording(tmp_path / "plant" / clip.path, 16000, AudioPolicy()).wave
+        np.testing.assert_allclose(row, embedder.embed(wave[None])[0], atol=1e-5)
 
 
 def test_a_killed_build_resumes_and_ends_with_the_same_rows(tmp_path, plant):
