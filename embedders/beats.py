@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from embedders.beats_network import N_MELS, BEATsConfig, BEATsNetwork, front_end
-from embedders.frozen import PRECISIONS, FrozenEncoder
+from embedders.frozen import PRECISIONS, FrozenEncoder, held_in
 from embedders.weights import Checkpoint, models_folder, read_all, resolve
 from featstore.errors import DataError
 
@@ -26,6 +26,7 @@ class BEATsModel:
 
     def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
         self.checkpoint, self.network = checkpoint, build_network(checkpoint)
+        held_in(self.network, precision)
         config = self.network.config
         self.precision = PRECISIONS[precision]
         self.n_layers, self.dim = config.encoder_layers, config.encoder_embed_dim

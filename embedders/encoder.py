@@ -1,8 +1,8 @@
 """`wav2vec2`, `hubert`, `wavlm`, `ast`, `encoder`: frozen audio encoders of transformers, by folder or hub id.
 
 A folder is what `save_pretrained` writes: config.json, preprocessor_config.json and the weights. Waves go through the
-model's own feature extractor, so features equal transformers' own. transformers takes 5 to 17 s to import, so only the
-loading of a model imports it. No code from a hub is ever run.
+model's own feature extractor, or through the same on their device, so features equal transformers' own. transformers
+takes 5 to 17 s to import, so only the loading of a model imports it. No code from a hub is ever run.
 """
 
 import json
@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from embedders.frozen import PRECISIONS, FrozenEncoder
+from embedders.front_ends import front_end_of
+from embedders.frozen import PRECISIONS, FrozenEncoder, held_in
 from embedders.weights import models_folder, read_all, resolve
 from featstore.errors import DataError
 
@@ -70,7 +71,8 @@ class TransformersModel:
 
     def __init__(self, path: Path, precision: str) -> None:
         config, self.extractor, network = _from_pretrained(path)
-        self.path, self.network = path, network.eval().requires_grad_(False)
+        self.path = path
+        self.network: Any = held_in(network.eval().requires_grad_(False), precision)
         self.precision = PRECISIONS[precision]
         self.grid = _grid(config)
         self.model_type = str(config.model_type)
@@ -88,11 +90,20 @@ class TransformersModel:
         """Over names, shapes and values of all weights."""
         return read_all(self.path).sha256()
 
+    def front_end(self, waves: Tensor) -> Mapping[str, Tensor]:
+        """Waves (batch, time) to the network's inputs on their device, there and all at once where we know how."""
+        known = front_end_of(self.extractor)
+        if known:
+            return {self.network.main_input_name: known(self.extractor, waves)}
+        arrays = list(waves.cpu().numpy())
+        inputs = self.extractor(arrays, sampling_rate=self.sample_rate_hz, return_tensors="pt")
+        return dict(inputs.to(waves.device))
+
     def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
         """Waves (batch, time) to tokens (batch, layer, time, band, dim)."""
-        inputs = self.extractor(list(waves.cpu().numpy()), sampling_rate=self.sample_rate_hz, return_tensors="pt")
+        inputs = self.front_end(waves)
         with torch.autocast(waves.device.type, self.precision, enabled=self.precision != torch.float32):
-            out = self.network.to(waves.device)(**inputs.to(waves.device), output_hidden_states=True)
+            out = self.network.to(waves.device)(**inputs, output_hidden_states=True)
         # The last hidden state is the normalised one where a network ends in a normalisation. SEW's is as long as its
         # input again, with a zero at the end where that is odd: other layers' tokens are repeated, the zero left out.
         n = out.hidden_states[0].shape[1] * self.squeeze

@@ -16,11 +16,13 @@ POVEY_POWER = 0.85
 FLOOR = torch.finfo(torch.float32).eps
 
 
-def kaldi_fbank(waves: Tensor, *, n_mels: int = 128, sample_rate_hz: int = 16000) -> Tensor:
+def kaldi_fbank(
+    waves: Tensor, *, n_mels: int = 128, sample_rate_hz: int = 16000, window_power: float = POVEY_POWER
+) -> Tensor:
     """Log energy of mel filters: waves (batch, time) to (batch, frame, mel).
 
-    Kaldi expects the range of 16-bit integers, so multiply waves in [-1, 1] by 32768. Raises ValueError for waves
-    shorter than one frame.
+    Kaldi expects the range of 16-bit integers, so multiply waves in [-1, 1] by 32768. window_power: of the Hann window;
+    1 leaves it as it is. Raises ValueError for waves shorter than one frame.
     """
     length, hop = round(FRAME_S * sample_rate_hz), round(HOP_S * sample_rate_hz)
     if waves.ndim != 2 or waves.shape[1] < length:
@@ -28,7 +30,7 @@ def kaldi_fbank(waves: Tensor, *, n_mels: int = 128, sample_rate_hz: int = 16000
     frames = waves.unfold(-1, length, hop)
     frames = frames - frames.mean(dim=-1, keepdim=True)
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-    frames = (frames - PREEMPHASIS * before) * _povey_window(length).to(frames)
+    frames = (frames - PREEMPHASIS * before) * _window(length, window_power).to(frames)
     n_fft = 1 << (length - 1).bit_length()
     power = torch.view_as_real(torch.fft.rfft(frames, n=n_fft)).square().sum(-1)
     filters = _mel_filters(n_mels, n_fft, sample_rate_hz).to(power)
@@ -36,9 +38,9 @@ def kaldi_fbank(waves: Tensor, *, n_mels: int = 128, sample_rate_hz: int = 16000
 
 
 @lru_cache(maxsize=4)
-def _povey_window(length: int) -> Tensor:
-    """Hann window that ends in zeros, to the power 0.85."""
-    return torch.hann_window(length, periodic=False, dtype=torch.float64).pow(POVEY_POWER).float()
+def _window(length: int, power: float) -> Tensor:
+    """Hann window that ends in zeros, to a power: 0.85 makes it Povey's."""
+    return torch.hann_window(length, periodic=False, dtype=torch.float64).pow(power).float()
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embedders import create, fingerprint
 from embedders.pooling import POOLINGS
@@ -53,7 +53,7 @@ class FrozenEncoder(ABC):
     standard deviation). layers: these hidden states, each a view (0 is the input of the first layer); empty means the
     mean of the `last` ones. window_s: longer recordings are read in overlapping windows of this length, each as if it
     were a recording, and their tokens pooled together, so that memory does not grow with the square of the length.
-    precision: float32, or bfloat16 for the layers (fast on an accelerator).
+    precision: float32, or bfloat16 for the layers (fast on accelerators and on processors that multiply it).
     """
 
     checkpoint: str = ""
@@ -169,6 +169,18 @@ def windows(waves: Tensor, longest: int) -> list[Tensor]:
     count = math.ceil(n / longest)
     starts = [round(i * (n - longest) / (count - 1)) for i in range(count)]
     return [waves[:, start : start + longest] for start in starts]
+
+
+def held_in(network: nn.Module, precision: str) -> nn.Module:
+    """The network with the weights of its products in that precision, to which autocast would convert them every time.
+
+    A weight that is computed from others, such as one that is normalised, stays as it is.
+    """
+    for module in network.modules():
+        own = dict(module.named_parameters(recurse=False))
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and "weight" in own:
+            module.to(PRECISIONS[precision])
+    return network
 
 
 def open_encoder(spec: str, sample_rate_hz: int) -> TokenModel:

@@ -183,3 +183,22 @@ def test_fingerprint_covers_weights_and_front_end(tmp_path, folders):
     prints = [create(f"hubert={folder}").fingerprint for folder in (folders["hubert"], same, other, scaled)]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_front_end_on_the_device_is_that_of_the_feature_extractor(folders, kind):
+    model = create(f"{kind}={folders[kind]}").model
+    waves = np.random.default_rng(1).normal(0.02, [[0.001], [0.1], [0.5]], (3, 4000)).astype(np.float32)
+    (own,) = model.front_end(torch.from_numpy(waves)).values()
+    (expected,) = model.extractor(list(waves), sampling_rate=16000, return_tensors="pt").values()
+    np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_what_autocast_alone_gives(folders, waves, kind):
+    model = create(f"{kind}:checkpoint={folders[kind]},precision=bfloat16").model
+    assert any(parameter.dtype == torch.bfloat16 for parameter in model.network.parameters())
+    plain = create(f"{kind}={folders[kind]}").model
+    plain.precision = torch.bfloat16
+    with torch.inference_mode():
+        assert torch.equal(*(one.tokens(torch.from_numpy(waves), (2,)) for one in (model, plain)))
