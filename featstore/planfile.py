@@ -128,10 +128,11 @@ class PlanFile:
 
 def write_plan(
     store: Path, units: Iterable[UnitWork], infos: Sequence[EmbeddingInfo], audio: AudioPolicy, **facts: Any
-) -> PlanFile:
+) -> PlanFile | None:
     """Write the plan of `units` into the store; the same plan already there is left as it is.
 
-    facts: root, listed and asked of PlanFile. ResourceError when the disk is full.
+    facts: root, listed and asked of PlanFile; others: ids of plans that do not go with this one, on account of which
+    it is not written and None comes back. ResourceError when the disk is full.
     """
     pending = store / PENDING
     with explained(str(pending), 0, store):
@@ -150,6 +151,8 @@ def write_plan(
             "units": [asdict(line) for line in lines],
         }
         folder = pending / hashlib.sha256(canonical(raw)).hexdigest()[:16]
+        if set(facts["others"]) - {folder.name}:
+            return None
         if not (folder / PLAN).exists():
             data = canonical(seal(raw | {"created": datetime.now(UTC).isoformat(timespec="seconds")}))
             if len(data) > MAX_MANIFEST_BYTES:

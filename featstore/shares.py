@@ -18,7 +18,7 @@ from featstore.errors import DataError, RequestError
 from featstore.gather import take_over
 from featstore.lease import LIMIT_S, Leases
 from featstore.pending import add, finished
-from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of, retire, write_plan
+from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of, sweep, write_plan
 from featstore.reader import mixed
 from featstore.shard import EmbeddingInfo
 from featstore.store import Rejection, StoreWriter
@@ -74,22 +74,16 @@ def plan_shares(
     refuse_duplicates(clips)
     names = [request.name for request in requests]
     with StoreWriter(path) as writer:
-
-        def write() -> PlanFile | None:
+        sweep(path)
+        plan, infos = begin(writer, root, clips, requests, options)
+        facts = {"root": str(root.resolve()), "listed": len(clips), "asked": dict(asked)}
+        others = [one.id for one in plans_of(path) if {info.name for info in one.infos} & set(names)]
+        written = plan.units and write_plan(path, units_of(plan, clips), infos, options.audio, others=others, **facts)
+        if others and not written:
+            take_over(writer, names)
             plan, infos = begin(writer, root, clips, requests, options)
-            if not plan.units:
-                return None
-            facts = {"root": str(root.resolve()), "listed": len(clips), "asked": dict(asked)}
-            return write_plan(path, units_of(plan, clips), infos, options.audio, **facts)
-
-        others = {plan.id for plan in plans_of(path) if {info.name for info in plan.infos} & set(names)}
-        planned = write()
-        if not others or (planned and planned.id in others):
-            return planned
-        if planned:
-            retire(planned.folder)
-        take_over(writer, names)
-        return write()
+            written = plan.units and write_plan(path, units_of(plan, clips), infos, options.audio, others=(), **facts)
+        return written or None
 
 
 def work_share(
@@ -174,9 +168,7 @@ def _ready(units: Iterator[UnitWork | None], root: Path, options: BuildOptions) 
     for unit in units:
         if unit is not None:
             if options.render is None and any(clip.variant for clip in unit.clips):
-                raise RequestError(
-                    f"unit {unit.number} holds generated variants; this worker needs BuildOptions.render"
-                )
+                raise RequestError(f"unit {unit.number} holds generated variants; give BuildOptions.render")
             seen = [clip.path for clip, state in zip(unit.clips, unit.states, strict=True) if state.size_bytes >= 0]
             if seen and not any((root / path).exists() for path in seen):
                 raise DataError(
