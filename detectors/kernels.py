@@ -13,6 +13,13 @@ LANES = 64
 NEVER = np.float32(-3e38)
 """A value below every other; that of columns which are no row."""
 
+ROUNDING = 2.0**-20
+"""More than float32 arithmetic takes from a product times a scale plus an offset, relative to what it adds up."""
+
+BEST_FIRST = 8
+"""Rows of a tile measured in the order of their products, beside two per neighbour; a few bring the bar up early, and
+where many rows remain above it, order costs more than it saves."""
+
 _FIXED = {"reassoc", "nsz"}  # sums in vectors, yet no fused multiply-add: equal rows must be at 0 exactly
 _LOOSE = {"reassoc", "nsz", "contract", "nnan"}
 
@@ -31,31 +38,40 @@ def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_FIXED)
-def encode_rows(units, centre, scales, codes, facts):  # type: ignore[no-untyped-def]
-    """8-bit codes (n, d) of `units` less `centre`, and `facts` (4, n): scale, error, length, product with the centre.
-
-    A scale above 0 in `scales` (n,) is taken as it is, otherwise the row's largest value decides. The error is the
-    length of what the code leaves out, the length that of the row less the centre.
-    """
+def centre_rows(units, centre, centred, half):  # type: ignore[no-untyped-def]
+    """Float64 `units` (n, d) less `centre` in float32, and half of the squared length of each in float64."""
     n, d = units.shape
+    for i in range(n):
+        squares = 0.0
+        for j in range(d):
+            value = units[i, j] - centre[j]
+            squares += value * value
+            centred[i, j] = np.float32(value)
+        half[i] = 0.5 * squares
+
+
+@njit(nogil=True, cache=True, fastmath=_FIXED)
+def encode_rows(values, scales, codes, error):  # type: ignore[no-untyped-def]
+    """8-bit codes (n, d) of float32 `values`, and the length of what each code leaves out.
+
+    A scale above 0 in `scales` (n,) is taken as it is; otherwise the row's largest value decides, and is written there.
+    """
+    n, d = values.shape
     for i in range(n):
         scale = scales[i]
         if not scale > 0.0:
-            largest = 0.0
+            largest = np.float32(0.0)
             for j in range(d):
-                largest = max(largest, abs(units[i, j] - centre[j]))
-            scale = largest / 127.0 if largest > 1e-30 else 1.0
-        error = length = along = 0.0
-        inverse = 1.0 / scale
+                largest = max(largest, abs(values[i, j]))
+            scale = max(np.float64(largest) / 127.0, 1e-30)
+            scales[i] = scale
+        inverse, squares = 1.0 / scale, 0.0
         for j in range(d):
-            value = units[i, j] - centre[j]
-            code = np.rint(value * inverse)
+            code = np.rint(np.float64(values[i, j]) * inverse)
             codes[i, j] = np.int8(code)
-            left = value - code * scale
-            error += left * left
-            length += value * value
-            along += units[i, j] * centre[j]
-        facts[0, i], facts[1, i], facts[2, i], facts[3, i] = scale, np.sqrt(error), np.sqrt(length), along
+            left = np.float64(values[i, j]) - code * scale
+            squares += left * left
+        error[i] = np.sqrt(squares)
 
 
 @njit(nogil=True, cache=True, fastmath=_FIXED)
@@ -69,11 +85,14 @@ def distance_of(unit, row, inverse):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_LOOSE)
-def _product(left, right):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
-    for j in range(left.shape[0]):
-        total += left[j] * right[j]
-    return total
+def _at_least(unit, row, inverse):  # type: ignore[no-untyped-def]
+    """A lower bound of `distance_of`, in float32: rounding moves no offset of unit rows by more than 2**-21."""
+    squares, scale = np.float32(0.0), np.float32(inverse)
+    for j in range(unit.shape[0]):
+        offset = row[j] * scale - unit[j]
+        squares += offset * offset
+    length = np.sqrt(np.float64(squares) * (1.0 - (unit.shape[0] + 4) * 2.0**-23)) - 2.0**-21
+    return 0.5 * length * length if length > 0.0 else 0.0
 
 
 @njit(nogil=True, cache=True, fastmath=_LOOSE)
@@ -135,45 +154,71 @@ def _from_nowhere(rows, excluded, distances, found):  # type: ignore[no-untyped-
             insert(0.0 if inverse[column] == 0.0 else 2.0, ids[column], distances, found)
 
 
+@njit(nogil=True, cache=True)
+def _measure(column, rows, query, excluded, best):  # type: ignore[no-untyped-def]
+    """Measure one row, unless a cheap bound says that it is too far, and put it into the query's lists."""
+    bank, inverse, ids = rows
+    distances, found = best
+    if ids[column] == excluded:
+        return
+    if inverse[column] == 0.0:
+        insert(2.0, ids[column], distances, found)
+    elif _at_least(query[1], bank[column], inverse[column]) <= distances[-1]:
+        insert(distance_of(query[0], bank[column], inverse[column]), ids[column], distances, found)
+
+
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Bring the lists of m queries up to date with the rows of a tile.
 
     products: int32 or float32 (m, t), t a multiple of LANES and at least the number of rows. tile: offsets float32
-    (t,), scale, length and error of its codes. rows: float32 (n, d), 1 / length, ids. queries: unit rows in float64 and
-    in float32. facts: as `encode_rows`, of the queries, with the last row such that the cosine of a query and a row is
-    at most product * scales + offset + facts[3] + error * tile length + (length + error) * tile error. best: distances
-    and ids (m, k). Rows are measured best-first, so that few are.
+    (t,), scale, length and error. rows: float32 (n, d), 1 / length, ids. queries: unit rows in float64 and in float32.
+    facts (4, m): scale, error, length and half of its square. Lengths are those of rows less the centre, errors those
+    of what stands for them. The distance of a query and a row is half - product * scale * scale - offset, but for the
+    errors. best: distances and ids (m, k).
     """
     offsets, tile_scale, tile_length, tile_error = tile
-    bank, inverse, ids = rows
+    ids = rows[2]
     units, units32 = queries
     last = best[1].shape[1] - 1
-    rounding = (2.5 * bank.shape[1] + 32) * 2.0**-24
     maxima, used = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_)
     for q in range(products.shape[0]):
         line, distances, found = products[q], best[0][q], best[1][q]
         if not units[q].any():
             _from_nowhere(rows, excluded[q], distances, found)
             continue
-        scale = np.float32(facts[0, q] * tile_scale)
-        slack = facts[3, q] + facts[1, q] * tile_length + (facts[2, q] + facts[1, q]) * tile_error
+        scale, length, error = np.float32(facts[0, q] * tile_scale), facts[2, q], facts[1, q]
+        size = (length + error) * (tile_length + tile_error) + 0.5 * tile_length * tile_length
+        slack = error * tile_length + (length + error) * tile_error + ROUNDING * size
+        base = facts[3, q] - slack
         _lane_maxima(line, offsets, scale, maxima)
         lane, largest = _peak(maxima)
-        touched = False
-        while largest > NEVER and largest >= 1.0 - distances[last] - slack:
+        left = BEST_FIRST + 2 * len(distances)
+        while left and largest > NEVER and base - largest <= distances[last]:
             column, _ = _best_of_lane(line, offsets, scale, lane, used)
-            used[column] = touched = True
-            if ids[column] != excluded[q]:
-                cosine = np.float64(_product(units32[q], bank[column])) * inverse[column]
-                if inverse[column] == 0.0:
-                    insert(2.0, ids[column], distances, found)
-                elif cosine >= 1.0 - distances[last] - rounding:
-                    insert(distance_of(units[q], bank[column], inverse[column]), ids[column], distances, found)
+            used[column] = True
+            _measure(column, rows, (units[q], units32[q]), excluded[q], (distances, found))
             maxima[lane] = _best_of_lane(line, offsets, scale, lane, used)[1]
             lane, largest = _peak(maxima)
-        if touched:
-            used[:] = False
+            left -= 1
+        if largest > NEVER and base - largest <= distances[last]:
+            for column in range(len(ids)):
+                value = np.float32(line[column]) * scale + offsets[column]
+                if base - value <= distances[last] and not used[column]:
+                    _measure(column, rows, (units[q], units32[q]), excluded[q], (distances, found))
+        used[:] = False
+
+
+@njit(nogil=True, cache=True)
+def first_not_finite(X):  # type: ignore[no-untyped-def]
+    """The first row of X (n, d) with a value that is not finite, or -1."""
+    for i in range(X.shape[0]):
+        total = np.float32(0.0)
+        for j in range(X.shape[1]):
+            total += X[i, j] * np.float32(0.0)
+        if total != 0.0:
+            return i
+    return -1
 
 
 @njit(nogil=True, cache=True)

@@ -1,7 +1,7 @@
 """A bank of rows as 8-bit codes: products several times cheaper than float32, with an error that is bounded.
 
-Half the squared distance of two unit rows u, v is |a|^2 / 2 + |b|^2 / 2 - a.b for a = u - c, b = v - c and any centre c,
-here the mean of the bank. Codes p, q with scales s, t stand for a and b and leave out the rests e and f:
+Half the squared distance of two unit rows u, v is |a|^2 / 2 + |b|^2 / 2 - a.b for a = u - c, b = v - c and any centre
+c, here the mean of the bank. Codes p, q with scales s, t stand for a and b and leave out the rests e and f:
 
     |a.b - s t p.q|  <=  |e| |b| + |s p| |f|  <=  |e| |b| + (|a| + |e|) |f|        (Cauchy and Schwarz)
 
@@ -24,6 +24,9 @@ from detectors.products import float_product, int8_pays, int8_product
 
 TILE = 1024
 """Bank rows whose products with some hundred queries stay in a second-level cache."""
+
+MAX_CODED = 2**31 // 127**2 - 1
+"""Dimensions up to which a product of codes fits into 32 bits."""
 
 TURN_PAYS = 1.25
 """How much shorter what the codes leave out must become for queries to be turned too."""
@@ -60,18 +63,20 @@ class TiledBank:
     tiles: tuple[Tile, ...]
 
     @classmethod
-    def of(cls, rows: np.ndarray, ids: np.ndarray | None = None, *, coded: bool | None = None) -> "TiledBank":
+    def of(cls, rows: np.ndarray, ids: np.ndarray | None = None, *, coded: bool) -> "TiledBank":
         """Bank of `rows`, known by `ids` (int64, 0 or more; default their positions), which break ties.
 
-        `coded`: True for 8-bit codes, False for float32, None for what is faster here. Raises ValueError for rows that
-        are no float32 matrix of finite values.
+        `coded`: products of 8-bit codes instead of float32; `streamed.bank_of` knows what is faster. Raises ValueError
+        for rows that are no matrix of finite float32 values, or too long for codes.
         """
         rows = checked(rows, "bank")
         ids = np.arange(len(rows)) if ids is None else np.asarray(ids, dtype=np.int64)
         if ids.shape != (len(rows),) or (len(ids) and ids.min() < 0):
             raise ValueError(f"expected one id of 0 or more per row of {len(rows)}, got ids of shape {ids.shape}")
         centre, half = _spread(rows)
-        empty = cls(len(rows), rows.shape[1], int8_pays() if coded is None else coded, centre, None, ())
+        if coded and rows.shape[1] > MAX_CODED:
+            raise ValueError(f"rows of {rows.shape[1]} dimensions: products of codes are exact up to {MAX_CODED}")
+        empty = cls(len(rows), rows.shape[1], coded, centre, None, ())
         turn = _helpful_turn(empty, rows) if empty.coded else None
         plan = cls(empty.n, empty.d, empty.coded, centre, turn, ())
         order = np.argsort(half, kind="stable")

@@ -7,12 +7,14 @@ them.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import thread_time
 
 import numpy as np
 import torch
 
 from detectors import kernels
-from detectors.quantised import TILE, TiledBank, checked, one_thread_each
+from detectors.products import int8_pays, one_thread_each
+from detectors.quantised import MAX_CODED, TILE, TiledBank, checked
 
 PART = 256
 """Queries multiplied at a time; with a tile of bank rows they make 1 MB of products."""
@@ -22,6 +24,31 @@ TASK = 8 * PART
 
 NOBODY = np.iinfo(np.int64).max
 """The id in a place of a list that no row has taken yet."""
+
+
+TRIAL = 4096
+"""Rows of a bank, at most, with which it is tried whether codes are faster."""
+
+
+def bank_of(rows: np.ndarray, ids: np.ndarray | None = None) -> TiledBank:
+    """Bank of float32 `rows` (n, d) with the kind of products that is faster for them; see `TiledBank.of`."""
+    return TiledBank.of(rows, ids, coded=_codes_pay(checked(rows, "bank")))
+
+
+def _codes_pay(rows: np.ndarray) -> bool:
+    """Whether codes tell rows like these well enough apart: then few are measured, else nearly all of them would be."""
+    if not len(rows) or rows.shape[1] > MAX_CODED or not int8_pays():
+        return False
+    sample = rows[:: -(-len(rows) // TRIAL)]
+    at = np.arange(0, len(sample), -(-len(sample) // PART))
+    seconds = {}
+    for coded in (True, False):
+        bank = TiledBank.of(sample, coded=coded)
+        Nearest.none(1, 1).take(sample[:1], bank)  # compiled and warm
+        start = thread_time()
+        Nearest.none(len(at), 1).take(sample[at], bank, exclude=at)
+        seconds[coded] = thread_time() - start
+    return seconds[True] < seconds[False]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +87,14 @@ class Nearest:
             return
         size = min(TASK, -(-m // threads))
         tasks = [slice(start, min(start + size, m)) for start in range(0, m, size)] if m else []
-        with one_thread_each(), ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(lambda task: self._take(task, queries, bank, exclude), tasks):
-                pass
+        with one_thread_each():
+            if threads == 1:
+                for task in tasks:
+                    self._take(task, queries, bank, exclude)
+                return
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(lambda task: self._take(task, queries, bank, exclude), tasks):
+                    pass
 
     def _take(self, task: slice, queries: np.ndarray, bank: TiledBank, exclude: np.ndarray) -> None:
         multiply, dtype = bank.product()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.quantised import TiledBank, bytes_per_row
-from detectors.streamed import Nearest
+from detectors.streamed import Nearest, bank_of
 from ensemble.archive_rows import Chosen, Part, Source, key_hashes, parts_of, read_block
 from featstore.errors import DataError, ResourceError
 
@@ -159,5 +159,5 @@ def _tiled(held: dict[Part, list[tuple[np.ndarray, np.ndarray]]]) -> dict[Part, 
     for part in sorted(held):
         pieces = held.pop(part)
         ids, rows = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
-        banks[part] = TiledBank.of(rows, ids)
+        banks[part] = bank_of(rows, ids)
     return banks
