@@ -163,9 +163,8 @@ def test_copies_of_rows():
 
 
 def test_rows_whose_labels_meet_by_chance_are_still_told_apart(monkeypatch):
-    monkeypatch.setattr(
-        np.random, "default_rng", lambda seed: type("", (), {"integers": lambda *_, **__: np.uint64(0)})
-    )
+    constant = SimpleNamespace(integers=lambda *_, **__: np.uint64(0))
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: constant)
     rows = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])  # multiplied by 1 alike, their labels are equal
     np.testing.assert_array_equal(np.sort(Copies.of(rows).first), [0, 1])
 

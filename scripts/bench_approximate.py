@@ -1,0 +1,246 @@
+"""Recall and score error of the approximate indexes against their speed, beside exact search of the same bank.
+
+    python scripts/bench_approximate.py --work FOLDER [--uav DATA] [--mimii FEATURES] [--only NAME ...] [--figure FILE]
+
+DATA is a labelled folder of recordings: its training clips and generated anomalies are the bank, its test clips ask.
+FEATURES holds npz files of MIMII features (see bench_mimii_features.py). Both are z-scored by the bank. The clustered
+banks are made here: 200 clusters of 128 dimensions, each with a decaying spectrum of its own; one query in ten lies
+twice as far out as the rest. One thread, in seconds of processor time, which other work on the machine disturbs least;
+every index takes turns with exact search, and ratios are medians over the rounds. Recall@5, its 95 % interval and the
+score errors are those of `recall_estimate`. FOLDER keeps what was measured: a bank that is in it is not measured again.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detectors.approximate import ApproximateIndex
+from detectors.approximate_recall import recall_estimate
+from detectors.faiss_backend import load as load_faiss
+from detectors.neighbours import Bank, nearest
+from featstore.store import FeatureStore
+
+K, D, CLUSTERS, QUERIES, TIMED, ROUNDS = 5, 128, 200, 1000, 200, 5
+Matrices = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An index, the efforts it is asked with, and a faiss factory text in place of the kind's own."""
+
+    name: str
+    kind: str
+    probes: tuple[int | None, ...] = (None,)
+    factory: str | None = None
+
+
+EVERY = (
+    Spec("flat", "flat"),
+    Spec("flat, SQ8", "flat", factory="SQ8"),
+    Spec("flat, SQfp16", "flat", factory="SQfp16"),
+    Spec("ivf", "ivf", (1, 4, 16, 64)),
+    Spec("ivfpq", "ivfpq", (1, 4, 16, 64)),
+    Spec("hnsw", "hnsw", (16, 64, 256)),
+)
+IVF = (Spec("ivf", "ivf", (16,)),)
+SIZES = {"1e3": IVF, "3e3": IVF, "1e4": IVF, "3e4": IVF, "1e5": EVERY, "3e5": IVF, "1e6": EVERY}
+
+
+def uav(data: Path, work: Path) -> Matrices:
+    """Bank and queries of the logmel view p10."""
+    command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(work / "store"), "-e", "logmel"]
+    subprocess.run([*command, "--with-anomalies", "4"], check=True, stdout=sys.stderr)
+    store = FeatureStore.open(work / "store")
+    X = store.matrix("logmel")[:, store.info("logmel").views.index("p10")]
+    test = store.clips("logmel").where(split="test", variant="")
+    return X[store.clips("logmel").where(split="train")], X[test]
+
+
+def mimii(folder: Path) -> Matrices:
+    """Half of the normal clips of every machine, id and SNR, and all others."""
+    bank, queries = [], []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in sorted(arrays.files):
+                if re.search("abnormal", name):
+                    queries.append(arrays[name])
+                else:
+                    bank.append(arrays[name][::2])
+                    queries.append(arrays[name][1::2])
+    return np.concatenate(bank).astype(np.float32), np.concatenate(queries).astype(np.float32)
+
+
+def clustered(n: int) -> Matrices:
+    """A made bank of n rows and its queries."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(CLUSTERS, D))
+    spectrum = (1 + np.arange(D)) ** -0.5
+    spectrum *= 0.7 * np.sqrt(D) / np.linalg.norm(spectrum)
+    turns = [np.linalg.qr(rng.normal(size=(D, D)))[0] for _ in range(CLUSTERS)]
+    cluster = rng.integers(CLUSTERS, size=n + QUERIES)
+    reach = np.ones((n + QUERIES, 1))
+    reach[n::10] = 2
+    out = np.empty((n + QUERIES, D), dtype=np.float32)
+    for j in range(CLUSTERS):
+        own = cluster == j
+        out[own] = centres[j] + reach[own] * (rng.normal(size=(own.sum(), D)) * spectrum) @ turns[j]
+    return out[:n], out[n:]
+
+
+def measure(matrices: Matrices, specs: tuple[Spec, ...]) -> list[dict[str, Any]]:
+    """One record per index and effort."""
+    rows, queries = matrices
+    queries = queries[np.random.default_rng(0).permutation(len(queries))[:QUERIES]]
+    bank = Bank.of(rows)
+    records = []
+    for spec in specs:
+        start = time.process_time()
+        index = ApproximateIndex.build(bank, spec.kind, factory=spec.factory)
+        built = time.process_time() - start
+        for probes in spec.probes:
+            estimate = recall_estimate(index, queries, K, probes=probes, sample=len(queries))
+            record = {"index": spec.name, "factory": index.recipe.factory, "build_s": built, **asdict(estimate)}
+            plain = recall_estimate(index, queries, K, probes=probes, rerank=0, sample=len(queries))
+            record["plain_recall"] = plain.recall
+            record["bytes"] = load_faiss().serialize_index(index.index).nbytes
+            record |= race(bank, index, queries[:TIMED], probes) | {"n": len(rows), "d": rows.shape[1]}
+            records.append(record)
+            print(json.dumps(record), file=sys.stderr, flush=True)
+    return records
+
+
+def race(bank: Bank, index: ApproximateIndex, queries: np.ndarray, probes: int | None) -> dict[str, float]:
+    """Queries per second of exact search, of the index with and without re-ranking."""
+    runs: dict[str, Callable[[], object]] = {
+        "exact": lambda: nearest(queries, bank, K),
+        "index": lambda: index.nearest(queries, K, probes=probes),
+        "plain": lambda: index.nearest(queries, K, probes=probes, rerank=0),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            start, done = time.process_time(), 0
+            while done == 0 or time.process_time() - start < 0.1:
+                run()
+                done += len(queries)
+            rates[name].append(done / (time.process_time() - start))
+    ratios = [index / exact for index, exact in zip(rates["index"], rates["exact"], strict=True)]
+    medians = {f"{name}_rate": statistics.median(values) for name, values in rates.items()}
+    return {**medians, "ratio": statistics.median(ratios)}
+
+
+def table(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Every index of the banks that were given all of them."""
+    print(
+        "| bank | index | build s | MB | probes | queries/s | x exact | recall@5 | recall, not re-ranked "
+        "| score error: mean | 95 % | most | of the scores' spread |\n|" + "---|" * 13
+    )
+    for name, records in found.items():
+        for r in records if len(records) > 1 else ():
+            print(
+                f"| {name}: {r['n']:,} x {r['d']} | {r['index']} ({r['factory']}) | {r['build_s']:.1f} "
+                f"| {r['bytes'] / 1e6:.0f} | {r['probes'] or ''} | {r['index_rate']:,.0f} | {r['ratio']:.2f} "
+                f"| {r['recall']:.4f} [{r['recall_low']:.4f}, {r['recall_high']:.4f}] | {r['plain_recall']:.3f} "
+                f"| {r['error_mean']:.1e} | {r['error_p95']:.1e} | {r['error_max']:.1e} "
+                f"| {100 * r['error_mean'] / r['spread']:.2f} % |"
+            )
+
+
+def crossing(found: dict[str, list[dict[str, Any]]]) -> None:
+    """From which size an IVF index repays its training."""
+    print(
+        "\n| clustered bank | exact queries/s | ivf, 16 probes | x exact | recall@5 | build s | repaid after queries |"
+    )
+    print("|" + "---|" * 7)
+    for name, records in found.items():
+        for r in (r for r in records if name.startswith("clustered") and (r["index"], r["probes"]) == ("ivf", 16)):
+            saved = 1 / r["exact_rate"] - 1 / r["index_rate"]
+            repaid = f"{r['build_s'] / saved:,.0f}" if saved > 0 else "never"
+            print(
+                f"| {name.split()[1]} | {r['exact_rate']:,.0f} | {r['index_rate']:,.0f} | {r['ratio']:.2f} "
+                f"| {r['recall']:.4f} | {r['build_s']:.2f} | {repaid} |"
+            )
+
+
+def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
+    """Missed neighbours and score error against speed, one column per bank."""
+    from matplotlib.figure import Figure
+
+    found = {name: records for name, records in found.items() if len(records) > 1}
+    figure = Figure(figsize=(3.6 * len(found), 6.5), layout="constrained")
+    axes = figure.subplots(2, len(found), squeeze=False, sharex="col", sharey="row")
+    for (above, below), (name, records) in zip(axes.T, found.items(), strict=True):
+        for index in dict.fromkeys(r["index"] for r in records):
+            own = [r for r in records if r["index"] == index]
+            ratio = [r["ratio"] for r in own]
+            above.plot(ratio, [max(1 - r["recall"], 1e-4) for r in own], marker="o", label=index)
+            below.plot(ratio, [max(r["error_mean"] / r["spread"], 1e-6) for r in own], marker="o")
+            for r in own if index in {"ivf", "hnsw"} else ():
+                above.annotate(r["probes"], (r["ratio"], max(1 - r["recall"], 1e-4)), fontsize="x-small")
+        above.set(title=f"{name}: {records[0]['n']:,} x {records[0]['d']}", xscale="log", yscale="log")
+        below.set(xlabel="times as fast as exact search", yscale="log")
+        for axis in (above, below):
+            axis.axvline(1, color="black", linewidth=0.8)
+            axis.grid(visible=True, alpha=0.3)
+    axes[0, 0].set_ylabel("1 - recall@5 (lowest line: none missed)")
+    axes[1, 0].set_ylabel("mean score error / spread of scores")
+    axes[0, -1].legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure what is asked for and print all there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--uav", type=Path)
+    parser.add_argument("--mimii", type=Path)
+    parser.add_argument("--only", nargs="+")
+    parser.add_argument("--figure", type=Path)
+    args = parser.parse_args()
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    load_faiss()
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    args.work.mkdir(parents=True, exist_ok=True)
+    banks: dict[str, tuple[Callable[[], Matrices], tuple[Spec, ...]]] = {}
+    if args.uav:
+        banks["UAV"] = lambda: scored(uav(args.uav, args.work)), EVERY
+    if args.mimii:
+        banks["MIMII"] = lambda: scored(mimii(args.mimii)), EVERY
+    for size, specs in SIZES.items():
+        banks[f"clustered {size}"] = lambda size=size: clustered(int(float(size))), specs  # type: ignore[misc]
+    found = {}
+    for name, (matrices, specs) in banks.items():
+        kept = args.work / f"{name.replace(' ', '-')}.json"
+        if not kept.exists() and name in (args.only or banks):
+            kept.write_text(json.dumps(measure(matrices(), specs)))
+        if kept.exists():
+            found[name] = json.loads(kept.read_text())
+    table(found)
+    crossing(found)
+    if args.figure:
+        draw(args.figure, found)
+
+
+def scored(matrices: Matrices) -> Matrices:
+    """Both z-scored by the bank."""
+    bank, queries = matrices
+    mean, spread = bank.mean(axis=0), bank.std(axis=0)
+    spread[spread == 0] = 1
+    return (bank - mean) / spread, (queries - mean) / spread
+
+
+if __name__ == "__main__":
+    main()
