@@ -47,7 +47,8 @@ class ApproximateIndex:
         """
         copies, recipe = prepared(bank, kind, seed)
         recipe = replace(recipe, factory=factory or recipe.factory)
-        rows = padded(bank.directions[copies.first], recipe.width)
+        every = len(copies.start) == len(bank.rows)  # saves a copy of the bank
+        rows = padded(bank.directions if every else bank.directions[copies.first], recipe.width)
         with limited(threads if kind_named(kind).any_threads else 1):
             index = trained(recipe.factory, rows, seed) if len(rows) else None
         return cls(bank, copies, recipe, index, threads)

@@ -104,6 +104,13 @@ def test_the_same_seed_gives_the_same_index(rng, kind):
     np.testing.assert_array_equal(first, again)
 
 
+def test_the_cut_of_the_queries_does_not_matter(rng, kind):
+    bank, queries = Bank.of(clustered(rng, 3000)), clustered(rng, 1100)
+    index = ApproximateIndex.build(bank, kind)
+    parts = [index.nearest(part, 3) for part in np.split(queries, [1, 30, 31, 700])]
+    assert_same(index.nearest(queries, 3), [np.concatenate(column) for column in zip(*parts, strict=True)])
+
+
 def test_the_seed_counts(rng):
     bank = Bank.of(clustered(rng, 3000))
     first, other = (faiss.serialize_index(ApproximateIndex.build(bank, "ivf", seed=seed).index) for seed in (0, 1))
