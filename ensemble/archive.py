@@ -7,7 +7,7 @@ be shared by any number of processes: results do not depend on who made them, no
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +33,9 @@ from ensemble.archive_rows import (
 from ensemble.calibrate import position
 from featstore.errors import RequestError, ResourceError
 from featstore.store import FeatureStore
+
+Done = Callable[[Unit, Scored | None], None]
+"""Told of every unit whose results are on disk, with the results where they were made just now."""
 
 UNIT_ROWS = 65_536
 LIST_BYTES = 16
@@ -80,27 +83,29 @@ class ArchiveRun:
         self._banks: Banks | None = None
         self._references: dict[Part, np.ndarray] = {}
 
-    def score(self, units: Sequence[Unit], folder: Path, done: Callable[[Unit], None] = lambda unit: None) -> None:
-        """Write the results of `units` to `folder`, those that are not there yet; calls `done` after each."""
-        missing = [unit for unit in units if not is_done(folder, unit)]
+    def score(self, units: Sequence[Unit], folder: Path, done: Done = lambda unit, scored: None) -> None:
+        """Write the results of `units` to `folder`, where they are not there yet, and tell `done` of each.
+
+        ResourceError where the disk is full; results written before stay.
+        """
+        missing = []
         for unit in units:
-            if unit not in missing:
-                done(unit)
+            if is_done(folder, unit):
+                done(unit, None)
+            else:
+                missing.append(unit)
         if not missing:
             return
         banks = self._prepared()
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            writing = None
+            writing: Future[None] | None = None
             for batch, blocks in _ahead(reader, self._batches(missing), self._read):
-                results = self._scored(banks, blocks)
-                for unit, scored in zip(batch, results, strict=True):
+                for unit, scored in zip(batch, self._scored(banks, blocks), strict=True):
                     if writing is not None:
-                        writing[1].result()
-                        done(writing[0])
-                    writing = (unit, writer.submit(write_part, folder, unit, scored))
+                        writing.result()
+                    writing = writer.submit(_finish, folder, unit, scored, done)
             if writing is not None:
-                writing[1].result()
-                done(writing[0])
+                writing.result()
 
     def _identity(self) -> str:
         job = {**asdict(self.job), "reference": content_of(self.reference), "archive": ""}
@@ -198,6 +203,11 @@ class _Search:
             distance[query.rows] = found.distance
             neighbour[query.rows] = banks.names[query.part].keys[found.id]
         return Scored(self.keys, columns["machine"], columns["section"], score, percentile, distance, neighbour)
+
+
+def _finish(folder: Path, unit: Unit, scored: Scored, done: Done) -> None:
+    write_part(folder, unit, scored)
+    done(unit, scored)
 
 
 def _ahead(

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,10 @@ class Scored:
     distance: np.ndarray
     neighbour: np.ndarray
 
+    def rows(self, at: np.ndarray) -> "Scored":
+        """Some of the clips."""
+        return Scored(*(getattr(self, one.name)[at] for one in fields(self)))
+
 
 def parquet() -> Any:
     """pyarrow's Parquet module; RequestError with the cure where it is not installed."""
@@ -58,7 +62,7 @@ def write_part(folder: Path, unit: Unit, scored: Scored) -> None:
     try:
         with explained(str(path), table.nbytes, folder):
             with temporary.open("xb") as file:
-                pq.write_table(table, file, compression="zstd", use_dictionary=_REPEATED)
+                pq.write_table(table, file, compression="lz4", use_dictionary=_REPEATED)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -116,29 +120,35 @@ class Top:
     clips: int = 0
     unscored: dict[str, int] = field(default_factory=dict)
 
-    def take(self, path: Path) -> None:
-        """Take in a finished file of results."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        pq = parquet()
-        light = pq.read_table(path, columns=["percentile", "machine", "section"])
-        self.clips += len(light)
-        percentile = light.column("percentile")
-        if percentile.null_count:
-            lost = light.filter(pc.is_null(percentile)).group_by(["machine", "section"]).aggregate([([], "count_all")])
-            for row in lost.to_pylist():
+    def take(self, path: Path, scored: Scored | None = None) -> None:
+        """Take in a finished file of results, or rather its content where that is still at hand."""
+        percentile = _percentiles(path) if scored is None else scored.percentile
+        self.clips += len(percentile)
+        lost = np.isnan(percentile)
+        if lost.any():
+            for row in _rows(path, scored, np.flatnonzero(lost), ["machine", "section"]):
                 name = f"{row['machine']} {row['section']}".strip()
-                self.unscored[name] = self.unscored.get(name, 0) + row["count_all"]
-        values = percentile.to_numpy(zero_copy_only=False)
-        values = np.where(np.isnan(values), -1.0, values)
-        least = self.rows[-1]["percentile"] if len(self.rows) >= self.n else -0.5
-        if len(values) > self.n:
+                self.unscored[name] = self.unscored.get(name, 0) + 1
+        values = np.where(lost, -1.0, percentile)
+        least = self.rows[-1]["percentile"] if len(self.rows) >= max(self.n, 1) else 0.0
+        if len(values) > self.n > 0:
             least = max(least, float(np.partition(values, -self.n)[-self.n]))
-        at = np.flatnonzero((values >= least) & (values >= 0))
-        if len(at):
-            found = pq.read_table(path).take(pa.array(at)).to_pylist()
-            self.rows = sorted(self.rows + found, key=lambda row: (-row["percentile"], row["clip"]))[: self.n]
+        at = np.flatnonzero(values >= least)
+        if len(at) and self.n:
+            rows = self.rows + _rows(path, scored, at)
+            self.rows = sorted(rows, key=lambda row: (-row["percentile"], row["clip"]))[: self.n]
+
+
+def _percentiles(path: Path) -> np.ndarray:
+    column = parquet().read_table(path, columns=["percentile"]).column("percentile")
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _rows(path: Path, scored: Scored | None, at: np.ndarray, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """Some rows of a file of results, out of its content where that is at hand."""
+    table = parquet().read_table(path, columns=columns).take(at) if scored is None else _table(scored.rows(at))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 def remove_stale(folder: Path, units: Sequence[Unit]) -> int:

@@ -20,7 +20,7 @@ from featstore.files import explained, read_regular, write_new
 
 if TYPE_CHECKING:
     from ensemble.archive import ArchiveJob, ArchiveRun
-    from ensemble.archive_parts import Top
+    from ensemble.archive_parts import Scored, Top
     from ensemble.archive_rows import Unit
 
 SHOWN = 10
@@ -92,8 +92,8 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     started, top, meter = monotonic(), Top(options["top"]), Meter("clips")
     total = sum(unit.rows for unit in run.units)
 
-    def done(unit: "Unit") -> None:
-        top.take(out / unit.file)
+    def done(unit: "Unit", scored: "Scored | None" = None) -> None:
+        top.take(out / unit.file, scored)
         meter.update(top.clips, max(total, top.clips))
 
     run.score(run.units, out, done)
