@@ -19,7 +19,7 @@ from featstore.gather import take_over
 from featstore.plan import Plan, PlanOptions, free_bytes, make_plan
 from featstore.store import EmbeddingInfo, FeatureStore, Rejection, ShardData, StoreWriter
 from featstore.table import ClipTable
-from featstore.units import Progress, UnitRun, units_of
+from featstore.units import Progress, UnitRun, Workers, units_of
 from featstore.work import Embedder, Job, Render
 
 __all__ = ["BuildOptions", "BuildReport", "Embedder", "Progress", "Request", "build", "plan_build"]
@@ -37,15 +37,16 @@ class Request:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """workers: processes, None = as the machine has cores. embed_in_workers: False where one device serves all.
+    """workers: processes, None = as the machine has cores, or what makes another engine.
 
-    batch: clips of equal length per call of the embedder. prune: drop rows whose recording has gone from the folder.
-    render: makes a clip's variant from its wave (picklable); needed where clips have variants.
+    embed_in_workers: False where one device serves all. batch: clips of equal length per call of the embedder. prune:
+    drop rows whose recording has gone from the folder. render: makes a clip's variant from its wave (picklable); needed
+    where clips have variants.
     """
 
     audio: AudioPolicy = field(default_factory=AudioPolicy)
     plan: PlanOptions = field(default_factory=PlanOptions)
-    workers: int | None = None
+    workers: Workers = None
     embed_in_workers: bool = True
     batch: int = 4
     dtype: str = "float32"

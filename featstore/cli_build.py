@@ -2,6 +2,8 @@
 
 import json
 import re
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -10,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedders.cli import offline_option
-from featstore.console import EXIT_REJECTED, Meter, table
+from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, table
 from featstore.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from featstore.audio import AudioPolicy
     from featstore.build import BuildOptions, BuildReport, Progress, Request
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from featstore.layouts import Listing
     from featstore.plan import Plan
     from featstore.store import EmbeddingInfo
+    from featstore.units import Workers
     from featstore.work import Render
 
 PATH = click.Path(path_type=Path)
@@ -78,6 +81,9 @@ def planned_options(command: "Callable[..., None]") -> "Callable[..., None]":
 @click.option("--rank", metavar="I", help="Make the I-th share of a plan (from 0), or auto as the launcher says.")
 @click.option("--world", metavar="N", help="How many shares there are, or auto.")
 @click.option("--claim", is_flag=True, help="Make units of a plan one by one, whatever no other worker has.")
+@ray_options
+@click.option("--actors", type=click.IntRange(1), help="Ray workers [default: as the cluster has processors or GPUs].")
+@click.option("--gpus-per-actor", type=float, help="GPUs of each Ray worker, 0.5 for two on one [default: 1].")
 @click.option("--strict", is_flag=True, help="Stop at the first recording that is rejected.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, the bytes needed and free; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout.")
@@ -90,18 +96,39 @@ def build(context: click.Context, /, data: Path, store: Path, **options: Any) ->
     if options["claim"] or options["rank"] or options["world"]:
         from featstore.cli_shares import work
 
+        if options["engine"] != "local":
+            raise click.UsageError(f"--engine {options['engine']} shares a build by itself; it goes without --claim")
         return work(context, data, store, options)
     from featstore.build import build, plan_build
 
-    root, clips = listed(data, store, options)
-    requests, settings = requests_of(options), build_options(options, root)
-    if options["dry_run"]:
-        return _print_plan(store, *plan_build(root, clips, store, requests, settings), options["as_json"])
-    meter = Meter()
-    report = build(root, clips, store, requests, settings, report=show(meter))
-    meter.close()
+    with _engine(options) as workers:
+        root, clips = listed(data, store, options)
+        requests, settings = requests_of(options), replace(build_options(options, root), workers=workers)
+        if options["dry_run"]:
+            return _print_plan(store, *plan_build(root, clips, store, requests, settings), options["as_json"])
+        meter = Meter()
+        report = build(root, clips, store, requests, settings, report=show(meter))
+        meter.close()
     _print_report(store, report, options["as_json"])
     raise SystemExit(EXIT_REJECTED if report.rejected else 0)
+
+
+@contextmanager
+def _engine(options: dict[str, Any]) -> "Iterator[Workers]":
+    """What computes a build; for Ray the device is chosen by what the cluster has."""
+    check_engine(options, "actors", "gpus_per_actor")
+    if options["engine"] == "ray" and options["workers"] is not None:
+        raise click.UsageError("--workers are processes of this machine; on Ray give --actors")
+    if options["engine"] == "local" or options["dry_run"]:
+        yield options["workers"]
+        return
+    from featstore.ray_build import ray_engine
+    from featstore.ray_cluster import cluster, has_gpus
+
+    with cluster(options["address"]):
+        if options["device"] == "auto":
+            options["device"] = "cuda" if has_gpus() else "cpu"
+        yield ray_engine(options["actors"], options["gpus_per_actor"] or 1, options["unit_clips"])
 
 
 def listed(data: Path, store: Path, options: dict[str, Any]) -> "tuple[Path, list[Clip]]":
@@ -179,9 +206,9 @@ def _name_of(spec: str) -> str:
 
 
 def _device(options: dict[str, Any]) -> str:
-    """The device asked for; auto takes cuda where torch sees one."""
-    if options["device"] == "cpu":
-        return "cpu"
+    """The device asked for; auto takes cuda where torch sees one, which on Ray is for the workers to see."""
+    if options["device"] == "cpu" or (options.get("engine") == "ray" and options["device"] != "auto"):
+        return str(options["device"])
     import torch
 
     if torch.cuda.is_available():

@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -57,6 +57,24 @@ class Commands(click.Group):
             if not near or "Did you mean" in error.message:
                 raise
             raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near[0]!r}?", ctx) from error
+
+
+def ray_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--engine and --address, for the commands that can work on a cluster."""
+    address = click.option(
+        "--address",
+        metavar="auto|HOST:PORT|ray://HOST:PORT",
+        help="The Ray cluster [default: $RAY_ADDRESS, or one of this machine alone].",
+    )
+    engine = click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+    return engine(address(command))
+
+
+def check_engine(options: Mapping[str, Any], *names: str) -> None:
+    """UsageError where options of a cluster are given without one; `names` are those beside --address."""
+    for name in ("address", *names):
+        if options["engine"] == "local" and options[name] is not None:
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --engine ray")
 
 
 class Meter:

@@ -16,10 +16,9 @@ from featstore.errors import DataError
 from featstore.plan import FileState, Plan
 from featstore.store import EmbeddingInfo, Rejection, ShardData
 from featstore.table import ClipTable, encode
-from featstore.work import Job, Pending, Pool, Result, Task
+from featstore.work import Engine, Job, Pending, Pool, Result, Task
 
 TASK_CLIPS = 16
-UNITS_IN_FLIGHT = 2  # one being computed, one behind it, while the one before is written
 SMALL_BUILD = 48  # clips under which starting processes costs more than it saves
 
 
@@ -35,9 +34,9 @@ class UnitWork:
     states: tuple[FileState, ...]
     wanted: tuple[int, ...]
 
-    def tasks(self) -> list[Task]:
+    def tasks(self, size: int = TASK_CLIPS) -> list[Task]:
         """The unit cut into what one worker process takes at a time, in order."""
-        parts = [self.clips[start : start + TASK_CLIPS] for start in range(0, len(self.clips), TASK_CLIPS)]
+        parts = [self.clips[start : start + size] for start in range(0, len(self.clips), size)]
         return [
             Task(tuple(clip.path for clip in part), self.wanted, tuple(clip.variant for clip in part)) for part in parts
         ]
@@ -92,6 +91,10 @@ class Progress:
     audio_s: float
 
 
+Workers = int | None | Callable[[Job], Engine]
+"""Processes, None = as the machine has cores; or what makes another engine."""
+
+
 class UnitRun:
     """Units under way through a pool: what has been read, what was rejected.
 
@@ -115,34 +118,37 @@ class UnitRun:
         self,
         units: Iterable[UnitWork | None],
         job: Job,
-        workers: int | None,
+        workers: Workers,
         finish: Callable[[UnitWork, list[ShardData]], object],
     ) -> None:
         """Compute every unit and hand its shards to `finish`, in order.
 
-        workers: processes, None = as the machine has cores. A unit that is None means that there is none to take
-        before those under way are finished.
+        A unit that is None means that there is none to take before those under way are finished.
         """
-        if workers is None:
-            workers = 0 if self.total < SMALL_BUILD else len(os.sched_getaffinity(0))
-        pool = Pool(replace(job, embeds=job.embeds or workers == 0), workers)
-        ahead = UNITS_IN_FLIGHT if workers else 0  # without processes nothing is computed ahead
+        pool, size = self._open(job, workers), max(TASK_CLIPS, job.batch)
         try:
             self.report(self._progress())
             queue: deque[tuple[UnitWork, list[Pending]]] = deque()
             for unit in units:
                 if unit is not None:
-                    queue.append((unit, [pool.submit(task) for task in unit.tasks()]))
-                if queue and (unit is None or len(queue) > ahead):
+                    queue.append((unit, [pool.submit(task) for task in unit.tasks(size)]))
+                if queue and (unit is None or len(queue) > pool.ahead):
                     self._finish(pool, *queue.popleft(), finish)
             while queue:
                 self._finish(pool, *queue.popleft(), finish)
         finally:
             pool.close()
 
+    def _open(self, job: Job, workers: Workers) -> Engine:
+        if callable(workers):
+            return workers(job)
+        if workers is None:
+            workers = 0 if self.total < SMALL_BUILD else len(os.sched_getaffinity(0))
+        return Pool(replace(job, embeds=job.embeds or workers == 0), workers)
+
     def _finish(
         self,
-        pool: Pool,
+        pool: Engine,
         unit: UnitWork,
         tasks: Sequence[Pending],
         finish: Callable[[UnitWork, list[ShardData]], object],

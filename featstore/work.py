@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -27,6 +27,7 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
+UNITS_IN_FLIGHT = 2  # one being computed, one behind it, while the one before is written
 DEATH = "the worker process died while reading or embedding it"
 
 
@@ -149,11 +150,12 @@ class Worker:
             return Result(reason="does not fit in memory; take a part with --length crop:S")
         return Result(recording)
 
-    def embed(self, task: Task, results: TaskResult) -> None:
+    def embed(self, task: Task, results: TaskResult) -> TaskResult:
         """Fill in the vectors, batch by batch of equal length, and let go of the waves."""
         for i, column in zip(task.wanted, results, strict=True):
             for batch in equal_length_batches(column, self.job.batch):
                 self._embed_batch(self.embedders[i], batch)
+        return results
 
     @staticmethod
     def _embed_batch(embedder: Embedder, batch: list[Result]) -> None:
@@ -188,6 +190,11 @@ def equal_length_batches(results: Iterable[Result], batch: int) -> Iterator[list
         if len(group) == batch:
             yield groups.pop(len(result.recording.wave))
     yield from groups.values()
+
+
+def joined(parts: Sequence[TaskResult]) -> TaskResult:
+    """The result of a task from those of its parts, in order."""
+    return [[result for column in columns for result in column] for columns in zip(*parts, strict=True)]
 
 
 _worker: Worker | None = None
@@ -228,12 +235,23 @@ class Pending:
     future: "Future[TaskResult] | None"
 
 
+class Engine(Protocol):
+    """Computes tasks: the processes of Pool, or machines elsewhere. ahead: units to keep under way."""
+
+    ahead: int
+
+    def submit(self, task: Task) -> Pending: ...  # noqa: D102
+    def result(self, pending: Pending) -> TaskResult: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
 class Pool:
     """Runs tasks in spawned processes (with `workers=0` in this one) and survives the death of any of them."""
 
     def __init__(self, job: Job, workers: int) -> None:
         self.job = job
         self.workers = workers
+        self.ahead = UNITS_IN_FLIGHT if workers else 0  # without processes nothing is computed ahead
         self._local = Worker(job) if workers == 0 or not job.embeds else None
         self._executor = self._spawn(workers) if workers else None
 
@@ -260,8 +278,7 @@ class Pool:
         try:
             results = pending.future.result()
         except BrokenProcessPool:
-            parts = [self._alone(single) for single in pending.task.split()]
-            results = [[part[i][0] for part in parts] for i in range(len(pending.task.wanted))]
+            results = joined([self._alone(single) for single in pending.task.split()])
         if self._local is not None:
             self._local.embed(pending.task, results)
         return results
