@@ -47,17 +47,17 @@ class Adversarial(Reconstruct):
             return loss + self.network.config.penalty * excess.square().mean()
 
     def generation(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
-        """Squared error in units of half the range, and weighted distances of the embeddings' statistics."""
+        """Mean squared error in units of half the range, and that of the embeddings' statistics, weighted."""
         config, real = self.network.config, self.network.blocks(*features)
         made = self.network.generator(real)
         loss: Tensor = (made.float() - real).square().mean()
         with torch.no_grad():
             wanted = self.network.discriminator.embed(real).float()
         found = self.network.discriminator.embed(made).float()
-        loss = loss + config.match_mean * (found.mean(0) - wanted.mean(0)).square().sum()
+        loss = loss + config.match_mean * (found.mean(0) - wanted.mean(0)).square().mean()
         if config.match_std:
             deviation = found.std(0, correction=0) - wanted.std(0, correction=0)
-            loss = loss + config.match_std * deviation.square().sum()
+            loss = loss + config.match_std * deviation.square().mean()
         return loss
 
     def vectors(self, features: Features, output: str) -> Tensor:

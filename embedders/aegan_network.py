@@ -17,6 +17,7 @@ HALVINGS = 5
 """Convolutions that halve a block, each with twice the channels of the one before."""
 
 SLOPE = 0.2  # of leaky ReLUs
+INITIAL = 0.02  # deviation of the first weights of convolutions, as in DCGAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class AEGANConfig(MelConfig):
     """A log-mel front end; frames, step: of a block, and from one to the next; seconds: of training crops.
 
     width: channels of the first convolution; latent: size of a block's code. match_mean, match_std: weights of the
-    squared distances between mean, and standard deviation, of the discriminator's embeddings of blocks and of
+    mean squared differences between mean, and standard deviation, of the discriminator's embeddings of blocks and of
     reconstructions. penalty: weight of the gradient penalty.
     """
 
@@ -123,6 +124,9 @@ class AEGANNet(nn.Module):
         super().__init__()
         self.config = config
         self.generator, self.discriminator = Generator(config), Discriminator(config)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, std=INITIAL)
         self.register_buffer("low", torch.tensor(LEVEL_DB - SPREAD_DB))
         self.register_buffer("high", torch.tensor(LEVEL_DB + SPREAD_DB))
 
