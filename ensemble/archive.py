@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors.quantised import TiledBank
 from detectors.streamed import Nearest
-from ensemble.archive_banks import Banks
+from ensemble.archive_banks import Banks, Search, exact
+from ensemble.archive_index import Indexes
 from ensemble.archive_parts import Scored, is_done, write_part
 from ensemble.archive_rows import (
     Block,
@@ -48,7 +48,8 @@ class ArchiveJob:
     """What an archive run computes: everything that results depend on, as plain values.
 
     per: columns whose values share a bank (machine, section), or none for one bank. bank: a name of BANKS. k:
-    neighbours whose mean cosine distance is the score.
+    neighbours whose mean cosine distance is the score. index: a kind of `detectors.approximate_kinds.KINDS`, or "" for
+    exact search; probes: how hard it tries.
     """
 
     reference: str
@@ -57,6 +58,8 @@ class ArchiveJob:
     k: int = 1
     per: tuple[str, ...] = ("machine", "section")
     bank: str = "training"
+    index: str = ""
+    probes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class ArchiveRun:
         self.archive = Source.of(FeatureStore.open(job.archive), job.embedding)
         _refuse_others(self.reference, self.archive)
         self.units = cut(self.archive, self._identity(), UNIT_ROWS)
+        self.indexes = Indexes(job.index, job.k, job.probes, _beside(self.reference)) if job.index else None
         self._banks: Banks | None = None
         self._references: dict[Part, np.ndarray] = {}
 
@@ -125,8 +129,15 @@ class ArchiveRun:
                     f"{self.archive.store.path}: its largest unit takes {3 * self._block_bytes() / 1e6:,.0f} MB while "
                     f"it is read, searched and written, --memory allows {self.resources.memory / 1e6:,.0f} MB"
                 )
-            banks = Banks(self.reference, BANKS[self.job.bank], self.job.per, room)
+            make = self.indexes.make if self.indexes else exact
+            banks = Banks(self.reference, BANKS[self.job.bank], self.job.per, room, make)
+            if self.indexes and not banks.resident:
+                raise RequestError(
+                    f"--index {self.job.index} needs the {banks.rows:,} bank rows in memory; give more --memory"
+                )
             self._references = banks.reference_scores(self.job.k, self.resources.threads)
+            if self.indexes:
+                self.indexes.measuring = True
             self._banks = banks
         return self._banks
 
@@ -183,11 +194,11 @@ class _Search:
             queries.append(_Query(part, rows, vectors, exclude, Nearest.none(len(vectors), job.k)))
         return cls(block, keys, queries, job.k)
 
-    def take(self, chunk: dict[Part, TiledBank], threads: int) -> None:
+    def take(self, chunk: dict[Part, Search], threads: int) -> None:
         """Improve the lists by banks or pieces of banks."""
         for query in self.queries:
             if query.part in chunk:
-                query.nearest.take(query.vectors, chunk[query.part], exclude=query.exclude, threads=threads)
+                chunk[query.part](query.nearest, query.vectors, query.exclude, threads)
 
     def results(self, banks: Banks, references: dict[Part, np.ndarray]) -> Scored:
         """Scores, percentiles among the `references`, and neighbours, in the order of the block."""
@@ -222,6 +233,13 @@ def _ahead(
         pending = reading
     if pending is not None:
         yield pending[0], pending[1].result()
+
+
+def _beside(source: Source) -> Path:
+    """Where the indexes of an embedding are kept."""
+    name = f"{source.embedding}@{source.view}" if source.view else source.embedding
+    path = source.store.path.resolve()
+    return path.with_name(f"{path.name}.index") / name
 
 
 def _refuse_others(reference: Source, archive: Source) -> None:

@@ -1,14 +1,20 @@
 """The banks of an archive run: one per part, in memory where they fit, else read again for every batch of queries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.quantised import TiledBank, bytes_per_row
+from detectors.quantised import bytes_per_row
 from detectors.streamed import Nearest, bank_of
 from ensemble.archive_rows import Chosen, Part, Source, key_hashes, parts_of, read_block
 from featstore.errors import DataError, ResourceError
+
+Search = Callable[[Nearest, np.ndarray, np.ndarray, int], None]
+"""Improves lists for queries (m, d) by a bank, but for one excluded id each, on some threads."""
+
+Make = Callable[[Part, np.ndarray, np.ndarray], Search]
+"""Makes the search of a part out of rows and ids; of a piece of a part where banks do not fit into memory."""
 
 CALIBRATION = 10_000
 """Bank rows per part, chosen by the hash of their keys, whose leave-one-out scores place the scores of the archive."""
@@ -57,14 +63,24 @@ class Names:
         return np.sort(self.hashed[:CALIBRATION])
 
 
+def exact(part: Part, rows: np.ndarray, ids: np.ndarray) -> Search:
+    """Exact search of rows in memory."""
+    bank = bank_of(rows, ids)
+
+    def improve(lists: Nearest, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
+        lists.take(queries, bank, exclude=exclude, threads=threads)
+
+    return improve
+
+
 class Banks:
-    """Banks of the rows of `source` that `chosen` keeps, one per value of the columns `per`.
+    """Banks of the rows of `source` that `chosen` keeps, one per value of the columns `per`, searched as `make` says.
 
     `memory`: bytes that banks may take. ResourceError where not even their names fit, DataError without rows.
     """
 
-    def __init__(self, source: Source, chosen: Chosen, per: Sequence[str], memory: int) -> None:
-        self.source, self.chosen, self.per = source, chosen, tuple(per)
+    def __init__(self, source: Source, chosen: Chosen, per: Sequence[str], memory: int, make: Make = exact) -> None:
+        self.source, self.chosen, self.per, self.make = source, chosen, tuple(per), make
         self.names = {part: Names.of(*columns) for part, columns in self._columns().items()}
         if not self.names:
             raise DataError(
@@ -83,9 +99,9 @@ class Banks:
                 f"{memory / 1e6:,.0f} MB are left for banks of --memory; give more"
             )
         self.resident = self.rows <= self._chunk
-        self._kept: dict[Part, TiledBank] | None = None
+        self._kept: dict[Part, Search] | None = None
 
-    def chunks(self) -> Iterator[dict[Part, TiledBank]]:
+    def chunks(self) -> Iterator[dict[Part, Search]]:
         """The banks by part, whole where they fit into memory, else one piece after the other."""
         if self._kept is not None:
             yield self._kept
@@ -106,8 +122,8 @@ class Banks:
                 vectors[part][at[hit]] = rows[hit]
         lists = {part: Nearest.none(len(ids), k) for part, ids in wanted.items()}
         for chunk in self.chunks():
-            for part in lists.keys() & chunk.keys():
-                lists[part].take(vectors[part], chunk[part], exclude=wanted[part], threads=threads)
+            for part in sorted(lists.keys() & chunk.keys()):
+                chunk[part](lists[part], vectors[part], wanted[part], threads)
         return {part: found.distance.mean(axis=1) for part, found in lists.items()}
 
     def _columns(self) -> dict[Part, tuple[np.ndarray, np.ndarray]]:
@@ -140,24 +156,23 @@ class Banks:
                 yield part, self.names[part].ids[start[part] : start[part] + len(vectors)], vectors
                 start[part] += len(vectors)
 
-    def _read(self) -> Iterator[dict[Part, TiledBank]]:
+    def _read(self) -> Iterator[dict[Part, Search]]:
         held: dict[Part, list[tuple[np.ndarray, np.ndarray]]] = {}
         count = 0
         for part, ids, vectors in self._pieces():
             for at in (slice(i, i + self._chunk) for i in range(0, len(ids), self._chunk)):
                 if count and count + len(ids[at]) > self._chunk:
-                    yield _tiled(held)
+                    yield self._searches(held)
                     held, count = {}, 0
                 held.setdefault(part, []).append((ids[at], vectors[at]))
                 count += len(ids[at])
         if held:
-            yield _tiled(held)
+            yield self._searches(held)
 
-
-def _tiled(held: dict[Part, list[tuple[np.ndarray, np.ndarray]]]) -> dict[Part, TiledBank]:
-    banks = {}
-    for part in sorted(held):
-        pieces = held.pop(part)
-        ids, rows = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
-        banks[part] = bank_of(rows, ids)
-    return banks
+    def _searches(self, held: dict[Part, list[tuple[np.ndarray, np.ndarray]]]) -> dict[Part, Search]:
+        searches = {}
+        for part in sorted(held):
+            pieces = held.pop(part)  # so that rows are let go as soon as their bank holds them
+            ids, rows = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
+            searches[part] = self.make(part, rows, ids)
+        return searches

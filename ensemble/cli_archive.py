@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ensemble.cli_members import EXISTING
-from featstore.console import EXIT_REJECTED, Meter, size, table
+from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, size, table
 from featstore.errors import DataError, RequestError
 from featstore.files import explained, read_regular, write_new
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ensemble.archive import ArchiveJob, ArchiveRun
     from ensemble.archive_parts import Scored, Top
     from ensemble.archive_rows import Unit
 
 SHOWN = 10
 SUMMARY = "archive.json"
+SETTINGS = ("embedding", "k", "per", "bank", "index", "probes")
 PARTS = ("machine", "section", "domain")
 
 
@@ -66,29 +69,39 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     type=click.Choice(["training", "all"]),
     help="Rows of REFERENCE to compare with: normal training clips, or every recording.",
 )
+@click.option(
+    "--index", type=click.Choice(["ivf", "ivfpq", "hnsw"]), help="Approximate search by faiss, with measured recall."
+)
+@click.option("--probes", type=click.IntRange(1), help="How hard an index tries: lists read, or rows in sight (hnsw).")
 @click.option("--top", default=1000, show_default=True, type=click.IntRange(0), help="Clips in top.csv.")
-@click.option("--memory", type=Memory(), default="2GB", show_default=True, help="For banks and blocks together.")
-@click.option("--threads", type=click.IntRange(1), help="Default: the cores.")
+@click.option(
+    "--memory", type=Memory(), default="2GB", show_default=True, help="For banks and blocks; of each Ray worker."
+)
+@click.option("--threads", type=click.IntRange(1), help="Default: the cores; of each Ray worker, 1.")
+@ray_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), default="archive-scores", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be read and searched.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     """Distance of every clip of ARCHIVE from the nearest normal clips of REFERENCE, of its machine and section.
 
-    Exact, and the same to the last digit whatever --memory and --threads. Results stream to Parquet files in OUT, one
-    per 65,536 clips: run the same command again to go on after an interruption, or after the archive has grown. The
-    two stores may be one: no clip is compared with itself (`--bank all` makes a self-join).
+    Exact without --index, and the same to the last digit whatever --memory and --threads. Results stream to Parquet
+    files in OUT, one per 65,536 clips: run the same command again to go on after an interruption, or after the archive
+    has grown. The two stores may be one: no clip is compared with itself (`--bank all` makes a self-join).
     """
     from ensemble.archive import ArchiveJob, ArchiveRun, Resources
     from ensemble.archive_parts import Top, remove_stale
 
-    chosen = {name: options[name] for name in ("embedding", "k", "per", "bank")}
-    job = ArchiveJob(str(reference), str(archive), **chosen)
-    run = ArchiveRun(job, Resources(options["memory"], options["threads"] or _cores()))
+    if options["probes"] and not options["index"]:
+        raise click.UsageError("--probes is a setting of --index")
+    chosen = {name: options[name] for name in SETTINGS}
+    job = ArchiveJob(str(reference), str(archive), **{**chosen, "index": chosen["index"] or ""})
+    check_engine(options)
+    run = ArchiveRun(job, Resources(options["memory"], options["threads"] or _cores(options["engine"])))
     if options["dry_run"]:
         click.echo(_plan(run))
         return
-    _claim(out, job)
+    earlier = _claim(out, job)
     started, top, meter = monotonic(), Top(options["top"]), Meter("clips")
     total = sum(unit.rows for unit in run.units)
 
@@ -96,8 +109,13 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
         top.take(out / unit.file, scored)
         meter.update(top.clips, max(total, top.clips))
 
-    run.score(run.units, out, done)
+    if options["engine"] == "ray":
+        _score_on_cluster(options["address"], run, out, done)
+    else:
+        run.score(run.units, out, done)
     meter.close()
+    for note in run.indexes.notes if run.indexes else ():
+        click.echo(f"note: {note}", err=True)
     remove_stale(out, run.units)
     _write_top(out / "top.csv", top, job.k)
     summary = {
@@ -106,6 +124,7 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
         "clips": top.clips,
         "unscored": top.unscored,
         "files": [unit.file for unit in run.units],
+        "estimates": {**earlier, **(run.indexes.estimates if run.indexes else {})},
         "seconds": round(monotonic() - started, 3),
     }
     _write_json(out / SUMMARY, summary)
@@ -117,19 +136,29 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
         sys.exit(EXIT_REJECTED)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def _cores(engine: str) -> int:
+    """Threads of one process: on Ray there is one of them for every core."""
+    return 1 if engine == "ray" else len(os.sched_getaffinity(0))
 
 
-def _claim(out: Path, job: "ArchiveJob") -> None:
-    """Make OUT, or refuse one that holds the results of other settings."""
+def _score_on_cluster(address: str | None, run: "ArchiveRun", out: Path, done: "Callable[[Unit], None]") -> None:
+    from ensemble.archive_ray import score_on_cluster
+    from featstore.ray_cluster import cluster
+
+    with cluster(address):
+        score_on_cluster(run, out, done)
+
+
+def _claim(out: Path, job: "ArchiveJob") -> dict[str, Any]:
+    """Make OUT, or refuse one that holds results of other settings; what its indexes were measured to be worth."""
     out.mkdir(parents=True, exist_ok=True)
-    record, settings = out / SUMMARY, {name: asdict(job)[name] for name in ("embedding", "k", "per", "bank")}
+    record, settings = out / SUMMARY, {name: asdict(job)[name] for name in SETTINGS}
     settings = json.loads(json.dumps(settings))
     if record.exists():
         try:
             earlier = json.loads(read_regular(record, 1 << 26))
             differing = {name: earlier[name] for name in settings if earlier[name] != settings[name]}
+            estimates = dict(earlier.get("estimates", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{record} is not the record of an archive run; choose another folder with -o") from error
         if differing:
@@ -137,8 +166,9 @@ def _claim(out: Path, job: "ArchiveJob") -> None:
             raise RequestError(
                 f"{out} holds results made with {name}={value}, now it is {settings[name]}; choose another with -o"
             )
-    else:
-        _write_json(record, {**asdict(job), "finished": False})
+        return estimates
+    _write_json(record, {**asdict(job), "finished": False})
+    return {}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
