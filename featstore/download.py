@@ -6,6 +6,7 @@
 What there is to fetch (names, sizes, md5) is asked of each Zenodo record; only the records' numbers are kept here.
 """
 
+import http.client
 import json
 import re
 import urllib.error
@@ -72,9 +73,9 @@ def _parts_of(record: int, subset: str) -> Iterator[Part]:
     url = f"{ZENODO}/{record}"
     for entry in _record(url):
         try:
-            name, size, checksum = entry["key"], int(entry["size"]), str(entry["checksum"])
+            name, size, checksum = str(entry["key"]), int(entry["size"]), str(entry["checksum"])
             remote = Remote(str(entry["links"]["self"]), size, checksum.removeprefix("md5:").lower())
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{url}: a file without key, size, checksum or link ({error!r})") from error
         if not re.fullmatch(r"[\w-][\w. -]*", name) or not re.fullmatch(r"[0-9a-f]{32}", remote.md5) or size < 0:
             raise DataError(f"{url}: expected a plain file name with an md5, got {name!r} with {checksum!r}")
@@ -86,7 +87,7 @@ def _record(url: str) -> list[dict[str, Any]]:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             files = json.loads(response.read(LARGEST_RECORD_BYTES))["files"]
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise DataError(f"{url}: not reached ({error}); check the connection and run the same command again") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{url}: the answer is no description of a record ({error!r})") from error

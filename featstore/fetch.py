@@ -117,8 +117,8 @@ def _stated_size(response: Any, start: int) -> int | None:
         if match is None or int(match[1]) != start:
             raise DataError(f"{response.url}: asked for bytes from {start}, got Content-Range {span!r}")
         return int(match[2])
-    length = response.headers.get("Content-Length")
-    return int(length) if length else None
+    length = response.headers.get("Content-Length") or ""
+    return int(length) if length.isdecimal() else None
 
 
 def refuse_full(folder: Path, needed: int, what: str) -> None:
@@ -142,20 +142,21 @@ def unpack(archive: Path, folder: Path) -> int:
     """
     try:
         with zipfile.ZipFile(archive) as source:
-            members = [member for member in source.infolist() if not member.is_dir()]
+            members = [member for member in source.infolist() if not member.filename.endswith("/")]
             targets = [_inside(folder, member, archive) for member in members]
             missing = [pair for pair in zip(members, targets, strict=True) if not _is_there(*pair)]
             refuse_full(folder, sum(member.file_size for member, _ in missing), f"unpacking {archive.name}")
             for member, target in missing:
                 _extract(source, member, target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # RuntimeError is how zipfile refuses what is encrypted
         raise DataError(f"{archive}: not a sound zip file ({error}); delete it and fetch it again") from error
     return len(members)
 
 
 def _inside(folder: Path, member: zipfile.ZipInfo, archive: Path) -> Path:
     name = PurePosixPath(member.orig_filename)
-    odd = name.is_absolute() or ".." in name.parts or re.search(r"[\\:\0]", member.orig_filename)
+    odd = not name.name or name.is_absolute() or ".." in name.parts or re.search(r"[\\:\0]", member.orig_filename)
     target = folder / name
     # The second test sees links that lie in the folder already.
     if odd or not target.resolve().is_relative_to(folder.resolve()):
@@ -188,4 +189,6 @@ def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> 
     with source.open(member) as packed, part.open("wb") as file:
         while chunk := packed.read(CHUNK_BYTES):
             file.write(chunk)
+        if file.tell() != member.file_size:
+            raise zipfile.BadZipFile(f"{member.filename!r} holds {file.tell():,} bytes, not {member.file_size:,}")
     part.replace(target)

@@ -201,7 +201,7 @@ def test_unpacking_is_repeatable(tmp_path):
     assert (tmp_path / "out/fan/train/a.wav").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("name", ["../evil", "fan/../../evil", "/evil", "..\\evil", "C:evil", "fan/.."])
+@pytest.mark.parametrize("name", ["../evil", "fan/../../evil", "/evil", "..\\evil", "C:evil", "fan/..", ".", ""])
 def test_names_outside_the_folder_unpack_nothing(tmp_path, name):
     with pytest.raises(DataError, match=r"would lie outside .*out; nothing was unpacked"):
         unpack_bytes(zipped(("fan/good.wav", b"good"), (name, b"evil")), tmp_path)
@@ -218,7 +218,23 @@ def test_links_are_refused(tmp_path):
         unpack_bytes(zipped(("fan/a.wav", b"x")), tmp_path)
 
 
-@pytest.mark.parametrize("spoil", [lambda z: z[: len(z) // 2], lambda z: z.replace(b"sound", b"noise"), lambda z: b""])
+def in_directory(content: bytes, at: int, value: bytes) -> bytes:
+    """The zip with other bytes in what its directory says of the first file."""
+    start = content.find(b"PK\x01\x02") + at
+    return content[:start] + value + content[start + len(value) :]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda z: z[: len(z) // 2],
+        lambda z: z.replace(b"sound", b"noise"),
+        lambda z: b"",
+        lambda z: in_directory(z, 24, (1000).to_bytes(4, "little")),
+        lambda z: in_directory(z, 8, b"\1").replace(b"PK\3\4\x14\0\0", b"PK\3\4\x14\0\1"),
+    ],
+    ids=["cut", "changed", "empty", "claims another size", "encrypted"],
+)
 def test_damaged_archives_leave_no_named_file(tmp_path, spoil):
     with pytest.raises(DataError, match=r"x\.zip: not a sound zip file"):
         unpack_bytes(spoil(zipped(("fan/a.wav", b"sound"))), tmp_path)
@@ -273,7 +289,10 @@ def test_only_what_was_asked_for(zenodo, tmp_path):
     assert "--machine van: in none of the files of dcase2023 (dev_fan.zip, dev_valve.zip)" in wrong.stderr
 
 
-@pytest.mark.parametrize("change", [{"key": "../a.zip"}, {"checksum": "md5:no"}, {"size": None}, {"links": {}}])
+@pytest.mark.parametrize(
+    "change",
+    [{"key": "../a.zip"}, {"key": {}}, {"checksum": "md5:no"}, {"size": None}, {"size": float("inf")}, {"links": {}}],
+)
 def test_records_that_are_not_as_expected(zenodo, change):
     path = f"/api/records/{RECORDS['dcase2023'][0]}"
     record = json.loads(zenodo.files[path])
