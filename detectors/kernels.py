@@ -16,6 +16,12 @@ NEVER = np.float32(-3e38)
 ROUNDING = 2.0**-20
 """More than float32 arithmetic takes from a product times a scale plus an offset, relative to what it adds up."""
 
+LEAST = 1e-30
+"""More than products and offsets lose where they are too small for float32."""
+
+PLAIN = (1e-30, 1e30)
+"""Between these, 1 / length of a row loses nothing in float32 and overflows nowhere."""
+
 BEST_FIRST = 8
 """Rows of a tile measured in the order of their products, beside two per neighbour; a few bring the bar up early, and
 where many rows remain above it, order costs more than it saves."""
@@ -163,7 +169,9 @@ def _measure(column, rows, query, excluded, best):  # type: ignore[no-untyped-de
         return
     if inverse[column] == 0.0:
         insert(2.0, ids[column], distances, found)
-    elif _at_least(query[1], bank[column], inverse[column]) <= distances[-1]:
+    elif not PLAIN[0] < inverse[column] < PLAIN[1] or (
+        _at_least(query[1], bank[column], inverse[column]) <= distances[-1]
+    ):
         insert(distance_of(query[0], bank[column], inverse[column]), ids[column], distances, found)
 
 
@@ -188,8 +196,8 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
             _from_nowhere(rows, excluded[q], distances, found)
             continue
         scale, length, error = np.float32(facts[0, q] * tile_scale), facts[2, q], facts[1, q]
-        size = (length + error) * (tile_length + tile_error) + 0.5 * tile_length * tile_length
-        slack = error * tile_length + (length + error) * tile_error + ROUNDING * size
+        size = length + error + tile_length + tile_error
+        slack = error * tile_length + (length + error) * tile_error + ROUNDING * 0.5 * size * size + LEAST
         base = facts[3, q] - slack
         _lane_maxima(line, offsets, scale, maxima)
         lane, largest = _peak(maxima)

@@ -25,8 +25,8 @@ from detectors.products import float_product, int8_pays, int8_product
 TILE = 1024
 """Bank rows whose products with some hundred queries stay in a second-level cache."""
 
-MAX_CODED = 2**31 // 127**2 - 1
-"""Dimensions up to which a product of codes fits into 32 bits."""
+CODED = range(2, 2**31 // 127**2)
+"""Dimensions that have codes: the products of more would not fit into 32 bits, and of one torch makes none."""
 
 TURN_PAYS = 1.25
 """How much shorter what the codes leave out must become for queries to be turned too."""
@@ -67,15 +67,15 @@ class TiledBank:
         """Bank of `rows`, known by `ids` (int64, 0 or more; default their positions), which break ties.
 
         `coded`: products of 8-bit codes instead of float32; `streamed.bank_of` knows what is faster. Raises ValueError
-        for rows that are no matrix of finite float32 values, or too long for codes.
+        for rows that are no matrix of finite float32 values, or whose dimensions have no codes.
         """
         rows = checked(rows, "bank")
         ids = np.arange(len(rows)) if ids is None else np.asarray(ids, dtype=np.int64)
         if ids.shape != (len(rows),) or (len(ids) and ids.min() < 0):
             raise ValueError(f"expected one id of 0 or more per row of {len(rows)}, got ids of shape {ids.shape}")
         centre, half = _spread(rows)
-        if coded and rows.shape[1] > MAX_CODED:
-            raise ValueError(f"rows of {rows.shape[1]} dimensions: products of codes are exact up to {MAX_CODED}")
+        if coded and rows.shape[1] not in CODED:
+            raise ValueError(f"rows of {rows.shape[1]} dimensions: codes need {CODED.start} to {CODED.stop - 1}")
         empty = cls(len(rows), rows.shape[1], coded, centre, None, ())
         turn = _helpful_turn(empty, rows) if empty.coded else None
         plan = cls(empty.n, empty.d, empty.coded, centre, turn, ())

@@ -14,7 +14,7 @@ import torch
 
 from detectors import kernels
 from detectors.products import int8_pays, one_thread_each
-from detectors.quantised import MAX_CODED, TILE, TiledBank, checked
+from detectors.quantised import CODED, TILE, TiledBank, checked
 
 PART = 256
 """Queries multiplied at a time; with a tile of bank rows they make 1 MB of products."""
@@ -37,7 +37,7 @@ def bank_of(rows: np.ndarray, ids: np.ndarray | None = None) -> TiledBank:
 
 def _codes_pay(rows: np.ndarray) -> bool:
     """Whether codes tell rows like these well enough apart: then few are measured, else nearly all of them would be."""
-    if not len(rows) or rows.shape[1] > MAX_CODED or not int8_pays():
+    if not len(rows) or rows.shape[1] not in CODED or not int8_pays():
         return False
     sample = rows[:: -(-len(rows) // TRIAL)]
     at = np.arange(0, len(sample), -(-len(sample) // PART))

@@ -2,7 +2,20 @@
 
 import numpy as np
 
-KINDS = ("gaussian", "clustered", "alike", "heavy", "copies", "zeros", "opposite", "outlier", "huge", "tiny", "sparse")
+KINDS = (
+    "gaussian",
+    "clustered",
+    "alike",
+    "constant",
+    "heavy",
+    "copies",
+    "zeros",
+    "opposite",
+    "outlier",
+    "huge",
+    "tiny",
+    "sparse",
+)
 
 
 def data(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
@@ -12,6 +25,8 @@ def data(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
         X = rng.normal(size=(5, d))[rng.integers(0, 5, n)] + 0.01 * X
     elif kind == "alike":
         X = 1 + 1e-6 * X
+    elif kind == "constant":
+        X = np.repeat(10.0 ** rng.uniform(-9, 0, size=(1, d)), n, axis=0)
     elif kind == "heavy":
         X = rng.standard_cauchy(size=(n, d)) ** 3
     elif kind == "copies":
