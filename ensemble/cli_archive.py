@@ -94,6 +94,8 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
 
     if options["probes"] and not options["index"]:
         raise click.UsageError("--probes is a setting of --index")
+    if options["index"] and options["engine"] == "ray":
+        raise click.UsageError("--index is one process's to train and to measure; it goes without --engine ray")
     chosen = {name: options[name] for name in SETTINGS}
     job = ArchiveJob(str(reference), str(archive), **{**chosen, "index": chosen["index"] or ""})
     check_engine(options)
