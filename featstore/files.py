@@ -117,14 +117,16 @@ def write_exclusive(path: Path, data: bytes) -> None:
 
 
 def link_new(source: Path, path: Path, size: int) -> None:
-    """Give the regular file `source` (of `size` bytes) the second name `path`, durably; FileExistsError when taken."""
+    """Give the regular file `source` (of `size` bytes) the second name `path`; FileExistsError when it is taken.
+
+    Durable after `sync_directory`, once for many.
+    """
     try:
         os.link(source, path, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         write_new(path, read_regular(source, size))  # a file system without hard links
-    sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:

@@ -44,6 +44,11 @@ def finished(plan: PlanFile) -> dict[int, bool]:
     return found
 
 
+def is_finished(plan: PlanFile, number: int) -> bool:
+    """Whether one unit needs no worker any more."""
+    return any((plan.folder / f"{number:08d}.{suffix}").exists() for suffix in ("json", "published"))
+
+
 def add(plan: PlanFile, unit: UnitWork, shards: Sequence[ShardData]) -> None:
     """Put a computed unit beside its plan, whole or not at all; `shards` holds one per embedding that it wants.
 

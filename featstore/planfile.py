@@ -47,6 +47,7 @@ MAX_UNIT_BYTES = 1 << 26
 
 PLAN_ID = re.compile(r"[0-9a-f]{16}")
 _FIELDS = {"format", "version", "created", "root", "listed", "audio", "asked", "embeddings", "units", "checksum"}
+_OUTSIDE_ID = {"created", "checksum"}
 _TEXTS = ("path", "machine", "section", "split", "domain", "label", "variant")
 
 
@@ -150,7 +151,7 @@ def write_plan(
             "embeddings": [{"name": info.name, **without_name(info)} for info in infos],
             "units": [asdict(line) for line in lines],
         }
-        folder = pending / hashlib.sha256(canonical(raw)).hexdigest()[:16]
+        folder = pending / _id(raw)
         if set(facts["others"]) - {folder.name}:
             return None
         if not (folder / PLAN).exists():
@@ -220,7 +221,10 @@ def read_plan(folder: Path) -> PlanFile:
         raw = unseal(data)
         if (raw.get("format"), raw.get("version")) != (FORMAT, VERSION):
             raise ValueError(f"it is {raw.get('format')!r} version {raw.get('version')!r}, expected {FORMAT!r} 1")
-        return _parse(folder, raw)
+        plan = _parse(folder, raw)
+        if folder.name != _id(raw):
+            raise ValueError("it was changed after it was made")
+        return plan
     except (ValueError, KeyError, TypeError, AttributeError, AsdError) as error:
         raise StoreError(f"{path} is not a valid plan: {error}; remove its folder and plan again") from error
 
@@ -239,6 +243,10 @@ def sweep(store: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
         (store / PENDING).rmdir()
+
+
+def _id(raw: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical({k: v for k, v in raw.items() if k not in _OUTSIDE_ID})).hexdigest()[:16]
 
 
 def _parse(folder: Path, raw: dict[str, Any]) -> PlanFile:

@@ -17,14 +17,15 @@ from featstore.clip import Clip
 from featstore.errors import DataError, RequestError
 from featstore.gather import take_over
 from featstore.lease import LIMIT_S, Leases
-from featstore.pending import add, finished
+from featstore.pending import add, finished, is_finished
 from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of, sweep, write_plan
 from featstore.reader import mixed
 from featstore.shard import EmbeddingInfo
 from featstore.store import Rejection, StoreWriter
 from featstore.units import Progress, UnitRun, UnitWork, units_of
 
-POLL_S = 1.0
+FIRST_POLL_S, POLL_S = 0.05, 1.0
+"""How long a worker that finds nothing free waits before it looks again: at first, and at most."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def ranked(plan: PlanFile, share: Share) -> Iterator[UnitWork]:
 def claimed(plan: PlanFile, leases: Leases) -> Iterator[UnitWork | None]:
     """Units that are free, or whose owner has died, until all are finished; None: none before mine are finished."""
     mine: set[int] = set()
+    wait = FIRST_POLL_S
     while True:
         known, held = finished(plan), leases.held()
         mine -= known.keys()
@@ -153,14 +155,18 @@ def claimed(plan: PlanFile, leases: Leases) -> Iterator[UnitWork | None]:
             return
         before = len(mine)
         for number in left:
-            if number not in mine and leases.claim(number, held.get(number)):
+            if number in mine or not leases.claim(number, held.get(number)):
+                continue
+            if not is_finished(plan, number):  # by an owner that has left since
                 mine.add(number)
                 yield plan.unit(number)
-        if len(mine) == before:
-            if mine:
-                yield None
-            else:
-                time.sleep(min(POLL_S, leases.limit_s / 10))
+        if len(mine) > before:
+            wait = FIRST_POLL_S
+        elif mine:
+            yield None
+        else:
+            time.sleep(wait)
+            wait = min(2 * wait, POLL_S)
 
 
 def _ready(units: Iterator[UnitWork | None], root: Path, options: BuildOptions) -> Iterator[UnitWork | None]:

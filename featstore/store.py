@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from featstore.errors import RequestError, ResourceError, StoreError
-from featstore.files import TEMPORARY_SUFFIX, check_space, explained, link_new, write_new
+from featstore.files import TEMPORARY_SUFFIX, check_space, explained, link_new, sync_directory, write_new
 from featstore.lock import StoreLock
 from featstore.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
 from featstore.reader import FeatureStore, mixed
@@ -105,6 +105,7 @@ class StoreWriter:
         number = max(numbered(self.path), default=0) + 1
         try:
             added = [self._link(shard, number) for shard in finished]
+            sync_directory(self.path / "shards")
             self._publish(_in_plan_order(self._without(superseded), added), infos)
         except BaseException:
             self._recover()

@@ -1,5 +1,6 @@
 """A plan on disk gives back what was planned, and nothing that was forged."""
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -53,15 +54,13 @@ def test_a_plan_that_left_is_told_from_a_damaged_one(plant: Plant, plan: PlanFil
     assert not (plant.store / "pending").exists()
 
 
-def forge(plan: PlanFile, **change: object) -> None:
-    """Change the header, with a right checksum."""
+def forge(plan: PlanFile, **change: object) -> Path:
+    """Change the header, with a right checksum and under the right name."""
     raw = json.loads((plan.folder / "plan.json").read_bytes()) | change
     raw.pop("checksum")
     (plan.folder / "plan.json").write_bytes(canonical(seal(raw)))
-
-
-def header(plan: PlanFile) -> dict[str, list[dict[str, object]]]:
-    return json.loads((plan.folder / "plan.json").read_bytes())  # type: ignore[no-any-return]
+    raw.pop("created")
+    return plan.folder.rename(plan.folder.with_name(hashlib.sha256(canonical(raw)).hexdigest()[:16]))
 
 
 @pytest.mark.parametrize(
@@ -83,9 +82,9 @@ def header(plan: PlanFile) -> dict[str, list[dict[str, object]]]:
     ids=str,
 )
 def test_forged_headers_are_refused(plant: Plant, plan: PlanFile, change: dict[str, object]) -> None:
-    forge(plan, **change)
+    folder = forge(plan, **change)
     with pytest.raises(StoreError, match=r"plan\.json is not a valid plan: .* plan again"):
-        read_plan(plan.folder)
+        read_plan(folder)
     with pytest.raises(StoreError):
         commit(plant.store)
 
@@ -116,15 +115,19 @@ def test_a_flipped_bit_is_noticed(plan: PlanFile) -> None:
     ids=str,
 )
 def test_forged_units_are_refused(plan: PlanFile, row: dict[str, object]) -> None:
-    import hashlib
-
     good = json.loads((plan.folder / "units.jsonl").read_bytes().splitlines()[0])[0]
     data = json.dumps([good | row]).encode()
     (plan.folder / "units.jsonl").write_bytes(data)
     line = {"clips": 1, "wanted": [0], "offset": 0, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    forge(plan, units=[line])
+    folder = forge(plan, units=[line])
     with pytest.raises(StoreError, match="unit 0 is not valid"):
-        read_plan(plan.folder).unit(0)
+        read_plan(folder).unit(0)
+
+
+def test_a_plan_that_was_changed_is_refused_although_its_checksum_is_right(plant: Plant, plan: PlanFile) -> None:
+    forge(plan, listed=6).rename(plan.folder)
+    with pytest.raises(StoreError, match="it was changed after it was made"):
+        plant.work()
 
 
 @pytest.mark.parametrize("name", ["plan.json", "units.jsonl"])
