@@ -8,7 +8,8 @@ c, here the mean of the bank. Codes p, q with scales s, t stand for a and b and 
 So a row can be passed over when its integer product says that it is farther, by more than the bound, than k rows that
 were measured; all others are measured in float64. Every term is as small as the spread of the bank: recordings that are
 all alike are told apart as well as others. Where few dimensions hold most of the spread, rows are turned by a random
-rotation first, which spreads it evenly over the codes. Rows are ordered by |b|, so that a tile's rows suit one scale.
+rotation first, which spreads it evenly over the codes. Rows are ordered by |b|, so that a tile's rows suit one scale,
+and so that whole tiles can be left out: no pair is closer than its lengths differ.
 """
 
 from collections.abc import Callable
@@ -39,6 +40,8 @@ class Tile:
     weights: torch.Tensor
     codes: tuple[np.ndarray, float, float, float]
     rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    shortest: float
+    """Least distance of a row from the centre; `codes` holds the largest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,15 @@ class Queries:
     units32: np.ndarray
     factors: torch.Tensor
     facts: np.ndarray
+
+    @property
+    def length(self) -> np.ndarray:
+        """Distance (m,) of each from the centre of the bank."""
+        return np.asarray(self.facts[2])
+
+    def rows(self, at: np.ndarray) -> "Queries":
+        """Some of the queries."""
+        return Queries(self.units[at], self.units32[at], self.factors[torch.from_numpy(at)], self.facts[:, at])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +113,17 @@ class TiledBank:
         """How tiles are multiplied, and the type of what comes out."""
         return (int8_product, torch.int32) if self.coded else (float_product, torch.float32)
 
+    @property
+    def width(self) -> int:
+        """Columns of the widest tile."""
+        return max((tile.weights.shape[1] for tile in self.tiles), default=0)
+
+    def gaps(self, shortest: float, longest: float) -> np.ndarray:
+        """How far the lengths of each tile's rows stay from those between two: no pair is closer than that."""
+        below = np.array([shortest - tile.codes[2] for tile in self.tiles])
+        above = np.array([tile.shortest - longest for tile in self.tiles])
+        return np.asarray(np.maximum(np.maximum(below, above), 0.0))
+
     def _values(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centred, perhaps turned float32 rows, and the facts (4, n) scale 1, error, length, half its square."""
         values, facts = np.empty(units.shape, dtype=np.float32), np.ones((4, len(units)))
@@ -127,7 +150,7 @@ class TiledBank:
         offsets = np.full(width, kernels.NEVER, dtype=np.float32)
         offsets[:n] = -facts[3]
         codes = (offsets, scale, float(facts[2].max()), float(facts[1].max()))
-        return Tile(torch.from_numpy(weights).T, codes, (rows, inverse, ids))
+        return Tile(torch.from_numpy(weights).T, codes, (rows, inverse, ids), float(facts[2].min()))
 
 
 def bytes_per_row(d: int) -> int:

@@ -5,6 +5,7 @@ same to the last bit. Distances are cosine distances as in `neighbours`; queries
 them.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import thread_time
@@ -14,7 +15,7 @@ import torch
 
 from detectors import kernels
 from detectors.products import int8_pays, one_thread_each
-from detectors.quantised import CODED, TILE, TiledBank, checked
+from detectors.quantised import CODED, Queries, TiledBank, checked
 
 PART = 256
 """Queries multiplied at a time; with a tile of bank rows they make 1 MB of products."""
@@ -97,15 +98,38 @@ class Nearest:
                     pass
 
     def _take(self, task: slice, queries: np.ndarray, bank: TiledBank, exclude: np.ndarray) -> None:
-        multiply, dtype = bank.product()
-        memory = torch.empty(PART * min(TILE, -(-bank.n // kernels.LANES) * kernels.LANES), dtype=dtype)
-        for start in range(task.start, task.stop, PART):
-            part = slice(start, min(start + PART, task.stop))
-            encoded = bank.encode(queries[part])
-            best = (self.distance[part], self.id[part])
-            for tile in bank.tiles:
-                m, t = len(encoded.units), tile.weights.shape[1]
-                products = memory[: m * t].view(m, t)
-                multiply(encoded.factors, tile.weights, products)
-                rows = (encoded.units, encoded.units32)
-                kernels.take_tile(products.numpy(), tile.codes, tile.rows, rows, encoded.facts, exclude[part], best)
+        distance, found, excluded = self.distance[task], self.id[task], exclude[task]
+        memory = torch.empty(PART * bank.width, dtype=bank.product()[1])
+        for at, part in _parts(bank, queries[task]):
+            best = (distance[at], found[at])
+            _search(bank, part, excluded[at], best, memory)
+            distance[at], found[at] = best
+
+
+def _parts(bank: TiledBank, queries: np.ndarray) -> Iterator[tuple[np.ndarray | slice, Queries]]:
+    """Places and encoded queries, PART at a time: of like distance from the centre where tiles may be skipped."""
+    starts = range(0, len(queries), PART)
+    if len(bank.tiles) == 1:
+        yield from ((slice(start, start + PART), bank.encode(queries[start : start + PART])) for start in starts)
+        return
+    every = bank.encode(queries)
+    order = np.argsort(every.length, kind="stable")
+    yield from ((order[start : start + PART], every.rows(order[start : start + PART])) for start in starts)
+
+
+def _search(
+    bank: TiledBank, part: Queries, excluded: np.ndarray, best: tuple[np.ndarray, np.ndarray], memory: torch.Tensor
+) -> None:
+    """Improve the lists of a part by every tile that may hold a nearer row, the likeliest first."""
+    multiply = bank.product()[0]
+    gaps = bank.gaps(part.length.min(), part.length.max())
+    for i in np.argsort(gaps, kind="stable"):
+        tile = bank.tiles[i]
+        if 0.5 * gaps[i] ** 2 * (1 - 1e-9) > best[0][:, -1].max():
+            return  # lengths alone say that no row of this tile or of the farther ones is near enough
+        m, t = len(part.units), tile.weights.shape[1]
+        products = memory[: m * t].view(m, t)
+        multiply(part.factors, tile.weights, products)
+        kernels.take_tile(
+            products.numpy(), tile.codes, tile.rows, (part.units, part.units32), part.facts, excluded, best
+        )

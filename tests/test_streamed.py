@@ -147,3 +147,19 @@ def test_torch_has_its_threads_back_after_a_search(rng):
     before = torch.get_num_threads()
     searched(np.ones((2, 4), np.float32), bank_of(np.ones((3, 4), np.float32)))
     assert torch.get_num_threads() == before
+
+
+def test_tiles_whose_lengths_are_too_far_off_are_not_multiplied(rng, monkeypatch):
+    """Rows near one direction and rows all around it: neighbours of the former are never sought among the latter."""
+    near = rng.standard_normal((3000, 16)) * 1e-3 + np.eye(16)[0]
+    rows = np.concatenate([near, rng.standard_normal((3000, 16))]).astype(np.float32)
+    bank = TiledBank.of(rows, coded=False)
+    pieces = [TiledBank.of(rows[at], at, coded=True) for at in np.split(np.arange(6000), 12)]
+    expected = searched(rows[:100], *pieces, exclude=np.arange(100))
+    multiplied = []
+    multiply, dtype = bank.product()
+    counting = (lambda *factors: multiplied.append(1) or multiply(*factors), dtype)
+    monkeypatch.setattr(TiledBank, "product", lambda self: counting)
+    found = searched(rows[:100], bank, exclude=np.arange(100))
+    assert 0 < len(multiplied) < len(bank.tiles)
+    np.testing.assert_array_equal(found.id, expected.id)
