@@ -1,13 +1,15 @@
 """`featstore commit`: verify what workers have finished, and publish it in the order of the plan."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from featstore.build_state import BuildState, write_state
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.pending import collect, discard, finished, mark_published
-from featstore.planfile import PlanFile, plans_of, retire, sweep
+from featstore.plan_writer import retire, sweep
+from featstore.planfile import PlanFile, plans_of
 from featstore.store import FeatureStore, FinishedShard, StoreWriter
 
 BATCH_UNITS = 256
@@ -85,10 +87,12 @@ def _publish(writer: StoreWriter, plan: PlanFile, units: Mapping[int, Sequence[F
 def take_over(writer: StoreWriter, names: Sequence[str]) -> None:
     """Publish what is finished of every plan for some of the embeddings `names`, and end those plans.
 
-    What builds these embeddings next must not be overwritten by units that were planned earlier.
+    What builds these embeddings next must not be overwritten by units that were planned earlier. Units of an embedding
+    that the store has got otherwise meanwhile go with their plan.
     """
     sweep(writer.path)
     for plan in plans_of(writer.path):
         if {info.name for info in plan.infos} & set(names):
-            gather(writer, plan)
+            with suppress(RequestError):
+                gather(writer, plan)
             retire(plan.folder)

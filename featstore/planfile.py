@@ -9,14 +9,10 @@ same plan made twice is the same folder. FORMAT.md describes the fields.
 
 import hashlib
 import json
-import os
 import re
-import secrets
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,18 +20,10 @@ from typing import Any
 from featstore.audio import AudioPolicy
 from featstore.clip import DOMAINS, LABELS, SPLITS, Clip
 from featstore.errors import AsdError, RequestError, StoreError
-from featstore.files import (
-    TEMPORARY_SUFFIX,
-    check_space,
-    explained,
-    read_part,
-    read_regular,
-    sync_directory,
-    write_new,
-)
-from featstore.manifest import MAX_MANIFEST_BYTES, SHA256, parse_info, without_name
+from featstore.files import read_part, read_regular
+from featstore.manifest import MAX_MANIFEST_BYTES, SHA256, parse_info
 from featstore.plan import FileState
-from featstore.sealed import canonical, count, matching, seal, typed, unseal
+from featstore.sealed import canonical, count, matching, typed, unseal
 from featstore.shard import EmbeddingInfo
 from featstore.units import UnitWork
 
@@ -48,7 +36,7 @@ MAX_UNIT_BYTES = 1 << 26
 PLAN_ID = re.compile(r"[0-9a-f]{16}")
 _FIELDS = {"format", "version", "created", "root", "listed", "audio", "asked", "embeddings", "units", "checksum"}
 _OUTSIDE_ID = {"created", "checksum"}
-_TEXTS = ("path", "machine", "section", "split", "domain", "label", "variant")
+TEXTS = ("path", "machine", "section", "split", "domain", "label", "variant")
 
 
 class PlanGone(StoreError):
@@ -56,7 +44,7 @@ class PlanGone(StoreError):
 
 
 @dataclass(frozen=True)
-class _Line:
+class UnitLine:
     """Where a unit lies in units.jsonl."""
 
     clips: int
@@ -81,7 +69,7 @@ class PlanFile:
     audio: AudioPolicy
     asked: Mapping[str, Any]
     infos: tuple[EmbeddingInfo, ...]
-    lines: tuple[_Line, ...]
+    lines: tuple[UnitLine, ...]
 
     @property
     def id(self) -> str:
@@ -127,69 +115,17 @@ class PlanFile:
         )
 
 
-def write_plan(
-    store: Path, units: Iterable[UnitWork], infos: Sequence[EmbeddingInfo], audio: AudioPolicy, **facts: Any
-) -> PlanFile | None:
-    """Write the plan of `units` into the store; the same plan already there is left as it is.
-
-    facts: root, listed and asked of PlanFile; others: ids of plans that do not go with this one, on account of which
-    it is not written and None comes back. ResourceError when the disk is full.
-    """
+def pending_of(store: Path) -> Path:
+    """The folder of plans, which may be missing; StoreError when it is a link to elsewhere."""
     pending = store / PENDING
-    with explained(str(pending), 0, store):
-        pending.mkdir(exist_ok=True)
-    temporary = pending / f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-    try:
-        lines = _write_units(temporary, units)
-        raw: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
-            "root": facts["root"],
-            "listed": facts["listed"],
-            "audio": asdict(audio),
-            "asked": facts["asked"],
-            "embeddings": [{"name": info.name, **without_name(info)} for info in infos],
-            "units": [asdict(line) for line in lines],
-        }
-        folder = pending / _id(raw)
-        if set(facts["others"]) - {folder.name}:
-            return None
-        if not (folder / PLAN).exists():
-            data = canonical(seal(raw | {"created": datetime.now(UTC).isoformat(timespec="seconds")}))
-            if len(data) > MAX_MANIFEST_BYTES:
-                raise StoreError(f"the plan would take {len(data)} bytes; plan larger units with --unit-clips")
-            with explained(PLAN, len(data), pending):
-                write_new(temporary / PLAN, data)
-                temporary.rename(folder)
-                sync_directory(pending)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return read_plan(folder)
-
-
-def _write_units(folder: Path, units: Iterable[UnitWork]) -> list[_Line]:
-    lines, offset = [], 0
-    with explained(UNITS, 0, folder.parent):
-        folder.mkdir()
-        with (folder / UNITS).open("xb") as file:
-            for unit in units:
-                data = json.dumps([_row(*pair) for pair in zip(unit.clips, unit.states, strict=True)]).encode("ascii")
-                if len(data) > MAX_UNIT_BYTES:
-                    raise StoreError(f"unit {unit.number} takes {len(data)} bytes; plan smaller ones with --unit-clips")
-                check_space(UNITS, len(data), folder)
-                file.write(data + b"\n")
-                lines.append(_Line(len(unit.clips), unit.wanted, offset, len(data), hashlib.sha256(data).hexdigest()))
-                offset += len(data) + 1
-            file.flush()
-            os.fsync(file.fileno())
-    return lines
+    if pending.is_symlink():
+        raise StoreError(f"{pending} is a symbolic link; a store holds its own files")
+    return pending
 
 
 def plans_of(store: Path) -> list[PlanFile]:
     """Every plan in the store, sorted by id; StoreError when one is damaged."""
-    pending = store / PENDING
-    if pending.is_symlink():
-        raise StoreError(f"{pending} is a symbolic link; a store holds its own files")
+    pending = pending_of(store)
     if not pending.is_dir():
         return []
     folders = [path for path in sorted(pending.iterdir()) if PLAN_ID.fullmatch(path.name) and not path.is_symlink()]
@@ -222,30 +158,15 @@ def read_plan(folder: Path) -> PlanFile:
         if (raw.get("format"), raw.get("version")) != (FORMAT, VERSION):
             raise ValueError(f"it is {raw.get('format')!r} version {raw.get('version')!r}, expected {FORMAT!r} 1")
         plan = _parse(folder, raw)
-        if folder.name != _id(raw):
+        if folder.name != id_of(raw):
             raise ValueError("it was changed after it was made")
         return plan
     except (ValueError, KeyError, TypeError, AttributeError, AsdError) as error:
         raise StoreError(f"{path} is not a valid plan: {error}; remove its folder and plan again") from error
 
 
-def retire(folder: Path) -> None:
-    """Take a plan with all that lies beside it out of the store: at once for others, whatever is being written."""
-    gone = folder.with_name(f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-    with suppress(FileNotFoundError):
-        folder.rename(gone)
-    sweep(folder.parent.parent)
-
-
-def sweep(store: Path) -> None:
-    """Remove folders of plans that were retired or never finished; for the holder of the store's lock."""
-    for path in (store / PENDING).glob(f"*{TEMPORARY_SUFFIX}"):
-        shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):
-        (store / PENDING).rmdir()
-
-
-def _id(raw: Mapping[str, Any]) -> str:
+def id_of(raw: Mapping[str, Any]) -> str:
+    """The name of the plan that `raw` is the header of."""
     return hashlib.sha256(canonical({k: v for k, v in raw.items() if k not in _OUTSIDE_ID})).hexdigest()[:16]
 
 
@@ -266,21 +187,16 @@ def _parse(folder: Path, raw: dict[str, Any]) -> PlanFile:
     )
 
 
-def _parse_line(raw: dict[str, Any], embeddings: int) -> _Line:
+def _parse_line(raw: dict[str, Any], embeddings: int) -> UnitLine:
     clips, offset, size = (count(raw, name) for name in ("clips", "offset", "bytes"))
     wanted = tuple(typed(raw, "wanted", list))
     if size > MAX_UNIT_BYTES or not wanted or any(type(i) is not int or not 0 <= i < embeddings for i in wanted):
         raise ValueError(f"a unit of {size} bytes for the embeddings {wanted!r:.80}")
-    return _Line(clips, wanted, offset, size, matching(raw, "sha256", SHA256))
-
-
-def _row(clip: Clip, state: FileState) -> dict[str, Any]:
-    texts = {name: getattr(clip, name) for name in _TEXTS}
-    return texts | {"attributes": dict(clip.attributes), "state": [state.size_bytes, state.mtime_ns]}
+    return UnitLine(clips, wanted, offset, size, matching(raw, "sha256", SHA256))
 
 
 def _parse_row(raw: dict[str, Any]) -> tuple[Clip, FileState]:
-    texts = {name: typed(raw, name, str) for name in _TEXTS}
+    texts = {name: typed(raw, name, str) for name in TEXTS}
     parts = texts["path"].split("/")
     if texts["path"].startswith("/") or ".." in parts:
         raise ValueError(f"path {texts['path']!r:.80} leads out of the folder of recordings")

@@ -18,7 +18,8 @@ from featstore.errors import DataError, RequestError
 from featstore.gather import take_over
 from featstore.lease import LIMIT_S, Leases
 from featstore.pending import add, finished, is_finished
-from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of, sweep, write_plan
+from featstore.plan_writer import sweep, write_plan
+from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of
 from featstore.reader import mixed
 from featstore.shard import EmbeddingInfo
 from featstore.store import Rejection, StoreWriter

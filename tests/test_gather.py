@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from fakes import MomentsEmbedder
 from shared_plant import INLINE, MOMENTS, Plant, assert_same_rows, files_below, make_plant
 
 from featstore.build import build, infos_of, job_of
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.gather import commit
 from featstore.pending import add, finished
 from featstore.planfile import PlanFile, plans_of
 from featstore.sealed import canonical, seal
 from featstore.shares import Share
-from featstore.store import FeatureStore
+from featstore.store import FeatureStore, ShardData, StoreWriter
 from featstore.units import UnitRun
 from featstore.verify import notes, verify
 
@@ -260,6 +261,22 @@ def test_a_damaged_or_forged_unit_is_refused_and_made_again(plant: Plant, plan: 
     act, words = HARMS[harm]
     act(plan)
     assert words in refused(plant, plan)
+
+
+def test_what_the_store_has_got_otherwise_meanwhile_is_not_mixed(plant: Plant, plan: PlanFile) -> None:
+    other = replace(MOMENTS, make=partial(MomentsEmbedder, scale=2.0))
+    plant.work(Share(0, 3))
+    build(plant.root, plant.clips[:1], plant.root.parent / "other", [other], INLINE)
+    store = FeatureStore.open(plant.root.parent / "other")
+    rows = ShardData(store.info("moments"), store.clips("moments"), store.matrix("moments"), store.facts("moments"))
+    with StoreWriter(plant.store) as writer:
+        writer.commit([rows])
+    with pytest.raises(RequestError, match=r"stored with fingerprint 'moments-2\.0', this one has 'moments-1\.0'"):
+        commit(plant.store)
+    assert finished(plan) == {0: False}, "it can still be published, once the other is dropped"
+    build(plant.root, plant.clips, plant.store, [other], INLINE)
+    assert FeatureStore.open(plant.store).rows("moments") == 4
+    assert plans_of(plant.store) == []
 
 
 def test_rows_are_published_without_copying_them(plant: Plant, plan: PlanFile) -> None:

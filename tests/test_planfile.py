@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from featstore.clip import Clip
 from featstore.errors import RequestError, StoreError
 from featstore.gather import commit
 from featstore.plan import FileState
-from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of, read_plan, retire
+from featstore.plan_writer import retire
+from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of, read_plan
 from featstore.sealed import canonical, seal
 from featstore.shares import plan_shares
 from featstore.store import StoreWriter
@@ -146,9 +148,12 @@ def test_links_and_pipes_are_refused(plan: PlanFile, tmp_path: Path, name: str) 
 def test_a_linked_pending_folder_is_refused_and_its_target_kept(plant: Plant, plan: PlanFile, tmp_path: Path) -> None:
     (plant.store / "pending").rename(tmp_path / "elsewhere")
     (plant.store / "pending").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="symbolic link"):
-        commit(plant.store)
+    (tmp_path / "elsewhere" / "precious.tmp").mkdir()
+    for act in (partial(commit, plant.store), plant.plan, plant.work):
+        with pytest.raises(StoreError, match="symbolic link"):
+            act()
     assert (tmp_path / "elsewhere" / plan.id / "plan.json").exists()
+    assert (tmp_path / "elsewhere" / "precious.tmp").exists()
 
 
 def test_leftovers_of_a_killed_planner_go_with_the_next_commit(plant: Plant, plan: PlanFile) -> None:
