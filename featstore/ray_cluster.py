@@ -4,8 +4,9 @@ import hashlib
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,7 +59,8 @@ def cluster(address: str | None) -> Iterator[None]:
     """Connect to the cluster at `address`, or start one of this machine alone that ends with the block.
 
     address: auto (the cluster that this machine is part of), HOST:PORT of its head, ray://HOST:PORT from a machine
-    outside it; without one RAY_ADDRESS. RequestError when ray is not installed, DataError when no cluster answers.
+    outside it; without one RAY_ADDRESS. Inside the block prints go to stderr. Raises RequestError when ray is not
+    installed, DataError when no cluster answers.
     """
     ray, where = library(), address or os.environ.get("RAY_ADDRESS") or "local"
     _refuse_silent(where)
@@ -68,10 +70,11 @@ def cluster(address: str | None) -> Iterator[None]:
         ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **own)
     except (ValueError, ConnectionError, RuntimeError, ImportError) as error:
         raise DataError(f"--address {where}: {str(error).splitlines()[0]}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # Ray prints of dead workers, and stdout is for results
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def has_gpus() -> bool:

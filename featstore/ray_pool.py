@@ -129,5 +129,5 @@ def _cause(error: Any, host: str) -> BaseException:
     """What a worker raised, as it would have been raised here, with a note of where it was."""
     cause = error.cause if isinstance(error.cause, BaseException) else error
     if not isinstance(cause, AsdError):
-        cause.add_note(f"in a Ray worker on {host}:\n{error.traceback_str}")
+        cause.add_note(f"in a Ray worker on {host}:\n{error}")
     return cause
