@@ -122,7 +122,7 @@ class TiledBank:
         """How far the lengths of each tile's rows stay from those between two: no pair is closer than that."""
         below = np.array([shortest - tile.codes[2] for tile in self.tiles])
         above = np.array([tile.shortest - longest for tile in self.tiles])
-        return np.asarray(np.maximum(np.maximum(below, above), 0.0))
+        return np.asarray(np.maximum(np.maximum(below, above) - 1e-12, 0.0))  # less what lengths are rounded by
 
     def _values(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centred, perhaps turned float32 rows, and the facts (4, n) scale 1, error, length, half its square."""

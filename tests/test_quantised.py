@@ -31,13 +31,18 @@ def bounds(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
     return found
 
 
-def check_bounds(queries: np.ndarray, rows: np.ndarray, coded: bool) -> np.ndarray:
-    bank = TiledBank.of(rows, coded=coded)
-    every = Nearest.none(len(queries), bank.n)  # lists as long as the bank: all is measured
+def measured(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
+    """Every distance (m, n), by lists as long as the bank."""
+    every = Nearest.none(len(queries), bank.n)
     every.take(queries, bank)
     distance = np.empty((len(queries), bank.n))
     np.put_along_axis(distance, every.id, every.distance, axis=1)
-    least = bounds(queries, bank)
+    return distance
+
+
+def check_bounds(queries: np.ndarray, rows: np.ndarray, coded: bool) -> np.ndarray:
+    bank = TiledBank.of(rows, coded=coded)
+    distance, least = measured(queries, bank), bounds(queries, bank)
     directed = queries.any(axis=1)
     assert (least <= distance)[directed].all()
     return (distance - least)[directed]
@@ -50,6 +55,18 @@ def test_no_distance_is_below_its_bound(rng, kind, n, d, coded):
     rows = data(kind, n, d, rng)
     for queries in (rows[:40], -rows[:40], data("gaussian", 20, d, rng)):
         check_bounds(queries, rows, coded)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("d", [2, 12])
+def test_no_distance_is_below_that_of_the_lengths(rng, kind, d):
+    rows = data(kind, 3000, d, rng)
+    bank = TiledBank.of(rows, coded=True)
+    queries = np.concatenate([rows[::300], -rows[::300]])
+    distance, length = measured(queries, bank), bank.encode(queries).length
+    for query, own in enumerate(length):
+        nearest = [distance[query, tile.rows[2]].min() for tile in bank.tiles]
+        assert (0.5 * bank.gaps(own, own) ** 2 <= nearest).all()
 
 
 VALUES = st.floats(width=32, allow_nan=False, allow_infinity=False)
