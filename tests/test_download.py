@@ -1,15 +1,10 @@
 """Fetching and unpacking against a local server that drops connections, lies about sizes and serves hostile zips."""
 
-import hashlib
-import io
 import json
-import stat
-import threading
-import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner, Result
+from local_server import running_server, zipped
 
 from featstore import download, fetch
 from featstore.cli import main
@@ -20,66 +15,11 @@ from featstore.fetch import FAILURES, Remote, unpack
 CONTENT = bytes(range(256)) * 2000
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `files` by path; a path of `tricks` behaves as badly as its name says."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.tricks: dict[str, str] = {}
-        self.asked: list[tuple[str, str]] = []
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
-    def add(self, path: str, content: bytes, trick: str = "") -> Remote:
-        self.files[path], self.tricks[path] = content, trick
-        return Remote(self.url(path), len(content), hashlib.md5(content).hexdigest())
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        span = self.headers.get("Range", "")
-        self.server.asked.append((self.path, span))
-        if self.path not in self.server.files:
-            return self.send_error(404)
-        trick = self.server.tricks[self.path]
-        if trick == "busy" or (trick == "busy twice" and len(self.server.asked) <= 2):
-            return self.send_error(503)
-        start = 0 if trick in ("no ranges", "stops early") else int(span.removeprefix("bytes=").rstrip("-") or 0)
-        return self.answer(self.server.files[self.path], start, trick)
-
-    def answer(self, content: bytes, start: int, trick: str) -> None:
-        total = len(content) + (7 if trick == "claims more" else 0)
-        body = content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            shift = 1 if trick == "wrong part" else 0
-            self.send_header("Content-Range", f"bytes {start + shift}-{total - 1}/{total}")
-        if trick != "sends more":
-            self.send_header("Content-Length", str(total - start))
-        self.end_headers()
-        sent = {"drops": body[: len(content) // 3 + 1], "stops early": body[:1000], "sends more": body + b"more"}
-        self.wfile.write(sent.get(trick, body))
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    running = Server()
-    thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with running_server() as running:
+        yield running
 
 
 def get(remote, target):
@@ -173,16 +113,6 @@ def test_free_space_is_checked_first(server, tmp_path, monkeypatch):
     assert server.asked == []
 
 
-def zipped(*members: tuple[str, bytes], link: bool = False) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members:
-            info = zipfile.ZipInfo(name)
-            info.external_attr = (stat.S_IFLNK | 0o777) << 16 if link else 0o644 << 16
-            archive.writestr(info, content)
-    return buffer.getvalue()
-
-
 def unpack_bytes(content: bytes, tmp_path) -> int:
     (tmp_path / "x.zip").write_bytes(content)
     return unpack(tmp_path / "x.zip", tmp_path / "out")
@@ -252,13 +182,13 @@ def zenodo(server, monkeypatch):
     """Three records of 2023 with a fan and a valve, described as Zenodo does."""
     monkeypatch.setattr(download, "ZENODO", server.url("/api/records"))
     for record, subset in zip(RECORDS["dcase2023"], ("dev", "eval_train", "eval_test"), strict=True):
-        files = []
-        for machine in ("fan", "valve"):
-            content = zipped((f"{machine}/{subset}/a.wav", machine.encode()), (f"{machine}/{subset}/b.wav", b"b"))
-            remote = server.add(f"/{subset}/{machine}/content", content)
-            entry = {"key": f"{subset}_{machine}.zip", "size": remote.size, "checksum": f"md5:{remote.md5}"}
-            files.append(entry | {"links": {"self": remote.url}})
-        server.add(f"/api/records/{record}", json.dumps({"files": files}).encode())
+        contents = {
+            f"{subset}_{machine}.zip": zipped(
+                (f"{machine}/{subset}/a.wav", machine.encode()), (f"{machine}/{subset}/b.wav", b"b")
+            )
+            for machine in ("fan", "valve")
+        }
+        server.add_record(record, contents)
     return server
 
 
