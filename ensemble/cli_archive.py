@@ -92,13 +92,13 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     from ensemble.archive import ArchiveJob, ArchiveRun, Resources
     from ensemble.archive_parts import Top, remove_stale
 
+    check_engine(options)
     if options["probes"] and not options["index"]:
         raise click.UsageError("--probes is a setting of --index")
     if options["index"] and options["engine"] == "ray":
         raise click.UsageError("--index is one process's to train and to measure; it goes without --engine ray")
     chosen = {name: options[name] for name in SETTINGS}
     job = ArchiveJob(str(reference), str(archive), **{**chosen, "index": chosen["index"] or ""})
-    check_engine(options)
     run = ArchiveRun(job, Resources(options["memory"], options["threads"] or _cores(options["engine"])))
     if options["dry_run"]:
         click.echo(_plan(run))
@@ -208,7 +208,7 @@ def _shown(top: "Top") -> str:
         [
             "/".join(row["clip"].split("/")[-3:]),
             f"{row['percentile']:.5f}",
-            f"{row['score']:.6f}",
+            f"{row['score']:.4g}",
             "/".join(row["neighbour_1"].split("/")[-3:]),
         ]
         for row in top.rows[:SHOWN]
