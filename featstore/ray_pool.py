@@ -108,21 +108,21 @@ class Crew:
                 self._actors.discard(getattr(self._mine, "actor", None))
                 self._mine.actor = remote.remote(self._make)
                 self._actors.add(self._mine.actor)
-            with suppress(ray.exceptions.RayActorError):
-                try:
-                    self._mine.host, digest = ray.get(self._mine.actor.ready.remote())
-                except ray.exceptions.RayTaskError as error:
-                    raise RequestError(
-                        f"a Ray worker cannot run this project: {_cause(error, '?')}; install the same version of it, "
-                        "with the same Python, on every machine of the cluster"
-                    ) from error
-                if digest != code_digest():
-                    raise RequestError(
-                        f"{self._mine.host} runs other code of this project ({digest}) than this machine "
-                        f"({code_digest()}); install the same version on every machine of the cluster"
-                    )
-                return
-        raise ResourceError(f"{DEATHS} Ray workers died while they started; the logs of Ray say why")
+            try:
+                self._mine.host, digest = ray.get(self._mine.actor.ready.remote())
+            except ray.exceptions.RayActorError as error:
+                reason = str(error).strip().splitlines()[-1]
+                continue
+            if digest != code_digest():
+                raise RequestError(
+                    f"{self._mine.host} runs other code of this project ({digest}) than this machine "
+                    f"({code_digest()}); install the same version on every machine of the cluster"
+                )
+            return
+        raise ResourceError(
+            f"{DEATHS} Ray workers could not start: {reason}; install the same version of this project on every "
+            "machine of the cluster"
+        )
 
 
 def _cause(error: Any, host: str) -> BaseException:

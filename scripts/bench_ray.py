@@ -1,0 +1,149 @@
+"""Builds and archives on Ray beside the same on this machine's own processes and threads.
+
+    python scripts/bench_ray.py [--clips 2048] [--rounds 3] [--embedder logmel] [--rows 1e6] [--bank 1e4]
+
+A cluster of this machine alone is started once. Every row is measured once per round; the table shows medians, and
+ratios of rates taken in the same round. "Start" is the time until the first results are there: processes or actors that
+load their libraries, and for an archive the bank; rates count from then on. Archives are random vectors of 128 numbers.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from bench_archive import make_store
+from bench_workers import SECONDS, write_wavs
+
+import embedders
+from ensemble.archive import ArchiveJob, ArchiveRun, Resources
+from ensemble.archive_ray import score_on_cluster
+from ensemble.archive_rows import Unit
+from featstore.build import BuildOptions, Request, build
+from featstore.clip import Clip
+from featstore.ray_build import ray_engine
+from featstore.ray_cluster import cluster
+from featstore.units import Progress, Workers
+
+WORKERS = (1, 2)
+UNIT_CLIPS = 256
+
+
+class Clock:
+    """Seconds until something is done, and the rate of what is done from then on."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.seen: list[tuple[float, int]] = []
+
+    def __call__(self, done: int) -> None:
+        """Note that so many are done."""
+        if done:
+            self.seen.append((time.perf_counter() - self.began, done))
+
+    def measured(self) -> "Measured":
+        """What was noted."""
+        (first, before), (last, after) = self.seen[0], self.seen[-1]
+        return Measured(first, (after - before) / (last - first))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds until the first results, and items per second after them."""
+
+    start: float
+    rate: float
+
+
+def built(root: Path, clips: list[Clip], spec: str, workers: Workers) -> Measured:
+    """One build into a store of its own."""
+    clock = Clock()
+    requests = [Request(spec, partial(embedders.create, spec))]
+    options = BuildOptions(workers=workers)
+    options = replace(options, plan=replace(options.plan, unit_clips=UNIT_CLIPS))
+
+    def report(progress: Progress) -> None:
+        clock(progress.done)
+
+    with tempfile.TemporaryDirectory(dir=root.parent) as store:
+        build(root, clips, Path(store) / "store", requests, options, report=report)
+    return clock.measured()
+
+
+def scored(work: Path, score: Callable[[ArchiveRun, Path, Callable[[Unit], None]], None], threads: int) -> Measured:
+    """One archive run into a folder of its own."""
+    clock, done = Clock(), 0
+
+    def count(unit: Unit, *rest: object) -> None:
+        nonlocal done
+        done += unit.rows
+        clock(done)
+
+    with tempfile.TemporaryDirectory(dir=work) as out:
+        run = ArchiveRun(ArchiveJob(str(work / "bank"), str(work / "archive")), Resources(1 << 30, threads))
+        score(run, Path(out), count)
+    return clock.measured()
+
+
+def here(run: ArchiveRun, out: Path, done: Callable[[Unit], None]) -> None:
+    """Score in this process."""
+    run.score(run.units, out, done)
+
+
+def report(noun: str, rounds: list[dict[tuple[str, int], Measured]]) -> None:
+    """Medians over rounds; ratios within a round."""
+    print(f"| engine | workers | start, s | {noun}/s | of the same without Ray |")
+    print("|---|---|---|---|---|")
+    for engine, n in rounds[0]:
+        start = statistics.median(one[engine, n].start for one in rounds)
+        rate = statistics.median(one[engine, n].rate for one in rounds)
+        ratio = statistics.median(one[engine, n].rate / one["local", n].rate for one in rounds)
+        print(f"| {engine} | {n} | {start:.1f} | {rate:,.0f} | {ratio:.2f} |")
+    print()
+
+
+def main() -> None:
+    """Measure and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--embedder", default="logmel")
+    parser.add_argument("--rows", type=float, default=1e6)
+    parser.add_argument("--bank", type=float, default=1e4)
+    args = parser.parse_args()
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", GOMP_SPINCOUNT="0")
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        clips = write_wavs(work / "data", args.clips)
+        make_store(work / "bank", int(args.bank), 128, "train", 0)
+        make_store(work / "archive", int(args.rows), 128, "test", 1)
+        builds, archives = [], []
+        began = time.perf_counter()
+        with cluster("local"):
+            started = time.perf_counter() - began
+            for _ in range(args.rounds):
+                builds.append(
+                    {("local", n): built(work / "data", clips, args.embedder, n) for n in WORKERS}
+                    | {
+                        ("ray", n): built(work / "data", clips, args.embedder, ray_engine(n, 0, UNIT_CLIPS))
+                        for n in WORKERS
+                    }
+                )
+                archives.append(
+                    {("local", n): scored(work, here, n) for n in WORKERS}
+                    | {("ray", n): scored(work, partial(score_on_cluster, actors=n), 1) for n in WORKERS}
+                )
+        print(f"{os.cpu_count()} cores, {args.rounds} rounds; the cluster started in {started:.1f} s\n")
+        print(f"{args.clips} clips of {SECONDS} s, {args.embedder}:\n")
+        report("clips", builds)
+        print(f"{args.rows:.0e} clips of 128 numbers against {args.bank:.0e}:\n")
+        report("clips", archives)
+
+
+if __name__ == "__main__":
+    main()
