@@ -9,7 +9,8 @@ from torch import Tensor
 
 from embedders.beats_network import N_MELS, BEATsConfig, BEATsNetwork, front_end
 from embedders.frozen import PRECISIONS, FrozenEncoder, held_in
-from embedders.weights import Checkpoint, models_folder, read_all, resolve
+from embedders.weight_files import Checkpoint, read_all
+from embedders.weights import models_folder, resolve
 from featstore.errors import DataError
 
 FRAME, HOP = 400, 160

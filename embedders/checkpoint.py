@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from embedders import fingerprint
-from embedders.weights import Checkpoint as Weights
+from embedders.weight_files import Checkpoint as Weights
 from featstore.errors import DataError
 
 FORMAT = 1

@@ -69,6 +69,7 @@ def pull(model: str) -> None:
     folder that is printed to owner/model in its models folder.
     """
     from embedders import weights
+    from embedders.weight_files import weight_files
 
     repo = model.rpartition("=")[2]
     if not weights.is_hub_id(repo):
@@ -82,7 +83,7 @@ def pull(model: str) -> None:
             f"machine to {weights.models_folder() / repo}"
         )
     folder = weights.pull(repo)
-    click.echo(f"{folder}: {', '.join(file.name for file in weights.weight_files(folder))}")
+    click.echo(f"{folder}: {', '.join(file.name for file in weight_files(folder))}")
 
 
 @models.command()
@@ -123,7 +124,7 @@ def convert(source: Path, target: Path) -> None:
     TARGET ends in .safetensors, .pt or .bin. For a model's folder write FOLDER/model.safetensors, beside its
     config.json. Fingerprints stay the same, so stores do too.
     """
-    from embedders.weights import read_all, write_checkpoint
+    from embedders.weight_files import read_all, write_checkpoint
 
     if target.exists():
         raise AsdError(f"{target}: exists and is not overwritten; take another name")

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from embedders.front_ends import front_end_of
 from embedders.frozen import PRECISIONS, FrozenEncoder, held_in
-from embedders.weights import models_folder, read_all, resolve
+from embedders.weight_files import read_all
+from embedders.weights import models_folder, resolve
 from featstore.errors import DataError
 
 WINDOW, HOP = 400, 160  # 25 and 10 ms at 16 kHz: the frames of spectrogram encoders

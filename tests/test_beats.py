@@ -11,7 +11,7 @@ from embedders import create, make_embedder
 from embedders.beats import build_network
 from embedders.beats_attention import position_buckets
 from embedders.beats_network import BEATsConfig, BEATsNetwork, front_end
-from embedders.weights import Checkpoint, read_checkpoint
+from embedders.weight_files import Checkpoint, read_checkpoint
 from featstore.errors import DataError
 
 

@@ -10,7 +10,7 @@ from embedders.beats import build_network
 from embedders.beats_network import BEATsNetwork
 from embedders.lora import LowRank, add_lora, lora_parameters, merge_lora
 from embedders.pooling import AttentiveStatistics
-from embedders.weights import Checkpoint
+from embedders.weight_files import Checkpoint
 
 
 @pytest.fixture

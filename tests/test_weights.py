@@ -19,7 +19,8 @@ from fakes import write_clip
 from small_models import beats_checkpoint, save_beats, save_encoder
 
 from embedders import create, weights
-from embedders.weights import Checkpoint, read_all, read_checkpoint, resolve, write_checkpoint
+from embedders.weight_files import Checkpoint, read_all, read_checkpoint, write_checkpoint
+from embedders.weights import resolve
 from featstore.audio import AudioPolicy, read_recording
 from featstore.cli import main
 from featstore.errors import DataError
