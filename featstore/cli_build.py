@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from embedders import EMBEDDERS
 from embedders.cli import offline_option
 from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, table
 from featstore.errors import DataError
@@ -34,7 +35,12 @@ SHOWN_REJECTIONS = 20
 
 _PLANNED = [
     click.option(
-        "-e", "--embedder", "specs", multiple=True, required=True, help="NAME[:key=value,...] or NAME=CHECKPOINT."
+        "-e",
+        "--embedder",
+        "specs",
+        multiple=True,
+        required=True,
+        help=f"NAME[:key=value,...] or NAME=CHECKPOINT, as often as wanted; NAME is {', '.join(EMBEDDERS)}.",
     ),
     click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
     click.option(
@@ -90,6 +96,11 @@ def planned_options(command: "Callable[..., None]") -> "Callable[..., None]":
 @click.pass_context
 def build(context: click.Context, /, data: Path, store: Path, **options: Any) -> None:
     """Embed the recordings of DATA into STORE; run it again to resume or to add what is new.
+
+    \b
+    featstore build DATA STORE -e logmel -e twfr             log-mel statistics: fast, nothing to fetch
+    featstore build DATA STORE -e beats=BEATs_iter3.pt       a pretrained encoder (see featstore models)
+    featstore build DATA STORE -e stgram=stgram.safetensors  what `featstore train` made
 
     With --rank and --world, or --claim, it is one of many workers that share what `featstore plan` has planned.
     """
