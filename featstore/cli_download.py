@@ -13,10 +13,18 @@ from featstore.console import Meter, size, table
 @click.option(
     "--set", "sets", multiple=True, type=click.Choice(["dev", "additional", "eval"]), help="Default: all three."
 )
-@click.option("--machine", "machines", multiple=True, help="Only these machines.")
+@click.option("--machine", "machines", multiple=True, help="Only this one; may be given several times.")
 @click.option("--dry-run", is_flag=True, help="List what would be fetched; write nothing.")
 def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[str, ...], dry_run: bool) -> None:
-    """Fetch a year's data to DEST; run it again to go on where it stopped."""
+    """Fetch a year's data to DEST; run it again to go on where it stopped.
+
+    \b
+    featstore download dcase2025 --dest dcase2025 --dry-run             what there is, and how much
+    featstore download dcase2023 --dest d --set dev --machine fan       one machine of the development set
+
+    The files come from Zenodo, are checked by size and md5, and are unpacked to DEST/dev_data/raw and
+    DEST/eval_data/raw, where `featstore build DEST STORE` finds them.
+    """
     from featstore.download import SETS, download, find_parts
 
     parts = find_parts(dataset, sets or tuple(SETS), machines)
