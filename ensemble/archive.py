@@ -37,7 +37,9 @@ from featstore.store import FeatureStore
 Done = Callable[[Unit, Scored | None], None]
 """Told of every unit whose results are on disk, with the results where they were made just now."""
 
-UNIT_ROWS = 65_536
+UNIT_ROWS, UNIT_VALUES = 65_536, 2**23
+"""Rows of a unit, at least; fewer of many dimensions, so that some units fit into any sensible memory."""
+
 LIST_BYTES = 16
 BANKS = {"training": normal_training, "all": recordings}
 """Which recordings of the reference a bank is made of."""
@@ -82,7 +84,8 @@ class ArchiveRun:
         self.reference = Source.of(FeatureStore.open(job.reference), job.embedding)
         self.archive = Source.of(FeatureStore.open(job.archive), job.embedding)
         _refuse_others(self.reference, self.archive)
-        self.units = cut(self.archive, self._identity(), UNIT_ROWS)
+        values = int(np.prod(self.archive.store.info(self.archive.embedding).shape))
+        self.units = cut(self.archive, self._identity(), min(UNIT_ROWS, -(-UNIT_VALUES // values)))
         self.indexes = Indexes(job.index, job.k, job.probes, _beside(self.reference)) if job.index else None
         self._banks: Banks | None = None
         self._references: dict[Part, np.ndarray] = {}
@@ -142,12 +145,13 @@ class ArchiveRun:
         return self._banks
 
     def _batches(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
-        """Units that are searched together: single ones beside banks in memory, else what half the memory holds."""
+        """Units that are searched together: single ones beside banks in memory, else what memory holds."""
         assert self._banks is not None
         if self._banks.resident:
             return iter([[unit] for unit in units])
         largest = max(unit.rows for unit in units)
-        return batches(units, max(self.resources.memory // 2 // max(self._block_bytes() // largest, 1), largest))
+        row = 3 * self._block_bytes() // max(unit.rows for unit in self.units)  # three batches: see `_prepared`
+        return batches(units, max((self.resources.memory - self._banks.bytes) // row, largest))
 
     def _read(self, batch: Sequence[Unit]) -> list[Block]:
         return [read_block(self.archive, unit.entries, recordings) for unit in batch]

@@ -10,6 +10,9 @@ from detectors.streamed import Nearest, bank_of
 from ensemble.archive_rows import Chosen, Part, Source, key_hashes, parts_of, read_block
 from featstore.errors import DataError, ResourceError
 
+PIECE_ROWS = 1024
+"""Bank rows that must fit into memory at a time, at least."""
+
 Search = Callable[[Nearest, np.ndarray, np.ndarray, int], None]
 """Improves lists for queries (m, d) by a bank, but for one excluded id each, on some threads."""
 
@@ -76,7 +79,8 @@ def exact(part: Part, rows: np.ndarray, ids: np.ndarray) -> Search:
 class Banks:
     """Banks of the rows of `source` that `chosen` keeps, one per value of the columns `per`, searched as `make` says.
 
-    `memory`: bytes that banks may take. ResourceError where not even their names fit, DataError without rows.
+    `memory`: bytes that banks may take; `bytes`: what they take. ResourceError where not even their names fit,
+    DataError without rows.
     """
 
     def __init__(self, source: Source, chosen: Chosen, per: Sequence[str], memory: int, make: Make = exact) -> None:
@@ -88,17 +92,17 @@ class Banks:
                 "recording of the reference"
             )
         self.rows = sum(len(names.keys) for names in self.names.values())
-        left = memory - self._names_bytes()
-        row = bytes_per_row(source.d)
-        shard = max(entry.rows for entry in source.store.entries(source.embedding))
-        self._chunk = (left - 8 * shard * source.d) // (row + 8 * source.d)
-        if self._chunk < min(self.rows, 1024):
-            needed = self._names_bytes() + 8 * shard * source.d + 1024 * (row + 8 * source.d)
+        row, least = bytes_per_row(source.d) + 8 * source.d, min(self.rows, PIECE_ROWS)  # as given and together, too
+        fixed = self._names_bytes() + self._sample_bytes() + _shard_bytes(source)
+        fit = (memory - fixed) // row
+        if fit < least:
             raise ResourceError(
-                f"the names of {self.rows:,} bank rows and one shard of them need {needed / 1e6:,.0f} MB, "
-                f"{memory / 1e6:,.0f} MB are left for banks of --memory; give more"
+                f"the names of {self.rows:,} bank rows, one shard of them and their calibration need "
+                f"{(fixed + least * row) / 1e6:,.1f} MB, {memory / 1e6:,.1f} MB of --memory are left; give more"
             )
-        self.resident = self.rows <= self._chunk
+        self.resident = self.rows <= fit
+        self._piece = fit if self.resident else max(fit // 4, least)  # memory serves better as longer lists
+        self.bytes = fixed + min(self._piece, self.rows) * row
         self._kept: dict[Part, Search] | None = None
 
     def chunks(self) -> Iterator[dict[Part, Search]]:
@@ -110,6 +114,8 @@ class Banks:
             if self.resident:
                 self._kept = chunk
             yield chunk
+            if not self.resident:
+                chunk.clear()  # whoever still holds it: the next one takes its place in memory
 
     def reference_scores(self, k: int, threads: int) -> dict[Part, np.ndarray]:
         """Leave-one-out scores of a sample of every part that has more than k rows."""
@@ -145,6 +151,9 @@ class Banks:
             for array in (names.keys, names.content, names.ids, names.hashes, names.hashed)
         )
 
+    def _sample_bytes(self) -> int:
+        return 4 * self.source.d * sum(min(len(names.keys), CALIBRATION) for names in self.names.values())
+
     def _pieces(self) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
         """Part, ids and vectors of the rows of every shard."""
         start = dict.fromkeys(self.names, 0)
@@ -160,8 +169,8 @@ class Banks:
         held: dict[Part, list[tuple[np.ndarray, np.ndarray]]] = {}
         count = 0
         for part, ids, vectors in self._pieces():
-            for at in (slice(i, i + self._chunk) for i in range(0, len(ids), self._chunk)):
-                if count and count + len(ids[at]) > self._chunk:
+            for at in (slice(i, i + self._piece) for i in range(0, len(ids), self._piece)):
+                if count and count + len(ids[at]) > self._piece:
                     yield self._searches(held)
                     held, count = {}, 0
                 held.setdefault(part, []).append((ids[at], vectors[at]))
@@ -176,3 +185,8 @@ class Banks:
             ids, rows = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
             searches[part] = self.make(part, rows, ids)
         return searches
+
+
+def _shard_bytes(source: Source) -> int:
+    """Memory that reading a shard takes: the file, what is in it, and the rows as they are used."""
+    return max(2 * entry.bytes + 8 * entry.rows * source.d for entry in source.store.entries(source.embedding))

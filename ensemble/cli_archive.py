@@ -86,8 +86,9 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     """Distance of every clip of ARCHIVE from the nearest normal clips of REFERENCE, of its machine and section.
 
     Exact without --index, and the same to the last digit whatever --memory and --threads. Results stream to Parquet
-    files in OUT, one per 65,536 clips: run the same command again to go on after an interruption, or after the archive
-    has grown. The two stores may be one: no clip is compared with itself (`--bank all` makes a self-join).
+    files in OUT, one per 65,536 clips (fewer of many dimensions): run the same command again to go on after an
+    interruption, or after the archive has grown. The two stores may be one: no clip is compared with itself (`--bank
+    all` makes a self-join).
     """
     from ensemble.archive import ArchiveJob, ArchiveRun, Resources
     from ensemble.archive_parts import Top, remove_stale
