@@ -4,6 +4,9 @@ Distances are sums in float64 in one fixed order, so they depend on the two rows
 measured may round as it likes, within the bounds that `quantised` states.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -30,7 +33,19 @@ _FIXED = {"reassoc", "nsz"}  # sums in vectors, yet no fused multiply-add: equal
 _LOOSE = {"reassoc", "nsz", "contract", "nnan"}
 
 
-@njit(nogil=True, cache=True, fastmath=_FIXED)
+def _compiled(fastmath: set[str] | bool = False) -> Callable[..., Any]:
+    """As `njit`, kept on disk where some folder can be written."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(nogil=True, cache=True, fastmath=fastmath)(function)
+        except RuntimeError:  # neither the package's folder nor the user's: compiled again in every process
+            return njit(nogil=True, fastmath=fastmath)(function)
+
+    return decorate
+
+
+@_compiled(_FIXED)
 def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
     """Rows of float32 X (n, d) at length 1 into float64 `units`, and 1 / length; a zero row stays zero, with 0."""
     n, d = X.shape
@@ -43,7 +58,7 @@ def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
             units[i, j] = np.float64(X[i, j]) * inverse[i]
 
 
-@njit(nogil=True, cache=True, fastmath=_FIXED)
+@_compiled(_FIXED)
 def centre_rows(units, centre, centred, half):  # type: ignore[no-untyped-def]
     """Float64 `units` (n, d) less `centre` in float32, and half of the squared length of each in float64."""
     n, d = units.shape
@@ -56,7 +71,7 @@ def centre_rows(units, centre, centred, half):  # type: ignore[no-untyped-def]
         half[i] = 0.5 * squares
 
 
-@njit(nogil=True, cache=True, fastmath=_FIXED)
+@_compiled(_FIXED)
 def encode_rows(values, scales, codes, error):  # type: ignore[no-untyped-def]
     """8-bit codes (n, d) of float32 `values`, and the length of what each code leaves out.
 
@@ -80,7 +95,7 @@ def encode_rows(values, scales, codes, error):  # type: ignore[no-untyped-def]
         error[i] = np.sqrt(squares)
 
 
-@njit(nogil=True, cache=True, fastmath=_FIXED)
+@_compiled(_FIXED)
 def distance_of(unit, row, inverse):  # type: ignore[no-untyped-def]
     """Half the squared distance of a float64 unit row and a float32 row at length 1, both with a direction."""
     squares = 0.0
@@ -90,7 +105,7 @@ def distance_of(unit, row, inverse):  # type: ignore[no-untyped-def]
     return min(0.5 * squares, 2.0)
 
 
-@njit(nogil=True, cache=True, fastmath=_LOOSE)
+@_compiled(_LOOSE)
 def _at_least(unit, row, inverse):  # type: ignore[no-untyped-def]
     """A lower bound of `distance_of`, in float32: rounding moves no offset of unit rows by more than 2**-21."""
     squares, scale = np.float32(0.0), np.float32(inverse)
@@ -101,7 +116,7 @@ def _at_least(unit, row, inverse):  # type: ignore[no-untyped-def]
     return 0.5 * length * length if length > 0.0 else 0.0
 
 
-@njit(nogil=True, cache=True, fastmath=_LOOSE)
+@_compiled(_LOOSE)
 def _peak(maxima):  # type: ignore[no-untyped-def]
     """Lane and value of the largest."""
     largest = NEVER
@@ -113,7 +128,7 @@ def _peak(maxima):  # type: ignore[no-untyped-def]
     return 0, NEVER
 
 
-@njit(nogil=True, cache=True, fastmath=_LOOSE)
+@_compiled(_LOOSE)
 def _lane_maxima(products, offsets, scale, maxima):  # type: ignore[no-untyped-def]
     """Largest value, product * scale + offset, of each lane."""
     maxima[:] = NEVER
@@ -126,7 +141,7 @@ def _lane_maxima(products, offsets, scale, maxima):  # type: ignore[no-untyped-d
             maxima[lane] = max(maxima[lane], np.float32(line[lane]) * scale + offset[lane])
 
 
-@njit(nogil=True, cache=True, fastmath=_LOOSE)
+@_compiled(_LOOSE)
 def _best_of_lane(products, offsets, scale, lane, used):  # type: ignore[no-untyped-def]
     """Column and value of the largest that is left in a lane."""
     column, largest = lane, NEVER
@@ -137,7 +152,7 @@ def _best_of_lane(products, offsets, scale, lane, used):  # type: ignore[no-unty
     return column, largest
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def insert(distance, row, best_distance, best_row):  # type: ignore[no-untyped-def]
     """Put a neighbour where it belongs in the lists (k,), which rise by (distance, row), or nowhere."""
     at = best_row.shape[0] - 1
@@ -151,7 +166,7 @@ def insert(distance, row, best_distance, best_row):  # type: ignore[no-untyped-d
     best_distance[at], best_row[at] = distance, row
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _from_nowhere(rows, excluded, distances, found):  # type: ignore[no-untyped-def]
     """Neighbours of a query without direction: at 0 from rows like it, at 2 from all others."""
     _, inverse, ids = rows
@@ -160,7 +175,7 @@ def _from_nowhere(rows, excluded, distances, found):  # type: ignore[no-untyped-
             insert(0.0 if inverse[column] == 0.0 else 2.0, ids[column], distances, found)
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _measure(column, rows, query, excluded, best):  # type: ignore[no-untyped-def]
     """Measure one row, unless a cheap bound says that it is too far, and put it into the query's lists."""
     bank, inverse, ids = rows
@@ -175,7 +190,7 @@ def _measure(column, rows, query, excluded, best):  # type: ignore[no-untyped-de
         insert(distance_of(query[0], bank[column], inverse[column]), ids[column], distances, found)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_compiled({"contract"})
 def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Bring the lists of m queries up to date with the rows of a tile.
 
@@ -217,7 +232,7 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
         used[:] = False
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def first_not_finite(X):  # type: ignore[no-untyped-def]
     """The first row of X (n, d) with a value that is not finite, or -1."""
     for i in range(X.shape[0]):
@@ -229,7 +244,7 @@ def first_not_finite(X):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def hash_texts(texts):  # type: ignore[no-untyped-def]
     """64-bit FNV-1a hash of every row of bytes (n, w) up to the zeros that fill it."""
     hashes = np.empty(texts.shape[0], np.uint64)

@@ -1,5 +1,7 @@
 """Codes of 8 bits: the bound that lets a row be passed over holds for every pair, whatever the data."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -149,3 +151,13 @@ def test_rows_are_left_as_they_were(rng):
     before = rows.copy()
     TiledBank.of(rows, coded=True).encode(rows)
     np.testing.assert_array_equal(rows, before)
+
+
+def test_the_loops_are_compiled_where_no_folder_can_keep_them(monkeypatch):
+    from numba.core.caching import CompileResultCacheImpl
+
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
+    spec = importlib.util.spec_from_file_location("kernels_without_cache", kernels.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.first_not_finite(np.array([[1, 2], [np.inf, 0]], np.float32)) == 1
