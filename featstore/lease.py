@@ -64,9 +64,10 @@ class Leases:
     def claim(self, unit: int, held: tuple[int, str] | None = None) -> bool:
         """Whether the unit is now this worker's; `held` is what `held()` says of it, if anything.
 
-        False while its owner lives, and when another was faster.
+        False while another owner lives, and when another was faster. Its own lease does not hold it back: what it made
+        may have been refused since.
         """
-        if held is not None and not self._is_dead(held[1]):
+        if held is not None and not self._is_free(held[1]):
             return False
         generation = 0 if held is None else held[0] + 1
         path = self.folder / f"{unit:08d}.{generation:04d}.lease"
@@ -79,11 +80,11 @@ class Leases:
             raise
         return True
 
-    def _is_dead(self, lease: str) -> bool:
-        """Whether the beat of a lease's owner is gone, or was watched for the limit without a change."""
+    def _is_free(self, lease: str) -> bool:
+        """Whether a lease is our own, or its owner's beat is gone, or was watched for the limit without a change."""
         owner, now = self._owner(lease), time.monotonic()
         if owner == self.worker:
-            return False
+            return True
         beat = self._read(f"{owner}.beat") if owner else b""
         if beat is None:
             return True

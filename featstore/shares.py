@@ -107,14 +107,16 @@ def work_share(
     check_same(plan, infos, options)
     run = UnitRun(infos, _clips(plan, share), strict=options.strict, report=report)
     made: list[int] = []
+    under_way: set[int] = set()
 
     def finish(unit: UnitWork, shards: list[Any]) -> None:
         add(plan, unit, shards)
         made.append(unit.number)
+        under_way.discard(unit.number)
 
     gone = False
     with Leases(plan.folder, limit_s=share.limit_s) if share.claim else nullcontext() as leases:
-        units = claimed(plan, leases) if leases else ranked(plan, share)
+        units = claimed(plan, leases, under_way) if leases else ranked(plan, share)
         try:
             run.execute(_ready(units, root, options), job_of(root, requests, options), options.workers, finish)
         except PlanGone:
@@ -144,26 +146,28 @@ def ranked(plan: PlanFile, share: Share) -> Iterator[UnitWork]:
             yield plan.unit(number)
 
 
-def claimed(plan: PlanFile, leases: Leases) -> Iterator[UnitWork | None]:
-    """Units that are free, or whose owner has died, until all are finished; None: none before mine are finished."""
-    mine: set[int] = set()
+def claimed(plan: PlanFile, leases: Leases, under_way: set[int]) -> Iterator[UnitWork | None]:
+    """Units that are free, or whose owner has died, until all are finished; None: none before mine are finished.
+
+    under_way: takes in every unit that is given out; who finishes it takes it out.
+    """
     wait = FIRST_POLL_S
     while True:
         known, held = finished(plan), leases.held()
-        mine -= known.keys()
         left = [number for number in range(len(plan)) if number not in known]
         if not left:
             return
-        before = len(mine)
+        found = False
         for number in left:
-            if number in mine or not leases.claim(number, held.get(number)):
+            if number in under_way or not leases.claim(number, held.get(number)):
                 continue
             if not is_finished(plan, number):  # by an owner that has left since
-                mine.add(number)
+                found = True
+                under_way.add(number)
                 yield plan.unit(number)
-        if len(mine) > before:
+        if found:
             wait = FIRST_POLL_S
-        elif mine:
+        elif under_way:
             yield None
         else:
             time.sleep(wait)

@@ -288,6 +288,23 @@ def test_workers_need_no_lock(plant: Plant) -> None:
         assert plant.work().units == 6
 
 
+def test_a_worker_makes_again_what_a_commit_refused_from_it(plant: Plant, whole: Path) -> None:
+    plan = plant.plan()
+    assert plan is not None
+
+    def spoil() -> None:
+        image = next(plan.folder.glob("00000000-*.h5"))
+        image.write_bytes(image.read_bytes()[:-1])
+        [gathered], _ = commit(plant.store)
+        assert set(gathered.refused) == {0}
+
+    report = interrupt(plant, 5, spoil)
+    said = work_share(plant.root, plant.store, [MOMENTS], INLINE, Share(claim=True), report=report)
+    assert said.units == 7
+    publish(plant.store)
+    assert_same_rows(plant.store, whole)
+
+
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
 
 
