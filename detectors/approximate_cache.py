@@ -16,6 +16,7 @@ import numpy as np
 
 from detectors.approximate import ApproximateIndex, Recipe, prepared
 from detectors.approximate_copies import Copies
+from detectors.approximate_kinds import TRAINING
 from detectors.approximate_recall import Estimate
 from detectors.faiss_backend import load as load_faiss
 from detectors.neighbours import Bank
@@ -98,7 +99,8 @@ def _origin(bank: Bank, recipe: Recipe) -> dict[str, Any]:
     rows = np.ascontiguousarray(bank.rows)
     content = hashlib.sha256(f"{rows.dtype.str} {rows.shape} ".encode())
     content.update(rows.data)
-    return {**asdict(recipe), "faiss": str(load_faiss().__version__), "bank": content.hexdigest()}
+    made = {"training": TRAINING, "faiss": str(load_faiss().__version__)}
+    return {**asdict(recipe), **made, "bank": content.hexdigest()}
 
 
 def _digest(data: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from detectors.approximate import ApproximateIndex
 from detectors.approximate_cache import cached, keep_estimate, load, read_record, save
 from detectors.approximate_copies import Copies
-from detectors.approximate_kinds import KINDS
+from detectors.approximate_kinds import KINDS, LINKING
 from detectors.approximate_recall import recall_estimate, wilson
 from detectors.neighbours import Bank, nearest
 from featstore.errors import StoreError
@@ -102,6 +102,11 @@ def test_the_same_seed_gives_the_same_index(rng, kind):
     bank = Bank.of(clustered(rng, 3000))
     first, again = (faiss.serialize_index(ApproximateIndex.build(bank, kind, seed=3).index) for _ in range(2))
     np.testing.assert_array_equal(first, again)
+
+
+def test_hnsw_links_with_more_in_sight_than_faiss_would(rng):
+    index = ApproximateIndex.build(Bank.of(clustered(rng, 500)), "hnsw").index
+    assert index.hnsw.efConstruction == LINKING > faiss.IndexHNSWFlat(12, 32).hnsw.efConstruction
 
 
 def test_the_cut_of_the_queries_does_not_matter(rng, kind):
@@ -306,6 +311,7 @@ DAMAGE = {
     "record cut": (lambda path: os.truncate(f"{path}.json", 20), "json is damaged"),
     "record a list": (lambda path: path.with_name("a.json").write_text("[]"), "expected a JSON object"),
     "record too deep": (lambda path: path.with_name("a.json").write_text("[" * 60000), "json is damaged"),
+    "record of another training": (lambda path: edited(path, training=0), "made with training 0"),
     "record of another faiss": (lambda path: edited(path, faiss="0.1"), "made with faiss '0.1'"),
 }
 
