@@ -62,7 +62,7 @@ def write_part(folder: Path, unit: Unit, scored: Scored) -> None:
     try:
         with explained(str(path), table.nbytes, folder):
             with temporary.open("xb") as file:
-                pq.write_table(table, file, compression="lz4", use_dictionary=_REPEATED)
+                pq.write_table(table, file, compression="lz4", use_dictionary=_REPEATED, write_page_checksum=True)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -73,12 +73,14 @@ def write_part(folder: Path, unit: Unit, scored: Scored) -> None:
 
 
 def is_done(folder: Path, unit: Unit) -> bool:
-    """Whether the unit's file is there, readable, and of this unit."""
+    """Whether the unit's file is there, of this unit, and every page of it what was written."""
     try:
-        found = parquet().read_metadata(folder / unit.file)
+        with parquet().ParquetFile(folder / unit.file, page_checksum_verification=True) as file:
+            if (file.schema_arrow.metadata or {}).get(UNIT) != unit.id.encode():
+                return False
+            return bool(sum(len(batch) for batch in file.iter_batches()) == file.metadata.num_rows)
     except (OSError, ValueError):  # pyarrow's own errors are of these kinds
         return False
-    return bool((found.metadata or {}).get(UNIT) == unit.id.encode())
 
 
 _REPEATED = ["machine", "section"]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from featstore.clip import VARIANT_MARK
-from featstore.errors import DataError, RequestError
+from featstore.errors import DataError, RequestError, StoreError
 from featstore.manifest import ShardEntry, live_mask
+from featstore.shard import finite_rows
 from featstore.store import FeatureStore
 from featstore.table import ClipTable, decode
 
@@ -94,6 +95,8 @@ def read_block(source: Source, entries: Sequence[ShardEntry], chosen: Chosen, *,
             content.append(shard.facts()["content_hash"][keep])
             if vectors:
                 matrix = source.rows(shard.matrix())
+                if not finite_rows(matrix).all():
+                    raise StoreError(f"{source.store.path}: {entry.file} has values that are not finite")
                 rows.append(matrix if all_kept else matrix[keep])
     joined = None
     if vectors:

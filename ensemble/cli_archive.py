@@ -21,13 +21,14 @@ from featstore.files import explained, read_regular, write_new
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ensemble.archive import ArchiveJob, ArchiveRun
+    from ensemble.archive import ArchiveRun
     from ensemble.archive_parts import Scored, Top
     from ensemble.archive_rows import Unit
 
 SHOWN = 10
 SUMMARY = "archive.json"
 SETTINGS = ("embedding", "k", "per", "bank", "index", "probes")
+STORES = ("reference", "archive")
 PARTS = ("machine", "section", "domain")
 
 
@@ -40,7 +41,7 @@ class Memory(click.ParamType):  # type: ignore[type-arg]
         """Bytes."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)i?B?\s*", value)
+        match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([kMGT]?)B?\s*", value, re.ASCII)
         if match is None:
             self.fail(f"{value!r} is no size; write 500MB or 2GB", param, ctx)
         return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
@@ -99,12 +100,12 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     if options["index"] and options["engine"] == "ray":
         raise click.UsageError("--index is one process's to train and to measure; it goes without --engine ray")
     chosen = {name: options[name] for name in SETTINGS}
-    job = ArchiveJob(str(reference), str(archive), **{**chosen, "index": chosen["index"] or ""})
+    job = ArchiveJob(str(reference.resolve()), str(archive.resolve()), **{**chosen, "index": chosen["index"] or ""})
     run = ArchiveRun(job, Resources(options["memory"], options["threads"] or _cores(options["engine"])))
     if options["dry_run"]:
         click.echo(_plan(run))
         return
-    earlier = _claim(out, job)
+    earlier = _claim(out, run)
     started, top, meter = monotonic(), Top(options["top"]), Meter("clips")
     total = sum(unit.rows for unit in run.units)
 
@@ -152,26 +153,26 @@ def _score_on_cluster(address: str | None, run: "ArchiveRun", out: Path, done: "
         score_on_cluster(run, out, done)
 
 
-def _claim(out: Path, job: "ArchiveJob") -> dict[str, Any]:
-    """Make OUT, or refuse one that holds results of other settings; what its indexes were measured to be worth."""
+def _claim(out: Path, run: "ArchiveRun") -> dict[str, Any]:
+    """Make OUT, or refuse one that holds results of another job; what its indexes were measured to be worth."""
     out.mkdir(parents=True, exist_ok=True)
-    record, settings = out / SUMMARY, {name: asdict(job)[name] for name in SETTINGS}
-    settings = json.loads(json.dumps(settings))
-    if record.exists():
-        try:
-            earlier = json.loads(read_regular(record, 1 << 26))
-            differing = {name: earlier[name] for name in settings if earlier[name] != settings[name]}
-            estimates = dict(earlier.get("estimates", {}))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{record} is not the record of an archive run; choose another folder with -o") from error
-        if differing:
-            name, value = next(iter(differing.items()))
-            raise RequestError(
-                f"{out} holds results made with {name}={value}, now it is {settings[name]}; choose another with -o"
-            )
-        return estimates
-    _write_json(record, {**asdict(job), "finished": False})
-    return {}
+    record, job = out / SUMMARY, json.loads(json.dumps(asdict(run.job)))
+    if not record.exists():
+        _write_json(record, {**job, "finished": False})
+        return {}
+    begun = any((out / unit.file).exists() for unit in run.units)  # then it is this run, wherever the stores are now
+    try:
+        earlier = json.loads(read_regular(record, 1 << 26))
+        differing = [name for name in job if earlier[name] != job[name] and not (begun and name in STORES)]
+        estimates = dict(earlier.get("estimates", {}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{record} is not the record of an archive run; choose another folder with -o") from error
+    if differing:
+        name = differing[0]
+        raise RequestError(
+            f"{out} holds results made with {name}={earlier[name]}, now it is {job[name]}; choose another with -o"
+        )
+    return estimates
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
