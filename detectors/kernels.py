@@ -233,6 +233,15 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
 
 
 @_compiled()
+def take_lists(columns, rows, queries, excluded, best):  # type: ignore[no-untyped-def]
+    """Bring the lists of m queries with a direction up to date with the rows (m, l) that were listed for them."""
+    units, units32 = queries
+    for q in range(columns.shape[0]):
+        for column in columns[q]:
+            _measure(column, rows, (units[q], units32[q]), excluded[q], (best[0][q], best[1][q]))
+
+
+@_compiled()
 def first_not_finite(X):  # type: ignore[no-untyped-def]
     """The first row of X (n, d) with a value that is not finite, or -1."""
     for i in range(X.shape[0]):

@@ -18,6 +18,11 @@ def int8_product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> 
     torch._int_mm(left, right, out=out)
 
 
+def gpu() -> bool:
+    """Whether a CUDA device is at hand."""
+    return torch.cuda.is_available()
+
+
 @cache
 def int8_pays() -> bool:
     """Whether integer products are exact here and faster than float32, as measured once: so it is with VNNI.

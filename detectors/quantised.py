@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from detectors import kernels
-from detectors.products import float_product, int8_pays, int8_product
+from detectors.products import float_product, gpu, int8_pays, int8_product
 
 TILE = 1024
 """Bank rows whose products with some hundred queries stay in a second-level cache."""
@@ -92,7 +92,8 @@ class TiledBank:
         turn = _helpful_turn(empty, rows) if empty.coded else None
         plan = cls(empty.n, empty.d, empty.coded, centre, turn, ())
         order = np.argsort(half, kind="stable")
-        parts = [order[start : start + TILE] for start in range(0, len(order), TILE)]
+        rows, ids = rows[order], ids[order]
+        parts = [slice(start, start + TILE) for start in range(0, len(order), TILE)]
         tiles = tuple(plan._tile(rows[part], ids[part]) for part in parts)
         return cls(plan.n, plan.d, plan.coded, centre, turn, tiles)
 
@@ -154,8 +155,8 @@ class TiledBank:
 
 
 def bytes_per_row(d: int) -> int:
-    """Memory of a bank per row, with float32 rows and codes."""
-    return 5 * d + 32 if int8_pays() else 8 * d + 32
+    """Memory of a bank per row, with float32 rows and codes, or on a GPU's host twice and thrice float32."""
+    return 12 * d + 64 if gpu() else 5 * d + 32 if int8_pays() else 8 * d + 32
 
 
 def checked(rows: np.ndarray, what: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.products import gpu
 from detectors.quantised import bytes_per_row
 from detectors.streamed import Nearest, bank_of
 from ensemble.archive_rows import Chosen, Part, Source, key_hashes, parts_of, read_block
@@ -67,7 +68,11 @@ class Names:
 
 
 def exact(part: Part, rows: np.ndarray, ids: np.ndarray) -> Search:
-    """Exact search of rows in memory."""
+    """Exact search of rows in memory, with products on a GPU where there is one."""
+    if gpu():
+        from detectors.on_device import DeviceBank
+
+        return DeviceBank(rows, ids).improve
     bank = bank_of(rows, ids)
 
     def improve(lists: Nearest, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
