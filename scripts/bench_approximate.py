@@ -59,7 +59,7 @@ EVERY = (
 )
 IVF = (Spec("ivf", "ivf", (16,)),)
 LARGE = (Spec("ivf", "ivf", (4, 16, 64)), Spec("ivfpq", "ivfpq", (16,)))
-"""At 1e5 the flat ones gain nothing on exact search, and HNSW loses whole clusters."""
+"""The flat ones are slower than exact search at 1e5 already, and HNSW takes by far the longest to build."""
 
 SIZES = {"1e3": IVF, "3e3": IVF, "1e4": IVF, "3e4": IVF, "1e5": EVERY, "3e5": IVF, "1e6": LARGE}
 
@@ -177,10 +177,8 @@ def share(record: dict[str, Any], error: str) -> str:
 
 def crossing(found: dict[str, list[dict[str, Any]]]) -> None:
     """From which size an IVF index repays its training."""
-    print(
-        "\n| clustered bank | exact queries/s | ivf, 16 probes | x exact | recall@5 | build s | repaid after queries |"
-    )
-    print("|" + "---|" * 7)
+    print("\n| clustered bank | exact/s | by codes/s | ivf, 16 probes/s | ratio | recall@5 | build s | repaid after |")
+    print("|" + "---|" * 8)
     for name, records in found.items():
         for r in (r for r in records if name.startswith("clustered") and (r["index"], r["probes"]) == ("ivf", 16)):
             saved = 1 / max(r[f"{name}_rate"] for name in EXACT) - 1 / r["index_rate"]
@@ -204,8 +202,9 @@ def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
         for index in dict.fromkeys(r["index"] for r in records):
             own = [r for r in records if r["index"] == index]
             ratio = [r["ratio"] for r in own]
-            above.plot(ratio, [max(1 - r["recall"], 1e-4) for r in own], marker="o", label=index)
-            below.plot(ratio, [max(r["error_mean"] / r["spread"], 1e-6) for r in own], marker="o")
+            look = {"marker": "o", "color": f"C{[spec.name for spec in EVERY].index(index)}"}
+            above.plot(ratio, [max(1 - r["recall"], 1e-4) for r in own], label=index, **look)
+            below.plot(ratio, [max(r["error_mean"] / r["spread"], 1e-6) for r in own], **look)
             for r in own if index in {"ivf", "hnsw"} else ():
                 above.annotate(r["probes"], (r["ratio"], max(1 - r["recall"], 1e-4)), fontsize="x-small")
         above.set(title=f"{name}: {records[0]['n']:,} x {records[0]['d']}", xscale="log", yscale="log")
