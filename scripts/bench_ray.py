@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from bench_archive import make_store
-from bench_workers import SECONDS, write_wavs
+from bench_build import SECONDS, write_wavs
 
 import embedders
 from ensemble.archive import ArchiveJob, ArchiveRun, Resources

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,12 +22,11 @@ from fakes import make_clips, write_clip
 from ray_plant import OPTIONS, Deadly, Trapped, listing
 from shared_plant import assert_same_rows
 
-import ensemble.cli
-import featstore.cli
 from featstore.build import Request, build
+from featstore.cli import main
 from featstore.console import check_engine
 from featstore.errors import DataError, RequestError
-from featstore.ray_cluster import cluster, library
+from featstore.ray_cluster import PACKAGES, cluster, library
 from featstore.shard import EmbeddingInfo, ShardData
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
@@ -37,12 +37,14 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not inst
 PLANT = Path(__file__).with_name("ray_plant.py")
 
 
-def start(folder: Path, *command: object) -> subprocess.Popen[str]:
-    """A process in a session of its own, which knows nothing of other clusters."""
+def start(folder: Path, *command: object, code: str = "code") -> subprocess.Popen[str]:
+    """A process in a session of its own, with the code of the cluster, which knows nothing of other clusters."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(PLANT.parent), "TRAP": str(folder / "trap")}
+    paths = f"{folder / code}{os.pathsep}{PLANT.parent}"
+    environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": paths, "TRAP": str(folder / "trap")}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(list(map(str, command)), env=environment, text=True, start_new_session=True, **pipes)
+    arguments = list(map(str, command))
+    return subprocess.Popen(arguments, env=environment, cwd=folder, text=True, start_new_session=True, **pipes)
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
@@ -71,8 +73,10 @@ def processes_naming(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """With a short name, as Ray's sockets must have."""
+    """With a short name, as Ray's sockets must have, and a copy of the code, which nobody edits meanwhile."""
     with tempfile.TemporaryDirectory(prefix="ray-") as name:
+        for package in PACKAGES:
+            shutil.copytree(PLANT.parents[1] / package, Path(name, "code", package))
         yield Path(name)
 
 
@@ -141,6 +145,16 @@ def test_what_goes_wrong_in_a_worker_is_told_here(
     assert not FeatureStore.open(folder / kind).embeddings
 
 
+@needs_ray
+def test_workers_that_run_other_code_are_refused(folder: Path, address: str, data: Path) -> None:
+    shutil.copytree(folder / "code", folder / "newer")
+    with (folder / "newer/embedders/logmel.py").open("a") as file:
+        file.write("# changed\n")
+    process = start(folder, sys.executable, PLANT, "build", data, folder / "n", address, "trapped", code="newer")
+    out, _ = ended(process)
+    assert re.search(r"runs other code of this project \(\w+\) than this machine", json.loads(out)["trapped"]["error"])
+
+
 @pytest.fixture
 def trap(folder: Path) -> Iterator[Path]:
     """While it is there, workers stop in the middle of a task."""
@@ -188,17 +202,13 @@ def test_an_interrupted_build_goes_on_where_it_was_and_leaves_no_process(folder:
     assert_as_without_ray(folder, data, "stopped")
 
 
-def by_command(main: click.Command, *arguments: object, code: int = 0) -> None:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-
-
 @needs_ray
 def test_the_build_command_makes_what_it_makes_without_ray(folder: Path, address: str) -> None:
     make_clips(folder / "plant", 40, machine="fan/normal")
     (folder / "plant/fan/normal/0007.wav").write_bytes(b"no sound")
     how = ["-e", "logmel", "--unit-clips", 8, "--device", "cpu"]
-    by_command(featstore.cli.main, "build", folder / "plant", folder / "c1", *how, "--workers", 0, code=3)
+    here = ["build", folder / "plant", folder / "c1", *how, "--workers", 0]
+    assert CliRunner().invoke(main, list(map(str, here))).exit_code == 3
     program = Path(sys.executable).with_name("featstore")
     how += ["--engine", "ray", "--address", address]
     _, said = ended(start(folder, program, "build", folder / "plant", folder / "c2", *how), 3)
@@ -223,11 +233,9 @@ def big_store(path: Path) -> Path:
 @needs_ray
 def test_the_archive_command_writes_what_it_writes_without_ray(folder: Path, address: str) -> None:
     store = big_store(folder / "big")
-    how = ["--memory", "500MB"]
-    by_command(ensemble.cli.main, "archive", store, store, "-o", folder / "a1", *how, "--threads", 1)
-    program = Path(sys.executable).with_name("detect")
-    how += ["--engine", "ray", "--address", address]
-    ended(start(folder, program, "archive", store, store, "-o", folder / "a2", *how))
+    how = [Path(sys.executable).with_name("detect"), "archive", store, store, "--memory", "500MB"]
+    ended(start(folder, *how, "-o", folder / "a1", "--threads", 1))
+    ended(start(folder, *how, "-o", folder / "a2", "--engine", "ray", "--address", address))
     names = sorted(path.name for path in (folder / "a1").glob("*.parquet"))
     assert len(names) == 2
     for name in [*names, "top.csv"]:
