@@ -47,7 +47,7 @@ def unfinished(store: Path) -> str:
         return ""
     return (
         f"the last build of {store} (from {state.root}, {state.clips:,} clips) did not finish; what it holds is sound "
-        "but not complete: run the same featstore build again"
+        "but not complete: run the same featstore build again, or where it is planned its workers and featstore commit"
     )
 
 
