@@ -118,6 +118,7 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     else:
         run.score(run.units, out, done)
     meter.close()
+    estimates = {**earlier, **(run.indexes.estimates() if run.indexes else {})}
     for note in run.indexes.notes if run.indexes else ():
         click.echo(f"note: {note}", err=True)
     remove_stale(out, run.units)
@@ -128,7 +129,7 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
         "clips": top.clips,
         "unscored": top.unscored,
         "files": [unit.file for unit in run.units],
-        "estimates": {**earlier, **(run.indexes.estimates if run.indexes else {})},
+        "estimates": estimates,
         "seconds": round(monotonic() - started, 3),
     }
     _write_json(out / SUMMARY, summary)
