@@ -105,7 +105,9 @@ def check(spec: str, expected: str | None) -> None:
         raise click.UsageError(str(error)) from error
     digest = embedder.config.get("weights_sha256")
     if digest is None:
-        raise DataError(f"{spec}: {embedder.name} has no pretrained weights")
+        raise DataError(
+            f"{spec}: {embedder.name} has no pretrained weights; expected an encoder of those in `models list`"
+        )
     if expected not in (None, digest):
         raise DataError(f"{spec}: the weights have sha256 {digest}, expected {expected}; fetch them again")
     noise = np.random.default_rng(0).normal(scale=0.1, size=(1, max(embedder.sample_rate_hz, embedder.min_samples)))

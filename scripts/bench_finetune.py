@@ -3,7 +3,7 @@
     python scripts/bench_finetune.py [--clips 400] [--epochs 8] [--encoder beats wav2vec2 hubert wavlm ast]
 
 On a simulated plant of six machines. `before` is a head after a step of no size; `head`, `lora` and `full` train the
-same epochs from the same weights by attribute ArcFace. New are the normal test clips, which no training sees, source
+same epochs from the same weights by ArcFace over the machines. New are the normal test clips, which no training sees, source
 and target domain in equal parts; the machine is the most probable class's. The encoders are random: what a pretrained
 one gains is another matter.
 """
@@ -34,7 +34,7 @@ KINDS = {
     "wavlm": ("WavLM", WAVES),
     "ast": ("AST", SIZE | {"num_mel_bins": 64, "max_length": 200}),
 }
-SETTINGS = ("dim=32", "rank=8", "batch=16", "holdout=0.1", "learning_rate=0.003", "warmup=20", "labels=attributes")
+SETTINGS = ("dim=32", "rank=8", "batch=16", "holdout=0.1", "learning_rate=0.003", "warmup=20", "labels=section")
 RUNS = {
     "before": ("mode=head", "epochs=1", "learning_rate=1e-12", "warmup=0"),
     "head": ("mode=head",),
