@@ -3,9 +3,9 @@
     python scripts/bench_finetune.py [--clips 400] [--epochs 8] [--encoder beats wav2vec2 hubert wavlm ast]
 
 On a simulated plant of six machines. `before` is a head after a step of no size; `head`, `lora` and `full` train the
-same epochs from the same weights by ArcFace over the machines. New are the normal test clips, which no training sees, source
-and target domain in equal parts; the machine is the most probable class's. The encoders are random: what a pretrained
-one gains is another matter.
+same epochs from the same weights by ArcFace over the machines. New are the normal test clips, which no training sees,
+source and target domain in equal parts; the machine is the most probable class's. The encoders are random: what a
+pretrained one gains is another matter.
 """
 
 import argparse
