@@ -89,7 +89,11 @@ def planned_options(command: "Callable[..., None]") -> "Callable[..., None]":
 @click.option("--claim", is_flag=True, help="Make units of a plan one by one, whatever no other worker has.")
 @ray_options
 @click.option("--actors", type=click.IntRange(1), help="Ray workers [default: as the cluster has processors or GPUs].")
-@click.option("--gpus-per-actor", type=float, help="GPUs of each Ray worker, 0.5 for two on one [default: 1].")
+@click.option(
+    "--gpus-per-actor",
+    type=click.FloatRange(0, min_open=True),
+    help="GPUs of each Ray worker, 0.5 for two on one [default: 1].",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first recording that is rejected.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, the bytes needed and free; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout.")

@@ -42,6 +42,7 @@ def start(folder: Path, *command: object, code: str = "code") -> subprocess.Pope
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     paths = f"{folder / code}{os.pathsep}{PLANT.parent}"
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": paths, "TRAP": str(folder / "trap")}
+    environment["RAY_TMPDIR"] = str(folder / "own")  # also what `auto` would find
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     arguments = list(map(str, command))
     return subprocess.Popen(arguments, env=environment, cwd=folder, text=True, start_new_session=True, **pipes)
@@ -77,6 +78,7 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ray-") as name:
         for package in PACKAGES:
             shutil.copytree(PLANT.parents[1] / package, Path(name, "code", package))
+        Path(name, "own/ray").mkdir(parents=True)
         yield Path(name)
 
 
@@ -193,10 +195,12 @@ def test_an_interrupted_build_goes_on_where_it_was_and_leaves_no_process(folder:
     """On a cluster that it started itself; Ctrl-C in a terminal reaches all of its processes."""
     process = on_ray(folder, "local", "stopped")
     victims = caught(trap, 2)
+    assert processes_naming(str(folder / "own"))
     os.killpg(process.pid, signal.SIGINT)
     _, said = ended(process, -signal.SIGINT)
     assert "KeyboardInterrupt" in said
     wait_for(lambda: not any(Path("/proc", str(victim)).exists() for victim in victims), "the actors have ended")
+    wait_for(lambda: not processes_naming(str(folder / "own")), "the cluster has ended")
     trap.unlink()
     build(data, listing(data), folder / "stopped", [Request("moments", Trapped)], OPTIONS)
     assert_as_without_ray(folder, data, "stopped")
