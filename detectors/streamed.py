@@ -33,11 +33,14 @@ TRIAL = 4096
 
 def bank_of(rows: np.ndarray, ids: np.ndarray | None = None) -> TiledBank:
     """Bank of float32 `rows` (n, d) with the kind of products that is faster for them; see `TiledBank.of`."""
-    return TiledBank.of(rows, ids, coded=_codes_pay(checked(rows, "bank")))
+    return TiledBank.of(rows, ids, coded=codes_pay(checked(rows, "bank")))
 
 
-def _codes_pay(rows: np.ndarray) -> bool:
-    """Whether codes tell rows like these well enough apart: then few are measured, else nearly all of them would be."""
+def codes_pay(rows: np.ndarray) -> bool:
+    """Whether codes tell float32 rows (n, d) like these well enough apart to be faster: as tried with some of them.
+
+    Else nearly all rows would be measured.
+    """
     if not len(rows) or rows.shape[1] not in CODED or not int8_pays():
         return False
     sample = rows[:: -(-len(rows) // TRIAL)]

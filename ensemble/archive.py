@@ -132,7 +132,7 @@ class ArchiveRun:
                     f"{self.archive.store.path}: its largest unit takes {3 * self._block_bytes() / 1e6:,.0f} MB while "
                     f"it is read, searched and written, --memory allows {self.resources.memory / 1e6:,.0f} MB"
                 )
-            make = self.indexes.make if self.indexes else exact
+            make = self.indexes.make if self.indexes else exact()
             banks = Banks(self.reference, BANKS[self.job.bank], self.job.per, room, make)
             if self.indexes and not banks.resident:
                 raise RequestError(

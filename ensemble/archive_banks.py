@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.products import gpu
-from detectors.quantised import bytes_per_row
-from detectors.streamed import Nearest, bank_of
+from detectors.quantised import TiledBank, bytes_per_row
+from detectors.streamed import Nearest, codes_pay
 from ensemble.archive_rows import Chosen, Part, Source, key_hashes, parts_of, read_block
 from featstore.errors import DataError, ResourceError
 
@@ -67,18 +67,28 @@ class Names:
         return np.sort(self.hashed[:CALIBRATION])
 
 
-def exact(part: Part, rows: np.ndarray, ids: np.ndarray) -> Search:
-    """Exact search of rows in memory, with products on a GPU where there is one."""
-    if gpu():
-        from detectors.on_device import DeviceBank
+def exact() -> Make:
+    """Exact search of rows in memory, with products on a GPU where there is one.
 
-        return DeviceBank(rows, ids).improve
-    bank = bank_of(rows, ids)
+    Elsewhere the first piece of each part shows which products are faster.
+    """
+    coded: dict[Part, bool] = {}
 
-    def improve(lists: Nearest, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
-        lists.take(queries, bank, exclude=exclude, threads=threads)
+    def make(part: Part, rows: np.ndarray, ids: np.ndarray) -> Search:
+        if gpu():
+            from detectors.on_device import DeviceBank
 
-    return improve
+            return DeviceBank(rows, ids).improve
+        if part not in coded:
+            coded[part] = codes_pay(rows)
+        bank = TiledBank.of(rows, ids, coded=coded[part])
+
+        def improve(lists: Nearest, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
+            lists.take(queries, bank, exclude=exclude, threads=threads)
+
+        return improve
+
+    return make
 
 
 class Banks:
@@ -88,7 +98,7 @@ class Banks:
     DataError without rows.
     """
 
-    def __init__(self, source: Source, chosen: Chosen, per: Sequence[str], memory: int, make: Make = exact) -> None:
+    def __init__(self, source: Source, chosen: Chosen, per: Sequence[str], memory: int, make: Make) -> None:
         self.source, self.chosen, self.per, self.make = source, chosen, tuple(per), make
         self.names = {part: Names.of(*columns) for part, columns in self._columns().items()}
         if not self.names:

@@ -1,5 +1,6 @@
 """Archive runs on small stores: what brute force says, the same however the work is cut and wherever banks lie."""
 
+import tracemalloc
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -72,15 +73,11 @@ def test_memory_threads_and_units_change_no_bit(stores, tmp_path, monkeypatch):
     assert len(list(pieces._banks.chunks())) == 8
     assert len(pieces.units) == 3
     assert content(tmp_path / "pieces") == content(tmp_path / "whole")
-    monkeypatch.setattr(archive_banks, "bank_of", uncoded)
-    run(tmp_path / "bank", stores / "archive", tmp_path / "plain", k=2, threads=3)
-    assert content(tmp_path / "plain") == content(tmp_path / "whole")
-
-
-def uncoded(rows, ids):
-    from detectors.quantised import TiledBank
-
-    return TiledBank.of(rows, ids, coded=False)
+    monkeypatch.setattr(archive_banks, "codes_pay", lambda rows: False)
+    for coded in (True, False):
+        monkeypatch.setattr(archive_banks, "codes_pay", lambda rows, coded=coded: coded)
+        run(tmp_path / "bank", stores / "archive", tmp_path / f"{coded}", k=2, threads=3)
+        assert content(tmp_path / f"{coded}") == content(tmp_path / "whole")
 
 
 def test_a_self_join_finds_copies_but_no_clip_itself(tmp_path, rng):
@@ -268,3 +265,20 @@ def test_a_store_damaged_under_a_run_is_an_error_that_names_the_shard(stores, tm
     with pytest.raises(StoreError, match=shard.name):
         job.score(job.units, tmp_path)
     assert not list(tmp_path.glob("part-*"))
+
+
+def test_a_run_keeps_to_its_memory(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(archive_module, "UNIT_ROWS", 100)
+    monkeypatch.setattr(archive_banks, "CALIBRATION", 100)
+    monkeypatch.setattr(archive_banks, "PIECE_ROWS", 128)
+    X = rng.normal(size=(1600, 256)).astype(np.float32)
+    store = add(tmp_path / "store", clips(1600, "large", parts=1), X, per_shard=100, shape=(256,))
+    run(store, store, tmp_path / "compiled")
+    budget = int(least_memory(store, store) * 1.15)  # so that there are pieces, and batches of more than one unit
+    tracemalloc.start()
+    made = run(store, store, tmp_path / "out", memory=budget)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not made._banks.resident
+    assert budget / 2 < peak < budget
+    assert content(tmp_path / "out") == content(tmp_path / "compiled")

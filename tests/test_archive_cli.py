@@ -252,39 +252,3 @@ def test_a_full_disk_gives_exit_code_5_leaves_no_half_file_and_the_run_goes_on_w
         assert len(results(small / "out")) == 100
     finally:
         subprocess.run(["umount", small], check=True)
-
-
-MEMORY = """
-import resource, sys
-from pathlib import Path
-from ensemble import archive, archive_banks
-from ensemble.archive import ArchiveJob, ArchiveRun, Resources
-archive.UNIT_ROWS, archive_banks.CALIBRATION = 500, 500
-small, large, out = sys.argv[1:]
-def peak(reference, archive, memory, name):
-    folder = Path(out, name)
-    folder.mkdir()
-    run = ArchiveRun(ArchiveJob(reference, archive), Resources(memory))
-    run.score(run.units, folder)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, run._banks.resident
-first, _ = peak(small, small, 1 << 30, "a")  # what it takes to import and compile
-second, resident = peak(small, large, BUDGET, "b")
-third, pieces = peak(large, small, BUDGET, "c")
-print(second - first, third - first, resident, pieces)
-"""
-
-
-def test_stores_several_times_larger_than_the_memory_are_scored_within_it(tmp_path):
-    """As archive and as reference, whose bank then comes in pieces."""
-    budget = 24_000_000
-    X = np.random.default_rng(0).normal(size=(80_000, 256)).astype(np.float32)
-    add(tmp_path / "small", clips(300, "small"), X[:300], shape=(256,))
-    add(tmp_path / "large", clips(80_000, "large"), X, per_shard=500, shape=(256,))
-    program = MEMORY.replace("BUDGET", str(budget))
-    words = [sys.executable, "-c", program, *(str(tmp_path / name) for name in ("small", "large", ""))]
-    made = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-    assert made.returncode == 0, made.stderr
-    as_archive, as_reference, resident, pieces = made.stdout.split()
-    assert (resident, pieces) == ("True", "False")
-    assert int(as_archive) < budget < X.nbytes / 3
-    assert int(as_reference) < budget
