@@ -72,7 +72,7 @@ class DeviceBank:
                 pass
         error = queries.facts[1] + self._lost(queries.length)
         size = queries.length + error + self.length + self.error
-        slack = error * self.length + (queries.length + error) * self.error + kernels.ROUNDING * size**2
+        slack = error * self.length + (queries.length + error) * self.error + kernels.ROUNDING * size**2 + kernels.LEAST
         complete = queries.facts[3] - values[:, -1] - slack > best[0][:, -1]
         complete |= length == self.bank.n
         complete &= queries.units.any(axis=1)
@@ -95,8 +95,8 @@ class DeviceBank:
         return values.double().cpu().numpy(), columns.cpu().numpy()
 
     def _lost(self, length: Any) -> Any:
-        """Length of what TF32 cuts off rows: it keeps eleven bits."""
-        return length * (2.0**-11 if self.tf32 else 0.0)
+        """Length of what TF32 cuts off rows: it keeps eleven bits, and may not round."""
+        return length * (2.0**-10 if self.tf32 else 0.0)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
