@@ -26,7 +26,7 @@ def data(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
     elif kind == "alike":
         X = 1 + 1e-6 * X
     elif kind == "constant":
-        X = np.repeat(np.where(np.arange(d) == d // 2, 1, 3e-9)[None], n, axis=0)
+        X = np.repeat(np.where(np.arange(d) == d // 2, 1, 1e-3 * rng.random(d))[None], n, axis=0)
     elif kind == "heavy":
         X = rng.standard_cauchy(size=(n, d)) ** 3
     elif kind == "copies":

@@ -54,6 +54,15 @@ def test_k_from_one_to_all_rows(rng, coded, k):
     check_nearest(bank[:20], bank, found.distance, found.id)
 
 
+@pytest.mark.parametrize("n", [1, 3, 100])
+def test_a_bank_without_spread_is_ordered_by_id(rng, coded, n):
+    """Its rows differ from their mean by rounding alone, too little for products and offsets in float32."""
+    bank = data("constant", n, 12, rng)
+    found = searched(bank[:1], TiledBank.of(bank, np.arange(n)[::-1], coded=coded), k=min(n, 2))
+    assert found.id.tolist() == [[0, 1][:n]]
+    assert (found.distance == 0).all()
+
+
 def test_the_excluded_row_is_not_found_and_its_copies_are(rng, coded):
     bank = np.tile(data("clustered", 400, 6, rng), (3, 1))
     own = np.where(np.arange(400) % 4, np.arange(400), -1)
