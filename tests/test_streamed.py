@@ -54,10 +54,12 @@ def test_k_from_one_to_all_rows(rng, coded, k):
     check_nearest(bank[:20], bank, found.distance, found.id)
 
 
-@pytest.mark.parametrize("n", [1, 3, 100])
-def test_a_bank_without_spread_is_ordered_by_id(rng, coded, n):
+@pytest.mark.parametrize("n", [1, 3, 5, 6, 7, 100])
+@pytest.mark.parametrize("small", [1e-3, 1e-4, 1e-5])
+def test_a_bank_without_spread_is_ordered_by_id(rng, coded, n, small):
     """Its rows differ from their mean by rounding alone, too little for products and offsets in float32."""
-    bank = data("constant", n, 12, rng)
+    row = np.where(np.arange(12) == 6, 1, small * rng.random(12))
+    bank = np.repeat(row[None], n, axis=0).astype(np.float32)
     found = searched(bank[:1], TiledBank.of(bank, np.arange(n)[::-1], coded=coded), k=min(n, 2))
     assert found.id.tolist() == [[0, 1][:n]]
     assert (found.distance == 0).all()
