@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from embedders import create
+from embedders.memory import keep_freed_memory
 from embedders.trained import TrainedEmbedder, section_names
 from ensemble.defaults import single_recipe, split_source
 from ensemble.output import labelled, measure, score_table, year_of
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
+    keep_freed_memory()  # as a training does, so that speeds are the same whether it ran just before or not
     args.work.mkdir(parents=True, exist_ok=True)
     work = Work(args.data, args.work, args.device, args.threads, tuple(args.settings), args.epochs)
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
