@@ -5,7 +5,8 @@
 A cluster of this machine alone is started once. Every row is measured once per round; the table shows medians, and
 ratios of rates taken in the same round. "Start" is the time until the first results are there: processes or actors that
 load their libraries, and for an archive the bank; rates count from then on. Archives are random vectors of 128 numbers.
-"Decoding apart" is what a build does for GPUs: tasks decode, and waves go through Ray's object store to the actors.
+Processor time is of all processes, and other programs disturb it less than the clock. "Decoding apart" is what a build
+does for GPUs: tasks decode, and waves go through Ray's object store to the actors.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,37 +35,50 @@ from featstore.units import Progress, Workers
 
 WORKERS = (1, 2)
 UNIT_CLIPS = 256
+MARK = "BENCH_RAY"
 
 
-class Clock:
-    """Seconds until something is done, and the rate of what is done from then on."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.seen: list[tuple[float, int]] = []
-
-    def __call__(self, done: int) -> None:
-        """Note that so many are done."""
-        if done:
-            self.seen.append((time.perf_counter() - self.began, done))
-
-    def measured(self) -> "Measured":
-        """What was noted."""
-        (first, before), (last, after) = self.seen[0], self.seen[-1]
-        return Measured(first, (after - before) / (last - first))
+def processor_s() -> float:
+    """Processor seconds so far of this process and of all that descend from it, also of Ray's own."""
+    total, mark = time.process_time(), f"{MARK}={os.getpid()}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds until the first results, and items per second after them."""
+    """Seconds until the first results; items per second, and processor seconds per item, from then on."""
 
     start: float
     rate: float
+    cost: float
+
+
+class Clock:
+    """Measures what is done of `total` items from the first on."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.began = total, time.perf_counter()
+        self.ends: list[tuple[float, float, int]] = []
+
+    def __call__(self, done: int) -> None:
+        """Note that so many are done."""
+        if done and (not self.ends or done == self.total):
+            self.ends.append((time.perf_counter() - self.began, processor_s(), done))
+
+    def measured(self) -> Measured:
+        """What was noted."""
+        (first, spent, before), (last, spent_at_last, after) = self.ends[0], self.ends[-1]
+        return Measured(first, (after - before) / (last - first), (spent_at_last - spent) / (after - before))
 
 
 def built(root: Path, clips: list[Clip], spec: str, workers: Workers, *, apart: bool = False) -> Measured:
     """One build into a store of its own."""
-    clock = Clock()
+    clock = Clock(len(clips))
     requests = [Request(spec, partial(embedders.create, spec))]
     options = BuildOptions(workers=workers, embed_in_workers=not apart)
     options = replace(options, plan=replace(options.plan, unit_clips=UNIT_CLIPS))
@@ -78,7 +93,8 @@ def built(root: Path, clips: list[Clip], spec: str, workers: Workers, *, apart: 
 
 def scored(work: Path, score: Callable[[ArchiveRun, Path, Callable[[Unit], None]], None], threads: int) -> Measured:
     """One archive run into a folder of its own."""
-    clock, done = Clock(), 0
+    run = ArchiveRun(ArchiveJob(str(work / "bank"), str(work / "archive")), Resources(1 << 30, threads))
+    clock, done = Clock(sum(unit.rows for unit in run.units)), 0
 
     def count(unit: Unit, *rest: object) -> None:
         nonlocal done
@@ -86,7 +102,6 @@ def scored(work: Path, score: Callable[[ArchiveRun, Path, Callable[[Unit], None]
         clock(done)
 
     with tempfile.TemporaryDirectory(dir=work) as out:
-        run = ArchiveRun(ArchiveJob(str(work / "bank"), str(work / "archive")), Resources(1 << 30, threads))
         score(run, Path(out), count)
     return clock.measured()
 
@@ -98,13 +113,14 @@ def here(run: ArchiveRun, out: Path, done: Callable[[Unit], None]) -> None:
 
 def report(noun: str, rounds: list[dict[tuple[str, int], Measured]]) -> None:
     """Medians over rounds; ratios within a round."""
-    print(f"| engine | workers | start, s | {noun}/s | of the same without Ray |")
-    print("|---|---|---|---|---|")
+    print(f"| engine | workers | start, s | {noun}/s | of the same without Ray | its processor time |")
+    print("|---|---|---|---|---|---|")
     for engine, n in rounds[0]:
         start = statistics.median(one[engine, n].start for one in rounds)
         rate = statistics.median(one[engine, n].rate for one in rounds)
         ratio = statistics.median(one[engine, n].rate / one["local", n].rate for one in rounds)
-        print(f"| {engine} | {n} | {start:.1f} | {rate:,.0f} | {ratio:.2f} |")
+        cost = statistics.median(one[engine, n].cost / one["local", n].cost for one in rounds)
+        print(f"| {engine} | {n} | {start:.1f} | {rate:,.0f} | {ratio:.2f} | {cost:.2f} |")
     print()
 
 
@@ -118,6 +134,7 @@ def main() -> None:
     parser.add_argument("--bank", type=float, default=1e4)
     args = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", GOMP_SPINCOUNT="0")
+    os.environ[MARK] = str(os.getpid())  # by which processor_s finds the processes
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         clips = write_wavs(work / "data", args.clips)
