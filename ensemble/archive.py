@@ -114,6 +114,17 @@ class ArchiveRun:
             if writing is not None:
                 writing.result()
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about how units were searched."""
+        notes = list(self.indexes.notes) if self.indexes else []
+        if self._banks is not None and not self._banks.resident:
+            notes.append(
+                f"--memory holds a part of the {self._banks.rows:,} bank rows: they were read again for every batch of "
+                "the archive; with more, once"
+            )
+        return notes
+
     def _identity(self) -> str:
         job = {**asdict(self.job), "reference": content_of(self.reference), "archive": ""}
         return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()

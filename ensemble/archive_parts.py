@@ -2,8 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from ensemble.archive_rows import Unit
 from featstore.errors import RequestError
 from featstore.files import TEMPORARY_SUFFIX, explained, sync_directory
+from featstore.lock import StoreLock
 
 if TYPE_CHECKING:
     import pyarrow
@@ -151,6 +152,16 @@ def _rows(path: Path, scored: Scored | None, at: np.ndarray, columns: list[str] 
     table = parquet().read_table(path, columns=columns).take(at) if scored is None else _table(scored.rows(at))
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """The right to write results to a folder; StoreError while another process has it."""
+    lock = StoreLock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def remove_stale(folder: Path, units: Sequence[Unit]) -> int:

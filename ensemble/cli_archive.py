@@ -92,7 +92,7 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     all` makes a self-join).
     """
     from ensemble.archive import ArchiveJob, ArchiveRun, Resources
-    from ensemble.archive_parts import Top, remove_stale
+    from ensemble.archive_parts import Top, one_writer, remove_stale
 
     check_engine(options)
     if options["probes"] and not options["index"]:
@@ -113,15 +113,16 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
         top.take(out / unit.file, scored)
         meter.update(top.clips, max(total, top.clips))
 
-    if options["engine"] == "ray":
-        _score_on_cluster(options["address"], run, out, done)
-    else:
-        run.score(run.units, out, done)
-    meter.close()
+    with one_writer(out):
+        if options["engine"] == "ray":
+            _score_on_cluster(options["address"], run, out, done)
+        else:
+            run.score(run.units, out, done)
+        meter.close()
+        remove_stale(out, run.units)
     estimates = {**earlier, **(run.indexes.estimates() if run.indexes else {})}
-    for note in run.indexes.notes if run.indexes else ():
+    for note in run.notes:
         click.echo(f"note: {note}", err=True)
-    remove_stale(out, run.units)
     _write_top(out / "top.csv", top, job.k)
     summary = {
         **asdict(job),

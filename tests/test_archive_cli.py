@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 pytest.importorskip("pyarrow")
 
 from ensemble import archive as archive_module
+from ensemble import archive_banks
+from ensemble.archive_parts import one_writer
 from ensemble.cli import main
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -252,3 +254,23 @@ def test_a_full_disk_gives_exit_code_5_leaves_no_half_file_and_the_run_goes_on_w
         assert len(results(small / "out")) == 100
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_a_second_run_into_the_same_folder_is_refused(plant):
+    (plant / "out").mkdir()
+    with one_writer(plant / "out"):
+        result = run(plant)
+    assert result.exit_code == 4
+    assert f"{plant / 'out'} is being written by process" in result.stderr
+    assert run(plant).exit_code == 0
+
+
+def test_says_when_memory_makes_it_read_the_bank_again_and_again(plant, monkeypatch):
+    assert "with more, once" not in run(plant).stderr
+    monkeypatch.setattr(archive_banks, "PIECE_ROWS", 8)
+    tight = next(
+        result
+        for kilobytes in range(80, 1000, 2)
+        if (result := run(plant, "--memory", f"{kilobytes}kB", out=f"out{kilobytes}")).exit_code == 0
+    )
+    assert "they were read again for every batch of the archive; with more, once" in tight.stderr
