@@ -13,6 +13,7 @@ import click
 
 from embedders import EMBEDDERS
 from embedders.cli import offline_option
+from embedders.memory import keep_freed_memory
 from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, table
 from featstore.errors import DataError
 
@@ -121,6 +122,7 @@ def build(context: click.Context, /, data: Path, store: Path, **options: Any) ->
         requests, settings = requests_of(options), replace(build_options(options, root), workers=workers)
         if options["dry_run"]:
             return _print_plan(store, *plan_build(root, clips, store, requests, settings), options["as_json"])
+        keep_freed_memory()  # where this process embeds
         meter = Meter()
         report = build(root, clips, store, requests, settings, report=show(meter))
         meter.close()
