@@ -68,7 +68,7 @@ def score_on_cluster(run: ArchiveRun, folder: Path, done: Callable[[Unit], None]
     crew = Crew(partial(Scorer, job, run.resources), min(places, len(missing)), need)
     try:
         futures = {crew.submit(crew.call, "score", unit, folder.absolute()): unit for unit in missing}
-        killers = _finish(futures, folder, done)
+        killers = finish(futures, folder, done)
     finally:
         crew.close()
     if killers:
@@ -78,7 +78,7 @@ def score_on_cluster(run: ArchiveRun, folder: Path, done: Callable[[Unit], None]
         )
 
 
-def _finish(futures: "dict[Future[None], Unit]", folder: Path, done: Callable[[Unit], None]) -> Sequence[Unit]:
+def finish(futures: "dict[Future[None], Unit]", folder: Path, done: Callable[[Unit], None]) -> Sequence[Unit]:
     """Wait for all units, and return those that killed their workers."""
     killers = []
     for future in as_completed(futures):

@@ -9,6 +9,7 @@ import math
 import pickle
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from featstore.audio import UNREADABLE
@@ -44,7 +45,7 @@ class RayEngine:
         """The task's result; DataError when a worker cannot read what lies here."""
         assert pending.future is not None
         results = pending.future.result()
-        self._refuse_unmounted(pending.task, results[0])
+        refuse_unmounted(self.job.root, pending.task, results[0])
         return results
 
     def close(self) -> None:
@@ -74,14 +75,16 @@ class RayEngine:
             return ()
         return (library().remote(_decode).options(num_cpus=1, max_retries=DEATHS - 1).remote(self._packed, task),)
 
-    def _refuse_unmounted(self, task: Task, results: Sequence[Result]) -> None:
-        if all(result.reason.startswith(UNREADABLE) for result in results):
-            for path in task.paths:
-                if (self.job.root / path).exists():
-                    raise DataError(
-                        f"{self.job.root / path}: a worker says {results[0].reason!r}, but it lies here; the "
-                        "recordings must be at the same path on every machine of the cluster"
-                    )
+
+def refuse_unmounted(root: Path, task: Task, results: Sequence[Result]) -> None:
+    """DataError when a worker could open none of a task's recordings, but this process can."""
+    if all(result.reason.startswith(UNREADABLE) for result in results):
+        for path in task.paths:
+            if (root / path).exists():
+                raise DataError(
+                    f"{root / path}: a worker says {results[0].reason!r}, but it lies here; the recordings must be at "
+                    "the same path on every machine of the cluster"
+                )
 
 
 def ray_engine(actors: int | None, gpus: float, unit_clips: int) -> Callable[[Job], RayEngine]:

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,21 @@ from fakes import make_clips, write_clip
 from ray_plant import OPTIONS, Deadly, Trapped, listing
 from shared_plant import assert_same_rows
 
+from ensemble.archive import ArchiveJob, ArchiveRun, Resources
+from ensemble.archive_ray import Scorer, finish
+from ensemble.archive_rows import Unit
 from featstore.build import Request, build
 from featstore.cli import main
 from featstore.console import check_engine
 from featstore.errors import DataError, RequestError
+from featstore.ray_build import refuse_unmounted
 from featstore.ray_cluster import PACKAGES, cluster, library
+from featstore.ray_pool import WorkerDied
 from featstore.shard import EmbeddingInfo, ShardData
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
 from featstore.verify import verify
+from featstore.work import Result, Task
 
 pytestmark = pytest.mark.ray
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -244,6 +252,33 @@ def test_the_archive_command_writes_what_it_writes_without_ray(folder: Path, add
     assert len(names) == 2
     for name in [*names, "top.csv"]:
         assert (folder / "a1" / name).read_bytes() == (folder / "a2" / name).read_bytes()
+
+
+def test_units_of_an_archive_that_kill_their_workers_are_found_after_all_others(folder: Path) -> None:
+    store, out = big_store(folder / "direct"), folder / "out"
+    out.mkdir()
+    run = ArchiveRun(ArchiveJob(str(store), str(store)), Resources())
+    killer, other = run.units
+    scorer = Scorer(run.job, run.resources)
+    scorer.score(other, out)
+    futures: dict[Future[None], Unit] = {Future(): killer, Future(): other}
+    for future, unit in futures.items():
+        future.set_exception(WorkerDied("3 workers died")) if unit is killer else future.set_result(None)
+    done: list[Unit] = []
+    assert finish(futures, out, done.append) == [killer]
+    assert done == [other]
+    (out / other.file).unlink()
+    with pytest.raises(DataError, match="must see the folder of results at the same path"):
+        finish(futures, out, done.append)
+    with pytest.raises(RequestError, match="a worker sees other contents of it"):
+        scorer.score(replace(other, id="0" * 16), out)
+
+
+def test_recordings_that_only_workers_cannot_read_are_not_rejected(data: Path) -> None:
+    lost = [Result(reason="cannot be read: No such file or directory")]
+    with pytest.raises(DataError, match=r"0000\.wav: a worker says 'cannot be read.*must be at the same path"):
+        refuse_unmounted(data, Task(("fan/0000.wav",), (0,)), lost)
+    refuse_unmounted(data, Task(("fan/gone.wav",), (0,)), lost)
 
 
 def test_without_ray_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
