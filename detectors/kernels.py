@@ -117,15 +117,27 @@ def _at_least(unit, row, inverse):  # type: ignore[no-untyped-def]
 
 
 @_compiled(_LOOSE)
-def _peak(maxima):  # type: ignore[no-untyped-def]
-    """Lane and value of the largest."""
+def _largest(maxima):  # type: ignore[no-untyped-def]
     largest = NEVER
     for value in maxima:
         largest = max(largest, value)
+    return largest
+
+
+@_compiled()
+def _lane_of(maxima, value):  # type: ignore[no-untyped-def]
     for lane in range(LANES):
-        if maxima[lane] == largest:
-            return lane, largest
-    return 0, NEVER
+        if maxima[lane] == value:
+            return lane
+    return 0
+
+
+@_compiled()
+def _has_direction(unit):  # type: ignore[no-untyped-def]
+    for value in unit:  # noqa: SIM110 (compiled: a generator would not be)
+        if value != 0.0:
+            return True
+    return False
 
 
 @_compiled(_LOOSE)
@@ -133,10 +145,7 @@ def _lane_maxima(products, offsets, scale, maxima):  # type: ignore[no-untyped-d
     """Largest value, product * scale + offset, of each lane."""
     maxima[:] = NEVER
     for start in range(0, products.shape[0], LANES):
-        line, offset = (
-            products[start : start + LANES],
-            offsets[start : start + LANES],
-        )  # indices that cannot be negative
+        line, offset = products[start : start + LANES], offsets[start : start + LANES]  # so that no index is negative
         for lane in range(LANES):
             maxima[lane] = max(maxima[lane], np.float32(line[lane]) * scale + offset[lane])
 
@@ -207,7 +216,7 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
     maxima, used = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_)
     for q in range(products.shape[0]):
         line, distances, found = products[q], best[0][q], best[1][q]
-        if not units[q].any():
+        if not _has_direction(units[q]):
             _from_nowhere(rows, excluded[q], distances, found)
             continue
         scale, length, error = np.float32(facts[0, q] * tile_scale), facts[2, q], facts[1, q]
@@ -215,14 +224,15 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
         slack = error * tile_length + (length + error) * tile_error + ROUNDING * 0.5 * size * size + LEAST
         base = facts[3, q] - slack
         _lane_maxima(line, offsets, scale, maxima)
-        lane, largest = _peak(maxima)
+        largest = _largest(maxima)
         left = BEST_FIRST + 2 * len(distances)
         while left and largest > NEVER and base - largest <= distances[last]:
+            lane = _lane_of(maxima, largest)
             column, _ = _best_of_lane(line, offsets, scale, lane, used)
             used[column] = True
             _measure(column, rows, (units[q], units32[q]), excluded[q], (distances, found))
             maxima[lane] = _best_of_lane(line, offsets, scale, lane, used)[1]
-            lane, largest = _peak(maxima)
+            largest = _largest(maxima)
             left -= 1
         if largest > NEVER and base - largest <= distances[last]:
             for column in range(len(ids)):

@@ -43,9 +43,9 @@ def train(name: str, data: Path, out: Path, settings: tuple[str, ...], **options
     """
     import torch
 
-    from embedders.memory import keep_freed_memory
     from embedders.train import train
     from featstore.layouts import find_clips
+    from featstore.memory import keep_freed_memory
 
     keep_freed_memory()
     if out.exists():

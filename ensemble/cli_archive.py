@@ -17,6 +17,7 @@ from ensemble.cli_members import EXISTING
 from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, size, table
 from featstore.errors import DataError, RequestError
 from featstore.files import explained, read_regular, write_new
+from featstore.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +107,7 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
         click.echo(_plan(run))
         return
     earlier = _claim(out, run)
+    keep_freed_memory()  # every unit asks for what the one before has freed
     started, top, meter = monotonic(), Top(options["top"]), Meter("clips")
     total = sum(unit.rows for unit in run.units)
 

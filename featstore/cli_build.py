@@ -13,9 +13,9 @@ import click
 
 from embedders import EMBEDDERS
 from embedders.cli import offline_option
-from embedders.memory import keep_freed_memory
 from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, table
 from featstore.errors import DataError
+from featstore.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
-from embedders import memory
+from featstore import memory
 
 MAPPED = """
 import ctypes, sys
-from embedders.memory import keep_freed_memory
+from featstore.memory import keep_freed_memory
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd r s fordblks u keep".split()]

@@ -1,4 +1,4 @@
-"""What a training does with memory it has freed."""
+"""What a process does with memory it has freed."""
 
 import ctypes
 import sys
@@ -10,8 +10,9 @@ NEVER = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees for its next allocation; False, and nothing done, without glibc's malloc.
 
-    Every step frees and asks for the same hundreds of megabytes. glibc gives large blocks back to the system, which
-    has to clear each page when it hands them out again: that can take longer than the arithmetic.
+    For work whose every step frees and asks for the same megabytes, of training, embedding or searching. glibc gives
+    large blocks back to the system, which has to clear each page when it hands them out again: that can take longer
+    than the arithmetic.
     """
     if sys.platform != "linux":
         return False
