@@ -130,7 +130,7 @@ class TiledBank:
         values, facts = np.empty(units.shape, dtype=np.float32), np.ones((4, len(units)))
         kernels.centre_rows(units, self.centre, values, facts[3])
         facts[2] = np.sqrt(2.0 * facts[3])
-        lost = 2.0**-23 if self.coded else (2.5 * self.d + 16) * 2.0**-24  # the latter is of products, by length too
+        lost = 2.0**-21 if self.coded else (2.5 * self.d + 16) * 2.0**-24  # the latter is of products, by length too
         if self.turn is not None:
             values = (torch.from_numpy(values) @ self.turn).numpy()
             lost += np.sqrt(self.d) * (self.d + 4) * 2.0**-24

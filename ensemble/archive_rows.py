@@ -92,7 +92,7 @@ def read_block(source: Source, entries: Sequence[ShardEntry], chosen: Chosen, *,
             keep &= chosen(clips)
             all_kept = bool(keep.all())
             tables.append(clips if all_kept else clips[keep])
-            content.append(shard.facts()["content_hash"][keep])
+            content.append(shard.content_hashes()[keep])
             if vectors:
                 matrix = source.rows(shard.matrix())
                 if not finite_rows(matrix).all():

@@ -227,6 +227,10 @@ class Shard:
         """Columns of FACTS."""
         return {name: self._read(f"clip/{name}") for name in FACTS}
 
+    def content_hashes(self) -> np.ndarray:
+        """The column content_hash alone."""
+        return self._read("clip/content_hash")
+
     def rejected(self) -> list[Rejection]:
         """Rejected recordings, in order."""
         columns = {name: self._read(f"rejected/{name}") for name in REJECTED}
