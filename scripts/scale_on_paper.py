@@ -28,9 +28,11 @@ def size(n: float) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Core-hours, in the largest unit that leaves a number above one."""
-    value = seconds / 3600
-    return f"{value:,.1f} h" if value < 1000 else f"{value / 8766:,.1f} years"
+    """Core-time in the unit that suits it."""
+    for limit, unit, length in ((90, "s", 1), (5400, "min", 60), (3.6e6, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds / 31_557_600:,.1f} years"
 
 
 def main() -> None:
@@ -50,7 +52,7 @@ def main() -> None:
         store = n * (4 * options.d + TEXT)
         cells = [f"{n:.0e}", size(n * AUDIO), size(store), size(n * RESULT), size(n / UNIT * ENTRY)]
         print(f"| {' | '.join(cells)} | {hours(n * AUDIO / options.disk)} |".replace("e+0", "e").replace("e+", "e"))
-    print("\n| clips | core-hours: log-mel | BEATs, base | against 1,000 rows each | 1e6 rows each | each other |")
+    print("\n| clips | core-time: log-mel | BEATs, base | against 1,000 rows each | 1e6 rows each | each other |")
     print("|---|---|---|---|---|---|")
     for n in options.clips:
         search = 2 * options.d * n / options.ops
