@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors.streamed import Nearest
-from ensemble.archive_banks import Banks, Search, exact
+from ensemble.archive_banks import Banks, exact
 from ensemble.archive_index import Indexes
 from ensemble.archive_parts import Scored, is_done, write_part
 from ensemble.archive_rows import (
@@ -26,11 +25,10 @@ from ensemble.archive_rows import (
     content_of,
     cut,
     normal_training,
-    parts_of,
     read_block,
     recordings,
 )
-from ensemble.calibrate import position
+from ensemble.archive_search import BlockSearch
 from featstore.errors import RequestError, ResourceError
 from featstore.store import FeatureStore
 
@@ -168,67 +166,11 @@ class ArchiveRun:
         return [read_block(self.archive, unit.entries, recordings) for unit in batch]
 
     def _scored(self, banks: Banks, blocks: Sequence[Block]) -> list[Scored]:
-        searches = [_Search.of(block, banks, self.job) for block in blocks]
+        searches = [BlockSearch.of(block, banks, self.job.k) for block in blocks]
         for chunk in banks.chunks():
             for search in searches:
                 search.take(chunk, self.resources.threads)
         return [search.results(banks, self._references) for search in searches]
-
-
-@dataclass(frozen=True, eq=False)
-class _Query:
-    """The clips of one part of a block."""
-
-    part: Part
-    rows: np.ndarray | slice
-    vectors: np.ndarray
-    exclude: np.ndarray
-    nearest: Nearest
-
-
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """A block under search: lists of neighbours for every part that has a bank."""
-
-    block: Block
-    keys: np.ndarray
-    queries: list[_Query]
-    k: int
-
-    @classmethod
-    def of(cls, block: Block, banks: Banks, job: ArchiveJob) -> "_Search":
-        """Lists for the clips of every part with a bank of more than k rows."""
-        assert block.vectors is not None
-        keys, queries = block.keys(), []
-        for part, rows in parts_of(block.clips, job.per):
-            names = banks.names.get(part)
-            if names is None or len(names.keys) <= job.k:
-                continue
-            vectors = block.vectors[rows]
-            exclude = names.same(keys[rows], block.content[rows])
-            queries.append(_Query(part, rows, vectors, exclude, Nearest.none(len(vectors), job.k)))
-        return cls(block, keys, queries, job.k)
-
-    def take(self, chunk: dict[Part, Search], threads: int) -> None:
-        """Improve the lists by banks or pieces of banks."""
-        for query in self.queries:
-            if query.part in chunk:
-                chunk[query.part](query.nearest, query.vectors, query.exclude, threads)
-
-    def results(self, banks: Banks, references: dict[Part, np.ndarray]) -> Scored:
-        """Scores, percentiles among the `references`, and neighbours, in the order of the block."""
-        n, columns = len(self.keys), self.block.clips.columns
-        score, percentile = np.full(n, np.nan), np.full(n, np.nan)
-        distance = np.full((n, self.k), np.nan)
-        width = max((banks.names[query.part].keys.dtype.itemsize for query in self.queries), default=1)
-        neighbour = np.zeros((n, self.k), dtype=f"S{width}")
-        for query in self.queries:
-            found = query.nearest
-            score[query.rows] = found.distance.mean(axis=1)
-            percentile[query.rows] = position(score[query.rows], references[query.part])
-            distance[query.rows] = found.distance
-            neighbour[query.rows] = banks.names[query.part].keys[found.id]
-        return Scored(self.keys, columns["machine"], columns["section"], score, percentile, distance, neighbour)
 
 
 def _finish(folder: Path, unit: Unit, scored: Scored, done: Done) -> None:

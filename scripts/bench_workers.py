@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
+from bench_build import RATE, SECONDS, write_wavs
 
 import embedders
 from featstore.build import BuildOptions, Request, build, infos_of, job_of
@@ -33,7 +33,6 @@ from featstore.planfile import plan_for
 from featstore.shares import Share, plan_shares, work_share
 from featstore.units import UnitRun
 
-RATE, SECONDS = 16_000, 10
 WORLDS = (1, 2, 4)
 BARE = ("bare", "again")
 HOW = ("bare", "rank", "claim", "again")
@@ -66,16 +65,6 @@ class Run:
     rest: float
     work_cpu: float
     rest_cpu: float
-
-
-def write_wavs(root: Path, n: int) -> list[Clip]:
-    """`n` noise recordings of ten seconds, and their listing."""
-    rng = np.random.default_rng(0)
-    (root / "fan").mkdir(parents=True)
-    clips = [Clip(f"fan/{i:05d}.wav", "fan", "00", "train", "source", "normal") for i in range(n)]
-    for clip in clips:
-        sf.write(root / clip.path, rng.uniform(-0.5, 0.5, RATE * SECONDS), RATE, subtype="PCM_16")
-    return clips
 
 
 def worker(setting: Setting, rank: int, pipe: Connection) -> None:
