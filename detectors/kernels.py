@@ -154,10 +154,11 @@ def _lane_maxima(products, offsets, scale, maxima):  # type: ignore[no-untyped-d
 def _best_of_lane(products, offsets, scale, lane, used):  # type: ignore[no-untyped-def]
     """Column and value of the largest that is left in a lane."""
     column, largest = lane, NEVER
-    for at in range(lane, products.shape[0], LANES):
+    for start in range(0, products.shape[0], LANES):
+        at = np.uintp(start + lane)  # an index that cannot be negative
         value = np.float32(products[at]) * scale + offsets[at]
         if value > largest and not used[at]:
-            column, largest = at, value
+            column, largest = start + lane, value
     return column, largest
 
 
@@ -215,8 +216,8 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
     last = best[1].shape[1] - 1
     maxima, used = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_)
     for q in range(products.shape[0]):
-        line, distances, found = products[q], best[0][q], best[1][q]
-        if not _has_direction(units[q]):
+        line, distances, found, query = products[q], best[0][q], best[1][q], (units[q], units32[q])
+        if not _has_direction(query[0]):
             _from_nowhere(rows, excluded[q], distances, found)
             continue
         scale, length, error = np.float32(facts[0, q] * tile_scale), facts[2, q], facts[1, q]
@@ -225,12 +226,12 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
         base = facts[3, q] - slack
         _lane_maxima(line, offsets, scale, maxima)
         largest = _largest(maxima)
-        left = BEST_FIRST + 2 * len(distances)
+        left = most = BEST_FIRST + 2 * len(distances)
         while left and largest > NEVER and base - largest <= distances[last]:
             lane = _lane_of(maxima, largest)
-            column, _ = _best_of_lane(line, offsets, scale, lane, used)
+            column = _best_of_lane(line, offsets, scale, lane, used)[0]
             used[column] = True
-            _measure(column, rows, (units[q], units32[q]), excluded[q], (distances, found))
+            _measure(column, rows, query, excluded[q], (distances, found))
             maxima[lane] = _best_of_lane(line, offsets, scale, lane, used)[1]
             largest = _largest(maxima)
             left -= 1
@@ -238,8 +239,9 @@ def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ig
             for column in range(len(ids)):
                 value = np.float32(line[column]) * scale + offsets[column]
                 if base - value <= distances[last] and not used[column]:
-                    _measure(column, rows, (units[q], units32[q]), excluded[q], (distances, found))
-        used[:] = False
+                    _measure(column, rows, query, excluded[q], (distances, found))
+        if left < most:
+            used[:] = False
 
 
 @_compiled()
