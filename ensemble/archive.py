@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,9 @@ class ArchiveRun:
     """
 
     def __init__(self, job: ArchiveJob, resources: Resources) -> None:
-        self.job, self.resources = job, resources
         self.reference = Source.of(FeatureStore.open(job.reference), job.embedding)
+        job = replace(job, embedding=self.reference.name)
+        self.job, self.resources = job, resources
         self.archive = Source.of(FeatureStore.open(job.archive), job.embedding)
         _refuse_others(self.reference, self.archive)
         values = int(np.prod(self.archive.store.info(self.archive.embedding).shape))
@@ -116,6 +117,14 @@ class ArchiveRun:
     def notes(self) -> list[str]:
         """What the user should know about how units were searched."""
         notes = list(self.indexes.notes) if self.indexes else []
+        if self.indexes:
+            notes.append(
+                "clips whose neighbours the index has missed score too high and gather in top.csv; for exact "
+                "scores leave out --index"
+            )
+        infos = [source.store.info(source.embedding) for source in (self.reference, self.archive)]
+        if infos[0].fingerprint != infos[1].fingerprint:
+            notes.append(f"{self.job.embedding} was imported twice: that one embedder made both is for you to know")
         if self._banks is not None and not self._banks.resident:
             notes.append(
                 f"--memory holds a part of the {self._banks.rows:,} bank rows: they were read again for every batch of "
@@ -194,16 +203,16 @@ def _ahead(
 
 def _beside(source: Source) -> Path:
     """Where the indexes of an embedding are kept."""
-    name = f"{source.embedding}@{source.view}" if source.view else source.embedding
     path = source.store.path.resolve()
-    return path.with_name(f"{path.name}.index") / name
+    return path.with_name(f"{path.name}.index") / source.name
 
 
 def _refuse_others(reference: Source, archive: Source) -> None:
-    """Vectors of two embedders do not compare."""
+    """Vectors of two embedders do not compare; of imported ones nobody here knows who made them."""
     ours = reference.store.info(reference.embedding)
     theirs = archive.store.info(archive.embedding)
-    for name in ("fingerprint", "shape"):
+    imported = ours.config.get("imported") and theirs.config.get("imported")
+    for name in ("shape",) if imported else ("fingerprint", "shape"):
         if getattr(ours, name) != getattr(theirs, name):
             raise RequestError(
                 f"{archive.store.path}: {archive.embedding} has {name} {getattr(theirs, name)}, in "

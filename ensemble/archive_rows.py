@@ -42,6 +42,11 @@ class Source:
         return cls(store, name, view)
 
     @property
+    def name(self) -> str:
+        """As `of` reads it."""
+        return f"{self.embedding}@{self.view}" if self.view else self.embedding
+
+    @property
     def d(self) -> int:
         """Dimensions of a row."""
         shape = self.store.info(self.embedding).shape

@@ -48,7 +48,8 @@ def main() -> None:
     detect archive STORE ARCHIVE            the strangest clips of an archive of any size
     detect evaluate results/scores.csv STORE    official figures of any system's scores
 
-    Exit codes: 0 all well, 1 error, 2 usage, 4 store damaged, 5 out of memory, 130 interrupted.
+    Exit codes: 0 all well, 1 error, 2 usage, 3 clips of an archive without a bank, 4 store damaged,
+    5 out of disk or memory, 130 interrupted.
     """
 
 

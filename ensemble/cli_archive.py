@@ -5,7 +5,9 @@ import io
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from ensemble.archive_rows import Unit
 
 SHOWN = 10
-SUMMARY = "archive.json"
+SUMMARY, TOP = "archive.json", "top.csv"
 SETTINGS = ("embedding", "k", "per", "bank", "index", "probes")
 STORES = ("reference", "archive")
 PARTS = ("machine", "section", "domain")
@@ -113,9 +115,10 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
 
     def done(unit: "Unit", scored: "Scored | None" = None) -> None:
         top.take(out / unit.file, scored)
+        stop.check()
         meter.update(top.clips, max(total, top.clips))
 
-    with one_writer(out):
+    with one_writer(out), Interruption() as stop:
         if options["engine"] == "ray":
             _score_on_cluster(options["address"], run, out, done)
         else:
@@ -125,9 +128,9 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     estimates = {**earlier, **(run.indexes.estimates() if run.indexes else {})}
     for note in run.notes:
         click.echo(f"note: {note}", err=True)
-    _write_top(out / "top.csv", top, job.k)
+    _write_top(out / TOP, top, job.k)
     summary = {
-        **asdict(job),
+        **asdict(run.job),
         "finished": True,
         "clips": top.clips,
         "unscored": top.unscored,
@@ -136,12 +139,43 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
         "seconds": round(monotonic() - started, 3),
     }
     _write_json(out / SUMMARY, summary)
-    click.echo(json.dumps(summary) if options["as_json"] else _shown(top))
+    click.echo(json.dumps(summary) if options["as_json"] else _shown(top, job.bank))
     click.echo(f"wrote {len(run.units)} files, top.csv and archive.json to {out}", err=True)
     if top.unscored:
-        where = ", ".join(f"{name} ({count:,})" for name, count in sorted(top.unscored.items())[:SHOWN])
-        click.echo(f"{sum(top.unscored.values()):,} clips have no bank of more than k rows: {where}", err=True)
+        click.echo(_unscored(top), err=True)
         sys.exit(EXIT_REJECTED)
+
+
+def _unscored(top: "Top") -> str:
+    where = ", ".join(f"{name} ({count:,})" for name, count in sorted(top.unscored.items())[:SHOWN])
+    return f"{sum(top.unscored.values()):,} clips have no bank of more than k rows: {where}"
+
+
+class Interruption:
+    """Ctrl-C ends a run after the unit at work, as an exception amid a library's callbacks is lost; twice, at once."""
+
+    def __enter__(self) -> "Interruption":
+        """Listen, where signals can be listened to."""
+        self.asked = False
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def check(self) -> None:
+        """KeyboardInterrupt when it was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        click.echo("stopping after this unit; once more stops at once", err=True)
 
 
 def _cores(engine: str) -> int:
@@ -159,9 +193,13 @@ def _score_on_cluster(address: str | None, run: "ArchiveRun", out: Path, done: "
 
 def _claim(out: Path, run: "ArchiveRun") -> dict[str, Any]:
     """Make OUT, or refuse one that holds results of another job; what its indexes were measured to be worth."""
+    if (out / "manifest").exists() or (out.exists() and not out.is_dir()):
+        raise RequestError(f"{out} is {'a store' if out.is_dir() else 'a file'}; choose a folder of its own with -o")
     out.mkdir(parents=True, exist_ok=True)
     record, job = out / SUMMARY, json.loads(json.dumps(asdict(run.job)))
     if not record.exists():
+        if (out / TOP).exists():
+            raise RequestError(f"{out / TOP} is not of an archive run and would be lost; choose another folder with -o")
         _write_json(record, {**job, "finished": False})
         return {}
     begun = any((out / unit.file).exists() for unit in run.units)  # then it is this run, wherever the stores are now
@@ -171,6 +209,9 @@ def _claim(out: Path, run: "ArchiveRun") -> dict[str, Any]:
         estimates = dict(earlier.get("estimates", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{record} is not the record of an archive run; choose another folder with -o") from error
+    if differing and not any(out.glob("part-*.parquet")):
+        _write_json(record, {**job, "finished": False})  # a run that ended before it had results claims nothing
+        return {}
     if differing:
         name = differing[0]
         raise RequestError(
@@ -209,7 +250,7 @@ def _plan(run: "ArchiveRun") -> str:
     )
 
 
-def _shown(top: "Top") -> str:
+def _shown(top: "Top", bank: str) -> str:
     rows = [
         [
             "/".join(row["clip"].split("/")[-3:]),
@@ -219,5 +260,6 @@ def _shown(top: "Top") -> str:
         ]
         for row in top.rows[:SHOWN]
     ]
+    nearest = "nearest normal clip" if bank == "training" else "nearest clip"
     head = f"{top.clips:,} clips; the {len(rows)} strangest of {len(top.rows):,} in top.csv:"
-    return f"{head}\n{table(['clip', 'percentile', 'distance', 'nearest normal clip'], rows)}"
+    return f"{head}\n{table(['clip', 'percentile', 'distance', nearest], rows)}"

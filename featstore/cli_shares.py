@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,9 @@ from featstore.errors import RequestError
 if TYPE_CHECKING:
     from featstore.gather import Gathered
     from featstore.planfile import PlanFile
+
+SHOWN = 20
+"""Rejections of a worker that are listed."""
 
 SETTLED = (
     "layout",
@@ -57,7 +61,10 @@ def plan(data: Path, store: Path, **options: Any) -> None:
 
 
 def work(context: click.Context, data: Path, store: Path, options: dict[str, Any]) -> None:
-    """One worker: the share of the planned units that `build` was given."""
+    """One worker: the share of the planned units that `build` was given.
+
+    Rejections are said, and end `commit` with 3: launchers take anything but 0 for the failure of a whole job.
+    """
     from featstore.launchers import place
     from featstore.planfile import plan_for
     from featstore.shares import Share, work_share
@@ -81,6 +88,8 @@ def work(context: click.Context, data: Path, store: Path, options: dict[str, Any
     who = "claimed" if share.claim else f"rank {rank} of {world}"
     left = ", the rest was finished by others" if done.gone else ""
     click.echo(f"{store}: {who}: {done.units} units, {done.clips:,} clips, {len(done.rejected)} rejected{left}")
+    for item in done.rejected[:SHOWN]:
+        click.echo(f"rejected: {item.path}: {item.reason}", err=True)
 
 
 def _settled(context: click.Context, made: "PlanFile") -> dict[str, Any]:
@@ -131,7 +140,10 @@ def commit(store: Path, as_json: bool) -> None:
             "and commit again, or let featstore build make them",
             err=True,
         )
-    rejected = any(one.rejected for one in gathered)
+    rejected = sum(one.rejected for one in gathered)
+    if rejected:
+        listed = f"`featstore info {quote(str(store))} --rejected`"
+        click.echo(f"{rejected:,} recordings were rejected; {listed} lists them", err=True)
     raise SystemExit(1 if missing else EXIT_REJECTED if rejected else 0)
 
 

@@ -8,7 +8,7 @@ claiming them one by one (lease.py).
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from featstore.errors import DataError, RequestError
 from featstore.gather import take_over
 from featstore.lease import LIMIT_S, Leases
 from featstore.pending import add, finished, is_finished
+from featstore.plan import FileState
 from featstore.plan_writer import sweep, write_plan
 from featstore.planfile import PlanFile, PlanGone, plan_for, plans_of
 from featstore.reader import mixed
@@ -175,18 +176,35 @@ def claimed(plan: PlanFile, leases: Leases, under_way: set[int]) -> Iterator[Uni
 
 
 def _ready(units: Iterator[UnitWork | None], root: Path, options: BuildOptions) -> Iterator[UnitWork | None]:
-    """The units; DataError at one of which no recording is here, as where a disk is not mounted."""
+    """The units with their files' states here; DataError at one whose recordings are not those of the plan."""
     for unit in units:
         if unit is not None:
             if options.render is None and any(clip.variant for clip in unit.clips):
                 raise RequestError(f"unit {unit.number} holds generated variants; give BuildOptions.render")
-            seen = [clip.path for clip, state in zip(unit.clips, unit.states, strict=True) if state.size_bytes >= 0]
-            if seen and not any((root / path).exists() for path in seen):
-                raise DataError(
-                    f"{root}: none of the {len(seen)} recordings of unit {unit.number} is here, first {seen[0]}; give "
-                    "the folder that was planned as it is mounted on this machine, or plan again if they were removed"
-                )
+            unit = replace(unit, states=_states_here(unit, root))
         yield unit
+
+
+def _states_here(unit: UnitWork, root: Path) -> tuple[FileState, ...]:
+    """States of the unit's files as this machine sees them: they go into its rows, so that a later build can tell.
+
+    DataError where none of them is here, or one has another size than planned.
+    """
+    here = [FileState.of(root / clip.path) for clip in unit.clips]
+    found = list(zip(unit.clips, unit.states, here, strict=True))
+    seen = [clip.path for clip, planned, _ in found if planned.size_bytes >= 0]
+    cure = "give the folder that was planned as it is mounted on this machine, or plan again if recordings have changed"
+    if seen and not any(state.size_bytes >= 0 for state in here):
+        raise DataError(
+            f"{root}: none of the {len(seen)} recordings of unit {unit.number} is here, first {seen[0]}; {cure}"
+        )
+    for clip, planned, state in found:
+        if min(planned.size_bytes, state.size_bytes) >= 0 and planned.size_bytes != state.size_bytes:
+            raise DataError(
+                f"{root / clip.path} has {state.size_bytes:,} bytes, planned were {planned.size_bytes:,}: another "
+                f"recording; {cure}"
+            )
+    return tuple(state if state.size_bytes >= 0 else planned for _, planned, state in found)
 
 
 def _clips(plan: PlanFile, share: Share) -> int:

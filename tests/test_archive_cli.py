@@ -18,7 +18,7 @@ pytest.importorskip("pyarrow")
 
 from ensemble import archive as archive_module
 from ensemble import archive_banks
-from ensemble.archive_parts import one_writer
+from ensemble.archive_parts import Top, one_writer
 from ensemble.cli import main
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -136,7 +136,7 @@ def test_a_changed_reference_makes_all_again_and_leaves_nothing_old(plant):
     assert len(results(plant / "out")) == 100
 
 
-@pytest.mark.parametrize("more", [("-k", 2), ("--per", "machine"), ("--bank", "all"), ("-e", "x@")])
+@pytest.mark.parametrize("more", [("-k", 2), ("--per", "machine"), ("--bank", "all")])
 def test_other_settings_in_the_same_folder_are_refused(plant, more):
     run(plant)
     before = parts(plant / "out")
@@ -274,3 +274,61 @@ def test_says_when_memory_makes_it_read_the_bank_again_and_again(plant, monkeypa
         if (result := run(plant, "--memory", f"{kilobytes}kB", out=f"out{kilobytes}")).exit_code == 0
     )
     assert "they were read again for every batch of the archive; with more, once" in tight.stderr
+
+
+def test_a_store_or_a_file_is_no_place_for_results(plant):
+    (plant / "file").touch()
+    for out, what in (("bank", "a store"), ("file", "a file")):
+        result = run(plant, out=out)
+        assert result.exit_code == 1
+        assert f"{plant / out} is {what}" in result.stderr
+
+
+def test_the_record_names_the_embedding_that_was_not_asked_for(plant):
+    assert run(plant).exit_code == 0
+    assert json.loads((plant / "out" / "archive.json").read_text())["embedding"] == "x"
+
+
+def test_embeddings_imported_twice_compare_with_a_note(plant):
+    X = np.random.default_rng(3).normal(size=(180, D)).astype(np.float32)
+    imported = {"config": {"imported": True}}
+    add(plant / "mine", clips(80, "bank"), X[:80], fingerprint="a" * 64, **imported)
+    add(plant / "theirs", clips(100, "archive", split="test"), X[80:], fingerprint="b" * 64, per_shard=20, **imported)
+    result = run(plant, reference="mine", archive="theirs")
+    assert result.exit_code == 0
+    assert "x was imported twice" in result.stderr
+    assert run(plant, out="built").exit_code == 0
+    assert content(plant / "out") == content(plant / "built")
+
+
+def test_an_interruption_stops_after_the_unit_at_work(plant, monkeypatch):
+    take = Top.take
+
+    def interrupted(self: Top, *of: object) -> None:
+        take(self, *of)
+        if self.clips == 40:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Top, "take", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    result = run(plant)
+    assert result.exit_code == 130
+    assert "stopping after this unit" in result.stderr
+    assert 2 <= len(parts(plant / "out")) < 5
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    assert run(plant).exit_code == 0
+
+
+def test_a_run_that_ended_before_it_had_results_claims_nothing(plant):
+    assert run(plant, "--memory", "1kB").exit_code == 5
+    assert run(plant, "-k", 2).exit_code == 0
+
+
+def test_somebody_elses_top_csv_is_not_overwritten(plant):
+    (plant / "out").mkdir()
+    (plant / "out" / "top.csv").write_text("mine")
+    result = run(plant)
+    assert result.exit_code == 1
+    assert "top.csv is not of an archive run" in result.stderr
+    assert (plant / "out" / "top.csv").read_text() == "mine"

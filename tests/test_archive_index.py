@@ -55,6 +55,7 @@ def test_the_estimate_stands_for_all_units_and_is_printed_and_stored(plant):
         assert 0 <= estimate["recall_low"] <= estimate["recall"] <= estimate["recall_high"] <= 1
         assert f"note: {name}: hnsw: recall@1 {estimate['recall']:.4f}" in result.stderr
     assert "exact search is as fast in a bank of 300 rows" in result.stderr
+    assert "gather in top.csv" in result.stderr
     records = list((plant / "bank.index" / "x").glob("*.json"))
     assert sorted(json.loads(path.read_text())["estimate"]["recall"] for path in records) == sorted(
         estimate["recall"] for estimate in estimates.values()

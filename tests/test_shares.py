@@ -224,6 +224,42 @@ def test_a_worker_without_the_recordings_makes_nothing(plant: Plant, tmp_path: P
     assert finished(plan) == {}
 
 
+def rows_of(store: Path) -> list[tuple[str, bytes]]:
+    """Every key with its row."""
+    opened = FeatureStore.open(store)
+    keys, matrix = opened.clips(MOMENTS.name).keys(), opened.matrix(MOMENTS.name)
+    return [(key, row.tobytes()) for key, row in zip(keys, matrix, strict=True)]
+
+
+def test_a_worker_refuses_another_folder_whose_recordings_have_other_sizes(plant: Plant, tmp_path: Path) -> None:
+    plan = plant.plan()
+    assert plan is not None
+    other = tmp_path / "other"
+    shutil.copytree(plant.root, other)
+    first = next(path for path in sorted(other.rglob("*.wav")))
+    first.write_bytes(first.read_bytes() + b"\0\0")
+    with pytest.raises(DataError, match=r"planned were [\d,]+: another recording; give the folder that was planned"):
+        work_share(other, plant.store, [MOMENTS], INLINE, Share())
+    assert finished(plan) == {}
+
+
+def test_rows_carry_the_states_of_the_files_that_were_read(plant: Plant, whole: Path, tmp_path: Path) -> None:
+    """Another folder's recordings of equal size pass; a build that knows the right ones finds out, and mends it."""
+    plant.plan()
+    other = tmp_path / "other"
+    shutil.copytree(plant.root, other)
+    for path in other.rglob("*.wav"):
+        data = bytearray(path.read_bytes())
+        data[-4:] = b"\x01\x02\x03\x04"
+        path.write_bytes(data)
+    work_share(other, plant.store, [MOMENTS], INLINE, Share())
+    publish(plant.store)
+    mended = build(plant.root, plant.clips, plant.store, [MOMENTS], INLINE)
+    assert mended.plan.changed[MOMENTS.name] > len(plant.clips) // 2
+    found, right = (dict(rows_of(store)) for store in (plant.store, whole))
+    assert found == right
+
+
 def test_strict_stops_its_worker_alone(plant: Plant) -> None:
     plan = plant.plan()
     assert plan is not None
