@@ -64,7 +64,7 @@ class ArchiveJob:
 
 @dataclass(frozen=True)
 class Resources:
-    """memory: bytes for everything beyond the program itself. threads: None = as the machine has cores."""
+    """memory: bytes for everything beyond the program itself. threads: of the search, beside one that reads ahead."""
 
     memory: int = 2 << 30
     threads: int = 1

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
@@ -129,9 +130,9 @@ class Top:
         self.clips += len(percentile)
         lost = np.isnan(percentile)
         if lost.any():
-            for row in _rows(path, scored, np.flatnonzero(lost), ["machine", "section"]):
-                name = f"{row['machine']} {row['section']}".strip()
-                self.unscored[name] = self.unscored.get(name, 0) + 1
+            for pair, count in _counted(path, scored, np.flatnonzero(lost)).items():
+                name = " ".join(pair).strip()
+                self.unscored[name] = self.unscored.get(name, 0) + count
         values = np.where(lost, -1.0, percentile)
         least = self.rows[-1]["percentile"] if len(self.rows) >= max(self.n, 1) else 0.0
         if len(values) > self.n > 0:
@@ -147,11 +148,21 @@ def _percentiles(path: Path) -> np.ndarray:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _rows(path: Path, scored: Scored | None, at: np.ndarray, columns: list[str] | None = None) -> list[dict[str, Any]]:
+def _rows(path: Path, scored: Scored | None, at: np.ndarray) -> list[dict[str, Any]]:
     """Some rows of a file of results, out of its content where that is at hand."""
-    table = parquet().read_table(path, columns=columns).take(at) if scored is None else _table(scored.rows(at))
+    table = parquet().read_table(path).take(at) if scored is None else _table(scored.rows(at))
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
+
+
+def _counted(path: Path, scored: Scored | None, at: np.ndarray) -> Counter[tuple[str, str]]:
+    """How many of some rows there are of each machine and section; they may be all of a large archive."""
+    if scored is None:
+        table = parquet().read_table(path, columns=["machine", "section"]).take(at)
+        columns = [table.column(name).to_pylist() for name in ("machine", "section")]
+    else:
+        columns = [_texts(column[at]).to_pylist() for column in (scored.machine, scored.section)]
+    return Counter(zip(*columns, strict=True))
 
 
 @contextmanager
