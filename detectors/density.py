@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors.base import Fitted
 from detectors.geometry import cosine_distance, unit
-from detectors.neighbours import Bank, nearest
+from detectors.search.neighbours import Bank, nearest
 
 FLOOR = 1e-12
 """Least local distance, so that near copies do not divide by nothing."""

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from detectors.banks.smote import check_share, target_smote
 from detectors.base import Fitted, content_order
 from detectors.geometry import unit
-from detectors.smote import check_share, target_smote
 
 
 class GMM(Fitted):

@@ -5,12 +5,12 @@ from typing import Literal
 
 import numpy as np
 
-from detectors.bands import Bands, split_bands
+from detectors.banks.bands import Bands, split_bands
+from detectors.banks.memmixup import target_mixes
+from detectors.banks.smote import check_share, target_smote
 from detectors.base import Fitted, content_order
 from detectors.geometry import unit
-from detectors.memmixup import target_mixes
-from detectors.neighbours import Bank, nearest
-from detectors.smote import check_share, target_smote
+from detectors.search.neighbours import Bank, nearest
 
 
 class KNN(Fitted):

@@ -17,27 +17,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from featstore.work import Embedder
+    from featstore.building.work import Embedder
 
 EMBEDDERS = {
-    "logmel": "embedders.logmel:LogMel",
-    "twfr": "embedders.twfr:TWFR",
-    "beats": "embedders.beats:BEATs",
-    "wav2vec2": "embedders.encoder:Wav2Vec2",
-    "hubert": "embedders.encoder:HuBERT",
-    "wavlm": "embedders.encoder:WavLM",
-    "ast": "embedders.encoder:AST",
-    "encoder": "embedders.encoder:Encoder",
-    "stgram": "embedders.stgram:STgram",
-    "two_branch": "embedders.two_branch:TwoBranch",
-    "multires": "embedders.two_branch:MultiRes",
-    "tdnn": "embedders.tdnn:TDNN",
-    "ae": "embedders.reconstruction:AE",
-    "idnn": "embedders.reconstruction:IDNN",
-    "transae": "embedders.transae:TransAE",
-    "aegan": "embedders.aegan:AEGAN",
-    "mobilenetv2": "embedders.mobilenetv2:MobileNetV2",
-    "finetune": "embedders.finetune:FineTune",
+    "logmel": "embedders.statistics.logmel:LogMel",
+    "twfr": "embedders.statistics.twfr:TWFR",
+    "beats": "embedders.pretrained.beats:BEATs",
+    "wav2vec2": "embedders.pretrained.encoder:Wav2Vec2",
+    "hubert": "embedders.pretrained.encoder:HuBERT",
+    "wavlm": "embedders.pretrained.encoder:WavLM",
+    "ast": "embedders.pretrained.encoder:AST",
+    "encoder": "embedders.pretrained.encoder:Encoder",
+    "stgram": "embedders.networks.stgram:STgram",
+    "two_branch": "embedders.networks.two_branch:TwoBranch",
+    "multires": "embedders.networks.two_branch:MultiRes",
+    "tdnn": "embedders.networks.tdnn:TDNN",
+    "ae": "embedders.networks.reconstruction:AE",
+    "idnn": "embedders.networks.reconstruction:IDNN",
+    "transae": "embedders.networks.transae:TransAE",
+    "aegan": "embedders.networks.aegan:AEGAN",
+    "mobilenetv2": "embedders.networks.mobilenetv2:MobileNetV2",
+    "finetune": "embedders.networks.finetune:FineTune",
 }
 
 

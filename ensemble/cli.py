@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detectors import DETECTORS
-from ensemble.cli_archive import archive
-from ensemble.cli_members import EXISTING, EXTERNAL, asked_recipe, judged_members, ranked_file, recipe_options
+from ensemble.commands.archive import archive
+from ensemble.commands.members import EXISTING, EXTERNAL, asked_recipe, judged_members, ranked_file, recipe_options
 from featstore.console import Commands, Meter, size, table
 from featstore.errors import DataError
 
@@ -101,9 +101,9 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
 
     Runs the default ensemble where neither members nor a recipe are named.
     """
-    from ensemble.drift import drift
-    from ensemble.report import ReportOptions, read_selection, write_report
-    from ensemble.report_media import recordings
+    from ensemble.decision.drift import drift
+    from ensemble.report.build import ReportOptions, read_selection, write_report
+    from ensemble.report.media import recordings
     from ensemble.run import evidence_of
     from featstore.store import FeatureStore
 
@@ -183,14 +183,14 @@ def select(store: Path, out: Path, **asked: Any) -> None:
 
     Embeddings without audio have none: --perturb makes anomalies of the embeddings themselves.
     """
-    from ensemble.candidates import default_candidates, read_grid
-    from ensemble.perturb_design import Design
     from ensemble.recipe import write_recipe
     from ensemble.run import detect
-    from ensemble.select import Options
-    from ensemble.select import select as choose
-    from ensemble.selection_cache import ScoreCache
-    from ensemble.selection_report import selection_json, selection_text, write_selection
+    from ensemble.selection.cache import ScoreCache
+    from ensemble.selection.candidates import default_candidates, read_grid
+    from ensemble.selection.perturb_design import Design
+    from ensemble.selection.select import Options
+    from ensemble.selection.select import select as choose
+    from ensemble.selection.summary import selection_json, selection_text, write_selection
     from featstore.store import FeatureStore
 
     opened = FeatureStore.open(store)
@@ -228,7 +228,7 @@ def list_detectors() -> None:
 @click.argument("name", required=False)
 def list_recipes(name: str | None) -> None:
     """List published systems, or show how to train and run the recipe NAME (or that of a file)."""
-    from ensemble.systems import find_system, system_text, systems_rows
+    from ensemble.systems.catalogue import find_system, system_text, systems_rows
 
     rows = [] if name else systems_rows()
     header = ["recipe", "year", "embedder", "loss", "detector", "system"]
@@ -251,7 +251,7 @@ def _detection(store: "FeatureStore", recipe: "Recipe", options: dict[str, Any])
 def _submission(detection: "Detection", out: Path, options: dict[str, Any]) -> list[Path]:
     """DCASE files of the year, in the official layout."""
     from ensemble.output import PACKAGE, package_year, score_table
-    from ensemble.submission import write_submission
+    from ensemble.submission.package import write_submission
 
     year = options["year"] or package_year(detection.clips)
     scores = score_table(detection)
@@ -260,8 +260,8 @@ def _submission(detection: "Detection", out: Path, options: dict[str, Any]) -> l
 
 def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Write metrics.json; show figures and real rates where labels exist, and warn of drift on stderr."""
-    from ensemble.drift import drift
-    from ensemble.false_alarms import false_alarm_rates, false_alarms_text
+    from ensemble.decision.drift import drift
+    from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
     from ensemble.output import (
         labelled,
         measure,

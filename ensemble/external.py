@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors.scores import ScoreTable, read_scores
-from ensemble.calibrate import transductive_rank
+from detectors.metrics.scores import ScoreTable, read_scores
+from ensemble.decision.calibrate import transductive_rank
 from ensemble.recipe import SCORES, Member, Recipe
 from featstore.errors import DataError
 from featstore.store import FeatureStore

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from detectors.intervals import Interval, Intervals, bootstrap
-from detectors.labels import Labels
-from detectors.metrics import auc
-from detectors.official import Evaluation, evaluate, rule_of
-from detectors.scores import ScoreTable, read_scores
-from ensemble.drift import Drift
-from ensemble.false_alarms import discoveries, false_alarm_rates
+from detectors.metrics.auc import auc
+from detectors.metrics.intervals import Interval, Intervals, bootstrap
+from detectors.metrics.labels import Labels
+from detectors.metrics.official import Evaluation, evaluate, rule_of
+from detectors.metrics.scores import ScoreTable, read_scores
+from ensemble.decision.drift import Drift
+from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
-from ensemble.submission import read_submission
+from ensemble.submission.package import read_submission
 from featstore.console import table
 from featstore.errors import DataError
+from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
-from featstore.truth import apply_truth
 
 REPLICATES = 1000
 PACKAGE = "dcase"

@@ -12,15 +12,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from detectors import parse_detector
-from detectors.neighbours import nearest
+from detectors.search.neighbours import nearest
 from detectors.sections import score_sections
-from ensemble.calibrate import PlacedScores, calibrate, calibrate_reference
-from ensemble.conformal import Decisions, Scale, decisions, from_surprise, surprise
-from ensemble.decide import THRESHOLDS
+from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
+from ensemble.decision.conformal import Decisions, Scale, decisions, from_surprise, surprise
+from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
+from ensemble.decision.thresholds import THRESHOLDS
 from ensemble.external import scores_of, verified
-from ensemble.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.recipe import Member, Recipe
-from featstore.build_state import unfinished
+from featstore.building.state import unfinished
 from featstore.errors import DataError, RequestError, StoreError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable

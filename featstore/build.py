@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from featstore.audio import AudioPolicy
-from featstore.build_state import BuildState, write_state
+from featstore.building.plan import Plan, PlanOptions, free_bytes, make_plan
+from featstore.building.state import BuildState, write_state
+from featstore.building.units import Progress, UnitRun, Workers, units_of
+from featstore.building.work import Embedder, Job, Render
 from featstore.clip import Clip
+from featstore.distributed.gather import take_over
 from featstore.errors import DataError, RequestError, ResourceError
-from featstore.gather import take_over
-from featstore.plan import Plan, PlanOptions, free_bytes, make_plan
 from featstore.store import EmbeddingInfo, FeatureStore, Rejection, ShardData, StoreWriter
 from featstore.table import ClipTable
-from featstore.units import Progress, UnitRun, Workers, units_of
-from featstore.work import Embedder, Job, Render
 
 __all__ = ["BuildOptions", "BuildReport", "Embedder", "Progress", "Request", "build", "plan_build"]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from embedders.cli import models
-from embedders.train_cli import train
-from featstore.cli_build import build
-from featstore.cli_download import download
-from featstore.cli_shares import commit, plan
+from embedders.commands.models import models
+from embedders.commands.train import train
+from featstore.commands.build import build
+from featstore.commands.download import download
+from featstore.commands.shares import commit, plan
 from featstore.console import Commands, Meter
 from featstore.errors import StoreError
 
@@ -51,7 +51,7 @@ def main() -> None:
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core.")
 def simulate(out: Path, machines: str | None, workers: int | None, **options: Any) -> None:
     """Write a simulated plant (six machines, graded faults, two domains) to OUT in the DCASE 2023 layout."""
-    from featstore.simulate import Plant, simulate
+    from featstore.plant.simulate import Plant, simulate
 
     chosen = {"machines": tuple(machines.split(","))} if machines else {}
     plant = Plant(
@@ -73,7 +73,7 @@ def simulate(out: Path, machines: str | None, workers: int | None, **options: An
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
 def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
     """Say what DATA is taken for: layout, machines, sections, splits, labels; reads no sound, writes nothing."""
-    from featstore.layouts import find_clips, summary
+    from featstore.layouts.recognise import find_clips, summary
 
     listing = find_clips(data, layout, ground_truth=ground_truth)
     click.echo(f"{data}: layout {listing.layout}, {len(listing.clips):,} clips\n{summary(listing.clips)}")
@@ -87,8 +87,8 @@ def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def info(store: Path, rejected: bool, as_json: bool) -> None:
     """What is in STORE, in one screen."""
-    from featstore.describe import describe, rejected_text, screen
     from featstore.store import FeatureStore
+    from featstore.upkeep.describe import describe, rejected_text, screen
 
     opened = FeatureStore.open(store)
     if rejected:
@@ -102,7 +102,7 @@ def info(store: Path, rejected: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def verify(store: Path, as_json: bool) -> None:
     """Check every checksum, that every row is finite and every key unique; exit code 4 names what is damaged."""
-    from featstore.verify import verify
+    from featstore.upkeep.verify import verify
 
     problems = verify(store)
     if as_json:
@@ -118,7 +118,7 @@ def verify(store: Path, as_json: bool) -> None:
 @click.argument("store", type=EXISTING)
 def repair(store: Path) -> None:
     """Take damaged shards out of STORE (they move to STORE/damaged); the next build makes their rows again."""
-    from featstore.repair import repair
+    from featstore.upkeep.repair import repair
 
     problems = repair(store)
     for problem in problems:
@@ -145,7 +145,7 @@ def drop(store: Path, embedding: str) -> None:
 @click.argument("store", type=EXISTING)
 def compact(store: Path) -> None:
     """Merge small shards and drop superseded rows; published numbers stay the same."""
-    from featstore.verify import compact
+    from featstore.upkeep.verify import compact
 
     click.echo(f"{store}: {compact(store)}")
 
@@ -157,7 +157,7 @@ def compact(store: Path) -> None:
 @click.option("--to", "kind", type=click.Choice(["npz", "parquet", "csv"]), help="Default: by the suffix of OUT.")
 def export(store: Path, out: Path, embedding: str, kind: str | None) -> None:
     """Write one embedding with its clips to OUT (npz, parquet or csv)."""
-    from featstore.exchange import export
+    from featstore.exchange.embeddings import export
     from featstore.store import FeatureStore
 
     rows = export(FeatureStore.open(store), embedding, out, to=kind or out.suffix.lstrip("."))
@@ -176,7 +176,7 @@ def import_(store: Path, arrays: tuple[Path, ...], name: str, manifest: Path | N
     ARRAYS: one npy or npz with --manifest, or npz files that describe their rows (exports, ASDKit extracts) or folders
     of them.
     """
-    from featstore.exchange import import_files
+    from featstore.exchange.embeddings import import_files
 
     rows = import_files(store, arrays, name, manifest=manifest, key=key)
     click.echo(f"{store}: {name} holds {rows:,} rows")

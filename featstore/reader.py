@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from featstore.disk.files import read_regular
+from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load_latest, numbered
+from featstore.disk.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejection, Shard, open_image
 from featstore.errors import RequestError, StoreError
-from featstore.files import read_regular
-from featstore.manifest import Manifest, ShardEntry, live_mask, load_latest, numbered
-from featstore.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejection, Shard, open_image
 from featstore.table import ClipTable
 
 MIXED = ("fingerprint", "shape", "dtype", "channel", "length", "sample_rate_hz", "views")

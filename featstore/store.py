@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, link_new, sync_directory, write_new
+from featstore.disk.lock import StoreLock
+from featstore.disk.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
+from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
 from featstore.errors import RequestError, ResourceError, StoreError
-from featstore.files import TEMPORARY_SUFFIX, check_space, explained, link_new, sync_directory, write_new
-from featstore.lock import StoreLock
-from featstore.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
 from featstore.reader import FeatureStore, mixed
-from featstore.shard import EmbeddingInfo, Rejection, ShardData, build_image
 
 __all__ = ["EmbeddingInfo", "FeatureStore", "FinishedShard", "Rejection", "ShardData", "StoreWriter"]
 

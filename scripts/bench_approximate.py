@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from detectors.approximate import ApproximateIndex
-from detectors.approximate_recall import recall_estimate
-from detectors.faiss_backend import load as load_faiss
-from detectors.neighbours import Bank, nearest
-from detectors.quantised import TiledBank
-from detectors.streamed import Nearest, bank_of
+from detectors.approximate.index import ApproximateIndex
+from detectors.approximate.recall import recall_estimate
+from detectors.search.faiss_backend import load as load_faiss
+from detectors.search.neighbours import Bank, nearest
+from detectors.search.quantised import TiledBank
+from detectors.search.streamed import Nearest, bank_of
 from featstore.store import FeatureStore
 
 K, D, CLUSTERS, QUERIES, TIMED, ROUNDS = 5, 128, 200, 1000, 500, 3

@@ -24,11 +24,11 @@ import soundfile as sf
 import embedders
 from featstore.audio import AudioPolicy
 from featstore.build import BuildOptions, Progress, Request, build
+from featstore.building.plan import FileState
+from featstore.building.work import Embedder, Job, Pool, Task
 from featstore.clip import Clip
-from featstore.plan import FileState
 from featstore.store import EmbeddingInfo, ShardData, StoreWriter
 from featstore.table import ClipTable
-from featstore.work import Embedder, Job, Pool, Task
 
 RATE = 16_000
 SECONDS = 10

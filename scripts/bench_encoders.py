@@ -30,8 +30,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import embedders
-from embedders.beats_network import BEATsConfig, BEATsNetwork, front_end
-from embedders.frozen import PRECISIONS, FrozenEncoder
+from embedders.pretrained.beats_network import BEATsConfig, BEATsNetwork, front_end
+from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder
 from featstore.build import BuildOptions, Progress, Request, build
 from featstore.clip import Clip
 

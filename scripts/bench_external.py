@@ -25,14 +25,14 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors.intervals import Interval, bootstrap, compare
-from detectors.labels import Labels
-from detectors.official import evaluate
-from detectors.scores import ScoreTable
-from ensemble.calibrate import transductive_rank
+from detectors.metrics.intervals import Interval, bootstrap, compare
+from detectors.metrics.labels import Labels
+from detectors.metrics.official import evaluate
+from detectors.metrics.scores import ScoreTable
+from ensemble.decision.calibrate import transductive_rank
 from ensemble.external import fuse_transductive
 from featstore.clip import Clip
-from featstore.dcase_names import parse_section_name
+from featstore.layouts.dcase_names import parse_section_name
 from featstore.table import ClipTable
 
 YEAR, PICKED = 2022, 5

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from bench_mimii_features import write_arrays
 
+from ensemble.decision.drift import drift
+from ensemble.decision.false_alarms import exact_interval
 from ensemble.defaults import DETECTORS, default_recipe
-from ensemble.drift import drift
-from ensemble.false_alarms import exact_interval
 from ensemble.recipe import Recipe, read_recipe
 from ensemble.run import Detection, detect, redecided
 from featstore.store import FeatureStore

@@ -18,13 +18,13 @@ import soundfile as sf
 import torch
 
 from embedders import create
-from embedders.beats_network import BEATsConfig, BEATsNetwork
-from embedders.checkpoint import Trained
-from embedders.train import train
-from embedders.train_cli import parse_setup
+from embedders.commands.train import parse_setup
+from embedders.networks.checkpoint import Trained
+from embedders.pretrained.beats_network import BEATsConfig, BEATsNetwork
+from embedders.training.train import train
 from featstore.clip import Clip
-from featstore.layouts import find_clips
-from featstore.simulate import Plant, simulate
+from featstore.layouts.recognise import find_clips
+from featstore.plant.simulate import Plant, simulate
 
 SIZE = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
 WAVES = SIZE | {"conv_dim": (32,) * 7, "num_conv_pos_embeddings": 32, "num_conv_pos_embedding_groups": 4}

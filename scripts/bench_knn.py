@@ -4,10 +4,10 @@
 
 Every competitor is a process of its own that holds its prepared bank; in each round they take turns, and ratios are of
 rates of the same round, since machines are noisy. "faiss as installed" starts without OPENBLAS_CORETYPE; "faiss, right
-kernel" with the one that detectors/faiss_backend.py names, and with the settings it makes. "sgemm" is torch's product
-of two 4096 x 4096 matrices. The last columns are the search by 8-bit codes of `detect archive`; "same ids" compares
-the two searches of this project. The slow competitors get a quarter of the queries of long searches. A bank of 1e6 x
-768 needs some 20 GB over all processes and is measured with --huge only.
+kernel" with the one that detectors/search/faiss_backend.py names, and with the settings it makes. "sgemm" is torch's
+product of two 4096 x 4096 matrices. The last columns are the search by 8-bit codes of `detect archive`; "same ids"
+compares the two searches of this project. The slow competitors get a quarter of the queries of long searches. A bank of
+1e6 x 768 needs some 20 GB over all processes and is measured with --huge only.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.faiss_backend import kernel_of_this_cpu
+from detectors.search.faiss_backend import kernel_of_this_cpu
 
 DIMENSIONS = (128, 256, 768)
 BANKS = {10**3: 10**4, 10**5: 10**4, 10**6: 10**3}
@@ -38,7 +38,7 @@ def ours(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
     """The search of this project on a prepared bank, in a process that has torch loaded, so that `auto` may use it."""
     import torch  # noqa: F401
 
-    from detectors.neighbours import Bank, nearest
+    from detectors.search.neighbours import Bank, nearest
 
     prepared = Bank.of(bank)
     return lambda queries: nearest(queries, prepared, k)[1][:, 0]
@@ -46,7 +46,7 @@ def ours(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
 
 def streamed(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
     """The search of `detect archive` on a prepared bank."""
-    from detectors.streamed import Nearest, bank_of
+    from detectors.search.streamed import Nearest, bank_of
 
     prepared, threads = bank_of(bank), os.cpu_count() or 1
 
@@ -70,8 +70,8 @@ def plain_faiss(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
 
 def tuned_faiss(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
     """The same index with the settings of this project."""
-    from detectors.candidates import directions
-    from detectors.faiss_backend import InnerProducts
+    from detectors.search.faiss_backend import InnerProducts
+    from detectors.search.shortlist import directions
 
     index = InnerProducts(directions(bank))
     return lambda queries: index.largest(queries, k)[1][:, 0]

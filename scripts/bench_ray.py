@@ -24,14 +24,14 @@ from bench_archive import make_store
 from bench_build import SECONDS, write_wavs
 
 import embedders
-from ensemble.archive import ArchiveJob, ArchiveRun, Resources
-from ensemble.archive_ray import score_on_cluster
-from ensemble.archive_rows import Unit
+from ensemble.archive.on_ray import score_on_cluster
+from ensemble.archive.rows import Unit
+from ensemble.archive.run import ArchiveJob, ArchiveRun, Resources
 from featstore.build import BuildOptions, Request, build
+from featstore.building.units import Progress, Workers
 from featstore.clip import Clip
-from featstore.ray_build import ray_engine
-from featstore.ray_cluster import cluster
-from featstore.units import Progress, Workers
+from featstore.distributed.ray_build import ray_engine
+from featstore.distributed.ray_cluster import cluster
 
 WORKERS = (1, 2)
 UNIT_CLIPS = 256

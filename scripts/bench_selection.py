@@ -25,21 +25,21 @@ from time import perf_counter
 import numpy as np
 from real_figures import Real, held_out, look
 
-from detectors.intervals import bootstrap, compare
-from detectors.scores import ScoreTable
-from ensemble.candidates import default_candidates
-from ensemble.choose import Problem, positions
+from detectors.metrics.intervals import bootstrap, compare
+from detectors.metrics.scores import ScoreTable
 from ensemble.defaults import default_recipe
-from ensemble.figures import by_pair
-from ensemble.informative import RULES, candidate_figure, spearman
 from ensemble.output import score_table
 from ensemble.recipe import write_recipe
 from ensemble.run import detect
-from ensemble.score_candidates import score_candidates
-from ensemble.select import Selection, select
-from ensemble.selection_cache import ScoreCache
-from ensemble.selection_report import selection_text, write_selection
-from ensemble.validation import plan_validation
+from ensemble.selection.cache import ScoreCache
+from ensemble.selection.candidates import default_candidates
+from ensemble.selection.choose import Problem, positions
+from ensemble.selection.informative import RULES, candidate_figure, spearman
+from ensemble.selection.quality import by_pair
+from ensemble.selection.score_candidates import score_candidates
+from ensemble.selection.select import Selection, select
+from ensemble.selection.summary import selection_text, write_selection
+from ensemble.selection.validation import plan_validation
 from featstore.console import table
 from featstore.store import FeatureStore
 

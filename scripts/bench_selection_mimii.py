@@ -25,20 +25,20 @@ from bench_mimii_features import write_arrays
 from bench_selection import report, systems
 from real_figures import look
 
-from ensemble.candidates import default_candidates
-from ensemble.choose import Problem, positions
-from ensemble.figures import by_pair, official
-from ensemble.informative import RULES, candidate_figure, spearman
-from ensemble.perturb_design import SEVERITIES_DB, Design
 from ensemble.recipe import Member
-from ensemble.score_candidates import score_candidates
-from ensemble.select import Options, select
-from ensemble.selection_cache import ScoreCache
-from ensemble.validation import FOLDS, plan_validation
-from ensemble.voices import agreement, stability
+from ensemble.selection.cache import ScoreCache
+from ensemble.selection.candidates import default_candidates
+from ensemble.selection.choose import Problem, positions
+from ensemble.selection.indicators import agreement, stability
+from ensemble.selection.informative import RULES, candidate_figure, spearman
+from ensemble.selection.perturb_design import SEVERITIES_DB, Design
+from ensemble.selection.quality import by_pair, official
+from ensemble.selection.score_candidates import score_candidates
+from ensemble.selection.select import Options, select
+from ensemble.selection.validation import FOLDS, plan_validation
 from featstore.clip import Clip
 from featstore.console import table
-from featstore.exchange import import_matrix
+from featstore.exchange.embeddings import import_matrix
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 

@@ -27,13 +27,13 @@ from pathlib import Path
 import numpy as np
 
 from embedders import create
-from embedders.trained import TrainedEmbedder, section_names
+from embedders.networks.trained import TrainedEmbedder, section_names
 from ensemble.defaults import single_recipe, split_source
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.run import detect
-from ensemble.systems import System, commands, find_system, names
+from ensemble.systems.catalogue import System, commands, find_system, names
+from featstore.building.memory import keep_freed_memory
 from featstore.cli import main as featstore
-from featstore.memory import keep_freed_memory
 from featstore.store import FeatureStore
 
 UNTRAINED = ("logmel", "twfr")

@@ -22,12 +22,12 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from embedders.train import make_loop, settle
-from embedders.train_cli import parse_setup
-from embedders.train_loop import Loop
-from embedders.training_data import Waves
+from embedders.commands.train import parse_setup
+from embedders.training.data import Waves
+from embedders.training.loop import Loop
+from embedders.training.train import make_loop, settle
+from featstore.building.memory import keep_freed_memory
 from featstore.clip import Clip
-from featstore.memory import keep_freed_memory
 
 RATE = 16_000
 SECONDS = 10

@@ -26,12 +26,12 @@ from bench_build import RATE, SECONDS, write_wavs
 
 import embedders
 from featstore.build import BuildOptions, Request, build, infos_of, job_of
+from featstore.building.plan import PlanOptions
+from featstore.building.units import UnitRun
 from featstore.clip import Clip
-from featstore.gather import commit
-from featstore.plan import PlanOptions
-from featstore.planfile import plan_for
-from featstore.shares import Share, plan_shares, work_share
-from featstore.units import UnitRun
+from featstore.distributed.gather import commit
+from featstore.distributed.planfile import plan_for
+from featstore.distributed.shares import Share, plan_shares, work_share
 
 WORLDS = (1, 2, 4)
 BARE = ("bare", "again")

@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import roc_auc_score
 
-from featstore.machines import MACHINES
-from featstore.simulate import Plant, SimulatedClip, plan, synthesise
+from featstore.plant.machines import MACHINES
+from featstore.plant.simulate import Plant, SimulatedClip, plan, synthesise
 
 GWRP_WEIGHTS = 0.9 ** np.arange(10000.0)
 

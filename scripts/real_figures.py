@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from detectors.labels import Labels
-from detectors.official import evaluate
-from detectors.scores import ScoreTable
+from detectors.metrics.labels import Labels
+from detectors.metrics.official import evaluate
+from detectors.metrics.scores import ScoreTable
 from detectors.sections import score_sections
-from ensemble.calibrate import PlacedScores
-from ensemble.fuse import fuse
-from ensemble.informative import spearman
+from ensemble.decision.calibrate import PlacedScores
+from ensemble.decision.fuse import fuse
 from ensemble.output import year_of
 from ensemble.recipe import Member
-from ensemble.selection_cache import ScoreCache, candidate_key, content_of
+from ensemble.selection.cache import ScoreCache, candidate_key, content_of
+from ensemble.selection.informative import spearman
+from featstore.building.work import follow_parent
 from featstore.store import FeatureStore
-from featstore.work import follow_parent
 
 SPLITS = 10
 SHORT_LIST = 100

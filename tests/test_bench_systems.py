@@ -1,26 +1,20 @@
 """The systems benchmark: one table, nothing trained twice, settings that replace those of the recipes."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from script import load_script
 
-from ensemble.systems import find_system
+from ensemble.systems.catalogue import find_system
 from featstore.cli import main as featstore
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "bench_systems.py"
 SMALL = ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "dim=16", "batch=8", "holdout=0.2")
 
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("bench_systems", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_systems"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("bench_systems")
 
 
 def table(bench, capsys, monkeypatch, *args):

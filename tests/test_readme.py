@@ -1,15 +1,14 @@
 """The README stays true: every file has its line, every command and option it shows exists."""
 
 import re
-from pathlib import Path
 
 import click
 import pytest
+from places import ROOT
 
 from ensemble.cli import main as detect
 from featstore.cli import main as featstore
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = ("featstore", "embedders", "detectors", "ensemble", "scripts")
 FILES = sorted(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import SHARED_DATA
 
 from ensemble.defaults import default_recipe
 from ensemble.output import measure, score_table
@@ -17,7 +18,7 @@ from featstore.store import FeatureStore
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    script = Path(__file__).resolve().parents[2] / "shared" / "data" / "make_uav_benchmark.py"
+    script = SHARED_DATA / "make_uav_benchmark.py"
     if not script.exists():
         pytest.skip(f"real recordings not present beside the checkout ({script})")
     root = tmp_path_factory.mktemp("uav")

@@ -1,0 +1,1 @@
+"""What is done to the training rows before a detector sees them: frequency bands, SMOTE, mixed copies."""

@@ -1,0 +1,1 @@
+"""The commands that embedders add to `featstore`: `models` and `train`."""

@@ -1,0 +1,138 @@
+"""`featstore models`: list, fetch, check and convert pretrained weights."""
+
+import os
+from pathlib import Path
+
+import click
+
+from featstore.console import Commands, size, table
+from featstore.errors import AsdError, DataError
+
+PATH = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+
+KNOWN = [
+    ["beats=BEATs_iter3.pt", "links at https://github.com/microsoft/unilm/tree/master/beats; no hub has the original"],
+    ["wav2vec2=facebook/wav2vec2-base", "hub"],
+    ["hubert=facebook/hubert-base-ls960", "hub"],
+    ["wavlm=microsoft/wavlm-base", "hub"],
+    ["ast=MIT/ast-finetuned-audioset-10-10-0.4593", "hub"],
+    ["encoder=ID", "hub: any audio encoder that transformers knows"],
+]
+"""Lines of text for -e, and where their weights come from."""
+
+
+def _go_offline(context: click.Context, option: click.Parameter, chosen: bool) -> None:
+    if chosen:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # worker processes and the hub's own library read it too
+
+
+offline_option = click.option(
+    "--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Never ask a hub (HF_HUB_OFFLINE=1)."
+)
+
+
+@click.group(cls=Commands)
+def models() -> None:
+    """List, fetch, check and convert the weights of pretrained encoders.
+
+    \b
+    featstore models list                               what is here, and where to get the rest
+    featstore models pull facebook/wav2vec2-base        fetch once, then work offline
+    featstore models check beats=BEATs_iter3.pt         does it load? what does it give?
+    featstore build DATA STORE -e beats=BEATs_iter3.pt  use it
+
+    A CHECKPOINT is looked for as a path, then in the models folder, then in the hub's cache, then on the hub unless
+    HF_HUB_OFFLINE=1 is set. Nothing that a checkpoint brings is ever run.
+    """
+
+
+@models.command(name="list")
+def list_() -> None:
+    """Show the checkpoints on this machine, and where to get others."""
+    from embedders.pretrained.weights import hub_cache, models_folder, models_in
+
+    folder = models_folder()
+    rows = [[name, size(n_bytes), "models folder"] for name, n_bytes in models_in(folder).items()]
+    rows += [[repo, size(n_bytes), "hub cache"] for repo, n_bytes in hub_cache()]
+    click.echo(f"models folder: {folder} (FEATSTORE_MODELS changes it)", err=True)
+    click.echo(table(["checkpoint", "size", "in"], rows) if rows else "no weights on this machine yet")
+    click.echo("\n" + table(["-e NAME=CHECKPOINT", "weights come from"], KNOWN), err=True)
+
+
+@models.command()
+@click.argument("model")
+def pull(model: str) -> None:
+    """Fetch MODEL from the hub, to work offline later.
+
+    MODEL is a hub id such as facebook/wav2vec2-base. For a machine without internet, fetch on another one and copy the
+    folder that is printed to owner/model in its models folder.
+    """
+    from embedders.pretrained import weights
+    from embedders.pretrained.weight_files import weight_files
+
+    repo = model.rpartition("=")[2]
+    if not weights.is_hub_id(repo):
+        raise DataError(
+            f"{repo}: expected a hub id, owner/model. A file is copied to {weights.models_folder()} by hand; "
+            "`featstore models list` says where to get BEATs"
+        )
+    if weights.offline():
+        raise DataError(
+            f"HF_HUB_OFFLINE is set, so {repo} was not fetched; unset it, or copy the model's folder from another "
+            f"machine to {weights.models_folder() / repo}"
+        )
+    folder = weights.pull(repo)
+    click.echo(f"{folder}: {', '.join(file.name for file in weight_files(folder))}")
+
+
+@models.command()
+@click.argument("spec")
+@click.option("--sha256", "expected", help="Refuse weights of any other checksum (of their tensors).")
+def check(spec: str, expected: str | None) -> None:
+    """Load SPEC strictly and embed a second of noise.
+
+    SPEC is NAME=CHECKPOINT, as after -e of `featstore build`. Prints the shape of an embedding, and the sha256 of the
+    weights that the store's fingerprint holds.
+    """
+    import numpy as np
+
+    from embedders import create
+
+    try:
+        embedder = create(spec)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    digest = embedder.config.get("weights_sha256")
+    if digest is None:
+        raise DataError(
+            f"{spec}: {embedder.name} has no pretrained weights; expected an encoder of those in `models list`"
+        )
+    if expected not in (None, digest):
+        raise DataError(f"{spec}: the weights have sha256 {digest}, expected {expected}; fetch them again")
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(1, max(embedder.sample_rate_hz, embedder.min_samples)))
+    if not np.isfinite(embedder.embed(noise.astype(np.float32))).all():
+        raise DataError(f"{spec}: embeds noise to NaN or infinite values; the weights are damaged")
+    shape = " x ".join(map(str, embedder.shape))
+    click.echo(f"{spec}: loads strictly, {shape} values per recording, finite\nweights sha256 {digest}")
+
+
+@models.command()
+@click.argument("source", type=EXISTING)
+@click.argument("target", type=PATH)
+def convert(source: Path, target: Path) -> None:
+    """Write the weights of SOURCE in another format.
+
+    TARGET ends in .safetensors, .pt or .bin. For a model's folder write FOLDER/model.safetensors, beside its
+    config.json. Fingerprints stay the same, so stores do too.
+    """
+    from embedders.pretrained.weight_files import read_all, write_checkpoint
+
+    if target.exists():
+        raise AsdError(f"{target}: exists and is not overwritten; take another name")
+    checkpoint = read_all(source)
+    write_checkpoint(target, checkpoint)
+    if read_all(target).sha256() != checkpoint.sha256():
+        target.unlink()
+        raise AsdError(f"{target}: read back differently; nothing was kept")
+    click.echo(f"{target}: {len(checkpoint.tensors):,} tensors, sha256 {checkpoint.sha256()}")

@@ -1,0 +1,1 @@
+"""Losses of the trained networks: classification with margins, contrastive, selective, combined."""

@@ -1,0 +1,83 @@
+"""What a network is trained with: the table of losses, and how a loss is called.
+
+Every loss is a module `loss(z, target, extra=None) -> scalar`: `z` (batch, dim) is the embedding as the network gives
+it, `target` (batch, n_classes) float has rows that sum to 1, because augmentations mix labels. `extra` holds what only
+some losses need, by name; a class lists what it cannot do without in `needs`:
+
+    first             (batch,) int64: class of each clip before its label was mixed; without it, the heaviest class
+    attribute         (batch, n_attributes) float: attribute labels; a row of zeros means not known
+    group             (batch, n_groups) float: attribute-group labels; a row of zeros means not known
+    exchanged         (batch, dim): embeddings after FeatEx
+    exchanged_target  (batch, factor * n_classes): their labels
+
+Losses compute in float32 at least, whatever autocast is on. Those that classify also offer `logits(z)` and
+`posterior(z)`; all offer `embed(z)`, the embedding to store. A class with `epochwise` set expects `update(Z)` with the
+embeddings of the whole training set once before every epoch. Scales and statistics that adapt are buffers, so a
+checkpoint resumes them. Importing this module loads no heavy library; making a loss does.
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embedders.losses.base import Loss
+
+LOSSES = {
+    "cross_entropy": "embedders.losses.margin:CrossEntropy",
+    "arcface": "embedders.losses.margin:ArcFace",
+    "arcmix": "embedders.losses.margin:ArcFace",  # what ArcFace does with mixed labels
+    "noisy_arcmix": "embedders.losses.margin:NoisyArcMix",
+    "clp_scf": "embedders.losses.contrastive:FineTuned",
+    "adacos": "embedders.losses.adacos:AdaCos",
+    "scadacos": "embedders.losses.adacos:SubclusterAdaCos",
+    "adaproj": "embedders.losses.adacos:AdaProj",
+    "supcon": "embedders.losses.contrastive:SupCon",
+    "os_scl": "embedders.losses.contrastive:OneStageSupCon",
+    "triplet": "embedders.losses.contrastive:BatchHardTriplet",
+    "scan": "embedders.losses.selective:SelectiveContrastive",
+    "ustc": "embedders.losses.combined:AttributeTriplet",
+    "hmic": "embedders.losses.combined:Hierarchical",
+    "subspace": "embedders.losses.combined:Subspace",
+    "featex": "embedders.losses.combined:Exchanged",
+}
+
+
+def make_loss(name: str, n_classes: int, dim: int, **params: Any) -> "Loss":
+    """Loss by name; ValueError lists the known names, or its parameters, with the nearest first."""
+    known = loss_parameters(name)
+    for key in params:
+        if key not in known:
+            raise ValueError(_unknown(f"parameter of loss {name}", key, known))
+    for key, parameter in known.items():
+        if parameter is inspect.Parameter.empty and key not in params:
+            raise ValueError(f"loss {name} needs a value for {key}")
+    loss: Loss = _load(name)(n_classes, dim, **params)
+    return loss
+
+
+def loss_parameters(name: str) -> dict[str, Any]:
+    """Default of every parameter of a loss but n_classes and dim; `inspect.Parameter.empty` where one must be given."""
+    signature = inspect.signature(_load(name)).parameters
+    return {key: parameter.default for key, parameter in signature.items() if key not in ("n_classes", "dim")}
+
+
+def loss_needs(name: str) -> tuple[str, ...]:
+    """What a loss cannot do without beside the labels, of the names above."""
+    needs: tuple[str, ...] = _load(name).needs
+    return needs
+
+
+def _load(name: str) -> Any:
+    if name not in LOSSES:
+        raise ValueError(_unknown("loss", name, LOSSES))
+    module, cls = LOSSES[name].split(":")
+    return getattr(import_module(module), cls)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"unknown {what}: {name!r}; {hint}choose from {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""Networks trained on normal clips, and the embedders made of their checkpoints."""

@@ -1,0 +1,181 @@
+"""`finetune`: a pretrained encoder trained on with a pooling and a linear head, whole, by adapters, or the head alone.
+
+After AnoPatch (Jiang et al., INTERSPEECH 2024) and the adapted BEATs of ASDKit. A checkpoint holds what was trained and
+the sha256 of the encoder's weights, which stay where they are; other weights are refused.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embedders.networks.trained import Features, TrainedEmbedder
+from embedders.pretrained.frozen import refuse_other_weights, weights_note, windows
+from embedders.pretrained.lora import add_lora
+from embedders.pretrained.pooling import POOLINGS, AttentiveStatistics
+from embedders.pretrained.trunk import Trunk, adapted_names, open_trunk, unfreeze
+
+MODES = ("lora", "full", "head")
+ATTENTIVE = "attentive"
+LONGEST_S = 30.0
+LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """What is trained on top of which encoder.
+
+    encoder: a line of text such as beats=BEATs_iter3.pt or wav2vec2=facebook/wav2vec2-base. mode: "lora" (adapters of
+    this rank on query and value), "full", or "head" (the encoder stays as it is); the head learns in all. pool:
+    "attentive" (statistics), "mean", "stats" or "bands". layer_decay: factor of the learning rate from each layer to
+    the one below it. warmup: steps in which the rate rises. recompute: saves memory, where the encoder offers it.
+    """
+
+    encoder: str = ""
+    mode: str = "lora"
+    rank: int = 64
+    pool: str = ATTENTIVE
+    dim: int = 256
+    layer_decay: float = 1.0
+    warmup: int = 0
+    recompute: bool = False
+    seconds: float = 10.0
+    sample_rate_hz: int = 16000
+    min_samples: ClassVar[int] = 2800
+    """One patch of BEATs: more than any other encoder needs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing; an encoder may still be missing where settings are only looked at."""
+        for key, known in (("mode", MODES), ("pool", (ATTENTIVE, *POOLINGS))):
+            if getattr(self, key) not in known:
+                raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
+        if min(self.rank, self.dim) < 1 or self.warmup < 0 or not 0 < self.layer_decay <= 1 or not self.seconds > 0:
+            raise ValueError(
+                f"rank={self.rank}, dim={self.dim}, warmup={self.warmup}, layer_decay={self.layer_decay:g}, seconds="
+                f"{self.seconds:g}: expected rank and dim of at least 1, warmup of at least 0, 0 < layer_decay <= 1 "
+                "and seconds above 0"
+            )
+
+
+class Head(nn.Module):
+    """Tokens (batch, time, band, dim) pooled, normalised over the batch, and mapped to (batch, out)."""
+
+    def __init__(self, pool: str, dim: int, n_bands: int, out: int) -> None:
+        super().__init__()
+        self.pool = pool
+        self.attentive = AttentiveStatistics(dim) if pool == ATTENTIVE else None
+        views = 2 if pool == ATTENTIVE else len(POOLINGS[pool].views(n_bands))
+        self.norm = nn.BatchNorm1d(views * dim)
+        self.project = nn.Linear(views * dim, out)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """In float32, since small deviations matter."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            tokens = tokens.float()
+            if self.attentive is not None:
+                pooled = self.attentive(tokens.flatten(1, 2))
+            else:
+                pooled = POOLINGS[self.pool].pool(tokens).flatten(1)
+            z: Tensor = self.project(self.norm(pooled))
+        return z
+
+
+class FineTuneNet(nn.Module):
+    """Encoder and head: features to (batch, 1, dim). What stays as it is, is no part of the state dict."""
+
+    weights_sha256: Tensor
+
+    def __init__(self, config: FineTuneConfig) -> None:
+        super().__init__()
+        if not config.encoder:
+            raise ValueError("encoder: name the encoder to train on, such as --set encoder=beats=BEATs_iter3.pt")
+        self.config, self.warmup = config, config.warmup
+        self.trunk: Trunk = open_trunk(config.encoder, config.sample_rate_hz)
+        model = self.trunk.model
+        if model.min_samples > config.min_samples:
+            raise ValueError(f"encoder={config.encoder}: needs {model.min_samples} samples, which is not supported")
+        self.sha256, self.longest = model.weights_sha256, model.max_samples
+        self.n_layers = model.n_layers
+        self.encoder = self.trunk.network
+        if config.mode == "lora":
+            add_lora(self.encoder, adapted_names(self.encoder), rank=config.rank)
+        if config.mode == "full":
+            unfreeze(self.encoder)
+        if config.recompute:
+            self.trunk.recompute()
+        named = self.encoder.named_parameters(remove_duplicate=False)
+        self.trained = {name for name, one in named if one.requires_grad}  # for good, unlike requires_grad
+        self.head = Head(config.pool, model.dim, model.n_bands, config.dim)
+        self.register_buffer("weights_sha256", weights_note(self.sha256))
+
+    def front(self, waves: Tensor) -> Features:
+        """The encoder's input."""
+        if self.longest and waves.shape[1] > self.longest:
+            raise ValueError(
+                f"encoder={self.config.encoder}: reads at most {self.longest} samples, got {waves.shape[1]}; set "
+                f"seconds={self.longest / self.config.sample_rate_hz:.4g} or less"
+            )
+        return (self.trunk.front(waves),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One branch."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.mode != "head"):
+            tokens = self.trunk.tokens(self.encoder, x)
+        z: Tensor = self.head(tokens)
+        return z[:, None]
+
+    def train(self, mode: bool = True) -> "FineTuneNet":
+        """A fixed encoder drops nothing out."""
+        super().train(mode)
+        self.encoder.train(mode and self.config.mode != "head")
+        return self
+
+    def rate_share(self, name: str) -> float:
+        """Share of the learning rate of the parameter of this name: 1 of the head, less from layer to layer down."""
+        if not name.startswith("encoder."):
+            return 1.0
+        found = LAYER.search(name)
+        depth = int(found[1]) + 1 if found else 0
+        return float(self.config.layer_decay ** (self.n_layers + 1 - depth))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Everything but the encoder's frozen tensors."""
+        found = super().state_dict(*args, **kwargs)
+        for name in self._frozen():
+            del found[kwargs.get("prefix", "") + name]
+        return found
+
+    def _frozen(self) -> dict[str, Tensor]:
+        return {f"encoder.{name}": x for name, x in self.encoder.state_dict().items() if name not in self.trained}
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        refuse_other_weights(state_dict.get(f"{prefix}weights_sha256"), self.sha256, self.config.encoder)
+        state_dict |= {prefix + name: value for name, value in self._frozen().items()}
+        cast(Any, super())._load_from_state_dict(state_dict, prefix, *args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(TrainedEmbedder):
+    """Embedding of a fine-tuned encoder; of recordings longer than it reads at once, the mean over windows."""
+
+    name: ClassVar[str] = "finetune"
+    config_type: ClassVar[type] = FineTuneConfig
+    network_type: ClassVar[type[nn.Module]] = FineTuneNet
+
+    def embed(self, waves: np.ndarray) -> np.ndarray:
+        """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
+        longest = round(LONGEST_S * self.sample_rate_hz)
+        if waves.ndim != 2 or waves.shape[1] <= min(longest, self._most()):
+            return super().embed(waves)
+        whole = torch.from_numpy(np.array(waves, dtype=np.float32, order="C"))
+        parts = windows(whole, min(longest, self._most()))
+        embeddings: np.ndarray = np.mean([super(FineTune, self).embed(part.numpy()) for part in parts], axis=0)
+        return embeddings
+
+    def _most(self) -> int:
+        network: Mapping[str, Any] = vars(self.model.network)
+        return network["longest"] or round(LONGEST_S * self.sample_rate_hz)

@@ -1,0 +1,1 @@
+"""Encoders with published weights: loading, front ends, layers, pooling, adapters."""

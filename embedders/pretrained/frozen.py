@@ -1,0 +1,211 @@
+"""What frozen encoders share: windows of a recording to tokens, tokens pooled to views, weights in the fingerprint."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embedders import create, fingerprint
+from embedders.pretrained.pooling import POOLINGS
+from featstore.errors import DataError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class TokenModel(Protocol):
+    """A loaded network, and what the embedder must know of it.
+
+    n_layers: the transformer's; layer 0 is what goes into the first. max_samples: longest wave it reads, or None.
+    facts: the network's own configuration, plain JSON. A process that only reads waves makes models too, so whatever
+    is costly, the device's memory above all, waits until `tokens` or `weights_sha256` is asked for.
+    """
+
+    sample_rate_hz: int
+    n_layers: int
+    n_bands: int
+    dim: int
+    min_samples: int
+    max_samples: int | None
+    facts: Mapping[str, object]
+
+    @property
+    def weights_sha256(self) -> str:
+        """Over names, shapes and values of all weights."""
+        ...
+
+    def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
+        """Waves of equal length (batch, time) to float32 tokens (batch, layer, time, band, dim)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenEncoder(ABC):
+    """A pretrained network used as it is.
+
+    checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band) or stats (mean and
+    standard deviation). layers: these hidden states, each a view (0 is the input of the first layer); empty means the
+    mean of the `last` ones. window_s: longer recordings are read in overlapping windows of this length, each as if it
+    were a recording, and their tokens pooled together, so that memory does not grow with the square of the length.
+    precision: float32, or bfloat16 for the layers (fast on accelerators and on processors that multiply it).
+    """
+
+    checkpoint: str = ""
+    pool: str = "mean"
+    layers: tuple[int, ...] = ()
+    last: int = 1
+    window_s: float = 30.0
+    precision: str = "float32"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing, before weights are read."""
+        for key, known in (("pool", POOLINGS), ("precision", PRECISIONS)):
+            if getattr(self, key) not in known:
+                raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
+        if self.layers and self.last != 1:
+            raise ValueError("layers and last are both given: either a view per layer, or the mean of the last ones")
+        if len(set(self.layers)) < len(self.layers) or self.last < 1 or not self.window_s > 0:
+            raise ValueError(
+                f"expected different layers, last of at least 1 and window_s above 0, got layers="
+                f"{';'.join(map(str, self.layers)) or 'none'}, last={self.last}, window_s={self.window_s:g}"
+            )
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name in the table of embedders."""
+
+    @abstractmethod
+    def load(self) -> TokenModel:
+        """Find, check and read the weights; DataError says what is missing or wrong."""
+
+    @cached_property
+    def model(self) -> TokenModel:
+        """The network, loaded when first needed; DataError where it lacks a chosen layer."""
+        model = self.load()
+        if max((*self.layers, self.last)) > model.n_layers or min((*self.layers, 0)) < 0:
+            raise DataError(
+                f"{self.name}: layers={';'.join(map(str, self.layers)) or 'none'}, last={self.last}: "
+                f"the network of {self.checkpoint} has layers 0 to {model.n_layers}; choose among those"
+            )
+        return model
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the waves the network was trained on."""
+        return self.model.sample_rate_hz
+
+    @property
+    def min_samples(self) -> int:
+        """Shortest wave `embed` takes."""
+        return self.model.min_samples
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names along the first axis of `shape`, per layer where layers are chosen; () for a single view."""
+        pooled = POOLINGS[self.pool].views(self.model.n_bands)
+        layers = [f"l{layer}" for layer in self.layers]
+        parts = [(layer, view) for layer in layers or [""] for view in pooled]
+        shown = [".".join(filter(None, [layer, view if len(pooled) > 1 else ""])) for layer, view in parts]
+        return tuple(shown) if len(shown) > 1 else ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(views, dim), or (dim,) for a single view."""
+        return (len(self.views), self.model.dim) if self.views else (self.model.dim,)
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """Every field but the device, the weights' file name without its folder, their sha256, the network's facts."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        named = {"checkpoint": Path(self.checkpoint).name, "weights_sha256": self.model.weights_sha256}
+        return plain | named | {"model": dict(self.model.facts)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal exactly if two encoders give the same numbers, wherever their weights lie and however saved."""
+        config = {key: value for key, value in self.config.items() if key != "checkpoint"}
+        return fingerprint(type(self).__name__, config, self.model.weights_sha256.encode())
+
+    @torch.inference_mode()
+    def embed(self, waves: np.ndarray) -> np.ndarray:
+        """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
+        layers = self._chosen_layers()
+        if waves.ndim != 2 or waves.shape[1] < self.min_samples:
+            raise ValueError(f"expected waves (batch, time) of at least {self.min_samples} samples, got {waves.shape}")
+        if not len(waves):
+            return np.empty((0, *self.shape), np.float32)
+        batch = torch.from_numpy(np.array(waves, dtype=np.float32, order="C")).to(self.device)
+        tokens = torch.cat([self.model.tokens(part, layers) for part in windows(batch, self._window())], dim=2)
+        if not self.layers:
+            tokens = tokens.mean(dim=1, keepdim=True)
+        pooled = POOLINGS[self.pool].pool(tokens)
+        embeddings: np.ndarray = pooled.reshape(len(waves), *self.shape).float().cpu().numpy()
+        return embeddings
+
+    def _chosen_layers(self) -> tuple[int, ...]:
+        n_layers = self.model.n_layers
+        return self.layers or tuple(range(n_layers - self.last + 1, n_layers + 1))
+
+    def _window(self) -> int:
+        """Samples read at once."""
+        asked = max(round(self.window_s * self.sample_rate_hz), self.min_samples)
+        return min(asked, self.model.max_samples or asked)
+
+
+def windows(waves: Tensor, longest: int) -> list[Tensor]:
+    """Waves (batch, time) whole, or in the fewest windows of `longest` samples that cover them, evenly overlapping."""
+    n = waves.shape[1]
+    if n <= longest:
+        return [waves]
+    count = math.ceil(n / longest)
+    starts = [round(i * (n - longest) / (count - 1)) for i in range(count)]
+    return [waves[:, start : start + longest] for start in starts]
+
+
+def held_in(network: nn.Module, precision: str) -> nn.Module:
+    """The network with the weights of its products in that precision, to which autocast would convert them every time.
+
+    A weight that is computed from others, such as one that is normalised, stays as it is.
+    """
+    for module in network.modules():
+        own = dict(module.named_parameters(recurse=False))
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and "weight" in own:
+            module.to(PRECISIONS[precision])
+    return network
+
+
+def open_encoder(spec: str, sample_rate_hz: int) -> TokenModel:
+    """Load the encoder of a line of text such as beats=PATH; ValueError where it is none, or reads another rate."""
+    made = create(spec)
+    if not isinstance(made, FrozenEncoder):
+        raise ValueError(f"encoder={spec}: expected a pretrained encoder, such as beats=BEATs_iter3.pt")
+    if made.sample_rate_hz != sample_rate_hz:
+        raise ValueError(
+            f"encoder={spec}: reads {made.sample_rate_hz} Hz, the network {sample_rate_hz} Hz; set sample_rate_hz="
+            f"{made.sample_rate_hz}"
+        )
+    return made.model
+
+
+def weights_note(sha256: str) -> Tensor:
+    """A digest (hex) as a tensor (32,) uint8, for a checkpoint that leaves the encoder's weights where they are."""
+    return torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
+
+
+def refuse_other_weights(stated: Tensor | None, sha256: str, spec: str) -> None:
+    """DataError where a checkpoint's note is not that of the weights at hand."""
+    known = sha256 if stated is None else bytes(stated.tolist()).hex()
+    if known != sha256:
+        raise DataError(
+            f"the network was trained on an encoder with weights {known[:12]}..., and {spec} now has others; put the "
+            "former back in its place"
+        )

@@ -1,0 +1,1 @@
+"""Embeddings without any training: statistics of log-mel spectrograms over time."""

@@ -1,0 +1,65 @@
+"""`twfr`: time-weighted frequency-domain representation, log-mel pooled over time by global weighted ranking.
+
+Guan et al., "Time-weighted frequency domain audio representation with GMM estimator for anomalous sound detection",
+ICASSP 2023.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from embedders.spectrogram import sort_frames
+from embedders.statistics.pooled import PooledLogMel
+
+BLOCK = 1024
+"""Frames per matrix product: some processors add its float32 terms one by one, and long sums then lose digits."""
+
+
+def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
+    """Global weighted ranking pooling: (..., frame) in ascending order to (..., len(r)), one value per decay.
+
+    The largest value weighs 1, the next r, then r ** 2, ...; the weights are normalised over the frames at hand, so
+    clips of different length compare. r = 1 is the mean and r = 0 the maximum.
+    """
+    weights = _rank_weights(r, ordered.shape[-1]).to(ordered)
+    if len(weights) <= BLOCK:
+        return ordered @ weights
+    parts = zip(torch.split(ordered, BLOCK, dim=-1), torch.split(weights, BLOCK), strict=True)
+    return torch.stack([part @ of_part for part, of_part in parts]).sum(dim=0)
+
+
+@lru_cache(maxsize=16)
+def _rank_weights(r: tuple[float, ...], n_frames: int) -> Tensor:
+    """Weight of every frame in ascending order: float64 (frame, len(r)); 0 ** 0 = 1."""
+    weights = torch.tensor(r, dtype=torch.float64) ** torch.arange(n_frames - 1, -1, -1)[:, None]
+    weights /= weights.sum(dim=0)
+    return torch.where(weights < 1e-30, 0.0, weights)  # no effect but on speed: subnormal factors cost 10 x
+
+
+@dataclass(frozen=True, kw_only=True)
+class TWFR(PooledLogMel):
+    """GWRP of the log-mel in dB; one view per decay `r` in [0, 1], named r1, r0.99, ..."""
+
+    r: tuple[float, ...] = (1.0, 0.99, 0.95, 0.9, 0.5, 0.0)
+
+    def __post_init__(self) -> None:
+        """Refuse decays outside [0, 1] and repeated ones."""
+        super().__post_init__()
+        if not self.r or not all(0 <= r <= 1 for r in self.r) or len(set(self.pooled_views)) < len(self.r):
+            raise ValueError(f"r={';'.join(f'{r:g}' for r in self.r)}: expected different decays between 0 and 1")
+
+    @property
+    def name(self) -> str:
+        """Name in the table of embedders."""
+        return "twfr"
+
+    @property
+    def pooled_views(self) -> tuple[str, ...]:
+        """One view per decay."""
+        return tuple(f"r{r:g}" for r in self.r)
+
+    def pool(self, S: Tensor) -> Tensor:
+        """Log-mel (batch, frame, mel) to (batch, views, mel)."""
+        return gwrp(sort_frames(S), self.r).transpose(1, 2)

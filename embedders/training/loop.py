@@ -1,0 +1,276 @@
+"""Epochs of steps over one model, judged on held-out normal clips; everything it draws depends on the seed alone."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from embedders.networks.trained import Classify, Features, Reconstruct
+from embedders.training.augment_plan import Augmenter
+from embedders.training.data import Waves
+from embedders.training.plan import Plan
+from embedders.training.pseudo_labels import imprint
+from embedders.training.rates import parameter_groups, turns, warmed
+from embedders.training.state import State
+from featstore.errors import DataError
+
+SAVE_S = 60.0  # between two states on disk: those of large networks take a second to write
+SETTLE_BATCHES = 16  # enough for means and variances, and little beside an epoch
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Steps done of all, the epoch, and the running and last held-out loss."""
+
+    done: int
+    total: int
+    epoch: int
+    loss: float
+    held_out: float
+
+
+class Loop:
+    """Epochs of steps over one model; `run` returns the weights to keep."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        model: Classify | Reconstruct,
+        waves: Waves,
+        held: np.ndarray,
+    ) -> None:
+        config = plan.config
+        self.config, self.plan, self.waves = config, plan, waves
+        self.report: Callable[[TrainProgress], None] = lambda progress: None
+        self.labels, self.n_classes = plan.labels.label, len(plan.labels.classes)
+        self.train_rows, self.held_rows = np.flatnonzero(~held), np.flatnonzero(held)
+        self.device = next(model.parameters()).device
+        optimizer = torch.optim.AdamW(
+            parameter_groups(model),
+            lr=config.learning_rate,
+            betas=(config.beta1, 0.999),
+            weight_decay=config.weight_decay,
+        )
+        ema = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
+        self.state = State(model, optimizer, ema, torch.Generator().manual_seed(config.seed))
+        self.augment = Augmenter(plan.augmentations, self.state.random, plan.keep)
+        self.steps = max(1, len(self.train_rows) // config.batch)  # of one epoch; the rest waits for the next
+        self.saved = time.monotonic()
+
+    @property
+    def total(self) -> int:
+        """Steps of all epochs."""
+        return self.config.epochs * self.steps
+
+    def run(
+        self, resume: Path, key: str, report: Callable[[TrainProgress], None]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights of the best epoch, its number, and all losses; goes on from the state in `resume`, if any."""
+        self.report = report
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            return self._run(resume, key)
+
+    def _run(self, resume: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        def save_now_and_then() -> None:
+            if time.monotonic() - self.saved > SAVE_S:
+                self.state.save(resume, key)
+                self.saved = time.monotonic()
+
+        if resume.exists():
+            self.state.restore(resume, key)
+        position = self.state.position
+        while position["epoch"] < self.config.epochs and not self._stale():
+            self._epoch(save_now_and_then)
+            held_out = self._held_out()
+            history = position["history"]
+            judged = history[self.config.imprint :]
+            least = min((one["held_out"] for one in judged if math.isfinite(one["held_out"])), default=math.inf)
+            complete = position["epoch"] >= self.config.imprint
+            if complete and math.isfinite(held_out) and held_out <= least:
+                # Of equals the last: few clips may hold no pairs at all.
+                self.state.best = {
+                    name: value.detach().cpu().clone() for name, value in self.state.judged().state_dict().items()
+                }
+                position["kept"] = position["epoch"] + 1
+            history.append({"loss": position["sum"] / self.steps, "held_out": held_out})
+            position.update(epoch=position["epoch"] + 1, step=0, sum=0.0)
+            save_now_and_then()
+        if not self.state.best:
+            raise DataError("every held-out loss was NaN or infinite; lower learning_rate")
+        return self.state.best, {key: position[key] for key in ("pretraining", "history", "kept") if key in position}
+
+    def _stale(self) -> bool:
+        losses = [entry["held_out"] for entry in self.state.position["history"][self.config.imprint :]]
+        since_best = np.argmin(np.nan_to_num(losses[::-1], nan=np.inf)) if losses else 0
+        return bool(self.config.patience) and int(since_best) >= self.config.patience
+
+    def _epoch(self, save_state: Callable[[], None]) -> None:
+        position, seed = self.state.position, (self.config.seed, self.state.position["epoch"])
+        if position["step"] == 0:
+            self._begin_epoch()
+        rows = self._order(seed)[position["step"] :]
+        self.state.model.train()
+        for wave, batch in zip(self.waves.batches(rows, seed), rows, strict=True):
+            position["sum"] += self.step(torch.from_numpy(wave), batch)
+            position["step"] += 1
+            self._show()
+            save_state()
+
+    def _begin_epoch(self) -> None:
+        """What happens once before an epoch's first step."""
+        if self.state.position["epoch"] == self.config.imprint > 0:
+            self._imprint()
+        if getattr(getattr(self.state.model, "loss", None), "epochwise", False):
+            update: Callable[[Tensor], None] = self.state.model.loss.update  # type: ignore[assignment, union-attr]
+            update(self._vectors(self.train_rows, "network"))
+
+    def _order(self, seed: tuple[int, int]) -> list[np.ndarray]:
+        """Clips of every batch of an epoch; classes that are imprinted later come in only then."""
+        rows = self.train_rows
+        if seed[1] < self.config.imprint:
+            rows = rows[~self.plan.late[rows]]
+        order = rows[np.random.default_rng(seed).permutation(len(rows))]
+        return np.array_split(order[: self.steps * self.config.batch], min(self.steps, max(1, len(order) // 2)))
+
+    def step(self, waves: Tensor, batch: np.ndarray) -> float:
+        """Learn from the waves (batch, time) of these clips; returns their loss, of several turns the last."""
+        optimizer, model = self.state.optimizer, self.state.model
+        position = self.state.position
+        done = position["epoch"] * self.steps + position["step"]
+        for group in optimizer.param_groups:
+            share = done / self.total
+            rate = self.config.learning_rate * group["share"] * warmed(model, done)
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
+        # A network may drop out by torch's own generator, and the training may have been interrupted.
+        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, done)).generate_state(1)[0]))
+        inputs = self._inputs(waves.to(self.device), batch)
+        for objective, parameters in turns(model):
+            with self._autocast():
+                loss = objective(*inputs)
+            if not torch.isfinite(loss):
+                raise DataError(f"the loss became {float(loss)} in epoch {position['epoch'] + 1}; lower learning_rate")
+            optimizer.zero_grad(set_to_none=True)  # and what has no gradient is not moved
+            loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+            optimizer.step()
+        if self.state.ema is not None:
+            _average(self.state.ema, model, self.config.ema)
+        return float(loss.detach())
+
+    def _inputs(self, waves: Tensor, batch: np.ndarray) -> tuple[Any, ...]:
+        """What the objective takes of a batch, after all augmentations."""
+        augment = self.augment
+        first, target, extra = self._targets(batch)
+        columns = [target, *extra.values()]  # a mix mixes all kinds of labels alike
+        waves, mixed = augment.waves(waves, torch.cat(columns, dim=1))
+        features, mixed = augment.features(self._front(waves), mixed)
+        target, *others = torch.split(mixed, [part.shape[1] for part in columns], dim=1)
+        features, pseudo = augment.spectrograms(features, target)
+        if not isinstance(self.state.model, Classify):
+            return features, target, first
+        mixed_extra = dict(zip(extra, others, strict=True))
+        return features, target, first, mixed_extra, partial(augment.branches, target=pseudo)
+
+    def _targets(self, batch: np.ndarray) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Class, one-hot class, and other labels of these clips."""
+        first = torch.from_numpy(self.labels[batch]).to(self.device)
+        extra = {name: torch.from_numpy(rows[batch]).to(self.device) for name, rows in self.plan.labels.extra.items()}
+        return first, F.one_hot(first, self.n_classes).float(), extra
+
+    def _autocast(self) -> torch.autocast:
+        """Half the bytes where the device computes faster so; losses leave it by themselves."""
+        fast = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+
+    def _front(self, waves: Tensor) -> Features:
+        features: Features = self.state.model.network.front(waves)  # type: ignore[operator]
+        return features
+
+    @torch.no_grad()
+    def _held_out(self) -> float:
+        """Mean loss of the held-out clips, unmixed and from their start on."""
+        self._settle()
+        model = self.state.judged().eval()
+        total = 0.0
+        for waves, batch in self._whole(self.held_rows):
+            total += len(batch) * float(self._plain_loss(model, waves, batch))
+        return total / len(self.held_rows)
+
+    def _plain_loss(self, model: Classify | Reconstruct, waves: Tensor, batch: np.ndarray) -> Tensor:
+        """Loss of a batch as it is."""
+        first, target, extra = self._targets(batch)
+        if isinstance(model, Classify):
+            return model.objective(self._front(waves), target, first, extra)
+        return model.objective(self._front(waves), target, first)
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Statistics of batch norms anew, averaged over training batches: running ones lag behind on few clips."""
+        model = self.state.judged().eval()
+        norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+        if not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain average
+            norm.train()  # and nothing else, so that scales that adapt stay
+        shuffled = np.random.default_rng(self.config.seed).permutation(self.train_rows)
+        rows = np.array_split(shuffled[: self.steps * self.config.batch], self.steps)[:SETTLE_BATCHES]
+        for wave, batch in zip(self.waves.batches(rows, None), rows, strict=True):
+            self._plain_loss(model, torch.from_numpy(wave).to(self.device), batch)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    @torch.no_grad()
+    def _imprint(self) -> None:
+        """Set the centres of the classes that were left out so far to the mean direction of their embeddings."""
+        rows = self.train_rows[self.plan.late[self.train_rows]]
+        vectors = self._vectors(rows, "embedding").double().cpu().numpy()
+        for model in (self.state.model, self.state.ema):
+            if model is not None:
+                centres: Tensor = model.loss.centres  # type: ignore[assignment, union-attr]
+                made = imprint(centres.double().cpu().numpy(), vectors, self.labels[rows])
+                centres.copy_(torch.from_numpy(made))
+
+    @torch.no_grad()
+    def _vectors(self, rows: np.ndarray, output: str) -> Tensor:
+        """Vectors of clips as they are now, (n, dim)."""
+        model = self.state.model.eval()
+        return torch.cat([model.vectors(self._front(waves), output) for waves, _ in self._whole(rows)])
+
+    def _whole(self, rows: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Waves of clips, from their start on and unchanged, with the clips."""
+        parts = np.array_split(rows, -(-len(rows) // self.config.batch))
+        for wave, batch in zip(self.waves.batches(parts, None), parts, strict=True):
+            yield torch.from_numpy(wave).to(self.device), batch
+
+    def _show(self) -> None:
+        position = self.state.position
+        history = position["history"]
+        self.report(
+            TrainProgress(
+                position["epoch"] * self.steps + position["step"],
+                self.total,
+                position["epoch"] + 1,
+                position["sum"] / position["step"],
+                history[-1]["held_out"] if history else math.nan,
+            )
+        )
+
+
+@torch.no_grad()
+def _average(ema: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+    """Move averaged weights towards the model's; counters and statistics of normalisation are copied."""
+    for mean, value in zip(ema.parameters(), model.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for kept, found in zip(ema.buffers(), model.buffers(), strict=True):
+        kept.copy_(found)

@@ -1,0 +1,85 @@
+"""Everything that changes while training, and its file beside the checkpoint (`CHECKPOINT.resume`)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embedders.networks.checkpoint import read, write
+from embedders.networks.trained import Classify, Reconstruct
+from featstore.errors import DataError
+
+STATE = "featstore.training"
+
+
+@dataclass
+class State:
+    """Everything that changes while training."""
+
+    model: Classify | Reconstruct
+    optimizer: torch.optim.Optimizer
+    ema: Classify | Reconstruct | None
+    random: torch.Generator
+    best: dict[str, Tensor] = field(default_factory=dict)
+    position: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "step": 0, "sum": 0.0, "history": []})
+
+    def judged(self) -> Classify | Reconstruct:
+        """The model that is kept."""
+        return self.model if self.ema is None else self.ema
+
+    def carry(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
+        """Begin with the tensors of an earlier stage that fit by name and shape, and note its history."""
+        own = self.model.state_dict()
+        fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+        for model in (self.model, self.ema):
+            if model is not None:
+                model.load_state_dict(fitting, strict=False)
+        self.position["pretraining"] = history
+
+    def save(self, path: Path, key: str) -> None:
+        """Write the state, whole or not at all."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for i, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in values.items()}
+        tensors["random"] = self.random.get_state()
+        write(path, tensors, {STATE: json.dumps({"key": key, **self.position})})
+
+    def restore(self, path: Path, key: str) -> None:
+        """Go on from a saved state; DataError where it is of another training."""
+        tensors, metadata = read(path)
+        notes = json.loads(metadata.get(STATE, "{}"))
+        if notes.pop("key", None) != key:
+            raise DataError(
+                f"{path}: belongs to a training with other settings or recordings; delete it to start anew, "
+                "or give the same command to go on"
+            )
+        self.model.load_state_dict(_below(tensors, "model."))
+        if self.ema is not None:
+            self.ema.load_state_dict(_below(tensors, "ema."))
+        self.best = _below(tensors, "best.")
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below(tensors, "optimizer.").items():
+            i, _, part = name.partition(".")
+            moments.setdefault(int(i), {})[part] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.random.set_state(tensors["random"])
+        self.position = notes
+
+
+def key_of(path: Path) -> str:
+    """Key of a saved state; "" where there is none."""
+    if not path.exists():
+        return ""
+    return str(json.loads(read(path)[1].get(STATE, "{}")).get("key", ""))
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,0 +1,140 @@
+"""One training loop for every network and loss: deterministic by seed, resumable, judged on held-out normal clips.
+
+The state of a training lies beside its checkpoint (`CHECKPOINT.resume`, safetensors and JSON) and is written about once
+a minute, also within an epoch; the same command goes on from there and ends with the same weights. Which epoch
+is kept, and when to stop, is decided by the loss of normal training clips that were held out; no test clip is read.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embedders import create
+from embedders.networks.checkpoint import Trained, save
+from embedders.networks.trained import Classify, make_model, plain
+from embedders.training.data import Waves, common_seconds, hold_out, training_clips
+from embedders.training.labels import with_clusters
+from embedders.training.loop import Loop, TrainProgress
+from embedders.training.plan import Plan, make_plan
+from embedders.training.settings import Setup
+from embedders.training.state import key_of
+from featstore.clip import Clip
+
+Report = Callable[[TrainProgress], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training whose clips, network and stages are settled; held: clips held out (n,)."""
+
+    setup: Setup
+    network: Any
+    plans: tuple[Plan, ...]
+    held: np.ndarray
+    key: str
+
+
+def train(
+    root: Path,
+    clips: Sequence[Clip],
+    setup: Setup,
+    path: Path,
+    *,
+    device: str = "cpu",
+    threads: int = 2,
+    report: Report = lambda progress: None,
+) -> Trained:
+    """Train on the normal training clips among `clips` (paths below `root`), write the checkpoint to `path`.
+
+    DataError where recordings cannot be used, or the state beside `path` is of another training; ValueError for
+    settings that mean nothing.
+    """
+    chosen = training_clips(clips)
+    job = settle(root, chosen, setup, threads, device)
+    resume = path.with_name(path.name + ".resume")
+    samples = _samples(job.network.seconds, job.network.sample_rate_hz, job.network.min_samples)
+    paths = [root / clip.path for clip in chosen]
+    waves = Waves(paths, job.network.sample_rate_hz, samples, setup.train.channel, threads)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
+            tensors, facts = _run(job, waves, resume, device, report)
+    finally:
+        waves.close()
+    facts |= {"clips": int((~job.held).sum()), "held_out": int(job.held.sum()), "train": plain(setup.train)}
+    if setup.pretrain is not None:
+        facts["pretrain"] = plain(setup.pretrain.train) | {"loss": dict(job.plans[0].loss)}
+    last = job.plans[-1]
+    labelled = (last.labels.classes, last.loss) if issubclass(setup.kind.objective_type, Classify) else ((), {})
+    trained = Trained(setup.kind.name, plain(job.network), tensors, *labelled, facts)
+    save(path, trained)
+    resume.unlink(missing_ok=True)
+    return trained
+
+
+def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device: str = "cpu") -> Job:
+    """All that is decided before the first step, from the training clips and the lengths of their recordings."""
+    network = dict(setup.network)
+    network.setdefault("seconds", common_seconds(root, clips))
+    config = setup.kind.config_type(**network)
+    spec = next((stage.train.clustered for stage in setup.stages if stage.train.clustered), "")
+    if spec:
+
+        def read(paths: Sequence[Path], rate_hz: int, least: int) -> Waves:
+            return Waves(paths, rate_hz, _samples(config.seconds, rate_hz, least), setup.train.channel, threads)
+
+        clips = with_clusters(root, clips, create(spec, device), setup.train.seed, read)
+    plans = tuple(make_plan(setup.kind, config, stage, clips) for stage in setup.stages)
+    held = hold_out(plans[-1].labels.label, setup.train.holdout, np.random.default_rng(setup.train.seed))
+    facts = [[plain(plan.config), plan.loss, plan.labels.classes, plan.labels.label.tolist()] for plan in plans]
+    text = json.dumps([setup.kind.name, plain(config), [clip.path for clip in clips], facts], sort_keys=True)
+    return Job(setup, config, plans, held, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _samples(seconds: float, rate_hz: int, least: int) -> int:
+    return max(round(seconds * rate_hz), least)
+
+
+def _run(
+    job: Job, waves: Waves, resume: Path, device: str, report: Report
+) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """Every stage from the interrupted one on: weights to keep, and the history of losses."""
+    loops = [make_loop(job, plan, waves, device) for plan in job.plans]
+    keys = [f"{job.key}.{i}" for i in range(len(loops))]
+    tensors: Mapping[str, Tensor] = {}
+    facts: dict[str, Any] = {}
+    done = 0
+    for i, (loop, key) in enumerate(zip(loops, keys, strict=True)):
+        if key_of(resume) not in keys[i + 1 :]:
+            if i and key_of(resume) != key:
+                loop.state.carry(tensors, facts["history"])
+                loop.state.save(resume, key)
+            shown = partial(_report_all, report, done, sum(one.total for one in loops))
+            tensors, facts = loop.run(resume, key, shown)
+        done += loop.total
+    return tensors, facts
+
+
+def _report_all(report: Report, done: int, total: int, progress: TrainProgress) -> None:
+    """Report the progress of a stage as that of all stages."""
+    report(replace(progress, done=done + progress.done, total=total))
+
+
+def make_loop(job: Job, plan: Plan, waves: Waves, device: str) -> Loop:
+    """A stage's loop over fresh weights; ValueError where the loss has no centres to imprint."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.config.seed)
+        model: Any = make_model(job.setup.kind, job.network, plan.labels.classes, plan.loss)
+    if plan.config.imprint and not hasattr(model.loss, "centres"):
+        raise ValueError(
+            f"imprint={plan.config.imprint}: loss {plan.config.loss} has no centres of its own; use arcface, "
+            "noisy_arcmix, clp_scf, adacos, scadacos or adaproj"
+        )
+    return Loop(plan, model.to(device), waves, job.held)

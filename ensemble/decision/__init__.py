@@ -1,0 +1,1 @@
+"""From scores to decisions: calibration, fusion, thresholds, false-alarm rates, drift."""

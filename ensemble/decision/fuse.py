@@ -1,0 +1,112 @@
+"""Several members' scores of the same clips to one score, by rules that need no labels.
+
+A fused threshold is only as honest as the fused reference scores behind it. They are made by the same rule from the
+members' reference positions, each training clip placed among the other training clips by every member. What remains is
+that clips share their neighbours, an effect of order 1/n.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
+
+
+def _mean(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.asarray(np.average(matrix, axis=0, weights=weights))
+
+
+def _largest(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.asarray(matrix.max(axis=0))
+
+
+def _smallest(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.asarray(matrix.min(axis=0))
+
+
+def _fisher(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """1 minus the geometric mean of 1 - position: orders clips as Fisher's (1925) sum of log p-values does.
+
+    One member that is certain outweighs several that shrug, which a mean of positions would average away.
+    """
+    return np.asarray(-np.expm1(np.average(np.log1p(-matrix), axis=0, weights=weights)))
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The calibration the members' scores need first, how a (members, m) matrix becomes (m,), whether weights count."""
+
+    calibration: str
+    combine: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    weighted: bool = False
+
+
+FUSIONS: dict[str, Fusion] = {
+    "mean": Fusion("ecdf", _mean),
+    "weighted_mean": Fusion("ecdf", _mean, weighted=True),
+    "fisher": Fusion("ecdf", _fisher),
+    "weighted_fisher": Fusion("ecdf", _fisher, weighted=True),
+    "max_rank": Fusion("ecdf", _largest),
+    "min_zscore": Fusion("zscore", _smallest),
+}
+
+
+def fusion(rule: str) -> Fusion:
+    """The named rule; an unknown name lists the known ones."""
+    if rule not in FUSIONS:
+        raise ValueError(f"unknown fusion {rule!r}; choose from {', '.join(sorted(FUSIONS))}")
+    return FUSIONS[rule]
+
+
+def combine(rule: str, matrix: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
+    """Fuse calibrated scores (members, m) to (m,); only a weighted rule takes weights, one per member."""
+    chosen = fusion(rule)
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.ndim != 2 or not len(matrix):
+        raise ValueError(f"fusion needs scores of shape (members, clips) with at least one member, got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"member {int(np.argwhere(~np.isfinite(matrix))[0, 0])} has scores that are not finite")
+    if chosen.weighted != (weights is not None):
+        raise ValueError(f"{rule} {'needs weights, one per member' if chosen.weighted else 'takes no weights'}")
+    return chosen.combine(matrix, _weights(weights, len(matrix)))
+
+
+def _weights(weights: Sequence[float] | None, members: int) -> np.ndarray:
+    """Weights that sum to 1; equal ones where none are given."""
+    values = np.ones(members) if weights is None else np.asarray(weights, dtype=np.float64)
+    if values.shape != (members,):
+        raise ValueError(f"{members} members need {members} weights, got shape {values.shape}")
+    if not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
+        raise ValueError(f"weights must be finite, not negative, and not all zero, got {values.tolist()}")
+    shares: np.ndarray = values / values.sum()
+    return shares
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """Fused scores of the test clips (m,) and, by the same rule, of the training clips (n,), in the members' order."""
+
+    scores: np.ndarray
+    reference: np.ndarray
+
+
+def fuse(
+    rule: str,
+    test: Sequence[PlacedScores],
+    reference: Sequence[PlacedScores],
+    weights: Sequence[float] | None = None,
+) -> Fused:
+    """Calibrate every member within its sections and fuse, test and training clips alike.
+
+    `test` and `reference` hold one entry per member; all entries of a side are about the same clips in the same order.
+    """
+    if len(test) != len(reference):
+        raise ValueError(f"{len(test)} members have test scores but {len(reference)} have reference scores")
+    for side in (test, reference):
+        if len({len(member.scores) for member in side}) > 1:
+            raise ValueError(f"members cover different numbers of clips: {[len(member.scores) for member in side]}")
+    method = fusion(rule).calibration
+    placed = [calibrate(*member, method=method) for member in zip(test, reference, strict=True)]
+    honest = [calibrate_reference(member, method=method) for member in reference]
+    return Fused(combine(rule, np.array(placed), weights), combine(rule, np.array(honest), weights))

@@ -1,0 +1,1 @@
+"""The HTML report: one file with charts, spectrograms and players, without any network access."""

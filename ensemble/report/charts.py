@@ -1,0 +1,250 @@
+"""Charts as inline SVG: ROC with the pAUC region, score histograms with the threshold, spectrograms with axes.
+
+Colours are classes of report.css, so that the charts follow light, dark and print.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensemble.report.media import mel
+from ensemble.report.page import Html, join, tag
+
+BINS = 28
+PANEL = 96
+MAX_POINTS = 300
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A rectangle of pixels and the range of values it shows."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    x: tuple[float, float] = (0.0, 1.0)
+    y: tuple[float, float] = (0.0, 1.0)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Pixel of a point."""
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        return self.left + across * self.width, self.top + (1 - up) * self.height
+
+    def path(self, points: Iterable[tuple[float, float]]) -> str:
+        """The points as a polyline."""
+        pixels = (self.at(x, y) for x, y in points)
+        return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in pixels)
+
+    def frame(self) -> Html:
+        """The rectangle itself."""
+        return tag("rect", x=self.left, y=self.top, width=self.width, height=self.height, class_="frame")
+
+
+def svg(width: int, height: int, label: str, *children: str) -> Html:
+    """A drawing that scales with its column; `label` says in words what it shows."""
+    title = tag("title", label)
+    return tag("svg", title, *children, viewBox=f"0 0 {width} {height}", role="img", aria_label=label)
+
+
+def roc_points(normal: np.ndarray, anomaly: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False-alarm and hit rate at every threshold that changes one of them, from (0, 0) to (1, 1)."""
+    levels = np.unique(np.concatenate([normal, anomaly]))[::-1]
+    above = [1 - np.searchsorted(np.sort(scores), levels) / len(scores) for scores in (normal, anomaly)]
+    rates = np.array([np.append(0.0, rate) for rate in above])
+    steps = np.diff(rates, axis=1)
+    straight = (steps[:, 1:] == 0) & (steps[:, :-1] == 0)  # on a vertical or horizontal run
+    keep = np.concatenate([[True], ~straight.any(axis=0), [True]])
+    return rates[0, keep], rates[1, keep]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Scores of the normal clips and of the anomalies that one ROC compares; `style` is its class."""
+
+    style: str
+    normal: np.ndarray
+    anomaly: np.ndarray
+
+
+def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float], max_fpr: float) -> Html:
+    """ROC curves, the pAUC region shaded under the first one. `operating`: false-alarm and hit rate in use."""
+    plot = Plot(46, 10, 240, 240)
+    lines = []
+    for number, curve in enumerate(curves):
+        x, y = roc_points(curve.normal, curve.anomaly)
+        if number == 0:
+            inside = x <= max_fpr
+            edge = np.interp(max_fpr, x, y)
+            shape = [*zip(x[inside], y[inside], strict=True), (max_fpr, edge), (max_fpr, 0.0), (0.0, 0.0)]
+            lines.append(tag("path", d=plot.path(shape) + "Z", class_="pauc"))
+        lines.append(tag("path", d=plot.path(_thinned(x, y)), class_=f"curve {curve.style}"))
+    limit = tag("path", d=plot.path([(max_fpr, 0), (max_fpr, 1)]), class_="limit")
+    chance = tag("path", d=plot.path([(0, 0), (1, 1)]), class_="chance")
+    cx, cy = plot.at(*operating)
+    point = tag("circle", cx=cx, cy=cy, r=5, class_="operating")
+    axes = _axes(plot, (0, 0.5, 1), (0, 0.5, 1), "false-alarm rate", "hit rate")
+    return svg(300, 292, label, plot.frame(), chance, limit, *lines, point, axes)
+
+
+def scatter_chart(label: str, points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> Html:
+    """Points with the same range on both axes, and the diagonal on which both values are equal."""
+    low, high = np.floor(10 * np.min(points)) / 10, np.ceil(10 * np.max(points)) / 10
+    plot = Plot(46, 10, 240, 240, x=(low, high), y=(low, high))
+    pixels = (plot.at(x, y) for x, y in points)
+    dots = [tag("circle", cx=x, cy=y, r=4, class_="dot") for x, y in pixels]
+    diagonal = tag("path", d=plot.path([(low, low), (high, high)]), class_="chance")
+    ticks = (low, (low + high) / 2, high)
+    return svg(300, 292, label, plot.frame(), diagonal, *dots, _axes(plot, ticks, ticks, x_name, y_name))
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
+    keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int))
+    return list(zip(x[keep].tolist(), y[keep].tolist(), strict=True))
+
+
+def _axes(plot: Plot, across: Sequence[float], up: Sequence[float], x_name: str, y_name: str) -> Html:
+    bottom, middle = plot.top + plot.height, plot.top + plot.height / 2
+    ticks = [
+        tag("text", f"{value:g}", x=plot.at(value, plot.y[0])[0], y=bottom + 15, class_="tick middle")
+        for value in across
+    ]
+    ticks += [
+        tag("text", f"{value:g}", x=plot.left - 6, y=plot.at(plot.x[0], value)[1] + 4, class_="tick end")
+        for value in up
+    ]
+    turned = f"rotate(-90 12 {middle:g})"
+    names = [
+        tag("text", x_name, x=plot.left + plot.width / 2, y=bottom + 32, class_="axis middle"),
+        tag("text", y_name, x=12, y=middle, transform=turned, class_="axis middle"),
+    ]
+    return join([*ticks, *names])
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One row of a histogram: a title, the reference scores, and groups (style, scores) drawn over them."""
+
+    title: str
+    reference: np.ndarray
+    groups: Sequence[tuple[str, np.ndarray]]
+    threshold: float
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """Three to seven round numbers from low to high."""
+    rough = (high - low) / 5
+    size = 10.0 ** np.floor(np.log10(rough))
+    step = size * next(one for one in (1, 2, 5, 10) if one * size >= rough * 0.999)
+    return [float(f"{n * step:.12g}") for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
+def nines(low: float, high: float) -> list[float]:
+    """Marks for positions in (0, 1) on a scale that spreads what lies close to 1."""
+    return [one for one in (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999) if low <= one <= high]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where a score is drawn, and which scores are marked between two of them."""
+
+    place: Callable[[np.ndarray], np.ndarray] = np.asarray
+    ticks: Callable[[float, float], Sequence[float]] = round_values
+
+
+def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis | None = None) -> Html:
+    """Panels over one score axis; each group is scaled to its own number of clips, so that small ones are seen."""
+    scale = scale or Axis()
+    values = scale.ticks(*_score_range(panels))
+    panels = [_placed(panel, scale) for panel in panels]
+    low, high = _score_range(panels)
+    edges = np.linspace(low, high, BINS + 1)
+    drawn = [_panel(panel, edges, 24 + PANEL * row) for row, panel in enumerate(panels)]
+    height = PANEL * len(panels) + 44
+    plot = Plot(12, 0, 436, height - 44, x=(low, high))
+    at = [plot.at(float(scale.place(np.array(value))), 0)[0] for value in values]
+    ticks = [
+        tag("text", f"{value:g}", x=x, y=height - 24, class_="tick middle")
+        for value, x in zip(values, at, strict=True)
+        if plot.left <= x <= plot.left + plot.width
+    ]
+    axis = tag("text", "score (higher is more anomalous)", x=230, y=height - 6, class_="axis middle")
+    return svg(460, height, label, *drawn, *ticks, axis)
+
+
+def _placed(panel: Panel, scale: Axis) -> Panel:
+    groups = [(style, scale.place(scores)) for style, scores in panel.groups]
+    threshold = float(scale.place(np.array(panel.threshold))) if np.isfinite(panel.threshold) else panel.threshold
+    return Panel(panel.title, scale.place(panel.reference), groups, threshold)
+
+
+def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
+    """All scores but the outermost hundredth, and every threshold; what lies beyond is counted in the end bins."""
+    scores = np.concatenate([np.concatenate([p.reference, *(scores for _, scores in p.groups)]) for p in panels])
+    thresholds = [panel.threshold for panel in panels if np.isfinite(panel.threshold)]
+    low = min(float(np.quantile(scores, 0.01)), *thresholds, float("inf"))
+    high = max(float(np.quantile(scores, 0.99)), *thresholds, float("-inf"))
+    margin = 0.02 * (high - low) or abs(high) * 0.02 or 1.0
+    return low - margin, high + margin
+
+
+def _panel(panel: Panel, edges: np.ndarray, top: int) -> Html:
+    shares = [_shares(panel.reference, edges), *(_shares(scores, edges) for _, scores in panel.groups)]
+    highest = max(float(share.max(initial=0)) for share in shares) or 1.0
+    plot = Plot(12, top, 436, PANEL - 28, x=(edges[0], edges[-1]), y=(0, highest * 1.05))
+    styles = ["reference", *(style for style, _ in panel.groups)]
+    shapes = [
+        tag("path", d=_steps(plot, edges, share), class_=f"bars {style}")
+        for style, share in zip(styles, shares, strict=True)
+        if share.any()
+    ]
+    title = tag("text", panel.title, x=plot.left, y=top - 8, class_="axis")
+    base = tag("path", d=plot.path([(edges[0], 0), (edges[-1], 0)]), class_="frame")
+    if not np.isfinite(panel.threshold):
+        return join([title, *shapes, base])
+    line = tag("path", d=plot.path([(panel.threshold, 0), (panel.threshold, plot.y[1])]), class_="threshold")
+    return join([title, *shapes, base, line])
+
+
+def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Share of the scores in each bin, those beyond the axis in the end bins."""
+    counts = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0]
+    return np.asarray(counts / max(1, len(scores)))
+
+
+def _steps(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
+    """Outline of every run of bins that are not empty; nothing is drawn along the base between them."""
+    filled = np.concatenate([[0], share > 0, [0]])
+    starts, ends = np.flatnonzero(np.diff(filled) == 1), np.flatnonzero(np.diff(filled) == -1)
+    shapes = []
+    for start, end in zip(starts, ends, strict=True):
+        x = np.repeat(edges[start : end + 1], 2)
+        y = np.concatenate([[0.0], np.repeat(share[start:end], 2), [0.0]])
+        shapes.append(plot.path(zip(x.tolist(), y.tolist(), strict=True)))
+    return "".join(shapes)
+
+
+def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Html:
+    """A spectrogram image with its axes in seconds and kHz."""
+    plot = Plot(34, 6, 360, 150, x=(0, seconds), y=(0, float(mel(np.array(rate_hz / 2)))))
+    place = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
+    image = tag("image", href=uri, preserveAspectRatio="none", **place)
+    heights = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
+    ticks = [
+        tag(
+            "text",
+            f"{khz:g}",
+            x=plot.left - 5,
+            y=plot.at(0, float(mel(np.array(1000 * khz))))[1] + 4,
+            class_="tick end",
+        )
+        for khz in heights
+    ]
+    ticks += [
+        tag("text", f"{value:.3g} s", x=plot.at(value, 0)[0], y=plot.top + plot.height + 15, class_=f"tick {side}")
+        for value, side in ((0.0, "start"), (seconds / 2, "middle"), (seconds, "end"))
+    ]
+    unit = tag("text", "kHz", x=plot.left - 5, y=plot.top + plot.height, class_="tick end")
+    return svg(400, 178, label, image, *ticks, unit)

@@ -1,0 +1,1 @@
+"""The choice of an ensemble by generated anomalies, without labels."""

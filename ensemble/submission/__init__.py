@@ -1,0 +1,1 @@
+"""Files of a DCASE Task 2 submission: scores, decisions and the metadata beside them."""

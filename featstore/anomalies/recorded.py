@@ -1,0 +1,93 @@
+"""Recorded or generated sounds of faults, as donors of the anomaly `recorded`: a folder of sound files with captions.
+
+    anomalies/captions.csv      file,machine,caption
+                                rattle_01.wav,ToyCar,the anomaly sound of a toy car with model B2 and speed 31V
+
+`machine` may be empty: the sound then serves every machine. The sounds may come from a microphone, from another plant,
+or from a text-to-audio model that was given the captions (text_to_audio.py).
+"""
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from featstore.anomalies.variants import refuse_marks
+from featstore.clip import Clip
+from featstore.errors import DataError
+
+CAPTIONS = "captions.csv"
+COLUMNS = ("file", "machine", "caption")
+WORDS = {"spd": "speed", "vel": "velocity", "car": "model", "mic": "microphone", "m-n": "machine noise"}
+"""What short attribute names of known data sets stand for; other names are taken as they are."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One file of the folder."""
+
+    file: str
+    machine: str
+    caption: str
+
+
+def read_captions(folder: Path) -> list[Sound]:
+    """The sounds listed in `folder`; DataError for a missing table, column or file, or a file listed twice."""
+    table = folder / CAPTIONS
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{table}: no column {missing[0]!r}; expected {', '.join(COLUMNS)}")
+            sounds = [Sound(*((row[name] or "").strip() for name in COLUMNS)) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: cannot be read: {error}; it lists the sounds as {', '.join(COLUMNS)}") from error
+    if not sounds:
+        raise DataError(f"{table}: lists no sound")
+    seen: set[str] = set()
+    for sound in sounds:
+        if not sound.file or not (folder / sound.file).is_file():
+            raise DataError(f"{table}: lists {sound.file!r}, which is not in {folder}")
+        if sound.file in seen:
+            raise DataError(f"{table}: lists {sound.file!r} twice")
+        seen.add(sound.file)
+    return sounds
+
+
+def write_captions(folder: Path, sounds: Sequence[Sound]) -> None:
+    """Write the table that `read_captions` reads."""
+    with (folder / CAPTIONS).open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(COLUMNS)
+        writer.writerows([sound.file, sound.machine, sound.caption] for sound in sounds)
+
+
+def donors_by_machine(folder: Path, root: Path, machines: Sequence[str]) -> dict[str, list[str]]:
+    """Paths of the sounds by machine, for `variants_of`: relative to the data root where they lie below it.
+
+    Raises DataError for a machine that the data do not have.
+    """
+    found: dict[str, list[str]] = {}
+    for sound in read_captions(folder):
+        if sound.machine and sound.machine not in machines:
+            raise DataError(
+                f"{folder / CAPTIONS}: {sound.file} is for machine {sound.machine!r}; the data have "
+                f"{', '.join(sorted(machines))}, and an empty field means all of them"
+            )
+        path = Path(os.path.abspath(folder / sound.file))  # noqa: PTH100 - links stay as the user made them
+        base = Path(os.path.abspath(root))  # noqa: PTH100
+        text = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+        found.setdefault(sound.machine, []).append(refuse_marks(text))
+    return found
+
+
+def caption_of(clip: Clip, state: str = "anomaly") -> str:
+    """`the <state> sound of a <machine> with <attribute> <value> and ...`, from what the data set says of the clip."""
+    machine = " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", clip.machine)).lower() or clip.machine
+    article = "an" if machine[:1] in "aeio" else "a"
+    stated = [f"{WORDS.get(name, name)} {value}" for name, value in clip.attributes.items() if value]
+    listed = " and ".join([", ".join(stated[:-1]), stated[-1]] if len(stated) > 1 else stated)
+    return f"the {state} sound of {article} {machine}" + (f" with {listed}" if listed else "")

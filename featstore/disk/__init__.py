@@ -1,0 +1,1 @@
+"""The bytes of a store: shards, manifests, checksums, locks and atomic writes."""

@@ -1,0 +1,248 @@
+"""The manifest: a numbered, checksummed list of the shards and rows that count. The highest valid one is the store."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featstore.disk.files import check_space, explained, read_regular, write_exclusive
+from featstore.disk.sealed import canonical, count, matching, seal, typed, unseal
+from featstore.disk.shard import DTYPES, MAX_SHARD_BYTES, EmbeddingInfo
+from featstore.errors import StoreError
+
+FORMAT = "featstore-manifest"
+VERSION = 1
+KEEP = 3
+"""Manifests left in place after a commit, the newest included."""
+MAX_MANIFEST_BYTES = 1 << 26
+
+SHARD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,120}\.h5")
+EMBEDDING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,:~-]{0,99}")
+_MANIFEST_NAME = re.compile(r"([0-9]{8})\.json")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+_FIELDS = {"format", "version", "number", "created", "parent", "shards", "embeddings", "checksum"}
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard file: how many rows and rejections it holds, and which of them no longer count."""
+
+    file: str
+    embedding: str
+    rows: int
+    rejected: int
+    bytes: int
+    sha256: str
+    dropped: tuple[int, ...] = ()
+    cleared: tuple[int, ...] = ()
+
+    @property
+    def live_rows(self) -> int:
+        """Rows that count."""
+        return self.rows - len(self.dropped)
+
+    @property
+    def live_rejected(self) -> int:
+        """Rejections that count."""
+        return self.rejected - len(self.cleared)
+
+    def without(self, rows: set[int], rejections: set[int]) -> "ShardEntry":
+        """The same file with more rows and rejections that no longer count."""
+        dropped, cleared = rows.union(self.dropped), rejections.union(self.cleared)
+        return replace(self, dropped=tuple(sorted(dropped)), cleared=tuple(sorted(cleared)))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A consistent state of the store; number 0 is the store that was never committed to."""
+
+    number: int = 0
+    created: str = ""
+    parent: str = ""
+    checksum: str = ""
+    shards: tuple[ShardEntry, ...] = ()
+    embeddings: Mapping[str, EmbeddingInfo] = field(default_factory=dict)
+
+
+def live_mask(total: int, gone: tuple[int, ...]) -> np.ndarray:
+    """Boolean mask of `total` places, False at `gone`."""
+    mask = np.ones(total, dtype=bool)
+    mask[list(gone)] = False
+    return mask
+
+
+def numbered(root: Path) -> dict[int, Path]:
+    """Manifest files by number, highest first; empty when there is no such directory."""
+    directory = root / "manifest"
+    found = {}
+    try:
+        for path in directory.iterdir():
+            match = _MANIFEST_NAME.fullmatch(path.name)
+            if match:
+                found[int(match[1])] = path
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise StoreError(f"cannot list {directory}: {error.strerror}") from error
+    return dict(sorted(found.items(), reverse=True))
+
+
+def load(path: Path) -> Manifest:
+    """The manifest in one file; StoreError when it is damaged, hostile or of another version."""
+    text = read_regular(path, MAX_MANIFEST_BYTES)
+    try:
+        raw = unseal(text)
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
+    if raw.get("format") != FORMAT or raw.get("version") != VERSION:
+        raise UnknownVersion(
+            f"{path} is {raw.get('format')!r} version {raw.get('version')!r}; "
+            f"this program reads {FORMAT!r} version {VERSION}, a newer one is needed"
+        )
+    try:
+        manifest = _parse(raw)
+        if path.name != f"{manifest.number:08d}.json":
+            raise ValueError(f"it says it is number {manifest.number}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path} is not a valid manifest: {error}") from error
+    return manifest
+
+
+class UnknownVersion(StoreError):
+    """Raised for a manifest written by a newer program: never skipped, or old content would pass for new."""
+
+
+def load_latest(root: Path) -> tuple[Manifest, tuple[str, ...]]:
+    """The highest valid manifest, and what is wrong with the higher ones that were skipped."""
+    for _ in range(10):
+        files = numbered(root)
+        skipped: list[str] = []
+        for path in files.values():
+            try:
+                return load(path), tuple(skipped)
+            except FileNotFoundError:
+                break  # a writer has just pruned it: newer ones exist, look again
+            except UnknownVersion:
+                raise
+            except StoreError as error:
+                skipped.append(str(error))
+        else:
+            if files:
+                raise StoreError(f"{root} has no valid manifest left: {'; '.join(skipped)}")
+            return _never_committed(root), ()
+    raise StoreError(f"the manifests of {root} change faster than they can be read; try again")
+
+
+def _never_committed(root: Path) -> Manifest:
+    directories = [root / "manifest", root / "shards"]
+    if not all(directory.is_dir() for directory in directories):
+        raise StoreError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
+    if any((root / "shards").glob("*.h5")):
+        raise StoreError(f"{root} holds shards but no manifest: its manifests were removed")
+    return Manifest()
+
+
+def publish(root: Path, old: Manifest, shards: tuple[ShardEntry, ...], infos: Mapping[str, EmbeddingInfo]) -> Manifest:
+    """Write the successor of `old` durably and exclusively; from this moment it is the store."""
+    number = max(numbered(root), default=0) + 1
+    unsealed: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "number": number,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parent": old.checksum,
+        "shards": [vars(entry) for entry in shards],
+        "embeddings": {name: without_name(info) for name, info in infos.items()},
+    }
+    raw = seal(unsealed)
+    data = canonical(raw)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise StoreError(f"the manifest would take {len(data)} bytes (limit {MAX_MANIFEST_BYTES}); compact the store")
+    path = root / "manifest" / f"{number:08d}.json"
+    check_space(path.name, len(data), path.parent)
+    with explained(str(path), len(data), path.parent):
+        write_exclusive(path, data)
+    return Manifest(number, raw["created"], old.checksum, raw["checksum"], shards, dict(infos))
+
+
+def prune(root: Path, newest: int, keep: int = KEEP) -> None:
+    """Remove all but the `keep` highest manifests up to `newest`; a file that cannot be removed does no harm."""
+    for path in [path for number, path in numbered(root).items() if number <= newest][keep:]:
+        with suppress(OSError):
+            path.unlink()
+
+
+def without_name(info: EmbeddingInfo) -> dict[str, Any]:
+    """A description as it is written in JSON, beside its name."""
+    return {key: value for key, value in asdict(info).items() if key != "name"}
+
+
+def _parse(raw: dict[str, Any]) -> Manifest:
+    if set(raw) != _FIELDS:
+        raise ValueError(f"its fields are {sorted(raw)}")
+    embeddings = {name: parse_info(name, value) for name, value in raw["embeddings"].items()}
+    shards = tuple(_parse_entry(value) for value in raw["shards"])
+    if len({entry.file for entry in shards}) != len(shards):
+        raise ValueError("a shard is listed twice")
+    for entry in shards:
+        if entry.embedding not in embeddings:
+            raise ValueError(f"shard {entry.file} belongs to the unknown embedding {entry.embedding!r}")
+    texts = [typed(raw, name, str) for name in ("created", "parent", "checksum")]
+    return Manifest(count(raw, "number"), texts[0], texts[1], texts[2], shards, embeddings)
+
+
+def _parse_entry(raw: dict[str, Any]) -> ShardEntry:
+    if set(raw) != set(ShardEntry.__dataclass_fields__):
+        raise ValueError(f"a shard has the fields {sorted(raw)}")
+    rows, rejected, size = (count(raw, name) for name in ("rows", "rejected", "bytes"))
+    if size > MAX_SHARD_BYTES or max(rows, rejected) > size:
+        raise ValueError(f"a shard of {size} bytes with {rows} rows and {rejected} rejections")
+    return ShardEntry(
+        file=matching(raw, "file", SHARD_NAME),
+        embedding=matching(raw, "embedding", EMBEDDING_NAME),
+        rows=rows,
+        rejected=rejected,
+        bytes=size,
+        sha256=matching(raw, "sha256", SHA256),
+        dropped=_indexes(raw, "dropped", rows),
+        cleared=_indexes(raw, "cleared", rejected),
+    )
+
+
+def parse_info(name: str, raw: dict[str, Any]) -> EmbeddingInfo:
+    """Inverse of `without_name`; ValueError, KeyError or TypeError when a field is wrong."""
+    info = EmbeddingInfo(name=name, **{**raw, "shape": tuple(raw["shape"]), "views": tuple(raw["views"])})
+    check_info(info)
+    return info
+
+
+def check_info(info: EmbeddingInfo) -> None:
+    """ValueError unless every field has its type and range."""
+    if not EMBEDDING_NAME.fullmatch(info.name):
+        raise ValueError(f"embedding name {info.name!r}: use letters, digits and ._+@=,:~- (at most 100)")
+    if not info.shape or any(type(extent) is not int or not 0 < extent < MAX_SHARD_BYTES for extent in info.shape):
+        raise ValueError(f"{info.name!r} has shape {info.shape}, expected positive integers")
+    if info.dtype not in DTYPES:
+        raise ValueError(f"{info.name!r} has dtype {info.dtype!r}; choose from {', '.join(DTYPES)}")
+    if any(type(text) is not str for text in (info.fingerprint, info.channel, info.length, *info.views)):
+        raise ValueError(f"{info.name!r}: fingerprint, channel, length and views are text")
+    if type(info.sample_rate_hz) is not int or info.sample_rate_hz < 0 or not isinstance(info.config, Mapping):
+        raise ValueError(f"{info.name!r} has sample rate {info.sample_rate_hz!r} and config {info.config!r:.80}")
+    if info.views and len(info.views) != info.shape[0]:
+        raise ValueError(f"{info.name!r} names {len(info.views)} views for rows of shape {info.shape}")
+
+
+def _indexes(raw: Mapping[str, Any], name: str, limit: int) -> tuple[int, ...]:
+    values: list[int] = typed(raw, name, list)
+    if any(type(value) is not int for value in values):
+        raise ValueError(f"{name} holds something else than integers")
+    increasing = all(a < b for a, b in pairwise(values))
+    if not increasing or (values and not 0 <= values[0] <= values[-1] < limit):
+        raise ValueError(f"{name} is not an increasing list of indexes below {limit}")
+    return tuple(values)

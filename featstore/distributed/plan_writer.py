@@ -1,0 +1,118 @@
+"""Put a plan into the store, whole or not at all, and take it out again; for the holder of the store's lock."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from featstore.audio import AudioPolicy
+from featstore.building.plan import FileState
+from featstore.building.units import UnitWork
+from featstore.clip import Clip
+from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, sync_directory, write_new
+from featstore.disk.manifest import MAX_MANIFEST_BYTES, without_name
+from featstore.disk.sealed import canonical, seal
+from featstore.disk.shard import EmbeddingInfo
+from featstore.distributed.planfile import (
+    FORMAT,
+    MAX_UNIT_BYTES,
+    PLAN,
+    TEXTS,
+    UNITS,
+    VERSION,
+    PlanFile,
+    UnitLine,
+    id_of,
+    pending_of,
+    read_plan,
+)
+from featstore.errors import StoreError
+
+
+def write_plan(
+    store: Path, units: Iterable[UnitWork], infos: Sequence[EmbeddingInfo], audio: AudioPolicy, **facts: Any
+) -> PlanFile | None:
+    """Write the plan of `units` into the store; the same plan already there is left as it is.
+
+    facts: root, listed and asked of PlanFile; others: ids of plans that do not go with this one, on account of which
+    it is not written and None comes back. ResourceError when the disk is full.
+    """
+    pending = pending_of(store)
+    with explained(str(pending), 0, store):
+        pending.mkdir(exist_ok=True)
+    temporary = pending / f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    try:
+        lines = _write_units(temporary, units)
+        raw: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "root": facts["root"],
+            "listed": facts["listed"],
+            "audio": asdict(audio),
+            "asked": facts["asked"],
+            "embeddings": [{"name": info.name, **without_name(info)} for info in infos],
+            "units": [asdict(line) for line in lines],
+        }
+        folder = pending / id_of(raw)
+        if set(facts["others"]) - {folder.name}:
+            return None
+        if not (folder / PLAN).exists():
+            data = canonical(seal(raw | {"created": datetime.now(UTC).isoformat(timespec="seconds")}))
+            if len(data) > MAX_MANIFEST_BYTES:
+                raise StoreError(f"the plan would take {len(data)} bytes; plan larger units with --unit-clips")
+            with explained(PLAN, len(data), pending):
+                write_new(temporary / PLAN, data)
+                temporary.rename(folder)
+                sync_directory(pending)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return read_plan(folder)
+
+
+def _write_units(folder: Path, units: Iterable[UnitWork]) -> list[UnitLine]:
+    lines, offset = [], 0
+    with explained(UNITS, 0, folder.parent):
+        folder.mkdir()
+        with (folder / UNITS).open("xb") as file:
+            for unit in units:
+                data = json.dumps([_row(*pair) for pair in zip(unit.clips, unit.states, strict=True)]).encode("ascii")
+                if len(data) > MAX_UNIT_BYTES:
+                    raise StoreError(f"unit {unit.number} takes {len(data)} bytes; plan smaller ones with --unit-clips")
+                check_space(UNITS, len(data), folder)
+                file.write(data + b"\n")
+                lines.append(
+                    UnitLine(len(unit.clips), unit.wanted, offset, len(data), hashlib.sha256(data).hexdigest())
+                )
+                offset += len(data) + 1
+            file.flush()
+            os.fsync(file.fileno())
+    return lines
+
+
+def _row(clip: Clip, state: FileState) -> dict[str, Any]:
+    texts = {name: getattr(clip, name) for name in TEXTS}
+    return texts | {"attributes": dict(clip.attributes), "state": [state.size_bytes, state.mtime_ns]}
+
+
+def retire(folder: Path) -> None:
+    """Take a plan with all that lies beside it out of the store: at once for others, whatever is being written."""
+    gone = folder.with_name(f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    with suppress(FileNotFoundError):
+        folder.rename(gone)
+    sweep(folder.parent.parent)
+
+
+def sweep(store: Path) -> None:
+    """Remove folders of plans that were retired or never finished; for the holder of the store's lock."""
+    pending = pending_of(store)
+    for path in pending.glob(f"*{TEMPORARY_SUFFIX}"):
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        pending.rmdir()

@@ -1,0 +1,1 @@
+"""Embeddings in and out (npz, Parquet, CSV, ASDKit), and downloads of data sets."""

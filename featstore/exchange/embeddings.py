@@ -1,0 +1,186 @@
+"""Embeddings out of a store (npz, Parquet, CSV) and embeddings made elsewhere into one."""
+
+import csv
+import hashlib
+import io
+import os
+import secrets
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from featstore.disk.files import TEMPORARY_SUFFIX, explained, sync_directory
+from featstore.disk.shard import EmbeddingInfo, ShardData
+from featstore.errors import DataError, RequestError
+from featstore.exchange.foreign import checked_matrix, read_array, read_clips, read_described
+from featstore.reader import FeatureStore
+from featstore.store import StoreWriter
+from featstore.table import COLUMNS, ClipTable
+
+BLOCK_ROWS = 8192
+MAX_ROWS = 65536
+MAX_BYTES = 1 << 27
+
+
+def export(store: FeatureStore, embedding: str, out: str | Path, to: str = "npz") -> int:
+    """Write one embedding with the columns of its clips to `out` and return the number of rows.
+
+    `to` is npz (arrays `embedding` and one per column, no pickle), parquet (`embedding` as a list of fixed size) or
+    csv (columns e0, e1, ...; float32 digits that read back exactly). `out` appears whole or not at all; rows are
+    streamed in blocks.
+    """
+    if to not in _WRITERS:
+        raise DataError(f"unknown export format {to!r}; choose from {', '.join(_WRITERS)}")
+    rows = store.rows(embedding)
+    with _appearing_whole(Path(out), needed=rows * int(np.prod(store.info(embedding).shape)) * 4) as file:
+        _WRITERS[to](store, embedding, file)
+    return rows
+
+
+def import_files(
+    store: str | Path, arrays: Sequence[Path], name: str, *, manifest: Path | None = None, key: str | None = None
+) -> int:
+    """Store the embeddings of `arrays` as `name` and return the number of rows.
+
+    With `manifest` (CSV or Parquet, one row per row) there is one .npy or .npz file; without, the .npz files describe
+    their own rows: exports of this program, or ASDKit's extracts. A folder stands for every *_extract.npz below it.
+    """
+    if manifest is not None:
+        if len(arrays) != 1:
+            raise DataError(f"{manifest} describes one array, got {len(arrays)}; import them under one name each")
+        return import_matrix(store, name, read_array(arrays[0], key), read_clips(manifest))
+    files = [file for path in arrays for file in (sorted(path.rglob("*_extract.npz")) if path.is_dir() else [path])]
+    if not files:
+        raise DataError(f"no *_extract.npz below {', '.join(map(str, arrays))}")
+    parts = [read_described(file, key) for file in files]
+    widths = {str(file): matrix.shape[1:] for file, (matrix, _) in zip(files, parts, strict=True)}
+    if len(set(widths.values())) > 1:
+        raise DataError(f"the files hold embeddings of different shapes: {widths}")
+    clips = ClipTable.concatenate([table for _, table in parts])
+    return import_matrix(store, name, np.concatenate([matrix for matrix, _ in parts]), clips)
+
+
+def import_matrix(
+    store: str | Path | StoreWriter,
+    name: str,
+    matrix: np.ndarray,
+    clips: ClipTable,
+    config: Mapping[str, object] | None = None,
+) -> int:
+    """Store `matrix` (n, d) or (n, views, d), one row per clip, as embedding `name`; returns the number of rows.
+
+    float16 stays float16, everything else becomes float32. The same import again changes nothing; other rows under a
+    name that exists are a StoreError. All rows are published in one manifest.
+    """
+    matrix = checked_matrix(matrix, name)
+    if len(matrix) != len(clips):
+        raise DataError(f"{name}: {len(matrix)} rows of embeddings for {len(clips)} clips; both must match row by row")
+    if isinstance(store, StoreWriter):
+        return _import(store, name, matrix, clips, config or {})
+    with StoreWriter(store) as writer:
+        return _import(writer, name, matrix, clips, config or {})
+
+
+def _import(writer: StoreWriter, name: str, matrix: np.ndarray, clips: ClipTable, config: Mapping[str, object]) -> int:
+    dtype = "float16" if matrix.dtype == np.float16 else "float32"
+    info = EmbeddingInfo(
+        name=name,
+        shape=matrix.shape[1:],
+        dtype=dtype,
+        fingerprint=_fingerprint(name, matrix, clips),
+        config={"imported": True, **config},
+    )
+    if name in writer.store.embeddings:
+        if writer.store.info(name).fingerprint != info.fingerprint or writer.store.rows(name) != len(matrix):
+            raise RequestError(
+                f"{writer.path} already holds other rows as {name!r}; import under another name (--as NAME), "
+                "or remove them with featstore drop"
+            )
+        return len(matrix)
+    step = max(1, min(MAX_ROWS, MAX_BYTES // (int(np.prod(info.shape)) * np.dtype(dtype).itemsize)))
+    slices = [slice(start, start + step) for start in range(0, len(matrix), step)]
+    writer.commit([ShardData(info, clips[part], matrix[part]) for part in slices])
+    return len(matrix)
+
+
+def _fingerprint(name: str, matrix: np.ndarray, clips: ClipTable) -> str:
+    digest = hashlib.sha256(f"{name}\0{matrix.dtype.str}\0{matrix.shape}".encode())
+    for start in range(0, len(matrix), BLOCK_ROWS):
+        digest.update(np.ascontiguousarray(matrix[start : start + BLOCK_ROWS]).data)
+    for column in COLUMNS:
+        for text in clips.columns[column].tolist():
+            digest.update(len(text).to_bytes(4, "little") + text)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _appearing_whole(out: Path, needed: int) -> Iterator[IO[bytes]]:
+    temporary = out.with_name(f"{out.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    with explained(str(out), needed, out.parent):
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(out)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_directory(out.parent)
+
+
+def _write_npz(store: FeatureStore, name: str, file: IO[bytes]) -> None:
+    info = store.info(name)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (store.rows(name), *info.shape)}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open("embedding.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            for _, block in store.blocks(name, BLOCK_ROWS):
+                member.write(block.astype("<f4", copy=False).data)
+        clips = store.clips(name)
+        for column in COLUMNS:
+            with archive.open(f"{column}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, clips.column(column), allow_pickle=False)
+
+
+def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
+    try:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+    except ImportError as error:
+        raise DataError("Parquet needs pyarrow; install featstore[parquet], or export npz or csv") from error
+    info = store.info(name)
+    size = int(np.prod(info.shape))
+    fields = [pa.field(column, pa.string()) for column in COLUMNS]
+    metadata = {"embedding": name, "shape": str(list(info.shape)), "fingerprint": info.fingerprint}
+    schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), size))], metadata=metadata)
+    with ParquetWriter(file, schema) as writer:
+        for clips, block in store.blocks(name, BLOCK_ROWS):
+            # Parquet text is UTF-8: bytes of undecodable file names appear as \xNN.
+            texts = [[text.decode("utf-8", "backslashreplace") for text in clips.columns[c].tolist()] for c in COLUMNS]
+            rows = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), size)
+            writer.write_table(pa.table([*map(pa.array, texts), rows], schema=schema))
+
+
+def _write_csv(store: FeatureStore, name: str, file: IO[bytes]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+    writer = csv.writer(text)
+    writer.writerow([*COLUMNS, *(f"e{i}" for i in range(int(np.prod(store.info(name).shape))))])
+    for clips, block in store.blocks(name, BLOCK_ROWS):
+        columns: list[Any] = [clips.column(column).tolist() for column in COLUMNS]
+        digits = block.reshape(len(block), -1).astype("U32").tolist()  # the shortest that reads back exactly
+        writer.writerows([*row, *numbers] for *row, numbers in zip(*columns, digits, strict=True))
+    text.flush()
+    text.detach()
+
+
+_WRITERS: Mapping[str, Callable[[FeatureStore, str, IO[bytes]], None]] = {
+    "npz": _write_npz,
+    "parquet": _write_parquet,
+    "csv": _write_csv,
+}

@@ -1,0 +1,158 @@
+"""Embeddings made elsewhere: .npy and .npz arrays, our own exports, and the extract files of ASDKit.
+
+Nothing is ever unpickled, and no array may claim more bytes than its file holds.
+"""
+
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from featstore.clip import SPLITS, Clip, Split
+from featstore.errors import DataError
+from featstore.layouts.dcase_names import parse_section_name
+from featstore.layouts.manifest import read_manifest
+from featstore.layouts.tree import Tree
+from featstore.table import COLUMNS, ClipTable, encode
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def read_clips(manifest: Path) -> ClipTable:
+    """The rows of a CSV or Parquet manifest as clips; its columns are those of the manifest layout."""
+    return ClipTable.from_clips(read_manifest(Tree(manifest.parent, listed_in=manifest)).clips)
+
+
+def read_array(path: Path, key: str | None = None) -> np.ndarray:
+    """The embeddings (n, d) or (n, views, d) in a .npy file, or in an .npz file under `key`.
+
+    `key` may be left out where the .npz holds one array only. A .npy file is mapped, not read.
+    """
+    if path.suffix == ".npy":
+        try:
+            return checked_matrix(np.lib.format.open_memmap(path, mode="r"), str(path))
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: {_cure(error)}") from error
+    arrays = read_npz(path)
+    if key is None and len(arrays) != 1:
+        raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; say which array holds the embeddings (--key)")
+    return _pick(arrays, key or next(iter(arrays)), path)
+
+
+def read_described(path: Path, key: str | None = None) -> tuple[np.ndarray, ClipTable]:
+    """Embeddings and clips of an .npz file that describes its own rows: a featstore export or an ASDKit extract."""
+    if path.suffix != ".npz":
+        raise DataError(
+            f"{path}: says nothing about whose rows it holds; give --manifest with a CSV or Parquet file of one line "
+            "per row (column path, and as known machine, section, split, domain, label), or an .npz export"
+        )
+    arrays = read_npz(path)
+    for kind, (needed, clips_of, default) in _DESCRIBED.items():
+        if needed <= set(arrays):
+            matrix = _pick(arrays, key or default, path)
+            lengths = {name: len(arrays[name]) for name in needed}
+            if set(lengths.values()) != {len(matrix)}:
+                raise DataError(f"{path}: {len(matrix)} embeddings, but {kind} columns of {lengths} rows")
+            return matrix, clips_of(arrays, path)
+    raise DataError(
+        f"{path} does not say what its rows are (arrays: {', '.join(arrays) or 'none'}); "
+        "give a manifest with one row per row of the array (--manifest)"
+    )
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Every array of an .npz file by name; DataError for pickled arrays and for sizes that cannot be true."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                member.filename.removesuffix(".npy"): _read_member(archive, member) for member in archive.infolist()
+            }
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{path}: {_cure(error)}") from error
+
+
+def checked_matrix(matrix: np.ndarray, where: str) -> np.ndarray:
+    """`matrix` when it is a numeric (n, d) or (n, views, d)."""
+    if matrix.dtype.kind not in "fiu" or matrix.ndim not in (2, 3) or 0 in matrix.shape:
+        found = f"{matrix.dtype} of shape {matrix.shape}"
+        raise DataError(f"{where}: expected numbers of shape (n, d) or (n, views, d), got {found}")
+    return matrix
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        claimed, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+    if claimed != held and not dtype.hasobject:
+        raise ValueError(f"{member.filename} claims {claimed} bytes and holds {held}")
+    with archive.open(member) as file:
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
+def _cure(error: Exception) -> str:
+    if "Object arrays" in str(error) or "Python objects" in str(error):
+        return (
+            "it holds pickled Python objects, which can run code and are never loaded; save plain arrays instead: "
+            "np.savez(path, embed=np.asarray(embed, dtype='float32'), path=np.asarray(path, dtype=str))"
+        )
+    return str(error)
+
+
+def _pick(arrays: Arrays, key: str, path: Path) -> np.ndarray:
+    if key not in arrays:
+        raise DataError(f"{path} has no array {key!r}, only: {', '.join(arrays)}")
+    return checked_matrix(arrays[key], f"{path}: {key}")
+
+
+def _own_clips(arrays: Arrays, path: Path) -> ClipTable:
+    return ClipTable({name: encode(_texts(arrays, name, path)) for name in COLUMNS})
+
+
+def _asdkit_clips(arrays: Arrays, path: Path) -> ClipTable:
+    """Clips of an ASDKit extract: its paths end in machine/split/name.wav, its section and flags are integers."""
+    section, is_normal, is_target = (_integers(arrays, name, path) for name in ("section", "is_normal", "is_target"))
+    clips = []
+    for row, text in enumerate(_texts(arrays, "path", path)):
+        parts = text.replace("\\", "/").split("/")[-3:]
+        if len(parts) < 3 or parts[1] not in SPLITS:
+            raise DataError(f"{path}: path {text!r} of row {row} does not end in machine/split/name")
+        name = parse_section_name(parts[2].rpartition(".")[0])
+        clips.append(
+            Clip(
+                path="/".join(parts),
+                machine=parts[0],
+                section=f"{section[row]:02d}",
+                split=cast(Split, parts[1]),
+                domain="target" if is_target[row] else "source",
+                label="normal" if is_normal[row] else "anomaly",
+                attributes=name.attributes if name else {},
+            )
+        )
+    return ClipTable.from_clips(clips)
+
+
+def _texts(arrays: Arrays, name: str, path: Path) -> list[str]:
+    values = arrays[name].reshape(-1)
+    if values.dtype.kind != "U":
+        raise DataError(f"{path}: {name} is {values.dtype}, expected text")
+    return [str(value) for value in values.tolist()]
+
+
+def _integers(arrays: Arrays, name: str, path: Path) -> list[int]:
+    values = arrays[name].reshape(-1)
+    if values.dtype.kind not in "iub":
+        raise DataError(f"{path}: {name} is {values.dtype}, expected integers")
+    return [int(value) for value in values.tolist()]
+
+
+_DESCRIBED: Mapping[str, tuple[set[str], Callable[[Arrays, Path], ClipTable], str]] = {
+    "featstore": ({*COLUMNS}, _own_clips, "embedding"),
+    "ASDKit": ({"path", "section", "is_normal", "is_target"}, _asdkit_clips, "embed"),
+}
+"""Kind of self-describing .npz -> the arrays that tell it, how its rows become clips, its usual embedding."""

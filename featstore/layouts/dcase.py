@@ -1,0 +1,196 @@
+"""DCASE Task 2 folders, 2020 to 2026: [dev_data|eval_data/][raw/]<machine>/<split folder>/<name>.wav.
+
+All years from 2021 on share one reader, because the names state everything that differs. Development data, additional
+training data and evaluation data below one root combine: the path keeps clips unique, the section keeps banks apart.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from featstore.clip import Clip, Domain, Label, Split
+from featstore.errors import DataError
+from featstore.layouts.attributes import Attributes, read_attributes_beside
+from featstore.layouts.dcase_names import NO_ATTRIBUTE, ClipName
+from featstore.layouts.tree import Tree, stem
+
+SPLIT_FOLDERS = {
+    "train": ("train", ""),
+    "test": ("test", ""),
+    "source_test": ("test", "source"),
+    "target_test": ("test", "target"),
+    "test_rename": ("test", ""),  # the official baseline's copies of evaluation clips under their labelled names
+    "supplemental": ("supplemental", ""),
+}
+STAGES = ("dev_data", "eval_data", "raw")
+
+
+class Reading(NamedTuple):
+    """Clips of a layout, and what a user should know about how they were read."""
+
+    clips: list[Clip]
+    notes: list[str]
+
+
+class _Place(NamedTuple):
+    """What the folder of a clip states."""
+
+    machine: str
+    split: str
+    domain: str
+    folder: str  # the split folder's own name, or ""
+    home: str  # path of the machine folder below the root
+    dataset: str  # that path without machine, dev_data, eval_data, raw
+
+
+@dataclass(frozen=True)
+class Year:
+    """How one year can be told from another: its machines, its split folders, whether it has several sections."""
+
+    machines: frozenset[str]
+    folders: frozenset[str]
+    many_sections: bool
+
+
+def read_dcase(tree: Tree, parse: Callable[[str], ClipName | None]) -> Reading:
+    """Clips whose names `parse` understands; the others are counted in a note, never dropped in silence.
+
+    The split folder and the name must agree. An anomaly in a training folder is not read. Supplemental clips get the
+    attribute supplemental = "machine" or "noise".
+    """
+    paths, notes = _without_renamed_copies(tree.audio)
+    places = {folder: _place(tree, folder) for folder in {_folder(path) for path in paths}}
+    attributes = read_attributes_beside(tree)
+    odd: dict[str, list[str]] = {}
+    clips = []
+    for path in paths:
+        place, name = places[_folder(path)], parse(stem(path))
+        problem = "whose names do not follow the pattern" if name is None else _conflict(place, name)
+        if name is None or problem:
+            odd.setdefault(problem, []).append(path)
+        else:
+            clips.append(_clip(path, place, name, attributes))
+    _refuse_pooled_datasets(clips, places)
+    notes += [f"not read: {len(bad):,} files {problem}, first {bad[0]!r}" for problem, bad in sorted(odd.items())]
+    return Reading(clips, notes + attributes.notes() + _supplemental_notes(clips))
+
+
+def likely_years(years: dict[str, Year], tree: Tree, clips: list[Clip]) -> list[str]:
+    """Years that fit the machines, folders and sections seen equally well, oldest first.
+
+    Known machines count most, then split folders, then whether there are several sections per machine, then whether a
+    folder is called so ("dcase2025").
+    """
+    machines = {clip.machine for clip in clips}
+    sections = {clip.section for clip in clips}
+    folders = {place for place in (_folder(path).rpartition("/")[2] for path in tree.audio) if place in SPLIT_FOLDERS}
+    folders.discard("test_rename")
+
+    called = (tree.context + tree.audio[0]).lower()
+
+    def fit(name: str) -> tuple[bool, ...]:
+        year, many = years[name], len(sections) > 1
+        return machines <= year.machines, folders <= year.folders, many == year.many_sections, name in called
+
+    best = max(map(fit, years))
+    return [name for name in years if fit(name) == best]
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _without_renamed_copies(paths: list[str]) -> tuple[list[str], list[str]]:
+    """Leave out test_rename where the same machine has test: both hold the same recordings."""
+    folders = {_folder(path) for path in paths}
+    doubled = {f for f in folders if f.rpartition("/")[2] == "test_rename" and f[: -len("_rename")] in folders}
+    kept = [path for path in paths if _folder(path) not in doubled]
+    if not doubled:
+        return kept, []
+    return kept, [f"not read: {len(paths) - len(kept):,} files in test_rename folders, copies of the clips in test"]
+
+
+def _place(tree: Tree, folder: str) -> _Place:
+    parts = [part for part in (tree.context + folder).split("/") if part]
+    last = parts[-1] if parts and parts[-1] in SPLIT_FOLDERS else ""
+    above = parts[:-1] if last else parts
+    split, domain = SPLIT_FOLDERS.get(last, ("", ""))
+    home = folder[: -len(last)].rstrip("/") if last else folder
+    dataset = "/".join(part for part in above[:-1] if part not in STAGES)
+    return _Place(above[-1] if above else "machine", split, domain, last, home, dataset)
+
+
+def _conflict(place: _Place, name: ClipName) -> str:
+    """Why folder and name cannot both be right; "" if they can."""
+    if place.split and name.split and place.split != name.split:
+        return f"named {name.split} in a {place.folder} folder"
+    if place.domain and name.domain and place.domain != name.domain:
+        return f"named {name.domain} in a {place.folder} folder"
+    if (place.split or name.split) == "train" and name.label == "anomaly":
+        return "named anomaly in training data"
+    return ""
+
+
+def _clip(path: str, place: _Place, name: ClipName, attributes: "Attributes") -> Clip:
+    split = place.split or name.split or "test"  # only test clips have names without a split
+    domain = place.domain or name.domain
+    stated = {} if name.tail == NO_ATTRIBUTE else name.attributes
+    joined = attributes.join(path, place.home, stated, hidden=name.tail == NO_ATTRIBUTE)
+    if split == "supplemental":
+        joined["supplemental"] = "noise" if "noise" in (name.domain, name.label) else "machine"
+    return Clip(
+        path=path,
+        machine=place.machine,
+        section=name.section,
+        split=cast(Split, split),
+        domain=cast(Domain, domain if domain in ("source", "target") else "unknown"),
+        label=cast(Label, name.label if name.label in ("normal", "anomaly") else "unknown"),
+        attributes=joined,
+    )
+
+
+def _refuse_pooled_datasets(clips: Iterable[Clip], places: dict[str, _Place]) -> None:
+    """Two data sets (two years, say) must not flow into one bank because their machines share a name."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for clip in clips:
+        place = places[_folder(clip.path)]
+        first = seen.setdefault((clip.machine, clip.section, place.folder), place.dataset)
+        if first != place.dataset:
+            raise DataError(
+                f"machine {clip.machine!r} section {clip.section} has {place.folder or 'clips'} in two data sets, "
+                f"{first!r} and {place.dataset!r}; give the folder of one of them"
+            )
+
+
+def _supplemental_notes(clips: list[Clip]) -> list[str]:
+    kinds = [clip.attributes["supplemental"] for clip in clips if clip.split == "supplemental"]
+    if not kinds:
+        return []
+    return [
+        f"{len(kinds):,} supplemental clips ({kinds.count('machine'):,} clean machine, {kinds.count('noise'):,} noise "
+        "only); they never enter a bank of normal clips"
+    ]
+
+
+_ALL_FOLDERS = frozenset({"train", "test"})
+_DEV = frozenset({"ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve"})
+_DEV_2026 = frozenset({"ToyCar", "ToyCarEmu", "bearingEmu", "fan", "gearboxEmu", "sliderEmu", "valveEmu"})
+_EVAL = {
+    "2023": "bandsaw grinder shaker ToyDrone ToyNscale ToyTank Vacuum",
+    "2024": "3DPrinter AirCompressor BrushlessMotor HairDryer HoveringDrone RoboticArm Scanner ToothBrush ToyCircuit",
+    "2025": "AutoTrash BandSealer CoffeeGrinder HomeCamera Polisher ScrewFeeder ToyPet ToyRCCar",
+    "2026": "ToyDrone ToothBrush SewingMachine BlowerDustCollector Sander",
+}
+
+YEARS = {
+    "dcase2021": Year(
+        frozenset({"fan", "gearbox", "pump", "slider", "ToyCar", "ToyTrain", "valve"}),
+        frozenset({"train", "source_test", "target_test"}),
+        many_sections=True,
+    ),
+    "dcase2022": Year(_DEV, _ALL_FOLDERS, many_sections=True),
+    "dcase2023": Year(_DEV | set(_EVAL["2023"].split()), _ALL_FOLDERS, many_sections=False),
+    "dcase2024": Year(_DEV | set(_EVAL["2024"].split()), _ALL_FOLDERS, many_sections=False),
+    "dcase2025": Year(_DEV | set(_EVAL["2025"].split()), _ALL_FOLDERS | {"supplemental"}, many_sections=False),
+    "dcase2026": Year(_DEV_2026 | set(_EVAL["2026"].split()), _ALL_FOLDERS | {"supplemental"}, many_sections=False),
+}

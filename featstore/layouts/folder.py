@@ -1,0 +1,151 @@
+"""Folders without a naming scheme: the original MIMII set, and recordings as people keep them."""
+
+import re
+from collections import defaultdict
+from typing import NamedTuple
+
+from featstore.clip import Clip, Label, Split
+from featstore.layouts.dcase import Reading
+from featstore.layouts.tree import Tree, stem
+
+_MIMII = re.compile(r"(?:^|/)(?P<machine>[^/]+)/(?P<section>id_[0-9]+)/(?P<label>normal|abnormal)/[^/]+$")
+_SNR = re.compile(r"(?:^|/)(?P<sign>-|min|minus_?)?(?P<number>[0-9]+)_?dB(?:_[^/]*)?(?=/)")
+
+_DCASE_STARTS = ("section_", "normal_id_", "anomaly_id_")
+
+LABEL_FOLDERS: dict[str, Label] = {
+    "normal": "normal",
+    "abnormal": "anomaly",
+    "anomaly": "anomaly",
+    "anomalous": "anomaly",
+    "faulty": "anomaly",
+}
+SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
+
+
+def claims_mimii(path: str) -> bool:
+    """Whether a path looks like fan/id_00/normal/00000000.wav."""
+    return _MIMII.search(path) is not None
+
+
+def read_mimii(tree: Tree) -> Reading:
+    """Original MIMII: [6_dB_fan/]fan/id_00/normal|abnormal/*.wav.
+
+    Where the path names an SNR, the machine is called fan_6_dB and the clip carries snr = "6_dB": the same machine at
+    another SNR is another bank, also when the folders lie side by side. Sections are "id_00". The set has no split;
+    as in its published baseline the first normal clips in order of path, as many as there are abnormal ones, are
+    tested and the rest train. Where that would leave fewer than half of the normal clips, half of them train.
+    """
+    groups: dict[tuple[str, str], list[Clip]] = defaultdict(list)
+    odd = []
+    for path in tree.audio:
+        full = tree.context + path
+        match = _MIMII.search(full)
+        if match is None:
+            odd.append(path)
+            continue
+        machine, attributes = _with_snr(match["machine"], full[: match.start() + 1])
+        label = LABEL_FOLDERS[match["label"]]
+        groups[machine, match["section"]].append(
+            Clip(path, machine, match["section"], "test", label=label, attributes=attributes)
+        )
+    clips = [clip for group in groups.values() for clip in _split_mimii(group)]
+    notes = [f"not read: {len(odd):,} files outside <machine>/id_NN/normal|abnormal, first {odd[0]!r}"] if odd else []
+    notes.append(
+        "MIMII has no split: per section the first normal clips, one per abnormal clip, are test; the rest train"
+    )
+    return Reading(clips, notes)
+
+
+def read_folder(tree: Tree) -> Reading:
+    """A plain folder: [<machine>/][train|test/][normal|abnormal/]*.wav, in any order of folders.
+
+    The machine is the first folder that is none of these words, else the root's own name; everything below it is
+    section "00", and deeper folders are kept as the attribute folder. abnormal, anomaly, anomalous and faulty mean
+    anomaly. A clip under train or test has that split. Otherwise normal clips train and anomalies are test clips.
+    Clips without any such word have an unknown label: where the machine has normal or train folders they are test
+    clips to be ranked against those, else they train, and each is ranked against the others (leave-one-out). A known
+    anomaly never trains.
+    """
+    root_name = tree.root.resolve().name or "machine"
+    places = {folder: _plain_place(folder, root_name) for folder in {path.rpartition("/")[0] for path in tree.audio}}
+    known_normal = {p.machine for p in places.values() if p.split == "train" or p.label == "normal"}
+    clips, moved = [], []
+    for path in tree.audio:
+        place = places[path.rpartition("/")[0]]
+        if place.label == "anomaly" and place.split == "train":
+            moved.append(path)
+        attributes = {"folder": place.deeper} if place.deeper else {}
+        split = _plain_split(place, known_normal)
+        clips.append(Clip(path, place.machine, "00", split, label=place.label, attributes=attributes))
+    return Reading(clips, _plain_notes(clips, moved))
+
+
+class _PlainPlace(NamedTuple):
+    machine: str
+    split: Split | None
+    label: Label
+    deeper: str
+
+
+def _with_snr(machine: str, above: str) -> tuple[str, dict[str, str]]:
+    snrs = list(_SNR.finditer(above))
+    if not snrs:
+        return machine, {}
+    snr = f"{'-' if snrs[-1]['sign'] else ''}{snrs[-1]['number']}_dB"
+    return f"{machine}_{snr}", {"snr": snr}
+
+
+def _split_mimii(group: list[Clip]) -> list[Clip]:
+    normal = sorted((clip for clip in group if clip.label == "normal"), key=lambda clip: clip.path)
+    abnormal = [clip for clip in group if clip.label == "anomaly"]
+    n_test = min(len(abnormal), len(normal) // 2)
+    return [_training(clip) for clip in normal[n_test:]] + normal[:n_test] + abnormal
+
+
+def _training(clip: Clip) -> Clip:
+    return Clip(clip.path, clip.machine, clip.section, "train", label=clip.label, attributes=clip.attributes)
+
+
+def _plain_place(folder: str, root_name: str) -> _PlainPlace:
+    parts = [part for part in folder.split("/") if part]
+    splits = [SPLIT_FOLDERS[part.lower()] for part in parts if part.lower() in SPLIT_FOLDERS]
+    labels = [LABEL_FOLDERS[part.lower()] for part in parts if part.lower() in LABEL_FOLDERS]
+    names = [part for part in parts if part.lower() not in SPLIT_FOLDERS and part.lower() not in LABEL_FOLDERS]
+    return _PlainPlace(
+        machine=names[0] if names else root_name,
+        split=splits[-1] if splits else None,
+        label=labels[-1] if labels else "unknown",
+        deeper="/".join(names[1:]),
+    )
+
+
+def _plain_split(place: _PlainPlace, known_normal: set[str]) -> Split:
+    if place.label == "anomaly":
+        return "test"
+    if place.split:
+        return place.split
+    return "test" if place.label == "unknown" and place.machine in known_normal else "train"
+
+
+def _plain_notes(clips: list[Clip], moved: list[str]) -> list[str]:
+    notes = []
+    odd = [clip.path for clip in clips if stem(clip.path).startswith(_DCASE_STARTS)]
+    if odd:
+        notes.append(f"{len(odd):,} names begin like DCASE names but do not follow them, first {odd[0]!r}")
+    if moved:
+        notes.append(f"{len(moved):,} anomalies lie in train folders and were made test clips, first {moved[0]!r}")
+    if any("folder" in clip.attributes for clip in clips):
+        deeper = {(clip.machine, clip.attributes["folder"]) for clip in clips if "folder" in clip.attributes}
+        notes.append(
+            f"{len(deeper):,} folders below machine folders are read as one section per machine, first "
+            f"{'/'.join(min(deeper))!r}; list them in a manifest to keep them apart"
+        )
+    for machine in sorted({clip.machine for clip in clips}):
+        own = [clip for clip in clips if clip.machine == machine]
+        tested = {clip.label for clip in own if clip.split == "test"}
+        if not tested:
+            notes.append(f"machine {machine!r}: every clip trains; its clips are ranked against each other")
+        elif tested == {"anomaly"}:
+            notes.append(f"machine {machine!r} has no normal test clips, so no AUC; put some in {machine}/test/normal")
+    return notes

@@ -1,0 +1,222 @@
+"""Recordings listed in a file: a CSV or Parquet manifest with named columns, or a Kaldi .scp list."""
+
+import csv
+import json
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, Domain, Label, Split
+from featstore.errors import DataError
+from featstore.layouts.dcase import Reading
+from featstore.layouts.tree import Tree, is_audio, leads_out
+
+MANIFEST_SUFFIXES = (".csv", ".parquet")
+SCP_SUFFIX = ".scp"
+
+COLUMNS = ("path", "machine", "section", "split", "domain", "label", "attributes")
+ATTRIBUTE_PREFIX = "attr_"
+CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
+
+
+def read_manifest(tree: Tree) -> Reading:
+    """One clip per row of a table with the column path and any of the other COLUMNS or attr_<name>.
+
+    Paths are relative to the table's folder. An absent column or an empty cell means: machine = first folder of the
+    path, else the table's folder; section = "00"; split = "test" for a labelled anomaly, else "train"; domain and
+    label = "unknown"; attributes (a JSON object) and attr_<name> = no attribute. DataError names file, row and
+    column.
+    """
+    if tree.listed_in is None:
+        raise DataError(f"{tree.root}: layout manifest needs a table ({' or '.join(MANIFEST_SUFFIXES)})")
+    table = tree.listed_in
+    rows = _csv_rows(table) if table.suffix.lower() == ".csv" else _parquet_rows(table)
+    listed = [(f"{table}, row {number}", row) for number, row in rows]
+    clips = [_clip(where, row, tree) for where, row in listed]
+    places = [(where, clip.path) for (where, _), clip in zip(listed, clips, strict=True)]
+    return Reading(clips, [f"{len(clips):,} rows of {table}", *_check_paths(tree.root, places)])
+
+
+def read_scp(path: Path) -> Tree:
+    """Recordings of a Kaldi list: lines `key path`, the rest of the line being the path.
+
+    Paths are relative to the list's folder; absolute ones must lie below it. Keys must be unique and are not kept: a
+    clip's key is its path. Commands ("... |") are refused, never run. What the clips are is read from their paths, by
+    the layout that their names follow.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    root = path.parent
+    keys: dict[str, int] = {}
+    places = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        key, *rest = re.split(r"[ \t]+", line.strip(" \t\r"), maxsplit=1)
+        if not key:
+            continue
+        where = f"{path}, line {number}"
+        if keys.setdefault(key, number) != number:
+            raise DataError(f"{where}: key {key!r} is already on line {keys[key]}; keys must be unique")
+        places.append((where, _scp_path(where, "".join(rest), root)))
+    if not places:
+        raise DataError(f"{path}: empty; expected lines with a key and the path of a recording")
+    notes = [f"{len(places):,} recordings listed in {path}", *_check_paths(root, places)]
+    return Tree(root, audio=sorted(place for _, place in places), notes=notes, listed_in=path)
+
+
+def _scp_path(where: str, target: str, root: Path) -> str:
+    if target.endswith("|"):
+        raise DataError(f"{where}: {target!r} is a command; only paths of recordings are read")
+    if target.startswith("/"):
+        target = os.path.relpath(target, root.resolve())
+    place = _relative(where, target)
+    if not is_audio(place):
+        raise DataError(f"{where}: {target!r} is not a recording (key, then a path that ends in .wav, .flac, ...)")
+    return place
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.reader(file, strict=True)
+            header = _check_header(path, next(reader, []))
+            for cells in reader:
+                if len(cells) not in (0, len(header)):
+                    raise DataError(f"{path}, row {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
+                if cells:
+                    yield reader.line_num, dict(zip(header, cells, strict=True))
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise DataError(f"{path}: Parquet needs pyarrow; install featstore[parquet], or give a CSV") from error
+    try:
+        table = ParquetFile(path).read()  # read_table would add columns named in the folders above
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path}: {error}") from error
+    header = _check_header(path, table.column_names)
+    columns = [[_cell(path, name, value) for value in table[name].to_pylist()] for name in header]
+    for number, cells in enumerate(zip(*columns, strict=True), start=1):
+        yield number, dict(zip(header, cells, strict=True))
+
+
+def _cell(path: Path, name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict) and name == "attributes":
+        return json.dumps({key: item for key, item in value.items() if item is not None})
+    if isinstance(value, str) or (name not in COLUMNS and isinstance(value, int | float)):
+        return str(value)
+    raise DataError(f"{path}, column {name}: expected text, got {value!r} ({type(value).__name__})")
+
+
+def _check_header(path: Path, header: list[str]) -> list[str]:
+    known = f"known: {', '.join(COLUMNS)}, {ATTRIBUTE_PREFIX}<name>"
+    for name in header:
+        if name not in COLUMNS and not (name.startswith(ATTRIBUTE_PREFIX) and len(name) > len(ATTRIBUTE_PREFIX)):
+            raise DataError(f"{path}: unknown column {name!r}{_hint(name, COLUMNS)} ({known})")
+        if header.count(name) > 1:
+            raise DataError(f"{path}: column {name!r} occurs {header.count(name)} times")
+    if "path" not in header:
+        raise DataError(f"{path}: no column path ({known})")
+    return header
+
+
+def _clip(where: str, row: Mapping[str, str], tree: Tree) -> Clip:
+    for column, choices in CHOICES.items():
+        value = row.get(column, "")
+        if value and value not in choices:
+            raise DataError(
+                f"{where}, column {column}: {value!r} is none of {', '.join(choices)}{_hint(value, choices)}"
+            )
+    path = _relative(f"{where}, column path", row["path"])
+    folder, slash, _ = path.partition("/")
+    label = row.get("label") or "unknown"
+    return Clip(
+        path=path,
+        machine=row.get("machine") or (folder if slash else tree.root.resolve().name or "machine"),
+        section=row.get("section") or "00",
+        split=cast(Split, row.get("split") or ("test" if label == "anomaly" else "train")),
+        domain=cast(Domain, row.get("domain") or "unknown"),
+        label=cast(Label, label),
+        attributes=_attributes(where, row),
+    )
+
+
+def _attributes(where: str, row: Mapping[str, str]) -> dict[str, str]:
+    text = row.get("attributes") or "{}"
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where}, column attributes: {text!r} is not JSON ({error})") from error
+    if not isinstance(parsed, dict) or any(isinstance(value, dict | list) for value in parsed.values()):
+        raise DataError(f'{where}, column attributes: expected a JSON object like {{"vel": "6"}}, got {text!r}')
+    attributes = {key: value if isinstance(value, str) else json.dumps(value) for key, value in parsed.items()}
+    for column, value in row.items():
+        key = column.removeprefix(ATTRIBUTE_PREFIX)
+        if key == column or not value:
+            continue
+        if key in attributes:
+            raise DataError(f"{where}: attribute {key!r} is given in column attributes and in column {column}")
+        attributes[key] = value
+    return attributes
+
+
+def _relative(where: str, path: str) -> str:
+    """The path in its shortest form; DataError unless it stays below the folder of the list."""
+    if not path or "\0" in path:
+        raise DataError(f"{where}: expected the path of a recording, got {path!r}")
+    if path.startswith("/") or path[1:3] in (":\\", ":/"):
+        raise DataError(f"{where}: {path!r} is absolute; give it relative to the folder of the list")
+    if ".." in path.split("/"):
+        raise DataError(f"{where}: {path!r} goes through '..'; recordings must lie below the folder of the list")
+    return posixpath.normpath(path)
+
+
+def _check_paths(root: Path, places: Iterable[tuple[str, str]]) -> list[str]:
+    """Refuse duplicates and whatever is not a file below `root`; missing files become a note, and rejections of a
+    build.
+
+    One look per folder instead of one per file.
+    """
+    real_root = os.path.realpath(root)
+    folders: dict[str, dict[str, os.DirEntry[str]]] = {}
+    seen: dict[str, str] = {}
+    missing = []
+    for where, path in places:
+        if path in seen:
+            raise DataError(f"{where}: {path!r} is already listed at {seen[path].rpartition(', ')[2]}")
+        seen[path] = where
+        folder, _, name = path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = _entries(where, root / folder, real_root)
+        entry = folders[folder].get(name)
+        if entry is None:
+            missing.append(path)
+        elif (entry.is_symlink() and leads_out(entry.path, real_root)) or not entry.is_file():
+            raise DataError(f"{where}: {path!r} is not a file below {root}; links out of it and devices are not read")
+    return [f"{len(missing):,} listed recordings are missing, first {missing[0]!r}"] if missing else []
+
+
+def _entries(where: str, folder: Path, real_root: str) -> dict[str, os.DirEntry[str]]:
+    if leads_out(str(folder), real_root):
+        raise DataError(f"{where}: folder {str(folder)!r} is a link that leads out of the folder of the list")
+    try:
+        return {entry.name: entry for entry in os.scandir(folder)}
+    except OSError:
+        return {}
+
+
+def _hint(value: str, choices: Iterable[str]) -> str:
+    near = get_close_matches(value, list(choices), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

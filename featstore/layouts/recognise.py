@@ -1,0 +1,209 @@
+"""Dataset folders -> clips: the table of layouts, and how a folder is recognised."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+from featstore.clip import DOMAINS, LABELS, SPLITS, VARIANT_MARK, Clip
+from featstore.errors import DataError
+from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
+from featstore.layouts.dcase_names import parse_id_name, parse_section_name
+from featstore.layouts.folder import claims_mimii, read_folder, read_mimii
+from featstore.layouts.manifest import MANIFEST_SUFFIXES, SCP_SUFFIX, read_manifest, read_scp
+from featstore.layouts.tree import AUDIO_SUFFIXES, Tree, scan, stem
+from featstore.layouts.truth import apply_truth
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to keep recordings: `what` for the help, `read` for the clips, `claims` tells a path that belongs to it.
+
+    Layouts that share `claims` are years of one naming. A layout without `claims` is never recognised by names.
+    """
+
+    what: str
+    read: Callable[[Tree], Reading]
+    claims: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found: clips sorted by machine, section, split and path; `notes` say what a user should know.
+
+    `root` is the folder that the paths are relative to: the folder given, or the one that holds the manifest.
+    """
+
+    layout: str
+    root: Path
+    clips: list[Clip]
+    notes: tuple[str, ...]
+
+
+def _claims_id(path: str) -> bool:
+    return parse_id_name(stem(path)) is not None
+
+
+def _claims_section(path: str) -> bool:
+    return parse_section_name(stem(path)) is not None
+
+
+_read_id = partial(read_dcase, parse=parse_id_name)
+_read_section = partial(read_dcase, parse=parse_section_name)
+
+LAYOUTS: dict[str, Layout] = {
+    "dcase2020": Layout("DCASE 2020 Task 2: <machine>/train|test/normal_id_00_00000000.wav", _read_id, _claims_id),
+    "dcase2021": Layout(
+        "DCASE 2021: <machine>/train|source_test|target_test/section_00_...", _read_section, _claims_section
+    ),
+    "dcase2022": Layout("DCASE 2022: <machine>/train|test/section_...", _read_section, _claims_section),
+    "dcase2023": Layout("DCASE 2023: as 2022, one section", _read_section, _claims_section),
+    "dcase2024": Layout("DCASE 2024: as 2023, some attributes hidden", _read_section, _claims_section),
+    "dcase2025": Layout("DCASE 2025: as 2024, and supplemental clips", _read_section, _claims_section),
+    "dcase2026": Layout("DCASE 2026: as 2025, two channels", _read_section, _claims_section),
+    "mimii": Layout("original MIMII: [6_dB_fan/]fan/id_00/normal|abnormal/*.wav", read_mimii, claims_mimii),
+    "folder": Layout("any folder: [<machine>/][train|test/][normal|abnormal/]*.wav", read_folder),
+    "manifest": Layout("a .csv or .parquet table with a column path", read_manifest),
+}
+
+
+def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = None) -> Listing:
+    """Clips below a folder, or listed in a manifest (.csv, .parquet) or a Kaldi .scp file.
+
+    auto recognises the layout by the names; DataError where two fit, with how to choose, or where nothing is found.
+    `ground_truth` (official CSVs, see `truth`) sets label and domain of evaluation clips; labels reach metrics only.
+    """
+    if layout != "auto" and layout not in LAYOUTS:
+        near = get_close_matches(layout, LAYOUTS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise DataError(f"unknown layout {layout!r}{hint} Choose auto, {', '.join(LAYOUTS)}")
+    tree = _tree(Path(root), layout)
+    name = _recognise(tree) if layout == "auto" else layout
+    reading = LAYOUTS[name].read(tree)
+    clips, notes = reading.clips, [*tree.notes, *reading.notes]
+    if not clips:
+        raise DataError(f"{root}: no recording fits layout {name} ({LAYOUTS[name].what}){'; '.join(['', *notes])}")
+    if layout == "auto" and LAYOUTS[name].claims is _claims_section:
+        name, more = _choose_year(tree, clips)
+        notes += more
+    if ground_truth is not None:
+        clips, more = apply_truth(clips, Path(ground_truth))
+        notes += more
+    _refuse_marks(clips)
+    return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes))
+
+
+def summary(clips: Iterable[Clip]) -> str:
+    """Text table of clip counts: machine x section x split in rows, domain above label in columns; at most 100 wide.
+
+    Generated variants are no recordings; a line below the table counts them.
+    """
+    counts: dict[tuple[str, str, str], Counter[tuple[str, str]]] = {}
+    generated: list[str] = []
+    for clip in clips:
+        if clip.variant:
+            generated.append(clip.path)
+            continue
+        row = counts.setdefault((clip.machine, clip.section, clip.split), Counter())
+        row[clip.domain, clip.label] += 1
+    columns = [(d, lab) for d in DOMAINS for lab in LABELS if any((d, lab) in row for row in counts.values())]
+    total = sum(counts.values(), Counter())
+    lines = [
+        ["", "", "", *("none" if d == "unknown" else d for d, _ in columns)],
+        ["machine", "section", "split", *(lab for _, lab in columns)],
+    ]
+    for machine, section, split in sorted(counts, key=lambda key: (*key[:2], SPLITS.index(key[2]))):
+        row = counts[machine, section, split]
+        lines.append([_shown(machine), _shown(section), split, *(f"{row[c]:,}" if row[c] else "." for c in columns)])
+    lines.append(["total", "", "", *(f"{total[c]:,}" for c in columns)])
+    text = _aligned(lines)
+    if generated:
+        text += f"\nand {len(generated):,} generated anomalies made of {len(set(generated)):,} of these recordings"
+    return text
+
+
+def _tree(root: Path, layout: str) -> Tree:
+    """The recordings below a folder, or the file that lists them."""
+    if not root.exists():
+        raise DataError(f"{root}: no such folder or file")
+    if root.is_dir():
+        found = [root / f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES]
+        there = next((path for path in found if path.is_file()), None)
+        if layout == "manifest":
+            if there is None:
+                raise DataError(f"{root}: layout manifest needs a table; give its file, or name it {found[0].name}")
+            return Tree(root, listed_in=there)
+        tree = scan(root)
+        unused = [f"{there} was not used; give it instead of the folder to use it"] if there else []
+        return replace(tree, notes=[*tree.notes, *unused])
+    suffix = root.suffix.lower()
+    if suffix == SCP_SUFFIX and layout != "manifest":
+        return read_scp(root)
+    if suffix not in MANIFEST_SUFFIXES or layout not in ("auto", "manifest"):
+        raise DataError(
+            f"{root}: expected a folder, a {SCP_SUFFIX} list, or a manifest ({' or '.join(MANIFEST_SUFFIXES)}) with "
+            "layout auto or manifest"
+        )
+    return Tree(root.parent, listed_in=root)
+
+
+def _recognise(tree: Tree) -> str:
+    """The layout whose names are there: one naming must cover at least half of the files, and no other any."""
+    if not tree.audio and tree.listed_in is not None:
+        return "manifest"
+    if not tree.audio:
+        notes = "".join(f"; {note}" for note in tree.notes)
+        raise DataError(f"{tree.root}: no recordings ({' '.join(AUDIO_SUFFIXES)}){notes}")
+    namings = dict.fromkeys(layout.claims for layout in LAYOUTS.values() if layout.claims is not None)
+    claimed = {claims: sum(claims(tree.context + path) for path in tree.audio) for claims in namings}
+    found = [claims for claims, n in claimed.items() if n]
+    if not found:
+        return "folder"
+    if len(found) == 1 and 2 * claimed[found[0]] >= len(tree.audio):
+        return next(name for name, layout in LAYOUTS.items() if layout.claims is found[0])
+    lines = [
+        f"  {', '.join(name for name, layout in LAYOUTS.items() if layout.claims is claims)}: {claimed[claims]:,} files"
+        for claims in found
+    ]
+    raise DataError(
+        f"{tree.root}: {len(tree.audio):,} recordings fit no single layout:\n" + "\n".join(lines) + "\n"
+        "  folder: all files\nChoose with --layout NAME, or give the folder of one of them"
+    )
+
+
+def _choose_year(tree: Tree, clips: Sequence[Clip]) -> tuple[str, list[str]]:
+    """The year that fits best, oldest first; the clips are the same whichever is chosen."""
+    years = likely_years(YEARS, tree, list(clips))
+    if len(years) == 1:
+        return years[0], []
+    return years[0], [f"read as {years[0]}; {', '.join(years[1:])} would give the same clips"]
+
+
+def _refuse_marks(clips: Sequence[Clip]) -> None:
+    for clip in clips:
+        if VARIANT_MARK in clip.path:
+            raise DataError(f"{clip.path!r}: {VARIANT_MARK!r} marks generated variants; rename the file or folder")
+
+
+def _order(clip: Clip) -> tuple[str, str, int, str]:
+    return clip.machine, clip.section, SPLITS.index(clip.split), clip.path
+
+
+def _shown(text: str, width: int = 20) -> str:
+    """Text that stays on one line of any terminal."""
+    safe = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return safe if len(safe) <= width else safe[: width - 1] + "…"
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    spare = 100 - sum(widths) - (len(widths) - 1)
+    widths[0] = max(min(widths[0], widths[0] + spare), 7)
+    rows = []
+    for line in lines:
+        left = [_shown(cell, width).ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
+        rows.append(" ".join([*left, *right]).rstrip())
+    return "\n".join(rows)

@@ -1,0 +1,1 @@
+"""The simulated plant: machines, faults, rooms and microphones."""

@@ -1,0 +1,291 @@
+"""A simulated plant: recordings that no machine ever made, in the DCASE 2023 layout, for the demo and for load tests.
+
+    OUT/simulation.json                                   what was simulated; the mark of such a folder
+    OUT/dev_data/raw/<machine>/{train,test}/*.wav         16-bit mono; normal clips train, half of the test clips faulty
+    OUT/dev_data/raw/<machine>/attributes_00.csv          file_name,d1p,d1v,... as in the challenge
+    OUT/truth.csv                                         fault and severity of every clip; written last
+
+A clip depends on the seed, its machine and its own number, split, domain and label alone: more clips, other machines or
+another number of worker processes never change it (on one platform with one set of library versions).
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from scipy import fft
+
+from featstore.errors import DataError, ResourceError
+from featstore.plant.acoustics import Grid, Place, Scene, rng_of
+from featstore.plant.machines import MACHINES
+
+VERSION = 1
+RAW = "dev_data/raw"
+PARAMETER_FILE = "simulation.json"
+SEVERITIES = (0.25, 0.5, 0.75, 1.0)
+CHUNK = 32  # clips per task of a worker
+CLIPS_PER_WORKER = 100  # fewer are done sooner by one process than a second one starts
+WAV_HEADER_BYTES = 44
+SPARE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Plant:
+    """What is simulated; equal plants give equal recordings.
+
+    clips: recordings in all, over every machine, training and test. Of a machine's share two fifths, but at most 200,
+    are test clips, in equal parts source/target and normal/anomaly; of its training clips 1 in 100, but at least 10
+    (or a tenth, if that is fewer), are from the target domain.
+    """
+
+    clips: int = 1200
+    machines: tuple[str, ...] = tuple(MACHINES)
+    seed: int = 0
+    seconds: float = 10.0
+    sample_rate_hz: int = 16000
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.machines if name not in MACHINES]
+        if unknown or not self.machines or len(set(self.machines)) < len(self.machines):
+            raise DataError(
+                f"machines {', '.join(self.machines) or '(none)'}: choose each once from {', '.join(MACHINES)}"
+            )
+        if self.clips < 8 * len(self.machines):
+            raise DataError(
+                f"{self.clips} clips for {len(self.machines)} machines: a simulated machine needs at least 8; "
+                f"ask for {8 * len(self.machines)} or more, or for fewer machines"
+            )
+        if not 1 <= self.seconds <= 600 or not 8000 <= self.sample_rate_hz <= 192000 or self.seed < 0:
+            raise DataError(
+                "a simulated recording has 1 to 600 seconds, 8000 to 192000 Hz and a seed of at least 0, "
+                f"got {self.seconds:g} s, {self.sample_rate_hz} Hz, seed {self.seed}"
+            )
+
+    @property
+    def samples(self) -> int:
+        """Samples per recording."""
+        return round(self.seconds * self.sample_rate_hz)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of one WAV file."""
+        return WAV_HEADER_BYTES + 2 * self.samples
+
+
+@dataclass(frozen=True)
+class SimulatedClip:
+    """One recording to be made: everything but its sound."""
+
+    machine: str
+    split: str
+    domain: str
+    label: str
+    number: int
+    attributes: tuple[tuple[str, str], ...] = ()
+    fault: str = ""
+    severity: float = 0.0
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, int]:
+        """What its random numbers depend on, beside the seed."""
+        return self.machine, self.split, self.domain, self.label, self.number
+
+    @property
+    def path(self) -> str:
+        """Path below the data root, in the naming of DCASE 2023; fault and severity are not in it."""
+        named = "_".join(f"{key}_{value}" for key, value in self.attributes)
+        stem = f"section_00_{self.domain}_{self.split}_{self.label}_{self.number:04d}_{named}"
+        return f"{RAW}/{self.machine}/{self.split}/{stem}.wav"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What `simulate` did: recordings in the folder, and how many of them it made now."""
+
+    clips: int
+    rendered: int
+
+
+def simulate(
+    out: Path,
+    plant: Plant | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Write a simulated plant to `out`, or finish one that was interrupted.
+
+    workers: processes, by default one per usable core. progress(done, total) is called as clips are finished. Raises
+    DataError for a folder that holds anything else and ResourceError where the disk is too small.
+    """
+    plant = plant or Plant()
+    clips = list(plan(plant))
+    _claim(out, plant)
+    missing = [clip for clip in clips if not _is_done(out / clip.path, plant)]
+    _check_space(out, len(missing) * plant.file_bytes)
+    for machine in plant.machines:
+        for split in ("train", "test"):
+            _make_folder(out / RAW / machine / split)
+    done = len(clips) - len(missing)
+    for count in _render_all(out, plant, missing, workers):
+        done += count
+        if progress:
+            progress(done, len(clips))
+    for machine in plant.machines:
+        _write_attributes(out, [clip for clip in clips if clip.machine == machine])
+    _write_truth(out, clips)
+    return Simulation(len(clips), len(missing))
+
+
+def plan(plant: Plant) -> Iterator[SimulatedClip]:
+    """Every clip of `plant`, in the order of their files."""
+    for place, machine in enumerate(plant.machines):
+        share = plant.clips // len(plant.machines) + (place < plant.clips % len(plant.machines))
+        quarter = max(1, min(50, share // 10))
+        train = share - 4 * quarter
+        target = max(train // 100, min(10, train // 10), 1)
+        counts = {("train", "source", "normal"): train - target, ("train", "target", "normal"): target}
+        counts |= {
+            ("test", domain, label): quarter for domain in ("source", "target") for label in ("normal", "anomaly")
+        }
+        for (split, domain, label), count in counts.items():
+            for number in range(count):
+                yield _draw(plant.seed, SimulatedClip(machine, split, domain, label, number))
+
+
+def synthesise(plant: Plant, clip: SimulatedClip) -> np.ndarray:
+    """The recording of `clip`, float32 (samples,) within [-1, 1]."""
+    machine = MACHINES[clip.machine]
+    condition = dict(clip.attributes)
+    place = Place(plant.seed, clip.machine, clip.domain, condition.pop("bg"))
+    grid = Grid(fft.next_fast_len(plant.samples, real=True), plant.sample_rate_hz)
+    scene = Scene(rng_of(plant.seed, *clip.identity, "sound"), grid, place)
+    wear = dict.fromkeys(machine.faults, 0.0) | ({clip.fault: clip.severity} if clip.fault else {})
+    machine.render(scene, {name: float(value) for name, value in condition.items()}, wear)
+    sound = scene.record(machine.site)[: plant.samples]
+    return sound * min(1.0, 0.98 / float(np.abs(sound).max(initial=1e-9)))
+
+
+def _draw(seed: int, clip: SimulatedClip) -> SimulatedClip:
+    """Give `clip` its operating condition and, if it is an anomaly, its fault."""
+    rng = rng_of(seed, *clip.identity, "plan")
+    machine = MACHINES[clip.machine]
+    choices = machine.source if clip.domain == "source" else machine.target
+    attributes = tuple((name, str(rng.choice(values))) for name, values in choices.items())
+    if clip.label == "normal":
+        return replace(clip, attributes=attributes)
+    fault, severity = str(rng.choice(machine.faults)), float(rng.choice(SEVERITIES))
+    return replace(clip, attributes=attributes, fault=fault, severity=severity)
+
+
+def _render_all(out: Path, plant: Plant, clips: Sequence[SimulatedClip], workers: int | None) -> Iterator[int]:
+    """Make `clips`, yielding how many each finished task made."""
+    chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = min(workers, -(-len(clips) // CLIPS_PER_WORKER))
+    if workers <= 1:
+        yield from (_render(out, plant, chunk) for chunk in chunks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        tasks = [pool.submit(_render, out, plant, chunk) for chunk in chunks]
+        try:
+            yield from (task.result() for task in as_completed(tasks))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _render(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> int:
+    for clip in clips:
+        pcm = np.round(synthesise(plant, clip) * 32767).astype("<i2")
+        content = io.BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setparams((1, 2, plant.sample_rate_hz, len(pcm), "NONE", ""))
+            file.writeframes(pcm.tobytes())
+        _write(out / clip.path, content.getvalue())
+    return len(clips)
+
+
+def _claim(out: Path, plant: Plant) -> None:
+    """Mark `out` as this simulation's, or refuse to touch it."""
+    parameters = {"simulated": True, "by": "featstore simulate", "version": VERSION, **asdict(plant)}
+    wanted = json.loads(json.dumps(parameters))
+    mark = out / PARAMETER_FILE
+    if mark.is_file():
+        try:
+            found = json.loads(mark.read_text())
+        except ValueError as error:
+            raise DataError(f"{mark}: not readable as JSON ({error}); simulate into another folder") from error
+        if found != wanted:
+            different = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
+            raise DataError(
+                f"{out} holds a simulated plant with other parameters ({', '.join(different) or 'extra keys'} differ); "
+                "use the same parameters to resume it, or another folder"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is not empty and has no {PARAMETER_FILE}: simulate into a new or an empty folder")
+    _make_folder(out)
+    _write(mark, (json.dumps(parameters, indent=2) + "\n").encode())
+
+
+def _is_done(path: Path, plant: Plant) -> bool:
+    return path.is_file() and path.stat().st_size == plant.file_bytes
+
+
+def _check_space(out: Path, needed: int) -> None:
+    free = shutil.disk_usage(out).free
+    if needed + SPARE_BYTES > free:
+        raise ResourceError(
+            f"{out}: the simulated recordings need {needed:,} bytes, {free:,} are free; "
+            "simulate fewer clips, or free space and start again to resume"
+        )
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be made ({error.strerror or error}); choose another folder") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write all of a file or nothing."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); start again to resume") from error
+
+
+def _write_attributes(out: Path, clips: Sequence[SimulatedClip]) -> None:
+    """attributes_00.csv of one machine, in the official form."""
+    width = max(len(clip.attributes) for clip in clips)
+    header = ["file_name", *(f"d{place}{kind}" for place in range(1, width + 1) for kind in "pv")]
+    names = [clip.path.removeprefix(f"{RAW}/") for clip in clips]
+    rows = [[name, *chain.from_iterable(clip.attributes)] for name, clip in zip(names, clips, strict=True)]
+    _write(out / RAW / clips[0].machine / "attributes_00.csv", _csv([header, *rows]))
+
+
+def _write_truth(out: Path, clips: Sequence[SimulatedClip]) -> None:
+    """Fault and severity of every clip, outside the data, for analysis only."""
+    header = ["file_name", "machine", "split", "domain", "label", "number", "fault", "severity"]
+    rows = [[clip.path, *map(str, clip.identity), clip.fault, f"{clip.severity:g}"] for clip in clips]
+    _write(out / "truth.csv", _csv([header, *rows]))
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,1 @@
+"""Care of a finished store: describe, verify, repair, compact."""

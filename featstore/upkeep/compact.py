@@ -1,0 +1,105 @@
+"""Rewrite shards without superseded rows, and merge small ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from featstore.disk.manifest import Manifest, ShardEntry, live_mask
+from featstore.disk.shard import FACTS, Rejection, ShardData
+from featstore.errors import StoreError
+from featstore.store import FeatureStore, StoreWriter
+from featstore.table import ClipTable
+
+MAX_ROWS = 65536
+MAX_BYTES = 1 << 27
+_EMPTY_BYTES = 10960
+"""Size of a shard without rows."""
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """Size of the store before and after."""
+
+    shards_before: int
+    shards_after: int
+    bytes_before: int
+    bytes_after: int
+    superseded: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.shards_before:,} -> {self.shards_after:,} shards, {self.bytes_before:,} -> {self.bytes_after:,} "
+            f"bytes, {self.superseded:,} superseded rows dropped"
+        )
+
+
+def compact(path: str | Path, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Compaction:
+    """Give the store at `path` as few and as dense shards as the limits allow; rows keep their order and values.
+
+    Each group of shards is exchanged in one manifest, so an interruption loses nothing. Needs the space of one new
+    shard. A reader that opened the store before may have to open it again. StoreError when there is no store, or one
+    with a damaged manifest: the shards that only it names would be lost.
+    """
+    for warning in FeatureStore.open(path).warnings:
+        raise StoreError(f"{warning}; remove that file first, and with it the rows that only it names")
+    with StoreWriter(path) as writer:
+        before = writer.store.manifest
+        for name in sorted(before.embeddings):
+            for group in groups(writer.store.entries(name), max_rows=max_rows, max_bytes=max_bytes):
+                merged = _merged(writer.store, name, group)
+                writer.replace_shards(name, [entry.file for entry in group], merged)
+                writer.remove_unnamed(keep=1)
+        writer.remove_unnamed(keep=1)
+        after = writer.store.manifest
+    superseded = sum(len(entry.dropped) + len(entry.cleared) for entry in before.shards)
+    return Compaction(len(before.shards), len(after.shards), _bytes(before), _bytes(after), superseded)
+
+
+def groups(entries: Sequence[ShardEntry], *, max_rows: int, max_bytes: int) -> list[list[ShardEntry]]:
+    """Runs of neighbouring shards worth rewriting as one: several small ones, or a single one with superseded rows."""
+    runs: list[list[ShardEntry]] = []
+    for entry in entries:
+        run = [*runs[-1], entry] if runs else []
+        if run and _live(run) <= max_rows and _widest_row(run) * _live(run) <= max_bytes:
+            runs[-1] = run
+        else:
+            runs.append([entry])
+    return [run for run in runs if len(run) > 1 or run[0].dropped or run[0].cleared]
+
+
+def _live(run: Sequence[ShardEntry]) -> int:
+    return sum(entry.live_rows + entry.live_rejected for entry in run)
+
+
+def _widest_row(run: Sequence[ShardEntry]) -> int:
+    """Bytes per row of the widest shard: text columns are as wide as their longest text, so a merge takes that."""
+    return max((entry.bytes - _EMPTY_BYTES) // max(entry.rows + entry.rejected, 1) for entry in run)
+
+
+def _bytes(manifest: Manifest) -> int:
+    return sum(entry.bytes for entry in manifest.shards)
+
+
+def _merged(store: FeatureStore, name: str, group: Sequence[ShardEntry]) -> list[ShardData]:
+    info = store.info(name)
+    clips: list[ClipTable] = []
+    facts: dict[str, list[np.ndarray]] = {fact: [] for fact in FACTS}
+    rejected: list[Rejection] = []
+    matrix = np.empty((sum(entry.live_rows for entry in group), *info.shape), dtype=info.dtype)
+    filled = 0
+    for entry in group:
+        keep = live_mask(entry.rows, entry.dropped)
+        with store.open_shard(entry) as shard:
+            matrix[filled : filled + entry.live_rows] = shard.matrix()[keep]
+            clips.append(shard.clips()[keep])
+            for fact, values in shard.facts().items():
+                facts[fact].append(values[keep])
+            counted = live_mask(entry.rejected, entry.cleared)
+            rejected += [one for one, counts in zip(shard.rejected(), counted, strict=True) if counts]
+        filled += entry.live_rows
+    if not filled and not rejected:
+        return []
+    columns = {fact: np.concatenate(parts) for fact, parts in facts.items()}
+    return [ShardData(info, ClipTable.concatenate(clips), matrix, columns, rejected)]

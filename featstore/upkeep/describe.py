@@ -1,0 +1,87 @@
+"""What is in a store, for people (one screen) and for programs (JSON)."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from featstore.building.state import unfinished
+from featstore.console import size, table
+from featstore.layouts.recognise import summary
+from featstore.store import FeatureStore
+
+SHOWN_REASONS = 5
+
+
+def describe(store: FeatureStore) -> dict[str, Any]:
+    """Everything `featstore info --json` prints: plain values only."""
+    return {
+        "path": str(store.path),
+        "manifest": store.manifest.number,
+        "shards": len(store.manifest.shards),
+        "bytes": sum(entry.bytes for entry in store.manifest.shards),
+        "embeddings": {name: _embedding(store, name) for name in sorted(store.embeddings)},
+        "warnings": [*store.warnings, *filter(None, [unfinished(store.path)])],
+    }
+
+
+def _embedding(store: FeatureStore, name: str) -> dict[str, Any]:
+    info, facts = store.info(name), store.facts(name)
+    recorded = store.clips(name).where(variant="")
+    seconds = (facts["n_samples"] / np.maximum(facts["sample_rate_hz"], 1))[recorded]
+    outcomes = Counter(outcome.decode() for outcome in facts["outcome"].tolist() if outcome)
+    return {
+        "rows": store.rows(name),
+        "shape": list(info.shape),
+        "views": list(info.views),
+        "dtype": info.dtype,
+        "sample_rate_hz": info.sample_rate_hz,
+        "channel": info.channel,
+        "length": info.length,
+        "fingerprint": info.fingerprint,
+        "config": dict(info.config),
+        "audio_hours": round(float(seconds.sum()) / 3600, 4),
+        "outcomes": dict(outcomes),
+        "rejected": dict(Counter(rejection.reason for rejection in store.rejected(name))),
+        "bytes": sum(entry.bytes for entry in store.entries(name)),
+    }
+
+
+def screen(store: FeatureStore) -> str:
+    """One screen: the embeddings, whose clips they are, and what was rejected."""
+    facts = describe(store)
+    parts = [f"{store.path}: manifest {facts['manifest']}, {facts['shards']} shards, {size(facts['bytes'])}"]
+    parts += [f"warning: {warning}" for warning in facts["warnings"]]
+    rows = [
+        [
+            name,
+            one["rows"],
+            "x".join(map(str, one["shape"])),
+            one["dtype"],
+            f"{one['sample_rate_hz']} Hz",
+            one["channel"],
+            one["length"],
+            f"{one['audio_hours']:.1f} h",
+            one["fingerprint"][:12],
+        ]
+        for name, one in facts["embeddings"].items()
+    ]
+    header = ["embedding", "rows", "shape", "dtype", "rate", "channel", "length", "audio", "fingerprint"]
+    parts += [table(header, rows)] if rows else ["no embeddings yet; fill it with `featstore build`"]
+    for name, one in facts["embeddings"].items():
+        if one["views"]:
+            parts.append(f"{name}: views {', '.join(one['views'])}")
+        for outcome, count in one["outcomes"].items():
+            parts.append(f"{name}: {count} recordings were {outcome}")
+        for reason, count in Counter(one["rejected"]).most_common(SHOWN_REASONS):
+            parts.append(f"{name}: {count} rejected: {reason}")
+    listed = {tuple(store.clips(name).keys()): name for name in sorted(store.embeddings, reverse=True)}
+    for name in sorted(listed.values()):
+        parts.append(f"clips of {name}:\n{summary(store.clips(name))}")
+    return "\n\n".join(parts)
+
+
+def rejected_text(store: FeatureStore) -> str:
+    """Every rejected recording with its reason."""
+    rows = [[name, one.path, one.reason] for name in sorted(store.embeddings) for one in store.rejected(name)]
+    return table(["embedding", "rejected", "reason"], rows) if rows else "no recording was rejected"

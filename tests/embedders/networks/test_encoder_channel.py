@@ -1,0 +1,75 @@
+"""The pretrained channel: its formula, that the encoder stays out of the checkpoint, and that others are refused."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from small_models import save_beats, save_encoder
+from torch.nn import functional as F
+from training_plant import quick_setup, write_plant
+
+from embedders import create
+from embedders.networks.encoder_channel import EncoderChannel
+from embedders.networks.stgram import STgramConfig
+from embedders.training.train import train
+from featstore.errors import DataError
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_encoder(tmp_path_factory.mktemp("models") / "encoder", "wav2vec2")
+
+
+def config(spec, **changes):
+    return STgramConfig(channels=("logmel", "encoder"), encoder=spec, n_mels=8, **changes)
+
+
+def test_tokens_go_through_one_linear_layer_and_are_interpolated(folder):
+    channel = EncoderChannel(config(f"wav2vec2={folder}"))
+    waves, S = 0.1 * torch.randn(2, 16000), torch.zeros(2, 8, 32)
+    tokens = create(f"wav2vec2={folder}").model.tokens(waves, (2,))[:, 0, :, 0]  # (batch, token, dim)
+    assert tokens.shape == (2, 49, 16)
+    mapped = tokens @ channel.linear.weight.T + channel.linear.bias
+    expected = F.interpolate(mapped.transpose(1, 2), size=32, mode="linear")
+    torch.testing.assert_close(channel(waves, S), expected)
+
+
+def test_an_encoder_of_bands_lays_them_side_by_side(tmp_path):
+    channel = EncoderChannel(config(f"beats={save_beats(tmp_path / 'beats.pt')}"))
+    assert channel.linear.in_features == 8 * 16
+    assert channel(0.1 * torch.randn(1, 16000), torch.zeros(1, 8, 20)).shape == (1, 8, 20)
+
+
+def test_the_encoder_is_no_part_of_the_weights_and_is_not_copied(folder):
+    channel = EncoderChannel(config(f"wav2vec2={folder}"))
+    assert set(channel.state_dict()) == {"weights_sha256", "linear.weight", "linear.bias"}
+    assert copy.deepcopy(channel).encoder is channel.encoder
+
+
+@pytest.mark.parametrize("name", ["tdnn", "stgram"])
+def test_trains_embeds_and_refuses_another_encoder(tmp_path, name):
+    models = save_encoder(tmp_path / "encoder", "wav2vec2")
+    clips = write_plant(tmp_path)
+    settings = ("channels=logmel;tgram;encoder", f"encoder=wav2vec2={models}", "epochs=1", "ema=0.5")
+    train(tmp_path, clips, quick_setup(name, *settings), tmp_path / "a.safetensors")
+    waves = np.random.default_rng(0).normal(size=(2, 8000)).astype(np.float32)
+    assert np.isfinite(create(f"{name}={tmp_path / 'a.safetensors'}").embed(waves)).all()
+    save_encoder(models, "wav2vec2", seed=1)
+    with pytest.raises(DataError, match=r"trained on an encoder with weights .* now has others"):
+        create(f"{name}={tmp_path / 'a.safetensors'}").embed(waves)
+
+
+def test_what_is_no_encoder_or_reads_another_rate_is_refused(folder):
+    with pytest.raises(ValueError, match="encoder=logmel: expected a pretrained encoder"):
+        EncoderChannel(config("logmel"))
+    with pytest.raises(ValueError, match="reads 16000 Hz, the network 8000 Hz; set sample_rate_hz=16000"):
+        EncoderChannel(config(f"wav2vec2={folder}", sample_rate_hz=8000))
+
+
+def test_too_long_waves_are_refused(tmp_path):
+    channel = EncoderChannel(config(f"ast={save_encoder(tmp_path / 'ast', 'ast')}"))
+    with pytest.raises(ValueError, match="reads at most 10480 samples, got 16000"):
+        channel(torch.zeros(1, 16000), torch.zeros(1, 8, 32))

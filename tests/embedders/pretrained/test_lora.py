@@ -1,0 +1,112 @@
+"""Adapters start as nothing, are all that is trained, learn, and fold into the official names."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import beats_checkpoint, save_encoder
+
+from embedders import create
+from embedders.pretrained.beats import build_network
+from embedders.pretrained.beats_network import BEATsNetwork
+from embedders.pretrained.lora import LowRank, add_lora, lora_parameters, merge_lora
+from embedders.pretrained.pooling import AttentiveStatistics
+from embedders.pretrained.weight_files import Checkpoint
+
+
+@pytest.fixture
+def network() -> BEATsNetwork:
+    checkpoint = beats_checkpoint()
+    return build_network(Checkpoint(checkpoint["model"], {"cfg": checkpoint["cfg"]}))
+
+
+@pytest.fixture(scope="module")
+def waves() -> torch.Tensor:
+    """Eight clips of two kinds: a hum of 300 Hz or of 1 kHz in noise."""
+    random = torch.Generator().manual_seed(0)
+    t = torch.arange(6000) / 16000
+    hums = [torch.sin(2 * torch.pi * (300, 1000)[i % 2] * t) for i in range(8)]
+    return torch.stack(hums) * 0.02 + 0.05 * torch.randn(8, 6000, generator=random)
+
+
+def test_an_adapter_by_hand():
+    low = LowRank(torch.zeros(2, 3), rank=1, alpha=4.0)
+    with torch.no_grad():
+        low.up.copy_(torch.tensor([[1.0], [2.0]]))
+        low.down.copy_(torch.tensor([[1.0, 0.0, 5.0]]))
+    assert low(torch.ones(2, 3)).tolist() == [[5.0, 1.0, 21.0], [9.0, 1.0, 41.0]]
+
+
+def test_starts_as_the_network_itself_and_trains_nothing_else(network, waves):
+    with torch.no_grad():
+        before = network(waves)[-1]
+        names = add_lora(network, rank=2)
+        torch.testing.assert_close(network(waves)[-1], before)
+    assert names == [f"encoder.layers.{i}.self_attn.{kind}_proj" for i in range(3) for kind in "vq"]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    assert sum(p.numel() for p in trained) == 6 * 2 * (16 + 16)
+    assert {id(p) for p in trained} == {id(p) for p in lora_parameters(network)}
+
+
+def test_merging_keeps_outputs_and_restores_official_names(network, waves):
+    official = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    add_lora(network, rank=2, alpha=3.0)
+    with torch.no_grad():
+        for parameter in lora_parameters(network):
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+        adapted = network(waves)[-1]
+        merge_lora(network)
+        torch.testing.assert_close(network(waves)[-1], adapted, rtol=1e-4, atol=1e-5)
+    merged = network.state_dict()
+    assert set(merged) == set(official)
+    changed = {name for name in official if not torch.equal(merged[name], official[name])}
+    assert changed == {f"encoder.layers.{i}.self_attn.{kind}_proj.weight" for i in range(3) for kind in "qv"}
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    build_network(Checkpoint(merged, {"cfg": beats_checkpoint()["cfg"]}))
+
+
+def fit(network: BEATsNetwork, waves: torch.Tensor, steps: int = 40) -> list[float]:
+    """Losses of telling the two hums apart, with attentive statistics and a linear head."""
+    torch.manual_seed(0)
+    head = torch.nn.Sequential(AttentiveStatistics(16, hidden=8), torch.nn.Linear(32, 2))
+    for parameter in head.parameters():
+        parameter.requires_grad_(False)  # the head stays random: what is learnt, the adapters learn
+    optimizer = torch.optim.AdamW(lora_parameters(network), lr=0.03)
+    losses = []
+    for _ in range(steps):
+        loss = torch.nn.functional.cross_entropy(head(network(waves)[-1]), torch.arange(8) % 2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_adapters_learn_and_leave_the_rest_alone(network, waves):
+    add_lora(network, rank=4)
+    frozen = {name: p.clone() for name, p in network.named_parameters() if not p.requires_grad}
+    losses = fit(network, waves)
+    assert losses[-1] < 0.6 * losses[0]
+    assert all(torch.equal(p, frozen[name]) for name, p in network.named_parameters() if name in frozen)
+
+
+def test_works_where_attention_reads_weights_without_calling(tmp_path):
+    """WavLM hands the weights of its projections to one function."""
+    encoder = create(f"wavlm={save_encoder(tmp_path, 'wavlm')}")
+    noise = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
+    before = encoder.embed(noise)
+    add_lora(encoder.model.network, rank=2)
+    np.testing.assert_allclose(encoder.embed(noise), before, atol=1e-6)
+    with torch.no_grad():
+        for parameter in lora_parameters(encoder.model.network):
+            parameter.add_(1.0)
+    assert np.abs(encoder.embed(noise) - before).max() > 1e-3
+
+
+def test_mistakes_are_named(network):
+    with pytest.raises(ValueError, match=r"no linear map is called query; this network has fc1, fc2, grep_linear"):
+        add_lora(network, ("query",))
+    with pytest.raises(ValueError, match="rank must be at least 1"):
+        add_lora(network, rank=0)
+    add_lora(network, rank=1)
+    with pytest.raises(ValueError, match="has adapters already"):
+        add_lora(network, rank=1)

@@ -1,0 +1,238 @@
+"""Options of a training: every loss and augmentation trains, and gets the labels and counts it needs."""
+
+import numpy as np
+import pytest
+import torch
+from training_plant import QUICK, SMALL, quick_setup, write_plant
+
+from embedders import create
+from embedders.commands.train import parse_setup
+from embedders.losses.table import LOSSES
+from embedders.training.augment import AUGMENTATIONS
+from embedders.training.data import training_clips
+from embedders.training.train import make_loop, settle, train
+from featstore.errors import DataError
+
+NEEDED = {"crop": "crop:length=6000"}
+
+
+pytestmark = pytest.mark.usefixtures("unsynced")
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    root = tmp_path_factory.mktemp("plant")
+    return root, write_plant(root)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bare")
+    return root, write_plant(root, attributes=False)
+
+
+def plan_of(plant, setup):
+    root, clips = plant
+    return settle(root, training_clips(clips), setup, 1).plans[-1]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_from_its_name_alone(plant, tmp_path, loss):
+    name = "two_branch" if loss == "featex" else "tdnn"
+    chosen = quick_setup(name, "epochs=1", f"loss={loss}", *(["augment=featex"] if loss == "featex" else []))
+    trained = train(*plant, chosen, tmp_path / "a.safetensors")
+    assert all(np.isfinite(entry["held_out"]) for entry in trained.facts["history"])
+    vectors = create(f"{name}={tmp_path / 'a.safetensors'}").embed(np.ones((2, 8000), np.float32))
+    assert vectors.shape == (2, 16)
+
+
+@pytest.fixture(scope="module")
+def untouched(plant, tmp_path_factory):
+    return train(*plant, quick_setup("tdnn", "epochs=1"), tmp_path_factory.mktemp("a") / "plain.safetensors")
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_augmentation_trains(plant, tmp_path, name, untouched):
+    network = "two_branch" if name == "featex" else "tdnn"
+    chosen = quick_setup(network, f"augment={NEEDED.get(name, name)}", "epochs=1")
+    trained = train(*plant, chosen, tmp_path / "a.safetensors")
+    assert trained.fingerprint != untouched.fingerprint
+    centres = trained.tensors["loss.centres"]
+    assert len(centres) == AUGMENTATIONS[name].label_factor * len(trained.classes)
+
+
+def test_counts_are_filled_in_from_clips_network_and_augmentations(plant):
+    plan = plan_of(plant, quick_setup("tdnn", "loss=ustc", "labels=section"))
+    assert len(plan.labels.classes) == 4
+    assert plan.loss["params"] == {"n_attributes": 4}  # two machines of two speeds
+    plan = plan_of(plant, quick_setup("tdnn", "loss=hmic", "labels=section"))
+    assert plan.loss["params"] == {"n_groups": 8}  # and of two sections
+    assert plan_of(plant, quick_setup("multires", "loss=subspace")).loss["params"] == {"branches": 3}
+    plan = plan_of(plant, quick_setup("two_branch", "loss=featex", "augment=statex+featex"))
+    assert plan.loss == {"name": "featex", "params": {"factor": 9}, "factor": 9}
+    assert plan.keep == 8
+    assert plan_of(plant, quick_setup("multires", "loss=featex", "augment=featex")).loss["params"] == {"factor": 3}
+
+
+def test_labels_of_attributes_and_groups_by_hand(plant):
+    plan = plan_of(plant, quick_setup("tdnn", "loss=hmic", "labels=section"))
+    group = plan.labels.extra["group"]
+    assert (group.sum(axis=1) == 1).all()
+    assert group[:4].argmax(axis=1).tolist() == [1, 0, 1, 0]  # fan 00: slow, fast, ...; names sort fast before slow
+    assert group[12:14].argmax(axis=1).tolist() == [3, 2]
+    attribute = plan_of(plant, quick_setup("tdnn", "loss=ustc", "labels=section")).labels.extra["attribute"]
+    np.testing.assert_array_equal(attribute[:12], attribute[12:24])  # the same speeds of another section
+    assert not (attribute[:12] * attribute[24:36]).any()
+
+
+def test_clips_without_attributes_have_no_label_where_others_have(plant):
+    root, clips = plant
+    mixed = [clip if clip.machine == "fan" else type(clip)(**fields_of(clip, attributes={})) for clip in clips]
+    plan = plan_of((root, mixed), quick_setup("tdnn", "loss=ustc", "labels=section"))
+    assert plan.labels.extra["attribute"].sum(axis=1).tolist() == [1] * 24 + [0] * 24
+
+
+def fields_of(clip, **changes):
+    return {name: getattr(clip, name) for name in clip.__dataclass_fields__} | changes
+
+
+@pytest.mark.parametrize("loss", ["ustc", "hmic"])
+def test_without_attributes_the_error_says_what_to_use(bare, loss):
+    with pytest.raises(ValueError, match="no training clip has attributes; add pseudo=logmel"):
+        plan_of(bare, quick_setup("tdnn", f"loss={loss}", "labels=section"))
+    plan = plan_of(bare, quick_setup("tdnn", f"loss={loss}", "labels=section", "pseudo=logmel:stats=mean;std"))
+    assert len(plan.labels.classes) == 4
+    assert (next(iter(plan.labels.extra.values())).sum(axis=1) == 1).all()
+
+
+def test_pseudo_attributes_are_the_clusters_that_are_there(bare):
+    clips = bare[1]
+    plan = plan_of(bare, quick_setup("tdnn", "labels=pseudo", "pseudo=logmel:stats=mean"))
+    fast = np.array([int(clip.path[-6:-4]) % 2 for clip in clips])
+    source = np.array([clip.domain == "source" for clip in clips])
+    for part in ("fan|00", "pump|01"):
+        rows = np.array([f"{clip.machine}|{clip.section}" == part for clip in clips])
+        found = plan.labels.label[rows & source]
+        assert len(set(found)) == 2
+        assert len(set(zip(found, fast[rows & source], strict=True))) == 2
+    assert all("|cluster=source." in name or "|cluster=target." in name for name in plan.labels.classes)
+
+
+def test_attributes_that_are_there_are_kept(plant):
+    with_pseudo = plan_of(plant, quick_setup("tdnn", "labels=pseudo"))
+    assert with_pseudo.labels.classes == plan_of(plant, quick_setup("tdnn")).labels.classes
+
+
+def test_a_checkpoint_of_a_first_pass_clusters(bare, tmp_path):
+    train(*bare, quick_setup("tdnn", "labels=section"), tmp_path / "first.safetensors")
+    second = quick_setup("tdnn", "labels=pseudo", f"pseudo=tdnn={tmp_path / 'first.safetensors'}")
+    assert len(train(*bare, second, tmp_path / "second.safetensors").classes) > 4
+
+
+def test_pre_training_hands_on_network_and_projector(plant, tmp_path):
+    settings = ("loss=clp_scf", "labels=section", "pretrain.loss.projector=true", "pretrain.epochs=1", "epochs=1")
+    trained = train(*plant, quick_setup("tdnn", *settings), tmp_path / "a.safetensors")
+    assert len(trained.facts["pretraining"]) == len(trained.facts["history"]) == 1
+    assert trained.loss["name"] == "clp_scf"
+    assert trained.facts["pretrain"]["loss"] == {"name": "supcon", "params": {"projector": True}}
+    # A rate too small to move anything leaves what pre-training made.
+    still = quick_setup("tdnn", *settings, "learning_rate=1e-30", "pretrain.learning_rate=0.01")
+    before = parse_setup("tdnn", (*SMALL["tdnn"], *QUICK, "loss=supcon", "loss.projector=true", "labels=section"))
+    first = train(*plant, type(before)(before.kind, before.network, still.pretrain.train, before.loss), tmp_path / "b")
+    kept = train(*plant, still, tmp_path / "c.safetensors")
+    names = [name for name in kept.tensors if name.startswith(("network.layers", "loss.head")) and "weight" in name]
+    assert any(name.startswith("loss.head") for name in names)
+    for name in names:
+        torch.testing.assert_close(kept.tensors[name], first.tensors[name], rtol=0, atol=1e-12)
+
+
+def test_imprinted_centres_are_mean_directions_of_the_target_classes(plant, tmp_path):
+    settings = ("labels=domain", "epochs=2", "imprint=1", "learning_rate=1e-30")
+    trained = train(*plant, quick_setup("tdnn", *settings), tmp_path / "a.safetensors")
+    embedder = create(f"tdnn={tmp_path / 'a.safetensors'}")
+    assert trained.facts["kept"] == 2  # the first epoch knows nothing of the target's classes
+    target = [i for i, name in enumerate(trained.classes) if name.endswith("|target")]
+    assert len(target) == 4
+    lengths = trained.tensors["loss.centres"].norm(dim=1)
+    torch.testing.assert_close(lengths[target], torch.ones(4))
+    assert not torch.isclose(lengths, torch.ones(len(lengths))).all()
+    assert embedder.shape == (16,)
+
+
+def test_classes_to_be_imprinted_train_only_afterwards(plant):
+    from embedders.training.data import Waves
+
+    root, clips = plant
+    job = settle(root, training_clips(clips), quick_setup("tdnn", "labels=domain", "imprint=1"), 1)
+    waves = Waves([root / clip.path for clip in clips], 16000, 8000, "0", 1)
+    loop = make_loop(job, job.plans[0], waves, "cpu")
+    target = {i for i, clip in enumerate(clips) if clip.domain == "target"}
+    assert not target & set(np.concatenate(loop._order((0, 0))).tolist())
+    assert target & set(np.concatenate(loop._order((0, 1))).tolist())
+    waves.close()
+
+
+def test_statex_leaves_posteriors_of_sections(plant, tmp_path):
+    train(*plant, quick_setup("tdnn", "augment=statex"), tmp_path / "a.safetensors")
+    embedder = create(f"tdnn:checkpoint={tmp_path / 'a.safetensors'},output=posterior")
+    vectors = embedder.embed(np.random.default_rng(0).normal(size=(2, 8000)).astype(np.float32))
+    assert vectors.shape == (2, 4)
+    assert (np.exp(vectors).sum(axis=1) < 1).all()  # the rest is on exchanged clips
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("tdnn", ("augment=featex",), "featex exchanges branches, and tdnn has one; train two_branch or multires"),
+        ("two_branch", ("loss=featex",), "learns from exchanged branches; add featex to augment"),
+        ("ae", ("augment=statex",), "ae learns no classes: leave out imprint, and statex and featex"),
+        ("ae", ("imprint=1",), "ae learns no classes"),
+        ("tdnn", ("imprint=1", "labels=section"), "no class lies in the target domain alone; use labels=domain"),
+    ],
+)
+def test_what_cannot_work_says_what_to_use(plant, name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        plan_of(plant, quick_setup(name, *settings))
+
+
+def test_imprinting_needs_centres(plant, tmp_path):
+    chosen = quick_setup("tdnn", "loss=cross_entropy", "labels=domain", "imprint=1")
+    with pytest.raises(ValueError, match="loss cross_entropy has no centres of its own; use arcface"):
+        train(*plant, chosen, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("augment=mixup:q=1",), "unknown parameter of mixup: 'q'"),
+        (("augment=mixup:p",), r"augment=mixup:p: expected key=value after the colon, got 'p'"),
+        (("augment=mixup:p=x",), r"augment=mixup:p=x: p=x: expected <class 'float'>"),
+        (("augment=mixupp",), "unknown augmentation: 'mixupp'; did you mean mixup"),
+        (("augment=crop",), "crop needs a value for length"),
+        (("augment=statex+statex",), "name each kind once"),
+        (("loss=hmic", "loss.n_groups=3"), "loss.n_groups follows from the clips"),
+        (("pretrain.epoch=3",), "unknown setting: 'epoch'; did you mean epochs"),
+        (("pretrain.seed=3",), "unknown setting: 'seed'"),
+        (("pretrain.loss.m=3",), "unknown parameter of loss supcon: 'm'"),
+        (("loss.m=x",), "--set loss.m=x: expected float"),
+        (("beta1=1",), "beta1=1: expected 0 or more, and below 1"),
+        (("imprint=30",), "imprint=30: expected 0 to 29"),
+    ],
+)
+def test_wrong_options_say_why(settings, message):
+    with pytest.raises(ValueError, match=message):
+        parse_setup("tdnn", settings)
+
+
+def test_pre_training_takes_over_what_it_is_not_told():
+    found = parse_setup("tdnn", ("epochs=7", "batch=4", "labels=domain", "imprint=2", "pretrain.epochs=3"))
+    before = found.pretrain.train
+    assert (before.epochs, before.batch, before.loss, before.labels, before.imprint) == (3, 4, "supcon", "section", 0)
+    assert parse_setup("tdnn", ("epochs=7",)).pretrain is None
+
+
+def test_recordings_that_cannot_be_read_are_named_when_clustering(bare, tmp_path):
+    root, clips = bare
+    broken = [type(clip)(**fields_of(clip, path="missing.wav")) if i == 5 else clip for i, clip in enumerate(clips)]
+    with pytest.raises(DataError, match=r"missing\.wav"):
+        plan_of((root, broken), quick_setup("tdnn", "labels=pseudo"))

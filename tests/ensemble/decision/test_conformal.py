@@ -1,0 +1,226 @@
+"""Conformal p-values and decisions: numbers by hand, promises by simulation, banks by domain."""
+
+import numpy as np
+import pytest
+
+from ensemble.decision.calibrate import PlacedScores
+from ensemble.decision.conformal import (
+    Scale,
+    banks,
+    benjamini_hochberg,
+    decisions,
+    from_surprise,
+    median_residuals,
+    p_values,
+    p_values_of_reference,
+    shifted_reference,
+    surprise,
+)
+from ensemble.decision.fuse import fuse
+
+
+def placed(scores: np.ndarray, domain: np.ndarray | None = None, section: np.ndarray | None = None) -> PlacedScores:
+    n = len(scores)
+    where = np.full(n, "00") if section is None else section
+    return PlacedScores(np.asarray(scores, dtype=float), np.full(n, "fan"), where, domain)
+
+
+def domains(source: int, target: int) -> np.ndarray:
+    return np.array(["source"] * source + ["target"] * target)
+
+
+def test_p_values_by_hand() -> None:
+    reference = np.array([3.0, 1.0, 2.0, 2.0])
+    np.testing.assert_allclose(p_values(np.array([0.5, 1, 2, 2.5, 3, 9]), reference), np.array([5, 5, 4, 2, 2, 1]) / 5)
+    np.testing.assert_allclose(p_values_of_reference(reference), np.array([1, 4, 3, 3]) / 4)
+    for i in range(4):
+        alone = p_values(reference[[i]], np.delete(reference, i))[0]
+        assert alone == p_values_of_reference(reference)[i], "a training clip meets the others as a test clip would"
+
+
+@pytest.mark.parametrize("n", [7, 40])
+def test_a_normal_clip_has_a_p_value_below_u_with_probability_u(n: int, rng: np.random.Generator) -> None:
+    p = np.concatenate([p_values(rng.normal(size=1), rng.normal(size=n)) for _ in range(4000)])
+    for u in (0.1, 0.25, 0.5):
+        expected = np.floor(u * (n + 1)) / (n + 1)
+        assert np.mean(p <= u) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 4000))
+        assert expected <= u
+
+
+def test_decisions_by_rate_are_those_of_the_p_value(rng: np.random.Generator) -> None:
+    reference, test = rng.normal(size=60).round(1), rng.normal(1, 2, size=300).round(1)
+    for rate in (0.05, 0.1, 0.3):
+        found = decisions(placed(test), placed(reference), rate=rate)
+        np.testing.assert_array_equal(found.reported, found.p_value <= rate)
+        np.testing.assert_array_equal(found.reported, test > found.threshold)
+        assert np.all(np.diff(found.percentile[np.argsort(test, kind="stable")]) >= 0)
+
+
+def test_benjamini_hochberg_by_hand() -> None:
+    p = np.array([0.039, 0.001, 0.041, 0.008, 0.9])
+    assert benjamini_hochberg(p, 0.05) == 0.008  # limits .01 .02 .03 .04 .05
+    assert benjamini_hochberg(p, 0.06) == 0.041  # limits .012 .024 .036 .048 .06: a later one lifts the third
+    assert benjamini_hochberg(p, 0.004) == 0
+    assert benjamini_hochberg(np.full(4, 0.05), 0.05) == 0.05
+    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
+        benjamini_hochberg(p, 1)
+
+
+def test_false_discoveries_stay_below_the_rate(rng: np.random.Generator) -> None:
+    """200 archives of 90 normal clips and 10 anomalies that share one bank each."""
+    shares, hits = [], []
+    for _ in range(200):
+        test = np.concatenate([rng.normal(size=90), rng.normal(5, 1, size=10)])
+        found = decisions(placed(test), placed(rng.normal(size=400)), rate=0.1, fdr=0.2)
+        shares.append(found.reported[:90].sum() / max(1, found.reported.sum()))
+        hits.append(found.reported[90:].mean())
+        np.testing.assert_array_equal(found.reported, test > found.threshold)
+    assert np.mean(shares) < 0.2
+    assert np.mean(hits) > 0.9
+
+
+def test_discoveries_look_across_sections(rng: np.random.Generator) -> None:
+    """One clip among many of a quiet section is not enough alone, but is once another section has many finds."""
+    section = np.repeat(["00", "01"], 50)
+    quiet = np.concatenate([np.full(50, -1.0), rng.normal(size=50).clip(-2, 2)])
+    quiet[70] = 10.0
+    reference = placed(np.resize(np.linspace(-3, 3, 99), 198), section=np.repeat(["00", "01"], 99))
+    alone = decisions(placed(quiet, section=section), reference, rate=0.1, fdr=0.1)
+    assert not alone.reported.any()
+    assert np.isinf(alone.threshold).all()
+    assert alone.thresholds == (None, None)
+    assert "at least 10 of the 100 clips" in alone.notes[0]
+    loud = quiet.copy()
+    loud[:40] = 20.0
+    both = decisions(placed(loud, section=section), reference, rate=0.1, fdr=0.1)
+    assert both.reported[70]
+    assert both.reported[:40].all()
+
+
+def test_training_clips_among_themselves_hold_no_discoveries(rng: np.random.Generator) -> None:
+    reference = placed(rng.normal(size=50))
+    found = decisions(reference, reference, rate=0.1)
+    np.testing.assert_allclose(np.sort(found.p_value), np.arange(1, 51) / 50)
+    assert int(found.percentile.argmax()) == int(reference.scores.argmax())
+    with pytest.raises(ValueError, match="needs test clips"):
+        decisions(reference, reference, rate=0.1, fdr=0.1)
+
+
+def test_a_domain_has_its_own_bank_where_its_clips_carry_the_rate(rng: np.random.Generator) -> None:
+    """Target clips lie 3 higher, in training and in test."""
+    of_train, of_test = domains(200, 20), domains(500, 500)
+    reference = placed(rng.normal(size=220) + 3 * (of_train == "target"), of_train)
+    test = placed(rng.normal(size=1000) + 3 * (of_test == "target"), of_test)
+    found = decisions(test, reference, rate=0.1)
+    assert [(bank.domain, len(bank.reference), bank.shifted) for bank in found.banks] == [
+        ("source", 200, False),
+        ("target", 20, False),
+    ]
+    for domain in ("source", "target"):
+        assert found.reported[of_test == domain].mean() < 0.25
+    unknown = PlacedScores(test.scores, test.machine, test.section)
+    pooled = decisions(unknown, reference, rate=0.1)
+    assert [bank.domain for bank in pooled.banks] == [""]
+    assert pooled.reported[of_test == "target"].mean() > 0.8
+    assert found.notes == ()
+
+
+def test_a_small_domain_borrows_the_spread_of_its_section(rng: np.random.Generator) -> None:
+    of_train, of_test = domains(300, 5), domains(0, 2000)
+    reference = placed(rng.normal(size=305) + 4 * (of_train == "target"), of_train)
+    found = decisions(placed(rng.normal(4, 1, size=2000), of_test), reference, rate=0.05)
+    bank = found.banks[0]
+    assert (bank.shifted, len(bank.reference)) == (True, 305)
+    assert 0.005 < found.reported.mean() < 0.25
+    assert "1 domains of sections have too few training clips for a rate of 0.05" in found.notes[0]
+    assert decisions(placed(rng.normal(4, 1, size=2000)), reference, rate=0.05).reported.mean() > 0.9, "without domains"
+
+
+def test_clips_of_an_unknown_domain_meet_the_whole_section() -> None:
+    of_test = np.array(["source", "unknown", "target"])
+    reference = placed(np.arange(30.0), domains(30, 0))
+    found = list(banks(placed(np.zeros(3), of_test), reference, level=0.1, scale=Scale()))
+    assert [(bank.domain, bank.rows.tolist()) for bank in found] == [("source", [0]), ("", [1, 2])]
+
+
+def test_median_residuals_leave_the_own_value_out(rng: np.random.Generator) -> None:
+    for n in (2, 3, 4, 5, 12, 13):
+        values = rng.integers(0, 6, n).astype(float)
+        expected = [values[i] - np.median(np.delete(values, i)) for i in range(n)]
+        np.testing.assert_allclose(median_residuals(values), expected)
+
+
+def test_shifting_moves_the_level_and_keeps_the_shape() -> None:
+    scores, domain = np.array([0.0, 1, 2, 3, 4, 10, 12, 14]), domains(5, 3)
+    moved = shifted_reference(scores, domain, "target", Scale())
+    assert len(moved) == 8
+    np.testing.assert_allclose(np.sort(moved)[[0, -1]], 12 + np.array([-3.0, 3.0]))
+    alone = shifted_reference(np.array([1.0, 2, 3, 9]), domains(3, 1), "target", Scale())
+    np.testing.assert_allclose(np.sort(alone), 9 + np.array([-1.5, 0, 1.5]))
+    scale = Scale(surprise, from_surprise)
+    bounded = shifted_reference(np.array([0.1, 0.5, 0.9, 0.99, 0.98]), domains(3, 2), "target", scale)
+    assert bounded.max() < 1
+    assert np.isfinite(surprise(np.ones(1))).all()
+    np.testing.assert_allclose(from_surprise(surprise(np.array([0.0, 0.3, 0.999]))), [0, 0.3, 0.999])
+
+
+REPETITIONS = 400
+
+
+def promised(n: int, rate: float) -> float:
+    """Expected false-alarm rate of the threshold on n exchangeable scores: at most `rate`, if n allows any such."""
+    return max(np.floor((n + 1) * rate + 1e-9), 1) / (n + 1)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize("n", [30, 99, 250])
+def test_thresholds_keep_their_rate_on_exchangeable_scores(n: int, rate: float, rng: np.random.Generator) -> None:
+    """Uniform scores: the real rate of a threshold is 1 - threshold, Beta(n + 1 - k, k) over the training sets."""
+    real, covered = [], 0
+    for _ in range(REPETITIONS):
+        found = decisions(placed(np.zeros(1)), placed(rng.uniform(size=n)), rate=rate)
+        one = found.thresholds[0]
+        assert one is not None
+        assert one.expected == pytest.approx(promised(n, rate))
+        real.append(1 - found.threshold[0])
+        covered += one.low <= real[-1] <= one.high
+    p = promised(n, rate)
+    deviation = np.sqrt(p * (1 - p) / (n + 2) / REPETITIONS)  # of the mean of that many draws of the Beta
+    assert np.mean(real) == pytest.approx(p, abs=4 * deviation)
+    assert covered / REPETITIONS == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / REPETITIONS))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+def test_every_domain_keeps_its_rate_whatever_the_shift_between_them(rate: float, rng: np.random.Generator) -> None:
+    """Domains differ in level and spread, each with enough training clips; one shared bank fails the noisier one."""
+    level, spread = {"source": 0.0, "target": 5.0}, {"source": 1.0, "target": 3.0}
+    of_train, of_test = domains(60, 25), domains(5, 5)
+    alarms = {"known": np.zeros(10), "pooled": np.zeros(10)}
+
+    def draw(domain: np.ndarray) -> np.ndarray:
+        return np.array([level[one] + spread[one] * rng.normal() for one in domain])
+
+    for _ in range(REPETITIONS):
+        reference, test = placed(draw(of_train), of_train), placed(draw(of_test), of_test)
+        alarms["known"] += decisions(test, reference, rate=rate).reported
+        alarms["pooled"] += decisions(placed(test.scores), placed(reference.scores), rate=rate).reported
+    for domain, n in (("source", 60), ("target", 25)):
+        here = of_test == domain
+        observed, p = alarms["known"][here].mean() / REPETITIONS, promised(n, rate)
+        assert observed == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / REPETITIONS)), domain
+    assert alarms["pooled"][of_test == "target"].mean() / REPETITIONS > 2 * rate
+
+
+@pytest.mark.parametrize("rule", ["mean", "fisher", "max_rank", "min_zscore"])
+def test_fused_thresholds_keep_their_rate_on_exchangeable_scores(rule: str, rng: np.random.Generator) -> None:
+    """Three members of one truth: training clips are placed among n - 1 others, so the promise holds up to 1 / n."""
+    n, m, rate = 99, 40, 0.1
+    alarms = 0
+    for _ in range(150):
+        truth = rng.normal(size=n + m)
+        members = [truth + rng.normal(size=n + m) for _ in range(3)]
+        fused = fuse(rule, [placed(one[n:]) for one in members], [placed(one[:n]) for one in members])
+        alarms += int(decisions(placed(fused.scores), placed(fused.reference), rate=rate).reported.sum())
+    clusters = 150  # the clips of one repetition share its threshold: Beta variance beside the binomial one
+    deviation = np.sqrt(rate * (1 - rate) * (1 / (clusters * m) + 1 / (clusters * (n + 2))))
+    assert alarms / (clusters * m) == pytest.approx(rate, abs=4 * deviation + 1 / n)

@@ -1,0 +1,95 @@
+import math
+
+import numpy as np
+import pytest
+
+from ensemble.decision.thresholds import THRESHOLDS, given_threshold, threshold
+
+SCORES = np.array([0.8, 1.1, 0.9, 1.3, 1.0, 1.2, 0.95, 1.05, 1.4, 0.85])
+
+
+def test_published_gamma_threshold_and_the_trap_of_a_free_location():
+    stats = pytest.importorskip("scipy.stats")
+    shape, loc, scale = stats.gamma.fit(SCORES, floc=0)
+    assert (shape, loc, scale) == pytest.approx((32.960104705, 0, 0.032008393), rel=1e-6)
+    assert threshold(SCORES, method="gamma").value == pytest.approx(1.2962879556, abs=1e-8)
+    # A free location falls below the sixth of ten scores instead of the ninth; numpy's percentile says 1.31.
+    assert threshold(SCORES, method="gamma").value > 1.1801 + 0.1
+    assert abs(threshold(SCORES, method="gamma").value - np.percentile(SCORES, 90)) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "rank"),
+    [
+        (9, 0.1, 9),
+        (10, 0.1, 10),
+        (19, 0.1, 18),
+        (99, 0.1, 90),
+        (99, 0.05, 95),
+        (3, 0.5, 2),
+        (1, 0.5, 1),
+        (24, 0.44, 14),
+    ],
+)
+def test_rank_of_the_quantile(n, rate, rank):
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    result = threshold(scores, rate=rate)
+    assert (result.value, result.n, result.note) == (rank, n, "")
+    assert result.expected == pytest.approx((n + 1 - rank) / (n + 1))
+    assert result.expected <= rate + 1e-12
+    assert result.low < result.expected < result.high
+
+
+def test_the_promised_rate_and_its_interval_hold():
+    """Scores uniform on [0, 1] exceed a threshold t at the rate 1 - t exactly."""
+    rng = np.random.default_rng(0)
+    for n in (9, 30, 100):
+        rates = [1 - threshold(rng.random(n)).value for _ in range(4000)]
+        result = threshold(rng.random(n))
+        assert np.mean(rates) == pytest.approx(result.expected, abs=0.004)
+        np.testing.assert_allclose(np.quantile(rates, [0.025, 0.975]), [result.low, result.high], rtol=0.15, atol=0.005)
+
+
+def test_too_few_clips_say_so():
+    result = threshold(np.array([3.0, 1.0, 2.0]), rate=0.1)
+    assert result.value == 3
+    assert result.expected == 1 / 4
+    assert result.note == (
+        "3 training clips cannot promise a false-alarm rate of 0.1: the largest of their scores gives 0.25; "
+        "9 clips are needed"
+    )
+    assert threshold(np.array([5.0]), rate=0.1).value == 5
+
+
+def test_ties_at_the_threshold_are_not_reported():
+    result = threshold(np.ones(20))
+    assert result.value == 1
+    assert result.expected == 1 / 21
+
+
+def test_a_given_threshold_states_its_rate():
+    result = given_threshold(1.15, SCORES)
+    assert (result.method, result.value, result.expected) == ("given", 1.15, 4 / 11)
+    assert math.isnan(result.asked)
+    below = given_threshold(0.0, SCORES)
+    assert (below.expected, below.high) == (1, 1)
+    assert 0.5 < below.low < 1
+    with pytest.raises(ValueError, match="finite number, got nan"):
+        given_threshold(math.nan, SCORES)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="unknown threshold 'otsu'; choose from gamma, quantile"):
+        threshold(SCORES, method="otsu")
+    for rate in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="rate must be between 0 and 1"):
+            threshold(SCORES, rate=rate)
+    for method in THRESHOLDS:
+        with pytest.raises(ValueError, match="one row of finite reference scores"):
+            threshold(np.array([]), method=method)
+        with pytest.raises(ValueError, match="one row of finite reference scores"):
+            threshold(np.array([1.0, np.nan]), method=method)
+    with pytest.raises(ValueError, match="a gamma threshold needs positive reference scores"):
+        threshold(np.array([1.0, -1.0, 2.0]), method="gamma")
+    with pytest.raises(ValueError, match="use the quantile"):
+        threshold(np.ones(5), method="gamma")

@@ -1,0 +1,412 @@
+"""Selection: what it finds, when it stays with the default, what it reads again instead of computing it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from selection_store import labelled, recordings, selection_store, variants
+
+from detectors.metrics.labels import Labels
+from detectors.metrics.official import evaluate
+from ensemble.cli import main
+from ensemble.defaults import default_recipe
+from ensemble.output import score_table
+from ensemble.recipe import Member, Recipe, read_recipe
+from ensemble.run import detect
+from ensemble.selection.cache import ScoreCache, candidate_key, content_of
+from ensemble.selection.candidates import expand
+from ensemble.selection.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions, twins
+from ensemble.selection.indicators import domain_gap
+from ensemble.selection.informative import agreement, average_detects, best_detect, candidate_figure, spearman
+from ensemble.selection.perturb_design import Design
+from ensemble.selection.quality import Judge, official
+from ensemble.selection.ranker import learned, ranker_scores
+from ensemble.selection.score_candidates import Scored, score_candidates
+from ensemble.selection.select import DEFAULT, Options, Selection, decide, select
+from ensemble.selection.summary import selection_json, selection_text
+from ensemble.selection.validation import Pair, Validation, plan_validation
+from featstore.errors import DataError
+from featstore.store import FeatureStore
+
+TABLES = [{"name": "knn", "k": [1, 3]}, {"name": "mahalanobis", "standardize": [False, True]}, {"name": "lof", "k": 5}]
+FAST = Options(replicates=40, workers=0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return selection_store(tmp_path_factory.mktemp("select") / "store")
+
+
+@pytest.fixture(scope="module")
+def plan(store: FeatureStore) -> Validation:
+    return plan_validation(store.clips("emb"), store.facts("emb"))
+
+
+def members_of(store: FeatureStore) -> list[Member]:
+    return [Member("emb", spec, view) for view in store.info("emb").views for spec in expand(TABLES, "test")]
+
+
+@pytest.fixture(scope="module")
+def selection(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> Selection:
+    return select(store, members_of(store), ScoreCache(tmp_path_factory.mktemp("cache")), FAST)
+
+
+def test_the_view_that_shows_anomalies_is_chosen(selection: Selection) -> None:
+    assert selection.chosen in WAYS
+    assert sum(member.view == "good" for member in selection.recipe.members) >= 3
+    assert {one.member.view for one in selection.candidates[:3]} == {"good"}
+
+
+def test_pairs_that_nobody_detects_weigh_nothing(selection: Selection) -> None:
+    weights = dict(selection.pairs)
+    assert weights["shuffled@-10"] == weights["shuffled@0"] == 0
+    assert min(weights["leak@0"], weights["squeal@0"]) > 0
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_the_choice_holds_on_labelled_test_clips(store: FeatureStore, selection: Selection) -> None:
+    def real(recipe: Recipe) -> float:
+        found = detect(store, recipe)
+        return evaluate(score_table(found), Labels.of(found.clips), 2023).score
+
+    assert real(selection.recipe) > real(default_recipe(store)) + 0.05
+
+
+def test_labels_and_test_clips_have_no_say(store: FeatureStore, selection: Selection, tmp_path: Path) -> None:
+    blind = selection_store(tmp_path / "store", [*recordings(), *variants(recordings())])
+    same = select(blind, members_of(blind), ScoreCache(tmp_path / "cache"), FAST)
+    assert same.recipe == selection.recipe
+    assert same.standings == selection.standings
+
+
+def made_up(plan: Validation, shifts: list[float], rng: np.random.Generator) -> Scored:
+    """Candidates whose scores of anomalies are normal scores plus a shift, except `shuffled`, that all miss."""
+    shown = ~plan.normal & np.array([pair.transform != "shuffled" for pair in plan.pairs])[plan.pair]
+    scores = rng.normal(size=(len(shifts), len(plan))) + np.outer(shifts, shown)
+    return Scored([Member("emb", f"knn:k={i + 1}") for i in range(len(shifts))], scores)
+
+
+def decided(plan: Validation, scored: Scored, default: int = -1) -> Selection:
+    names = [member.name for member in scored.members]
+    return decide(scored, plan, Recipe((scored.members[default],)), names, FAST)
+
+
+def test_the_default_stays_where_candidates_do_not_differ(plan: Validation) -> None:
+    noise = decided(plan, made_up(plan, [0.0] * 12, np.random.default_rng(0)))
+    assert noise.chosen == DEFAULT
+    assert len(noise.recipe.members) == 1
+
+
+def test_the_default_stays_where_only_chance_tells_candidates_apart(plan: Validation) -> None:
+    scored = made_up(plan, [0.7] * 11 + [0.0], np.random.default_rng(4))
+    names = [member.name for member in scored.members[:-1]]
+    options = replace(FAST, rule="average")
+    result = decide(scored, plan, Recipe((scored.members[-1],)), names, options)
+    assert result.chosen == DEFAULT
+    assert "too little to go by" in result.reason
+
+
+def test_the_default_stays_where_everything_is_too_easy(plan: Validation) -> None:
+    result = decided(plan, made_up(plan, [8.0 + i / 100 for i in range(8)] + [0.0], np.random.default_rng(1)))
+    assert result.chosen == DEFAULT
+    assert any("too easy" in text for text in result.warnings) or "no pair" in result.reason
+
+
+def test_a_default_that_is_the_best_candidate_is_kept(plan: Validation) -> None:
+    result = decided(plan, made_up(plan, [0.2] * 8 + [2.5], np.random.default_rng(2)))
+    assert result.chosen == DEFAULT
+    assert "within its uncertainty" in result.reason
+
+
+def test_an_embedding_without_generated_anomalies_is_left_out_and_named(tmp_path: Path) -> None:
+    selection_store(tmp_path / "store")
+    store = selection_store(tmp_path / "store", [*recordings(), *labelled()], name="bare")
+    members = [Member("bare", "knn", "good"), *members_of(store)]
+    selection = select(store, members, ScoreCache(tmp_path / "cache"), FAST)
+    assert {one.member.embedding for one in selection.candidates} == {"emb"}
+    assert {member.embedding for member in selection.recipe.members} == {"emb"}
+    assert "bare holds no generated anomalies" in selection.warnings[0]
+    assert not selection.failed
+
+
+def test_another_system_cannot_be_judged_by_perturbed_embeddings(store: FeatureStore, tmp_path: Path) -> None:
+    members = [*members_of(store), Member("", "scores:theirs.csv")]
+    with pytest.raises(DataError, match=r"theirs\.csv: no other system"):
+        select(store, members, ScoreCache(tmp_path), replace(FAST, perturbed=Design()))
+
+
+def test_candidates_that_repeat_another_are_found(rng: np.random.Generator) -> None:
+    first, second = rng.uniform(size=(2, 50))
+    placed = np.array([first, second, first + 5e-4, second[::-1], first, second + 2e-3])
+    assert twins(placed).tolist() == [False, False, True, False, True, False]
+
+
+def test_a_candidate_given_twice_votes_once(plan: Validation) -> None:
+    scored = made_up(plan, [2.0, 1.5, 1.0, 0.5, 0.3, 0.0], np.random.default_rng(6))
+    scores = np.concatenate([scored.scores, scored.scores[:2]])
+    members = [*scored.members, Member("other", "knn:k=1"), Member("other", "knn:k=2")]
+    once, twice = (decided(plan, one, default=5) for one in (scored, Scored(members, scores)))
+    assert [one.member for one in once.candidates] == [one.member for one in twice.candidates]
+    assert once.recipe == twice.recipe
+    assert any(text.endswith("vote twice: 2") for text in twice.warnings)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_no_scoring_process_outlives_the_command(tmp_path: Path, end: signal.Signals) -> None:
+    store = selection_store(tmp_path / "store")
+    words = ["select", str(store.path), "-o", str(tmp_path / "recipe.toml"), "--workers", "2"]
+    command = subprocess.Popen([sys.executable, "-m", "ensemble.cli", *words], stderr=subprocess.DEVNULL)
+    try:
+        workers = _within(60, lambda: found if len(found := _children(command.pid)) > 2 else None)
+        assert workers
+        command.send_signal(end)
+        command.wait(20)
+        assert command.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
+        assert _within(20, lambda: not any(map(_lives, workers)))
+    finally:
+        command.kill()
+        command.wait()
+
+
+def _children(pid: int) -> list[int]:
+    """Workers, and the one process that Python keeps beside them."""
+    try:
+        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _within(seconds: float, found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return value
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_way_sees_nothing_but_its_evidence(plan: Validation, name: str) -> None:
+    """Scores of the other half, and of pairs that are not to be seen, may be anything."""
+    rng = np.random.default_rng(5)
+    placed = positions(made_up(plan, rng.uniform(0, 2, 15).tolist(), rng).scores, plan)
+    unseen = np.array([pair.transform == plan.pairs[0].transform for pair in plan.pairs])
+    hidden = ~plan.half(0) | (~plan.normal & unseen[plan.pair])
+    other = placed.copy()
+    other[:, hidden] = rng.uniform(size=(len(placed), int(hidden.sum())))
+    chosen = []
+    for scores in (placed, other):
+        problem = Problem(plan, scores)
+        weights = np.where(unseen, 0, 1 / len(unseen))
+        evidence = Evidence(problem.judges[0], problem.figures[0], weights)
+        chosen.append(WAYS[name].choose(problem, evidence))
+    np.testing.assert_allclose(chosen[0], chosen[1], rtol=1e-9)
+    assert chosen[0].min() >= 0
+    assert chosen[0].any()
+
+
+def test_sections_and_pairs_weigh_alike_however_they_are_numbered(plan: Validation) -> None:
+    """Section 1 with pair 12 is another stratum than section 11 with pair 2."""
+    many, pairs = 12, 13
+    section, pair = (part.ravel() for part in np.meshgrid(np.arange(many), np.arange(-1, pairs), indexing="ij"))
+    twice = np.repeat(np.stack([section, pair]), np.where((section == 1) & (pair == 12), 5, 2), axis=1)
+    section, pair = twice
+    n = len(section)
+    wide = replace(
+        plan,
+        rows=np.arange(n),
+        keys=tuple(f"{i:03d}" for i in range(n)),
+        section=section,
+        domain=np.full(n, "source"),
+        pair=pair,
+        source=np.arange(n),
+        fold=np.arange(n) % 5,
+        sections=tuple(("fan", f"{i:02d}") for i in range(many)),
+        pairs=tuple(Pair("leak", float(i)) for i in range(pairs)),
+    )
+    renumbered = replace(wide, section=many - 1 - section)
+    placed = np.random.default_rng(8).uniform(size=(4, n)) + 0.0
+    weights = []
+    for one in (wide, renumbered):
+        problem = Problem(one, placed)
+        evidence = Evidence(problem.judges[2], problem.figures[2], np.full(pairs, 1 / pairs))
+        weights.append(WAYS["non-negative, fisher"].choose(problem, evidence))
+    np.testing.assert_allclose(weights[0], weights[1], rtol=1e-9)
+
+
+def test_nested_judging_sees_what_greed_on_noise_gains(plan: Validation) -> None:
+    """Of a hundred equal candidates, the best on what it was chosen by is no better on what it was not."""
+    scored = made_up(plan, [0.7] * 100, np.random.default_rng(3))
+    problem = Problem(plan, positions(scored.scores, plan), rule="average")
+    weights = bootstrap_weights(problem, 1, np.random.default_rng(0))
+    way = WAYS["best single"]
+
+    def fused(evidence: Evidence) -> np.ndarray:
+        return way.fused(problem, way.choose(problem, evidence))
+
+    nested = float(nested_figures(problem, fused, weights)[0])
+    seen = max(float(one) for one in selection_scores(problem))
+    typical = float(np.median(selection_scores(problem)))
+    assert seen > typical + 0.03
+    assert abs(nested - typical) < (seen - typical) / 2
+
+
+def selection_scores(problem: Problem) -> np.ndarray:
+    return official(problem.figures[2], problem.pair_weights)
+
+
+def test_greedy_takes_complementary_members(plan: Validation) -> None:
+    """Two candidates that see different halves of the transforms: together they beat either."""
+    rng = np.random.default_rng(4)
+    first = ~plan.normal & np.array([pair.transform == "leak" for pair in plan.pairs])[plan.pair]
+    second = ~plan.normal & np.array([pair.transform == "squeal" for pair in plan.pairs])[plan.pair]
+    scores = rng.normal(size=(6, len(plan)))
+    scores[0] += 5 * first
+    scores[1] += 5 * second
+    problem = Problem(plan, positions(scores, plan))
+    used = np.array([float(pair.transform in ("leak", "squeal")) for pair in plan.pairs])
+    weights = WAYS["greedy, fisher"].choose(problem, Evidence(problem.judges[2], problem.figures[2], used))
+    assert weights[0] > 0
+    assert weights[1] > 0
+    assert weights.sum() >= 2
+
+
+def test_positions_are_those_of_a_detection(plan: Validation) -> None:
+    """Normal clips at position i / n among the others, anomalies at i / (n + 1) and beyond all below 1."""
+    scores = np.arange(len(plan), dtype=np.float64)[None]
+    placed = positions(scores, plan)[0]
+    normal = plan.normal & (plan.section == 0)
+    assert placed[normal][np.argsort(scores[0, normal])[10]] == pytest.approx(0.5, abs=0.03)
+    assert (placed < 1).all()
+    assert (placed > 0).all()
+
+
+def test_agreement_drops_what_is_unreliable_missed_or_against_the_others() -> None:
+    rng = np.random.default_rng(5)
+    quality = np.linspace(0.4, 0.95, 40)
+    good = [quality + rng.normal(scale=0.02, size=40) for _ in range(6)]
+    noise = [0.7 + rng.normal(scale=0.1, size=40) for _ in range(2)]
+    missed, opposed = [0.3 + quality / 10], [1.2 - quality]
+    values = np.stack([*good, *noise, *missed, *opposed], axis=1)
+    halves = [values + rng.normal(scale=0.01, size=values.shape) for _ in range(2)]
+    halves[0][:, 6:8] = rng.normal(size=(40, 2))
+    weights = agreement(values, (halves[0], halves[1]))
+    assert weights[:6].min() > 0.8
+    assert weights[6:].max() < 0.2
+    np.testing.assert_array_equal(average_detects(values, (values, values))[[0, 8]], [1, 0])
+    np.testing.assert_array_equal(best_detect(values, (values, values))[[0, 8]], [1, 0])
+
+
+def test_ranks_and_correlations() -> None:
+    assert spearman(np.array([[1.0], [2], [9]]), np.array([[3.0], [5], [6]]))[0] == pytest.approx(1)
+    assert spearman(np.ones((3, 1)), np.arange(3.0)[:, None])[0] == 0
+    figure = candidate_figure(np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]), np.array([1.0, 0.0]))
+    np.testing.assert_allclose(figure, [0, 0.5, 1])
+
+
+def test_domain_gap_is_the_kolmogorov_distance() -> None:
+    scores = np.array([[0.0, 1, 2, 10, 11, 12], [0, 2, 4, 1, 3, 5]])
+    domain = np.array(["source"] * 3 + ["target"] * 3)
+    np.testing.assert_allclose(domain_gap(scores, np.zeros(6), domain), [1, 1 / 3])
+    assert np.isnan(domain_gap(scores, np.zeros(6), np.full(6, "source"))).all()
+
+
+def test_scores_are_computed_once_and_read_again(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
+    cache, members = ScoreCache(tmp_path), members_of(store)
+    first = score_candidates(store, members, plan, cache, workers=0)
+    assert first.computed == len(members) == len(list(tmp_path.glob("*.npz")))
+    files = sorted(tmp_path.glob("*.npz"))
+    files[0].unlink()  # as after an interruption
+    files[1].write_bytes(files[1].read_bytes()[:50])  # and a damaged one
+    again = score_candidates(store, members, plan, cache, workers=0)
+    assert again.computed == 2
+    np.testing.assert_array_equal(first.scores, again.scores)
+    assert score_candidates(store, members[:3], plan, cache, workers=0).computed == 0
+
+
+def test_two_processes_give_what_one_gives(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
+    members = [member for member in members_of(store) if member.detector.startswith("knn")]
+    one, two = (
+        score_candidates(store, members, plan, ScoreCache(tmp_path / str(workers)), workers=workers).scores
+        for workers in (0, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+def test_the_key_follows_from_everything_that_matters(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
+    other = selection_store(tmp_path / "store", [*recordings(), *variants(recordings())])
+    member = Member("emb", "knn", "good")
+    content = content_of(store, "emb")
+    keys = {
+        candidate_key(member, content, plan.digest),
+        candidate_key(replace(member, view="blind"), content, plan.digest),
+        candidate_key(replace(member, detector="ldn"), content, plan.digest),
+        candidate_key(member, content_of(other, "emb"), plan.digest),
+        candidate_key(member, content, "other"),
+    }
+    assert len(keys) == 5
+    assert candidate_key(replace(member, weight=2.0), content, plan.digest) in keys
+
+
+def test_a_candidate_that_fails_is_named_and_left_out(store: FeatureStore, tmp_path: Path) -> None:
+    members = [*members_of(store), Member("emb", "knn:k=500", "good")]
+    result = select(store, members, ScoreCache(tmp_path), FAST)
+    assert list(result.failed) == ["emb@good knn:k=500"]
+    assert "could not be scored: emb@good knn:k=500" in selection_text(result)
+
+
+def test_an_unknown_rule_lists_the_known() -> None:
+    with pytest.raises(DataError, match="agreement, average, best"):
+        Options(rule="magic")
+
+
+def test_the_report_is_plain_json(selection: Selection) -> None:
+    report = json.loads(json.dumps(selection_json(selection), allow_nan=False))
+    assert report["chosen"] == selection.chosen
+    assert [one["name"] for one in report["candidates"][:2]] == [one.member.name for one in selection.candidates[:2]]
+    assert {one["name"] for one in report["standings"]} == {*WAYS, DEFAULT, "rank mean of all", "minimum of z-scores"}
+
+
+def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        '[[detector]]\nname = "mahalanobis"\ncovariance = ["oas", "ledoit_wolf"]\nstandardize = [true, false]\n'
+    )
+    out = tmp_path / "out" / "recipe.toml"
+    command = ["select", str(store.path), "-o", str(out), "--grid", str(grid), "--workers", "0", "--replicates", "40"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "chosen: " in result.output
+    assert read_recipe(out).name == "selected"
+    assert json.loads(out.with_name("selection.json").read_text())["fusion"] == read_recipe(out).fusion
+    run = CliRunner().invoke(main, [str(store.path), "--recipe", str(out), "-o", str(tmp_path / "results")])
+    assert run.exit_code == 0, run.output
+
+
+def test_a_ranker_learns_what_the_members_show_and_never_lowers_a_score(plan: Validation) -> None:
+    scored = made_up(plan, [0.0, 0.0, 1.5], np.random.default_rng(6))
+    problem = Problem(plan, positions(scored.scores, plan))
+    trees, members = learned(problem, problem.evidence(0))
+    unseen = plan.half(1)
+    of_ranker = official(
+        Judge(plan, unseen).figures(ranker_scores(problem, problem.evidence(0)))[0], problem.pair_weights
+    )
+    of_noise = official(Judge(plan, unseen).figures(problem.placed[0])[0], problem.pair_weights)
+    assert of_ranker > of_noise + 0.1
+    low, high = trees.predict(np.full((1, len(members)), 0.3)), trees.predict(np.full((1, len(members)), 0.9))
+    assert high > low

@@ -1,0 +1,173 @@
+"""The cross-fitted protocol, and figures on generated anomalies against the official ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from selection_store import recordings, variants
+
+from detectors.metrics.labels import Labels
+from detectors.metrics.official import evaluate
+from detectors.metrics.scores import ScoreTable
+from ensemble.selection.quality import FIGURES, Judge, by_pair, official
+from ensemble.selection.validation import NORMAL, Pair, Validation, held_out_scores, plan_validation
+from featstore.clip import Clip
+from featstore.errors import DataError
+from featstore.table import ClipTable, encode
+
+
+def facts_of(clips: list[Clip], hashes: dict[str, str] | None = None) -> dict[str, np.ndarray]:
+    contents = [(hashes or {}).get(clip.path, f"hash of {clip.path}") for clip in clips]
+    return {"content_hash": encode(contents), "outcome": encode("" for _ in clips)}
+
+
+def planned(clips: list[Clip], hashes: dict[str, str] | None = None, folds: int = 5) -> Validation:
+    return plan_validation(ClipTable.from_clips(clips), facts_of(clips, hashes), folds=folds)
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    return [*recordings(), *variants(recordings())]
+
+
+def test_a_pair_is_read_from_the_variant() -> None:
+    assert Pair.of("leak@-5dB#17") == Pair("leak", -5.0)
+    assert Pair.of("mix@0dB#3<pump/train/a@b.wav").name == "mix@0"
+    with pytest.raises(DataError, match="names no generated anomaly"):
+        Pair.of("loud")
+
+
+def test_variants_share_the_fold_of_their_source_and_copies_that_of_the_first(clips: list[Clip]) -> None:
+    one, two = clips[0].path, clips[7].path
+    plan = planned(clips, {one: "same", two: "same"})
+    fold_of = dict(zip(plan.keys, plan.fold.tolist(), strict=True))
+    assert all(fold_of[key] == fold_of[key.partition("::")[0]] for key in plan.keys)
+    assert fold_of[one] == fold_of[two]
+    assert plan.source[plan.keys.index(one)] == plan.source[plan.keys.index(two)]
+
+
+def test_folds_are_even_within_every_domain(clips: list[Clip]) -> None:
+    plan = planned(clips)
+    for section in (0, 1):
+        for domain, expected in (("source", {3, 4}), ("target", {0, 1})):
+            here = plan.normal & (plan.section == section) & (plan.domain == domain)
+            assert set(np.bincount(plan.fold[here], minlength=5).tolist()) <= expected
+
+
+def test_no_clip_is_scored_by_a_bank_that_met_it(clips: list[Clip]) -> None:
+    """Every variant looks exactly like its source, and two sources are copies: any leak would score 0."""
+    one, two = clips[0].path, clips[7].path
+    plan = planned(clips, {one: "same", two: "same"})
+    vectors = {clip.path: np.random.default_rng(i).normal(size=8) for i, clip in enumerate(clips[:40])}
+    vectors[two] = vectors[one]
+    X = np.array([vectors[key.partition("::")[0]] for key in plan.keys])
+    assert held_out_scores("knn", X, plan).min() > 1e-3
+
+
+def test_scores_do_not_depend_on_the_order_of_rows(clips: list[Clip]) -> None:
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(clips))
+    shuffled = [clips[i] for i in order]
+    first, second = planned(clips), planned(shuffled)
+    assert first.keys == second.keys
+    assert first.digest == second.digest
+    X = rng.normal(size=(len(clips), 4))
+    scores = [held_out_scores("mahalanobis", rows[plan.rows], plan) for rows, plan in ((X, first), (X[order], second))]
+    np.testing.assert_allclose(*scores)
+
+
+def test_the_digest_changes_with_clips_and_folds(clips: list[Clip]) -> None:
+    assert len({planned(clips).digest, planned(clips[:-1]).digest, planned(clips, folds=4).digest}) == 3
+
+
+def test_only_normal_training_clips_and_their_variants_take_part(clips: list[Clip]) -> None:
+    outside = [
+        replace(clips[0], path="fan/test/x.wav", split="test"),
+        replace(clips[0], path="fan/test/x.wav", split="test", variant="leak@0dB#1"),
+        replace(clips[0], path="fan/train/known_fault.wav", label="anomaly"),
+        replace(clips[0], path="fan/train/gone.wav", label="anomaly", variant="leak@0dB#1"),
+        replace(clips[0], path="pump/train/alone.wav", machine="pump"),
+    ]
+    plan = planned([*outside, *clips])
+    assert set(plan.keys) == {clip.key for clip in clips}
+    assert plan.notes == ("pump section 00 has no generated anomalies: left out",)
+    silent = facts_of(clips)
+    silent["outcome"] = encode(["silent", *("" for _ in clips[1:])])
+    kept = plan_validation(ClipTable.from_clips(clips), silent)
+    assert not any(key.startswith(clips[0].path) for key in kept.keys)
+
+
+def test_a_section_of_copies_is_left_out(clips: list[Clip]) -> None:
+    same = {clip.path: "same" for clip in clips if clip.section == "01"}
+    assert planned(clips, same).sections == (("fan", "00"),)
+
+
+def test_a_store_without_anomalies_is_refused() -> None:
+    with pytest.raises(DataError, match="--with-anomalies"):
+        planned(recordings())
+
+
+def test_a_detector_that_cannot_be_fitted_names_the_section(clips: list[Clip]) -> None:
+    plan = planned(clips)
+    with pytest.raises(ValueError, match="fan section 00"):
+        held_out_scores("mahalanobis:covariance=empirical", np.zeros((len(plan), 30)), plan)
+
+
+def as_evaluated(plan: Validation, scores: np.ndarray, pair: int) -> list[list[float]]:
+    """Figures of one pair by the official evaluation."""
+    rows = np.flatnonzero((plan.pair == NORMAL) | (plan.pair == pair))
+    machine, section = (np.array([name[i] for name in plan.sections])[plan.section[rows]] for i in (0, 1))
+    keys = tuple(plan.keys[row] for row in rows)
+    labels = Labels(keys, machine, section, plan.domain[rows], plan.pair[rows] == pair)
+    evaluation = evaluate(ScoreTable("x", keys, scores[rows]), labels, 2023)
+    return [[row.values[name] for name in FIGURES] for row in evaluation.rows]
+
+
+@pytest.mark.parametrize("levels", [1_000_000, 7])  # few levels: many ties
+def test_figures_are_the_official_ones(clips: list[Clip], levels: int) -> None:
+    plan = planned(clips)
+    scores = np.random.default_rng(1).integers(levels, size=len(plan)).astype(float) + 3 * (plan.pair == 2)
+    figures = Judge(plan).figures(scores)[0]
+    for pair in range(len(plan.pairs)):
+        np.testing.assert_allclose(figures[:, pair], as_evaluated(plan, scores, pair), rtol=1e-12)
+
+
+def test_a_weight_counts_a_recording_as_often(clips: list[Clip]) -> None:
+    """Weights of a bootstrap do what drawing the recording, with its variants, again would do."""
+    plan = planned(clips)
+    rng = np.random.default_rng(2)
+    weights = rng.integers(1, 4, size=(3, int(plan.source.max()) + 1))
+    scores = rng.normal(size=len(plan))
+    figures = Judge(plan).figures(scores, weights)
+    for row, counts in zip(figures, weights, strict=True):
+        again = np.repeat(np.arange(len(plan)), counts[plan.source])
+        columns = {name: getattr(plan, name)[again] for name in ("rows", "section", "domain", "pair", "source", "fold")}
+        repeated = replace(plan, keys=tuple(plan.keys[i] for i in again), **columns)
+        np.testing.assert_allclose(row, Judge(repeated).figures(scores[again])[0])
+
+
+def test_halves_part_the_recordings(clips: list[Clip]) -> None:
+    plan = planned(clips)
+    first, second = plan.half(0), plan.half(1)
+    assert (first ^ second).all()
+    assert not set(plan.source[first]) & set(plan.source[second])
+    scores = np.random.default_rng(3).normal(size=len(plan))
+    alone = Judge(plan, first).figures(scores)
+    scores[second] = 99
+    np.testing.assert_array_equal(Judge(plan, first).figures(scores), alone)
+
+
+def test_sections_without_domains_are_judged_by_one_auc(clips: list[Clip]) -> None:
+    plan = planned([replace(clip, domain="unknown") for clip in clips])
+    figures = Judge(plan).figures(np.random.default_rng(4).normal(size=len(plan)))[0]
+    assert np.isnan(figures[..., 1]).all()
+    assert np.isfinite(official(figures, np.ones(len(plan.pairs))))
+    assert np.isfinite(by_pair(figures)).all()
+
+
+def test_the_official_score_of_one_pair_is_the_harmonic_mean_of_its_figures(clips: list[Clip]) -> None:
+    plan = planned(clips)
+    figures = Judge(plan).figures(np.random.default_rng(5).normal(size=len(plan)))[0]
+    only = np.zeros(len(plan.pairs))
+    only[3] = 1
+    assert official(figures, only) == pytest.approx(1 / np.mean(1 / figures[:, 3]))

@@ -1,0 +1,173 @@
+"""Published systems: every shipped recipe names what exists, mistakes are named, and the commands are what they say."""
+
+import shlex
+import tomllib
+
+import pytest
+from click.testing import CliRunner
+
+from detectors import parse_detector
+from embedders import create, parse_embedder
+from embedders.commands.train import parse_setup
+from embedders.losses.table import make_loss
+from ensemble.cli import main
+from ensemble.systems.catalogue import FOLDER, commands, find_system, names, read_system, system_text
+from featstore.errors import DataError
+
+SMALL = """
+title = "t"
+embedder = "tdnn"
+output = "posterior"
+detector = "posterior"
+[network]
+channels = ["logmel", "tgram"]
+width = 16
+[training]
+epochs = 3
+[loss]
+name = "arcface"
+m = 0.5
+[pretrain]
+epochs = 2
+loss = { name = "supcon", temperature = 0.2 }
+[published]
+year = 2022
+figure = "f"
+source = "s"
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_for_every_system():
+    assert names() == sorted(
+        [
+            "stgram_mfn",
+            "clp_scf",
+            "noisy_arcmix",
+            "os_scl",
+            "scadacos",
+            "adaproj",
+            "ssl4asd",
+            "multires_subspace",
+            "ustc",
+            "ustc_tgram",
+            "ustc_wav2vec2",
+            "anopatch",
+            "hmic_agc",
+            "scan",
+            "arcface_gmm",
+            "twfr_gmm",
+            "smote_twfr_gmm",
+            "ae",
+            "idnn",
+            "idc_transae",
+            "mobilenetv2",
+            "aegan",
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", names())
+def test_shipped_recipes_name_what_exists(name):
+    system = find_system(name)
+    parse_detector(system.detector)
+    settings = tuple(f"{key}={text}" for key, text in system.settings.items())
+    if system.trained:
+        setup = parse_setup(system.embedder, settings)
+        kind = setup.kind
+        assert system.output in kind.objective_type.outputs
+        assert system.view in (kind.objective_type.views or ("",))
+    else:
+        spec = commands(system)[0][5]
+        assert parse_embedder(spec)[0] == system.embedder
+        assert system.view in (create(spec).views or ("",))
+    assert system.differs[-1:] != "."
+    assert 2019 < system.published.year < 2027
+
+
+@pytest.mark.parametrize("name", names())
+def test_shipped_files_are_named_and_parsed_whole(name):
+    raw = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+    system = find_system(name)
+    texts = {key: raw[key] for key in raw if isinstance(raw[key], str)}
+    assert {key: getattr(system, key) for key in texts} == texts
+    counts = [len(raw.get(table, {})) for table in ("network", "training", "loss", "pretrain")]
+    nested = len(raw.get("pretrain", {}).get("loss", {}))
+    assert len(system.settings) == (sum(counts) + max(0, nested - 1) if system.trained else 0)
+
+
+def test_commands_by_hand(tmp_path):
+    system = read_system(written(tmp_path, SMALL))
+    lines = [shlex.join(line) for line in commands(system, settings=("epochs=1", "batch=2"))]
+    assert lines == [
+        "featstore train tdnn DATA -o mine.safetensors --set 'channels=logmel;tgram' --set width=16 --set epochs=1 "
+        "--set loss=arcface --set loss.m=0.5 --set pretrain.epochs=2 --set pretrain.loss=supcon "
+        "--set pretrain.loss.temperature=0.2 --set batch=2",
+        "featstore build DATA STORE -e tdnn:checkpoint=mine.safetensors,output=posterior --as mine",
+        "detect run STORE -d posterior -e mine",
+    ]
+    setup = parse_setup("tdnn", tuple(f"{key}={text}" for key, text in system.settings.items()))
+    assert (setup.train.epochs, setup.loss, setup.network["width"]) == (3, {"m": 0.5}, 16)
+    assert (setup.pretrain.train.epochs, setup.pretrain.loss) == (2, {"temperature": 0.2})
+
+
+def test_the_projector_of_the_contrast_goes_on_in_the_fine_tuning():
+    settings = find_system("clp_scf").settings
+    setup = parse_setup("stgram", tuple(f"{key}={text}" for key, text in settings.items()))
+    heads = [make_loss(stage.train.loss, 3, 8, **stage.loss).state_dict() for stage in setup.stages]
+    carried = {name for name in heads[0] if name.startswith("head.")}
+    assert carried
+    assert carried == {name for name in heads[1] if name.startswith("head.")}
+
+
+def test_groups_reach_the_detector_of_a_recipe():
+    assert commands(find_system("hmic_agc"))[-1][-2:] == ["--group-by", "attributes"]
+
+
+def test_a_system_without_training_has_no_training_command():
+    lines = [shlex.join(line) for line in commands(find_system("twfr_gmm"))]
+    assert lines == [
+        "featstore build DATA STORE -e twfr:r=0.98 --as twfr_gmm",
+        "detect run STORE -d gmm:n_components=2 -e twfr_gmm",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("detector =", "detektor =", "unknown key 'detektor'; did you mean detector"),
+        ('embedder = "tdnn"', "", "lacks 'embedder'"),
+        ('title = "t"', "title = 3", "title = 3, expected text"),
+        ("year = 2022", 'year = "2022"', "needs year, a int"),
+        ("year = 2022", "yeer = 2022", "unknown key 'yeer'; did you mean year"),
+        ("[training]", "[trainings]", "unknown key 'trainings'; did you mean training"),
+        ("[training]\nepochs = 3", "", "add a .training. table"),
+        ("width = 16", "width = {}", "network.width = {}, expected"),
+        ('name = "arcface"', "", "a loss table lacks 'name'"),
+        ("[network]", "[network", "not a readable recipe"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, old, new, message):
+    assert old in SMALL
+    with pytest.raises(DataError, match=message) as caught:
+        read_system(written(tmp_path, SMALL.replace(old, new)))
+    assert "mine.toml" in str(caught.value)
+
+
+def test_the_command_lists_and_shows(tmp_path):
+    listed = CliRunner().invoke(main, ["recipes"])
+    assert listed.exit_code == 0, listed.output
+    assert all(name in listed.output for name in names())
+    shown = CliRunner().invoke(main, ["recipes", "stgram_mfn"]).output
+    assert "featstore train stgram DATA -o stgram_mfn.safetensors" in shown
+    assert "92.36" in shown
+    assert shown.strip() == system_text(find_system("stgram_mfn")).strip()
+    assert "featstore train tdnn" in CliRunner().invoke(main, ["recipes", str(written(tmp_path, SMALL))]).output
+    wrong = CliRunner().invoke(main, ["recipes", "stgram_mnf"])
+    assert wrong.exit_code == 1
+    assert "did you mean stgram_mfn" in wrong.output

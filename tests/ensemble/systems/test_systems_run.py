@@ -1,0 +1,66 @@
+"""Every recipe from recordings to scores, small: by the commands that it prints."""
+
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+from small_models import CHECKPOINTS
+
+from ensemble.cli import main as detect
+from ensemble.systems.catalogue import commands, find_system, names
+from featstore.cli import main as featstore
+
+SMALL = {
+    "stgram": ("n_mels=16", "n_fft=2048", "hop=2048", "dim=16"),
+    "tdnn": ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "dim=16"),
+    "two_branch": ("windows=512", "branch_dim=8"),
+    "multires": ("windows=256;1024", "branch_dim=8"),
+    "ae": ("n_mels=16", "hop=1024", "width=8"),
+    "idnn": ("n_mels=16", "hop=1024", "width=8"),
+    "transae": ("n_mels=16", "hop=1024", "depth=1", "feedforward=16"),
+    "aegan": ("n_mels=32", "frames=32", "width=2", "latent=8", "seconds=1"),
+    "finetune": ("dim=16", "warmup=2"),
+    "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
+}
+QUICK = ("epochs=2", "batch=8", "holdout=0.2", "learning_rate=0.001")
+
+
+def run(words, code=0):
+    result = CliRunner().invoke({"featstore": featstore, "detect": detect}[words[0]], words[1:])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def small_encoder(spec, folder):
+    """A small random encoder of the kind that a recipe names."""
+    kind = spec.partition("=")[0]
+    return f"{kind}={CHECKPOINTS[kind](folder)}"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two simulated machines, clips of two seconds in two domains."""
+    root = tmp_path_factory.mktemp("plant") / "data"
+    run(["featstore", "simulate", str(root), "--clips", "60", "--machines", "fan,valve", "--seconds", "2"])
+    return root
+
+
+@pytest.mark.parametrize("name", names())
+def test_recipe_runs_from_recordings_to_figures(data, tmp_path, name):
+    system = find_system(name)
+    small = (*SMALL[system.embedder], *QUICK) if system.trained else ()
+    if "encoder" in system.settings:
+        small += (f"encoder={small_encoder(system.settings['encoder'], tmp_path)}",)
+    small += ("pretrain.epochs=2", "pretrain.batch=8") if "pretrain.epochs" in system.settings else ()
+    places = {"data": str(data), "store": str(tmp_path / "store"), "checkpoint": str(tmp_path / "a.safetensors")}
+    *before, scoring = commands(system, **places, settings=small)
+    for words in before:
+        run([*words, "--workers", "0"] if words[1] == "build" else [*words, "--threads", "1"])
+    run([*scoring, "-o", str(tmp_path / "out")])
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert 0 < metrics["official_score"]["value"] < 1
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        scores = {row["clip"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert len(scores) == 24
+    assert len(set(scores.values())) > 12

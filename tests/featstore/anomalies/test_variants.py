@@ -1,0 +1,258 @@
+"""Names of variants, the balanced design, and variants rendered while a build reads."""
+
+import pickle
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile as sf
+from click.testing import CliRunner
+from fakes import RATE, MomentsEmbedder, write_clip
+
+from featstore.anomalies.table import ANOMALIES, render
+from featstore.anomalies.variants import LEAST_PER_PAIR, Design, Renderer, Variant, variants_of
+from featstore.audio import AudioPolicy, RejectedAudio
+from featstore.build import BuildOptions, Request, build
+from featstore.cli import main
+from featstore.clip import VARIANT_MARK, Clip
+from featstore.errors import DataError
+from featstore.layouts.recognise import summary
+from featstore.store import FeatureStore
+
+
+def plant(
+    machines: tuple[str, ...] = ("fan", "pump"), sections: int = 2, source: int = 40, target: int = 3
+) -> list[Clip]:
+    return [
+        Clip(
+            f"{machine}/train/{section:02d}_{domain}_{i:03d}.wav", machine, f"{section:02d}", "train", domain, "normal"
+        )
+        for machine in machines
+        for section in range(sections)
+        for domain, count in (("source", source), ("target", target))
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        Variant("impacts", -5, 3),
+        Variant("leak", 0.0, 0),
+        Variant("leak", -0.0, 0),
+        Variant("squeal", 2.5, 1_000_017),
+        Variant("mix", 5, 7, "pump/a <b>#1@2dB\n.wav"),
+    ],
+    ids=str,
+)
+def test_text_and_variant_agree(variant):
+    assert Variant.parse(str(variant)) == variant
+    assert VARIANT_MARK not in str(variant)
+
+
+def test_texts_are_stable():
+    assert str(Variant("impacts", -5.0, 3)) == "impacts@-5dB#3"
+    assert str(Variant("leak", -0.0, 0)) == "leak@0dB#0"
+    assert str(Variant("mix", 0, 3, "pump/x.wav")) == "mix@0dB#3<pump/x.wav"
+
+
+@pytest.mark.parametrize("text", ["", "impacts", "impacts@5#1", "impacts@-5dB#-1", "impact@-5dB#1", "impacts@-5dB#1<"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(DataError, match="expected NAME@SEVERITYdB#SEED"):
+        Variant.parse(text)
+
+
+def test_every_pair_comes_about_equally_often_in_every_section_and_domain():
+    made = variants_of(plant(), Design(per_clip=4))
+    counts: dict[tuple[str, ...], Counter[tuple[str, float]]] = {}
+    for clip in made:
+        variant = Variant.parse(clip.variant)
+        counts.setdefault((clip.machine, clip.section, clip.domain), Counter())[variant.name, variant.severity_db] += 1
+    pairs = Design().pairs([name for name in ANOMALIES if name != "recorded"])
+    assert len(counts) == 8
+    for group, found in counts.items():
+        assert set(found) == set(pairs), group
+        assert min(found.values()) >= LEAST_PER_PAIR
+        assert max(found.values()) - min(found.values()) <= 1
+    per_clip = Counter(clip.path for clip in made)
+    assert {per_clip[c.path] for c in plant() if c.domain == "source"} == {-(-LEAST_PER_PAIR * len(pairs) // 40)}
+    assert {per_clip[c.path] for c in plant() if c.domain == "target"} == {LEAST_PER_PAIR * len(pairs) // 3}
+    many = variants_of(plant(source=400), Design(per_clip=2))
+    assert Counter(Counter(c.path for c in many if c.domain == "source").values()) == {2: 1600}
+
+
+def test_variants_are_training_clips_labelled_anomaly_with_keys_of_their_own():
+    made = variants_of(plant(), Design())
+    assert {(clip.split, clip.label) for clip in made} == {("train", "anomaly")}
+    assert len({clip.key for clip in made}) == len(made)
+    by_path = {clip.path: clip for clip in plant()}
+    assert all(replace(clip, variant="", label="normal") == by_path[clip.path] for clip in made)
+
+
+def test_nothing_but_normal_training_recordings_is_a_source_or_a_donor():
+    clips = plant()
+    others = [
+        replace(clips[0], path="fan/test.wav", split="test", label="unknown"),
+        replace(clips[0], path="fan/fault.wav", label="anomaly"),
+        replace(clips[0], path="fan/quiet.wav", split="supplemental"),
+        replace(clips[0], variant="leak@0dB#0", label="anomaly"),
+    ]
+    assert variants_of([*clips, *others]) == variants_of(clips)
+
+
+def test_donors_come_from_elsewhere_in_the_same_domain():
+    for clip in variants_of(plant()):
+        variant = Variant.parse(clip.variant)
+        kind = ANOMALIES[variant.name].donor
+        assert bool(variant.donor) == bool(kind)
+        if kind == "machine":
+            assert not variant.donor.startswith(clip.machine)
+        if kind == "section":
+            assert variant.donor.startswith(f"{clip.machine}/train/0")
+            assert f"/{clip.section}_" not in variant.donor
+        assert not kind or clip.domain in variant.donor
+
+
+def test_without_donors_their_transforms_are_left_out_and_with_recordings_there_is_one_more():
+    alone = plant(machines=("fan",), sections=1)
+    names = {Variant.parse(clip.variant).name for clip in variants_of(alone)}
+    assert names == {name for name, anomaly in ANOMALIES.items() if anomaly.usual and not anomaly.donor}
+    asked = variants_of(alone, Design(transforms=("reversed",)))
+    assert {Variant.parse(clip.variant).name for clip in asked} == {"reversed"}
+    one_section = variants_of(plant(sections=1))
+    assert {Variant.parse(clip.variant).name for clip in one_section} == {
+        name for name, anomaly in ANOMALIES.items() if anomaly.usual and name != "recorded"
+    }
+    recorded = variants_of(alone, Design(transforms=("recorded",)), recorded={"fan": ["/x/rattle.wav"], "pump": ["no"]})
+    assert {Variant.parse(clip.variant).donor for clip in recorded} == {"/x/rattle.wav"}
+    assert variants_of(alone, Design(transforms=("recorded",))) == []
+    assert variants_of([]) == []
+
+
+def test_the_plan_depends_on_no_order_and_stays_when_recordings_are_added():
+    clips = plant(source=200)
+    planned = {clip.key for clip in variants_of(clips)}
+    assert {clip.key for clip in variants_of(clips[::-1])} == planned
+    grown = {clip.key for clip in variants_of([*clips, *(c for c in plant(source=260) if c not in clips)])}
+    donorless = {key for key in planned if "<" not in key}
+    assert donorless <= grown
+    assert not {key.partition(VARIANT_MARK)[2] for key in planned} & {
+        clip.variant for clip in variants_of(clips, Design(seed=1))
+    }
+
+
+def test_severities_beyond_reach_are_left_out():
+    pairs = Design().pairs(list(ANOMALIES))
+    assert ("speed", 5.0) not in pairs
+    assert ("speed", -5.0) in pairs
+    assert ("leak", 5.0) in pairs
+    assert Design(severities_db=(5.0,)).pairs(["clipping"]) == [("clipping", 5.0)], "the least of the grid always stays"
+
+
+def test_designs_are_parsed():
+    assert Design.parse("6") == Design()
+    assert Design.parse("4:impacts,leak@-5,0") == Design(4, ("impacts", "leak"), (-5.0, 0.0))
+    assert Design.parse("1@3") == Design(1, (), (3.0,))
+    for text in ("", "x", "0", "2:impact", "2@loud", "2:"):
+        with pytest.raises(DataError, match="expected N"):
+            Design.parse(text)
+
+
+def wave_of(seed: int, samples: int = 4000) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, samples).astype(np.float32)
+
+
+def test_the_renderer_makes_what_the_text_says(tmp_path):
+    write_clip(tmp_path, "pump/a.wav", seed=1, samples=4000)
+    donor, _ = sf.read(tmp_path / "pump/a.wav", dtype="float32")
+    renderer = pickle.loads(pickle.dumps(Renderer(tmp_path, AudioPolicy())))
+    variant = Variant("mix", 0, 3, "pump/a.wav")
+    expected = render("mix", wave_of(0), RATE, 0, rng=variant.rng(), donor=donor)
+    np.testing.assert_array_equal(renderer(wave_of(0), RATE, str(variant)), expected)
+    with pytest.raises(RejectedAudio, match=r"its donor pump/gone\.wav: cannot be read"):
+        renderer(wave_of(0), RATE, str(replace(variant, donor="pump/gone.wav")))
+    with pytest.raises(RejectedAudio, match="10 samples are too few"):
+        renderer(wave_of(0)[:10], RATE, "leak@0dB#0")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_build_embeds_variants_beside_their_recordings(tmp_path, workers):
+    clips = plant(machines=("fan",), source=2, target=1)
+    for i, clip in enumerate(clips):
+        write_clip(tmp_path / "data", clip.path, i, 2000)
+    chosen = variants_of(clips, Design(per_clip=1, transforms=("leak", "statex"), severities_db=(0.0,)))
+    options = BuildOptions(workers=workers, render=Renderer(tmp_path / "data", AudioPolicy()))
+    requests = [Request("a", MomentsEmbedder), Request("b", MomentsEmbedder)]
+    build(tmp_path / "data", [*clips, *chosen], tmp_path / "store", requests, options)
+    store = FeatureStore.open(tmp_path / "store")
+    found = dict(zip(store.clips("a").keys(), store.matrix("a"), strict=True))
+    assert list(found) == [clip.key for clip in [*clips, *chosen]]
+    for clip in chosen:
+        wave, _ = sf.read(tmp_path / "data" / clip.path, dtype="float32")
+        expected = MomentsEmbedder().embed(options.render(wave, RATE, clip.variant)[None])[0]
+        np.testing.assert_allclose(found[clip.key], expected, rtol=1e-6)
+        assert not np.allclose(found[clip.key], found[clip.path])
+    np.testing.assert_array_equal(store.matrix("a"), store.matrix("b"))
+    hashes = dict(zip(store.clips("a").keys(), store.facts("a")["content_hash"].tolist(), strict=True))
+    assert all(hashes[clip.key] == hashes[clip.path] for clip in chosen)
+
+
+def test_variants_stay_with_their_recording(tmp_path):
+    clips = plant(machines=("fan",), sections=1, source=3, target=0)
+    for i, clip in enumerate(clips):
+        write_clip(tmp_path, clip.path, i, 2000)
+    options = BuildOptions(workers=0, render=Renderer(tmp_path, AudioPolicy()), prune=True)
+    chosen = variants_of(clips, Design(1, ("leak",), (0.0,)))
+    requests = [Request("a", MomentsEmbedder)]
+    build(tmp_path, [*clips, *chosen], tmp_path / "store", requests, options)
+    report = build(tmp_path, clips, tmp_path / "store", requests, options)
+    assert report.plan.gone == {"a": ()}
+    report = build(tmp_path, clips[1:], tmp_path / "store", requests, options)
+    gone = {clips[0].key, *(clip.key for clip in chosen if clip.path == clips[0].path)}
+    assert set(report.plan.gone["a"]) == gone
+    assert report.rows["a"] == len(clips) + len(chosen) - len(gone)
+
+
+def test_a_donor_that_cannot_be_read_rejects_the_variant_only(tmp_path):
+    clip = plant()[0]
+    write_clip(tmp_path, clip.path, 0, 2000)
+    variant = replace(clip, label="anomaly", variant="mix@0dB#1<gone.wav")
+    options = BuildOptions(workers=0, render=Renderer(tmp_path, AudioPolicy()))
+    report = build(tmp_path, [clip, variant], tmp_path / "store", [Request("a", MomentsEmbedder)], options)
+    assert [(one.key, one.reason) for one in report.rejected] == [
+        (variant.key, "its donor gone.wav: cannot be read: No such file or directory")
+    ]
+    assert report.rows == {"a": 1}
+
+
+def test_summaries_count_variants_apart():
+    clips = plant(machines=("fan",), sections=1)
+    made = variants_of(clips, Design(2, ("leak",), (0.0,)))
+    table, _, last = summary([*clips, *made]).rpartition("\n")
+    assert table == summary(clips)
+    assert last == f"and {len(made)} generated anomalies made of 43 of these recordings"
+
+
+def test_the_command_builds_them(tmp_path):
+    data = tmp_path / "data"
+    for clip in plant(machines=("fan",), sections=1, source=4, target=0):
+        write_clip(data, clip.path.replace("train/", "train/normal/"), 0, 16000)
+    sounds = tmp_path / "sounds"
+    write_clip(sounds, "rattle.wav", 5, 9000)
+    (sounds / "captions.csv").write_text("file,machine,caption\nrattle.wav,fan,the anomaly sound of a fan\n")
+    base = ["build", str(data), str(tmp_path / "store"), "-e", "logmel", "--workers", "0"]
+    done = CliRunner().invoke(
+        main, [*base, "--with-anomalies", "1:leak,recorded@0", "--recorded-anomalies", str(sounds)]
+    )
+    assert done.exit_code == 0, done.output
+    names = Counter(clip.variant.partition("@")[0] for clip in FeatureStore.open(tmp_path / "store").clips("logmel"))
+    assert names == {"": 4, "leak": LEAST_PER_PAIR, "recorded": LEAST_PER_PAIR}
+    done = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
+    pairs = len(Design().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
+    variants = 4 * -(-LEAST_PER_PAIR * pairs // 4)
+    assert f"and {variants} generated anomalies made of 4 of these recordings" in done.output
+    done = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
+    assert done.exit_code == 1
+    assert "unknown anomaly 'rumble'" in done.output
+    assert CliRunner().invoke(main, [*base, "--recorded-anomalies", str(sounds)]).exit_code == 2

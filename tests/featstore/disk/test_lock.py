@@ -1,0 +1,130 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from places import SUPPORT
+from sample_store import content, path_of, shard
+
+from featstore.disk import lock
+from featstore.errors import StoreError
+from featstore.store import FeatureStore, StoreWriter
+
+HOLD = """
+import sys
+from featstore.store import StoreWriter
+sys.path.insert(0, sys.argv[2])
+from sample_store import shard
+with StoreWriter(sys.argv[1]) as writer:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    writer.commit([shard([1])])
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def holder(root):
+    """A second process that holds the store, commits one clip when told to, and ends."""
+    arguments = [sys.executable, "-c", HOLD, str(root), str(SUPPORT)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_writer_is_refused_and_the_first_is_unharmed(root, holder):
+    start = time.perf_counter()
+    with pytest.raises(StoreError, match=f"being written by process {holder.pid} on "):
+        StoreWriter(root)
+    assert time.perf_counter() - start < 1
+    assert StoreError.exit_code == 4
+    holder.communicate("go\n")
+    assert holder.returncode == 0
+    assert content(FeatureStore.open(root)) == {path_of(1): 1.0}
+
+
+def test_the_lock_of_a_killed_writer_is_taken_over_at_once(root, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert json.loads((root / "lock").read_text())["pid"] == holder.pid
+    start = time.perf_counter()
+    with StoreWriter(root) as writer:
+        assert content(writer.commit([shard([2])])) == {path_of(2): 2.0}
+    assert time.perf_counter() - start < 1
+
+
+def test_two_writers_of_one_process_exclude_each_other(root):
+    with StoreWriter(root), pytest.raises(StoreError, match=f"process {os.getpid()} on"):
+        StoreWriter(root)
+    with StoreWriter(root):
+        pass
+    assert (root / "lock").read_bytes() == b""
+
+
+def owner(**change) -> str:
+    return json.dumps({"host": "elsewhere", "boot_id": "another", "pid": 7, "heartbeat": time.time()} | change)
+
+
+def test_a_living_writer_on_another_host_is_refused(root):
+    root.mkdir()
+    (root / "lock").write_text(owner())
+    with pytest.raises(StoreError, match="process 7 on elsewhere"):
+        StoreWriter(root)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        owner(heartbeat=time.time() - lock.HEARTBEAT_LIMIT_S - 60),
+        owner(heartbeat=time.time() + 1e6),
+        owner(boot_id=lock.boot_id()),
+        owner(host=os.uname().nodename),
+        owner(heartbeat=None),
+        "",
+        "not json",
+        "[" * 5000,
+        "[1]",
+    ],
+    ids=["silent", "clock", "same kernel", "rebooted", "no heartbeat", "empty", "text", "nested", "list"],
+)
+def test_what_is_no_living_writer_does_not_block(root, text):
+    root.mkdir()
+    (root / "lock").write_text(text)
+    with StoreWriter(root):
+        pass
+
+
+def test_the_heartbeat_beats(root, monkeypatch):
+    monkeypatch.setattr(lock, "HEARTBEAT_S", 0.01)
+    with StoreWriter(root):
+        first = json.loads((root / "lock").read_text())
+        time.sleep(0.1)
+        second = json.loads((root / "lock").read_text())
+    assert second["heartbeat"] > first["heartbeat"]
+    assert second["token"] == first["token"]
+
+
+def test_a_writer_whose_lock_file_was_removed_stops(root):
+    with StoreWriter(root) as writer:
+        writer.commit([shard([1])])
+        (root / "lock").unlink()
+        with pytest.raises(StoreError, match="was removed while it was held"):
+            writer.commit([shard([2])])
+    assert content(FeatureStore.open(root)) == {path_of(1): 1.0}
+
+
+def test_a_linked_lock_is_refused(root, tmp_path):
+    root.mkdir()
+    (tmp_path / "victim").write_text("keep")
+    (root / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(StoreError, match="cannot lock the store"):
+        StoreWriter(root)
+    assert (tmp_path / "victim").read_text() == "keep"

@@ -1,0 +1,147 @@
+import json
+import os
+
+import pytest
+
+from featstore.errors import DataError
+from featstore.layouts.recognise import find_clips
+
+
+def touch(root, *paths):
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return root
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+FULL = """path,machine,section,split,domain,label,attributes,attr_load
+a/1.wav,fan,07,test,target,anomaly,"{""vel"": ""6"", ""on"": true}",high
+./a//2.wav,,,,,,,
+a/3.wav,,,,,anomaly,,
+"""
+
+
+def test_csv_with_all_columns(tmp_path):
+    touch(tmp_path, "a/1.wav", "a/2.wav", "a/3.wav")
+    listing = find_clips(write(tmp_path / "clips.csv", FULL))
+    assert (listing.layout, listing.root) == ("manifest", tmp_path)
+    found = {c.path: (c.machine, c.section, c.split, c.domain, c.label, c.attributes) for c in listing.clips}
+    assert found == {
+        "a/1.wav": ("fan", "07", "test", "target", "anomaly", {"vel": "6", "on": "true", "load": "high"}),
+        "a/2.wav": ("a", "00", "train", "unknown", "unknown", {}),
+        "a/3.wav": ("a", "00", "test", "unknown", "anomaly", {}),
+    }
+
+
+def test_parquet_equals_csv(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    touch(tmp_path, "a/1.wav", "a/2.wav")
+    columns = {"path": ["a/1.wav", "a/2.wav"], "label": ["normal", None], "attr_vel": [6, None]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "clips.parquet")
+    csv = write(tmp_path / "clips.csv", "path,label,attr_vel\na/1.wav,normal,6\na/2.wav,,\n")
+    assert find_clips(tmp_path / "clips.parquet").clips == find_clips(csv).clips
+    parquet.write_table(pyarrow.table({"path": ["a/1.wav"], "section": [0]}), tmp_path / "clips.parquet")
+    with pytest.raises(DataError, match=r"column section: expected text, got 0 \(int\)"):
+        find_clips(tmp_path / "clips.parquet")
+    write(tmp_path / "clips.parquet", "not parquet")
+    with pytest.raises(DataError, match="magic bytes"):
+        find_clips(tmp_path / "clips.parquet")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"no column path \(known: path"),
+        ("file\na.wav\n", "unknown column 'file'"),
+        ("path,machin\na.wav,fan\n", "'machin'; did you mean machine"),
+        ("path,path\na.wav,a.wav\n", "occurs 2 times"),
+        ("path,attr_\na.wav,1\n", "unknown column 'attr_'"),
+        (
+            "path,label\na.wav,abnormal\n",
+            "row 2, column label: 'abnormal' is none of normal, anomaly, unknown; did you mean",
+        ),
+        ("path,split\na.wav,Train\n", "did you mean train"),
+        ("path,split\na.wav\n", "row 2: 1 cells, the header has 2"),
+        ("path\na.wav\na.wav\n", r"row 3: 'a.wav' is already listed at row 2"),
+        ("path\na.wav\n./a.wav\n", "already listed"),
+        ("path\n/etc/passwd\n", "row 2, column path: '/etc/passwd' is absolute"),
+        ("path\nC:/a.wav\n", "is absolute"),
+        ("path\nx/../../a.wav\n", "goes through"),
+        ("path\nx/../a.wav\n", "goes through"),
+        ('path\n""\n', "expected the path"),
+        ('path,attributes\na.wav,"{1"\n', "column attributes: .* is not JSON"),
+        ("path,attributes\na.wav,[]\n", "expected a JSON object"),
+        ('path,attributes,attr_v\na.wav,"{""v"": ""1""}",2\n', "attribute 'v' is given in column attributes and"),
+        ("path\nout/a.wav\n", "link that leads out"),
+        ("path\nout.wav\n", "not a file below"),
+        ("path\npipe.wav\n", "not a file below"),
+    ],
+)
+def test_bad_manifests_name_the_place(tmp_path, text, message):
+    root = touch(tmp_path / "data", "a.wav")
+    outside = touch(tmp_path / "outside", "a.wav")
+    (root / "out").symlink_to(outside)
+    (root / "out.wav").symlink_to(outside / "a.wav")
+    os.mkfifo(root / "pipe.wav")
+    with pytest.raises(DataError, match=message):
+        find_clips(write(root / "clips.csv", text))
+
+
+def test_missing_recordings_stay_listed_for_the_build_to_reject(tmp_path):
+    listing = find_clips(write(touch(tmp_path, "a.wav") / "clips.csv", "path\na.wav\nb.wav\nno/c.wav\n"))
+    assert len(listing.clips) == 3
+    assert "2 listed recordings are missing, first 'b.wav'" in listing.notes
+
+
+def test_a_manifest_in_the_folder_is_used_when_asked_for(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    write(tmp_path / "manifest.csv", "path\na.wav\n")
+    assert len(find_clips(tmp_path).clips) == 2
+    assert any("manifest.csv was not used" in note for note in find_clips(tmp_path).notes)
+    assert len(find_clips(tmp_path, "manifest").clips) == 1
+    with pytest.raises(DataError, match="needs a table"):
+        find_clips(touch(tmp_path / "other", "a.wav"), "manifest")
+
+
+def test_names_with_line_breaks_and_commas(tmp_path):
+    names = ['a,"b\n.wav', "tab\t.wav", "🔧.wav"]
+    touch(tmp_path, *names)
+    rows = "\n".join('"' + name.replace('"', '""') + '"' for name in names)
+    assert sorted(c.path for c in find_clips(write(tmp_path / "m.csv", f"path\n{rows}\n")).clips) == sorted(names)
+
+
+def test_scp_follows_the_names(tmp_path):
+    name = "fan/train/section_00_source_train_normal_0000_vel_6.wav"
+    touch(tmp_path, name, "fan/train/section 1.wav")
+    listing = find_clips(write(tmp_path / "wav.scp", f"k1 {name}\n"))
+    assert listing.layout == "dcase2023"
+    assert json.dumps(listing.clips[0].attributes) == '{"vel": "6"}'
+    plain = find_clips(write(tmp_path / "b.scp", f"k1\t{tmp_path}/fan/train/section 1.wav\r\n\n"))
+    assert [(c.path, c.machine, c.split) for c in plain.clips] == [("fan/train/section 1.wav", "fan", "train")]
+    assert plain.layout == "folder"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("k a.wav\nk b.wav\n", "line 2: key 'k' is already on line 1"),
+        ("k sox a.wav -t wav - |\n", "line 1: .* is a command"),
+        ("k a.ark:17\n", "not a recording"),
+        ("k\n", "expected the path"),
+        ("k /etc/passwd.wav\n", "goes through"),
+        ("k ../a.wav\n", "goes through"),
+        ("k a.wav\nj a.wav\n", "line 2: 'a.wav' is already listed at line 1"),
+    ],
+)
+def test_bad_scp(tmp_path, text, message):
+    touch(tmp_path, "a.wav", "b.wav")
+    with pytest.raises(DataError, match=message):
+        find_clips(write(tmp_path / "wav.scp", text))

@@ -1,0 +1,199 @@
+"""The simulated plant as files: layout, names, determinism, resuming and refusals."""
+
+import csv
+import json
+import re
+import shutil
+import wave
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import featstore.plant.simulate as module
+from featstore.errors import DataError, ResourceError
+from featstore.plant.machines import MACHINES
+from featstore.plant.simulate import RAW, Plant, plan, simulate
+
+NAME = re.compile(
+    r"section_00_(source|target)_(train|test)_(normal|anomaly)_(\d{4})((?:_[a-z]+_[A-Z0-9]+)+)\.wav", re.ASCII
+)
+SMALL = Plant(clips=20, machines=("fan", "valve"), seconds=1.0)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plant") / "out"
+    simulate(out, SMALL, workers=1)
+    return out
+
+
+def test_default_plant_has_the_documented_shares():
+    count = Counter((clip.machine, clip.split, clip.domain, clip.label) for clip in plan(Plant()))
+    assert sum(count.values()) == 1200
+    for machine in MACHINES:
+        assert count[machine, "train", "source", "normal"] == 110
+        assert count[machine, "train", "target", "normal"] == 10
+        assert {count[machine, "test", d, label] for d in ("source", "target") for label in ("normal", "anomaly")} == {
+            20
+        }
+
+
+@pytest.mark.parametrize(
+    ("clips", "train", "target", "test"), [(8, 4, 1, 4), (1200, 1000, 10, 200), (9999, 9799, 97, 200)]
+)
+def test_shares_of_one_machine(clips, train, target, test):
+    made = list(plan(Plant(clips=clips, machines=("fan",))))
+    assert len(made) == clips
+    assert sum(clip.split == "train" for clip in made) == train
+    assert sum(clip.split == "train" and clip.domain == "target" for clip in made) == target
+    assert sum(clip.split == "test" for clip in made) == test
+
+
+def test_clips_are_shared_out_to_the_last_one():
+    count = Counter(clip.machine for clip in plan(Plant(clips=50, machines=("fan", "pump", "valve"))))
+    assert count == {"fan": 17, "pump": 17, "valve": 16}
+
+
+def test_a_larger_plant_contains_the_smaller_one():
+    large = {clip.path: clip for clip in plan(Plant(clips=900))}
+    for clip in plan(Plant(clips=60, machines=("slider", "fan"))):
+        assert large[clip.path] == clip
+
+
+def test_names_state_the_conditions_and_never_the_fault(small):
+    names = {path.name: path for path in small.rglob("*.wav")}
+    assert len(names) >= SMALL.clips / 2
+    for clip in plan(SMALL):
+        match = NAME.fullmatch(Path(clip.path).name)
+        assert match is not None
+        assert match.groups()[:4] == (clip.domain, clip.split, clip.label, f"{clip.number:04d}")
+        assert tuple(re.findall(r"_([a-z]+)_([A-Z0-9]+)", match[5])) == clip.attributes
+        assert not any(fault in clip.path for fault in MACHINES[clip.machine].faults)
+        assert (small / clip.path).is_file()
+
+
+def test_attributes_table_agrees_with_the_names(small):
+    with (small / RAW / "valve" / "attributes_00.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["file_name", "d1p", "d1v", "d2p", "d2v", "d3p", "d3v"]
+    wanted = [clip for clip in plan(SMALL) if clip.machine == "valve"]
+    assert [row[0] for row in rows] == [clip.path.removeprefix("dev_data/raw/") for clip in wanted]
+    assert [tuple(zip(row[1::2], row[2::2], strict=True)) for row in rows] == [clip.attributes for clip in wanted]
+
+
+def test_truth_grades_every_anomaly_and_stays_outside_the_data(small):
+    assert [path.parent for path in small.rglob("truth.csv")] == [small]
+    with (small / "truth.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == SMALL.clips
+    for row in rows:
+        faulty = row["label"] == "anomaly"
+        assert (row["fault"] in MACHINES[row["machine"]].faults) == faulty
+        assert (float(row["severity"]) in module.SEVERITIES) == faulty
+
+
+def test_every_fault_and_every_grade_occurs():
+    drawn = {(clip.machine, clip.fault) for clip in plan(Plant()) if clip.fault}
+    assert drawn == {(name, fault) for name, machine in MACHINES.items() for fault in machine.faults}
+    assert {clip.severity for clip in plan(Plant())} == {0.0, *module.SEVERITIES}
+
+
+def test_says_it_is_simulated(small):
+    parameters = json.loads((small / "simulation.json").read_text())
+    assert parameters["simulated"] is True
+    assert parameters["seed"] == 0
+
+
+@pytest.mark.parametrize(("seconds", "rate_hz"), [(1.0, 8000), (1.37, 16000), (1.0, 44100)])
+def test_length_and_rate_are_honoured(tmp_path, seconds, rate_hz):
+    simulate(tmp_path, Plant(clips=8, machines=("bearing",), seconds=seconds, sample_rate_hz=rate_hz), workers=1)
+    for path in tmp_path.rglob("*.wav"):
+        with wave.open(str(path)) as file:
+            got = (file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes())
+        assert got == (1, 2, rate_hz, round(seconds * rate_hz))
+
+
+def test_worker_count_and_other_clips_change_nothing(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CLIPS_PER_WORKER", 1)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    simulate(tmp_path, Plant(clips=90, seconds=1.0, machines=("valve", "gearbox", "fan")), workers=2)
+    expected = contents(small / RAW)
+    got = contents(tmp_path / RAW)
+    recordings = [name for name in expected if name.endswith(".wav")]
+    assert len(recordings) == SMALL.clips
+    assert all(got[name] == expected[name] for name in recordings)
+
+
+def test_another_seed_is_another_plant(small, tmp_path):
+    simulate(tmp_path, Plant(clips=20, machines=("fan", "valve"), seconds=1.0, seed=1), workers=1)
+    assert not set(contents(small / RAW).values()) & set(contents(tmp_path / RAW).values())
+
+
+def test_resume_makes_what_is_missing_and_only_that(small, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(small, out)
+    gone, cut, *_ = sorted(out.rglob("*.wav"))
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    (out / "truth.csv").unlink()
+    calls: list[tuple[int, int]] = []
+    made = simulate(out, SMALL, workers=1, progress=lambda done, total: calls.append((done, total)))
+    assert (made.clips, made.rendered) == (20, 2)
+    assert calls == [(20, 20)]
+    assert contents(out) == contents(small)
+
+
+def test_foreign_folder_is_refused_and_untouched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"not empty and has no simulation\.json"):
+        simulate(tmp_path, SMALL)
+    assert contents(tmp_path) == {"thesis.txt": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"), [('{"seed": 9}', "seed"), ("[]", "other parameters"), ("{", "not readable")]
+)
+def test_folder_of_another_simulation_is_refused(tmp_path, mark, message):
+    (tmp_path / "simulation.json").write_text(mark)
+    with pytest.raises(DataError, match=message):
+        simulate(tmp_path, SMALL)
+    assert contents(tmp_path) == {"simulation.json": mark.encode()}
+
+
+def test_a_file_in_the_way_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match="not empty"):
+        simulate(tmp_path / "file", SMALL)
+    with pytest.raises(DataError, match="cannot be made"):
+        simulate(tmp_path / "file" / "below", SMALL)
+
+
+def test_a_full_disk_is_noticed_before_the_first_recording(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(ResourceError, match=f"need {20 * SMALL.file_bytes:,} bytes, 1,000 are free"):
+        simulate(tmp_path, SMALL)
+    assert not list(tmp_path.rglob("*.wav"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"machines": ("fan", "toaster")}, "choose each once from bearing"),
+        ({"machines": ()}, "none"),
+        ({"machines": ("fan", "fan")}, "once"),
+        ({"clips": 47}, "at least 8"),
+        ({"seconds": 0.5}, "1 to 600 seconds"),
+        ({"seconds": float("nan")}, "1 to 600 seconds"),
+        ({"sample_rate_hz": 4000}, "8000 to 192000 Hz"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_impossible_plants_are_refused(wrong, message):
+    with pytest.raises(DataError, match=message):
+        Plant(**wrong)

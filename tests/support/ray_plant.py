@@ -1,0 +1,109 @@
+"""A Ray cluster of two machines on this one, and builds on it in processes of their own.
+
+python ray_plant.py cluster TEMP                    prints the address; ends with its standard input
+python ray_plant.py build ROOT STORE ADDRESS KIND   one build by actors on processors, or (KIND gpu) on "GPUs"
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from fakes import MomentsEmbedder
+
+from featstore.build import BuildOptions, Request, build
+from featstore.building.plan import PlanOptions
+from featstore.clip import Clip
+from featstore.distributed.ray_build import ray_engine
+from featstore.distributed.ray_cluster import cluster
+
+OPTIONS = BuildOptions(workers=2, plan=PlanOptions(unit_clips=20))
+
+
+@dataclass(frozen=True)
+class Deadly(MomentsEmbedder):
+    """Dies of one wave, returns infinity for another."""
+
+    deadly: float = 0.75
+    endless: float = -0.75
+
+
+@dataclass(frozen=True)
+class Trapped(MomentsEmbedder):
+    """Says which process it is in, and waits, while a file says so."""
+
+    def embed(self, waves: np.ndarray) -> np.ndarray:
+        trap = Path(os.environ.get("TRAP", "no trap"))
+        if trap.exists():
+            trap.with_suffix(f".{os.getpid()}").touch()
+            time.sleep(60)
+        return super().embed(waves)
+
+
+@dataclass(frozen=True)
+class Failing(MomentsEmbedder):
+    """Cannot embed."""
+
+    def embed(self, waves: np.ndarray) -> np.ndarray:
+        raise ValueError("this layer has no weights")
+
+
+@dataclass(frozen=True)
+class Other(MomentsEmbedder):
+    """Another one in every process."""
+
+    process: int = field(default_factory=os.getpid)
+
+    @property
+    def fingerprint(self) -> str:
+        return f"of process {self.process}"
+
+
+KINDS = {"gpu": Deadly, "deadly": Deadly, "trapped": Trapped, "stopped": Trapped, "failing": Failing, "other": Other}
+
+
+def listing(root: Path) -> list[Clip]:
+    """Every recording below `root`."""
+    paths = sorted(str(path.relative_to(root)) for path in root.rglob("*.wav"))
+    return [Clip(path, "fan", "00", "train", "source", "normal") for path in paths]
+
+
+def build_on_ray(root: Path, store: Path, kind: str) -> dict[str, object]:
+    """One build by actors on processors or, of the kind gpu, on what the cluster takes for a GPU."""
+    engine = ray_engine(2, 0.5, OPTIONS.plan.unit_clips)
+    options = replace(OPTIONS, workers=engine, embed_in_workers=kind != "gpu")
+    try:
+        report = build(root, listing(root), store, [Request("moments", KINDS[kind])], options)
+    except Exception as error:
+        return {"error": "".join(traceback.format_exception(error))}
+    return {"rejected": [item.path for item in report.rejected]}
+
+
+def build_all(root: Path, stores: Path, address: str, *kinds: str) -> None:
+    with cluster(address):
+        found = {kind: build_on_ray(root, stores / kind, kind) for kind in kinds}
+    print(json.dumps(found))
+
+
+def run_cluster(folder: str) -> None:
+    from ray.cluster_utils import Cluster
+
+    common = {"object_store_memory": 80 << 20, "temp_dir": folder}
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **common})
+    nodes.add_node(num_cpus=1, num_gpus=1, **common)  # the GPU is a number, nobody touches it
+    print(nodes.address, flush=True)
+    sys.stdin.read()
+    nodes.shutdown()
+
+
+if __name__ == "__main__":
+    import ray_plant  # so that workers find the embedders by this name
+
+    if sys.argv[1] == "cluster":
+        run_cluster(sys.argv[2])
+    else:
+        ray_plant.build_all(Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])

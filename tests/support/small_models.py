@@ -1,0 +1,102 @@
+"""Small random checkpoints of pretrained encoders, in the formats of the real ones."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from embedders.pretrained.beats_network import BEATsConfig, BEATsNetwork
+
+TINY_CFG = {
+    "input_patch_size": 16,
+    "embed_dim": 12,
+    "conv_bias": False,
+    "encoder_layers": 3,
+    "encoder_embed_dim": 16,
+    "encoder_ffn_embed_dim": 24,
+    "encoder_attention_heads": 2,
+    "activation_fn": "gelu",
+    "layer_wise_gradient_decay_ratio": 0.6,
+    "layer_norm_first": False,
+    "deep_norm": True,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "encoder_layerdrop": 0.05,
+    "dropout_input": 0.0,
+    "conv_pos": 8,
+    "conv_pos_groups": 4,
+    "relative_position_embedding": True,
+    "num_buckets": 16,
+    "max_distance": 30,
+    "gru_rel_pos": True,
+    "finetuned_model": False,
+}
+"""Every key of a pre-trained checkpoint's cfg."""
+
+FINETUNED = {"finetuned_model": True, "predictor_dropout": 0.0, "predictor_class": 5}
+
+
+def beats_checkpoint(seed: int = 0, **changes: object) -> dict[str, object]:
+    """An official checkpoint's dict of random weights, biases and scales."""
+    cfg = TINY_CFG | changes
+    network = BEATsNetwork(BEATsConfig.of(cfg))
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            noise = torch.randn(parameter.shape, generator=random) * (1.0 if "bias.weight" in name else 0.3)
+            parameter.copy_(1 + noise if "norm.weight" in name or name.endswith(("weight_g", "grep_a")) else noise)
+    labels = {"label_dict": {i: f"/m/{i}" for i in range(5)}} if cfg["finetuned_model"] else {}
+    return {"cfg": cfg, "model": dict(network.state_dict()), **labels}
+
+
+def save_beats(path: Path, **changes: object) -> Path:
+    """Write such a checkpoint."""
+    torch.save(beats_checkpoint(**changes), path)
+    return path
+
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+SMALL_WAVES = SMALL | {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4}
+SMALL_AST = SMALL | {"num_mel_bins": 32, "max_length": 64}
+SMALL_KINDS = {
+    "wav2vec2": ("Wav2Vec2", SMALL_WAVES),
+    "hubert": ("Hubert", SMALL_WAVES),
+    "wavlm": ("WavLM", SMALL_WAVES | {"num_buckets": 16}),
+    "ast": ("AST", SMALL_AST),
+    "data2vec": ("Data2VecAudio", SMALL_WAVES | {"num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 9}),
+    "unispeech-sat": ("UniSpeechSat", SMALL_WAVES),
+    "sew": ("SEW", SMALL_WAVES | {"conv_dim": (8,) * 13}),
+    "wav2vec2-bert": ("Wav2Vec2Bert", SMALL),
+}
+"""What transformers calls an encoder, and what makes one small."""
+
+
+def save_encoder(folder: Path, kind: str, seed: int = 0, **changes: object) -> Path:
+    """Write a random encoder of transformers with its feature extractor, as `save_pretrained` does."""
+    import transformers as t
+
+    name, small = SMALL_KINDS[kind]
+    t.utils.logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    config = getattr(t, f"{name}Config")(**small | changes)
+    getattr(t, f"{name}Model")(config).save_pretrained(folder)
+    extractors = {
+        "ast": lambda: t.ASTFeatureExtractor(num_mel_bins=config.num_mel_bins, max_length=config.max_length),
+        "wav2vec2-bert": t.SeamlessM4TFeatureExtractor,
+    }
+    extractors.get(kind, lambda: t.Wav2Vec2FeatureExtractor(do_normalize=kind != "wavlm"))().save_pretrained(folder)
+    return folder
+
+
+def _save_in(kind: str, folder: Path, name: str = "", seed: int = 0) -> Path:
+    return save_encoder(folder / (name or kind), kind, seed)
+
+
+CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
+    "beats": lambda folder: save_beats(folder / "beats.pt"),
+    **{kind: partial(_save_in, kind) for kind in ("wav2vec2", "hubert", "wavlm", "ast")},
+    "encoder": partial(_save_in, "hubert", name="encoder", seed=1),
+}
+"""Embedders that need weights, and how to write small random ones into a folder; returns what follows NAME=."""

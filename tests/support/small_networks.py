@@ -1,0 +1,64 @@
+"""Small checkpoints of the networks that `featstore train` trains, with random weights and sensible statistics."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from small_models import save_beats
+
+from embedders import EMBEDDERS, _embedder_class
+from embedders.networks.checkpoint import Trained, save
+from embedders.networks.trained import Classify, Reconstruct, TrainedEmbedder, make_model, plain
+
+CLASSES = ("fan|00|", "fan|01|", "pump|00|")
+LOSS = {"name": "arcface", "params": {}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "stgram": {"seconds": 2.0, "n_mels": 32, "channels": ("logmel", "tgram", "tagram", "tfgram", "fagram", "tsgram")},
+    "two_branch": {"seconds": 2.0, "excitation": True},
+    "multires": {"seconds": 2.0, "windows": (256, 1024)},
+    "tdnn": {"seconds": 2.0, "n_mels": 32},
+    "ae": {"n_mels": 32},
+    "idnn": {"n_mels": 32},
+    "transae": {"n_mels": 32, "feedforward": 16, "depth": 1},
+    "aegan": {"n_mels": 32, "frames": 32, "width": 2, "latent": 8},
+    "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
+}
+
+
+def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedEmbedder], Any, Classify | Reconstruct]:
+    """Kind, config and model; a batch of noise has set the statistics of its normalisation."""
+    kind = _embedder_class(name)
+    config = kind.config_type(**NETWORKS.get(name, {}) | changes)
+    torch.manual_seed(seed)
+    model = make_model(kind, config, CLASSES, LOSS)
+    waves = 0.1 * torch.randn(8, 2 * config.sample_rate_hz)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train().network(*model.network.front(waves))
+    return kind, config, model.eval()
+
+
+def save_network(name: str, folder: Path, **changes: Any) -> Path:
+    """Write such a checkpoint."""
+    kind, config, model = small_model(name, **changes)
+    classes, loss = (CLASSES, LOSS) if kind.objective_type is Classify else ((), {})
+    path = folder / f"{name}.safetensors"
+    save(path, Trained(name, plain(config), model.state_dict(), classes, loss))
+    return path
+
+
+def save_finetuned(folder: Path) -> Path:
+    """Write a small BEATs, and a checkpoint of adapters and a head on it."""
+    encoder = f"beats={save_beats(folder / 'base_of_finetune.pt')}"
+    return save_network("finetune", folder, encoder=encoder, rank=2, dim=16)
+
+
+CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
+    **{name: partial(save_network, name) for name in NETWORKS if name in EMBEDDERS},
+    "finetune": save_finetuned,
+}
+"""As in small_models: what follows NAME=."""

@@ -1,0 +1,44 @@
+"""A small plant to train on: two humming machines, two sections, two domains, attributes or none."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from embedders.commands.train import parse_setup
+from embedders.training.settings import Setup
+from featstore.clip import Clip
+
+PITCH_HZ = {"fan": 300, "pump": 1200}
+SPEED_HZ = {"slow": 0, "fast": 90}
+SMALL: dict[str, tuple[str, ...]] = {
+    "tdnn": ("n_mels=32", "hop=1024", "width=16", "dim=16"),
+    "stgram": ("n_mels=16", "hop=2048", "n_fft=2048", "dim=16"),
+    "two_branch": ("branch_dim=8", "windows=512"),
+    "multires": ("branch_dim=8", "windows=256;1024"),
+    "ae": ("n_mels=32", "hop=1024"),
+    "aegan": ("n_mels=32", "frames=32", "hop=256", "width=2", "latent=8"),
+}
+QUICK = ("epochs=2", "batch=8", "learning_rate=0.01", "holdout=0.2")
+
+
+def write_plant(root: Path, *, attributes: bool = True) -> list[Clip]:
+    """Twelve training clips of half a second per machine and section, a quarter of them in the target domain."""
+    rng, clips = np.random.default_rng(0), []
+    for machine, pitch_hz in PITCH_HZ.items():
+        for section in ("00", "01"):
+            for i in range(12):
+                speed = ("slow", "fast")[i % 2]
+                domain = "target" if i % 4 == 3 else "source"
+                t = np.arange(8000) / 16000
+                hum = np.sin(2 * np.pi * (pitch_hz * (1 + int(section)) + SPEED_HZ[speed]) * t)
+                path = f"{machine}_{section}_{i:02d}.wav"
+                soundfile.write(root / path, 0.3 * hum + 0.03 * rng.normal(size=len(t)), 16000)
+                known = {"speed": speed} if attributes else {}
+                clips.append(Clip(path, machine, section, "train", domain, "normal", known))
+    return clips
+
+
+def quick_setup(name: str, *settings: str) -> Setup:
+    """A setup that trains in a second."""
+    return parse_setup(name, (*SMALL[name], *QUICK, *settings))
