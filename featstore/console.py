@@ -5,12 +5,19 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, Self
 
 import click
 
-from featstore.errors import AsdError, ResourceError
+from featstore import registry
+from featstore.errors import AsdError, OptionError, ResourceError
+
+PATH = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 EXIT_REJECTED = 3
 REFRESH_S = 0.2
@@ -23,8 +30,22 @@ def fail(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
+class Command(click.Command):
+    """A command whose library raises OptionError for options that do not go together."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an OptionError is shown with its usage, exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except OptionError as error:
+            raise click.UsageError(str(error), ctx) from error
+
+
 class Commands(click.Group):
-    """A group that reports expected errors as one line and unknown commands with the nearest name."""
+    """A group that loads its commands by name, reports expected errors as one line, and suggests the nearest name."""
+
+    noun = ""
+    """Kind of its commands in the registry; empty for a group that holds its own."""
 
     after_interrupt = ""
     """What to tell of a command that was interrupted."""
@@ -46,6 +67,20 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             fail(f"interrupted{self.after_interrupt}", 130)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the project's own commands in the order of their table, then those of installed packages."""
+        return registry.names(self.noun) if self.noun else super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, loaded; for a package's command that does not load, one that says so."""
+        if not self.noun or not registry.is_known(self.noun, cmd_name):
+            return super().get_command(ctx, cmd_name)
+        try:
+            command: click.Command = registry.find(self.noun, cmd_name)
+        except AsdError as error:
+            return _broken(cmd_name, error)
+        return command
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -59,32 +94,52 @@ class Commands(click.Group):
             raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near[0]!r}?", ctx) from error
 
 
-def ray_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--engine and --address, for the commands that can work on a cluster."""
-    address = click.option(
+def _broken(name: str, error: AsdError) -> click.Command:
+    def callback(arguments: tuple[str, ...]) -> None:
+        raise error
+
+    argument = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
+    return click.Command(name, callback=callback, params=[argument], short_help=f"does not load: {error}")
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator, shown by --help in this order."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+engine_options = together(
+    click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True),
+    click.option(
         "--address",
         metavar="auto|HOST:PORT|ray://HOST:PORT",
         help="The Ray cluster [default: $RAY_ADDRESS, or one of this machine alone].",
-    )
-    engine = click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-    return engine(address(command))
-
-
-def check_engine(options: Mapping[str, Any], *names: str) -> None:
-    """UsageError where options of a cluster are given without one; `names` are those beside --address."""
-    for name in ("address", *names):
-        if options["engine"] == "local" and options[name] is not None:
-            raise click.UsageError(f"--{name.replace('_', '-')} needs --engine ray")
+    ),
+)
+"""For the commands that can run on a cluster."""
 
 
 class Meter:
-    """Progress on stderr: one refreshed line on a terminal, a plain line every ten seconds elsewhere."""
+    """Progress on stderr: a bar on a terminal, a plain line every ten seconds elsewhere; use it in a `with` block."""
 
     def __init__(self, noun: str = "clips") -> None:
         self.noun = noun
         self.started = time.monotonic()
         self.shown = 0.0
         self.live = sys.stderr.isatty()
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
     def update(self, done: int, total: int, extra: str = "", *, audio_s: float = 0.0) -> None:
         """Show `done` of `total`, the rate since the start and the time left."""
@@ -98,12 +153,23 @@ class Meter:
         hours = f", {audio_s / 3600 / elapsed:.2f} audio-h/s" if audio_s else ""
         share = 100 * done // max(total, 1)
         line = f"{done:,}/{total:,} {self.noun} ({share}%) {rate:,.0f} {self.noun}/s{hours} {left}{extra}"
-        click.echo(f"\r{line:<79}" if self.live else line, err=True, nl=not self.live)
+        if self.live:
+            self._draw(done, total, line)
+        else:
+            click.echo(line, err=True)
 
-    def close(self) -> None:
-        """End the refreshed line."""
-        if self.live and self.shown:
-            click.echo(err=True)
+    def _draw(self, done: int, total: int, line: str) -> None:
+        """Refresh the bar; the cursor stays visible, so that a killed command leaves the terminal as it was."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        if self._bar is None:
+            columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
+            self._bar = Progress(*columns, console=Console(stderr=True, highlight=False), auto_refresh=False)
+            self._bar.add_task(line, total=total)
+            self._bar.start()
+            self._bar.console.show_cursor(True)
+        self._bar.update(0, completed=done, total=max(total, 1), description=line, refresh=True)
 
 
 def clock(seconds: float) -> str:

@@ -5,6 +5,7 @@ AsdError            1  anything below, and every other clear refusal
   StoreError        4  a store that is locked, damaged or hostile
     RequestError    1  a sound store that lacks, or already holds, what was asked of it
   ResourceError     5  out of disk or memory
+  OptionError       2  options of a command that do not go together
 """
 
 
@@ -34,3 +35,9 @@ class ResourceError(AsdError):
     """Raised when disk space or memory runs out; nothing committed is lost."""
 
     exit_code = 5
+
+
+class OptionError(AsdError):
+    """Raised when the options of a command contradict each other; reported with the command's usage."""
+
+    exit_code = 2

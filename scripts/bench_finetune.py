@@ -18,9 +18,9 @@ import soundfile as sf
 import torch
 
 from embedders import create
-from embedders.commands.train import parse_setup
 from embedders.networks.checkpoint import Trained
 from embedders.pretrained.beats_network import BEATsConfig, BEATsNetwork
+from embedders.training.request import parse_setup
 from embedders.training.train import train
 from featstore.clip import Clip
 from featstore.layouts.recognise import find_clips

@@ -22,9 +22,9 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from embedders.commands.train import parse_setup
 from embedders.training.data import Waves
 from embedders.training.loop import Loop
+from embedders.training.request import parse_setup
 from embedders.training.train import make_loop, settle
 from featstore.building.memory import keep_freed_memory
 from featstore.clip import Clip

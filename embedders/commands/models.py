@@ -1,15 +1,11 @@
 """`featstore models`: list, fetch, check and convert pretrained weights."""
 
-import os
 from pathlib import Path
 
 import click
 
-from featstore.console import Commands, size, table
+from featstore.console import EXISTING, PATH, Command, Commands, size, table
 from featstore.errors import AsdError, DataError
-
-PATH = click.Path(path_type=Path)
-EXISTING = click.Path(exists=True, path_type=Path)
 
 KNOWN = [
     ["beats=BEATs_iter3.pt", "links at https://github.com/microsoft/unilm/tree/master/beats; no hub has the original"],
@@ -20,16 +16,6 @@ KNOWN = [
     ["encoder=ID", "hub: any audio encoder that transformers knows"],
 ]
 """Lines of text for -e, and where their weights come from."""
-
-
-def _go_offline(context: click.Context, option: click.Parameter, chosen: bool) -> None:
-    if chosen:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # worker processes and the hub's own library read it too
-
-
-offline_option = click.option(
-    "--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Never ask a hub (HF_HUB_OFFLINE=1)."
-)
 
 
 @click.group(cls=Commands)
@@ -47,7 +33,7 @@ def models() -> None:
     """
 
 
-@models.command(name="list")
+@models.command(cls=Command, name="list")
 def list_() -> None:
     """Show the checkpoints on this machine, and where to get others."""
     from embedders.pretrained.weights import hub_cache, models_folder, models_in
@@ -60,7 +46,7 @@ def list_() -> None:
     click.echo("\n" + table(["-e NAME=CHECKPOINT", "weights come from"], KNOWN), err=True)
 
 
-@models.command()
+@models.command(cls=Command)
 @click.argument("model")
 def pull(model: str) -> None:
     """Fetch MODEL from the hub, to work offline later.
@@ -86,7 +72,7 @@ def pull(model: str) -> None:
     click.echo(f"{folder}: {', '.join(file.name for file in weight_files(folder))}")
 
 
-@models.command()
+@models.command(cls=Command)
 @click.argument("spec")
 @click.option("--sha256", "expected", help="Refuse weights of any other checksum (of their tensors).")
 def check(spec: str, expected: str | None) -> None:
@@ -117,7 +103,7 @@ def check(spec: str, expected: str | None) -> None:
     click.echo(f"{spec}: loads strictly, {shape} values per recording, finite\nweights sha256 {digest}")
 
 
-@models.command()
+@models.command(cls=Command)
 @click.argument("source", type=EXISTING)
 @click.argument("target", type=PATH)
 def convert(source: Path, target: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embedders import _value
 from embedders.training.augment import AUGMENTATIONS, Augmentation, make_augmentation
+from featstore.spec import read_value
 
 Features = tuple[Tensor, ...]
 
@@ -38,7 +38,7 @@ def _parse_one(part: str) -> Augmentation:
     values: dict[str, Any] = {}
     for key, text in texts.items():
         try:
-            values[key] = _value(text, kinds[key]) if key in kinds else text
+            values[key] = read_value(text, kinds[key]) if key in kinds else text
         except (ValueError, KeyError):
             raise ValueError(f"augment={part}: {key}={text}: expected {kinds[key]}") from None
     made = make_augmentation(name, **values)

@@ -1,85 +1,27 @@
-"""`featstore build`: options to a plan, progress, a report. A composition root, as cli.py is."""
+"""`featstore build`: embed recordings into a store, alone, on Ray, or as one worker of a plan."""
 
 import json
-import re
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from embedders import EMBEDDERS
-from embedders.commands.models import offline_option
-from featstore.building.memory import keep_freed_memory
-from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, table
-from featstore.errors import DataError
+from featstore.commands.options import planned_options, progress_of
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from featstore.audio import AudioPolicy
-    from featstore.build import BuildOptions, BuildReport, Progress, Request
+    from featstore.build import BuildReport
     from featstore.building.plan import Plan
-    from featstore.building.units import Workers
-    from featstore.building.work import Render
-    from featstore.clip import Clip
-    from featstore.layouts.recognise import Listing
+    from featstore.distributed.shares import Share, ShareReport
     from featstore.store import EmbeddingInfo
 
-PATH = click.Path(path_type=Path)
-EXISTING = click.Path(exists=True, path_type=Path)
 SHOWN_REJECTIONS = 20
 
 
-_PLANNED = [
-    click.option(
-        "-e",
-        "--embedder",
-        "specs",
-        multiple=True,
-        required=True,
-        help=f"NAME[:key=value,...] or NAME=CHECKPOINT, as often as wanted; NAME is {', '.join(EMBEDDERS)}.",
-    ),
-    click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
-    click.option(
-        "--layout", default="auto", show_default=True, help="auto, dcase2020 to dcase2026, mimii, folder, manifest."
-    ),
-    click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips."),
-    click.option("--machine", "machines", multiple=True, help="Only these machines."),
-    click.option(
-        "--with-anomalies",
-        is_flag=False,
-        flag_value="6",
-        metavar="[N[:KIND,...][@DB,...]]",
-        help="Also embed N (default 6) or more generated anomalies of every training clip.",
-    ),
-    click.option(
-        "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
-    ),
-    click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently."),
-    click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds)."),
-    click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected."),
-    click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
-    click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True),
-    offline_option,
-    click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time."),
-    click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before."),
-    click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA."),
-]
-
-
-def planned_options(command: "Callable[..., None]") -> "Callable[..., None]":
-    """The options of `build` that say what is embedded, and as what."""
-    for option in reversed(_PLANNED):
-        command = option(command)
-    return command
-
-
-@click.command()
+@click.command(cls=Command)
 @click.argument("data", type=EXISTING)
 @click.argument("store", type=PATH)
 @planned_options
@@ -88,7 +30,7 @@ def planned_options(command: "Callable[..., None]") -> "Callable[..., None]":
 @click.option("--rank", metavar="I", help="Make the I-th share of a plan (from 0), or auto as the launcher says.")
 @click.option("--world", metavar="N", help="How many shares there are, or auto.")
 @click.option("--claim", is_flag=True, help="Make units of a plan one by one, whatever no other worker has.")
-@ray_options
+@engine_options
 @click.option("--actors", type=click.IntRange(1), help="Ray workers [default: as the cluster has processors or GPUs].")
 @click.option(
     "--gpus-per-actor",
@@ -99,7 +41,7 @@ def planned_options(command: "Callable[..., None]") -> "Callable[..., None]":
 @click.option("--dry-run", is_flag=True, help="Print the plan, the bytes needed and free; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout.")
 @click.pass_context
-def build(context: click.Context, /, data: Path, store: Path, **options: Any) -> None:
+def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Embed the recordings of DATA into STORE; run it again to resume or to add what is new.
 
     \b
@@ -109,157 +51,47 @@ def build(context: click.Context, /, data: Path, store: Path, **options: Any) ->
 
     With --rank and --world, or --claim, it is one of many workers that share what `featstore plan` has planned.
     """
-    if options["claim"] or options["rank"] or options["world"]:
-        from featstore.commands.shares import work
+    from featstore.request import BuildRequest
+    from featstore.run import plan_only, run, work
 
-        if options["engine"] != "local":
-            raise click.UsageError(f"--engine {options['engine']} shares a build by itself; it goes without --claim")
-        return work(context, data, store, options)
-    from featstore.build import build, plan_build
-
-    with _engine(options) as workers:
-        root, clips = listed(data, store, options)
-        requests, settings = requests_of(options), replace(build_options(options, root), workers=workers)
-        if options["dry_run"]:
-            return _print_plan(store, *plan_build(root, clips, store, requests, settings), options["as_json"])
-        keep_freed_memory()  # where this process embeds
-        meter = Meter()
-        report = build(root, clips, store, requests, settings, report=show(meter))
-        meter.close()
-    _print_report(store, report, options["as_json"])
+    request = BuildRequest(**options)
+    say = partial(click.echo, err=True)
+    if request.is_share:
+        if dry_run:
+            raise click.UsageError("--dry-run is for the plan; give it without --rank and --claim")
+        with Meter() as meter:
+            share, made = work(request, _flags(context), report=progress_of(meter))
+        _print_share(request.store, share, made, as_json)
+        return
+    if dry_run:
+        _print_plan(request.store, *plan_only(request, say=say), as_json)
+        return
+    with Meter() as meter:
+        report = run(request, say=say, report=progress_of(meter))
+    _print_report(request.store, report, as_json)
     raise SystemExit(EXIT_REJECTED if report.rejected else 0)
 
 
-@contextmanager
-def _engine(options: dict[str, Any]) -> "Iterator[Workers]":
-    """What computes a build; for Ray the device is chosen by what the cluster has."""
-    check_engine(options, "actors", "gpus_per_actor")
-    if options["engine"] == "ray" and options["workers"] is not None:
-        raise click.UsageError("--workers are processes of this machine; on Ray give --actors")
-    if options["engine"] == "local" or options["dry_run"]:
-        yield options["workers"]
+def _flags(context: click.Context) -> dict[str, str]:
+    """The options given on this command line: their names and flags."""
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _print_share(store: Path, share: "Share", made: "ShareReport", as_json: bool) -> None:
+    """What one worker made. Its rejections end `commit` with 3: launchers take anything but 0 for a failed job."""
+    if as_json:
+        rejected = [{"path": item.path, "reason": item.reason} for item in made.rejected]
+        click.echo(json.dumps({"units": made.units, "clips": made.clips, "rejected": rejected}))
         return
-    from featstore.distributed.ray_build import ray_engine
-    from featstore.distributed.ray_cluster import cluster, has_gpus
-
-    with cluster(options["address"]):
-        if options["device"] == "auto":
-            options["device"] = "cuda" if has_gpus() else "cpu"
-        yield ray_engine(options["actors"], options["gpus_per_actor"] or 1, options["unit_clips"])
-
-
-def listed(data: Path, store: Path, options: dict[str, Any]) -> "tuple[Path, list[Clip]]":
-    """Folder of the recordings and what is to be embedded of them; says on stderr what DATA was taken for."""
-    from featstore.building.state import other_root
-    from featstore.layouts.recognise import find_clips, summary
-
-    listing = find_clips(data, options["layout"], ground_truth=options["ground_truth"])
-    clips = _only([*listing.clips, *_anomalies(listing, options)], options["machines"])
-    click.echo(f"{data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}", err=True)
-    for note in [*listing.notes, *other_root(store, listing.root)]:
-        click.echo(f"note: {note}", err=True)
-    return listing.root, clips
-
-
-def show(meter: Meter) -> "Callable[[Progress], None]":
-    """What prints the progress of a build."""
-
-    def update(progress: "Progress") -> None:
-        extra = f", {progress.rejected} rejected" if progress.rejected else ""
-        meter.update(progress.done, progress.total, extra, audio_s=progress.audio_s)
-
-    return update
-
-
-def _only(clips: "list[Clip]", machines: tuple[str, ...]) -> "list[Clip]":
-    known = sorted({clip.machine for clip in clips})
-    for machine in machines:
-        if machine not in known:
-            raise DataError(f"--machine {machine}: not in the data; it has {', '.join(known)}")
-    return [clip for clip in clips if clip.machine in machines] if machines else clips
-
-
-def _anomalies(listing: "Listing", options: dict[str, Any]) -> "list[Clip]":
-    """Generated anomalies of the training clips, where they were asked for."""
-    folder = options["recorded_anomalies"]
-    if not options["with_anomalies"]:
-        if folder:
-            raise click.UsageError("--recorded-anomalies needs --with-anomalies N")
-        return []
-    from featstore.anomalies.recorded import donors_by_machine
-    from featstore.anomalies.variants import Design, variants_of
-
-    machines = {clip.machine for clip in listing.clips}
-    recorded = donors_by_machine(folder, listing.root, sorted(machines)) if folder else None
-    return variants_of(listing.clips, Design.parse(options["with_anomalies"]), recorded=recorded)
-
-
-def requests_of(options: dict[str, Any]) -> "list[Request]":
-    """Embedders by name; on a machine with an accelerator they run there."""
-    import embedders
-    from featstore.build import Request
-
-    if options["rename"] and len(options["specs"]) > 1:
-        raise click.UsageError("--as names one embedding; give a single -e with it")
-    device = _device(options)
-    for spec in options["specs"]:
-        if options["specs"].count(spec) > 1:
-            raise click.UsageError(f"-e {spec} is given twice")
-        try:
-            embedders.parse_embedder(spec)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-    return [
-        Request(options["rename"] or _name_of(spec), partial(embedders.create, spec, device))
-        for spec in options["specs"]
-    ]
-
-
-def _name_of(spec: str) -> str:
-    """Name in the store of an embedder's line of text: without the path of its weights, in letters a store allows."""
-    head, mark, rest = re.match(r"([^:=]*)([:=]?)(.*)", spec, re.DOTALL).groups()  # type: ignore[union-attr]
-    kept = [item for item in rest.split(",") if not item.startswith("checkpoint=")] if mark == ":" else []
-    return re.sub(r"[^\w.+@=,:~-]", "+", ":".join([head, ",".join(kept)] if kept else [head]))
-
-
-def _device(options: dict[str, Any]) -> str:
-    """The device asked for; auto takes cuda where torch sees one, which on Ray is for the workers to see."""
-    if options["device"] == "cpu" or (options.get("engine") == "ray" and options["device"] != "auto"):
-        return str(options["device"])
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda" if options["device"] == "auto" else str(options["device"])
-    if options["device"] == "auto":
-        return "cpu"
-    raise click.UsageError(f"--device {options['device']}: torch sees no CUDA device here; use cpu")
-
-
-def build_options(options: dict[str, Any], root: Path) -> "BuildOptions":
-    """The options as the library takes them."""
-    from featstore.audio import AudioPolicy
-    from featstore.build import BuildOptions
-    from featstore.building.plan import PlanOptions
-
-    on_cpu = _device(options) == "cpu"
-    audio = AudioPolicy(options["channel"], options["length"], options["max_seconds"])
-    return BuildOptions(
-        audio=audio,
-        plan=PlanOptions(options["unit_clips"], options["rehash"], options["retry_rejected"]),
-        workers=options.get("workers"),
-        embed_in_workers=on_cpu,
-        batch=options.get("batch") or (4 if on_cpu else 64),
-        dtype=options["dtype"],
-        strict=options.get("strict", False),
-        prune=options["prune"],
-        render=_renderer(root, audio) if options["with_anomalies"] else None,
-    )
-
-
-def _renderer(root: Path, audio: "AudioPolicy") -> "Render":
-    from featstore.anomalies.variants import Renderer
-
-    return Renderer(root, audio)
+    who = "claimed" if share.claim else f"rank {share.rank} of {share.world}"
+    rest = ", the rest was finished by others" if made.gone else ""
+    click.echo(f"{store}: {who}: {made.units} units, {made.clips:,} clips, {len(made.rejected)} rejected{rest}")
+    for item in made.rejected[:SHOWN_REJECTIONS]:
+        click.echo(f"rejected: {item.path}: {item.reason}", err=True)
 
 
 def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json: bool) -> None:
@@ -267,31 +99,15 @@ def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json
     from featstore.building.plan import free_bytes
 
     needed, free = plan.bytes_needed(infos), free_bytes(store)
-    rows = [
-        [
-            i.name,
-            plan.new[i.name],
-            plan.changed[i.name],
-            plan.kept[i.name],
-            len(plan.relabelled[i.name]),
-            len(plan.gone[i.name]),
-        ]
-        for i in infos
-    ]
     header = ["embedding", "new", "changed", "kept", "relabelled", "gone"]
+    rows = [
+        [name, plan.new[name], plan.changed[name], plan.kept[name], len(plan.relabelled[name]), len(plan.gone[name])]
+        for name in (info.name for info in infos)
+    ]
     if as_json:
         counts = [dict(zip(header, row, strict=True)) for row in rows]
-        click.echo(
-            json.dumps(
-                {
-                    "units": len(plan.units),
-                    "clips": plan.clips,
-                    "bytes_needed": needed,
-                    "bytes_free": free,
-                    "embeddings": counts,
-                }
-            )
-        )
+        summary = {"units": len(plan.units), "clips": plan.clips, "bytes_needed": needed, "bytes_free": free}
+        click.echo(json.dumps({**summary, "embeddings": counts}))
         return
     click.echo(table(header, rows))
     click.echo(f"{plan.clips:,} clips to read in {len(plan.units)} units")

@@ -1,119 +1,51 @@
-"""`featstore plan`, the workers of `featstore build`, and `featstore commit`. A composition root, as cli.py is."""
+"""`featstore plan` and `commit`: a build cut into units for many workers, and what they finished published."""
 
 import json
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from featstore.commands.build import EXISTING, PATH, build_options, listed, planned_options, requests_of, show
-from featstore.console import EXIT_REJECTED, Meter
-from featstore.errors import RequestError
+from featstore.commands.options import planned_options
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command
 
 if TYPE_CHECKING:
     from featstore.distributed.gather import Gathered
-    from featstore.distributed.planfile import PlanFile
-
-SHOWN = 20
-"""Rejections of a worker that are listed."""
-
-SETTLED = (
-    "layout",
-    "ground_truth",
-    "machines",
-    "with_anomalies",
-    "recorded_anomalies",
-    "unit_clips",
-    "rehash",
-    "retry_rejected",
-    "prune",
-)
-"""Options that the plan has settled; a worker may repeat them, not change them."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("data", type=EXISTING)
 @click.argument("store", type=PATH)
 @planned_options
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")
-def plan(data: Path, store: Path, **options: Any) -> None:
+def plan(as_json: bool, **options: Any) -> None:
     """Write the units of a build into STORE, for workers to share.
 
     Then run `featstore build DATA STORE -e NAME` with --rank I --world N or --claim on any number of machines, and
     `featstore commit STORE`.
     """
-    from featstore.distributed.shares import plan_shares
+    from featstore.request import BuildRequest
+    from featstore.run import plan_units
 
-    root, clips = listed(data, store, options)
-    asked = {name: _plain(options[name]) for name in SETTLED}
-    made = plan_shares(root, clips, store, requests_of(options), build_options(options, root), asked=asked)
-    if options["as_json"]:
-        units, count, name = (len(made), made.clips, made.id) if made else (0, 0, "")
+    request = BuildRequest(**options)
+    planned = plan_units(request, say=partial(click.echo, err=True))
+    if as_json:
+        units, count, name = (len(planned), planned.clips, planned.id) if planned else (0, 0, "")
         click.echo(json.dumps({"plan": name, "units": units, "clips": count}))
-    elif made:
-        click.echo(f"{store}: plan {made.id}, {made.clips:,} clips to read in {len(made)} units")
+    elif planned:
+        click.echo(f"{request.store}: plan {planned.id}, {planned.clips:,} clips to read in {len(planned)} units")
     else:
-        click.echo(f"{store}: nothing to embed, everything is there")
+        click.echo(f"{request.store}: nothing to embed, the store is complete")
 
 
-def work(context: click.Context, data: Path, store: Path, options: dict[str, Any]) -> None:
-    """One worker: the share of the planned units that `build` was given.
-
-    Rejections are said, and end `commit` with 3: launchers take anything but 0 for the failure of a whole job.
-    """
-    from featstore.distributed.launchers import place
-    from featstore.distributed.planfile import plan_for
-    from featstore.distributed.shares import Share, work_share
-
-    if options["claim"] and (options["rank"] or options["world"]):
-        raise click.UsageError("--claim takes whatever is free; it goes without --rank and --world")
-    if options["dry_run"]:
-        raise click.UsageError("--dry-run is for the plan; give it without --rank and --claim")
-    rank, world = (0, 1) if options["claim"] else place(options["rank"] or "auto", options["world"], os.environ)
-    share = Share(rank, world, claim=options["claim"])
-    requests = requests_of(options)
-    options |= _settled(context, plan_for(store, [request.name for request in requests]))
-    root = data if data.is_dir() else data.parent
-    meter = Meter()
-    done = work_share(root, store, requests, build_options(options, root), share, report=show(meter))
-    meter.close()
-    if options["as_json"]:
-        rejected = [{"path": item.path, "reason": item.reason} for item in done.rejected]
-        click.echo(json.dumps({"units": done.units, "clips": done.clips, "rejected": rejected}))
-        return
-    who = "claimed" if share.claim else f"rank {rank} of {world}"
-    left = ", the rest was finished by others" if done.gone else ""
-    click.echo(f"{store}: {who}: {done.units} units, {done.clips:,} clips, {len(done.rejected)} rejected{left}")
-    for item in done.rejected[:SHOWN]:
-        click.echo(f"rejected: {item.path}: {item.reason}", err=True)
-
-
-def _settled(context: click.Context, made: "PlanFile") -> dict[str, Any]:
-    """The options of the plan; RequestError where this command line says otherwise."""
-    for name in SETTLED:
-        here, there = _plain(context.params[name]), made.asked.get(name)
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and here != there:
-            flag = next(one.opts[0] for one in context.command.params if one.name == name)
-            raise RequestError(
-                f"{flag} is {here!r} here and {there!r} in plan {made.id}; leave it to the plan, or plan again"
-            )
-    return {name: made.asked.get(name) for name in SETTLED}
-
-
-def _plain(value: Any) -> Any:
-    """An option as JSON keeps it."""
-    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-
-
-@click.command()
+@click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @click.option("--json", "as_json", is_flag=True)
 def commit(store: Path, as_json: bool) -> None:
-    """Publish what the workers of `featstore plan` have finished in STORE; again at any time.
+    """Publish the units of `featstore plan` that workers have finished in STORE; may be repeated at any time.
 
     Exit code 1 while units are missing, which it names; 3 when recordings were rejected.
     """
@@ -122,39 +54,40 @@ def commit(store: Path, as_json: bool) -> None:
     gathered, opened = commit(store)
     if as_json:
         rows = {name: opened.rows(name) for name in opened.embeddings}
-        click.echo(json.dumps({"rows": rows, "plans": [_facts(one) for one in gathered]}))
+        click.echo(json.dumps({"rows": rows, "plans": [_facts(part) for part in gathered]}))
     else:
-        for one in gathered:
-            click.echo(f"{store}: plan {one.plan.id}: {one.published + one.before} of {len(one.plan)} units published")
-            for info in one.plan.infos if one.complete else ():
+        for part in gathered:
+            published = part.published + part.before
+            click.echo(f"{store}: plan {part.plan.id}: {published} of {len(part.plan)} units published")
+            for info in part.plan.infos if part.complete else ():
                 click.echo(f"{store}: {info.name} holds {opened.rows(info.name):,} rows")
         if not gathered:
             click.echo(f"{store}: nothing is pending")
-    for one in gathered:
-        for number, reason in one.refused.items():
+    for part in gathered:
+        for number, reason in part.refused.items():
             click.echo(f"refused: unit {number}: {reason}", err=True)
-    missing = [one for one in gathered if not one.complete]
-    for one in missing:
+    incomplete = [part for part in gathered if not part.complete]
+    for part in incomplete:
         click.echo(
-            f"error: {len(one.missing)} units of plan {one.plan.id} are missing: {ranges(one.missing)}; run workers "
+            f"error: {len(part.missing)} units of plan {part.plan.id} are missing: {ranges(part.missing)}; run workers "
             "and commit again, or let featstore build make them",
             err=True,
         )
-    rejected = sum(one.rejected for one in gathered)
+    rejected = sum(part.rejected for part in gathered)
     if rejected:
         listed = f"`featstore info {quote(str(store))} --rejected`"
         click.echo(f"{rejected:,} recordings were rejected; {listed} lists them", err=True)
-    raise SystemExit(1 if missing else EXIT_REJECTED if rejected else 0)
+    raise SystemExit(1 if incomplete else EXIT_REJECTED if rejected else 0)
 
 
-def _facts(one: "Gathered") -> dict[str, Any]:
+def _facts(part: "Gathered") -> dict[str, Any]:
     return {
-        "plan": one.plan.id,
-        "units": len(one.plan),
-        "published": one.published + one.before,
-        "missing": list(one.missing),
-        "refused": {str(number): reason for number, reason in one.refused.items()},
-        "rejected": one.rejected,
+        "plan": part.plan.id,
+        "units": len(part.plan),
+        "published": part.published + part.before,
+        "missing": list(part.missing),
+        "refused": {str(number): reason for number, reason in part.refused.items()},
+        "rejected": part.rejected,
     }
 
 
@@ -166,5 +99,5 @@ def ranges(numbers: Sequence[int], most: int = 20) -> str:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    shown = [str(a) if a == b else f"{a}-{b}" for a, b in runs[:most]]
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:most]]
     return ", ".join(shown + ["..."] * (len(runs) > most))

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from small_models import save_beats
 
-from embedders import EMBEDDERS, _embedder_class
+from embedders import EMBEDDERS
 from embedders.networks.checkpoint import Trained, save
 from embedders.networks.trained import Classify, Reconstruct, TrainedEmbedder, make_model, plain
+from featstore import registry
 
 CLASSES = ("fan|00|", "fan|01|", "pump|00|")
 LOSS = {"name": "arcface", "params": {}}
@@ -29,7 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedEmbedder], Any, Classify | Reconstruct]:
     """Kind, config and model; a batch of noise has set the statistics of its normalisation."""
-    kind = _embedder_class(name)
+    kind = registry.find("embedder", name)
     config = kind.config_type(**NETWORKS.get(name, {}) | changes)
     torch.manual_seed(seed)
     model = make_model(kind, config, CLASSES, LOSS)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from embedders.commands.train import parse_setup
+from embedders.training.request import parse_setup
 from embedders.training.settings import Setup
 from featstore.clip import Clip
 

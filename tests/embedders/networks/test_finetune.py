@@ -9,10 +9,10 @@ from small_models import save_beats, save_encoder
 from training_plant import write_plant
 
 from embedders import create
-from embedders.commands.train import parse_setup
 from embedders.networks.checkpoint import load, read
 from embedders.networks.finetune import FineTuneConfig, FineTuneNet
 from embedders.training.data import Waves, training_clips
+from embedders.training.request import parse_setup
 from embedders.training.train import make_loop, settle, train
 from featstore.errors import DataError
 

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from training_plant import quick_setup
 
 from embedders import create
-from embedders.commands.train import parse_setup
 from embedders.networks.tdnn import TDNN, TDNNNet
 from embedders.training.data import fit, hold_out, training_clips
 from embedders.training.labels import class_labels
 from embedders.training.loop import Loop
+from embedders.training.request import parse_setup
 from embedders.training.settings import Setup, TrainConfig
 from embedders.training.train import train
 from featstore.cli import main

@@ -6,10 +6,10 @@ import torch
 from training_plant import QUICK, SMALL, quick_setup, write_plant
 
 from embedders import create
-from embedders.commands.train import parse_setup
 from embedders.losses.table import LOSSES
 from embedders.training.augment import AUGMENTATIONS
 from embedders.training.data import training_clips
+from embedders.training.request import parse_setup
 from embedders.training.train import make_loop, settle, train
 from featstore.errors import DataError
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from detectors import parse_detector
 from embedders import create, parse_embedder
-from embedders.commands.train import parse_setup
 from embedders.losses.table import make_loss
+from embedders.training.request import parse_setup
 from ensemble.cli import main
 from ensemble.systems.catalogue import FOLDER, commands, find_system, names, read_system, system_text
 from featstore.errors import DataError

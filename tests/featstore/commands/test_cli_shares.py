@@ -9,7 +9,8 @@ from fakes import write_clip
 from shared_plant import assert_same_rows
 
 from featstore.cli import main
-from featstore.commands.shares import SETTLED, ranges
+from featstore.commands.shares import ranges
+from featstore.request import SETTLED
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from fakes import write_clip
 
 from featstore.cli import main
-from featstore.commands.build import _name_of
+from featstore.request import name_in_store
 
 
 def run(*args: object) -> Result:
@@ -163,7 +163,7 @@ def test_mistakes_are_answered_with_what_to_do(
     ],
 )
 def test_names_in_the_store_carry_no_paths(spec: str, name: str) -> None:
-    assert _name_of(spec) == name
+    assert name_in_store(spec) == name
 
 
 def test_a_second_writer_is_refused_at_once_and_the_first_goes_on(plant: Path) -> None:

@@ -1,0 +1,69 @@
+"""`featstore simulate`, `download` and `scan`: where recordings come from, and what a folder of them is taken for."""
+
+from pathlib import Path
+
+import click
+
+from featstore.console import EXISTING, PATH, Command, Meter, size, table
+
+
+@click.command(cls=Command)
+@click.argument("out", type=PATH)
+@click.option("--clips", default=1200, show_default=True, help="Recordings in all, train and test, over all machines.")
+@click.option("--machines", help="Comma-separated; default all six.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--seconds", default=10.0, show_default=True, help="Length of a recording.")
+@click.option("--sample-rate", "sample_rate_hz", default=16000, show_default=True, help="Hz.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core.")
+def simulate(out: Path, machines: str | None, workers: int | None, **plant: float) -> None:
+    """Write a simulated plant (six machines, graded faults, two domains) to OUT in the DCASE 2023 layout."""
+    from featstore.plant.simulate import Plant, simulate
+
+    chosen = {"machines": tuple(machines.split(","))} if machines else {}
+    with Meter("simulated clips") as meter:
+        result = simulate(out, Plant(**plant, **chosen), workers=workers, progress=meter.update)  # type: ignore[arg-type]
+    click.echo(f"{out}: simulated plant of {result.clips:,} recordings ({result.rendered:,} made now)")
+
+
+@click.command(cls=Command)
+@click.argument("dataset", metavar="dcase2020..dcase2026")
+@click.option("--dest", type=PATH, required=True, help="Folder to put dev_data and eval_data in.")
+@click.option(
+    "--set", "sets", multiple=True, type=click.Choice(["dev", "additional", "eval"]), help="Default: all three."
+)
+@click.option("--machine", "machines", multiple=True, help="Only this one; may be given several times.")
+@click.option("--dry-run", is_flag=True, help="List what would be fetched; write nothing.")
+def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[str, ...], dry_run: bool) -> None:
+    """Download a year's data to DEST; run it again to resume.
+
+    \b
+    featstore download dcase2025 --dest dcase2025 --dry-run             what there is, and how much
+    featstore download dcase2023 --dest d --set dev --machine fan       one machine of the development set
+
+    The files come from Zenodo, are checked by size and md5, and are unpacked to DEST/dev_data/raw and
+    DEST/eval_data/raw, where `featstore build DEST STORE` finds them.
+    """
+    from featstore.exchange.download import SETS, download, find_parts
+
+    parts = find_parts(dataset, sets or tuple(SETS), machines)
+    if dry_run:
+        rows = [[part.name, size(part.remote.size), str(part.folder(dest))] for part in parts]
+        click.echo(table(["file", "size", "to"], rows))
+        return
+    with Meter("MB") as meter:
+        files = download(parts, dest, lambda done, total: meter.update(done // 1_000_000, max(total // 1_000_000, 1)))
+    click.echo(f"{dest}: {files:,} files of {dataset}")
+
+
+@click.command(cls=Command)
+@click.argument("data", type=EXISTING)
+@click.option("--layout", default="auto", show_default=True)
+@click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
+def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
+    """Print the layout of DATA with its machines, sections, splits and labels; reads no sound, writes nothing."""
+    from featstore.layouts.recognise import find_clips, summary
+
+    listing = find_clips(data, layout, ground_truth=ground_truth)
+    click.echo(f"{data}: layout {listing.layout}, {len(listing.clips):,} clips\n{summary(listing.clips)}")
+    for note in listing.notes:
+        click.echo(f"note: {note}", err=True)

@@ -1,0 +1,68 @@
+"""Options and progress that `featstore build` and `featstore plan` share."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from featstore import registry
+from featstore.console import EXISTING, Meter, together
+
+if TYPE_CHECKING:
+    from featstore.building.units import Progress
+
+def _go_offline(context: click.Context, option: click.Parameter, chosen: bool) -> None:
+    if chosen:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # worker processes and the hub's own library read it too
+
+
+planned_options = together(
+    click.option(
+        "-e",
+        "--embedder",
+        "specs",
+        multiple=True,
+        required=True,
+        help="NAME[:key=value,...], NAME=CHECKPOINT or MODULE:CLASS, as often as wanted; NAME is "
+        f"{', '.join(registry.names('embedder'))}.",
+    ),
+    click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
+    click.option(
+        "--layout", default="auto", show_default=True, help="auto, dcase2020 to dcase2026, mimii, folder, manifest."
+    ),
+    click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips."),
+    click.option("--machine", "machines", multiple=True, help="Only these machines."),
+    click.option(
+        "--with-anomalies",
+        is_flag=False,
+        flag_value="6",
+        metavar="[N[:KIND,...][@DB,...]]",
+        help="Also embed N (default 6) or more generated anomalies of every training clip.",
+    ),
+    click.option(
+        "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
+    ),
+    click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently."),
+    click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds)."),
+    click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected."),
+    click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True),
+    click.option(
+        "--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Never ask a hub (HF_HUB_OFFLINE=1)."
+    ),
+    click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time."),
+    click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before."),
+    click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA."),
+)
+"""What `build` and `plan` embed, and as what; the fields of featstore.request.BuildRequest."""
+
+def progress_of(meter: Meter) -> "Callable[[Progress], None]":
+    """What shows the progress of a build."""
+
+    def update(progress: "Progress") -> None:
+        extra = f", {progress.rejected} rejected" if progress.rejected else ""
+        meter.update(progress.done, progress.total, extra, audio_s=progress.audio_s)
+
+    return update

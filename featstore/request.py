@@ -1,0 +1,120 @@
+"""The options of a build as one typed request, with every check that needs no data."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from featstore import registry
+from featstore.errors import OptionError, RequestError
+
+SETTLED = (
+    "layout",
+    "ground_truth",
+    "machines",
+    "with_anomalies",
+    "recorded_anomalies",
+    "unit_clips",
+    "rehash",
+    "retry_rejected",
+    "prune",
+)
+"""Options that a plan has settled; a worker may repeat them, not change them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """The options of `featstore build` and `featstore plan` under the names of the command line."""
+
+    data: Path
+    store: Path
+    specs: tuple[str, ...]
+    rename: str | None = None
+    layout: str = "auto"
+    ground_truth: Path | None = None
+    machines: tuple[str, ...] = ()
+    with_anomalies: str | None = None
+    recorded_anomalies: Path | None = None
+    channel: str = "0"
+    length: str = "native"
+    max_seconds: float = 600.0
+    unit_clips: int = 512
+    device: str = "auto"
+    dtype: str = "float32"
+    rehash: bool = False
+    retry_rejected: bool = False
+    prune: bool = False
+    workers: int | None = None
+    batch: int | None = None
+    strict: bool = False
+    engine: str = "local"
+    address: str | None = None
+    actors: int | None = None
+    gpus_per_actor: float | None = None
+    rank: str | None = None
+    world: str | None = None
+    claim: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for options that do not go together, and for embedders that do not parse."""
+        if self.rename and len(self.specs) > 1:
+            raise OptionError("--as names one embedding; give a single -e with it")
+        if self.recorded_anomalies and not self.with_anomalies:
+            raise OptionError("--recorded-anomalies needs --with-anomalies N")
+        for name in ("address", "actors", "gpus_per_actor"):
+            if self.engine == "local" and getattr(self, name) is not None:
+                raise OptionError(f"--{name.replace('_', '-')} needs --engine ray")
+        if self.engine == "ray" and self.workers is not None:
+            raise OptionError("--workers are processes of this machine; on Ray give --actors")
+        if self.is_share and self.engine != "local":
+            raise OptionError(f"--engine {self.engine} shares a build by itself; it goes without --claim")
+        if self.claim and (self.rank or self.world):
+            raise OptionError("--claim takes whatever is free; it goes without --rank and --world")
+        for spec in self.specs:
+            if self.specs.count(spec) > 1:
+                raise OptionError(f"-e {spec} is given twice")
+            try:
+                registry.parse("embedder", spec)
+            except ValueError as error:
+                raise OptionError(str(error)) from error
+
+    @property
+    def is_share(self) -> bool:
+        """Whether this is one of several workers of a plan."""
+        return bool(self.claim or self.rank or self.world)
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """What a plan records of its options, as JSON keeps it."""
+        return {name: plain(getattr(self, name)) for name in SETTLED}
+
+    def settled_by(self, plan_id: str, settled: Mapping[str, Any], flags: Mapping[str, str]) -> "BuildRequest":
+        """The request under the options that a plan has settled.
+
+        flags: the options given on this command line, by name. Raises RequestError where one contradicts the plan.
+        """
+        for name in SETTLED:
+            here, there = plain(getattr(self, name)), settled.get(name)
+            if name in flags and here != there:
+                raise RequestError(
+                    f"{flags[name]} is {here!r} here and {there!r} in plan {plan_id}; leave it to the plan, or plan "
+                    "again"
+                )
+        values: dict[str, Any] = {name: settled.get(name) for name in SETTLED}
+        values["machines"] = tuple(values["machines"] or ())
+        for name in ("ground_truth", "recorded_anomalies"):
+            values[name] = Path(values[name]) if values[name] else None
+        return replace(self, **values)
+
+
+def plain(value: Any) -> Any:
+    """An option as JSON keeps it."""
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+
+
+def name_in_store(spec: str) -> str:
+    """Name in the store of an embedder's line of text: without the path of its weights, in letters a store allows."""
+    head, mark, rest = re.match(r"([^:=]*)([:=]?)(.*)", spec, re.DOTALL).groups()  # type: ignore[union-attr]
+    kept = [item for item in rest.split(",") if not item.startswith("checkpoint=")] if mark == ":" else []
+    return re.sub(r"[^\w.+@=,:~-]", "+", ":".join([head, ",".join(kept)] if kept else [head]))

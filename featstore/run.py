@@ -1,0 +1,140 @@
+"""What `featstore build` and `featstore plan` do with a request, on this machine, on Ray, or as one of many workers."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from featstore import registry
+from featstore.anomalies.recorded import donors_by_machine
+from featstore.anomalies.variants import Design, Renderer, variants_of
+from featstore.audio import AudioPolicy
+from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
+from featstore.building.memory import keep_freed_memory
+from featstore.building.plan import Plan, PlanOptions
+from featstore.building.state import other_root
+from featstore.building.units import Workers
+from featstore.clip import Clip
+from featstore.distributed.launchers import place
+from featstore.distributed.planfile import PlanFile, plan_for
+from featstore.distributed.shares import Share, ShareReport, plan_shares, work_share
+from featstore.errors import DataError
+from featstore.layouts.recognise import find_clips, summary
+from featstore.request import BuildRequest, name_in_store
+from featstore.store import EmbeddingInfo
+
+Say = Callable[[str], None]
+"""Shows a line to the user."""
+
+BATCH, DEVICE_BATCH = 4, 64
+"""Clips per call of an embedder, on a processor and on an accelerator."""
+
+
+def run(request: BuildRequest, *, say: Say, report: Callable[[Progress], None]) -> BuildReport:
+    """Embed what is new or changed, on this machine or on Ray; raises what `build` raises."""
+    with _engine(request) as (workers, device):
+        root, clips = listed(request, say)
+        options = replace(build_options(request, root, device), workers=workers)
+        keep_freed_memory()  # where this process embeds
+        return build(root, clips, request.store, embeddings(request, device), options, report=report)
+
+
+def plan_only(request: BuildRequest, *, say: Say) -> tuple[Plan, list[EmbeddingInfo]]:
+    """What `run` would do; nothing is written."""
+    root, clips = listed(request, say)
+    device = registry.device(request.device)
+    requests, options = embeddings(request, device), build_options(request, root, device)
+    return plan_build(root, clips, request.store, requests, options)
+
+
+def plan_units(request: BuildRequest, *, say: Say) -> PlanFile | None:
+    """Write the units of a build into the store for workers to share; None when there is nothing to embed."""
+    root, clips = listed(request, say)
+    device = registry.device(request.device)
+    options = build_options(request, root, device)
+    return plan_shares(root, clips, request.store, embeddings(request, device), options, asked=request.settled)
+
+
+def work(
+    request: BuildRequest, flags: Mapping[str, str], *, report: Callable[[Progress], None]
+) -> tuple[Share, ShareReport]:
+    """One worker: embed the share of the planned units that `request` names; flags as in `settled_by`."""
+    rank, world = (0, 1) if request.claim else place(request.rank or "auto", request.world, os.environ)
+    share = Share(rank, world, claim=request.claim)
+    device = registry.device(request.device)
+    requests = embeddings(request, device)
+    plan = plan_for(request.store, [item.name for item in requests])
+    request = request.settled_by(plan.id, plan.asked, flags)
+    root = request.data if request.data.is_dir() else request.data.parent
+    return share, work_share(
+        root, request.store, requests, build_options(request, root, device), share, report=report
+    )
+
+
+def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
+    """Folder of the recordings and the clips to embed; tells the layout that was detected."""
+    listing = find_clips(request.data, request.layout, ground_truth=request.ground_truth)
+    clips = _only([*listing.clips, *_anomalies(request, listing.clips, listing.root)], request.machines)
+    say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}")
+    for note in [*listing.notes, *other_root(request.store, listing.root)]:
+        say(f"note: {note}")
+    return listing.root, clips
+
+
+def _only(clips: list[Clip], machines: tuple[str, ...]) -> list[Clip]:
+    known = sorted({clip.machine for clip in clips})
+    for machine in machines:
+        if machine not in known:
+            raise DataError(f"--machine {machine}: not in the data; it has {', '.join(known)}")
+    return [clip for clip in clips if clip.machine in machines] if machines else clips
+
+
+def _anomalies(request: BuildRequest, clips: list[Clip], root: Path) -> list[Clip]:
+    """Generated anomalies of the training clips, where --with-anomalies asks for them."""
+    if not request.with_anomalies:
+        return []
+    machines = sorted({clip.machine for clip in clips})
+    folder = request.recorded_anomalies
+    recorded = donors_by_machine(folder, root, machines) if folder else None
+    return variants_of(clips, Design.parse(request.with_anomalies), recorded=recorded)
+
+
+def embeddings(request: BuildRequest, device: str) -> list[Request]:
+    """The embedders by their names in the store, and how each is made on `device`."""
+    create = registry.creator("embedder")
+    return [
+        Request(request.rename or name_in_store(spec), registry.factory(create, spec, device))
+        for spec in request.specs
+    ]
+
+
+def build_options(request: BuildRequest, root: Path, device: str) -> BuildOptions:
+    """The options as `build` takes them."""
+    on_cpu = device == "cpu"
+    audio = AudioPolicy(request.channel, request.length, request.max_seconds)
+    return BuildOptions(
+        audio=audio,
+        plan=PlanOptions(request.unit_clips, request.rehash, request.retry_rejected),
+        workers=request.workers,
+        embed_in_workers=on_cpu,
+        batch=request.batch or (BATCH if on_cpu else DEVICE_BATCH),
+        dtype=request.dtype,
+        strict=request.strict,
+        prune=request.prune,
+        render=Renderer(root, audio) if request.with_anomalies else None,
+    )
+
+
+@contextmanager
+def _engine(request: BuildRequest) -> Iterator[tuple[Workers, str]]:
+    """What computes the units, and the device of the embedders; on Ray the device follows from the cluster."""
+    if request.engine == "local":
+        yield request.workers, registry.device(request.device)
+        return
+    from featstore.distributed.ray_build import ray_engine
+    from featstore.distributed.ray_cluster import cluster, has_gpus
+
+    with cluster(request.address):
+        device = ("cuda" if has_gpus() else "cpu") if request.device == "auto" else request.device
+        yield ray_engine(request.actors, request.gpus_per_actor or 1, request.unit_clips), device
