@@ -67,9 +67,7 @@ def work(
     plan = plan_for(request.store, [item.name for item in requests])
     request = request.settled_by(plan.id, plan.asked, flags)
     root = request.data if request.data.is_dir() else request.data.parent
-    return share, work_share(
-        root, request.store, requests, build_options(request, root, device), share, report=report
-    )
+    return share, work_share(root, request.store, requests, build_options(request, root, device), share, report=report)
 
 
 def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
@@ -104,8 +102,7 @@ def embeddings(request: BuildRequest, device: str) -> list[Request]:
     """The embedders by their names in the store, and how each is made on `device`."""
     create = registry.creator("embedder")
     return [
-        Request(request.rename or name_in_store(spec), registry.factory(create, spec, device))
-        for spec in request.specs
+        Request(request.rename or name_in_store(spec), registry.factory(create, spec, device)) for spec in request.specs
     ]
 
 

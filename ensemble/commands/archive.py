@@ -1,37 +1,20 @@
-"""`detect archive`: options to a job, progress, and the strangest clips."""
+"""`detect archive`: k-NN scores of an archive of any size."""
 
-import csv
-import io
 import json
 import os
 import re
-import signal
 import sys
-import threading
-from dataclasses import asdict
-from pathlib import Path
-from time import monotonic
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ensemble.commands.members import EXISTING
-from featstore.building.memory import keep_freed_memory
-from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, size, table
-from featstore.disk.files import explained, read_regular, write_new
-from featstore.errors import DataError, RequestError
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ensemble.archive.parts import Scored, Top
-    from ensemble.archive.rows import Unit
-    from ensemble.archive.run import ArchiveRun
+    from ensemble.archive.parts import Top
 
 SHOWN = 10
-SUMMARY, TOP = "archive.json", "top.csv"
-SETTINGS = ("embedding", "k", "per", "bank", "index", "probes")
-STORES = ("reference", "archive")
 PARTS = ("machine", "section", "domain")
 
 
@@ -58,7 +41,7 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     return names
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("reference", type=EXISTING)
 @click.argument("archive", type=EXISTING)
 @click.option("-e", "--embedding", help="NAME or NAME@VIEW; needed where a store holds several.")
@@ -82,11 +65,11 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     "--memory", type=Memory(), default="2GB", show_default=True, help="For banks and blocks; of each Ray worker."
 )
 @click.option("--threads", type=click.IntRange(1), help="Default: the cores; of each Ray worker, 1.")
-@ray_options
-@click.option("-o", "--out", type=click.Path(path_type=Path), default="archive-scores", show_default=True)
+@engine_options
+@click.option("-o", "--out", type=PATH, default="archive-scores", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be read and searched.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
-def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
+def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -> None:
     """Distance of every clip of ARCHIVE from the nearest normal clips of REFERENCE, of its machine and section.
 
     Exact without --index, and the same to the last digit whatever --memory and --threads. Results stream to Parquet
@@ -94,56 +77,24 @@ def archive(reference: Path, archive: Path, out: Path, **options: Any) -> None:
     interruption, or after the archive has grown. The two stores may be one: no clip is compared with itself (`--bank
     all` makes a self-join).
     """
-    from ensemble.archive.parts import Top, one_writer, remove_stale
-    from ensemble.archive.run import ArchiveJob, ArchiveRun, Resources
+    from ensemble.archive.request import ArchiveRequest, plan_text, search_archive
 
-    check_engine(options)
-    if options["probes"] and not options["index"]:
-        raise click.UsageError("--probes is a setting of --index")
-    if options["index"] and options["engine"] == "ray":
-        raise click.UsageError("--index is one process's to train and to measure; it goes without --engine ray")
-    chosen = {name: options[name] for name in SETTINGS}
-    job = ArchiveJob(str(reference.resolve()), str(archive.resolve()), **{**chosen, "index": chosen["index"] or ""})
-    run = ArchiveRun(job, Resources(options["memory"], options["threads"] or _cores(options["engine"])))
-    if options["dry_run"]:
-        click.echo(_plan(run))
+    request = ArchiveRequest(threads=threads or _threads(options["engine"]), **options)
+    if dry_run:
+        click.echo(plan_text(request.opened()))
         return
-    earlier = _claim(out, run)
-    keep_freed_memory()  # every unit asks for what the one before has freed
-    started, top, meter = monotonic(), Top(options["top"]), Meter("clips")
-    total = sum(unit.rows for unit in run.units)
-
-    def done(unit: "Unit", scored: "Scored | None" = None) -> None:
-        top.take(out / unit.file, scored)
-        stop.check()
-        meter.update(top.clips, max(total, top.clips))
-
-    with one_writer(out), Interruption() as stop:
-        if options["engine"] == "ray":
-            _score_on_cluster(options["address"], run, out, done)
-        else:
-            run.score(run.units, out, done)
-        meter.close()
-        remove_stale(out, run.units)
-    estimates = {**earlier, **(run.indexes.estimates() if run.indexes else {})}
-    for note in run.notes:
-        click.echo(f"note: {note}", err=True)
-    _write_top(out / TOP, top, job.k)
-    summary = {
-        **asdict(run.job),
-        "finished": True,
-        "clips": top.clips,
-        "unscored": top.unscored,
-        "files": [unit.file for unit in run.units],
-        "estimates": estimates,
-        "seconds": round(monotonic() - started, 3),
-    }
-    _write_json(out / SUMMARY, summary)
-    click.echo(json.dumps(summary) if options["as_json"] else _shown(top, job.bank))
-    click.echo(f"wrote {len(run.units)} files, top.csv and archive.json to {out}", err=True)
-    if top.unscored:
-        click.echo(_unscored(top), err=True)
+    with Meter("clips") as meter:
+        outcome = search_archive(request, say=partial(click.echo, err=True), progress=meter.update)
+    click.echo(json.dumps(outcome.summary) if as_json else _most_anomalous(outcome.top, request.bank))
+    click.echo(f"wrote {outcome.files} files, top.csv and archive.json to {request.out}", err=True)
+    if outcome.top.unscored:
+        click.echo(_unscored(outcome.top), err=True)
         sys.exit(EXIT_REJECTED)
+
+
+def _threads(engine: str) -> int:
+    """Threads of one process: on Ray there is one process per core."""
+    return 1 if engine == "ray" else len(os.sched_getaffinity(0))
 
 
 def _unscored(top: "Top") -> str:
@@ -151,106 +102,7 @@ def _unscored(top: "Top") -> str:
     return f"{sum(top.unscored.values()):,} clips have no bank of more than k rows: {where}"
 
 
-class Interruption:
-    """Ctrl-C ends a run after the unit at work, as an exception amid a library's callbacks is lost; twice, at once."""
-
-    def __enter__(self) -> "Interruption":
-        """Listen, where signals can be listened to."""
-        self.asked = False
-        self._before: Any = None
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def check(self) -> None:
-        """KeyboardInterrupt when it was asked for."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    def _ask(self, number: int, frame: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        click.echo("stopping after this unit; once more stops at once", err=True)
-
-
-def _cores(engine: str) -> int:
-    """Threads of one process: on Ray there is one of them for every core."""
-    return 1 if engine == "ray" else len(os.sched_getaffinity(0))
-
-
-def _score_on_cluster(address: str | None, run: "ArchiveRun", out: Path, done: "Callable[[Unit], None]") -> None:
-    from ensemble.archive.on_ray import score_on_cluster
-    from featstore.distributed.ray_cluster import cluster
-
-    with cluster(address):
-        score_on_cluster(run, out, done)
-
-
-def _claim(out: Path, run: "ArchiveRun") -> dict[str, Any]:
-    """Make OUT, or refuse one that holds results of another job; what its indexes were measured to be worth."""
-    if (out / "manifest").exists() or (out.exists() and not out.is_dir()):
-        raise RequestError(f"{out} is {'a store' if out.is_dir() else 'a file'}; choose a folder of its own with -o")
-    out.mkdir(parents=True, exist_ok=True)
-    record, job = out / SUMMARY, json.loads(json.dumps(asdict(run.job)))
-    if not record.exists():
-        if (out / TOP).exists():
-            raise RequestError(f"{out / TOP} is not of an archive run and would be lost; choose another folder with -o")
-        _write_json(record, {**job, "finished": False})
-        return {}
-    begun = any((out / unit.file).exists() for unit in run.units)  # then it is this run, wherever the stores are now
-    try:
-        earlier = json.loads(read_regular(record, 1 << 26))
-        differing = [name for name in job if earlier[name] != job[name] and not (begun and name in STORES)]
-        estimates = dict(earlier.get("estimates", {}))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{record} is not the record of an archive run; choose another folder with -o") from error
-    if differing and not any(out.glob("part-*.parquet")):
-        _write_json(record, {**job, "finished": False})  # a run that ended before it had results claims nothing
-        return {}
-    if differing:
-        name = differing[0]
-        raise RequestError(
-            f"{out} holds results made with {name}={earlier[name]}, now it is {job[name]}; choose another with -o"
-        )
-    return estimates
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with explained(str(path), 1 << 16, path.parent):
-        write_new(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def _write_top(path: Path, top: "Top", k: int) -> None:
-    names = ["clip", "machine", "section", "score", "percentile"]
-    names += [f"{name}_{i + 1}" for i in range(k) for name in ("neighbour", "distance")]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(top.rows)
-    with explained(str(path), len(text.getvalue()), path.parent):
-        write_new(path, text.getvalue().encode())
-
-
-def _plan(run: "ArchiveRun") -> str:
-    """What a run would read, in words."""
-    from detectors.search.quantised import bytes_per_row
-
-    reference, archive = run.reference, run.archive
-    rows = sum(unit.rows for unit in run.units)
-    stored = sum(entry.bytes for unit in run.units for entry in unit.entries)
-    bank = reference.store.rows(reference.embedding)
-    return (
-        f"{rows:,} rows of {archive.d} dimensions ({size(stored)}) in {len(run.units)} units against at most {bank:,} "
-        f"rows of the reference ({size(bank * bytes_per_row(archive.d))} in memory)"
-    )
-
-
-def _shown(top: "Top", bank: str) -> str:
+def _most_anomalous(top: "Top", bank: str) -> str:
     rows = [
         [
             "/".join(row["clip"].split("/")[-3:]),
@@ -261,5 +113,5 @@ def _shown(top: "Top", bank: str) -> str:
         for row in top.rows[:SHOWN]
     ]
     nearest = "nearest normal clip" if bank == "training" else "nearest clip"
-    head = f"{top.clips:,} clips; the {len(rows)} strangest of {len(top.rows):,} in top.csv:"
+    head = f"{top.clips:,} clips; the {len(rows)} most anomalous of {len(top.rows):,} in top.csv:"
     return f"{head}\n{table(['clip', 'percentile', 'distance', nearest], rows)}"

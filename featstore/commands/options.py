@@ -12,6 +12,7 @@ from featstore.console import EXISTING, Meter, together
 if TYPE_CHECKING:
     from featstore.building.units import Progress
 
+
 def _go_offline(context: click.Context, option: click.Parameter, chosen: bool) -> None:
     if chosen:
         os.environ["HF_HUB_OFFLINE"] = "1"  # worker processes and the hub's own library read it too
@@ -57,6 +58,7 @@ planned_options = together(
     click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA."),
 )
 """What `build` and `plan` embed, and as what; the fields of featstore.request.BuildRequest."""
+
 
 def progress_of(meter: Meter) -> "Callable[[Progress], None]":
     """What shows the progress of a build."""

@@ -47,7 +47,7 @@ def parts(out: Path) -> dict[str, tuple[int, int]]:
 def test_results_top_and_summary(plant):
     result = run(plant, "--top", 7, "-k", 2)
     assert result.exit_code == 0, result.output
-    assert "100 clips; the 7 strangest of 7 in top.csv" in result.stdout
+    assert "100 clips; the 7 most anomalous of 7 in top.csv" in result.stdout
     rows = sorted(results(plant / "out"), key=lambda row: (-row["percentile"], row["clip"]))
     with (plant / "out" / "top.csv").open(newline="") as file:
         top = list(csv.DictReader(file))

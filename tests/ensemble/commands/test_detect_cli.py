@@ -33,7 +33,8 @@ def test_the_ensemble_from_store_to_files(store: Path, tmp_path: Path) -> None:
     result = run(store, "--ensemble", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "official score (2023 rule)" in result.stdout
-    assert "(of normal clips like the training clips, 10 % would be); the 10 most anomalous" in result.stdout
+    assert " of 32 clips reported. At a 10 % false-alarm rate about 3 would be expected if all were" in result.stdout
+    assert "The 10 most anomalous:" in result.stdout
     with (tmp_path / "out" / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 32
@@ -87,7 +88,7 @@ def test_detectors_are_listed_with_their_parameters() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["STORE"], 2, "say what to run"),
+        (["STORE"], 2, "nothing to run: give --ensemble"),
         (["STORE", "-d", "knn"], 2, "needs one -e"),
         (["STORE", "-d", "knnn", "-e", "twfr"], 1, "did you mean knn?"),
         (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 1, "choose from"),

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from fakes import write_clip
@@ -120,7 +121,7 @@ def test_a_list_of_recordings_is_shared_too(data: Path, tmp_path: Path) -> None:
 
 def test_every_option_the_plan_settles_is_one_of_plan_and_build() -> None:
     for name in ("plan", "build"):
-        assert set(SETTLED) <= {parameter.name for parameter in main.commands[name].params}
+        assert set(SETTLED) <= {parameter.name for parameter in main.get_command(click.Context(main), name).params}
 
 
 def test_unit_numbers_are_shown_as_ranges() -> None:

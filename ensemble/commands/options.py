@@ -1,0 +1,50 @@
+"""Options that the commands of `detect` share."""
+
+import click
+
+from featstore import registry
+from featstore.console import EXISTING, together
+
+EXTERNAL = "CSV of clip,score: another system that"
+
+year_option = click.option(
+    "--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020."
+)
+
+recipe_options = together(
+    click.option("--ensemble", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e)."),
+    click.option(
+        "-d",
+        "--detector",
+        "detectors",
+        multiple=True,
+        help=f"NAME[:key=value,...] or MODULE:CLASS; NAME is {', '.join(registry.names('detector'))}.",
+    ),
+    click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW [--ensemble: all]."),
+    click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml."),
+    click.option("--scores", "external", type=EXISTING, multiple=True, help=f"{EXTERNAL} joins the members."),
+    click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one."),
+    click.option(
+        "--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1]."
+    ),
+    click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores."),
+    click.option(
+        "--fdr",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Decide by a false-discovery rate over all clips instead.",
+    ),
+    click.option(
+        "--domains", type=click.Choice(["unknown", "known"]), help="Whether decisions may use a test clip's domain."
+    ),
+    click.option(
+        "--anomalies-at-most",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.5,
+        show_default=True,
+        help="Share of anomalies that the drift check allows for.",
+    ),
+    click.option("--machine", "machines", multiple=True, help="Only these machines."),
+    click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
+    click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
+)
+"""What runs and how it decides; the fields of ensemble.request.RunRequest."""

@@ -1,0 +1,119 @@
+"""`detect run`, `report` and `evaluate`: scores and decisions, a page that explains them, official metrics."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ensemble.commands.options import recipe_options, year_option
+from featstore.console import EXISTING, PATH, Command, Meter, size, table
+
+if TYPE_CHECKING:
+    from ensemble.run import Detection
+
+SHOWN = 10
+
+
+@click.command(cls=Command)
+@click.argument("store", type=EXISTING)
+@recipe_options
+@click.option("-o", "--out", type=PATH, default="results", show_default=True)
+@click.option(
+    "--format", "formats", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
+)
+@year_option
+@click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
+def run(store: Path, out: Path, formats: tuple[str, ...], year: int | None, as_json: bool, **options: Any) -> None:
+    """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT."""
+    from ensemble.request import RunRequest
+    from ensemble.results import run_to
+
+    request, say = RunRequest(**options), partial(click.echo, err=True)
+    with Meter("members") as meter:
+        outcome = run_to(store, out, request, submission="dcase" in formats, year=year, say=say, progress=meter.update)
+    for text in outcome.texts:
+        click.echo(text + "\n", err=as_json)
+    for message in [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]:
+        click.echo(message, err=True)
+    if as_json:
+        click.echo(json.dumps({"files": [str(file) for file in outcome.files], "metrics": outcome.metrics}))
+    else:
+        click.echo(_most_anomalous(outcome.detection))
+    click.echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)
+
+
+def _most_anomalous(detection: "Detection") -> str:
+    """The most anomalous clips with their evidence."""
+    import numpy as np
+
+    keys = detection.clips.keys()
+    order = np.argsort(-detection.percentile, kind="stable")[:SHOWN]
+    rows = [
+        [
+            _tail(keys[i]),
+            f"{detection.percentile[i]:.4f}",
+            "ANOMALY" if detection.decision[i] else "normal",
+            _tail(detection.nearest[i]),
+        ]
+        for i in order
+    ]
+    reported = int(detection.decision.sum())
+    rate = detection.recipe.false_alarm_rate
+    lines = [f"{reported:,} of {len(keys):,} clips reported."]
+    if not detection.recipe.fdr:
+        expected = f"about {rate * len(keys):,.0f} would be expected if all were normal"
+        lines[0] += f" At a {100 * rate:g} % false-alarm rate {expected}."
+    lines.append(f"The {len(rows)} most anomalous:")
+    return "\n".join([*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows)])
+
+
+def _tail(key: str) -> str:
+    """The end of a clip's path, enough to recognise it on a terminal; the files hold the whole."""
+    return "/".join(key.split("/")[-3:])
+
+
+@click.command(cls=Command)
+@click.argument("store", type=EXISTING)
+@recipe_options
+@click.option("-o", "--out", type=PATH, default="report.html", show_default=True)
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of recordings, for playback."
+)
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Clips shown with sound.")
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="Length of players.")
+@year_option
+@click.option("--selection", type=EXISTING, help="selection.json of detect select, shown beside the metrics.")
+def report(store: Path, out: Path, **options: Any) -> None:
+    """Explain a detection in one HTML file that needs no network: charts, metrics, the clips to look into.
+
+    Runs the default ensemble where neither members nor a recipe are named.
+    """
+    from ensemble.request import RunRequest
+    from ensemble.results import ReportRequest, report_to
+
+    shown = {name: options.pop(name) for name in ("data", "top", "seconds", "year", "selection")}
+    page, request = ReportRequest(store=store, out=out, **shown), RunRequest(**options)
+    with Meter("members") as meter:
+        report_to(page, request, say=partial(click.echo, err=True), progress=meter.update)
+    click.echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
+
+
+@click.command(cls=Command)
+@click.argument("scores", type=EXISTING)
+@click.argument("store", type=EXISTING)
+@click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
+@year_option
+@click.option("--json", "as_json", is_flag=True)
+def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | None, as_json: bool) -> None:
+    """Official metrics of the labelled test clips of STORE.
+
+    SCORES: a CSV of clip,score (paths below the data folder, or unique file names), or the folder of a submission.
+    """
+    from ensemble.results import evaluate_scores
+
+    metrics, text, lacking = evaluate_scores(scores, store, ground_truth=ground_truth, year=year)
+    for reason in lacking:
+        click.echo(f"note: left out of the metrics: {reason}", err=True)
+    click.echo(json.dumps(metrics) if as_json else text)

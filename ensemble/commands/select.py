@@ -1,0 +1,46 @@
+"""`detect select`: an ensemble chosen by generated anomalies."""
+
+import json
+from functools import partial
+from typing import Any
+
+import click
+
+from ensemble.commands.options import EXTERNAL
+from featstore.console import EXISTING, PATH, Command, Meter
+
+
+@click.command(cls=Command)
+@click.argument("store", type=EXISTING)
+@click.option("-o", "--out", type=PATH, default="recipe.toml", show_default=True)
+@click.option("--grid", type=EXISTING, help="Candidates of a TOML file; default some dozen detectors on every view.")
+@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
+@click.option("--cache", type=PATH, help="Folder of scores [selection-cache beside OUT].")
+@click.option("--rule", default="agreement", show_default=True, help="How pairs weigh: agreement, average or best.")
+@click.option(
+    "--scores",
+    "external",
+    type=EXISTING,
+    multiple=True,
+    help=f"{EXTERNAL} may be chosen, if it scores training clips and generated anomalies too.",
+)
+@click.option("--perturb", is_flag=True, help="Choose by perturbed embeddings instead.")
+@click.option("--ranker", is_flag=True, help="Judge a learned fusion (LightGBM) beside the others; never chosen.")
+@click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+def select(as_json: bool, **options: Any) -> None:
+    """Choose members and fusion by the generated anomalies of STORE; write OUT and selection.json beside it.
+
+    Embeddings without audio have none: --perturb makes anomalies of the embeddings themselves.
+    """
+    from ensemble.selection.request import SelectRequest, select_to
+    from ensemble.selection.summary import selection_json, selection_text
+
+    request = SelectRequest(**options)
+    with Meter("candidates") as meter:
+        selection, files = select_to(request, say=partial(click.echo, err=True), progress=meter.update)
+    click.echo(json.dumps(selection_json(selection)) if as_json else selection_text(selection))
+    names = ", ".join(map(str, files))
+    click.echo(f"wrote {names}; run it: detect {request.store} --recipe {request.out}", err=True)

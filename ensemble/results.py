@@ -1,0 +1,136 @@
+"""What `detect run`, `report` and `evaluate` do: score a store by a request, write the results, measure them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ensemble.decision.drift import Drift, drift
+from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
+from ensemble.output import (
+    PACKAGE,
+    clear_earlier,
+    labelled,
+    measure,
+    metrics_json,
+    metrics_text,
+    package_year,
+    read_any_scores,
+    score_table,
+    separation_text,
+    test_clips,
+    trust_json,
+    write_detection,
+    write_metrics,
+    year_of,
+)
+from ensemble.recipe import Recipe
+from ensemble.report.build import ReportOptions, read_selection, write_report
+from ensemble.report.media import recordings
+from ensemble.request import RunRequest, Say, recipe_of, write_transductive
+from ensemble.run import Detection, detect, evidence_of
+from ensemble.submission.package import write_submission
+from featstore.errors import DataError
+from featstore.store import FeatureStore
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: files written, metrics as JSON and as text, notes and warnings for the user."""
+
+    detection: Detection
+    files: tuple[Path, ...]
+    metrics: dict[str, Any]
+    texts: tuple[str, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def run_to(
+    path: Path, out: Path, request: RunRequest, *, submission: bool, year: int | None, say: Say, progress: Progress
+) -> Outcome:
+    """Score every test clip of the store at `path`; write scores.csv, recipe.toml and metrics.json to `out`.
+
+    submission: add the files of a DCASE submission. year: the official rule, None for the one that fits the data.
+    """
+    store = FeatureStore.open(path)
+    recipe, ranked = recipe_of(store, request, say)
+    notes = clear_earlier(out, package=submission)
+    detection = detect(store, recipe, machines=request.machines, progress=progress)
+    files = write_detection(detection, out)
+    files += write_transductive(detection, ranked, out)
+    if submission:
+        rule = year or package_year(detection.clips)
+        files.append(
+            write_submission(out / PACKAGE, detection.clips, score_table(detection), detection.decision, year=rule)
+        )
+    drifts = drift(detection, anomalies_at_most=request.anomalies_at_most)
+    metrics, texts, lacking = _measured(detection, drifts, year)
+    write_metrics(out / "metrics.json", metrics)
+    files.append(out / "metrics.json")
+    notes = [*(f"left out of the metrics: {reason}" for reason in lacking), *detection.notes, *notes]
+    warnings = tuple(shift.warning for shift in drifts if shift.warning)
+    return Outcome(detection, tuple(files), metrics, tuple(texts), tuple(notes), warnings)
+
+
+def _measured(
+    detection: Detection, drifts: tuple[Drift, ...], year: int | None
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Metrics and real rates where labels exist, as JSON and as text; why other clips were left out."""
+    rule = year or year_of(detection.clips)
+    clips, lacking = labelled(detection.clips, rule)
+    metrics = trust_json(detection, drifts)
+    texts = []
+    if len(clips):
+        measured = measure(score_table(detection), clips, rule)
+        metrics = {**metrics_json(*measured), **metrics}
+        texts.append(metrics_text(*measured))
+    texts += filter(None, [separation_text(detection)])
+    rates = false_alarm_rates(detection)
+    texts += [false_alarms_text(rates)] if rates else []
+    return metrics, texts, lacking
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRequest:
+    """The options of `detect report` beside those of a run."""
+
+    store: Path
+    out: Path
+    data: Path | None = None
+    top: int = 20
+    seconds: float = 5.0
+    year: int | None = None
+    selection: Path | None = None
+
+
+def report_to(page: ReportRequest, request: RunRequest, *, say: Say, progress: Progress) -> None:
+    """Score the store as `run_to` does, and explain the detection in one HTML file; by default the ensemble."""
+    store = FeatureStore.open(page.store)
+    if not request.names_members:
+        request = replace(request, ensemble=True)
+    recipe: Recipe = recipe_of(store, request, say)[0]
+    selection = read_selection(page.selection, recipe) if page.selection else None
+    detection = detect(store, recipe, machines=request.machines, progress=progress)
+    info = store.info(evidence_of(store, detection.recipe).embedding)
+    listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
+    shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
+    drifts = drift(detection, anomalies_at_most=request.anomalies_at_most)
+    write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection)
+
+
+def evaluate_scores(
+    scores: Path, path: Path, *, ground_truth: Path | None, year: int | None
+) -> tuple[dict[str, Any], str, list[str]]:
+    """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out."""
+    tests = test_clips(FeatureStore.open(path), ground_truth)
+    rule = year or year_of(tests)
+    clips, lacking = labelled(tests, rule)
+    if not len(clips):
+        missing = lacking[0] if lacking else "no test clip has a label"
+        cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
+        raise DataError(f"{path}: {missing}; {cure}")
+    measured = measure(read_any_scores(scores, tests, year or package_year(tests)), clips, rule)
+    return metrics_json(*measured), metrics_text(*measured), lacking
