@@ -32,6 +32,9 @@ _PREPROCESSING = ("standardize", "pca")
 
 def make_detector(name: str, **params: Any) -> "Detector":
     """Detector by name; ValueError lists the known names, or its parameters, with the nearest first."""
+    from detectors.adapted import Adapted
+    from detectors.base import Fitted
+
     cls = registry.find("detector", name)
     defaults = _defaults(cls)
     for key in params:
@@ -42,6 +45,8 @@ def make_detector(name: str, **params: Any) -> "Detector":
         raise ValueError(f"detector {name}: {absent[0]} must be given, as {name}:{absent[0]}=VALUE")
     outer = {key: params.pop(key) for key in _PREPROCESSING if key in params}
     detector: Detector = cls(**params)
+    if not isinstance(detector, Fitted):
+        detector = Adapted(detector=detector)
     return _preprocessed()(detector=detector, **outer) if any(outer.values()) else detector
 
 

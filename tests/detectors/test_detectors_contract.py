@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.linalg import hadamard
 import detectors
 from detectors import DETECTORS, create, detector_spec, make_detector, parameters, parse_detector
 from detectors.base import FOLDS, Detector, folds
+from featstore.testing import check_detector
 
 VARIANTS = (
     "knn:k=3,bank=two_bank",
@@ -78,6 +80,11 @@ def test_far_clips_score_higher(spec, X):
     assert normal.dtype == far.dtype == np.float64
     assert far.min() > normal.max()
     assert far.min() > detector.reference_scores_.max()
+
+
+def test_satisfies_the_contract_for_detectors_of_one_s_own(spec):
+    needs_places(spec)
+    check_detector(partial(create, spec))
 
 
 def test_satisfies_the_protocol(spec, X):

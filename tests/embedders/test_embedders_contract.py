@@ -14,6 +14,7 @@ from places import DATA
 
 import embedders
 from embedders import EMBEDDERS, create, make_embedder, parse_embedder
+from featstore.testing import check_embedder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,10 @@ def test_describes_itself(embedder):
     assert not embedder.views or len(embedder.views) == len(set(embedder.views)) == embedder.shape[0] > 1
     assert json.loads(json.dumps(embedder.config)) == embedder.config
     assert "device" not in embedder.config
+
+
+def test_satisfies_the_contract_for_embedders_of_one_s_own(embedder):
+    check_embedder(embedder)
 
 
 @pytest.mark.parametrize("seconds", [1, 3])
