@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featstore import registry
 from featstore.anomalies import added, altered
 
 SHORTEST_SAMPLES = 64
@@ -55,10 +56,9 @@ ANOMALIES: dict[str, Anomaly] = {
 
 
 def find(name: str) -> Anomaly:
-    """The transform called `name`; ValueError lists the known ones."""
-    if name not in ANOMALIES:
-        raise ValueError(f"unknown anomaly {name!r}; choose from {', '.join(ANOMALIES)}")
-    return ANOMALIES[name]
+    """The transform called `name`, of the table or of an installed package; ValueError lists the known ones."""
+    anomaly: Anomaly = registry.find("anomaly", name)
+    return anomaly
 
 
 def render(

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from featstore import registry
 from featstore.anomalies.table import ANOMALIES, SHORTEST_SAMPLES, find, render
 from featstore.audio import AudioPolicy, RejectedAudio, read_recording
 from featstore.clip import VARIANT_MARK, Clip
@@ -44,8 +45,9 @@ class Variant:
     def parse(cls, text: str) -> "Variant":
         """Inverse of `str`; DataError says what is wrong."""
         match = _TEXT.fullmatch(text)
-        if match is None or match["name"] not in ANOMALIES:
-            raise DataError(f"variant {text!r}: expected NAME@SEVERITYdB#SEED[<DONOR], NAME of {', '.join(ANOMALIES)}")
+        if match is None or not registry.is_known("anomaly", match["name"]):
+            known = ", ".join(registry.names("anomaly"))
+            raise DataError(f"variant {text!r}: expected NAME@SEVERITYdB#SEED[<DONOR], NAME of {known}")
         return cls(match["name"], float(match["severity"]), int(match["seed"]), match["donor"] or "")
 
     def rng(self) -> np.random.Generator:
@@ -87,12 +89,12 @@ class Design:
     def pairs(self, available: Sequence[str]) -> list[tuple[str, float]]:
         """Every (transform, severity) for the transforms that are `available`."""
         wanted = self.transforms or [name for name, anomaly in ANOMALIES.items() if anomaly.usual]
-        names = [name for name in ANOMALIES if name in available and name in wanted]
+        names = [name for name in registry.names("anomaly") if name in available and name in wanted]
         return [
             (name, severity)
             for name in names
             for severity in self.severities_db
-            if severity <= max(ANOMALIES[name].most_db, min(self.severities_db))
+            if severity <= max(find(name).most_db, min(self.severities_db))
         ]
 
 
@@ -123,7 +125,8 @@ def _of_group(
     members: Sequence[Clip], name: str, design: Design, donors: Mapping[str, Sequence[str]]
 ) -> Iterator[Clip]:
     """Variants of the clips of one section and domain; consecutive clips draw from shuffled rounds of all pairs."""
-    available = [name for name, anomaly in ANOMALIES.items() if not anomaly.donor or donors[anomaly.donor]]
+    wanted = [name for name in registry.names("anomaly") if name in ANOMALIES or name in design.transforms]
+    available = [name for name in wanted if not find(name).donor or donors[find(name).donor]]
     pairs = design.pairs(available)
     per_clip = max(design.per_clip, -(-LEAST_PER_PAIR * len(pairs) // len(members)))
     for slot in range(per_clip * len(members) if pairs else 0):
@@ -132,7 +135,7 @@ def _of_group(
             rng = np.random.default_rng([crc32(name.encode("utf-8", "surrogateescape")), turn])
             order, lots = rng.permutation(len(pairs)), rng.uniform(size=len(pairs))
         transform, severity = pairs[order[position]]
-        pool = donors.get(ANOMALIES[transform].donor, ())
+        pool = donors.get(find(transform).donor, ())
         donor = pool[int(lots[position] * len(pool))] if pool else ""
         variant = Variant(transform, severity, design.seed * 1_000_000 + slot, donor)
         yield replace(members[slot // per_clip], label="anomaly", variant=str(variant))
@@ -169,7 +172,7 @@ class Renderer:
         return render(made.name, wave, sample_rate_hz, made.severity_db, rng=made.rng(), donor=donor)
 
     def _donor(self, made: Variant, sample_rate_hz: int) -> np.ndarray:
-        recorded = ANOMALIES[made.name].donor == "recorded"
+        recorded = find(made.name).donor == "recorded"
         policy = AudioPolicy(max_seconds=self.policy.max_seconds) if recorded else self.policy
         try:
             return read_recording(self.root / made.donor, sample_rate_hz, policy).wave

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
+from featstore import registry
 from featstore.clip import DOMAINS, LABELS, SPLITS, VARIANT_MARK, Clip
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
@@ -75,17 +75,16 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
     auto recognises the layout by the names; DataError where two fit, with how to choose, or where nothing is found.
     `ground_truth` (official CSVs, see `truth`) sets label and domain of evaluation clips; labels reach metrics only.
     """
-    if layout != "auto" and layout not in LAYOUTS:
-        near = get_close_matches(layout, LAYOUTS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise DataError(f"unknown layout {layout!r}{hint} Choose auto, {', '.join(LAYOUTS)}")
+    if layout != "auto":
+        _layout(layout)
     tree = _tree(Path(root), layout)
     name = _recognise(tree) if layout == "auto" else layout
-    reading = LAYOUTS[name].read(tree)
+    chosen = _layout(name)
+    reading = chosen.read(tree)
     clips, notes = reading.clips, [*tree.notes, *reading.notes]
     if not clips:
-        raise DataError(f"{root}: no recording fits layout {name} ({LAYOUTS[name].what}){'; '.join(['', *notes])}")
-    if layout == "auto" and LAYOUTS[name].claims is _claims_section:
+        raise DataError(f"{root}: no recording fits layout {name} ({chosen.what}){'; '.join(['', *notes])}")
+    if layout == "auto" and chosen.claims is _claims_section:
         name, more = _choose_year(tree, clips)
         notes += more
     if ground_truth is not None:
@@ -93,6 +92,15 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
         notes += more
     _refuse_marks(clips)
     return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes))
+
+
+def _layout(name: str) -> Layout:
+    """The layout called `name`, of the table or of an installed package; DataError with the nearest name."""
+    try:
+        layout: Layout = registry.find("layout", name)
+    except ValueError as error:
+        raise DataError(f"{error}, or auto") from error
+    return layout
 
 
 def summary(clips: Iterable[Clip]) -> str:
@@ -156,15 +164,16 @@ def _recognise(tree: Tree) -> str:
     if not tree.audio:
         notes = "".join(f"; {note}" for note in tree.notes)
         raise DataError(f"{tree.root}: no recordings ({' '.join(AUDIO_SUFFIXES)}){notes}")
-    namings = dict.fromkeys(layout.claims for layout in LAYOUTS.values() if layout.claims is not None)
+    layouts = {name: _layout(name) for name in registry.names("layout")}
+    namings = dict.fromkeys(layout.claims for layout in layouts.values() if layout.claims is not None)
     claimed = {claims: sum(claims(tree.context + path) for path in tree.audio) for claims in namings}
     found = [claims for claims, n in claimed.items() if n]
     if not found:
         return "folder"
     if len(found) == 1 and 2 * claimed[found[0]] >= len(tree.audio):
-        return next(name for name, layout in LAYOUTS.items() if layout.claims is found[0])
+        return next(name for name, layout in layouts.items() if layout.claims is found[0])
     lines = [
-        f"  {', '.join(name for name, layout in LAYOUTS.items() if layout.claims is claims)}: {claimed[claims]:,} files"
+        f"  {', '.join(name for name, layout in layouts.items() if layout.claims is claims)}: {claimed[claims]:,} files"
         for claims in found
     ]
     raise DataError(

@@ -319,7 +319,7 @@ def test_smallest_solves_and_saturates():
 
 def test_what_cannot_be_rendered_is_said():
     wave, rng = hum(), np.random.default_rng(0)
-    with pytest.raises(ValueError, match="unknown anomaly 'impact'; choose from impacts"):
+    with pytest.raises(ValueError, match="unknown anomaly: 'impact'; did you mean impacts"):
         find("impact")
     with pytest.raises(ValueError, match="takes a donor wave from another machine"):
         render("mix", wave, RATE, 0, rng=rng)

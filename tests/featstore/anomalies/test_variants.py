@@ -254,5 +254,5 @@ def test_the_command_builds_them(tmp_path):
     assert f"and {variants} generated anomalies made of 4 of these recordings" in done.output
     done = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
     assert done.exit_code == 1
-    assert "unknown anomaly 'rumble'" in done.output
+    assert "unknown anomaly: 'rumble'" in done.output
     assert CliRunner().invoke(main, [*base, "--recorded-anomalies", str(sounds)]).exit_code == 2
