@@ -112,3 +112,11 @@ def test_what_is_wrong_with_a_class_is_said(
     said = run("featstore", "build", recordings, "store", *words, cwd=tmp_path, code=code)
     assert message in " ".join(said.split())
     assert "Traceback" not in said
+
+
+@pytest.mark.ray
+def test_a_class_of_the_current_folder_reaches_ray(recordings: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "mine.py").write_text(OWN_EMBEDDER)
+    build = ["build", recordings, "store", "-e", "mine:Loudness", "--engine", "ray", "--actors", 1]
+    assert "mine:Loudness holds 12 rows" in run("featstore", *build, cwd=tmp_path)
