@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from featstore.audio import AudioPolicy
-from featstore.building.plan import Plan, PlanOptions, free_bytes, make_plan
+from featstore.building.plan import Plan, PlanOptions, make_plan
 from featstore.building.state import BuildState, write_state
 from featstore.building.units import Progress, UnitRun, Workers, units_of
 from featstore.building.work import Embedder, Job, Render
 from featstore.clip import Clip
+from featstore.disk.files import free_bytes
 from featstore.distributed.gather import take_over
 from featstore.errors import DataError, RequestError, ResourceError
 from featstore.store import EmbeddingInfo, FeatureStore, Rejection, ShardData, StoreWriter

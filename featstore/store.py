@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, link_new, sync_directory, write_new
+from featstore.disk.files import TEMPORARY_SUFFIX, explained, link_new, sync_directory, write_checked
 from featstore.disk.lock import StoreLock
 from featstore.disk.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
 from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
@@ -208,9 +208,7 @@ class StoreWriter:
     def _write(self, data: ShardData, number: int, index: int) -> ShardEntry:
         path = self.path / "shards" / f"{_prefix(data.info)}-{number:08d}-{index:04d}.h5"
         image = build_image(data)
-        check_space(path.name, len(image), path.parent)
-        with explained(str(path), len(image), path.parent):
-            write_new(path, image)
+        write_checked(path, image)
         digest = hashlib.sha256(image).hexdigest()
         return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
 
@@ -241,8 +239,9 @@ class StoreWriter:
         While a manifest cannot be read nobody knows which shards it names, so then no shard is removed.
         """
         leftovers = [
-            *(self.path / "shards").glob(f"*{TEMPORARY_SUFFIX}"),
-            *(self.path / "manifest").glob(f"*{TEMPORARY_SUFFIX}"),
+            path
+            for folder in (self.path, self.path / "shards", self.path / "manifest")
+            for path in folder.glob(f"*{TEMPORARY_SUFFIX}")
         ]
         with suppress(StoreError, FileNotFoundError):
             named = {entry.file for path in numbered(self.path).values() for entry in load(path).shards}

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 import signal
 import sys
@@ -18,6 +17,7 @@ import click
 from ensemble.commands.members import EXISTING
 from featstore.building.memory import keep_freed_memory
 from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, size, table
+from featstore.cores import cores
 from featstore.disk.files import explained, read_regular, write_new
 from featstore.errors import DataError, RequestError
 
@@ -180,7 +180,7 @@ class Interruption:
 
 def _cores(engine: str) -> int:
     """Threads of one process: on Ray there is one of them for every core."""
-    return 1 if engine == "ray" else len(os.sched_getaffinity(0))
+    return 1 if engine == "ray" else cores()
 
 
 def _score_on_cluster(address: str | None, run: "ArchiveRun", out: Path, done: "Callable[[Unit], None]") -> None:

@@ -1,6 +1,5 @@
 """What a build has to do: compare the recordings on disk with the rows of the store, cut the difference into units."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,11 +158,3 @@ def _cut(missing: Sequence[Sequence[int]], size: int) -> tuple[Unit, ...]:
         for wanted, group in groups.items()
         for start in range(0, len(group), size)
     )
-
-
-def free_bytes(path: Path) -> int:
-    """Free space of the file system that `path` is (or will be) on."""
-    while not path.exists():
-        path = path.parent
-    info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from featstore.disk.files import read_regular
+from featstore.disk.files import read_regular, write_checked
 from featstore.errors import StoreError
 
 FILE = "build.json"
@@ -26,9 +26,7 @@ class BuildState:
 
 def write_state(store: Path, state: BuildState) -> None:
     """Replace STORE/build.json."""
-    temporary = store / f"{FILE}.tmp"
-    temporary.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
-    temporary.replace(store / FILE)
+    write_checked(store / FILE, (json.dumps(asdict(state)) + "\n").encode())
 
 
 def read_state(store: Path) -> BuildState | None:

@@ -4,7 +4,6 @@ Whoever takes the shards decides what becomes of them: a build commits them, a w
 pending area, and any other engine may compute the tasks of a unit elsewhere and call `shards_of` on the results.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 from featstore.building.plan import FileState, Plan
 from featstore.building.work import Engine, Job, Pending, Pool, Result, Task
 from featstore.clip import Clip
+from featstore.cores import cores
 from featstore.errors import DataError
 from featstore.store import EmbeddingInfo, Rejection, ShardData
 from featstore.table import ClipTable, encode
@@ -143,7 +143,7 @@ class UnitRun:
         if callable(workers):
             return workers(job)
         if workers is None:
-            workers = 0 if self.total < SMALL_BUILD else len(os.sched_getaffinity(0))
+            workers = 0 if self.total < SMALL_BUILD else cores()
         return Pool(replace(job, embeds=job.embeds or workers == 0), workers)
 
     def _finish(

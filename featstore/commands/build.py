@@ -264,7 +264,7 @@ def _renderer(root: Path, audio: "AudioPolicy") -> "Render":
 
 def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json: bool) -> None:
     """What a build would do, on stdout."""
-    from featstore.building.plan import free_bytes
+    from featstore.disk.files import free_bytes
 
     needed, free = plan.bytes_needed(infos), free_bytes(store)
     rows = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from featstore.building.units import UnitWork
-from featstore.disk.files import check_space, explained, read_regular, write_new
+from featstore.disk.files import read_regular, write_checked
 from featstore.disk.manifest import SHA256
 from featstore.disk.sealed import canonical, count, matching, seal, typed, unseal
 from featstore.disk.shard import MAX_SHARD_BYTES, EmbeddingInfo, Shard, ShardData, build_image, finite_rows, open_image
@@ -60,10 +60,10 @@ def add(plan: PlanFile, unit: UnitWork, shards: Sequence[ShardData]) -> None:
             image = build_image(data, created=plan.created)
             digest = hashlib.sha256(image).hexdigest()
             path = plan.folder / _image_name(unit.number, digest)
-            _write(path, image)
+            write_checked(path, image)
             entries.append({"bytes": len(image), "sha256": digest})
         record = {"format": FORMAT, "version": VERSION, "plan": plan.id, "unit": unit.number, "shards": entries}
-        _write(plan.folder / f"{unit.number:08d}.json", canonical(seal(record)))
+        write_checked(plan.folder / f"{unit.number:08d}.json", canonical(seal(record)))
     except (StoreError, ResourceError) as error:
         if not plan.folder.exists():
             raise plan.gone() from error
@@ -102,12 +102,6 @@ def discard(plan: PlanFile, number: int) -> None:
 
 def _image_name(number: int, digest: str) -> str:
     return f"{number:08d}-{digest}.h5"
-
-
-def _write(path: Path, data: bytes) -> None:
-    check_space(path.name, len(data), path.parent)
-    with explained(str(path), len(data), path.parent):
-        write_new(path, data)
 
 
 def _parse(raw: dict[str, Any], plan: PlanFile, unit: UnitWork) -> list[tuple[int, str]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from featstore.audio import AudioPolicy
 from featstore.building.plan import FileState
 from featstore.building.units import UnitWork
 from featstore.clip import Clip
-from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, sync_directory, write_new
+from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, replacing, sync_directory, write_new
 from featstore.disk.manifest import MAX_MANIFEST_BYTES, without_name
 from featstore.disk.sealed import canonical, seal
 from featstore.disk.shard import EmbeddingInfo
@@ -80,7 +79,7 @@ def _write_units(folder: Path, units: Iterable[UnitWork]) -> list[UnitLine]:
     lines, offset = [], 0
     with explained(UNITS, 0, folder.parent):
         folder.mkdir()
-        with (folder / UNITS).open("xb") as file:
+        with replacing(folder / UNITS) as part, part.open("xb") as file:
             for unit in units:
                 data = json.dumps([_row(*pair) for pair in zip(unit.clips, unit.states, strict=True)]).encode("ascii")
                 if len(data) > MAX_UNIT_BYTES:
@@ -91,8 +90,6 @@ def _write_units(folder: Path, units: Iterable[UnitWork]) -> list[UnitLine]:
                     UnitLine(len(unit.clips), unit.wanted, offset, len(data), hashlib.sha256(data).hexdigest())
                 )
                 offset += len(data) + 1
-            file.flush()
-            os.fsync(file.fileno())
     return lines
 
 

@@ -215,8 +215,9 @@ def test_leftovers_of_a_killed_writer_are_removed(root):
     (root / "shards" / "a-00000009-0000.h5").write_bytes(b"unpublished")
     (root / "shards" / "b.h5.12345678.tmp").write_bytes(b"half")
     (root / "manifest" / "00000009.json.12345678.tmp").write_bytes(b"{")
+    (root / "build.json.12345678.tmp").write_bytes(b"{")
     assert verify(root) == []
-    assert len(notes(root)) == 3
+    assert len(notes(root)) == 4
     with StoreWriter(root):
         pass
     assert notes(root) == []

@@ -235,7 +235,7 @@ def forge(plan: PlanFile, content: bytes) -> None:
 HARMS = {
     "bit flip": (lambda plan: flip(image(plan)), "is damaged"),
     "truncated": (lambda plan: image(plan).write_bytes(image(plan).read_bytes()[:-1]), "is damaged"),
-    "longer": (lambda plan: image(plan).write_bytes(image(plan).read_bytes() + b"x"), "a valid one at most"),
+    "longer": (lambda plan: image(plan).write_bytes(image(plan).read_bytes() + b"x"), "bytes; the limit is"),
     "missing": (lambda plan: image(plan).unlink(), "is missing"),
     "link": (lambda plan: (image(plan).rename(plan.folder / "x"), image_link(plan)), "symbolic link"),
     "no HDF5": (lambda plan: forge(plan, b"not a shard"), "is not a valid shard"),
