@@ -25,8 +25,9 @@ import numpy as np
 from bench_build import RATE, SECONDS, write_wavs
 
 import embedders
-from featstore.build import BuildOptions, Request, build, infos_of, job_of
+from featstore.build import BuildOptions, Request, build
 from featstore.building.plan import PlanOptions
+from featstore.building.prepare import infos_of, job_of
 from featstore.building.units import UnitRun
 from featstore.clip import Clip
 from featstore.cores import cores
