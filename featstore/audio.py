@@ -1,17 +1,17 @@
-"""The only reader of sound: a file in, one float32 channel at one sample rate out, or a reason why not.
+"""The only audio reader: returns one float32 channel at one sample rate, or the reason why it cannot.
 
 | input                                    | outcome                                                              |
 |------------------------------------------|----------------------------------------------------------------------|
-| WAV (any PCM width, float, A-law, RF64), FLAC, Ogg, AIFF, W64 | decoded; a wrong extension does not matter      |
+| WAV (any PCM width, float, A-law, RF64), FLAC, Ogg, AIFF, W64 | decoded; the file extension is ignored          |
 | zero samples, not audio, truncated WAV or FLAC, unreadable    | rejected                                        |
 | NaN or Inf samples                       | rejected                                                             |
-| every sample zero                        | decoded, outcome "silent" (detectors keep it out of their banks)     |
-| shorter than the embedder's minimum      | zero-padded to it, outcome "padded"                                  |
-| longer than `max_seconds`, length native | rejected before decoding, naming `--length crop:S` and `--max-seconds` |
-| the asked channel does not exist         | rejected                                                             |
+| every sample zero                        | decoded, outcome "silent" (detectors do not use it as reference)     |
+| shorter than the embedder's minimum      | zero-padded to the minimum, outcome "padded"                         |
+| longer than `max_seconds`, length native | rejected before decoding; the reason names `--length` and `--max-seconds` |
+| selected channel does not exist          | rejected                                                             |
 
-Long files are decoded block by block: only the asked channel, at the target rate, and only as far as the length policy
-needs, is ever held in memory.
+Long files are decoded block by block; memory holds only the selected channel, at the target rate, and only the part
+that the length policy needs.
 """
 
 import os
@@ -27,24 +27,24 @@ import xxhash
 from featstore.errors import AsdError, DataError
 
 BLOCK_FRAMES = 1 << 16
-FAST_BYTES = 64 << 20  # larger files take the streaming path
+FAST_BYTES = 64 << 20  # larger files are decoded as a stream
 FORMAT_PCM, FORMAT_EXTENSIBLE = 0x0001, 0xFFFE
 
-
 UNREADABLE = "cannot be read"
-"""How reasons begin that lie with the file system, not with the recording; such recordings are tried again."""
+"""Start of every reason caused by the file system; the next build tries these recordings again."""
 
 
 class RejectedAudio(AsdError):
-    """Raised when a recording cannot be embedded; the message is the reason shown to the user."""
+    """Raised when a recording cannot be used; the message is the reason shown to the user."""
 
 
 @dataclass(frozen=True)
 class AudioPolicy:
-    """What is taken of a recording; recorded in the store, so that two policies never mix in one matrix.
+    """Which part of a recording is used; channel and length are stored, so one matrix never mixes two policies.
 
-    channel: "0", "1", ... or "mean". length: "native"; "crop:S" (first S seconds, shorter stay short); "pad:S" (crop or
-    zero-pad to S); "tile:S" (crop or repeat to S). max_seconds: longer native recordings are rejected.
+    channel: "0", "1", ... or "mean". length: "native"; "crop:S" (first S seconds, shorter recordings stay short);
+    "pad:S" (crop or zero-pad to S); "tile:S" (crop or repeat to S). max_seconds: limit for "native", longer ones are
+    rejected.
     """
 
     channel: str = "0"
@@ -52,13 +52,13 @@ class AudioPolicy:
     max_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        """Refuse policies that mean nothing, at once."""
+        """Raise DataError for an invalid policy."""
         if self.channel != "mean" and not self.channel.isdecimal():
             raise DataError(f"channel {self.channel!r}: expected 0, 1, ... or mean")
         self.fixed_seconds()
 
     def fixed_seconds(self) -> tuple[str, float | None]:
-        """Kind of the length policy, and its seconds (None for native)."""
+        """Kind and seconds of the length policy (None for native)."""
         kind, _, seconds = self.length.partition(":")
         if kind == "native" and not seconds:
             return kind, None
@@ -73,10 +73,10 @@ class AudioPolicy:
 
 @dataclass(frozen=True)
 class Recording:
-    """A decoded recording and the facts of its file.
+    """A decoded recording and facts about its file.
 
-    wave: float32 (time,) at the asked rate. n_samples, sample_rate_hz, channels: of the file itself. content_hash: of
-    the file's bytes. outcome: "", "padded", "silent".
+    wave: float32 (time,) at the target rate. n_samples, sample_rate_hz, channels: of the file. content_hash: of the
+    file's bytes. outcome: "", "padded" or "silent".
     """
 
     wave: np.ndarray
@@ -88,9 +88,9 @@ class Recording:
 
 
 def read_recording(path: Path, sample_rate_hz: int, policy: AudioPolicy, *, min_samples: int = 1) -> Recording:
-    """Decode `path` under `policy` at `sample_rate_hz`.
+    """Decode `path` under `policy` at `sample_rate_hz`; a wave shorter than `min_samples` is zero-padded.
 
-    Returns a Recording whose wave has at least `min_samples` samples. Raises RejectedAudio with the reason.
+    Raises RejectedAudio with the reason.
     """
     try:
         with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
@@ -107,12 +107,12 @@ def read_recording(path: Path, sample_rate_hz: int, policy: AudioPolicy, *, min_
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """A pipe named like a recording must not stop the build."""
+    """Open without blocking: a named pipe among the recordings must not stop the build."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def content_hash(path: Path) -> str:
-    """XXH3-128 of a file's bytes, in hex: tells whether a recording changed, thirty times faster than SHA-256."""
+    """XXH3-128 of a file's bytes, in hex; detects changed recordings, thirty times faster than SHA-256."""
     with path.open("rb", buffering=0) as file:
         return _hash_blocks(file)
 
@@ -125,21 +125,21 @@ def _hash_blocks(file: FileIO) -> str:
 
 
 def _fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples: int) -> tuple[np.ndarray, str]:
-    """Apply pad or tile, then the embedder's minimum; crop has happened while decoding."""
+    """Apply pad or tile, then the embedder's minimum; crop was applied while decoding."""
     kind, seconds = policy.fixed_seconds()
     if kind in {"pad", "tile"} and seconds is not None:
-        wanted = round(seconds * rate_hz)
-        if kind == "tile" and len(wave) < wanted:
-            wave = np.resize(wave, wanted)
-        elif len(wave) < wanted:
-            wave = np.pad(wave, (0, wanted - len(wave)))
+        n_samples = round(seconds * rate_hz)
+        if kind == "tile" and len(wave) < n_samples:
+            wave = np.resize(wave, n_samples)
+        elif len(wave) < n_samples:
+            wave = np.pad(wave, (0, n_samples - len(wave)))
     if len(wave) < min_samples:
         return np.pad(wave, (0, min_samples - len(wave))), "padded"
     return wave, ""
 
 
 def _decode(file: FileIO, size: int, rate_hz: int, policy: AudioPolicy) -> tuple[np.ndarray, int, int, int, str]:
-    """Wave at `rate_hz`, then the file's own rate, frames, channels and content hash."""
+    """Wave at `rate_hz`, then the rate, frames, channels and content hash of the file."""
     if size <= FAST_BYTES:
         content = file.read()
         digest = xxhash.xxh3_128_hexdigest(content)
@@ -149,7 +149,7 @@ def _decode(file: FileIO, size: int, rate_hz: int, policy: AudioPolicy) -> tuple
     else:
         digest = _hash_blocks(file)
         file.seek(0)
-        _wav_data(file.read(1 << 16), size)  # only for its check of the length
+        _wav_data(file.read(1 << 16), size)  # only checks the length
     return *_decode_stream(file, rate_hz, policy), digest
 
 
@@ -163,9 +163,9 @@ class _WavData:
 
 
 def _wav_data(head: bytes, size: int | None = None) -> _WavData | None:
-    """Where the samples of a plain little-endian PCM WAV lie; None for every other file.
+    """Position and format of the samples of a little-endian PCM WAV; None for every other file.
 
-    Raises RejectedAudio when the data chunk claims more bytes than the file has: libsndfile would shorten it silently.
+    Raises RejectedAudio when the data chunk is longer than the file, because libsndfile would shorten it silently.
     """
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
@@ -178,9 +178,9 @@ def _wav_data(head: bytes, size: int | None = None) -> _WavData | None:
             fmt = head[start : start + min(length, 40)]
         if name == b"data" and len(fmt) >= 16:
             tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack_from("<HHIIHH", fmt)
-            if length < 0xFFFFF000 and start + length > size:  # the largest values mean "unknown", as pipes write them
+            if length < 0xFFFFF000 and start + length > size:  # larger values mean "unknown" in streams
                 missing = start + length - size
-                raise RejectedAudio(f"truncated: its header promises {missing} bytes more than the file has")
+                raise RejectedAudio(f"truncated: its header declares {missing} bytes more than the file has")
             if tag == FORMAT_EXTENSIBLE and len(fmt) >= 26:
                 tag = struct.unpack_from("<H", fmt, 24)[0]
             if tag != FORMAT_PCM or channels < 1 or frame_bytes != channels * bits // 8 or length >= 0xFFFFF000:
@@ -191,9 +191,9 @@ def _wav_data(head: bytes, size: int | None = None) -> _WavData | None:
 
 
 def _decode_pcm16(content: bytes, layout: _WavData, policy: AudioPolicy) -> tuple[np.ndarray, int, int, int]:
-    """The common case, 16-bit PCM at the asked rate, without a decoder (about twice as fast as libsndfile)."""
-    take = _frames_to_read(layout.frames, layout.rate_hz, layout.channels, policy)
-    samples = np.frombuffer(content, "<i2", take * layout.channels, layout.start).reshape(take, layout.channels)
+    """16-bit PCM at the target rate, the common case, without a decoder (about twice as fast as libsndfile)."""
+    n_frames = _frames_to_read(layout.frames, layout.rate_hz, layout.channels, policy)
+    samples = np.frombuffer(content, "<i2", n_frames * layout.channels, layout.start).reshape(n_frames, -1)
     scale = np.float32(1 / 32768)
     if policy.channel == "mean":
         wave = samples.mean(axis=1, dtype=np.float32) * scale
@@ -203,7 +203,7 @@ def _decode_pcm16(content: bytes, layout: _WavData, policy: AudioPolicy) -> tupl
 
 
 def _decode_stream(file: FileIO, rate_hz: int, policy: AudioPolicy) -> tuple[np.ndarray, int, int, int]:
-    """Any format libsndfile reads, block by block through a streaming resampler."""
+    """Decode any format of libsndfile, block by block, through a streaming resampler."""
     import soundfile
     import soxr
 
@@ -211,36 +211,36 @@ def _decode_stream(file: FileIO, rate_hz: int, policy: AudioPolicy) -> tuple[np.
         file.seek(0)
         with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
             native_hz, channels = sound.samplerate, sound.channels
-            take = _frames_to_read(sound.frames, native_hz, channels, policy)
+            n_frames = _frames_to_read(sound.frames, native_hz, channels, policy)
             resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if native_hz != rate_hz else None
-            parts, got = [], 0
-            while got < take:
-                block = sound.read(min(BLOCK_FRAMES, take - got), dtype="float32", always_2d=True)
+            parts, done = [], 0
+            while done < n_frames:
+                block = sound.read(min(BLOCK_FRAMES, n_frames - done), dtype="float32", always_2d=True)
                 if len(block) == 0:
-                    raise RejectedAudio(f"truncated: {got} of {take} frames could be decoded")
+                    raise RejectedAudio(f"truncated: {done} of {n_frames} frames could be decoded")
                 if not np.isfinite(block).all():
-                    raise RejectedAudio("holds NaN or infinite samples")
-                got += len(block)
+                    raise RejectedAudio("contains NaN or infinite samples")
+                done += len(block)
                 mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
-                parts.append(resample.resample_chunk(mono, last=got >= take) if resample else mono)
+                parts.append(resample.resample_chunk(mono, last=done >= n_frames) if resample else mono)
             return np.concatenate(parts), native_hz, sound.frames, channels
     except (soundfile.SoundFileError, ValueError) as error:
-        reason = str(error).rpartition(": ")[2]  # what comes before names a file descriptor
+        reason = str(error).rpartition(": ")[2]  # the part before it names a file descriptor
         raise RejectedAudio(f"not decodable as audio: {reason}") from error
 
 
 def _frames_to_read(frames: int, native_hz: int, channels: int, policy: AudioPolicy) -> int:
-    """How many frames the policy needs, after refusing what it cannot serve."""
+    """Number of frames that the policy needs; RejectedAudio when the policy cannot be applied."""
     if frames <= 0:
-        raise RejectedAudio("holds no samples")
+        raise RejectedAudio("contains no samples")
     if policy.channel != "mean" and int(policy.channel) >= channels:
-        raise RejectedAudio(f"channel {policy.channel} asked for, but it has {channels} (0 to {channels - 1})")
+        raise RejectedAudio(f"channel {policy.channel} does not exist, the file has {channels} (0 to {channels - 1})")
     _, seconds = policy.fixed_seconds()
     if seconds is not None:
         return min(frames, max(1, round(seconds * native_hz)))
     if frames > policy.max_seconds * native_hz:
         raise RejectedAudio(
             f"{frames / native_hz:.0f} s long, more than {policy.max_seconds:g} s; "
-            "take a part with --length crop:S, or raise --max-seconds"
+            "use a part with --length crop:S, or increase --max-seconds"
         )
     return frames

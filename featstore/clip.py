@@ -1,4 +1,4 @@
-"""The Clip record: one recording (or one generated variant of it) and what its dataset says about it."""
+"""The Clip record: one recording, or one generated variant of it, with its metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,15 +14,20 @@ DOMAINS: tuple[str, ...] = get_args(Domain)
 LABELS: tuple[str, ...] = get_args(Label)
 
 VARIANT_MARK = "::"
-"""Separates path and variant in a key; layouts refuse paths that contain it."""
+"""Separates path and variant in a key; layouts reject paths that contain it."""
+
+
+def key_of(path: str, variant: str) -> str:
+    """The key of a recording, or of one of its generated variants."""
+    return f"{path}{VARIANT_MARK}{variant}" if variant else path
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One recording.
 
-    `path` is relative to the data root with forward slashes. `section` is text ("00", "id_02"), because datasets
-    number differently. `variant` is empty for the recording itself, else the name, severity and seed of a generated
+    path: relative to the data root, with forward slashes. section: text ("00", "id_02"), because datasets number their
+    sections differently. variant: empty for the recording itself, otherwise name, severity and seed of a generated
     anomaly.
     """
 
@@ -37,5 +42,5 @@ class Clip:
 
     @property
     def key(self) -> str:
-        """Path and variant: stable over rebuilds and unique in a store."""
-        return f"{self.path}{VARIANT_MARK}{self.variant}" if self.variant else self.path
+        """Path and variant; the same in every build, unique in one embedding of a store."""
+        return key_of(self.path, self.variant)

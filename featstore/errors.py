@@ -1,38 +1,38 @@
-"""The errors a user can meet, each with the exit code its command ends with.
+"""The errors that a user can see, with the exit code of the command.
 
-AsdError            1  anything below, and every other clear refusal
-  DataError         1  recordings, manifests or score files that cannot be used
-  StoreError        4  a store that is locked, damaged or hostile
-    RequestError    1  a sound store that lacks, or already holds, what was asked of it
+AsdError            1  base class of the errors below
+  DataError         1  unusable recordings, manifests or score files
+  StoreError        4  a locked, damaged or malicious store
+    RequestError    1  a request that does not fit the store or the command
   ResourceError     5  out of disk or memory
   OptionError       2  options of a command that do not go together
 """
 
 
 class AsdError(Exception):
-    """Base of every error that is reported as one line instead of a traceback."""
+    """Base of all errors that are printed as one line instead of a traceback."""
 
     exit_code = 1
 
 
 class DataError(AsdError):
-    """Raised when recordings, manifests or score files are not what the command needs."""
+    """Raised when recordings, manifests or score files cannot be used."""
 
 
 class StoreError(AsdError):
-    """Raised when a feature store is locked, damaged, hostile, or lacks what was asked of it."""
+    """Raised when a feature store is locked, damaged or malicious."""
 
     exit_code = 4
 
 
 class RequestError(StoreError):
-    """Raised when a store is sound but lacks, or already holds otherwise, what was asked of it."""
+    """Raised when the store is intact but a request does not fit it: an unknown name, or a name already in use."""
 
     exit_code = 1
 
 
 class ResourceError(AsdError):
-    """Raised when disk space or memory runs out; nothing committed is lost."""
+    """Raised when disk space or memory runs out; committed data is safe."""
 
     exit_code = 5
 

@@ -1,4 +1,4 @@
-"""FeatureStore: a read-only, consistent snapshot of the embeddings on disk."""
+"""FeatureStore: a read-only snapshot of the embeddings on disk."""
 
 import difflib
 import hashlib
@@ -17,8 +17,9 @@ from featstore.disk.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejectio
 from featstore.errors import RequestError, StoreError
 from featstore.table import ClipTable
 
-MIXED = ("fingerprint", "shape", "dtype", "channel", "length", "sample_rate_hz", "views")
-"""Fields in which all rows of one embedding agree."""
+SHARED_FIELDS = ("fingerprint", "shape", "dtype", "channel", "length", "sample_rate_hz", "views")
+"""Fields of EmbeddingInfo that are equal for all rows of one embedding."""
+REPAIR = "remove it with featstore repair, then build again to replace its rows"
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class _Tables:
 
 
 class FeatureStore:
-    """The store as its highest valid manifest describes it; later commits do not change what it returns.
+    """The store as its newest valid manifest describes it; later commits do not change the values it returns.
 
-    Opening takes no lock. Every shard is checked against its SHA-256 whenever it is read, so a number that comes back
-    is the number that was stored. `warnings` says which damaged manifests were skipped.
+    Opening takes no lock. Every read checks the shard's SHA-256, so returned numbers are the numbers that were stored.
+    warnings: the damaged manifests that were skipped.
     """
 
     def __init__(self, path: Path, manifest: Manifest, warnings: tuple[str, ...] = ()) -> None:
@@ -43,26 +44,26 @@ class FeatureStore:
 
     @classmethod
     def open(cls, path: str | Path) -> "FeatureStore":
-        """Snapshot of the store at `path`; StoreError when there is none, or none that is intact."""
+        """Snapshot of the store at `path`; StoreError when there is no store, or no intact manifest in it."""
         root = Path(path)
         for directory in (root / "manifest", root / "shards"):
             if directory.is_symlink():
-                raise StoreError(f"{directory} is a symbolic link; a store holds its own files")
+                raise StoreError(f"{directory} is a symbolic link; a store must hold its own files")
         return cls(root, *load_latest(root))
 
     @property
     def embeddings(self) -> Mapping[str, EmbeddingInfo]:
-        """Every embedding by name."""
+        """Description of every embedding, by name."""
         return MappingProxyType(dict(self.manifest.embeddings))
 
     def info(self, name: str) -> EmbeddingInfo:
-        """What the rows of one embedding have in common; an unknown name lists the known."""
+        """Description of one embedding; RequestError lists the names in the store when `name` is unknown."""
         known = self.manifest.embeddings
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise RequestError(
-                f"{self.path} has no embedding {name!r}, only: {', '.join(sorted(known)) or 'none'}{hint}"
+                f"{self.path} has no embedding {name!r}; it has {', '.join(sorted(known)) or 'none'}{hint}"
             )
         return known[name]
 
@@ -80,18 +81,18 @@ class FeatureStore:
         return self._table(name).clips
 
     def facts(self, name: str) -> dict[str, np.ndarray]:
-        """Size, time, checksum, rate, length, channels and outcome of every row's recording; see shard.FACTS."""
+        """Facts about the recording of every row, one column per name of `shard.FACTS`."""
         return dict(self._table(name).facts)
 
     def rejected(self, name: str) -> list[Rejection]:
-        """Recordings that have no row, with the reason; a recording embedded since is not among them."""
+        """Recordings without a row, each with the reason."""
         return list(self._table(name).rejected)
 
     def matrix(self, name: str, where: np.ndarray | None = None) -> np.ndarray:
         """Embeddings as float32 (n, *shape); `where` is a boolean mask over `clips(name)`."""
         n = self.rows(name)
         if where is not None and (where.shape != (n,) or where.dtype != np.bool_):
-            raise ValueError(f"where must be a boolean mask of {n} rows, got {where.dtype} of shape {where.shape}")
+            raise ValueError(f"where: expected a boolean mask of {n} rows, got {where.dtype} of shape {where.shape}")
         out = np.empty((n if where is None else int(where.sum()), *self.info(name).shape), dtype=np.float32)
         start = filled = 0
         for entry in self.entries(name):
@@ -107,16 +108,16 @@ class FeatureStore:
         return out
 
     def blocks(self, name: str, n_rows: int) -> Iterator[tuple[ClipTable, np.ndarray]]:
-        """All rows in order as (clips, float32 matrix), `n_rows` at a time (fewer in the last).
+        """All rows in order as (clips, float32 matrix), `n_rows` at a time (the last block may have fewer).
 
-        Holds one block and one shard in memory, whatever the size of the store.
+        Holds only one block and one shard in memory.
         """
         if n_rows < 1:
             raise ValueError(f"a block needs at least one row, got n_rows={n_rows}")
         left, shape = self.rows(name), self.info(name).shape
         tables: list[ClipTable] = []
         block, filled = np.empty((min(n_rows, left), *shape), dtype=np.float32), 0
-        for clips, rows in self._pieces(name):
+        for clips, rows in self._live_rows(name):
             taken = 0
             while taken < len(rows):
                 step = min(len(block) - filled, len(rows) - taken)
@@ -129,20 +130,22 @@ class FeatureStore:
                     tables, block, filled = [], np.empty((min(n_rows, left), *shape), dtype=np.float32), 0
 
     def shards(self, name: str) -> Iterator[tuple[ShardEntry, Shard]]:
-        """Every shard of one embedding, opened and checked one after the other."""
+        """The shards of one embedding, opened and checked one at a time."""
         for entry in self.entries(name):
             with self.open_shard(entry) as shard:
                 yield entry, shard
 
     @contextmanager
     def open_shard(self, entry: ShardEntry) -> Iterator[Shard]:
-        """One shard, after its size, checksum and structure were found to be what the manifest says."""
+        """One shard, opened after a check of its size, checksum and structure against the manifest."""
         path = self.path / "shards" / entry.file
         with open_image(self._image(path, entry), str(path)) as shard:
-            differing = mixed(shard.info, self.manifest.embeddings[entry.embedding])
+            differing = differing_fields(shard.info, self.manifest.embeddings[entry.embedding])
             counts = (shard.n_rows, shard.n_rejected)
             if differing or shard.info.name != entry.embedding or counts != (entry.rows, entry.rejected):
-                raise StoreError(f"{path} does not hold what the manifest says ({differing or counts}); see verify")
+                raise StoreError(
+                    f"{path} does not match its manifest ({differing or counts}); check the store with featstore verify"
+                )
             yield shard
 
     def _image(self, path: Path, entry: ShardEntry) -> bytes:
@@ -150,15 +153,10 @@ class FeatureStore:
             image = read_regular(path, min(entry.bytes, MAX_SHARD_BYTES))
         except FileNotFoundError as error:
             if max(numbered(self.path), default=0) > self.manifest.number:
-                raise StoreError(f"{path} is gone: the store was compacted; open it again") from error
-            raise StoreError(
-                f"{path} is missing; `featstore repair` takes it out, and building again replaces it"
-            ) from error
+                raise StoreError(f"{path} was removed when the store was compacted; open the store again") from error
+            raise StoreError(f"{path} is missing; {REPAIR}") from error
         if len(image) != entry.bytes or hashlib.sha256(image).hexdigest() != entry.sha256:
-            raise StoreError(
-                f"{path} is damaged: its {len(image)} bytes do not have the checksum that was committed; "
-                "`featstore repair` takes it out, and building again replaces it"
-            )
+            raise StoreError(f"{path} is damaged: its {len(image)} bytes do not match the committed checksum; {REPAIR}")
         return image
 
     def _fill(self, entry: ShardEntry, keep: np.ndarray, out: np.ndarray) -> None:
@@ -168,7 +166,7 @@ class FeatureStore:
             else:
                 out[...] = shard.matrix()[keep]
 
-    def _pieces(self, name: str) -> Iterator[tuple[ClipTable, np.ndarray]]:
+    def _live_rows(self, name: str) -> Iterator[tuple[ClipTable, np.ndarray]]:
         for entry, shard in self.shards(name):
             keep = live_mask(entry.rows, entry.dropped)
             yield shard.clips()[keep], shard.matrix()[keep]
@@ -183,14 +181,14 @@ class FeatureStore:
                 tables.append(shard.clips()[keep])
                 for fact, values in shard.facts().items():
                     facts[fact].append(values[keep])
-                counted = live_mask(entry.rejected, entry.cleared)
-                rejected += [one for one, counts in zip(shard.rejected(), counted, strict=True) if counts]
+                live = live_mask(entry.rejected, entry.cleared)
+                rejected += [item for item, is_live in zip(shard.rejected(), live, strict=True) if is_live]
             columns = {fact: np.concatenate(parts) for fact, parts in facts.items()}
             self._tables[name] = _Tables(ClipTable.concatenate(tables), columns, rejected)
         return self._tables[name]
 
 
-def mixed(ours: EmbeddingInfo, theirs: EmbeddingInfo) -> dict[str, tuple[Any, Any]]:
-    """Fields in which two descriptions of one embedding differ, with both values."""
-    pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in MIXED}
+def differing_fields(first: EmbeddingInfo, second: EmbeddingInfo) -> dict[str, tuple[Any, Any]]:
+    """The shared fields in which two descriptions of an embedding differ, with both values."""
+    pairs = {name: (getattr(first, name), getattr(second, name)) for name in SHARED_FIELDS}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,31 +1,32 @@
-"""StoreWriter: the only way rows get into a store, one atomic manifest per commit. FeatureStore reads them back."""
+"""StoreWriter: the only writer of a store, one atomic manifest per commit. FeatureStore reads the rows back."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, link_new, sync_directory, write_new
+from featstore.disk.files import TEMPORARY_SUFFIX, explained, link_new, sync_directory, write_checked
 from featstore.disk.lock import StoreLock
 from featstore.disk.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
 from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
 from featstore.errors import RequestError, ResourceError, StoreError
-from featstore.reader import FeatureStore, mixed
+from featstore.reader import FeatureStore, differing_fields
 
 __all__ = ["EmbeddingInfo", "FeatureStore", "FinishedShard", "Rejection", "ShardData", "StoreWriter"]
 
 Place = tuple[str, int]
-"""Where a key lives: shard file and row, or file and ~index (negative) of a rejection."""
+"""Position of a key: shard file and row, or shard file and ~index (negative) of a rejection."""
 
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """A shard that lies finished and checked outside shards/; keys: of its rows, then of its rejections.
+    """A finished and checked shard file that is not yet in shards/.
 
-    place: how its name in the store ends, "<plan>-<unit>-<position>"; shards of one plan are ordered by it.
+    keys: of its rows, then of its rejections. place: "<plan>-<unit>-<position>", the end of its name in the store; the
+    shards of a plan are sorted by it.
     """
 
     path: Path
@@ -38,10 +39,10 @@ class FinishedShard:
 
 
 class StoreWriter:
-    """Exclusive access to the store at `path`, which is created when missing; a context manager.
+    """Exclusive write access to the store at `path`, which is created when missing; a context manager.
 
-    Construction takes the lock (StoreError within a second when another process holds it) and removes what a killed
-    writer left. `store` is the snapshot after the last commit.
+    The constructor takes the lock (StoreError within a second when another process holds it) and removes the files
+    that a killed writer left. store: the snapshot after the last commit.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -69,97 +70,84 @@ class StoreWriter:
         self.close()
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._lock.release()
 
     def commit(self, shards: Sequence[ShardData], *, replace: bool = True) -> FeatureStore:
-        """Store all of `shards`, one file each, and publish them in one manifest: all of them count, or none.
+        """Store all of `shards`, one file each, in one manifest: all are published, or none.
 
-        A key that is already live, as a row or as a rejection, is superseded, or with `replace=False` a StoreError.
-        ResourceError when the disk is full; after any error the store is what it was before.
+        A live key, row or rejection, is superseded; with `replace=False` it raises StoreError. Raises ResourceError
+        when the disk is full. After an error `store` shows which state is published.
         """
         infos = self._agreed_infos([data.info for data in shards])
         keys = _distinct_keys((data.info.name, data.keys()) for data in shards)
         superseded = {place for name, names in keys.items() for place in self._live(name, names)}
         if superseded and not replace:
-            raise StoreError(f"{len(superseded)} of the keys are already in {self.path}; commit them with replace=True")
+            raise StoreError(
+                f"{len(superseded)} of the keys are already in {self.path}; replace them with replace=True"
+            )
         number = max(numbered(self.path), default=0) + 1
-        try:
+        with self._all_or_nothing():
             added = [self._write(data, number, index) for index, data in enumerate(shards)]
             self._publish([*self._without(superseded), *added], infos)
-        except BaseException:
-            self._recover()
-            raise
         for data, entry in zip(shards, added, strict=True):
             self._places[data.info.name].update(_places(entry, data.keys()))
         return self.store
 
     def adopt(self, finished: Sequence[FinishedShard]) -> FeatureStore:
-        """Publish finished shards in one manifest, superseding live keys: linked into place, no byte is copied.
+        """Publish finished shards in one manifest, superseding live keys; files are linked, not copied.
 
-        They stand where the plan has them: among the shards of the same plan that are in the store already.
+        The manifest keeps the shards of one plan together, in the order of the plan.
         """
         infos = self._agreed_infos([shard.info for shard in finished])
         keys = _distinct_keys((shard.info.name, shard.keys) for shard in finished)
         superseded = {place for name, names in keys.items() for place in self._live(name, names)}
         number = max(numbered(self.path), default=0) + 1
-        try:
+        with self._all_or_nothing():
             added = [self._link(shard, number) for shard in finished]
             sync_directory(self.path / "shards")
             self._publish(_in_plan_order(self._without(superseded), added), infos)
-        except BaseException:
-            self._recover()
-            raise
         for shard, entry in zip(finished, added, strict=True):
             self._places[shard.info.name].update(_places(entry, shard.keys))
         return self.store
 
     def remove(self, name: str, keys: Iterable[str]) -> FeatureStore:
-        """Drop rows and rejections by key, in one manifest; keys that are not there are ignored."""
+        """Drop rows and rejections by key, in one manifest; unknown keys are ignored."""
         self.store.info(name)
         gone = set(keys)
-        try:
+        with self._all_or_nothing():
             self._publish(self._without(set(self._live(name, gone))))
-        except BaseException:
-            self._recover()
-            raise
         for key in gone:
             self._places[name].pop(key, None)
         return self.store
 
     def replace_shards(self, name: str, old: Sequence[str], new: Sequence[ShardData]) -> FeatureStore:
-        """Exchange the files `old` of one embedding for `new` shards with the same live rows, in one manifest.
+        """Replace the shard files `old` of one embedding by `new` ones with the same live rows, in one manifest.
 
-        The new files take the place of the first old one.
+        The new shards take the position of the first old one.
         """
         number, outgoing = max(numbered(self.path), default=0) + 1, set(old)
-        try:
+        with self._all_or_nothing():
             added = [self._write(data, number, index) for index, data in enumerate(new)]
             entries: list[ShardEntry] = []
             for entry in self.store.manifest.shards:
                 entries += added if entry.file == old[0] else [] if entry.file in outgoing else [entry]
             self._publish(entries)
-        except BaseException:
-            self._recover()
-            raise
         self._places.pop(name, None)
         return self.store
 
     def drop(self, name: str) -> FeatureStore:
-        """Remove an embedding with its rows and rejections, in one manifest, and free the space of its shards."""
+        """Remove an embedding with all its rows and rejections, and delete its shards."""
         entries = [entry for entry in self.store.manifest.shards if entry not in self.store.entries(name)]
-        left = {known: info for known, info in self.store.manifest.embeddings.items() if known != name}
-        try:
-            self._publish(entries, left)
-        except BaseException:
-            self._recover()
-            raise
+        infos = {other: info for other, info in self.store.manifest.embeddings.items() if other != name}
+        with self._all_or_nothing():
+            self._publish(entries, infos)
         self._places.pop(name, None)
         self.remove_unnamed(keep=1)
         return self.store
 
     def remove_unnamed(self, keep: int) -> None:
-        """Keep the `keep` highest manifests and remove every shard that none of them names."""
+        """Keep the `keep` newest manifests and remove every shard that none of them names."""
         prune(self.path, self.store.manifest.number, keep)
         self._remove_leftovers()
 
@@ -170,12 +158,10 @@ class StoreWriter:
                 check_info(info)
             except ValueError as error:
                 raise RequestError(str(error)) from error
-            differing = mixed(info, agreed.setdefault(info.name, info))
-            if differing:
-                field, (new, stored) = next(iter(differing.items()))
+            for field, (new, stored) in differing_fields(info, agreed.setdefault(info.name, info)).items():
                 raise RequestError(
-                    f"{info.name!r} is stored with {field} {stored!r}, this one has {new!r}; "
-                    "store it under another name (--as NAME)"
+                    f"{info.name!r} is stored with {field} {stored!r}, the new rows have {new!r}; "
+                    "store them under another name (--as NAME)"
                 )
         return agreed
 
@@ -184,13 +170,13 @@ class StoreWriter:
         return (places[key] for key in keys if key in places)
 
     def _places_of(self, name: str) -> dict[str, Place]:
-        """Place of every live key, read once and then kept up to date, so that a commit rereads no shard."""
+        """Place of every live key; read once and then updated, so that a commit does not read shards again."""
         if name not in self._places:
-            found: dict[str, Place] = {}
+            places: dict[str, Place] = {}
             for entry, shard in self.store.shards(name) if name in self.store.embeddings else ():
                 keys = shard.clips().keys() + [rejection.key for rejection in shard.rejected()]
-                found.update(_places(entry, keys))
-            self._places[name] = found
+                places.update(_places(entry, keys))
+            self._places[name] = places
         return self._places[name]
 
     def _without(self, superseded: set[Place]) -> list[ShardEntry]:
@@ -208,9 +194,7 @@ class StoreWriter:
     def _write(self, data: ShardData, number: int, index: int) -> ShardEntry:
         path = self.path / "shards" / f"{_prefix(data.info)}-{number:08d}-{index:04d}.h5"
         image = build_image(data)
-        check_space(path.name, len(image), path.parent)
-        with explained(str(path), len(image), path.parent):
-            write_new(path, image)
+        write_checked(path, image)
         digest = hashlib.sha256(image).hexdigest()
         return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
 
@@ -228,21 +212,27 @@ class StoreWriter:
         self.store = FeatureStore(self.path, new)
         prune(self.path, new.number)
 
-    def _recover(self) -> None:
-        """After a failure the disk decides what was published; what no manifest names goes."""
-        self._places.clear()
-        with suppress(StoreError, ResourceError, OSError):
-            self.store = FeatureStore.open(self.path)
-            self._remove_leftovers()
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """When the block fails, read the published state from disk and remove the files that no manifest names."""
+        try:
+            yield
+        except BaseException:
+            self._places.clear()
+            with suppress(StoreError, ResourceError, OSError):
+                self.store = FeatureStore.open(self.path)
+                self._remove_leftovers()
+            raise
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files, and shards that no manifest names.
 
-        While a manifest cannot be read nobody knows which shards it names, so then no shard is removed.
+        No shard is removed while some manifest is unreadable, because that manifest may name it.
         """
         leftovers = [
-            *(self.path / "shards").glob(f"*{TEMPORARY_SUFFIX}"),
-            *(self.path / "manifest").glob(f"*{TEMPORARY_SUFFIX}"),
+            path
+            for folder in (self.path, self.path / "shards", self.path / "manifest")
+            for path in folder.glob(f"*{TEMPORARY_SUFFIX}")
         ]
         with suppress(StoreError, FileNotFoundError):
             named = {entry.file for path in numbered(self.path).values() for entry in load(path).shards}
@@ -253,10 +243,9 @@ class StoreWriter:
 
 
 def _places(entry: ShardEntry, keys: Sequence[str]) -> dict[str, Place]:
-    rows, counted = live_mask(entry.rows, entry.dropped), live_mask(entry.rejected, entry.cleared)
-    found = {key: (entry.file, row) for row, key in enumerate(keys[: entry.rows]) if rows[row]}
-    found |= {key: (entry.file, ~i) for i, key in enumerate(keys[entry.rows :]) if counted[i]}
-    return found
+    rows, rejections = live_mask(entry.rows, entry.dropped), live_mask(entry.rejected, entry.cleared)
+    places = {key: (entry.file, row) for row, key in enumerate(keys[: entry.rows]) if rows[row]}
+    return places | {key: (entry.file, ~i) for i, key in enumerate(keys[entry.rows :]) if rejections[i]}
 
 
 def _prefix(info: EmbeddingInfo) -> str:
@@ -264,17 +253,16 @@ def _prefix(info: EmbeddingInfo) -> str:
 
 
 def _in_plan_order(entries: Sequence[ShardEntry], added: Sequence[ShardEntry]) -> list[ShardEntry]:
-    """`entries` with `added`, all of one plan, at the place of the first shard of that plan, in the plan's order."""
+    """`entries` with the shards `added` of one plan, merged with its earlier shards at the position of their first."""
 
     def place(entry: ShardEntry) -> str:
         return entry.file.split("-", 2)[-1]
 
     plan = place(added[0]).partition("-")[0] + "-"
-    mine = [place(entry).startswith(plan) for entry in entries]
-    ours = [entry for entry, is_ours in zip(entries, mine, strict=True) if is_ours]
-    others = [entry for entry, is_ours in zip(entries, mine, strict=True) if not is_ours]
-    at = mine.index(True) if ours else len(entries)
-    return [*others[:at], *sorted([*ours, *added], key=place), *others[at:]]
+    same_plan = [entry for entry in entries if place(entry).startswith(plan)]
+    others = [entry for entry in entries if not place(entry).startswith(plan)]
+    at = entries.index(same_plan[0]) if same_plan else len(entries)
+    return [*others[:at], *sorted([*same_plan, *added], key=place), *others[at:]]
 
 
 def _distinct_keys(shards: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
@@ -283,6 +271,8 @@ def _distinct_keys(shards: Iterable[tuple[str, Iterable[str]]]) -> dict[str, lis
         keys.setdefault(name, []).extend(names)
     for name, names in keys.items():
         if len(set(names)) < len(names):
-            twice = Counter(names).most_common(1)[0][0]
-            raise RequestError(f"{twice!r} occurs twice among the rows and rejections for {name!r}; keys are unique")
+            key = Counter(names).most_common(1)[0][0]
+            raise RequestError(
+                f"key {key!r} occurs twice among the rows and rejections of {name!r}; keys must be unique"
+            )
     return keys

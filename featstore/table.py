@@ -1,4 +1,4 @@
-"""ClipTable: many clips as columns, so that a million rows cost megabytes and a filter is one numpy expression."""
+"""ClipTable: many clips as numpy columns, compact for millions of rows and filtered by one expression."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,13 +7,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from featstore.clip import VARIANT_MARK, Clip
+from featstore.clip import Clip, key_of
 
 COLUMNS = ("path", "machine", "section", "split", "domain", "label", "attributes", "variant")
 
 
 def encode(values: Iterable[str]) -> np.ndarray:
-    """Text as fixed-width UTF-8 bytes; undecodable file names survive through surrogateescape."""
+    """Text as fixed-width UTF-8 bytes; surrogateescape keeps file names that are not valid UTF-8."""
     encoded = [value.encode("utf-8", "surrogateescape") for value in values]
     return np.array(encoded, dtype=f"S{max(map(len, encoded), default=1) or 1}")
 
@@ -25,13 +25,13 @@ def decode(values: np.ndarray) -> list[str]:
 
 @dataclass(frozen=True)
 class ClipTable:
-    """Columns of UTF-8 bytes, one row per clip; `columns` holds every name of COLUMNS with equal lengths."""
+    """Columns of UTF-8 bytes, one row per clip; `columns` has all names of COLUMNS, with equal lengths."""
 
     columns: Mapping[str, np.ndarray]
 
     @classmethod
     def from_clips(cls, clips: Sequence[Clip]) -> "ClipTable":
-        """Table with one row per clip, in order."""
+        """Table with one row per clip, in the same order."""
         columns = {name: encode(getattr(clip, name) for clip in clips) for name in COLUMNS if name != "attributes"}
         texts = (json.dumps(dict(clip.attributes), sort_keys=True, ensure_ascii=False) for clip in clips)
         return cls({name: columns[name] if name != "attributes" else encode(texts) for name in COLUMNS})
@@ -54,7 +54,7 @@ class ClipTable:
     @overload
     def __getitem__(self, index: np.ndarray | slice) -> "ClipTable": ...
     def __getitem__(self, index: Any) -> "Clip | ClipTable":
-        """One Clip for an integer, a table for a mask, index array or slice."""
+        """A Clip for an integer; a table for a mask, index array or slice."""
         if not isinstance(index, (int, np.integer)):
             return ClipTable({name: self.columns[name][index] for name in COLUMNS})
         row = {name: bytes(self.columns[name][index]).decode("utf-8", "surrogateescape") for name in COLUMNS}
@@ -68,16 +68,15 @@ class ClipTable:
 
     def keys(self) -> list[str]:
         """Key of every row, in order."""
-        pairs = zip(decode(self.columns["path"]), decode(self.columns["variant"]), strict=True)
-        return [f"{path}{VARIANT_MARK}{variant}" if variant else path for path, variant in pairs]
+        return list(map(key_of, decode(self.columns["path"]), decode(self.columns["variant"])))
 
     def where(self, **equal: str) -> np.ndarray:
-        """Boolean mask of the rows whose columns equal the given texts, e.g. `where(machine="fan", split="train")`."""
+        """Boolean mask of the rows with the given column values, e.g. `where(machine="fan", split="train")`."""
         mask = np.ones(len(self), dtype=bool)
         for name, value in equal.items():
             mask &= self.columns[name] == value.encode("utf-8", "surrogateescape")
         return mask
 
     def sections(self) -> list[tuple[str, str]]:
-        """Every (machine, section) that occurs, sorted."""
+        """Sorted list of the (machine, section) pairs."""
         return sorted(set(zip(self.column("machine").tolist(), self.column("section").tolist(), strict=True)))

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from bench_knn import SQUARE, Competitor
 
+from featstore.cores import cores
 from featstore.disk.shard import EmbeddingInfo, ShardData
 from featstore.store import StoreWriter
 from featstore.table import COLUMNS, ClipTable
@@ -116,7 +117,7 @@ def main() -> None:
     for n, path in archives.items():
         make_store(path, n, options.d, "test", 2)
     disk = disk_rate(archives[max(archives)], max(archives))
-    print(f"d = {options.d}, k = {options.k}, {os.cpu_count()} cores; disk: {disk:,.0f} clips/s\n")
+    print(f"d = {options.d}, k = {options.k}, {cores()} cores; disk: {disk:,.0f} clips/s\n")
     print("| bank | archive | seconds | clips/s | peak MB | of sgemm | of the limit | faiss as installed |", end="")
     print(" faiss, right kernel | scikit-learn |\n|---|---|---|---|---|---|---|---|---|---|")
     fits = []

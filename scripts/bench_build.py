@@ -27,6 +27,7 @@ from featstore.build import BuildOptions, Progress, Request, build
 from featstore.building.plan import FileState
 from featstore.building.work import Embedder, Job, Pool, Task
 from featstore.clip import Clip
+from featstore.cores import cores
 from featstore.store import EmbeddingInfo, ShardData, StoreWriter
 from featstore.table import ClipTable
 
@@ -175,7 +176,7 @@ def main() -> None:
     parser.add_argument("--embedder", default="logmel")
     args = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    workers = len(os.sched_getaffinity(0))
+    workers = cores()
     embedder = embedders.create(args.embedder)
     info = EmbeddingInfo("bench", embedder.shape, "float32", "bench", {}, embedder.views, RATE, "0", "native")
     measured: dict[str, list[float]] = {}

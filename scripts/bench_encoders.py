@@ -13,7 +13,6 @@ files, and a build counts from its first fifth on, when they are up.
 
 import argparse
 import itertools
-import os
 import shutil
 import statistics
 import tempfile
@@ -34,6 +33,7 @@ from embedders.pretrained.beats_network import BEATsConfig, BEATsNetwork, front_
 from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder
 from featstore.build import BuildOptions, Progress, Request, build
 from featstore.clip import Clip
+from featstore.cores import cores
 
 ENCODERS = ("beats", "wav2vec2", "hubert", "ast")
 BEATS_BASE = {"deep_norm": True, "relative_position_embedding": True, "gru_rel_pos": True, "max_distance": 800}
@@ -120,7 +120,7 @@ def build_time(root: Path, clips: list[Clip], spec: str, batch: int, device: str
         marks.append((clock(device), progress.done))
 
     forget(root / clip.path for clip in clips)
-    workers = 0 if device == "cpu" else len(os.sched_getaffinity(0))
+    workers = 0 if device == "cpu" else cores()
     options = BuildOptions(workers=workers, batch=batch, embed_in_workers=device == "cpu")
     build(root, clips, root / "store", [Request("bench", partial(made, spec, device))], options, report=mark)
     ended = clock(device)

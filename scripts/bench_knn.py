@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from detectors.search.faiss_backend import kernel_of_this_cpu
+from featstore.cores import cores
 
 DIMENSIONS = (128, 256, 768)
 BANKS = {10**3: 10**4, 10**5: 10**4, 10**6: 10**3}
@@ -48,7 +49,7 @@ def streamed(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
     """The search of `detect archive` on a prepared bank."""
     from detectors.search.streamed import Nearest, bank_of
 
-    prepared, threads = bank_of(bank), os.cpu_count() or 1
+    prepared, threads = bank_of(bank), cores()
 
     def search(queries: np.ndarray) -> np.ndarray:
         lists = Nearest.none(len(queries), k)
@@ -200,7 +201,7 @@ def main() -> None:
         return
     if options.quick:
         options.rounds = 1
-    print(f"k = {options.k}, {options.rounds} rounds, {os.cpu_count()} cores; times faster than each competitor:\n")
+    print(f"k = {options.k}, {options.rounds} rounds, {cores()} cores; times faster than each competitor:\n")
     print("| d | bank | queries | queries/s | GFLOP/s | of sgemm | faiss as installed | faiss, right kernel |", end="")
     print(" scikit-learn | same ids | archive search, queries/s | of sgemm | faiss, right kernel |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")

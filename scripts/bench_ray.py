@@ -30,6 +30,7 @@ from ensemble.archive.run import ArchiveJob, ArchiveRun, Resources
 from featstore.build import BuildOptions, Request, build
 from featstore.building.units import Progress, Workers
 from featstore.clip import Clip
+from featstore.cores import cores
 from featstore.distributed.ray_build import ray_engine
 from featstore.distributed.ray_cluster import cluster
 
@@ -158,7 +159,7 @@ def main() -> None:
                     {("local", n): scored(work, here, n) for n in WORKERS}
                     | {("ray", n): scored(work, partial(score_on_cluster, actors=n), 1) for n in WORKERS}
                 )
-        print(f"{os.cpu_count()} cores, {args.rounds} rounds; the cluster started in {started:.1f} s\n")
+        print(f"{cores()} cores, {args.rounds} rounds; the cluster started in {started:.1f} s\n")
         print(f"{args.clips} clips of {SECONDS} s, {args.embedder}:\n")
         report("clips", builds)
         print(f"{args.rows:.0e} clips of 128 numbers against {args.bank:.0e}:\n")

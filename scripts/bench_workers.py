@@ -25,10 +25,12 @@ import numpy as np
 from bench_build import RATE, SECONDS, write_wavs
 
 import embedders
-from featstore.build import BuildOptions, Request, build, infos_of, job_of
+from featstore.build import BuildOptions, Request, build
 from featstore.building.plan import PlanOptions
+from featstore.building.prepare import infos_of, job_of
 from featstore.building.units import UnitRun
 from featstore.clip import Clip
+from featstore.cores import cores
 from featstore.distributed.gather import commit
 from featstore.distributed.planfile import plan_for
 from featstore.distributed.shares import Share, plan_shares, work_share
@@ -146,7 +148,7 @@ def measure(setting: Setting, clips: list[Clip], rounds: int, folder: Path) -> I
 def report(clips: int, unit_clips: int, rounds: list[dict[tuple[str, int], Run]]) -> None:
     """Medians over rounds; costs are ratios within a round."""
     units = -(-clips // unit_clips)
-    print(f"{clips} clips of {SECONDS} s in {units} units, {len(rounds)} rounds, {os.cpu_count()} cores\n")
+    print(f"{clips} clips of {SECONDS} s in {units} units, {len(rounds)} rounds, {cores()} cores\n")
     print(
         "| workers | units | clips/s | per worker | bare | plan and commit, s | processor time / bare | clock / bare |"
     )

@@ -5,7 +5,6 @@ weights and config that is checked on loading. Pickles are never opened.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from embedders import fingerprint
 from embedders.pretrained.weight_files import Checkpoint as Weights
+from featstore.disk.files import replacing
 from featstore.errors import DataError
 
 FORMAT = 1
@@ -81,15 +81,12 @@ def load(path: Path, name: str) -> Trained:
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors and texts as safetensors, whole or not at all."""
-    part = path.with_name(path.name + ".part")
+    # Copies, since shared tensors cannot be saved.
+    copies = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     try:
-        # Copies, since shared tensors cannot be saved.
-        save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, part, metadata)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing(path) as part:
+            save_file(copies, part, metadata)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error})") from error
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from featstore.disk.files import replacing
 from featstore.errors import DataError
 
 NOTE = "featstore."  # marks what `write_checkpoint` puts into the metadata of a safetensors file
@@ -123,12 +124,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write tensors and plain dicts beside them, in the format of the suffix; the file appears whole or not at all."""
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
-    part = path.with_name(path.name + ".part")
     try:
-        _write(part, checkpoint, safe=path.suffix == ".safetensors")
-        part.replace(path)
+        with replacing(path) as part:
+            _write(part, checkpoint, safe=path.suffix == ".safetensors")
     except Exception as error:  # both writers have kinds of errors of their own for a full disk or an absent folder
-        part.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({first_line(error)})") from error
 
 
@@ -142,7 +141,8 @@ def _write(path: Path, checkpoint: Checkpoint, *, safe: bool) -> None:
         save_file(copies, path, {"format": "pt", **notes})
     else:
         tensors = dict(checkpoint.tensors)
-        torch.save({**checkpoint.extra, "model": tensors} if checkpoint.extra else tensors, path)
+        with path.open("xb") as file:  # given a path, torch would write the temporary name into the file
+            torch.save({**checkpoint.extra, "model": tensors} if checkpoint.extra else tensors, file)
 
 
 def first_line(error: Exception) -> str:

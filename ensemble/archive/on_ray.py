@@ -13,8 +13,8 @@ from pathlib import Path
 from ensemble.archive.parts import is_done
 from ensemble.archive.rows import Unit
 from ensemble.archive.run import ArchiveJob, ArchiveRun, Resources
-from featstore.distributed.ray_cluster import Need
-from featstore.distributed.ray_pool import Crew, WorkerDied
+from featstore.distributed.ray_cluster import ActorResources
+from featstore.distributed.ray_pool import ActorPool, WorkerCrashed
 from featstore.errors import DataError, RequestError
 
 
@@ -58,14 +58,14 @@ def score_on_cluster(run: ArchiveRun, folder: Path, done: Callable[[Unit], None]
         return
     reference, archive = (str(Path(store).absolute()) for store in (run.job.reference, run.job.archive))
     job = replace(run.job, reference=reference, archive=archive)
-    need = Need(cpus=run.resources.threads, memory=run.resources.memory)
-    places = actors or need.places()
+    need = ActorResources(cpus=run.resources.threads, memory=run.resources.memory)
+    places = actors or need.capacity()
     if not places:
         raise RequestError(
             f"no machine of the Ray cluster has {need.cpus:g} processors and {need.memory / 1e9:.1f} GB for a worker; "
             "give fewer --threads or less --memory"
         )
-    crew = Crew(partial(Scorer, job, run.resources), min(places, len(missing)), need)
+    crew = ActorPool(partial(Scorer, job, run.resources), min(places, len(missing)), need)
     try:
         futures = {crew.submit(crew.call, "score", unit, folder.absolute()): unit for unit in missing}
         killers = finish(futures, folder, done)
@@ -85,7 +85,7 @@ def finish(futures: "dict[Future[None], Unit]", folder: Path, done: Callable[[Un
         unit = futures[future]
         try:
             future.result()
-        except WorkerDied:
+        except WorkerCrashed:
             killers.append(unit)
             continue
         if not is_done(folder, unit):

@@ -1,10 +1,8 @@
 """Results of an archive run: one Parquet file per unit, whole or not at all, and the strangest clips of all of them."""
 
-import os
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ensemble.archive.rows import Unit
-from featstore.disk.files import TEMPORARY_SUFFIX, explained, sync_directory
+from featstore.disk.files import TEMPORARY_SUFFIX, explained, replacing
 from featstore.disk.lock import StoreLock
 from featstore.errors import RequestError
 
@@ -60,18 +58,8 @@ def write_part(folder: Path, unit: Unit, scored: Scored) -> None:
     pq = parquet()
     table = _table(scored).replace_schema_metadata({UNIT: unit.id.encode()})
     path = folder / unit.file
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    try:
-        with explained(str(path), table.nbytes, folder):
-            with temporary.open("xb") as file:
-                pq.write_table(table, file, compression="lz4", use_dictionary=_REPEATED, write_page_checksum=True)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            sync_directory(folder)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with explained(str(path), table.nbytes, folder), replacing(path) as part, part.open("xb") as file:
+        pq.write_table(table, file, compression="lz4", use_dictionary=_REPEATED, write_page_checksum=True)
 
 
 def is_done(folder: Path, unit: Unit) -> bool:

@@ -1,7 +1,6 @@
 """`detect archive`: k-NN scores of an archive of any size."""
 
 import json
-import os
 import re
 import sys
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
+from featstore.cores import cores
 
 if TYPE_CHECKING:
     from ensemble.archive.parts import Top
@@ -94,7 +94,7 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
 
 def _threads(engine: str) -> int:
     """Threads of one process: on Ray there is one process per core."""
-    return 1 if engine == "ray" else len(os.sched_getaffinity(0))
+    return 1 if engine == "ray" else cores()
 
 
 def _unscored(top: "Top") -> str:

@@ -19,6 +19,7 @@ from ensemble.recipe import Member
 from ensemble.selection.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.validation import Validation, held_out_scores, with_changes
 from featstore.building.work import ENVIRONMENT, follow_parent
+from featstore.cores import cores
 from featstore.errors import DataError, ResourceError
 from featstore.store import FeatureStore
 
@@ -79,7 +80,7 @@ def score_candidates(
 
 def _run(jobs: list[Job], workers: int | None, progress: Callable[[int], None]) -> dict[str, str]:
     """Run all jobs; returns the reason by cache key of every candidate that failed."""
-    processes = min(workers if workers is not None else os.cpu_count() or 1, len(jobs))
+    processes = min(workers if workers is not None else cores(), len(jobs))
     failed: dict[str, str] = {}
     done = 0
     if processes < 2:

@@ -1,1 +1,1 @@
-"""A build on one machine: what is to be embedded, in which units, by which worker processes."""
+"""A build on one machine: which clips to embed, in which units, in which worker processes."""

@@ -1,4 +1,4 @@
-"""What a process does with memory it has freed."""
+"""Settings for the memory that a process has freed."""
 
 import ctypes
 import sys
@@ -8,11 +8,11 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees for its next allocation; False, and nothing done, without glibc's malloc.
+    """Reuse freed memory for the next allocation; returns False and changes nothing without glibc.
 
-    For work whose every step frees and asks for the same megabytes, of training, embedding or searching. glibc gives
-    large blocks back to the system, which has to clear each page when it hands them out again: that can take longer
-    than the arithmetic.
+    For loops that free and allocate the same megabytes in every step: training, embedding, searching. By default glibc
+    returns large blocks to the system, which clears each page before it is used again. That can take longer than the
+    computation.
     """
     if sys.platform != "linux":
         return False

@@ -1,6 +1,5 @@
-"""What a build has to do: compare the recordings on disk with the rows of the store, cut the difference into units."""
+"""The plan of a build: compare the recordings on disk with the rows of the store and cut the difference into units."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ from featstore.clip import Clip
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import decode
 
-TEXT_BYTES_PER_CLIP = 400  # columns of text and facts beside each row; an estimate for --dry-run only
+TEXT_BYTES_PER_CLIP = 400  # estimate for the text and fact columns of a row; used for the free-space check
 
 
 @dataclass(frozen=True)
 class FileState:
-    """Size and modification time of a recording; (-1, -1) when it cannot be looked at."""
+    """Size and modification time of a recording; (-1, -1) when they cannot be read."""
 
     size_bytes: int
     mtime_ns: int
@@ -34,7 +33,7 @@ class FileState:
 
 @dataclass(frozen=True)
 class Unit:
-    """Clips (positions in the listing) that become one shard per embedding, for the embeddings that lack them."""
+    """Clips (positions in the list of clips) and the embeddings that lack them; becomes one shard per embedding."""
 
     clips: tuple[int, ...]
     wanted: tuple[int, ...]
@@ -42,9 +41,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Plan:
-    """Units to compute and, per embedding, why: rows that are new, changed, kept, and keys whose file has gone.
+    """Units to compute and, per embedding, the numbers of new, changed and kept rows.
 
-    relabelled: positions of kept clips of which the dataset now says something else (a label that came later, say).
+    gone: keys per embedding whose recording no longer exists. relabelled: positions per embedding of kept clips with
+    changed metadata, such as a label that was published later.
     """
 
     units: tuple[Unit, ...]
@@ -61,17 +61,17 @@ class Plan:
         return sum(len(unit.clips) for unit in self.units)
 
     def bytes_needed(self, infos: Sequence[EmbeddingInfo]) -> int:
-        """Disk the new rows will take, within some per cent."""
+        """Estimated disk space of the new rows."""
         per_row = [int(np.prod(info.shape)) * np.dtype(info.dtype).itemsize + TEXT_BYTES_PER_CLIP for info in infos]
         return sum(len(unit.clips) * sum(per_row[i] for i in unit.wanted) for unit in self.units)
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """How to compare and cut.
+    """How to compare recordings and cut units.
 
-    unit_clips: clips per shard, and so the most that a crash can lose. rehash: compare contents, not only size and
-    time. retry_rejected: read again what was rejected before.
+    unit_clips: clips per shard, the maximum that a crash can lose. rehash: compare file contents, not only size and
+    time. retry_rejected: read the rejected recordings again.
     """
 
     unit_clips: int = 512
@@ -82,10 +82,10 @@ class PlanOptions:
 def make_plan(
     root: Path, clips: Sequence[Clip], names: Sequence[str], store: FeatureStore | None, options: PlanOptions
 ) -> Plan:
-    """Units for every clip that some embedding of `names` lacks, in the order of the listing.
+    """Units for every clip that some embedding of `names` lacks, in the order of `clips`.
 
-    A recording is taken as unchanged when size and modification time are those of its row; when only the time differs
-    (or with `rehash` always), its content decides.
+    A recording is unchanged when size and modification time are the same as in its row. When only the time differs, or
+    always with `rehash`, the content hash decides.
     """
     states = tuple(FileState.of(root / clip.path) for clip in clips)
     missing: list[list[int]] = [[] for _ in clips]
@@ -98,13 +98,13 @@ def make_plan(
         for i, clip in enumerate(clips):
             row = known.get(clip.key)
             kind = "new" if row is None else _compare(root / clip.path, states[i], row, (hashes, i), options.rehash)
-            counts[kind] += kind != "kept" or clip.key in live  # a rejection that stands is no row
+            counts[kind] += kind != "kept" or clip.key in live  # a kept rejection is not a row
             if kind != "kept":
                 missing[i].append(position)
             elif clip.key in live and live[clip.key] != clip:
                 relabelled[name].append(i)
         new[name], changed[name], kept[name] = counts["new"], counts["changed"], counts["kept"]
-        listed = {clip.key for clip in clips}  # a generated variant goes with its recording, not with its plan
+        listed = {clip.key for clip in clips}  # a generated variant stays as long as its recording is listed
         gone[name] = tuple(sorted(key for key, clip in live.items() if not {key, clip.path} & listed))
     return Plan(_cut(missing, options.unit_clips), states, new, changed, kept, gone, relabelled)
 
@@ -117,13 +117,13 @@ class _Row:
 
 
 def _known(store: FeatureStore | None, name: str, *, with_rejected: bool) -> tuple[dict[str, _Row], dict[str, Clip]]:
-    """What the store knows of each recording of an embedding, rejected ones included, and its live clips; by key."""
+    """Stored file facts of an embedding's recordings, optionally also the rejected ones, and its live clips; by key."""
     if store is None or name not in store.embeddings:
         return {}, {}
     known = {}
     if with_rejected:
-        lasting = [item for item in store.rejected(name) if not item.reason.startswith(UNREADABLE)]
-        known = {item.key: _Row(item.size_bytes, item.mtime_ns, item.content_hash) for item in lasting}
+        permanent = [item for item in store.rejected(name) if not item.reason.startswith(UNREADABLE)]
+        known = {item.key: _Row(item.size_bytes, item.mtime_ns, item.content_hash) for item in permanent}
     facts = store.facts(name)
     live = {clip.key: clip for clip in store.clips(name)}
     columns = (facts["size_bytes"].tolist(), facts["mtime_ns"].tolist(), decode(facts["content_hash"]))
@@ -133,7 +133,7 @@ def _known(store: FeatureStore | None, name: str, *, with_rejected: bool) -> tup
 
 
 def _compare(path: Path, state: FileState, row: _Row, cache: tuple[dict[int, str], int], rehash: bool) -> str:
-    """Whether the file behind a known row is "kept" or "changed"."""
+    """Compare a file with its row: "kept" or "changed"."""
     same_size = state.size_bytes == row.size_bytes
     if same_size and state.mtime_ns == row.mtime_ns and not rehash:
         return "kept"
@@ -149,7 +149,7 @@ def _compare(path: Path, state: FileState, row: _Row, cache: tuple[dict[int, str
 
 
 def _cut(missing: Sequence[Sequence[int]], size: int) -> tuple[Unit, ...]:
-    """Runs of clips that lack the same embeddings, in order, at most `size` long."""
+    """Groups of at most `size` clips that lack the same embeddings, in order."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, wanted in enumerate(missing):
         if wanted:
@@ -159,11 +159,3 @@ def _cut(missing: Sequence[Sequence[int]], size: int) -> tuple[Unit, ...]:
         for wanted, group in groups.items()
         for start in range(0, len(group), size)
     )
-
-
-def free_bytes(path: Path) -> int:
-    """Free space of the file system that `path` is (or will be) on."""
-    while not path.exists():
-        path = path.parent
-    info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize

@@ -1,14 +1,13 @@
-"""STORE/build.json: from which folder the store was last built, and whether that build came to its end.
+"""STORE/build.json: the folder of the last build, and whether that build finished.
 
-A convenience beside the store, not part of it: a reader that finds it missing or broken knows nothing, and no harm is
-done.
+The file is not part of the store: a store without it, or with an unreadable one, is complete.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from featstore.disk.files import read_regular
+from featstore.disk.files import read_regular, write_checked
 from featstore.errors import StoreError
 
 FILE = "build.json"
@@ -17,7 +16,7 @@ MAX_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class BuildState:
-    """Folder of the recordings, how many clips the build was asked for, and whether it finished."""
+    """Folder of the recordings, number of clips, and whether the build finished."""
 
     root: str
     clips: int
@@ -26,13 +25,11 @@ class BuildState:
 
 def write_state(store: Path, state: BuildState) -> None:
     """Replace STORE/build.json."""
-    temporary = store / f"{FILE}.tmp"
-    temporary.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
-    temporary.replace(store / FILE)
+    write_checked(store / FILE, (json.dumps(asdict(state)) + "\n").encode())
 
 
 def read_state(store: Path) -> BuildState | None:
-    """What STORE/build.json says; None where it is missing or unreadable."""
+    """Content of STORE/build.json; None when it is missing or unreadable."""
     try:
         raw = json.loads(read_regular(store / FILE, MAX_BYTES))
         return BuildState(str(raw["root"]), int(raw["clips"]), bool(raw["finished"]))
@@ -41,22 +38,22 @@ def read_state(store: Path) -> BuildState | None:
 
 
 def unfinished(store: Path) -> str:
-    """A warning where the last build did not come to its end, else nothing."""
+    """A warning when the last build did not finish, otherwise an empty text."""
     state = read_state(store)
     if state is None or state.finished:
         return ""
     return (
-        f"the last build of {store} (from {state.root}, {state.clips:,} clips) did not finish; what it holds is sound "
-        "but not complete: run the same featstore build again, or where it is planned its workers and featstore commit"
+        f"the last build of {store} (from {state.root}, {state.clips:,} clips) did not finish; its rows are valid "
+        "but incomplete: run the same featstore build again, or for a planned build its workers and featstore commit"
     )
 
 
 def other_root(store: Path, root: Path) -> list[str]:
-    """A note where the store was last built from another folder than `root`."""
+    """A note when the last build used another folder than `root`."""
     state = read_state(store)
     if state is None or Path(state.root) == root.resolve():
         return []
     return [
-        f"{store} was last built from {state.root}; clips are told apart by their path below the folder, so build one "
-        "store from one folder, unless that folder only moved"
+        f"{store} was last built from {state.root}; a clip is identified by its path below the folder, so build each "
+        "store from one folder only, unless that folder was moved"
     ]

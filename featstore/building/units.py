@@ -1,10 +1,8 @@
-"""Units of a build: clips go through the workers' pool and come back as one shard per embedding.
+"""Units of a build: a pool of workers turns the clips of each unit into one shard per embedding.
 
-Whoever takes the shards decides what becomes of them: a build commits them, a worker of many puts them into the
-pending area, and any other engine may compute the tasks of a unit elsewhere and call `shards_of` on the results.
+The caller decides what happens to the shards: a build commits them, a worker of a shared build adds them to its plan.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +12,18 @@ import numpy as np
 from featstore.building.plan import FileState, Plan
 from featstore.building.work import Engine, Job, Pending, Pool, Result, Task
 from featstore.clip import Clip
+from featstore.cores import cores
 from featstore.errors import DataError
 from featstore.store import EmbeddingInfo, Rejection, ShardData
 from featstore.table import ClipTable, encode
 
 TASK_CLIPS = 16
-SMALL_BUILD = 48  # clips under which starting processes costs more than it saves
+SMALL_BUILD = 48  # below this number of clips, starting processes takes longer than it saves
 
 
 @dataclass(frozen=True)
 class UnitWork:
-    """All that a worker needs of one unit: its place in the plan, its clips, the states of their files.
+    """A unit as a worker needs it: its number in the plan, its clips and the states of their files.
 
     wanted: positions of the embeddings that lack these clips.
     """
@@ -35,7 +34,7 @@ class UnitWork:
     wanted: tuple[int, ...]
 
     def tasks(self, size: int = TASK_CLIPS) -> list[Task]:
-        """The unit cut into what one worker process takes at a time, in order."""
+        """The unit cut into tasks of at most `size` clips, in order."""
         parts = [self.clips[start : start + size] for start in range(0, len(self.clips), size)]
         return [
             Task(tuple(clip.path for clip in part), self.wanted, tuple(clip.variant for clip in part)) for part in parts
@@ -43,47 +42,47 @@ class UnitWork:
 
 
 def units_of(plan: Plan, clips: Sequence[Clip]) -> Iterator[UnitWork]:
-    """Every unit of `plan`, in order; `clips` is the listing that the plan was made from."""
+    """Every unit of `plan`, in order; `clips` is the list that `plan` was made from."""
     for number, unit in enumerate(plan.units):
         states = tuple(plan.states[i] for i in unit.clips)
         yield UnitWork(number, tuple(clips[i] for i in unit.clips), states, unit.wanted)
 
 
 def shards_of(unit: UnitWork, infos: Sequence[EmbeddingInfo], columns: Sequence[Sequence[Result]]) -> list[ShardData]:
-    """One shard per wanted embedding; `columns` holds for each of them one result per clip of the unit."""
+    """One shard per wanted embedding; `columns` has a list per wanted embedding with one result per clip."""
     return [_shard(infos[i], unit, column) for i, column in zip(unit.wanted, columns, strict=True)]
 
 
 def _shard(info: EmbeddingInfo, unit: UnitWork, results: Sequence[Result]) -> ShardData:
-    """Rows of the clips that were embedded, rejections of the others."""
-    found = list(zip(unit.clips, unit.states, results, strict=True))
-    good = [item for item in found if item[2].vector is not None]
-    matrix = np.empty((len(good), *info.shape), dtype=info.dtype)
-    for row, (_, _, result) in zip(matrix, good, strict=True):
+    """Rows of the embedded clips and rejections of the others."""
+    clips = list(zip(unit.clips, unit.states, results, strict=True))
+    embedded = [item for item in clips if item[2].vector is not None]
+    matrix = np.empty((len(embedded), *info.shape), dtype=info.dtype)
+    for row, (_, _, result) in zip(matrix, embedded, strict=True):
         row[...] = result.vector
-    recordings = [result.recording for _, _, result in good if result.recording is not None]
+    recordings = [result.recording for _, _, result in embedded if result.recording is not None]
     facts = {
-        "size_bytes": np.array([state.size_bytes for _, state, _ in good], dtype=np.int64),
-        "mtime_ns": np.array([state.mtime_ns for _, state, _ in good], dtype=np.int64),
+        "size_bytes": np.array([state.size_bytes for _, state, _ in embedded], dtype=np.int64),
+        "mtime_ns": np.array([state.mtime_ns for _, state, _ in embedded], dtype=np.int64),
         "content_hash": encode(recording.content_hash for recording in recordings),
         "sample_rate_hz": np.array([recording.sample_rate_hz for recording in recordings], dtype=np.int32),
         "n_samples": np.array([recording.n_samples for recording in recordings], dtype=np.int64),
         "channels": np.array([recording.channels for recording in recordings], dtype=np.int16),
         "outcome": encode(recording.outcome for recording in recordings),
     }
-    table = ClipTable.from_clips([clip for clip, _, _ in good])
-    rejected = [rejection(clip, state, result.reason) for clip, state, result in found if result.vector is None]
+    table = ClipTable.from_clips([clip for clip, _, _ in embedded])
+    rejected = [rejection(clip, state, result.reason) for clip, state, result in clips if result.vector is None]
     return ShardData(info=info, clips=table, matrix=matrix, facts=facts, rejected=rejected)
 
 
 def rejection(clip: Clip, state: FileState, reason: str) -> Rejection:
-    """The entry of a clip that was not embedded."""
+    """The rejection of a clip."""
     return Rejection(clip.path, reason, state.size_bytes, state.mtime_ns, variant=clip.variant)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a build has come; audio_s is the length of the recordings read so far."""
+    """Progress of a build, in clips; audio_s: total length of the recordings read so far."""
 
     done: int
     total: int
@@ -92,13 +91,13 @@ class Progress:
 
 
 Workers = int | None | Callable[[Job], Engine]
-"""Processes, None = as the machine has cores; or what makes another engine."""
+"""Number of processes, None for one per core, or a function that creates another engine."""
 
 
 class UnitRun:
-    """Units under way through a pool: what has been read, what was rejected.
+    """Runs units through a pool and counts what was read and rejected.
 
-    total: clips there are to read, for the progress. strict: DataError at the first rejected recording.
+    total: number of clips to read, for the progress. strict: raise DataError at the first rejected recording.
     """
 
     def __init__(
@@ -121,9 +120,9 @@ class UnitRun:
         workers: Workers,
         finish: Callable[[UnitWork, list[ShardData]], object],
     ) -> None:
-        """Compute every unit and hand its shards to `finish`, in order.
+        """Compute every unit and pass its shards to `finish`, in order.
 
-        A unit that is None means that there is none to take before those under way are finished.
+        None in place of a unit: finish a running unit before the next one is requested.
         """
         pool, size = self._open(job, workers), max(TASK_CLIPS, job.batch)
         try:
@@ -143,7 +142,7 @@ class UnitRun:
         if callable(workers):
             return workers(job)
         if workers is None:
-            workers = 0 if self.total < SMALL_BUILD else len(os.sched_getaffinity(0))
+            workers = 0 if self.total < SMALL_BUILD else cores()
         return Pool(replace(job, embeds=job.embeds or workers == 0), workers)
 
     def _finish(
@@ -156,26 +155,27 @@ class UnitRun:
         columns: list[list[Result]] = [[] for _ in unit.wanted]
         for pending in tasks:
             start = len(columns[0])
-            for column, found in zip(columns, pool.result(pending), strict=True):
-                column.extend(found)
+            for column, results in zip(columns, pool.result(pending), strict=True):
+                column.extend(results)
             self._count(unit, columns, start)
         finish(unit, shards_of(unit, self.infos, columns))
 
     def _count(self, unit: UnitWork, columns: Sequence[Sequence[Result]], start: int) -> None:
-        """Take note of the results from `start` on."""
+        """Count the results from index `start` on and report the progress."""
         for i in range(start, len(columns[0])):
-            found = [column[i] for column in columns]
-            reasons = [result.reason for result in found if result.reason]
+            results = [column[i] for column in columns]
+            reasons = [result.reason for result in results if result.reason]
+            recording = results[0].recording
             if reasons:
                 self._reject(unit.clips[i], unit.states[i], reasons[0])
-            elif found[0].recording is not None:
-                self.audio_s += found[0].recording.n_samples / found[0].recording.sample_rate_hz
+            elif recording is not None:
+                self.audio_s += recording.n_samples / recording.sample_rate_hz
         self.done += len(columns[0]) - start
         self.report(self._progress())
 
     def _reject(self, clip: Clip, state: FileState, reason: str) -> None:
         if self.strict:
-            raise DataError(f"{clip.key}: {reason} (stopped by --strict; what was finished is kept)")
+            raise DataError(f"{clip.key}: {reason} (stopped by --strict; finished units are kept)")
         self.rejected[clip.key] = rejection(clip, state, reason)
 
     def _progress(self) -> Progress:

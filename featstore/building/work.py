@@ -1,8 +1,8 @@
-"""What a build worker does: read clips, embed them in batches of equal length, report each clip's vectors or reason.
+"""The workers of a build: read clips, embed them in batches of equal length, return vectors or rejection reasons.
 
-Workers are spawned, never forked (a fork after torch has computed hangs), and hold one thread each: two single-threaded
-processes beat one with two threads. On a CPU the worker embeds too, so that waves never cross a process border; for an
-accelerator it returns the waves and the main process, which owns the device, embeds them.
+Workers are spawned, not forked, because a fork hangs after torch has computed. Each has one thread: two processes with
+one thread are faster than one process with two. On a CPU the worker also embeds, so no wave is sent to another process.
+For an accelerator it returns the waves, and the main process, which owns the device, embeds them.
 """
 
 import multiprocessing
@@ -23,19 +23,20 @@ from featstore.audio import AudioPolicy, Recording, RejectedAudio, read_recordin
 
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    # Let glibc keep freed wave buffers: fetching fresh pages for every clip costs as much as decoding it.
+    # glibc keeps freed wave buffers, because getting new pages for every clip takes as long as decoding it.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
-UNITS_IN_FLIGHT = 2  # one being computed, one behind it, while the one before is written
-DEATH = "the worker process died while reading or embedding it"
+UNITS_IN_FLIGHT = 2  # one unit is computed and one waits, while the previous one is written
+CRASH = "the worker process crashed while reading or embedding it"
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns waves of equal length into vectors; everything that changes a vector is part of `fingerprint`.
+    """Turns waves of equal length into vectors.
 
-    shape: (d,), or (views, d) with one name per view in `views`. min_samples: shorter waves are zero-padded to it.
+    fingerprint: changes with everything that changes a vector. shape: (d,), or (views, d) with one name per view in
+    `views`. min_samples: shorter waves are zero-padded to it.
     """
 
     @property
@@ -63,9 +64,10 @@ Render = Callable[[np.ndarray, int, str], np.ndarray]
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a build needs to know; pickled once per worker.
+    """Settings of a build for its workers; pickled once per worker.
 
-    render: (wave, sample rate, variant) to the wave of a generated variant; needed where a task has variants.
+    root: folder of the recordings. batch: clips per call of the embedder. embeds: whether the worker embeds, or only
+    reads. render: (wave, sample rate, variant) to the wave of a generated variant; required for tasks with variants.
     """
 
     root: Path
@@ -78,7 +80,7 @@ class Job:
 
 @dataclass
 class Result:
-    """One clip under one embedder: its vector (or, for an accelerator, its wave), or the reason of its rejection."""
+    """Result of one clip for one embedder: a vector, a recording still to be embedded, or a rejection reason."""
 
     recording: Recording | None = None
     vector: np.ndarray | None = None
@@ -87,9 +89,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Task:
-    """Some clips (paths below the root) and the embedders (positions in Job.factories) that lack them.
+    """Clips (paths below the root) and the embedders (positions in Job.factories) that lack them.
 
-    variants: one per path, empty for a recording itself; left out where all are recordings.
+    variants: one per path, empty for the recording itself; an empty tuple when all are recordings.
     """
 
     paths: tuple[str, ...]
@@ -111,20 +113,20 @@ TaskResult = list[list[Result]]
 
 @dataclass
 class Worker:
-    """Embedders made once, and the clips they are given."""
+    """Reads and embeds tasks; creates its embedders once."""
 
     job: Job
     embedders: list[Embedder] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Make the embedders (their libraries load here, once per process)."""
+        """Create the embedders; this loads their libraries, once per process."""
         self.embedders = [make() for make in self.job.factories]
 
     def run(self, task: Task) -> TaskResult:
-        """Read and, if the job says so, embed the clips of `task`."""
-        waves: dict[tuple[str, str, int, int], Result] = {}  # read and rendered once for embedders that agree
+        """Read the clips of `task`, and embed them if the job says so."""
+        waves: dict[tuple[str, str, int, int], Result] = {}  # shared by embedders with the same sample rate and minimum
         results = [[self._read(clip, self.embedders[i], waves) for clip in task.clips()] for i in task.wanted]
-        del waves  # each is let go of as soon as it is embedded
+        del waves  # so that each wave is freed as soon as it is embedded
         if self.job.embeds:
             self.embed(task, results)
         return results
@@ -141,17 +143,17 @@ class Worker:
         try:
             recording = read_recording(self.job.root / path, rate_hz, self.job.policy, min_samples=min_samples)
             if variant and self.job.render is None:
-                raise ValueError(f"{path}: no way given to render its variant {variant}")
+                raise ValueError(f"{path}: variant {variant} needs Job.render")
             if variant and self.job.render is not None:
                 recording = replace(recording, wave=self.job.render(recording.wave, rate_hz, variant))
         except RejectedAudio as error:
             return Result(reason=str(error))
         except MemoryError:
-            return Result(reason="does not fit in memory; take a part with --length crop:S")
+            return Result(reason="does not fit in memory; use a part with --length crop:S")
         return Result(recording)
 
     def embed(self, task: Task, results: TaskResult) -> TaskResult:
-        """Fill in the vectors, batch by batch of equal length, and let go of the waves."""
+        """Add the vectors to `results`, in batches of equal length, and free the waves."""
         for i, column in zip(task.wanted, results, strict=True):
             for batch in equal_length_batches(column, self.job.batch):
                 self._embed_batch(self.embedders[i], batch)
@@ -163,7 +165,7 @@ class Worker:
         vectors = embedder.embed(waves[0][None] if len(waves) == 1 else np.stack(waves))
         if vectors.shape != (len(batch), *embedder.shape):
             raise ValueError(
-                f"embedder {embedder.name}: shape {vectors.shape}, expected {(len(batch), *embedder.shape)}"
+                f"embedder {embedder.name} returned shape {vectors.shape}, expected {(len(batch), *embedder.shape)}"
             )
         for result, vector in zip(batch, vectors, strict=True):
             if result.recording is None:
@@ -180,7 +182,7 @@ def _without_wave(recording: Recording) -> Recording:
 
 
 def equal_length_batches(results: Iterable[Result], batch: int) -> Iterator[list[Result]]:
-    """Groups of at most `batch` read clips of one length: padding inside a batch changes some encoders' results."""
+    """Groups of at most `batch` clips of equal length; padding in a batch would change the result of some encoders."""
     groups: dict[int, list[Result]] = {}
     for result in results:
         if result.recording is None:
@@ -193,7 +195,7 @@ def equal_length_batches(results: Iterable[Result], batch: int) -> Iterator[list
 
 
 def joined(parts: Sequence[TaskResult]) -> TaskResult:
-    """The result of a task from those of its parts, in order."""
+    """The result of a task from the results of its parts, in order."""
     return [[result for column in columns for result in column] for columns in zip(*parts, strict=True)]
 
 
@@ -201,20 +203,20 @@ _worker: Worker | None = None
 
 
 def _start(job: Job) -> None:
-    """Initialise a spawned process; the thread limits in its environment were set before its libraries loaded."""
+    """Initialise a worker process; its environment has the thread limits before its libraries load."""
     global _worker  # noqa: PLW0603 - the one place where a spawned process can keep its embedders
     follow_parent()
     _worker = Worker(job)
 
 
 def follow_parent() -> None:
-    """Initialise a spawned process: Ctrl-C is the main process's to handle, and its end is the end of this one."""
+    """Initialise a spawned process: leave Ctrl-C to the main process, and exit when the main process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A killed main process cannot stop its workers, so they watch it."""
+    """Exit when the main process ends; a killed main process cannot stop its workers itself."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -229,14 +231,14 @@ def _run(task: Task) -> TaskResult:
 
 @dataclass(frozen=True)
 class Pending:
-    """A submitted task; without a future it runs in this process when its result is asked for."""
+    """A submitted task; without a future it runs in this process when its result is requested."""
 
     task: Task
     future: "Future[TaskResult] | None"
 
 
 class Engine(Protocol):
-    """Computes tasks: the processes of Pool, or machines elsewhere. ahead: units to keep under way."""
+    """Computes tasks in local processes (Pool) or on other machines. ahead: number of units to keep running."""
 
     ahead: int
 
@@ -246,12 +248,12 @@ class Engine(Protocol):
 
 
 class Pool:
-    """Runs tasks in spawned processes (with `workers=0` in this one) and survives the death of any of them."""
+    """Runs tasks in spawned processes, or in this one with `workers=0`, and continues when a process crashes."""
 
     def __init__(self, job: Job, workers: int) -> None:
         self.job = job
         self.workers = workers
-        self.ahead = UNITS_IN_FLIGHT if workers else 0  # without processes nothing is computed ahead
+        self.ahead = UNITS_IN_FLIGHT if workers else 0  # without processes, no unit is computed ahead
         self._local = Worker(job) if workers == 0 or not job.embeds else None
         self._executor = self._spawn(workers) if workers else None
 
@@ -271,7 +273,7 @@ class Pool:
                 return Pending(task, self._executor.submit(_run, task))
 
     def result(self, pending: Pending) -> TaskResult:
-        """The task's result; if its process died, clip by clip in processes of their own, rejecting the killer."""
+        """The result of a task; after a crash each clip runs in its own process and is rejected if it crashes again."""
         if pending.future is None:
             assert self._local is not None
             return self._local.run(pending.task)
@@ -284,10 +286,10 @@ class Pool:
         return results
 
     def _alone(self, task: Task) -> TaskResult:
-        for _ in range(2):  # the first death may have been another clip's doing, or the system's
+        for _ in range(2):  # one crash may have another cause, such as the system's memory
             with _environment(ENVIRONMENT), self._spawn(1) as executor, suppress(BrokenProcessPool):
                 return executor.submit(_run, task).result()
-        return [[Result(reason=DEATH)] for _ in task.wanted]
+        return [[Result(reason=CRASH)] for _ in task.wanted]
 
     def close(self) -> None:
         """Stop the workers without waiting for queued tasks."""
@@ -297,7 +299,7 @@ class Pool:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for what is started inside."""
+    """Set environment variables for processes that the block starts."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -96,7 +96,7 @@ def _print_share(store: Path, share: "Share", made: "ShareReport", as_json: bool
 
 def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json: bool) -> None:
     """What a build would do, on stdout."""
-    from featstore.building.plan import free_bytes
+    from featstore.disk.files import free_bytes
 
     needed, free = plan.bytes_needed(infos), free_bytes(store)
     header = ["embedding", "new", "changed", "kept", "relabelled", "gone"]

@@ -60,7 +60,7 @@ def repair(store: Path) -> None:
 @click.argument("store", type=EXISTING)
 def compact(store: Path) -> None:
     """Merge small shards and drop superseded rows; published numbers stay the same."""
-    from featstore.upkeep.verify import compact
+    from featstore.upkeep.compact import compact
 
     click.echo(f"{store}: {compact(store)}")
 

@@ -1,1 +1,1 @@
-"""The bytes of a store: shards, manifests, checksums, locks and atomic writes."""
+"""The files of a store: shards, manifests, checksums, locks and atomic writes."""

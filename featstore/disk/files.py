@@ -1,4 +1,4 @@
-"""Plain files, done carefully: bounded reads that follow no link, and writes that appear whole or not at all."""
+"""Safe file access: size-limited reads that follow no link, and writes that appear whole or not at all."""
 
 import errno
 import os
@@ -14,11 +14,11 @@ from featstore.errors import ResourceError, StoreError
 
 TEMPORARY_SUFFIX = ".tmp"
 SPARE_BYTES = 1 << 20
-"""Room left for manifests and directories when free space is checked before a write."""
+"""Space that a write leaves free for manifests and directories."""
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-# Non-blocking, so that a pipe planted under a known name cannot hang the reader; the flags are absent on Windows.
+# Non-blocking: opening a named pipe must not hang the reader. Windows lacks some of these flags.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -26,30 +26,30 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0
 def read_regular(path: Path, limit: int) -> bytes:
     """Content of a regular file of at most `limit` bytes.
 
-    A link, pipe, device or longer file is a StoreError before anything is read; a missing file stays a
-    FileNotFoundError, because only the caller knows what that means.
+    Raises StoreError for a link, pipe, device or longer file, before anything is read. A missing file raises
+    FileNotFoundError, because its meaning depends on the caller.
     """
-    with _regular(path) as file:
+    with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
-            raise StoreError(f"{path} has {size} bytes, a valid one at most {limit}")
+            raise StoreError(f"{path} has {size} bytes; the limit is {limit}")
         return file.read(size)
 
 
 def read_part(path: Path, offset: int, size: int) -> bytes:
-    """`size` bytes of a regular file from `offset` on (fewer where it ends), under the rules of `read_regular`."""
-    with _regular(path) as file:
+    """`size` bytes of a regular file from `offset` (fewer at its end); raises the errors of `read_regular`."""
+    with _open_regular(path) as file:
         file.seek(offset)
         return file.read(size)
 
 
 @contextmanager
-def _regular(path: Path) -> Iterator[BinaryIO]:
-    """A regular file opened without following links."""
+def _open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file without following links."""
     try:
         with os.fdopen(os.open(path, _READ_FLAGS), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise StoreError(f"{path} is not a regular file; the store is damaged or hostile")
+                raise StoreError(f"{path} is not a regular file; the store is damaged or was tampered with")
             yield file
     except FileNotFoundError:
         raise
@@ -60,7 +60,7 @@ def _regular(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def explained(what: str, needed: int, directory: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a ResourceError (no space) or a StoreError that names `what`."""
+    """Turn an OSError of the block into a ResourceError (disk full) or a StoreError that names `what`."""
     try:
         yield
     except OSError as error:
@@ -69,31 +69,59 @@ def explained(what: str, needed: int, directory: Path) -> Iterator[None]:
         raise StoreError(f"cannot write {what}: {error.strerror or error}") from error
 
 
+def free_bytes(path: Path) -> int:
+    """Free space of the file system of `path`, or of its nearest existing parent while `path` does not exist."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
 def no_space(what: str, needed: int, directory: Path) -> ResourceError:
-    """The error that names the bytes needed and the bytes there are."""
+    """The error for a full disk, with the bytes needed and the bytes free."""
+    free = "an unknown number"
+    with suppress(OSError):
+        free = str(free_bytes(directory))
     return ResourceError(
-        f"no space for {what}: needs {needed} bytes, {_free_bytes(directory)} are free in {directory}; "
-        "free some space and run the same command again, nothing committed is lost"
+        f"no space for {what}: needs {needed} bytes, {free} are free in {directory}; "
+        "free some space and run the same command again, committed data is safe"
     )
 
 
 def check_space(what: str, needed: int, directory: Path) -> None:
-    """Refuse a write that cannot fit before its first byte."""
-    free = _free_bytes(directory)
-    if free is not None and free < needed + SPARE_BYTES:
-        raise no_space(what, needed + SPARE_BYTES, directory)
+    """Raise ResourceError when a write of `needed` bytes does not fit, before its first byte."""
+    with suppress(OSError):  # free space unknown: try the write
+        if free_bytes(directory) < needed + SPARE_BYTES:
+            raise no_space(what, needed + SPARE_BYTES, directory)
 
 
-def _free_bytes(directory: Path) -> int | None:
-    with suppress(OSError):
-        return shutil.disk_usage(directory).free
-    return None
+def write_checked(path: Path, data: bytes) -> None:
+    """`write_new` with a check of the free space first, and every OSError explained."""
+    check_space(path.name, len(data), path.parent)
+    with explained(str(path), len(data), path.parent):
+        write_new(path, data)
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write `path` durably under a temporary name, then rename it; no trace is left when any step fails."""
-    temporary = _write_temporary(path, data)
+    """Write or replace `path` durably: it appears whole, or is left as it was."""
+    with _renamed(path) as temporary:
+        _write_bytes(temporary, data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """`write_new` for a block that writes the file itself, under the temporary path that it receives."""
+    with _renamed(path) as temporary:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    """Rename the temporary file that the block writes and syncs; remove it when any step fails."""
+    temporary = _temporary(path)
     try:
+        yield temporary
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         _discard(temporary)
@@ -102,14 +130,15 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def write_exclusive(path: Path, data: bytes) -> None:
-    """Write `path` durably, appearing at once and whole; FileExistsError when it is already there."""
-    temporary = _write_temporary(path, data)
+    """Create `path` durably; it appears whole. Raises FileExistsError when it exists already."""
+    temporary = _temporary(path)
+    _write_bytes(temporary, data)
     try:
         os.link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # A file system without hard links: exclusive still, and a torn manifest is skipped by its checksum.
+        # Without hard links the file is written in place: still exclusive, and a checksum exposes a partial manifest.
         _write_bytes(path, data)
     finally:
         _discard(temporary)
@@ -117,9 +146,9 @@ def write_exclusive(path: Path, data: bytes) -> None:
 
 
 def link_new(source: Path, path: Path, size: int) -> None:
-    """Give the regular file `source` (of `size` bytes) the second name `path`; FileExistsError when it is taken.
+    """Give the regular file `source` (of `size` bytes) the second name `path`, without copying it.
 
-    Durable after `sync_directory`, once for many.
+    Durable after `sync_directory`, which one call does for many links. Raises FileExistsError when `path` exists.
     """
     try:
         os.link(source, path, follow_symlinks=False)
@@ -130,7 +159,7 @@ def link_new(source: Path, path: Path, size: int) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` durable."""
+    """Make the file names in `directory` durable."""
     if os.name == "nt":
         return
     descriptor = os.open(directory, os.O_RDONLY)
@@ -140,10 +169,8 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    _write_bytes(temporary, data)
-    return temporary
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -1,7 +1,8 @@
-"""One writer per store: the kernel's lock decides, the lock file's content tells who holds it.
+"""One writer per store: a kernel lock on a file whose content names the writer.
 
-flock is released by the kernel when its owner dies, however it dies, so no stale lock survives a kill on a local file
-system. Across hosts, where flock may be local only, a heartbeat younger than HEARTBEAT_LIMIT_S refuses as well.
+The kernel releases flock when the process ends, even after kill -9, so a local file system never keeps a stale lock. On
+a network file system flock may work on one host only; there a heartbeat younger than HEARTBEAT_LIMIT_S also counts as a
+lock.
 """
 
 import json
@@ -22,9 +23,10 @@ _MAX_BYTES = 4096
 
 
 class StoreLock:
-    """The right to write to the store at `root`, from construction to `release`.
+    """The write lock of the store at `root`, held from construction to `release`.
 
-    StoreError within a second when another process holds it. Needs POSIX file locks: on Windows a store can be read.
+    Raises StoreError within a second when another process holds it. Needs POSIX file locks: on Windows a store is
+    read-only.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,14 +46,14 @@ class StoreLock:
         self._thread.start()
 
     def check(self) -> None:
-        """StoreError when the lock file was removed or replaced, so that another writer may be at work."""
+        """Raise StoreError when the lock file was removed or replaced: another writer may be active."""
         with suppress(OSError):
             if os.path.samestat(self.path.stat(follow_symlinks=False), os.fstat(self._descriptor)):
                 return
-        raise StoreError(f"{self.path} was removed while it was held; nothing more is written, run the command again")
+        raise StoreError(f"{self.path} was removed during the run; writing stopped, run the command again")
 
     def release(self) -> None:
-        """Give the lock back; the file stays, empty."""
+        """Release the lock; the empty file stays."""
         self._stop.set()
         self._thread.join()
         with suppress(OSError):
@@ -60,7 +62,7 @@ class StoreLock:
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            with suppress(OSError):  # a full disk must not end the owner: the kernel's lock still holds
+            with suppress(OSError):  # a full disk must not stop the writer: the kernel lock still holds
                 self._beat()
 
     def _beat(self) -> None:
@@ -79,14 +81,14 @@ class StoreLock:
 
 
 def boot_id() -> str:
-    """Identity of the running kernel: containers of one machine share it, so flock decides between them."""
+    """Identity of the running kernel; containers of one machine share it, and flock works between them."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return socket.gethostname()
 
 
 def _process_start() -> int:
-    """Start time of this process in clock ticks since boot, which tells a reused pid from the owner; 0 if unknown."""
+    """Start time of this process in clock ticks since boot, which distinguishes reused pids; 0 if unknown."""
     with suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return 0
@@ -94,7 +96,9 @@ def _process_start() -> int:
 
 def _open(path: Path) -> int:
     if os.name == "nt":
-        raise StoreError("writing to a feature store needs POSIX file locks; on Windows use WSL, or read only")
+        raise StoreError(
+            "writing to a feature store needs POSIX file locks; on Windows use WSL, or only read the store"
+        )
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
@@ -102,14 +106,16 @@ def _open(path: Path) -> int:
 
 
 def _flock(descriptor: int, path: Path) -> None:
-    import fcntl  # absent on Windows, where stores are read only
+    import fcntl  # not available on Windows, where stores are read-only
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise _held(_owner(descriptor), path) from error
     except OSError as error:
-        raise StoreError(f"{path}: this file system has no file locks ({error.strerror}); use another one") from error
+        raise StoreError(
+            f"{path}: this file system does not support file locks ({error.strerror}); use another one"
+        ) from error
 
 
 def _owner(descriptor: int) -> dict[str, Any]:
@@ -131,4 +137,4 @@ def _refuse_other_host(owner: dict[str, Any], path: Path) -> None:
 
 def _held(owner: dict[str, Any], path: Path) -> StoreError:
     host, pid = str(owner.get("host", "an unknown host"))[:80], str(owner.get("pid", "?"))[:20]
-    return StoreError(f"{path.parent} is being written by process {pid} on {host}; wait for it, or stop it")
+    return StoreError(f"{path.parent} is being written by process {pid} on {host}; wait until it ends, or stop it")

@@ -1,4 +1,4 @@
-"""The manifest: a numbered, checksummed list of the shards and rows that count. The highest valid one is the store."""
+"""The manifest: a numbered, checksummed list of live shards and rows. The highest valid one defines the store."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from featstore.errors import StoreError
 FORMAT = "featstore-manifest"
 VERSION = 1
 KEEP = 3
-"""Manifests left in place after a commit, the newest included."""
+"""Number of manifests kept after a commit, including the newest."""
 MAX_MANIFEST_BYTES = 1 << 26
 
 SHARD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,120}\.h5")
@@ -31,7 +31,10 @@ _FIELDS = {"format", "version", "number", "created", "parent", "shards", "embedd
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One shard file: how many rows and rejections it holds, and which of them no longer count."""
+    """One shard file: its numbers of rows and rejections, and the indexes of the superseded ones.
+
+    dropped: superseded rows. cleared: superseded rejections.
+    """
 
     file: str
     embedding: str
@@ -44,23 +47,23 @@ class ShardEntry:
 
     @property
     def live_rows(self) -> int:
-        """Rows that count."""
+        """Number of live rows."""
         return self.rows - len(self.dropped)
 
     @property
     def live_rejected(self) -> int:
-        """Rejections that count."""
+        """Number of live rejections."""
         return self.rejected - len(self.cleared)
 
     def without(self, rows: set[int], rejections: set[int]) -> "ShardEntry":
-        """The same file with more rows and rejections that no longer count."""
+        """The same file with more superseded rows and rejections."""
         dropped, cleared = rows.union(self.dropped), rejections.union(self.cleared)
         return replace(self, dropped=tuple(sorted(dropped)), cleared=tuple(sorted(cleared)))
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A consistent state of the store; number 0 is the store that was never committed to."""
+    """One state of the store; number 0 is a store without any commit."""
 
     number: int = 0
     created: str = ""
@@ -70,31 +73,31 @@ class Manifest:
     embeddings: Mapping[str, EmbeddingInfo] = field(default_factory=dict)
 
 
-def live_mask(total: int, gone: tuple[int, ...]) -> np.ndarray:
-    """Boolean mask of `total` places, False at `gone`."""
+def live_mask(total: int, superseded: tuple[int, ...]) -> np.ndarray:
+    """Boolean mask of length `total`, False at the indexes `superseded`."""
     mask = np.ones(total, dtype=bool)
-    mask[list(gone)] = False
+    mask[list(superseded)] = False
     return mask
 
 
 def numbered(root: Path) -> dict[int, Path]:
-    """Manifest files by number, highest first; empty when there is no such directory."""
+    """Manifest files by number, highest first; empty when there is no manifest directory."""
     directory = root / "manifest"
-    found = {}
+    files = {}
     try:
         for path in directory.iterdir():
             match = _MANIFEST_NAME.fullmatch(path.name)
             if match:
-                found[int(match[1])] = path
+                files[int(match[1])] = path
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise StoreError(f"cannot list {directory}: {error.strerror}") from error
-    return dict(sorted(found.items(), reverse=True))
+    return dict(sorted(files.items(), reverse=True))
 
 
 def load(path: Path) -> Manifest:
-    """The manifest in one file; StoreError when it is damaged, hostile or of another version."""
+    """The manifest in one file; StoreError when it is damaged, invalid or of another version."""
     text = read_regular(path, MAX_MANIFEST_BYTES)
     try:
         raw = unseal(text)
@@ -103,23 +106,23 @@ def load(path: Path) -> Manifest:
     if raw.get("format") != FORMAT or raw.get("version") != VERSION:
         raise UnknownVersion(
             f"{path} is {raw.get('format')!r} version {raw.get('version')!r}; "
-            f"this program reads {FORMAT!r} version {VERSION}, a newer one is needed"
+            f"this program reads {FORMAT!r} version {VERSION}; use a newer program"
         )
     try:
         manifest = _parse(raw)
         if path.name != f"{manifest.number:08d}.json":
-            raise ValueError(f"it says it is number {manifest.number}")
+            raise ValueError(f"its content has number {manifest.number}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is not a valid manifest: {error}") from error
     return manifest
 
 
 class UnknownVersion(StoreError):
-    """Raised for a manifest written by a newer program: never skipped, or old content would pass for new."""
+    """Raised for a manifest of a newer program: skipping it would show old content as the newest."""
 
 
 def load_latest(root: Path) -> tuple[Manifest, tuple[str, ...]]:
-    """The highest valid manifest, and what is wrong with the higher ones that were skipped."""
+    """The highest valid manifest, and the errors of the higher ones that were skipped."""
     for _ in range(10):
         files = numbered(root)
         skipped: list[str] = []
@@ -127,29 +130,30 @@ def load_latest(root: Path) -> tuple[Manifest, tuple[str, ...]]:
             try:
                 return load(path), tuple(skipped)
             except FileNotFoundError:
-                break  # a writer has just pruned it: newer ones exist, look again
+                break  # a writer has just removed it: newer ones exist, list again
             except UnknownVersion:
                 raise
             except StoreError as error:
                 skipped.append(str(error))
         else:
             if files:
-                raise StoreError(f"{root} has no valid manifest left: {'; '.join(skipped)}")
-            return _never_committed(root), ()
+                raise StoreError(f"{root} has no valid manifest: {'; '.join(skipped)}")
+            return _empty(root), ()
     raise StoreError(f"the manifests of {root} change faster than they can be read; try again")
 
 
-def _never_committed(root: Path) -> Manifest:
+def _empty(root: Path) -> Manifest:
+    """Manifest 0; StoreError unless `root` is a store without any shard."""
     directories = [root / "manifest", root / "shards"]
     if not all(directory.is_dir() for directory in directories):
         raise StoreError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
     if any((root / "shards").glob("*.h5")):
-        raise StoreError(f"{root} holds shards but no manifest: its manifests were removed")
+        raise StoreError(f"{root} holds shards but no manifest; restore its manifest folder, or build into a new store")
     return Manifest()
 
 
 def publish(root: Path, old: Manifest, shards: tuple[ShardEntry, ...], infos: Mapping[str, EmbeddingInfo]) -> Manifest:
-    """Write the successor of `old` durably and exclusively; from this moment it is the store."""
+    """Write the successor of `old` durably and exclusively; this is the moment of a commit."""
     number = max(numbered(root), default=0) + 1
     unsealed: dict[str, Any] = {
         "format": FORMAT,
@@ -172,20 +176,20 @@ def publish(root: Path, old: Manifest, shards: tuple[ShardEntry, ...], infos: Ma
 
 
 def prune(root: Path, newest: int, keep: int = KEEP) -> None:
-    """Remove all but the `keep` highest manifests up to `newest`; a file that cannot be removed does no harm."""
+    """Remove all but the `keep` highest manifests up to `newest`; files that cannot be removed are harmless."""
     for path in [path for number, path in numbered(root).items() if number <= newest][keep:]:
         with suppress(OSError):
             path.unlink()
 
 
 def without_name(info: EmbeddingInfo) -> dict[str, Any]:
-    """A description as it is written in JSON, beside its name."""
+    """The fields of a description as written in JSON, where the name is the key."""
     return {key: value for key, value in asdict(info).items() if key != "name"}
 
 
 def _parse(raw: dict[str, Any]) -> Manifest:
     if set(raw) != _FIELDS:
-        raise ValueError(f"its fields are {sorted(raw)}")
+        raise ValueError(f"its fields are {sorted(raw)}, expected {sorted(_FIELDS)}")
     embeddings = {name: parse_info(name, value) for name, value in raw["embeddings"].items()}
     shards = tuple(_parse_entry(value) for value in raw["shards"])
     if len({entry.file for entry in shards}) != len(shards):
@@ -199,10 +203,12 @@ def _parse(raw: dict[str, Any]) -> Manifest:
 
 def _parse_entry(raw: dict[str, Any]) -> ShardEntry:
     if set(raw) != set(ShardEntry.__dataclass_fields__):
-        raise ValueError(f"a shard has the fields {sorted(raw)}")
+        raise ValueError(f"a shard has the fields {sorted(raw)}, expected {sorted(ShardEntry.__dataclass_fields__)}")
     rows, rejected, size = (count(raw, name) for name in ("rows", "rejected", "bytes"))
     if size > MAX_SHARD_BYTES or max(rows, rejected) > size:
-        raise ValueError(f"a shard of {size} bytes with {rows} rows and {rejected} rejections")
+        raise ValueError(
+            f"a shard of {size} bytes (limit {MAX_SHARD_BYTES}) cannot hold {rows} rows and {rejected} rejections"
+        )
     return ShardEntry(
         file=matching(raw, "file", SHARD_NAME),
         embedding=matching(raw, "embedding", EMBEDDING_NAME),
@@ -216,14 +222,14 @@ def _parse_entry(raw: dict[str, Any]) -> ShardEntry:
 
 
 def parse_info(name: str, raw: dict[str, Any]) -> EmbeddingInfo:
-    """Inverse of `without_name`; ValueError, KeyError or TypeError when a field is wrong."""
+    """Inverse of `without_name`; raises ValueError, KeyError or TypeError when a field is invalid."""
     info = EmbeddingInfo(name=name, **{**raw, "shape": tuple(raw["shape"]), "views": tuple(raw["views"])})
     check_info(info)
     return info
 
 
 def check_info(info: EmbeddingInfo) -> None:
-    """ValueError unless every field has its type and range."""
+    """Raise ValueError unless every field has its type and range."""
     if not EMBEDDING_NAME.fullmatch(info.name):
         raise ValueError(f"embedding name {info.name!r}: use letters, digits and ._+@=,:~- (at most 100)")
     if not info.shape or any(type(extent) is not int or not 0 < extent < MAX_SHARD_BYTES for extent in info.shape):
@@ -231,18 +237,21 @@ def check_info(info: EmbeddingInfo) -> None:
     if info.dtype not in DTYPES:
         raise ValueError(f"{info.name!r} has dtype {info.dtype!r}; choose from {', '.join(DTYPES)}")
     if any(type(text) is not str for text in (info.fingerprint, info.channel, info.length, *info.views)):
-        raise ValueError(f"{info.name!r}: fingerprint, channel, length and views are text")
+        raise ValueError(f"{info.name!r}: fingerprint, channel, length and views must be text")
     if type(info.sample_rate_hz) is not int or info.sample_rate_hz < 0 or not isinstance(info.config, Mapping):
-        raise ValueError(f"{info.name!r} has sample rate {info.sample_rate_hz!r} and config {info.config!r:.80}")
+        raise ValueError(
+            f"{info.name!r} has sample rate {info.sample_rate_hz!r} and config {info.config!r:.80}, "
+            "expected an integer of at least 0 and a mapping"
+        )
     if info.views and len(info.views) != info.shape[0]:
-        raise ValueError(f"{info.name!r} names {len(info.views)} views for rows of shape {info.shape}")
+        raise ValueError(f"{info.name!r} names {len(info.views)} views, its rows have shape {info.shape}")
 
 
 def _indexes(raw: Mapping[str, Any], name: str, limit: int) -> tuple[int, ...]:
     values: list[int] = typed(raw, name, list)
     if any(type(value) is not int for value in values):
-        raise ValueError(f"{name} holds something else than integers")
+        raise ValueError(f"{name} must hold integers only")
     increasing = all(a < b for a, b in pairwise(values))
     if not increasing or (values and not 0 <= values[0] <= values[-1] < limit):
-        raise ValueError(f"{name} is not an increasing list of indexes below {limit}")
+        raise ValueError(f"{name} must be an increasing list of indexes below {limit}")
     return tuple(values)

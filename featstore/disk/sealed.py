@@ -8,17 +8,17 @@ from typing import Any
 
 
 def seal(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """`raw` with the field `checksum`: the SHA-256 of everything else."""
+    """`raw` with a field `checksum`, the SHA-256 of all other fields."""
     return {**raw, "checksum": _checksum(raw)}
 
 
 def canonical(raw: Mapping[str, Any]) -> bytes:
-    """The one way to write `raw`: sorted keys, no blanks, ASCII; ValueError for NaN and infinities."""
+    """`raw` as JSON in its unique form: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinities."""
     return json.dumps(raw, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def unseal(data: bytes) -> dict[str, Any]:
-    """The object in `data`; ValueError unless it is one and its checksum is right."""
+    """The JSON object in `data`; ValueError when it is not an object or its checksum is wrong."""
     try:
         raw = json.loads(data)
     except RecursionError as error:
@@ -33,23 +33,23 @@ def _checksum(raw: Mapping[str, Any]) -> str:
 
 
 def typed(raw: Mapping[str, Any], name: str, kind: type) -> Any:
-    """The field `name`; ValueError unless it is of exactly that type (True is not a number here)."""
+    """The field `name`; ValueError unless it has exactly the type `kind` (so True is not an integer)."""
     if type(raw[name]) is not kind:
         raise ValueError(f"{name} is {raw[name]!r:.80}, expected {kind.__name__}")
     return raw[name]
 
 
 def count(raw: Mapping[str, Any], name: str) -> int:
-    """The field `name`, an integer from 0."""
+    """The field `name`, an integer of at least 0."""
     value: int = typed(raw, name, int)
     if value < 0:
-        raise ValueError(f"{name} is {value}")
+        raise ValueError(f"{name} is {value}, expected at least 0")
     return value
 
 
 def matching(raw: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
-    """The field `name`, a text that matches `pattern` as a whole."""
+    """The field `name`, a text that matches `pattern` completely."""
     value: str = typed(raw, name, str)
     if not pattern.fullmatch(value):
-        raise ValueError(f"{name} {value!r:.80} is not allowed")
+        raise ValueError(f"{name} is {value!r:.80}, expected a text that matches {pattern.pattern}")
     return value

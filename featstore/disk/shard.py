@@ -1,7 +1,7 @@
-"""One shard: an immutable HDF5 file with the embeddings of some clips, and the recordings that were rejected.
+"""One shard: an immutable HDF5 file with the embeddings of some clips and the list of rejected recordings.
 
-An image is built in memory and written by the store as plain bytes, so that HDF5 never meets a full disk; a reader
-opens the very bytes whose checksum it has taken. FORMAT.md describes the content.
+The file image is built in memory and written as plain bytes, so HDF5 never writes to a full disk. A reader opens the
+same bytes that it has checksummed. FORMAT.md describes the content.
 """
 
 import io
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5s
 
-from featstore.clip import VARIANT_MARK
+from featstore.clip import key_of
 from featstore.disk.guard import MAX_TEXT_BYTES, check_image
 from featstore.errors import RequestError, StoreError
 from featstore.table import COLUMNS, ClipTable, decode, encode
@@ -35,7 +35,7 @@ FACTS: Mapping[str, str] = {
     "channels": "i2",
     "outcome": "S",
 }
-"""What is known about each recording beside the Clip: column -> kind ("S" is fixed-width UTF-8)."""
+"""Facts about each recording in addition to its Clip: column -> type ("S" is fixed-width UTF-8)."""
 
 REJECTED: Mapping[str, str] = {
     "path": "S",
@@ -53,10 +53,10 @@ _GROUPS = {"": {"embedding"}, "clip": {*COLUMNS, *FACTS}, "rejected": set(REJECT
 
 @dataclass(frozen=True)
 class EmbeddingInfo:
-    """What every row of one embedding has in common.
+    """Description of an embedding, equal for all its rows.
 
-    `shape` is the shape of one row, (d,) or (views, d). `fingerprint` stands for config and weights: rows of two
-    fingerprints never share a name. `channel` and `length` are the policies the audio was read with.
+    shape: of one row, (d,) or (views, d). fingerprint: identifies config and weights; rows with different fingerprints
+    never share a name. channel, length: the AudioPolicy used for reading.
     """
 
     name: str
@@ -72,7 +72,7 @@ class EmbeddingInfo:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A recording that could not be embedded, and why; its facts let a later build notice that it changed."""
+    """A recording that could not be embedded, with the reason; from its facts a later build sees whether it changed."""
 
     path: str
     reason: str
@@ -83,13 +83,13 @@ class Rejection:
 
     @property
     def key(self) -> str:
-        """The key the clip would have had."""
-        return f"{self.path}{VARIANT_MARK}{self.variant}" if self.variant else self.path
+        """Key of the rejected clip."""
+        return key_of(self.path, self.variant)
 
 
 @dataclass(frozen=True)
 class ShardData:
-    """Rows to be stored together: `matrix` is (n, *info.shape), `facts` columns of FACTS (missing = 0 or empty)."""
+    """Content of one shard: `matrix` (n, *info.shape), `facts` with columns of FACTS (a missing one is 0 or empty)."""
 
     info: EmbeddingInfo
     clips: ClipTable
@@ -98,14 +98,14 @@ class ShardData:
     rejected: Sequence[Rejection] = ()
 
     def keys(self) -> list[str]:
-        """Key of every row, then of every rejected recording."""
+        """Keys of the rows, then of the rejected recordings."""
         return self.clips.keys() + [rejection.key for rejection in self.rejected]
 
 
 def build_image(data: ShardData, *, created: str = "") -> bytes:
-    """The HDF5 file that holds `data`, as bytes; with `created` given, equal data give equal bytes.
+    """The bytes of the HDF5 file that holds `data`; with `created`, equal data give equal bytes.
 
-    StoreError when rows are not finite or do not fit `data.info`, naming the key.
+    Raises RequestError with the key of a row that is not finite, StoreError when the data do not match `data.info`.
     """
     columns = {"clip": _clip_columns(data), "rejected": _rejected_columns(data.rejected)}
     total = data.matrix.size * np.dtype(data.info.dtype).itemsize
@@ -113,7 +113,7 @@ def build_image(data: ShardData, *, created: str = "") -> bytes:
     if total > MAX_SHARD_BYTES - (1 << 20):
         raise StoreError(f"a shard of {total} bytes is too large (limit {MAX_SHARD_BYTES}); commit fewer rows at once")
     matrix = _checked_matrix(data)
-    # The core driver keeps the file in memory, so no HDF5 call can fail for want of disk.
+    # The core driver keeps the file in memory, so no HDF5 call can fail on a full disk.
     with h5py.File("shard", "w", driver="core", backing_store=False, block_size=1 << 22) as file:
         for name, value in _attributes(data.info, created).items():
             file.attrs.create(name, value)
@@ -130,7 +130,7 @@ def _attributes(info: EmbeddingInfo, created: str) -> dict[str, Any]:
     try:
         config = _json(dict(info.config))
     except (TypeError, ValueError) as error:
-        raise StoreError(f"the config of {info.name!r} is not plain JSON: {error}") from error
+        raise StoreError(f"the config of {info.name!r} cannot be written as JSON: {error}") from error
     texts = {
         "format": FORMAT,
         "embedder": info.name,
@@ -145,7 +145,7 @@ def _attributes(info: EmbeddingInfo, created: str) -> dict[str, Any]:
     encoded: dict[str, Any] = {name: encode([text])[0] for name, text in texts.items()}
     for name, value in encoded.items():
         if len(value) > MAX_TEXT_BYTES - 1024:  # HDF5 keeps an attribute in one 64 KiB message
-            raise StoreError(f"{name} of {info.name!r} takes {len(value)} bytes, the limit is {MAX_TEXT_BYTES - 1024}")
+            raise StoreError(f"{name} of {info.name!r} has {len(value)} bytes, the limit is {MAX_TEXT_BYTES - 1024}")
         encoded[name] = np.array(value, dtype=f"S{max(len(value), 1)}")
     return encoded | {"version": np.int64(VERSION), "sample_rate_hz": np.int64(info.sample_rate_hz)}
 
@@ -157,7 +157,7 @@ def _json(value: object) -> str:
 def _checked_matrix(data: ShardData) -> np.ndarray:
     info, n = data.info, len(data.clips)
     if data.matrix.shape != (n, *info.shape):
-        raise StoreError(f"{info.name!r}: matrix of shape {data.matrix.shape}, expected {(n, *info.shape)}")
+        raise StoreError(f"{info.name!r}: the matrix has shape {data.matrix.shape}, expected {(n, *info.shape)}")
     with np.errstate(over="ignore"):  # an overflow to float16 is reported below, with the key
         matrix = np.ascontiguousarray(data.matrix, dtype=info.dtype)
     finite = finite_rows(matrix)
@@ -165,13 +165,13 @@ def _checked_matrix(data: ShardData) -> np.ndarray:
         row = int(np.argmin(finite))
         raise RequestError(
             f"{info.name!r}: the embedding of {data.clips[row].key!r} is not finite as {info.dtype}; "
-            "reject that recording or store float32"
+            "reject this recording, or store float32"
         )
     return matrix
 
 
 def finite_rows(matrix: np.ndarray) -> np.ndarray:
-    """Boolean mask of the rows (first axis) without NaN or infinity."""
+    """Boolean mask of the rows (first axis) without NaN and infinity."""
     mask: np.ndarray = np.isfinite(matrix).all(axis=tuple(range(1, matrix.ndim)))
     return mask
 
@@ -202,14 +202,12 @@ def _checked_column(name: str, column: np.ndarray, n: int) -> np.ndarray:
     if column.shape != (n,):
         raise StoreError(f"column {name!r} has shape {column.shape}, expected {(n,)}")
     if column.dtype.itemsize > MAX_TEXT_BYTES:
-        raise StoreError(
-            f"column {name!r} holds a text of {column.dtype.itemsize} bytes, the limit is {MAX_TEXT_BYTES}"
-        )
+        raise StoreError(f"column {name!r} has a text of {column.dtype.itemsize} bytes, the limit is {MAX_TEXT_BYTES}")
     return column.astype("S1") if column.dtype.itemsize == 0 else column
 
 
 class Shard:
-    """A shard opened for reading, already checked; values are read when asked for."""
+    """An opened and checked shard; each method reads its values from the file image."""
 
     def __init__(
         self, datasets: Mapping[str, h5d.DatasetID], attributes: Mapping[str, bytes | int], label: str
@@ -224,25 +222,25 @@ class Shard:
         return ClipTable({name: self._read(f"clip/{name}") for name in COLUMNS})
 
     def facts(self) -> dict[str, np.ndarray]:
-        """Columns of FACTS."""
+        """The columns of FACTS."""
         return {name: self._read(f"clip/{name}") for name in FACTS}
 
     def content_hashes(self) -> np.ndarray:
-        """The column content_hash alone."""
+        """The column content_hash only."""
         return self._read("clip/content_hash")
 
     def rejected(self) -> list[Rejection]:
-        """Rejected recordings, in order."""
+        """The rejected recordings, in order."""
         columns = {name: self._read(f"rejected/{name}") for name in REJECTED}
         values = [decode(columns[name]) if kind == "S" else columns[name].tolist() for name, kind in REJECTED.items()]
         return [Rejection(**dict(zip(REJECTED, row, strict=True))) for row in zip(*values, strict=True)]
 
     def matrix(self) -> np.ndarray:
-        """Every row as stored, (n, *shape)."""
+        """All rows as stored, (n, *shape)."""
         return self._read("embedding")
 
     def fill(self, out: np.ndarray) -> None:
-        """Write every row into `out`, contiguous float32 (n, *shape), without a copy in between where types agree."""
+        """Read all rows into `out`, contiguous float32 (n, *shape); rows stored as float32 are not copied twice."""
         if self.info.dtype == "float32":
             self._read_into("embedding", out)
         else:
@@ -262,9 +260,9 @@ class Shard:
 
 @contextmanager
 def open_image(image: bytes, label: str) -> Iterator[Shard]:
-    """The shard in `image`; StoreError naming `label` unless it is exactly what FORMAT.md allows."""
+    """The shard in `image`; StoreError with `label` unless it follows FORMAT.md exactly."""
     with _as_store_error(label):
-        # A memory file over the bytes themselves: opens 200 times faster than a copied HDF5 file image.
+        # A memory file over the same bytes opens 200 times faster than a copied HDF5 file image.
         file = h5py.File(io.BytesIO(image), "r")
     with file:
         with _as_store_error(label):
@@ -276,7 +274,7 @@ def open_image(image: bytes, label: str) -> Iterator[Shard]:
 
 @contextmanager
 def _as_store_error(label: str) -> Iterator[None]:
-    # HDF5 reports damage as OSError, RuntimeError, KeyError, ValueError or TypeError, whichever layer meets it first.
+    # HDF5 reports damage as OSError, RuntimeError, KeyError, ValueError or TypeError, depending on the layer.
     try:
         yield
     except StoreError:
@@ -303,8 +301,9 @@ def _info(embedding: h5d.DatasetID, attributes: Mapping[str, bytes | int]) -> Em
         for name, value in attributes.items()
     }
     if texts["format"] != FORMAT or texts["version"] != str(VERSION):
-        found = f"{texts['format']!r} version {texts['version']}"
-        raise ValueError(f"it is {found}; this program reads {FORMAT!r} version {VERSION}")
+        raise ValueError(
+            f"it is {texts['format']!r} version {texts['version']}; this program reads {FORMAT!r} version {VERSION}"
+        )
     return EmbeddingInfo(
         name=texts["embedder"],
         shape=tuple(int(extent) for extent in embedding.shape[1:]),

@@ -1,1 +1,1 @@
-"""A build shared by many workers: planned units, ranks, leases, and Ray."""
+"""A build shared by many workers: planned units, ranks, leases and Ray."""

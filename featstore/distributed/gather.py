@@ -1,4 +1,4 @@
-"""`featstore commit`: verify what workers have finished, and publish it in the order of the plan."""
+"""`featstore commit`: verify the units that workers finished, and publish them in the order of the plan."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -7,20 +7,22 @@ from pathlib import Path
 
 from featstore.building.state import BuildState, write_state
 from featstore.distributed.pending import collect, discard, finished, mark_published
-from featstore.distributed.plan_writer import retire, sweep
+from featstore.distributed.plan_writer import remove_leftovers, remove_plan
 from featstore.distributed.planfile import PlanFile, plans_of
 from featstore.errors import RequestError, StoreError
 from featstore.store import FeatureStore, FinishedShard, StoreWriter
 
 BATCH_UNITS = 256
-"""Units verified and published at a time; bounds memory, and the work of a commit that is killed."""
+"""Units verified and published at a time; limits the memory, and the work lost when a commit is killed."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What became of one plan: units published now and before, those that are missing, those refused with the reason.
+    """Result of a commit for one plan.
 
-    A refused unit is missing again: its record was removed, and some worker has to make it anew.
+    published, before: numbers of units published now and by earlier commits. missing: units that are not finished.
+    refused: invalid units with the reason; they are also missing, because their record was removed and a worker must
+    compute them again. rejected: number of rejected recordings.
     """
 
     plan: PlanFile
@@ -32,29 +34,29 @@ class Gathered:
 
     @property
     def complete(self) -> bool:
-        """Whether everything of the plan is in the store."""
+        """Whether all units of the plan are in the store."""
         return not self.missing
 
 
 def commit(path: Path) -> tuple[list[Gathered], FeatureStore]:
-    """Publish every finished unit of every plan in the store at `path`; a plan that is complete leaves it.
+    """Publish every finished unit of every plan in the store at `path`, and remove the plans that are complete.
 
-    Can be run at any time, also while workers go on, and again after it was killed at any moment. Raises StoreError
-    when the store is locked or a plan is damaged, ResourceError when the disk is full.
+    Can run at any time, also while workers are running, and again after it was killed. Raises StoreError when the store
+    is locked or a plan is damaged, ResourceError when the disk is full.
     """
-    FeatureStore.open(path)  # a mistyped path must not become a store
+    FeatureStore.open(path)  # raises for a wrong path, where StoreWriter would create a store
     with StoreWriter(path) as writer:
-        sweep(path)
-        gathered = [gather(writer, plan) for plan in plans_of(path)]
-        for one in gathered:
-            if one.complete:
-                write_state(path, BuildState(one.plan.root, one.plan.listed, finished=True))
-                retire(one.plan.folder)
-        return gathered, writer.store
+        remove_leftovers(path)
+        results = [gather(writer, plan) for plan in plans_of(path)]
+        for result in results:
+            if result.complete:
+                write_state(path, BuildState(result.plan.root, result.plan.listed, finished=True))
+                remove_plan(result.plan.folder)
+        return results, writer.store
 
 
 def gather(writer: StoreWriter, plan: PlanFile) -> Gathered:
-    """Publish the finished units of one plan under the writer's lock; the plan stays."""
+    """Publish the finished units of one plan; the plan itself stays."""
     known = finished(plan)
     ready = sorted(number for number, published in known.items() if not published and number < len(plan))
     refused: dict[int, str] = {}
@@ -75,24 +77,24 @@ def gather(writer: StoreWriter, plan: PlanFile) -> Gathered:
 
 
 def _publish(writer: StoreWriter, plan: PlanFile, units: Mapping[int, Sequence[FinishedShard]]) -> None:
-    """One manifest with all of `units`, then the note beside each that it is done."""
-    there = {entry.file.split("-", 2)[-1] for entry in writer.store.manifest.shards}  # by a commit that was killed
-    left = [shard for shards in units.values() for shard in shards if f"{shard.place}.h5" not in there]
-    if left:
-        writer.adopt(left)
+    """Publish `units` in one manifest, then mark each as published."""
+    known = {entry.file.split("-", 2)[-1] for entry in writer.store.manifest.shards}  # from a commit that was killed
+    new = [shard for shards in units.values() for shard in shards if f"{shard.place}.h5" not in known]
+    if new:
+        writer.adopt(new)
     for number, shards in units.items():
         mark_published(plan, number, shards)
 
 
-def take_over(writer: StoreWriter, names: Sequence[str]) -> None:
-    """Publish what is finished of every plan for some of the embeddings `names`, and end those plans.
+def close_plans(writer: StoreWriter, names: Sequence[str]) -> None:
+    """Publish the finished units of all plans for the embeddings `names`, and remove these plans.
 
-    What builds these embeddings next must not be overwritten by units that were planned earlier. Units of an embedding
-    that the store has got otherwise meanwhile go with their plan.
+    Otherwise units planned earlier could overwrite the rows of a new build. Units that no longer fit the embedding in
+    the store are removed with their plan.
     """
-    sweep(writer.path)
+    remove_leftovers(writer.path)
     for plan in plans_of(writer.path):
         if {info.name for info in plan.infos} & set(names):
             with suppress(RequestError):
                 gather(writer, plan)
-            retire(plan.folder)
+            remove_plan(plan.folder)

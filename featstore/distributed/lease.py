@@ -1,11 +1,11 @@
-"""Which worker has which unit, without any clock in common: lease files, and a heartbeat that others watch change.
+"""Leases: which worker computes which unit, by lease files and heartbeats, without a shared clock.
 
-    <unit>.<generation>.lease   created exclusively; names the worker that has the unit
-    <worker>.beat               rewritten by its worker every few seconds
+    <unit>.<generation>.lease   created exclusively; names the worker that computes the unit
+    <worker>.beat               heartbeat, rewritten by its worker every few seconds
 
-A worker is taken for dead when its beat has not changed for LIMIT_S of the *watcher's* own monotonic clock, or is gone;
-the unit is then claimed under the next generation, which only one can create. A worker that was only slow finishes its
-unit too, and nothing is lost but time.
+A worker counts as dead when its heartbeat file is missing, or has not changed for LIMIT_S of the *watcher's* monotonic
+clock. Another worker then claims the unit with the next generation; only one can create that file. If the first worker
+was only slow, the unit is computed twice, which costs time but does no harm.
 """
 
 import os
@@ -27,13 +27,13 @@ _WORKER = re.compile(r"[0-9a-f]{32}")
 
 
 class Leases:
-    """This worker's claims on units of the plan in `folder`; a context manager, at whose end they are given back."""
+    """The leases of this worker for the plan in `folder`; a context manager that releases them at its end."""
 
     def __init__(self, folder: Path, *, limit_s: float = LIMIT_S) -> None:
         self.folder, self.limit_s = folder, limit_s
         self.worker = secrets.token_hex(16)
         self._beats = 0
-        self._watched: dict[str, tuple[bytes, float]] = {}
+        self._watched: dict[str, tuple[bytes, float]] = {}  # by worker: its last heartbeat, and when it changed
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="featstore-lease", daemon=True)
 
@@ -52,9 +52,9 @@ class Leases:
             self._beat_file.unlink()
 
     def held(self) -> dict[int, tuple[int, str]]:
-        """Latest generation of every unit that was ever claimed, and the file that says by whom."""
+        """The latest generation and lease file of every claimed unit."""
         latest: dict[int, tuple[int, str]] = {}
-        if not self.folder.exists():  # the plan has just left the store
+        if not self.folder.exists():  # the plan was removed
             return latest
         for match in filter(None, (_LEASE_NAME.fullmatch(path.name) for path in self.folder.iterdir())):
             unit, generation = int(match[1]), int(match[2])
@@ -62,10 +62,10 @@ class Leases:
         return latest
 
     def claim(self, unit: int, held: tuple[int, str] | None = None) -> bool:
-        """Whether the unit is now this worker's; `held` is what `held()` says of it, if anything.
+        """Claim a unit; `held` is its entry of `held()`. Returns whether this worker now has the lease.
 
-        False while another owner lives, and when another was faster. Its own lease does not hold it back: what it made
-        may have been refused since.
+        False while another owner is alive, or when another worker was faster. The worker may claim its own unit again,
+        because its first result may have been refused.
         """
         if held is not None and not self._is_free(held[1]):
             return False
@@ -81,7 +81,7 @@ class Leases:
         return True
 
     def _is_free(self, lease: str) -> bool:
-        """Whether a lease is our own, or its owner's beat is gone, or was watched for the limit without a change."""
+        """Whether a lease is this worker's own, or its owner counts as dead."""
         owner, now = self._owner(lease), time.monotonic()
         if owner == self.worker:
             return True
@@ -95,12 +95,12 @@ class Leases:
         return now - since >= self.limit_s
 
     def _owner(self, lease: str) -> str:
-        """The worker a lease names; nothing when it is torn, or not one of ours."""
+        """The worker that a lease names; an empty text when the lease is incomplete or invalid."""
         text = (self._read(lease) or b"").decode("ascii", "replace")
         return text if _WORKER.fullmatch(text) else ""
 
     def _read(self, name: str) -> bytes | None:
-        """Content of a small file of the folder; None when it is not there."""
+        """Content of a small file in the folder; None when it is missing."""
         try:
             return read_regular(self.folder / name, 64)
         except FileNotFoundError:
@@ -118,7 +118,7 @@ class Leases:
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(self.limit_s / BEATS_PER_LIMIT):
-            with suppress(OSError):  # in place: a full disk does not stop it
+            with suppress(OSError):  # written in place, so a full disk does not stop it
                 descriptor = os.open(self._beat_file, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
                 try:
                     os.pwrite(descriptor, self._next_beat(), 0)

@@ -1,11 +1,10 @@
-"""Finished units beside their plan: shard images written by any worker, without the store's lock, until a commit.
+"""Finished units in the folder of their plan: shards that any worker writes, without the store's lock.
 
-    <unit>-<sha256>.h5   a whole, immutable shard
-    <unit>.json          checked record, written last: the unit is finished, and these are its shards
-    <unit>.published     the same record once a manifest names the shards
+    <unit>-<sha256>.h5   a complete, immutable shard
+    <unit>.json          checksummed record of the unit's shards, written last: the unit is finished
+    <unit>.published     the same record after a manifest names the shards
 
-A unit made twice, by two workers, is harmless: its images have equal names if they are equal, and the record names
-those that count.
+Two workers may compute the same unit: equal shards have equal names, and the record names the valid ones.
 """
 
 import hashlib
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from featstore.building.units import UnitWork
-from featstore.disk.files import check_space, explained, read_regular, write_new
+from featstore.disk.files import read_regular, write_checked
 from featstore.disk.manifest import SHA256
 from featstore.disk.sealed import canonical, count, matching, seal, typed, unseal
 from featstore.disk.shard import MAX_SHARD_BYTES, EmbeddingInfo, Shard, ShardData, build_image, finite_rows, open_image
 from featstore.distributed.planfile import PlanFile
 from featstore.errors import ResourceError, StoreError
-from featstore.reader import mixed
+from featstore.reader import differing_fields
 from featstore.store import FinishedShard
 
 FORMAT = "featstore-unit"
@@ -33,26 +32,26 @@ _FIELDS = {"format", "version", "plan", "unit", "shards", "checksum"}
 
 
 def finished(plan: PlanFile) -> dict[int, bool]:
-    """Units that need no worker any more, and whether each is published; PlanGone when the plan has left the store."""
-    found: dict[int, bool] = {}
+    """The finished units, each with whether it is published; PlanGone when the plan was removed."""
+    units: dict[int, bool] = {}
     try:
         names = [path.name for path in plan.folder.iterdir()]
     except FileNotFoundError as error:
         raise plan.gone() from error
     for match in filter(None, map(_RECORD_NAME.fullmatch, names)):
-        found[int(match[1])] = found.get(int(match[1]), False) or match[2] == "published"
-    return found
+        units[int(match[1])] = units.get(int(match[1]), False) or match[2] == "published"
+    return units
 
 
 def is_finished(plan: PlanFile, number: int) -> bool:
-    """Whether one unit needs no worker any more."""
+    """Whether one unit is finished, published or not."""
     return any((plan.folder / f"{number:08d}.{suffix}").exists() for suffix in ("json", "published"))
 
 
 def add(plan: PlanFile, unit: UnitWork, shards: Sequence[ShardData]) -> None:
-    """Put a computed unit beside its plan, whole or not at all; `shards` holds one per embedding that it wants.
+    """Add a computed unit to its plan, whole or not at all; `shards` has one shard per wanted embedding.
 
-    ResourceError when the disk is full, PlanGone when the plan has left the store meanwhile.
+    Raises ResourceError when the disk is full, PlanGone when the plan was removed.
     """
     entries = []
     try:
@@ -60,10 +59,10 @@ def add(plan: PlanFile, unit: UnitWork, shards: Sequence[ShardData]) -> None:
             image = build_image(data, created=plan.created)
             digest = hashlib.sha256(image).hexdigest()
             path = plan.folder / _image_name(unit.number, digest)
-            _write(path, image)
+            write_checked(path, image)
             entries.append({"bytes": len(image), "sha256": digest})
         record = {"format": FORMAT, "version": VERSION, "plan": plan.id, "unit": unit.number, "shards": entries}
-        _write(plan.folder / f"{unit.number:08d}.json", canonical(seal(record)))
+        write_checked(plan.folder / f"{unit.number:08d}.json", canonical(seal(record)))
     except (StoreError, ResourceError) as error:
         if not plan.folder.exists():
             raise plan.gone() from error
@@ -71,7 +70,7 @@ def add(plan: PlanFile, unit: UnitWork, shards: Sequence[ShardData]) -> None:
 
 
 def collect(plan: PlanFile, number: int) -> list[FinishedShard]:
-    """The shards of a finished unit, each checked as any shard from elsewhere; StoreError says what is wrong."""
+    """The shards of a finished unit, fully checked; StoreError when one is missing, damaged or not of this unit."""
     unit, record = plan.unit(number), plan.folder / f"{number:08d}.json"
     try:
         raw = unseal(read_regular(record, MAX_RECORD_BYTES))
@@ -87,7 +86,7 @@ def collect(plan: PlanFile, number: int) -> list[FinishedShard]:
 
 
 def mark_published(plan: PlanFile, number: int, shards: Sequence[FinishedShard]) -> None:
-    """Note that a manifest names the shards of a unit, and let go of its own names for them."""
+    """Mark a unit as published and remove its shards from the plan's folder; the store has its own links to them."""
     (plan.folder / f"{number:08d}.json").replace(plan.folder / f"{number:08d}.published")
     for shard in shards:
         with suppress(OSError):
@@ -95,7 +94,7 @@ def mark_published(plan: PlanFile, number: int, shards: Sequence[FinishedShard])
 
 
 def discard(plan: PlanFile, number: int) -> None:
-    """Remove a record that proved wrong, so that some worker makes the unit again."""
+    """Remove an invalid record, so that a worker computes the unit again."""
     with suppress(FileNotFoundError):
         (plan.folder / f"{number:08d}.json").unlink()
 
@@ -104,19 +103,16 @@ def _image_name(number: int, digest: str) -> str:
     return f"{number:08d}-{digest}.h5"
 
 
-def _write(path: Path, data: bytes) -> None:
-    check_space(path.name, len(data), path.parent)
-    with explained(str(path), len(data), path.parent):
-        write_new(path, data)
-
-
 def _parse(raw: dict[str, Any], plan: PlanFile, unit: UnitWork) -> list[tuple[int, str]]:
-    said = (raw.get("format"), raw.get("version"), raw.get("plan"), raw.get("unit"))
-    if said != (FORMAT, VERSION, plan.id, unit.number) or set(raw) != _FIELDS:
-        raise ValueError(f"it is {said}, expected {(FORMAT, VERSION, plan.id, unit.number)}")
-    entries = [(count(one, "bytes"), matching(one, "sha256", SHA256)) for one in typed(raw, "shards", list)]
+    header = (raw.get("format"), raw.get("version"), raw.get("plan"), raw.get("unit"))
+    expected = (FORMAT, VERSION, plan.id, unit.number)
+    if header != expected or set(raw) != _FIELDS:
+        raise ValueError(f"its header is {header}, expected {expected}")
+    entries = [(count(entry, "bytes"), matching(entry, "sha256", SHA256)) for entry in typed(raw, "shards", list)]
     if len(entries) != len(unit.wanted) or any(size > MAX_SHARD_BYTES for size, _ in entries):
-        raise ValueError(f"it names {len(entries)} shards for {len(unit.wanted)} embeddings")
+        raise ValueError(
+            f"it has {len(entries)} shards, expected {len(unit.wanted)} of at most {MAX_SHARD_BYTES} bytes"
+        )
     return entries
 
 
@@ -127,7 +123,7 @@ def _checked(plan: PlanFile, unit: UnitWork, position: int, size: int, digest: s
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing") from error
     if len(image) != size or hashlib.sha256(image).hexdigest() != digest:
-        raise StoreError(f"{path} is damaged: its {len(image)} bytes do not have the checksum of its record")
+        raise StoreError(f"{path} is damaged: its {len(image)} bytes do not match the checksum in its record")
     with open_image(image, str(path)) as shard:
         keys = _checked_keys(shard, info, unit, path)
         rows = shard.n_rows
@@ -136,17 +132,15 @@ def _checked(plan: PlanFile, unit: UnitWork, position: int, size: int, digest: s
 
 
 def _checked_keys(shard: Shard, info: EmbeddingInfo, unit: UnitWork, path: Path) -> list[str]:
-    """Keys of the rows, then of the rejections; StoreError unless they are the unit's and the embedding the plan's."""
-    differing = mixed(shard.info, info)
+    """Keys of the rows, then of the rejections; StoreError unless unit and embedding are those of the plan."""
+    differing = differing_fields(shard.info, info)
     if shard.info.name != info.name or differing:
-        field, pair = next(iter(differing.items()), ("name", (shard.info.name, info.name)))
-        raise StoreError(f"{path} was made with {field} {pair[0]!r}, the plan has {pair[1]!r}")
-    rejected = [one.key for one in shard.rejected()]
-    left = set(rejected)
-    if list(shard.clips()) != [clip for clip in unit.clips if clip.key not in left] or rejected != [
-        clip.key for clip in unit.clips if clip.key in left
-    ]:
-        raise StoreError(f"{path} does not hold the clips of unit {unit.number}")
+        field, (actual, planned) = next(iter(differing.items()), ("name", (shard.info.name, info.name)))
+        raise StoreError(f"{path} has {field} {actual!r}, the plan has {planned!r}")
+    rejected = [rejection.key for rejection in shard.rejected()]
+    clips = [clip for clip in unit.clips if clip.key not in set(rejected)]
+    if list(shard.clips()) != clips or rejected != [clip.key for clip in unit.clips if clip.key in set(rejected)]:
+        raise StoreError(f"{path} does not contain the clips of unit {unit.number}")
     if not finite_rows(shard.matrix()).all():
-        raise StoreError(f"{path} holds rows that are not finite")
+        raise StoreError(f"{path} contains rows that are not finite")
     return shard.clips().keys() + rejected

@@ -1,8 +1,7 @@
-"""Put a plan into the store, whole or not at all, and take it out again; for the holder of the store's lock."""
+"""Write a plan into the store, whole or not at all, and remove it; the caller holds the store's lock."""
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from featstore.audio import AudioPolicy
 from featstore.building.plan import FileState
 from featstore.building.units import UnitWork
 from featstore.clip import Clip
-from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, sync_directory, write_new
+from featstore.disk.files import TEMPORARY_SUFFIX, check_space, explained, replacing, sync_directory, write_new
 from featstore.disk.manifest import MAX_MANIFEST_BYTES, without_name
 from featstore.disk.sealed import canonical, seal
 from featstore.disk.shard import EmbeddingInfo
@@ -39,10 +38,10 @@ from featstore.errors import StoreError
 def write_plan(
     store: Path, units: Iterable[UnitWork], infos: Sequence[EmbeddingInfo], audio: AudioPolicy, **facts: Any
 ) -> PlanFile | None:
-    """Write the plan of `units` into the store; the same plan already there is left as it is.
+    """Write the plan of `units` into the store and return it; an existing equal plan stays unchanged.
 
-    facts: root, listed and asked of PlanFile; others: ids of plans that do not go with this one, on account of which
-    it is not written and None comes back. ResourceError when the disk is full.
+    facts: `root`, `listed` and `asked` of PlanFile, and `others`: ids of conflicting plans. When one of these is not
+    this plan, nothing is written and None is returned. Raises ResourceError when the disk is full.
     """
     pending = pending_of(store)
     with explained(str(pending), 0, store):
@@ -66,7 +65,10 @@ def write_plan(
         if not (folder / PLAN).exists():
             data = canonical(seal(raw | {"created": datetime.now(UTC).isoformat(timespec="seconds")}))
             if len(data) > MAX_MANIFEST_BYTES:
-                raise StoreError(f"the plan would take {len(data)} bytes; plan larger units with --unit-clips")
+                raise StoreError(
+                    f"the plan would have {len(data)} bytes, the limit is {MAX_MANIFEST_BYTES}; use larger units with "
+                    "--unit-clips"
+                )
             with explained(PLAN, len(data), pending):
                 write_new(temporary / PLAN, data)
                 temporary.rename(folder)
@@ -80,19 +82,20 @@ def _write_units(folder: Path, units: Iterable[UnitWork]) -> list[UnitLine]:
     lines, offset = [], 0
     with explained(UNITS, 0, folder.parent):
         folder.mkdir()
-        with (folder / UNITS).open("xb") as file:
+        with replacing(folder / UNITS) as part, part.open("xb") as file:
             for unit in units:
                 data = json.dumps([_row(*pair) for pair in zip(unit.clips, unit.states, strict=True)]).encode("ascii")
                 if len(data) > MAX_UNIT_BYTES:
-                    raise StoreError(f"unit {unit.number} takes {len(data)} bytes; plan smaller ones with --unit-clips")
+                    raise StoreError(
+                        f"unit {unit.number} has {len(data)} bytes, the limit is {MAX_UNIT_BYTES}; use smaller units "
+                        "with --unit-clips"
+                    )
                 check_space(UNITS, len(data), folder)
                 file.write(data + b"\n")
                 lines.append(
                     UnitLine(len(unit.clips), unit.wanted, offset, len(data), hashlib.sha256(data).hexdigest())
                 )
                 offset += len(data) + 1
-            file.flush()
-            os.fsync(file.fileno())
     return lines
 
 
@@ -101,16 +104,15 @@ def _row(clip: Clip, state: FileState) -> dict[str, Any]:
     return texts | {"attributes": dict(clip.attributes), "state": [state.size_bytes, state.mtime_ns]}
 
 
-def retire(folder: Path) -> None:
-    """Take a plan with all that lies beside it out of the store: at once for others, whatever is being written."""
-    gone = folder.with_name(f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+def remove_plan(folder: Path) -> None:
+    """Remove a plan with all its files; workers see it disappear at once, even while they write to it."""
     with suppress(FileNotFoundError):
-        folder.rename(gone)
-    sweep(folder.parent.parent)
+        folder.rename(folder.with_name(f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"))
+    remove_leftovers(folder.parent.parent)
 
 
-def sweep(store: Path) -> None:
-    """Remove folders of plans that were retired or never finished; for the holder of the store's lock."""
+def remove_leftovers(store: Path) -> None:
+    """Remove the temporary folders of plans that were removed or not completely written."""
     pending = pending_of(store)
     for path in pending.glob(f"*{TEMPORARY_SUFFIX}"):
         shutil.rmtree(path, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""The plan of a build that many workers share: a checked file in the store that says what every unit is.
+"""The plan of a shared build: checksummed files in the store that define every unit.
 
-    STORE/pending/<id>/plan.json     embeddings, audio policy, and where in units.jsonl each unit lies
+    STORE/pending/<id>/plan.json     embeddings, audio policy, and the position of each unit in units.jsonl
     STORE/pending/<id>/units.jsonl   one line per unit: its clips and the states of their files
 
-A worker reads the few lines it needs, so a plan of any size costs it nothing. The id follows from the content: the
-same plan made twice is the same folder. FORMAT.md describes the fields.
+A worker reads only the lines of its units. The id is a hash of the content, so equal plans have the same folder.
+FORMAT.md describes the fields.
 """
 
 import hashlib
@@ -40,12 +40,12 @@ TEXTS = ("path", "machine", "section", "split", "domain", "label", "variant")
 
 
 class PlanGone(StoreError):
-    """Raised when a plan was finished, or taken over by another command, while a worker still had it."""
+    """Raised in a worker whose plan was completed or removed by another command."""
 
 
 @dataclass(frozen=True)
 class UnitLine:
-    """Where a unit lies in units.jsonl."""
+    """Position of a unit in units.jsonl, with its number of clips and wanted embeddings."""
 
     clips: int
     wanted: tuple[int, ...]
@@ -56,10 +56,10 @@ class UnitLine:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """A plan as it lies in `folder`.
+    """A plan in `folder`.
 
-    created: when it was first written, which all its shards carry. root: the recordings as the planning machine saw
-    them. listed: how many there were. asked: options of the command that made it, by name.
+    created: time of the first writing, stored in all its shards. root: folder of the recordings on the planning
+    machine. listed: number of clips in it. asked: options of the planning command, by name.
     """
 
     folder: Path
@@ -73,12 +73,12 @@ class PlanFile:
 
     @property
     def id(self) -> str:
-        """What tells this plan from others: the name of its folder."""
+        """Identity of the plan: the name of its folder."""
         return self.folder.name
 
     @property
     def store(self) -> Path:
-        """The store that the plan is of."""
+        """The store of the plan."""
         return self.folder.parent.parent
 
     def __len__(self) -> int:
@@ -91,14 +91,14 @@ class PlanFile:
         return sum(line.clips for line in self.lines)
 
     def unit(self, number: int) -> UnitWork:
-        """One unit, read and checked; PlanGone when the plan has left the store, StoreError when it is damaged."""
+        """Read and check one unit; PlanGone when the plan was removed, StoreError when it is damaged."""
         line, path = self.lines[number], self.folder / UNITS
         try:
             data = read_part(path, line.offset, line.bytes)
         except FileNotFoundError as error:
             raise self.gone() from error
         if hashlib.sha256(data).hexdigest() != line.sha256:
-            raise StoreError(f"{path}: unit {number} is damaged; make the plan again with featstore plan")
+            raise StoreError(f"{path}: unit {number} is damaged; remove this folder and plan again with featstore plan")
         try:
             rows = [_parse_row(row) for row in json.loads(data)]
             if len(rows) != line.clips:
@@ -108,18 +108,18 @@ class PlanFile:
         return UnitWork(number, tuple(clip for clip, _ in rows), tuple(state for _, state in rows), line.wanted)
 
     def gone(self) -> PlanGone:
-        """The error of a worker whose plan has left the store."""
+        """The error of a worker whose plan was removed."""
         return PlanGone(
-            f"{self.store}: plan {self.id} was finished or taken over by another featstore build, plan or commit; "
-            "finished units were published, there is nothing to do for this worker"
+            f"{self.store}: plan {self.id} was completed or replaced by another featstore build, plan or commit; its "
+            "finished units are published, and this worker has nothing to do"
         )
 
 
 def pending_of(store: Path) -> Path:
-    """The folder of plans, which may be missing; StoreError when it is a link to elsewhere."""
+    """The folder of plans, which may be missing; StoreError when it is a symbolic link."""
     pending = store / PENDING
     if pending.is_symlink():
-        raise StoreError(f"{pending} is a symbolic link; a store holds its own files")
+        raise StoreError(f"{pending} is a symbolic link; a store must hold its own files")
     return pending
 
 
@@ -131,50 +131,53 @@ def plans_of(store: Path) -> list[PlanFile]:
     folders = [path for path in sorted(pending.iterdir()) if PLAN_ID.fullmatch(path.name) and not path.is_symlink()]
     plans = []
     for folder in folders:
-        with suppress(FileNotFoundError):  # retired just now
+        with suppress(FileNotFoundError):  # removed in this moment
             plans.append(read_plan(folder))
     return plans
 
 
 def plan_for(store: Path, names: Sequence[str]) -> PlanFile:
-    """The plan whose embeddings are `names`; RequestError when there is none."""
+    """The plan whose embeddings are exactly `names`; RequestError when there is none."""
     plans = plans_of(store)
     for plan in plans:
         if [info.name for info in plan.infos] == list(names):
             return plan
     known = "; ".join(", ".join(info.name for info in plan.infos) for plan in plans) or "none"
     raise RequestError(
-        f"{store} has no plan for {', '.join(names)} (plans there: {known}); make it with featstore plan, "
-        "or everything is committed already"
+        f"{store} has no plan for {', '.join(names)} (plans in the store: {known}); create it with featstore plan, "
+        "unless everything is already committed"
     )
 
 
 def read_plan(folder: Path) -> PlanFile:
-    """The plan in `folder`; FileNotFoundError when it has left, StoreError when it is damaged or hostile."""
+    """The plan in `folder`; FileNotFoundError when it was removed, StoreError when it is damaged or invalid."""
     path = folder / PLAN
     data = read_regular(path, MAX_MANIFEST_BYTES)
     try:
         raw = unseal(data)
         if (raw.get("format"), raw.get("version")) != (FORMAT, VERSION):
-            raise ValueError(f"it is {raw.get('format')!r} version {raw.get('version')!r}, expected {FORMAT!r} 1")
+            raise ValueError(
+                f"it is {raw.get('format')!r} version {raw.get('version')!r}, expected {FORMAT!r} version {VERSION}"
+            )
         plan = _parse(folder, raw)
         if folder.name != id_of(raw):
-            raise ValueError("it was changed after it was made")
+            raise ValueError("its content does not match the name of its folder")
         return plan
     except (ValueError, KeyError, TypeError, AttributeError, AsdError) as error:
         raise StoreError(f"{path} is not a valid plan: {error}; remove its folder and plan again") from error
 
 
 def id_of(raw: Mapping[str, Any]) -> str:
-    """The name of the plan that `raw` is the header of."""
+    """The id of a plan, from the content of its plan.json."""
     return hashlib.sha256(canonical({k: v for k, v in raw.items() if k not in _OUTSIDE_ID})).hexdigest()[:16]
 
 
 def _parse(folder: Path, raw: dict[str, Any]) -> PlanFile:
     if set(raw) != _FIELDS:
-        raise ValueError(f"its fields are {sorted(raw)}")
-    infos = tuple(parse_info(one["name"], {k: v for k, v in one.items() if k != "name"}) for one in raw["embeddings"])
-    lines = tuple(_parse_line(one, len(infos)) for one in typed(raw, "units", list))
+        raise ValueError(f"its fields are {sorted(raw)}, expected {sorted(_FIELDS)}")
+    embeddings = [dict(fields) for fields in raw["embeddings"]]
+    infos = tuple(parse_info(fields.pop("name"), fields) for fields in embeddings)
+    lines = tuple(_parse_line(line, len(infos)) for line in typed(raw, "units", list))
     return PlanFile(
         folder=folder,
         created=typed(raw, "created", str),
@@ -191,7 +194,10 @@ def _parse_line(raw: dict[str, Any], embeddings: int) -> UnitLine:
     clips, offset, size = (count(raw, name) for name in ("clips", "offset", "bytes"))
     wanted = tuple(typed(raw, "wanted", list))
     if size > MAX_UNIT_BYTES or not wanted or any(type(i) is not int or not 0 <= i < embeddings for i in wanted):
-        raise ValueError(f"a unit of {size} bytes for the embeddings {wanted!r:.80}")
+        raise ValueError(
+            f"a unit has {size} bytes and the embeddings {wanted!r:.80}; expected at most {MAX_UNIT_BYTES} bytes and "
+            f"positions below {embeddings}"
+        )
     return UnitLine(clips, wanted, offset, size, matching(raw, "sha256", SHA256))
 
 
@@ -199,12 +205,12 @@ def _parse_row(raw: dict[str, Any]) -> tuple[Clip, FileState]:
     texts = {name: typed(raw, name, str) for name in TEXTS}
     parts = texts["path"].split("/")
     if texts["path"].startswith("/") or ".." in parts:
-        raise ValueError(f"path {texts['path']!r:.80} leads out of the folder of recordings")
+        raise ValueError(f"path {texts['path']!r:.80} leads outside the folder of recordings")
     for name, choices in (("split", SPLITS), ("domain", DOMAINS), ("label", LABELS)):
         if texts[name] not in choices:
             raise ValueError(f"{name} {texts[name]!r:.80} is not one of {', '.join(choices)}")
     attributes = typed(raw, "attributes", dict)
     size, mtime = raw["state"]
     if any(type(value) is not str for value in attributes.values()) or not type(size) is type(mtime) is int:
-        raise ValueError(f"attributes or state of {texts['path']!r:.80}")
+        raise ValueError(f"attributes of {texts['path']!r:.80} must be texts, its state two integers")
     return Clip(**texts, attributes=attributes), FileState(size, mtime)

@@ -1,8 +1,8 @@
-"""A build's tasks on a Ray cluster: actors that hold the embedders, and decoding ahead of those that have a GPU.
+"""The tasks of a build on a Ray cluster: actors with the embedders, and decoding on CPUs ahead of GPU actors.
 
-On processors the actor decodes what it embeds, as a local worker does: waves cross no process, and no machine. Actors
-on a GPU only embed; tasks on the cluster's processors decode ahead of them. Vectors come back to the building process,
-its one writer, so only the recordings must be there for every machine, at the same path; the store need not be.
+On CPUs an actor decodes and embeds, as a local worker does, so no wave is sent to another process. GPU actors only
+embed; Ray tasks on the cluster's CPUs decode ahead of them. Vectors return to the building process, the only writer of
+the store. So every machine needs the recordings, at the same path, but not the store.
 """
 
 import math
@@ -14,86 +14,88 @@ from typing import Any
 
 from featstore.audio import UNREADABLE
 from featstore.building.units import TASK_CLIPS
-from featstore.building.work import DEATH, UNITS_IN_FLIGHT, Job, Pending, Result, Task, TaskResult, Worker, joined
-from featstore.distributed.ray_cluster import Need, library
-from featstore.distributed.ray_pool import DEATHS, Crew, WorkerDied
+from featstore.building.work import CRASH, UNITS_IN_FLIGHT, Job, Pending, Result, Task, TaskResult, Worker, joined
+from featstore.distributed.ray_cluster import ActorResources, load_ray
+from featstore.distributed.ray_pool import MAX_CRASHES, ActorPool, WorkerCrashed
 from featstore.errors import DataError, RequestError
 
 
 class RayEngine:
     """Computes tasks on the cluster that this process is connected to.
 
-    actors: how many, None = as the cluster has room. gpus: of each actor, where the job does not embed on processors.
-    ahead: units under way so that no actor waits for the oldest of them.
+    actors: number of actors, None for as many as fit. gpus: GPUs per actor, used when the job does not embed on CPUs.
+    ahead: number of units to keep running so that no actor is idle.
     """
 
     def __init__(self, job: Job, *, actors: int | None, gpus: float, unit_clips: int) -> None:
         self.job = job
-        need = Need() if job.embeds else Need(cpus=0, gpus=gpus)
-        size = actors or need.places()
+        resources = ActorResources() if job.embeds else ActorResources(cpus=0, gpus=gpus)
+        size = actors or resources.capacity()
         if not size:
             raise RequestError("the Ray cluster has no room for a worker: it has " + _resources())
         self.ahead = max(UNITS_IN_FLIGHT, math.ceil(2 * size * TASK_CLIPS / unit_clips))
-        self.crew = Crew(partial(make_worker, job, [make().fingerprint for make in job.factories]), size, need)
-        self._packed = library().cloudpickle.dumps(job)
+        fingerprints = [make().fingerprint for make in job.factories]
+        self.pool = ActorPool(partial(make_worker, job, fingerprints), size, resources)
+        self._pickled = load_ray().cloudpickle.dumps(job)
 
     def submit(self, task: Task) -> Pending:
-        """Queue a task; for a GPU its decoding begins at once."""
-        return Pending(task, self.crew.submit(self._whole, task, self._decoded(task)))
+        """Queue a task; for a GPU, decoding starts at once."""
+        return Pending(task, self.pool.submit(self._whole, task, self._decoded(task)))
 
     def result(self, pending: Pending) -> TaskResult:
-        """The task's result; DataError when a worker cannot read what lies here."""
+        """The result of a task; DataError when a worker cannot read recordings that exist here."""
         assert pending.future is not None
         results = pending.future.result()
-        refuse_unmounted(self.job.root, pending.task, results[0])
+        check_mounted(self.job.root, pending.task, results[0])
         return results
 
     def close(self) -> None:
         """Stop the actors."""
-        self.crew.close()
+        self.pool.close()
 
     def _whole(self, task: Task, decoded: Sequence[Any]) -> TaskResult:
-        """A task; if it kills its workers, clip by clip, rejecting the killer."""
+        """Result of a task; when it crashes its workers, each clip runs alone and is rejected if it crashes again."""
         try:
-            return self._call(task, decoded, DEATHS - 1)
-        except WorkerDied:
+            return self._call(task, decoded, MAX_CRASHES - 1)
+        except WorkerCrashed:
             return joined([self._alone(single) for single in task.split()])
 
     def _alone(self, task: Task) -> TaskResult:
         try:
             return self._call(task, self._decoded(task), 1)
-        except WorkerDied:
-            return [[Result(reason=DEATH)] for _ in task.wanted]
+        except WorkerCrashed:
+            return [[Result(reason=CRASH)] for _ in task.wanted]
 
     def _call(self, task: Task, decoded: Sequence[Any], tries: int) -> TaskResult:
-        results: TaskResult = self.crew.call("embed" if decoded else "run", task, *decoded, tries=tries)
+        results: TaskResult = self.pool.call("embed" if decoded else "run", task, *decoded, tries=tries)
         return results
 
     def _decoded(self, task: Task) -> Sequence[Any]:
-        """What an actor that only embeds is given: a reference to waves, which a processor of the cluster decodes."""
+        """A reference to the waves that a CPU of the cluster decodes, for an actor that only embeds."""
         if self.job.embeds:
             return ()
-        return (library().remote(_decode).options(num_cpus=1, max_retries=DEATHS - 1).remote(self._packed, task),)
+        decode = load_ray().remote(_decode).options(num_cpus=1, max_retries=MAX_CRASHES - 1)
+        return (decode.remote(self._pickled, task),)
 
 
-def refuse_unmounted(root: Path, task: Task, results: Sequence[Result]) -> None:
-    """DataError when a worker could open none of a task's recordings, but this process can."""
+def check_mounted(root: Path, task: Task, results: Sequence[Result]) -> None:
+    """Raise DataError when a worker could open no recording of a task, but this process can."""
     if all(result.reason.startswith(UNREADABLE) for result in results):
         for path in task.paths:
             if (root / path).exists():
                 raise DataError(
-                    f"{root / path}: a worker says {results[0].reason!r}, but it lies here; the recordings must be at "
-                    "the same path on every machine of the cluster"
+                    f"{root / path}: a worker reports {results[0].reason!r}, but the file exists here; the recordings "
+                    "must be at the same path on every machine of the cluster"
                 )
 
 
 def ray_engine(actors: int | None, gpus: float, unit_clips: int) -> Callable[[Job], RayEngine]:
-    """For BuildOptions.workers: builds on the cluster that this process is connected to."""
+    """A value of BuildOptions.workers for builds on the cluster that this process is connected to."""
     return partial(RayEngine, actors=actors, gpus=gpus, unit_clips=unit_clips)
 
 
 def make_worker(job: Job, fingerprints: Sequence[str]) -> Worker:
-    """A worker in an actor; RequestError when its embedders are not those of the building process."""
+    """The worker of an actor; RequestError when its embedders differ from those of the building process."""
     worker = Worker(job)
     for embedder, expected in zip(worker.embedders, fingerprints, strict=True):
         if embedder.fingerprint != expected:
@@ -104,16 +106,16 @@ def make_worker(job: Job, fingerprints: Sequence[str]) -> Worker:
     return worker
 
 
-def _decode(packed: bytes, task: Task) -> TaskResult:
-    return _decoder(packed).run(task)
+def _decode(pickled: bytes, task: Task) -> TaskResult:
+    return _decoder(pickled).run(task)
 
 
 @cache
-def _decoder(packed: bytes) -> Worker:
-    """One worker per process and job, that does not embed; networks are only loaded by those that do."""
-    return Worker(pickle.loads(packed))
+def _decoder(pickled: bytes) -> Worker:
+    """One worker per process and job that only decodes; it loads no networks."""
+    return Worker(pickle.loads(pickled))
 
 
 def _resources() -> str:
-    found = library().cluster_resources()
-    return ", ".join(f"{found.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
+    amounts = load_ray().cluster_resources()
+    return ", ".join(f"{amounts.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

@@ -3,17 +3,14 @@
 import csv
 import hashlib
 import io
-import os
-import secrets
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from featstore.disk.files import TEMPORARY_SUFFIX, explained, sync_directory
+from featstore.disk.files import explained, replacing
 from featstore.disk.shard import EmbeddingInfo, ShardData
 from featstore.errors import DataError, RequestError
 from featstore.exchange.foreign import checked_matrix, read_array, read_clips, read_described
@@ -36,7 +33,8 @@ def export(store: FeatureStore, embedding: str, out: str | Path, to: str = "npz"
     if to not in _WRITERS:
         raise DataError(f"unknown export format {to!r}; choose from {', '.join(_WRITERS)}")
     rows = store.rows(embedding)
-    with _appearing_whole(Path(out), needed=rows * int(np.prod(store.info(embedding).shape)) * 4) as file:
+    path, needed = Path(out), rows * int(np.prod(store.info(embedding).shape)) * 4
+    with explained(str(path), needed, path.parent), replacing(path) as part, part.open("xb") as file:
         _WRITERS[to](store, embedding, file)
     return rows
 
@@ -115,23 +113,6 @@ def _fingerprint(name: str, matrix: np.ndarray, clips: ClipTable) -> str:
         for text in clips.columns[column].tolist():
             digest.update(len(text).to_bytes(4, "little") + text)
     return digest.hexdigest()
-
-
-@contextmanager
-def _appearing_whole(out: Path, needed: int) -> Iterator[IO[bytes]]:
-    temporary = out.with_name(f"{out.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    with explained(str(out), needed, out.parent):
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(out)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        sync_directory(out.parent)
 
 
 def _write_npz(store: FeatureStore, name: str, file: IO[bytes]) -> None:

@@ -12,8 +12,6 @@ another number of worker processes never change it (on one platform with one set
 import csv
 import io
 import json
-import os
-import shutil
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +23,8 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
+from featstore.cores import cores
+from featstore.disk.files import free_bytes
 from featstore.errors import DataError, ResourceError
 from featstore.plant.acoustics import Grid, Place, Scene, rng_of
 from featstore.plant.machines import MACHINES
@@ -191,7 +191,7 @@ def _draw(seed: int, clip: SimulatedClip) -> SimulatedClip:
 def _render_all(out: Path, plant: Plant, clips: Sequence[SimulatedClip], workers: int | None) -> Iterator[int]:
     """Make `clips`, yielding how many each finished task made."""
     chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = cores() if workers is None else workers
     workers = min(workers, -(-len(clips) // CLIPS_PER_WORKER))
     if workers <= 1:
         yield from (_render(out, plant, chunk) for chunk in chunks)
@@ -243,7 +243,7 @@ def _is_done(path: Path, plant: Plant) -> bool:
 
 
 def _check_space(out: Path, needed: int) -> None:
-    free = shutil.disk_usage(out).free
+    free = free_bytes(out)
     if needed + SPARE_BYTES > free:
         raise ResourceError(
             f"{out}: the simulated recordings need {needed:,} bytes, {free:,} are free; "
@@ -260,6 +260,7 @@ def _make_folder(path: Path) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     """Write all of a file or nothing."""
+    # Without fsync, unlike `write_new`: there are thousands of recordings, and a lost one is simulated again.
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_bytes(content)

@@ -1,1 +1,1 @@
-"""Care of a finished store: describe, verify, repair, compact."""
+"""Maintenance of a store: describe, verify, repair, compact."""

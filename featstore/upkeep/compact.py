@@ -20,7 +20,7 @@ _EMPTY_BYTES = 10960
 
 @dataclass(frozen=True)
 class Compaction:
-    """Size of the store before and after."""
+    """Numbers of shards and bytes before and after, and of superseded rows and rejections removed."""
 
     shards_before: int
     shards_after: int
@@ -36,14 +36,14 @@ class Compaction:
 
 
 def compact(path: str | Path, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Compaction:
-    """Give the store at `path` as few and as dense shards as the limits allow; rows keep their order and values.
+    """Merge the shards of the store at `path` into as few as the limits allow; rows keep their order and values.
 
-    Each group of shards is exchanged in one manifest, so an interruption loses nothing. Needs the space of one new
-    shard. A reader that opened the store before may have to open it again. StoreError when there is no store, or one
-    with a damaged manifest: the shards that only it names would be lost.
+    Each group of shards is replaced in one manifest, so an interruption loses nothing. Needs free space for one new
+    shard. Readers that opened the store earlier may have to open it again. Raises StoreError when there is no store, or
+    when a manifest is damaged, because the shards that only this manifest names would be lost.
     """
     for warning in FeatureStore.open(path).warnings:
-        raise StoreError(f"{warning}; remove that file first, and with it the rows that only it names")
+        raise StoreError(f"{warning}; remove this file first, which gives up the rows that only it names")
     with StoreWriter(path) as writer:
         before = writer.store.manifest
         for name in sorted(before.embeddings):
@@ -58,7 +58,7 @@ def compact(path: str | Path, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_
 
 
 def groups(entries: Sequence[ShardEntry], *, max_rows: int, max_bytes: int) -> list[list[ShardEntry]]:
-    """Runs of neighbouring shards worth rewriting as one: several small ones, or a single one with superseded rows."""
+    """Runs of neighbouring shards to rewrite as one: several small shards, or one with superseded rows."""
     runs: list[list[ShardEntry]] = []
     for entry in entries:
         run = [*runs[-1], entry] if runs else []
@@ -74,7 +74,7 @@ def _live(run: Sequence[ShardEntry]) -> int:
 
 
 def _widest_row(run: Sequence[ShardEntry]) -> int:
-    """Bytes per row of the widest shard: text columns are as wide as their longest text, so a merge takes that."""
+    """Bytes per row of the widest shard; a merged text column is as wide as its longest text."""
     return max((entry.bytes - _EMPTY_BYTES) // max(entry.rows + entry.rejected, 1) for entry in run)
 
 
@@ -96,8 +96,8 @@ def _merged(store: FeatureStore, name: str, group: Sequence[ShardEntry]) -> list
             clips.append(shard.clips()[keep])
             for fact, values in shard.facts().items():
                 facts[fact].append(values[keep])
-            counted = live_mask(entry.rejected, entry.cleared)
-            rejected += [one for one, counts in zip(shard.rejected(), counted, strict=True) if counts]
+            live = live_mask(entry.rejected, entry.cleared)
+            rejected += [item for item, is_live in zip(shard.rejected(), live, strict=True) if is_live]
         filled += entry.live_rows
     if not filled and not rejected:
         return []

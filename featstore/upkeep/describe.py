@@ -1,4 +1,4 @@
-"""What is in a store, for people (one screen) and for programs (JSON)."""
+"""Summary of a store, as text for people and as plain values for programs."""
 
 from collections import Counter
 from typing import Any
@@ -14,7 +14,7 @@ SHOWN_REASONS = 5
 
 
 def describe(store: FeatureStore) -> dict[str, Any]:
-    """Everything `featstore info --json` prints: plain values only."""
+    """The content of `featstore info --json`: plain values only."""
     return {
         "path": str(store.path),
         "manifest": store.manifest.number,
@@ -48,40 +48,40 @@ def _embedding(store: FeatureStore, name: str) -> dict[str, Any]:
 
 
 def screen(store: FeatureStore) -> str:
-    """One screen: the embeddings, whose clips they are, and what was rejected."""
+    """Summary on one screen: the embeddings, their clips and the most frequent rejection reasons."""
     facts = describe(store)
     parts = [f"{store.path}: manifest {facts['manifest']}, {facts['shards']} shards, {size(facts['bytes'])}"]
     parts += [f"warning: {warning}" for warning in facts["warnings"]]
     rows = [
         [
             name,
-            one["rows"],
-            "x".join(map(str, one["shape"])),
-            one["dtype"],
-            f"{one['sample_rate_hz']} Hz",
-            one["channel"],
-            one["length"],
-            f"{one['audio_hours']:.1f} h",
-            one["fingerprint"][:12],
+            embedding["rows"],
+            "x".join(map(str, embedding["shape"])),
+            embedding["dtype"],
+            f"{embedding['sample_rate_hz']} Hz",
+            embedding["channel"],
+            embedding["length"],
+            f"{embedding['audio_hours']:.1f} h",
+            embedding["fingerprint"][:12],
         ]
-        for name, one in facts["embeddings"].items()
+        for name, embedding in facts["embeddings"].items()
     ]
     header = ["embedding", "rows", "shape", "dtype", "rate", "channel", "length", "audio", "fingerprint"]
-    parts += [table(header, rows)] if rows else ["no embeddings yet; fill it with `featstore build`"]
-    for name, one in facts["embeddings"].items():
-        if one["views"]:
-            parts.append(f"{name}: views {', '.join(one['views'])}")
-        for outcome, count in one["outcomes"].items():
+    parts += [table(header, rows)] if rows else ["no embeddings; add some with `featstore build`"]
+    for name, embedding in facts["embeddings"].items():
+        if embedding["views"]:
+            parts.append(f"{name}: views {', '.join(embedding['views'])}")
+        for outcome, count in embedding["outcomes"].items():
             parts.append(f"{name}: {count} recordings were {outcome}")
-        for reason, count in Counter(one["rejected"]).most_common(SHOWN_REASONS):
+        for reason, count in Counter(embedding["rejected"]).most_common(SHOWN_REASONS):
             parts.append(f"{name}: {count} rejected: {reason}")
-    listed = {tuple(store.clips(name).keys()): name for name in sorted(store.embeddings, reverse=True)}
-    for name in sorted(listed.values()):
+    names = {tuple(store.clips(name).keys()): name for name in sorted(store.embeddings, reverse=True)}  # one per list
+    for name in sorted(names.values()):
         parts.append(f"clips of {name}:\n{summary(store.clips(name))}")
     return "\n\n".join(parts)
 
 
 def rejected_text(store: FeatureStore) -> str:
     """Every rejected recording with its reason."""
-    rows = [[name, one.path, one.reason] for name in sorted(store.embeddings) for one in store.rejected(name)]
+    rows = [[name, item.path, item.reason] for name in sorted(store.embeddings) for item in store.rejected(name)]
     return table(["embedding", "rejected", "reason"], rows) if rows else "no recording was rejected"

@@ -1,21 +1,18 @@
-"""Take damaged shards out of a store, so that the next build makes their rows again."""
+"""Remove damaged shards from a store, so that the next build computes their rows again."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from featstore.store import StoreWriter
-from featstore.upkeep.verify import Problem, verify
-
-DAMAGED = "damaged"
+from featstore.upkeep.verify import DAMAGED, Problem, verify
 
 
 def repair(path: Path) -> list[Problem]:
-    """Drop every shard that `verify` finds damaged from the store at `path`; returns what was found.
+    """Move the damaged shards of the store at `path` to STORE/damaged; returns the problems that `verify` reports.
 
-    The files move to STORE/damaged. Rows of intact shards are not touched; rows that a build made come back with the
-    next build, imported ones with the next import. Raises StoreError when no manifest is intact: nothing can be kept
-    then, build anew.
+    Rows of intact shards are unchanged. The next build computes the removed rows again; imported rows need another
+    import. Raises StoreError when no manifest is intact: the store must then be built anew.
     """
     with StoreWriter(path) as writer:
         problems = verify(path)
@@ -24,13 +21,13 @@ def repair(path: Path) -> list[Problem]:
             files = [entry.file for entry in writer.store.entries(name) if entry.file in damaged]
             if files:
                 writer.replace_shards(name, files, [])
-                _set_aside(path, files)
+                _move_damaged(path, files)
         writer.remove_unnamed(keep=1)
     return problems
 
 
-def _set_aside(path: Path, files: Sequence[str]) -> None:
+def _move_damaged(path: Path, files: Sequence[str]) -> None:
     (path / DAMAGED).mkdir(exist_ok=True)
     for file in files:
-        with suppress(FileNotFoundError):  # damage may mean that it is gone
+        with suppress(FileNotFoundError):  # a shard may be missing
             (path / "shards" / file).replace(path / DAMAGED / file)

@@ -1,4 +1,4 @@
-"""Check a whole store and name what is damaged, without ever failing on the damage itself."""
+"""Check a whole store and list its damaged files; damage is reported, not raised."""
 
 import json
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featstore.building.state import FILE as BUILD_STATE
 from featstore.clip import DOMAINS, LABELS, SPLITS
 from featstore.disk.files import TEMPORARY_SUFFIX
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, numbered
@@ -15,26 +16,26 @@ from featstore.distributed.planfile import PENDING
 from featstore.errors import StoreError
 from featstore.reader import FeatureStore
 from featstore.table import decode
-from featstore.upkeep.compact import Compaction, compact
 
-__all__ = ["Compaction", "Problem", "compact", "notes", "verify"]
+DAMAGED = "damaged"
+"""Folder in the store for damaged shards that `repair` removed."""
 
 _CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One damaged or suspicious file, relative to the store, and what is wrong with it."""
+    """A damaged or unexpected file, relative to the store, and what is wrong with it."""
 
     file: str
     what: str
 
 
 def verify(path: str | Path) -> list[Problem]:
-    """Problems of the store at `path`; empty when every promise of FORMAT.md holds.
+    """Problems of the store at `path`; empty when the store follows FORMAT.md.
 
-    Checks every manifest and every shard one of them names: checksum, structure, counts, every row finite, every clip
-    readable, and that every key is live once. Reads the whole store; memory grows with the number of keys only.
+    Checks every manifest and every shard that a manifest names: checksum, structure, counts, finite rows, valid clips,
+    and unique live keys. Reads the whole store; memory use grows with the number of keys only.
     """
     root = Path(path)
     try:
@@ -60,24 +61,19 @@ def verify(path: str | Path) -> list[Problem]:
 
 
 def notes(path: str | Path) -> list[Problem]:
-    """Files that belong to no manifest: left by a killed writer, removed by the next one, and harmless."""
+    """Files that no manifest names: left by a killed writer, harmless, and removed by the next writer."""
     root = Path(path)
     manifests, _ = _manifests(root)
     named = {f"shards/{entry.file}" for manifest in manifests for entry in manifest.shards}
-    named |= {f"manifest/{file.name}" for file in numbered(root).values()} | {
-        "lock",
-        "shards",
-        "manifest",
-        "build.json",
-        "damaged",
-    }
-    found = sorted(str(file.relative_to(root).as_posix()) for file in root.rglob("*"))
-    pending = PENDING + "/"  # what workers have finished is the next commit's to judge
-    return [Problem(file, _kind(file)) for file in found if file not in named and not f"{file}/".startswith(pending)]
+    named |= {f"manifest/{file.name}" for file in numbered(root).values()}
+    named |= {"lock", "shards", "manifest", BUILD_STATE, DAMAGED}
+    files = sorted(str(file.relative_to(root).as_posix()) for file in root.rglob("*"))
+    pending = PENDING + "/"  # the next commit checks the units in it
+    return [Problem(file, _kind(file)) for file in files if file not in named and not f"{file}/".startswith(pending)]
 
 
 def _kind(file: str) -> str:
-    return "temporary file of an unfinished write" if file.endswith(TEMPORARY_SUFFIX) else "named by no manifest"
+    return "temporary file of an unfinished write" if file.endswith(TEMPORARY_SUFFIX) else "not named by any manifest"
 
 
 def _manifests(root: Path) -> tuple[list[Manifest], list[Problem]]:
@@ -86,14 +82,14 @@ def _manifests(root: Path) -> tuple[list[Manifest], list[Problem]]:
         try:
             valid.append(load(file))
         except FileNotFoundError:
-            continue  # pruned by a writer just now
+            continue  # a writer has just removed it
         except StoreError as error:
             problems.append(Problem(f"manifest/{file.name}", str(error)))
     return valid, problems
 
 
 def _check(root: Path, manifest: Manifest, entry: ShardEntry, live: dict[tuple[str, str], str]) -> Iterator[str]:
-    """What is wrong with one shard; `live` collects every key seen so far and the file that holds it."""
+    """Problems of one shard; adds its live keys to `live`, each with the file that holds it."""
     try:
         with FeatureStore(root, manifest).open_shard(entry) as shard:
             yield from _check_rows(shard)
@@ -102,14 +98,14 @@ def _check(root: Path, manifest: Manifest, entry: ShardEntry, live: dict[tuple[s
     except StoreError as error:
         yield str(error)
         return
-    alive = [key for key, counts in zip(keys, live_mask(entry.rows, entry.dropped), strict=True) if counts]
-    alive += [key for key, counts in zip(rejected, live_mask(entry.rejected, entry.cleared), strict=True) if counts]
-    for key in alive:
+    own = [key for key, is_live in zip(keys, live_mask(entry.rows, entry.dropped), strict=True) if is_live]
+    own += [key for key, is_live in zip(rejected, live_mask(entry.rejected, entry.cleared), strict=True) if is_live]
+    for key in own:
         other = live.setdefault((entry.embedding, key), entry.file)
         if other != entry.file:
-            yield f"key {key!r} is live in {other} too"
-    if len(set(alive)) < len(alive):
-        yield "a key is live twice within the file"
+            yield f"key {key!r} is also live in {other}"
+    if len(set(own)) < len(own):
+        yield "a key is live twice in this file"
 
 
 def _check_rows(shard: Shard) -> Iterator[str]:

@@ -139,7 +139,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "empty.wav": (b"", "empty"),
         "header_only.wav": (wav_header(0), "no samples"),
         "text.wav": (b"this is a text file, renamed\n" * 40, "not decodable"),
-        "truncated.wav": (wav_header(1000, b"\1\2" * 400), "promises 1200 bytes more"),
+        "truncated.wav": (wav_header(1000, b"\1\2" * 400), "declares 1200 bytes more"),
         "no_channels.wav": (wav_header(100, b"\1\2" * 100, channels=0), "not decodable"),
         "cut_header.wav": (wav_header(100)[:30], "not decodable"),
         "zero.flac": (b"fLaC" + bytes(60), "not decodable"),
@@ -183,7 +183,7 @@ def test_things_that_are_not_files(tmp_path: Path) -> None:
 def test_missing_channel_is_rejected_not_replaced(tmp_path: Path) -> None:
     sf.write(tmp_path / "a.wav", tone(channels=2), RATE)
     assert read_recording(tmp_path / "a.wav", RATE, AudioPolicy("1")).wave.max() == pytest.approx(0.25, abs=1e-3)
-    with pytest.raises(RejectedAudio, match="channel 2 asked for, but it has 2"):
+    with pytest.raises(RejectedAudio, match="channel 2 does not exist, the file has 2"):
         read_recording(tmp_path / "a.wav", RATE, AudioPolicy("2"))
 
 

@@ -174,7 +174,7 @@ def test_a_clip_that_kills_its_worker_is_rejected_and_the_others_are_embedded(tm
     deadly = partial(MomentsEmbedder, deadly=-0.75)
     report = run(tmp_path, clips, tmp_path / "store", replace(INLINE, workers=1), make=deadly)
     assert [(item.path, item.reason) for item in report.rejected] == [
-        (clips[2].path, "the worker process died while reading or embedding it")
+        (clips[2].path, "the worker process crashed while reading or embedding it")
     ]
     assert len(rows(tmp_path / "store")) == 5
 
@@ -240,7 +240,7 @@ def test_a_disk_that_is_too_small_is_refused_with_the_bytes_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = make_clips(tmp_path, 4)
-    monkeypatch.setattr("featstore.build.free_bytes", lambda path: 1000)
+    monkeypatch.setattr("featstore.building.prepare.free_bytes", lambda path: 1000)
     with pytest.raises(ResourceError, match=r"needs about [\d,]+ bytes and 1,000 are free"):
         run(tmp_path, clips, tmp_path / "store")
     monkeypatch.undo()

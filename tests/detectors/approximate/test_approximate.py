@@ -302,7 +302,7 @@ DAMAGE = {
     "flipped": (flip, "is damaged: its size or SHA-256"),
     "cut": (lambda path: os.truncate(path, 100), "is damaged: its size or SHA-256"),
     "empty": (lambda path: os.truncate(path, 0), "is damaged: its size or SHA-256"),
-    "huge": (lambda path: os.truncate(path, 10**12), "bytes, a valid one at most"),
+    "huge": (lambda path: os.truncate(path, 10**12), "bytes; the limit is"),
     "gone": (lambda path: path.unlink(), "No such file"),
     "link": (link, "symbolic link"),
     "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is not a regular file"),

@@ -200,7 +200,7 @@ def test_the_crafting_itself_is_harmless():
 def test_a_shard_of_another_embedding_is_refused(root):
     other = shard([1, 2])
     plant(root, build_image(replace(other, info=replace(other.info, fingerprint="0" * 64))))
-    with pytest.raises(StoreError, match="does not hold what the manifest says"):
+    with pytest.raises(StoreError, match="does not match its manifest"):
         FeatureStore.open(root).matrix("twfr")
 
 

@@ -116,7 +116,7 @@ def test_a_writer_whose_lock_file_was_removed_stops(root):
     with StoreWriter(root) as writer:
         writer.commit([shard([1])])
         (root / "lock").unlink()
-        with pytest.raises(StoreError, match="was removed while it was held"):
+        with pytest.raises(StoreError, match="was removed during the run"):
             writer.commit([shard([2])])
     assert content(FeatureStore.open(root)) == {path_of(1): 1.0}
 

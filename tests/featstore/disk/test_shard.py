@@ -65,10 +65,10 @@ def test_plain_hdf5_tools_can_read_a_shard(tmp_path):
         ({"facts": {"mtime_ns": np.zeros(2)}}, r"'mtime_ns' has shape \(2,\), expected \(1,\)"),
         ({"matrix": np.zeros((1, 5))}, r"shape \(1, 5\), expected \(1, 4\)"),
         ({"matrix": np.full((1, 4), np.inf)}, "fan/train/section_00_0001.wav' is not finite"),
-        ({"info": replace(INFO, config={"text": "x" * 70000})}, "config of 'twfr' takes 7"),
-        ({"info": replace(INFO, config={"device": object()})}, "config of 'twfr' is not plain JSON"),
-        ({"info": replace(INFO, config={"r": float("nan")})}, "config of 'twfr' is not plain JSON"),
-        ({"rejected": [Rejection("p", "r" * 70000, 0, 0)]}, "'reason' holds a text of 70000 bytes"),
+        ({"info": replace(INFO, config={"text": "x" * 70000})}, "config of 'twfr' has 7"),
+        ({"info": replace(INFO, config={"device": object()})}, "config of 'twfr' cannot be written as JSON"),
+        ({"info": replace(INFO, config={"r": float("nan")})}, "config of 'twfr' cannot be written as JSON"),
+        ({"rejected": [Rejection("p", "r" * 70000, 0, 0)]}, "'reason' has a text of 70000 bytes"),
     ],
 )
 def test_unusable_data_is_refused(change, message):

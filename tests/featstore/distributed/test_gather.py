@@ -18,7 +18,8 @@ import pytest
 from fakes import MomentsEmbedder
 from shared_plant import INLINE, MOMENTS, Plant, assert_same_rows, files_below, make_plant
 
-from featstore.build import build, infos_of, job_of
+from featstore.build import build
+from featstore.building.prepare import infos_of, job_of
 from featstore.building.units import UnitRun
 from featstore.disk.sealed import canonical, seal
 from featstore.distributed.gather import commit
@@ -200,12 +201,12 @@ def refused(plant: Plant, plan: PlanFile) -> str:
 
 def test_a_unit_of_another_fingerprint_is_refused_and_named(plant: Plant, plan: PlanFile) -> None:
     make_unit(plant, plan, 0, scale=2.0)
-    assert "was made with fingerprint 'moments-2.0', the plan has 'moments-1.0'" in refused(plant, plan)
+    assert "has fingerprint 'moments-2.0', the plan has 'moments-1.0'" in refused(plant, plan)
 
 
 def test_a_unit_with_the_clips_of_another_is_refused(plant: Plant, plan: PlanFile) -> None:
     make_unit(plant, plan, 1, as_number=0)
-    assert "does not hold the clips of unit 0" in refused(plant, plan)
+    assert "does not contain the clips of unit 0" in refused(plant, plan)
 
 
 def flip(path: Path) -> None:
@@ -235,14 +236,14 @@ def forge(plan: PlanFile, content: bytes) -> None:
 HARMS = {
     "bit flip": (lambda plan: flip(image(plan)), "is damaged"),
     "truncated": (lambda plan: image(plan).write_bytes(image(plan).read_bytes()[:-1]), "is damaged"),
-    "longer": (lambda plan: image(plan).write_bytes(image(plan).read_bytes() + b"x"), "a valid one at most"),
+    "longer": (lambda plan: image(plan).write_bytes(image(plan).read_bytes() + b"x"), "bytes; the limit is"),
     "missing": (lambda plan: image(plan).unlink(), "is missing"),
     "link": (lambda plan: (image(plan).rename(plan.folder / "x"), image_link(plan)), "symbolic link"),
     "no HDF5": (lambda plan: forge(plan, b"not a shard"), "is not a valid shard"),
     "torn record": (lambda plan: flip(plan.folder / "00000000.json"), "is not a valid record"),
     "another plan": (lambda plan: reseal(plan.folder, plan="0" * 16), "is not a valid record"),
     "another unit": (lambda plan: reseal(plan.folder, unit=1), "is not a valid record"),
-    "no shards": (lambda plan: reseal(plan.folder, shards=[]), "names 0 shards for 1 embeddings"),
+    "no shards": (lambda plan: reseal(plan.folder, shards=[]), "has 0 shards, expected 1 of at most"),
     "path": (lambda plan: reseal(plan.folder, shards=[{"bytes": 1, "sha256": "../x"}]), "is not a valid record"),
     "huge": (
         lambda plan: reseal(plan.folder, shards=[{"bytes": 1 << 40, "sha256": "0" * 64}]),
@@ -272,7 +273,7 @@ def test_what_the_store_has_got_otherwise_meanwhile_is_not_mixed(plant: Plant, p
     rows = ShardData(store.info("moments"), store.clips("moments"), store.matrix("moments"), store.facts("moments"))
     with StoreWriter(plant.store) as writer:
         writer.commit([rows])
-    with pytest.raises(RequestError, match=r"stored with fingerprint 'moments-2\.0', this one has 'moments-1\.0'"):
+    with pytest.raises(RequestError, match=r"stored with fingerprint 'moments-2\.0', the new rows have 'moments-1\.0'"):
         commit(plant.store)
     assert finished(plan) == {0: False}, "it can still be published, once the other is dropped"
     build(plant.root, plant.clips, plant.store, [other], INLINE)

@@ -39,7 +39,7 @@ def test_an_array_covers_every_share_once() -> None:
 def test_a_kubernetes_pod_is_told_how_many_there_are() -> None:
     pod = {"JOB_COMPLETION_INDEX": "2"}
     assert place("auto", "8", pod) == (2, 8)
-    with pytest.raises(RequestError, match="give --world N"):
+    with pytest.raises(RequestError, match="use --world N"):
         place("auto", "auto", pod)
 
 
@@ -53,9 +53,9 @@ def test_numbers_need_no_launcher_and_win_over_it() -> None:
     [
         ("auto", "auto", {}, "none of RANK"),
         ("auto", "auto", {"RANK": "1"}, "WORLD_SIZE"),
-        ("auto", "auto", {"RANK": "x", "WORLD_SIZE": "2"}, "give --rank"),
-        ("1", None, {}, "expected two numbers"),
-        ("one", "2", {}, "expected two numbers"),
+        ("auto", "auto", {"RANK": "x", "WORLD_SIZE": "2"}, "use --rank"),
+        ("1", None, {}, "expected two integers"),
+        ("one", "2", {}, "expected two integers"),
     ],
 )
 def test_what_is_not_told_is_asked_for(rank: str, world: str | None, env: dict[str, str], words: str) -> None:

@@ -14,7 +14,7 @@ from featstore.building.plan import FileState
 from featstore.clip import Clip
 from featstore.disk.sealed import canonical, seal
 from featstore.distributed.gather import commit
-from featstore.distributed.plan_writer import retire
+from featstore.distributed.plan_writer import remove_plan
 from featstore.distributed.planfile import PlanFile, PlanGone, plan_for, plans_of, read_plan
 from featstore.distributed.shares import plan_shares
 from featstore.errors import RequestError, StoreError
@@ -48,10 +48,11 @@ def test_units_come_back_with_clips_and_states(plant: Plant, plan: PlanFile) -> 
 
 
 def test_a_plan_that_left_is_told_from_a_damaged_one(plant: Plant, plan: PlanFile) -> None:
-    retire(plan.folder)
-    with pytest.raises(PlanGone, match="was finished or taken over"):
+    remove_plan(plan.folder)
+    with pytest.raises(PlanGone, match="was completed or replaced"):
         plan.unit(0)
-    with pytest.raises(RequestError, match=r"no plan for moments \(plans there: none\); make it with featstore plan"):
+    none = r"no plan for moments \(plans in the store: none\); create it with featstore plan"
+    with pytest.raises(RequestError, match=none):
         plan_for(plant.store, ["moments"])
     assert not (plant.store / "pending").exists()
 
@@ -128,7 +129,7 @@ def test_forged_units_are_refused(plan: PlanFile, row: dict[str, object]) -> Non
 
 def test_a_plan_that_was_changed_is_refused_although_its_checksum_is_right(plant: Plant, plan: PlanFile) -> None:
     forge(plan, listed=6).rename(plan.folder)
-    with pytest.raises(StoreError, match="it was changed after it was made"):
+    with pytest.raises(StoreError, match="its content does not match the name of its folder"):
         plant.work()
 
 

@@ -33,9 +33,9 @@ from featstore.building.work import Result, Task
 from featstore.cli import main
 from featstore.console import check_engine
 from featstore.disk.shard import EmbeddingInfo, ShardData
-from featstore.distributed.ray_build import refuse_unmounted
-from featstore.distributed.ray_cluster import PACKAGES, cluster, library
-from featstore.distributed.ray_pool import WorkerDied
+from featstore.distributed.ray_build import check_mounted
+from featstore.distributed.ray_cluster import PACKAGES, cluster, load_ray
+from featstore.distributed.ray_pool import WorkerCrashed
 from featstore.errors import DataError, RequestError
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
@@ -264,7 +264,7 @@ def test_units_of_an_archive_that_kill_their_workers_are_found_after_all_others(
     scorer.score(other, out)
     futures: dict[Future[None], Unit] = {Future(): killer, Future(): other}
     for future, unit in futures.items():
-        future.set_exception(WorkerDied("3 workers died")) if unit is killer else future.set_result(None)
+        future.set_exception(WorkerCrashed("3 workers crashed")) if unit is killer else future.set_result(None)
     done: list[Unit] = []
     assert finish(futures, out, done.append) == [killer]
     assert done == [other]
@@ -277,21 +277,21 @@ def test_units_of_an_archive_that_kill_their_workers_are_found_after_all_others(
 
 def test_recordings_that_only_workers_cannot_read_are_not_rejected(data: Path) -> None:
     lost = [Result(reason="cannot be read: No such file or directory")]
-    with pytest.raises(DataError, match=r"0000\.wav: a worker says 'cannot be read.*must be at the same path"):
-        refuse_unmounted(data, Task(("fan/0000.wav",), (0,)), lost)
-    refuse_unmounted(data, Task(("fan/gone.wav",), (0,)), lost)
+    with pytest.raises(DataError, match=r"0000\.wav: a worker reports 'cannot be read.*must be at the same path"):
+        check_mounted(data, Task(("fan/0000.wav",), (0,)), lost)
+    check_mounted(data, Task(("fan/gone.wav",), (0,)), lost)
 
 
 def test_without_ray_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RequestError, match=r"pip install 'featstore\[ray\]'"):
-        library()
+        load_ray()
 
 
 @needs_ray
 @pytest.mark.parametrize("where", ["127.0.0.1:9", "ray://127.0.0.1:9"])
 def test_an_address_where_nobody_is_fails_at_once(where: str) -> None:
-    with pytest.raises(DataError, match=rf"--address {where}: nobody answers there"), cluster(where):
+    with pytest.raises(DataError, match=rf"--address {where}: no cluster answers at this address"), cluster(where):
         pass
 
 

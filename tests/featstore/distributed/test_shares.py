@@ -94,7 +94,7 @@ def test_generated_variants_are_shared_like_recordings(plant: Plant) -> None:
     options = replace(INLINE, render=_louder)
     build(plant.root, clips, plant.root.parent / "whole", [MOMENTS], options)
     plan_shares(plant.root, clips, plant.store, [MOMENTS], options, asked={})
-    with pytest.raises(RequestError, match=r"generated variants; give BuildOptions\.render"):
+    with pytest.raises(RequestError, match=r"generated variants; set BuildOptions\.render"):
         plant.work()
     work_share(plant.root, plant.store, [MOMENTS], options, Share(claim=True))
     publish(plant.store)
@@ -201,7 +201,7 @@ def test_a_worker_whose_clock_is_off_works_like_any_other(plant: Plant, whole: P
         (MOMENTS, replace(INLINE, dtype="float16"), "planned with dtype 'float32', this worker has 'float16'"),
         (MOMENTS, replace(INLINE, audio=AudioPolicy(length="crop:1")), "planned with length 'native'"),
         (MOMENTS, replace(INLINE, audio=AudioPolicy(max_seconds=1.0)), r"max_seconds=600\.0.*max_seconds=1\.0"),
-        (DOUBLE, INLINE, r"no plan for double \(plans there: moments\)"),
+        (DOUBLE, INLINE, r"no plan for double \(plans in the store: moments\)"),
     ],
     ids=["fingerprint", "dtype", "length", "longest", "name"],
 )
@@ -219,7 +219,7 @@ def test_a_worker_without_the_recordings_makes_nothing(plant: Plant, tmp_path: P
     plan = plant.plan()
     assert plan is not None
     (tmp_path / "unmounted").mkdir()
-    with pytest.raises(DataError, match=r"none of the 2 recordings of unit 0 is here, first fan/0000\.wav"):
+    with pytest.raises(DataError, match=r"all 2 recordings of unit 0 are missing, first fan/0000\.wav"):
         work_share(tmp_path / "unmounted", plant.store, [MOMENTS], INLINE, Share())
     assert finished(plan) == {}
 
@@ -238,7 +238,7 @@ def test_a_worker_refuses_another_folder_whose_recordings_have_other_sizes(plant
     shutil.copytree(plant.root, other)
     first = next(path for path in sorted(other.rglob("*.wav")))
     first.write_bytes(first.read_bytes() + b"\0\0")
-    with pytest.raises(DataError, match=r"planned were [\d,]+: another recording; give the folder that was planned"):
+    with pytest.raises(DataError, match=r"the plan has [\d,]+; use the planned folder as it is mounted"):
         work_share(other, plant.store, [MOMENTS], INLINE, Share())
     assert finished(plan) == {}
 
@@ -295,7 +295,7 @@ def test_a_plain_build_takes_over_from_living_workers(plant: Plant, whole: Path)
 def test_a_worker_of_a_replaced_plan_stops_and_says_so(plant: Plant, whole: Path) -> None:
     plant.plan(plant.clips[:8])
     report = interrupt(plant, 3, plant.plan)
-    with pytest.raises(RequestError, match="planned anew meanwhile; start this worker again"):
+    with pytest.raises(RequestError, match="planned again during the run; start this worker again"):
         work_share(plant.root, plant.store, [MOMENTS], INLINE, Share(), report=report)
     assert plant.work().clips == 9, "the unit that was finished before is not made again"
     publish(plant.store)
@@ -379,7 +379,7 @@ def test_a_full_disk_in_earnest_and_on_when_there_is_space(plant: Plant, whole: 
 
 
 def test_ranks_lie_in_the_world() -> None:
-    with pytest.raises(RequestError, match="rank 4 of 4: ranks run from 0 to 3"):
+    with pytest.raises(RequestError, match="rank 4 of 4: expected a rank from 0 to 3"):
         Share(4, 4)
 
 

@@ -114,7 +114,7 @@ def test_leftovers_are_notes_not_problems(root):
     (root / "shards" / "orphan.h5").write_bytes(b"")
     assert verify(root) == []
     assert notes(root) == [
-        Problem("shards/orphan.h5", "named by no manifest"),
+        Problem("shards/orphan.h5", "not named by any manifest"),
         Problem("shards/x.h5.0000.tmp", "temporary file of an unfinished write"),
     ]
 
@@ -159,7 +159,7 @@ def test_compact_keeps_every_row_and_frees_the_rest(root):
     assert all(not shard.dropped and not shard.cleared for shard in after.manifest.shards)
     assert verify(root) == notes(root) == []
     assert len(list((root / "shards").iterdir())) == 2
-    with pytest.raises(StoreError, match="the store was compacted; open it again"):
+    with pytest.raises(StoreError, match="the store was compacted; open the store again"):
         opened.matrix("twfr")
 
 
@@ -176,7 +176,7 @@ def test_compact_refuses_what_it_could_destroy(root, tmp_path):
         writer.commit([shard([300])])
     newest = max((root / "manifest").iterdir())
     newest.write_bytes(b"")
-    with pytest.raises(StoreError, match=f"{newest.name} is damaged.*remove that file first"):
+    with pytest.raises(StoreError, match=f"{newest.name} is damaged.*remove this file first"):
         compact(root)
     assert len(list((root / "shards").iterdir())) == 3
     with pytest.raises(StoreError, match="not a feature store"):

@@ -1,0 +1,154 @@
+"""Everything of a build before the first clip is embedded: the request, the plan, the checks, the new labels."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from featstore.audio import AudioPolicy
+from featstore.building.plan import Plan, PlanOptions, make_plan
+from featstore.building.state import BuildState, write_state
+from featstore.building.units import Workers
+from featstore.building.work import Embedder, Job, Render
+from featstore.clip import Clip
+from featstore.disk.files import free_bytes
+from featstore.errors import DataError, RequestError, ResourceError
+from featstore.reader import differing_fields
+from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
+from featstore.table import ClipTable
+
+RESERVE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """An embedding to build: its name in the store, and a function that creates its embedder.
+
+    make: picklable, because spawned worker processes call it too.
+    """
+
+    name: str
+    make: Callable[[], Embedder]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build.
+
+    workers: number of processes, None for one per core, or a function that creates another engine. embed_in_workers:
+    False when all workers share one device. batch: clips of equal length per call of the embedder. prune: drop rows
+    whose recording is no longer in the folder. render: creates a clip's variant from its wave (picklable); required
+    for clips with variants.
+    """
+
+    audio: AudioPolicy = field(default_factory=AudioPolicy)
+    plan: PlanOptions = field(default_factory=PlanOptions)
+    workers: Workers = None
+    embed_in_workers: bool = True
+    batch: int = 4
+    dtype: str = "float32"
+    strict: bool = False
+    prune: bool = False
+    render: Render | None = None
+
+
+def plan_build(
+    root: Path, clips: Sequence[Clip], path: Path, requests: Sequence[Request], options: BuildOptions
+) -> tuple[Plan, list[EmbeddingInfo]]:
+    """The plan of a build and the embeddings that it would write; changes nothing.
+
+    Raises RequestError when a name is already in the store with another fingerprint, shape or policy.
+    """
+    infos = infos_of(requests, options)
+    store = FeatureStore.open(path) if (path / "manifest").is_dir() else None
+    for info in infos:
+        _check_same(store, info)
+    names = [info.name for info in infos]
+    return make_plan(root, clips, names, store, options.plan), infos
+
+
+def prepare(
+    writer: StoreWriter, root: Path, clips: Sequence[Clip], requests: Sequence[Request], options: BuildOptions
+) -> tuple[Plan, list[EmbeddingInfo]]:
+    """Plan a build, check the free space, update changed labels and prune; returns what `plan_build` returns."""
+    plan, infos = plan_build(root, clips, writer.path, requests, options)
+    write_state(writer.path, BuildState(str(root.resolve()), len(clips), finished=not plan.units))
+    _check_space(writer.path, plan.bytes_needed(infos))
+    _update_labels(writer, clips, plan, infos)
+    if options.prune:
+        for name, gone in plan.gone.items():
+            if gone:
+                writer.remove(name, gone)
+    return plan, infos
+
+
+def job_of(root: Path, requests: Sequence[Request], options: BuildOptions) -> Job:
+    """What every worker process of a build needs to know."""
+    makers = tuple(request.make for request in requests)
+    return Job(root, options.audio, makers, options.batch, options.embed_in_workers, options.render)
+
+
+def infos_of(requests: Sequence[Request], options: BuildOptions) -> list[EmbeddingInfo]:
+    """Description of every requested embedding."""
+    return [_info(request, options) for request in requests]
+
+
+def _info(request: Request, options: BuildOptions) -> EmbeddingInfo:
+    try:
+        embedder = request.make()
+    except ValueError as error:
+        raise DataError(f"embedder {request.name}: {error}") from error
+    return EmbeddingInfo(
+        name=request.name,
+        shape=embedder.shape,
+        dtype=options.dtype,
+        fingerprint=embedder.fingerprint,
+        config=embedder.config,
+        views=embedder.views,
+        sample_rate_hz=embedder.sample_rate_hz,
+        channel=options.audio.channel,
+        length=options.audio.length,
+    )
+
+
+def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
+    """Raise RequestError when the store holds other rows under this name, before anything is computed."""
+    if store is None or info.name not in store.embeddings:
+        return
+    for name, (new, old) in differing_fields(info, store.embeddings[info.name]).items():
+        raise RequestError(
+            f"{store.path}: embedding {info.name!r} was built with {name} {old}, the new one has {name} {new}; rows of "
+            "both must not mix: name the new one with --as NAME, or remove the old one with featstore drop"
+        )
+
+
+def check_unique(clips: Sequence[Clip]) -> None:
+    """Raise DataError when two clips have the same key."""
+    key, count = Counter(clip.key for clip in clips).most_common(1)[0] if clips else ("", 1)
+    if count > 1:
+        raise DataError(f"{key}: listed {count} times; every clip needs its own path")
+
+
+def _check_space(path: Path, needed: int) -> None:
+    free = free_bytes(path)
+    if needed + RESERVE_BYTES > free:
+        raise ResourceError(
+            f"{path}: the build needs about {needed + RESERVE_BYTES:,} bytes and {free:,} are free; "
+            "free some space and run the same command again"
+        )
+
+
+def _update_labels(writer: StoreWriter, clips: Sequence[Clip], plan: Plan, infos: Sequence[EmbeddingInfo]) -> None:
+    """Rewrite rows whose labels or attributes changed in the dataset; their embeddings stay as they are."""
+    for info in infos:
+        changed = {clips[i].key: clips[i] for i in plan.relabelled[info.name]}
+        if not changed:
+            continue
+        keys = writer.store.clips(info.name).keys()
+        where = np.array([key in changed for key in keys])
+        facts = {name: column[where] for name, column in writer.store.facts(info.name).items()}
+        table = ClipTable.from_clips([changed[key] for key in keys if key in changed])
+        matrix = writer.store.matrix(info.name, where).astype(info.dtype)
+        writer.commit([ShardData(info=info, clips=table, matrix=matrix, facts=facts, rejected=[])])
