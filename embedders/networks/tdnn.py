@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.stgram import ChannelConfig, Channels
+from embedders.networks.channels import ChannelConfig, Channels
 from embedders.networks.trained import Features, TrainedEmbedder
 
 LAYERS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
