@@ -6,8 +6,11 @@ filters on the mel scale from 20 Hz to half the sample rate, natural logarithm; 
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from featstore.mel import kaldi_mel, triangles
 
 FRAME_S, HOP_S = 0.025, 0.010
 PREEMPHASIS = 0.97
@@ -45,14 +48,8 @@ def _window(length: int, power: float) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _mel_filters(n_mels: int, n_fft: int, sample_rate_hz: int) -> Tensor:
-    """Triangles in mel (not in Hz) without normalisation: (n_fft // 2, mel); the bin at half the rate has no weight."""
-
-    def mel(hz: Tensor) -> Tensor:
-        return 1127 * torch.log1p(hz / 700)
-
-    low, high = mel(torch.tensor([LOWEST_HZ, sample_rate_hz / 2], dtype=torch.float64))
-    edges = low + (high - low) / (n_mels + 1) * torch.arange(n_mels + 2, dtype=torch.float64)
-    bins = mel(torch.arange(n_fft // 2, dtype=torch.float64) * sample_rate_hz / n_fft)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp_(min=0).float()
+    """Filters (n_fft // 2, mel): triangles in mel (not in Hz), peak 1, without the bin at half the sample rate."""
+    low, high = kaldi_mel(np.array([LOWEST_HZ, sample_rate_hz / 2]))
+    edges = low + (high - low) / (n_mels + 1) * np.arange(n_mels + 2)
+    bins = kaldi_mel(np.arange(n_fft // 2) * sample_rate_hz / n_fft)
+    return torch.from_numpy(triangles(bins, edges).T.astype(np.float32, order="C"))
