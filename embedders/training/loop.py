@@ -1,6 +1,5 @@
 """Epochs of steps over one model, judged on held-out normal clips; everything it draws depends on the seed alone."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from embedders.networks.trained import Classify, Features, Reconstruct
 from embedders.training.augment_plan import Augmenter
@@ -60,8 +60,8 @@ class Loop:
             betas=(config.beta1, 0.999),
             weight_decay=config.weight_decay,
         )
-        ema = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
-        self.state = State(model, optimizer, ema, torch.Generator().manual_seed(config.seed))
+        average = averaged(model, config.ema) if config.ema else None
+        self.state = State(model, optimizer, average, torch.Generator().manual_seed(config.seed))
         self.augment = Augmenter(plan.augmentations, self.state.random, plan.keep)
         self.steps = max(1, len(self.train_rows) // config.batch)  # of one epoch; the rest waits for the next
         self.saved = time.monotonic()
@@ -98,7 +98,7 @@ class Loop:
             if complete and math.isfinite(held_out) and held_out <= least:
                 # Of equals the last: few clips may hold no pairs at all.
                 self.state.best = {
-                    name: value.detach().cpu().clone() for name, value in self.state.judged().state_dict().items()
+                    name: value.detach().cpu().clone() for name, value in self.state.evaluated().state_dict().items()
                 }
                 position["kept"] = position["epoch"] + 1
             history.append({"loss": position["sum"] / self.steps, "held_out": held_out})
@@ -161,8 +161,8 @@ class Loop:
             optimizer.zero_grad(set_to_none=True)  # and what has no gradient is not moved
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
             optimizer.step()
-        if self.state.ema is not None:
-            _average(self.state.ema, model, self.config.ema)
+        if self.state.average is not None:
+            self.state.average.update_parameters(model)
         return float(loss.detach())
 
     def _inputs(self, waves: Tensor, batch: np.ndarray) -> tuple[Any, ...]:
@@ -198,7 +198,7 @@ class Loop:
     def _held_out(self) -> float:
         """Mean loss of the held-out clips, unmixed and from their start on."""
         self._settle()
-        model = self.state.judged().eval()
+        model = self.state.evaluated().eval()
         total = 0.0
         for waves, batch in self._whole(self.held_rows):
             total += len(batch) * float(self._plain_loss(model, waves, batch))
@@ -214,7 +214,7 @@ class Loop:
     @torch.no_grad()
     def _settle(self) -> None:
         """Statistics of batch norms anew, averaged over training batches: running ones lag behind on few clips."""
-        model = self.state.judged().eval()
+        model = self.state.evaluated().eval()
         norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
         if not norms:
             return
@@ -235,11 +235,10 @@ class Loop:
         """Set the centres of the classes that were left out so far to the mean direction of their embeddings."""
         rows = self.train_rows[self.plan.late[self.train_rows]]
         vectors = self._vectors(rows, "embedding").double().cpu().numpy()
-        for model in (self.state.model, self.state.ema):
-            if model is not None:
-                centres: Tensor = model.loss.centres  # type: ignore[assignment, union-attr]
-                made = imprint(centres.double().cpu().numpy(), vectors, self.labels[rows])
-                centres.copy_(torch.from_numpy(made))
+        for model in self.state.models():
+            centres: Tensor = model.loss.centres
+            made = imprint(centres.double().cpu().numpy(), vectors, self.labels[rows])
+            centres.copy_(torch.from_numpy(made))
 
     @torch.no_grad()
     def _vectors(self, rows: np.ndarray, output: str) -> Tensor:
@@ -267,10 +266,8 @@ class Loop:
         )
 
 
-@torch.no_grad()
-def _average(ema: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """Move averaged weights towards the model's; counters and statistics of normalisation are copied."""
-    for mean, value in zip(ema.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
-    for kept, found in zip(ema.buffers(), model.buffers(), strict=True):
-        kept.copy_(found)
+def averaged(model: torch.nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of a model's weights, starting at the current ones; buffers are copied."""
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    average.n_averaged += 1  # without this the first update would copy instead of average
+    return average.eval().requires_grad_(False)

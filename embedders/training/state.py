@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from embedders.networks.checkpoint import read, write
 from embedders.networks.trained import Classify, Reconstruct
 from featstore.errors import DataError
 
 STATE = "featstore.training"
+
+MODELS = ("model", "ema")  # prefixes of their tensors in the file
 
 
 @dataclass
@@ -22,29 +25,32 @@ class State:
 
     model: Classify | Reconstruct
     optimizer: torch.optim.Optimizer
-    ema: Classify | Reconstruct | None
+    average: AveragedModel | None
     random: torch.Generator
     best: dict[str, Tensor] = field(default_factory=dict)
     position: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "step": 0, "sum": 0.0, "history": []})
 
-    def judged(self) -> Classify | Reconstruct:
-        """The model that is kept."""
-        return self.model if self.ema is None else self.ema
+    def models(self) -> list[Any]:
+        """The trained model, then its moving average if there is one."""
+        return [self.model] if self.average is None else [self.model, self.average.module]
+
+    def evaluated(self) -> Any:
+        """The model whose weights are evaluated and saved."""
+        return self.models()[-1]
 
     def carry(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
         """Begin with the tensors of an earlier stage that fit by name and shape, and note its history."""
         own = self.model.state_dict()
         fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
-        for model in (self.model, self.ema):
-            if model is not None:
-                model.load_state_dict(fitting, strict=False)
+        for model in self.models():
+            model.load_state_dict(fitting, strict=False)
         self.position["pretraining"] = history
 
     def save(self, path: Path, key: str) -> None:
         """Write the state, whole or not at all."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        if self.ema is not None:
-            tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
+        tensors: dict[str, Tensor] = {}
+        for name, model in zip(MODELS, self.models(), strict=False):
+            tensors |= {f"{name}.{k}": v for k, v in model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in values.items()}
@@ -60,9 +66,8 @@ class State:
                 f"{path}: belongs to a training with other settings or recordings; delete it to start anew, "
                 "or give the same command to go on"
             )
-        self.model.load_state_dict(_below(tensors, "model."))
-        if self.ema is not None:
-            self.ema.load_state_dict(_below(tensors, "ema."))
+        for name, model in zip(MODELS, self.models(), strict=False):
+            model.load_state_dict(_below(tensors, f"{name}."))
         self.best = _below(tensors, "best.")
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(tensors, "optimizer.").items():

@@ -95,7 +95,7 @@ def test_the_base_stays_bit_equal_under_adapters(plant, encoders, tmp_path, kind
     tensors, _ = loop.run(tmp_path / "none.resume", "key", lambda progress: None)
     waves.close()
     base = dict(create(encoders[kind]).model.network.state_dict())
-    for model in (loop.state.model, loop.state.ema):
+    for model in loop.state.models():
         now = {
             re.sub(r"\.parametrizations\.weight\.original$", ".weight", name): x
             for name, x in model.network.encoder.state_dict().items()

@@ -1,5 +1,6 @@
 """Training: deterministic, resumable to the bit, judged on held-out normal clips, and it learns."""
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from training_plant import quick_setup
 
 from embedders import create
 from embedders.commands.train import parse_setup
+from embedders.networks.checkpoint import read
 from embedders.networks.tdnn import TDNN, TDNNNet
-from embedders.training.data import fit, hold_out, training_clips
+from embedders.training.data import Waves, fit, hold_out, training_clips
 from embedders.training.labels import class_labels
 from embedders.training.loop import Loop
 from embedders.training.settings import Setup, TrainConfig
-from embedders.training.train import train
+from embedders.training.train import make_loop, settle, train
 from featstore.cli import main
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -83,7 +85,7 @@ def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, m
     seen = []
 
     def scripted(loop):
-        seen.append({name: value.clone() for name, value in loop.state.judged().state_dict().items()})
+        seen.append({name: value.clone() for name, value in loop.state.evaluated().state_dict().items()})
         return (3.0, 1.0, 2.0, 2.0)[len(seen) - 1]
 
     monkeypatch.setattr("embedders.training.loop.Loop._held_out", scripted)
@@ -192,6 +194,27 @@ def test_progress_counts_all_stages(plant, tmp_path):
     assert np.isnan(seen[2].held_out)
     assert np.isfinite(seen[-1].held_out)
     assert all(np.isfinite(p.loss) for p in seen)
+
+
+def test_the_average_moves_towards_the_weights_by_one_minus_ema(plant, tmp_path):
+    root, clips = plant
+    chosen = training_clips(clips)
+    job = settle(root, chosen, setup("ema=0.75"), 1)
+    with closing(Waves([root / clip.path for clip in chosen], 16000, 16000, "0", 1)) as waves:
+        loop = make_loop(job, job.plans[0], waves, "cpu")
+        model, average = loop.state.models()
+        expected = [weight.detach().clone() for weight in model.parameters()]
+        for batch in (np.arange(8), np.arange(8, 16)):
+            loop.step(torch.from_numpy(next(waves.batches([batch], None))), batch)
+            expected = [
+                0.75 * mean + 0.25 * weight.detach() for mean, weight in zip(expected, model.parameters(), strict=True)
+            ]
+    torch.testing.assert_close(list(average.parameters()), expected)
+    torch.testing.assert_close(dict(average.named_buffers()), dict(model.named_buffers()), rtol=0, atol=0)
+    loop.state.save(tmp_path / "a.resume", "key")
+    saved = read(tmp_path / "a.resume")[0]
+    for prefix in ("model.", "ema."):
+        assert {name for name in saved if name.startswith(prefix)} == {prefix + name for name in model.state_dict()}
 
 
 def test_seeds_differ(plant, tmp_path):
