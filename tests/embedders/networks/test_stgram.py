@@ -12,25 +12,25 @@ from embedders.networks.mobilefacenet import MobileFaceNet, StretchedKernel
 from embedders.networks.stgram import STgramConfig, STgramNet
 
 UNUSED_CLASSIFIER = 128 * 41 + 41
-"""The published networks carry a linear layer for 41 classes that nothing reads; ours does not."""
+"""Parameters of a linear layer for 41 classes in the published networks; it is never used and ours has none."""
 
 ARCFACE = 128 * 41
 
 
-def numbers(module: torch.nn.Module) -> int:
+def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_published_sizes_of_parts():
     config = STgramConfig()
     assert config.frames == 313
-    assert numbers(Tgram(config)) == 280_406
-    assert numbers(TFgram(config)) == 198_720
-    assert numbers(TAgram(config)) == 0
+    assert n_parameters(Tgram(config)) == 280_406
+    assert n_parameters(TFgram(config)) == 198_720
+    assert n_parameters(TAgram(config)) == 0
     for table, expected in (("2021", 1_064_681), ("slim", 875_625)):
-        assert numbers(MobileFaceNet(2, bottlenecks=table, mels=128, frames=313)) + UNUSED_CLASSIFIER == expected
-    assert numbers(STgramNet(STgramConfig(head="perturbation")).head) == 16_960
-    assert numbers(STgramNet(STgramConfig(head="projector")).head) == 128 * 128 + 256
+        assert n_parameters(MobileFaceNet(2, bottlenecks=table, mels=128, frames=313)) + UNUSED_CLASSIFIER == expected
+    assert n_parameters(STgramNet(STgramConfig(head="perturbation")).head) == 16_960
+    assert n_parameters(STgramNet(STgramConfig(head="projector")).head) == 128 * 128 + 256
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_published_sizes_of_parts():
     ],
 )
 def test_published_sizes_of_whole_networks(changes, expected):
-    assert numbers(STgramNet(STgramConfig(**changes))) + UNUSED_CLASSIFIER + ARCFACE == expected
+    assert n_parameters(STgramNet(STgramConfig(**changes))) + UNUSED_CLASSIFIER + ARCFACE == expected
 
 
 def test_stretched_kernel_is_a_depthwise_convolution_and_keeps_a_constant_sound():
