@@ -1,7 +1,7 @@
 """Kaldi's log-mel filter bank in torch: the front end of BEATs, equal to `torchaudio.compliance.kaldi.fbank`.
 
-Frames of 25 ms every 10 ms without padding, mean removed, pre-emphasis 0.97, Povey window, power spectrum, triangular
-filters on the mel scale from 20 Hz to half the sample rate, natural logarithm; no dither.
+Steps: frames of 25 ms every 10 ms without padding, mean removed, pre-emphasis 0.97, Povey window, power spectrum,
+triangular filters on the mel scale from 20 Hz to half the sample rate, natural logarithm; no dither.
 """
 
 from functools import lru_cache
@@ -24,16 +24,16 @@ def kaldi_fbank(
 ) -> Tensor:
     """Log energy of mel filters: waves (batch, time) to (batch, frame, mel).
 
-    Kaldi expects the range of 16-bit integers, so multiply waves in [-1, 1] by 32768. window_power: of the Hann window;
-    1 leaves it as it is. Raises ValueError for waves shorter than one frame.
+    Kaldi expects the range of 16-bit integers: multiply waves in [-1, 1] by 32768. window_power: exponent of the Hann
+    window, 1 for a plain one. ValueError for waves shorter than one frame.
     """
     length, hop = round(FRAME_S * sample_rate_hz), round(HOP_S * sample_rate_hz)
     if waves.ndim != 2 or waves.shape[1] < length:
         raise ValueError(f"expected waves (batch, time) of at least {length} samples, got {tuple(waves.shape)}")
     frames = waves.unfold(-1, length, hop)
     frames = frames - frames.mean(dim=-1, keepdim=True)
-    before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-    frames = (frames - PREEMPHASIS * before) * _window(length, window_power).to(frames)
+    previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+    frames = (frames - PREEMPHASIS * previous) * _window(length, window_power).to(frames)
     n_fft = 1 << (length - 1).bit_length()
     power = torch.view_as_real(torch.fft.rfft(frames, n=n_fft)).square().sum(-1)
     filters = _mel_filters(n_mels, n_fft, sample_rate_hz).to(power)
@@ -42,7 +42,7 @@ def kaldi_fbank(
 
 @lru_cache(maxsize=4)
 def _window(length: int, power: float) -> Tensor:
-    """Hann window that ends in zeros, to a power: 0.85 makes it Povey's."""
+    """Symmetric Hann window to a power; 0.85 gives the Povey window."""
     return torch.hann_window(length, periodic=False, dtype=torch.float64).pow(power).float()
 
 

@@ -182,7 +182,7 @@ def test_other_base_weights_are_refused(plant, tmp_path):
     train(*plant, setup(f"beats={base}", "epochs=1"), path)
     assert load(path, "finetune").config["encoder"] == f"beats={base}"
     save_beats(base, encoder_ffn_embed_dim=24, finetuned_model=True, predictor_class=5, predictor_dropout=0.0)
-    with pytest.raises(DataError, match=r"trained on an encoder with weights .*put the former back"):
+    with pytest.raises(DataError, match=r"trained with encoder weights of sha256 .*restore the former weights"):
         create(f"finetune={path}").embed(np.zeros((1, 8000), np.float32))
 
 
@@ -264,7 +264,7 @@ def test_mistakes_are_named(encoders, plant, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=message):
             FineTuneNet(FineTuneConfig(**changes))
     monkeypatch.setattr("transformers.Wav2Vec2Model.supports_gradient_checkpointing", False)
-    with pytest.raises(ValueError, match="Wav2Vec2Model does not offer it"):
+    with pytest.raises(ValueError, match="Wav2Vec2Model does not support it"):
         FineTuneNet(FineTuneConfig(encoder=encoders["wav2vec2"], recompute=True))
     with pytest.raises(ValueError, match="no spectrogram among the inputs"):
         train(*plant, setup(encoders["wav2vec2"], "augment=specaugment"), tmp_path / "a.safetensors")
