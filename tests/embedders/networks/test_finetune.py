@@ -266,7 +266,7 @@ def test_mistakes_are_named(encoders, plant, tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.Wav2Vec2Model.supports_gradient_checkpointing", False)
     with pytest.raises(ValueError, match="Wav2Vec2Model does not support it"):
         FineTuneNet(FineTuneConfig(encoder=encoders["wav2vec2"], recompute=True))
-    with pytest.raises(ValueError, match="no spectrogram among the inputs"):
+    with pytest.raises(ValueError, match="no spectrogram among its inputs"):
         train(*plant, setup(encoders["wav2vec2"], "augment=specaugment"), tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="reads at most 10480 samples"):
         train(*plant, setup(encoders["ast"], "seconds=2"), tmp_path / "b.safetensors")
