@@ -1,10 +1,9 @@
-"""Waveforms to mel spectrograms: batched float32 tensor functions on any device, without librosa (2 s to import).
+"""Mel spectrograms of batches of waves: float32 tensor functions for any device, without librosa (2 s to import).
 
-Time runs along axis 1: waves (batch, time) become S (batch, frame, mel), so that statistics over frames read memory in
-order. Numbers agree with `librosa.feature.melspectrogram` and `librosa.power_to_db`. Nothing here is differentiable.
+Waves (batch, time) become S (batch, frame, mel): in this order statistics over frames read memory sequentially. Results
+agree with `librosa.feature.melspectrogram` and `librosa.power_to_db`. These functions are not differentiable.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,19 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BAND_MELS = 16  # mel filters per matrix product: each needs only a narrow band of bins (measured 4 x faster than all)
-CPU_BLOCK_FRAMES = 512  # frames held at once on a CPU: 2 MB at n_fft 1024, about one core's cache
-DEVICE_BLOCK_FRAMES = 1 << 17  # on an accelerator: 0.5 GB at n_fft 1024
+from featstore.mel import MEL_SCALES, Curve, triangles
+
+BAND_MELS = 16  # mel filters per matrix product: neighbours need a narrow band of bins (measured 4 x faster than all)
+CPU_BLOCK_FRAMES = 512  # frames at once on a CPU: 2 MB at n_fft 1024, about the cache of a core
+DEVICE_BLOCK_FRAMES = 1 << 17  # frames at once on an accelerator: 0.5 GB at n_fft 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class MelConfig:
     """A log-mel front end; the defaults are those of DCASE systems at 16 kHz (STgram-MFN, TWFR-GMM).
 
-    n_fft, hop: window and step in samples. fmax_hz: None means half the sample rate. mel_scale: "slaney" or "htk".
+    n_fft, hop: window and hop in samples. fmax_hz: None is half the sample rate. mel_scale: "slaney" or "htk".
     mel_norm: "slaney" (each filter has area 1) or "none" (peak 1). center: pad half a window on both sides, so that
-    frame k is centred on sample k * hop. pad_mode: "constant" (zeros) or "reflect". amin: power floor. top_db: dynamic
-    range below each clip's own maximum; None keeps all.
+    frame k is centred on sample k * hop. pad_mode: "constant" (zeros) or "reflect". amin: smallest power. top_db: range
+    below each clip's maximum, lower values are raised to its end; None is no limit.
     """
 
     sample_rate_hz: int = 16000
@@ -41,7 +42,7 @@ class MelConfig:
     top_db: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse front ends that mean nothing, at once."""
+        """Check the values."""
         for name in ("sample_rate_hz", "n_fft", "hop", "n_mels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -54,7 +55,9 @@ class MelConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(known)}")
         if not self.amin > 0:
-            raise ValueError(f"amin must be positive, got {self.amin:g}: it is the power that silence is raised to")
+            raise ValueError(
+                f"amin must be positive, got {self.amin:g}; lower powers, such as silence, are raised to amin"
+            )
         if self.top_db is not None and not self.top_db > 0:
             raise ValueError(f"top_db must be positive or None, got {self.top_db:g}")
 
@@ -64,29 +67,7 @@ class MelConfig:
         return self.sample_rate_hz / 2 if self.fmax_hz is None else self.fmax_hz
 
 
-def _slaney_from_hz(hz: np.ndarray) -> np.ndarray:
-    """Linear to 1 kHz (3 mel per 200 Hz), then 27 mel per factor 6.4 (Slaney's Auditory Toolbox)."""
-    return np.where(hz < 1000, hz * 0.015, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / np.log(6.4))
-
-
-def _slaney_to_hz(mel: np.ndarray) -> np.ndarray:
-    return np.where(mel < 15, mel / 0.015, 1000 * 6.4 ** ((np.maximum(mel, 15) - 15) / 27))
-
-
-def _htk_from_hz(hz: np.ndarray) -> np.ndarray:
-    return 2595 * np.log10(1 + hz / 700)
-
-
-def _htk_to_hz(mel: np.ndarray) -> np.ndarray:
-    return 700 * (10 ** (mel / 2595) - 1)
-
-
-_Curve = Callable[[np.ndarray], np.ndarray]
-MEL_SCALES: dict[str, tuple[_Curve, _Curve]] = {
-    "slaney": (_slaney_from_hz, _slaney_to_hz),
-    "htk": (_htk_from_hz, _htk_to_hz),
-}
-MEL_NORMS: dict[str, _Curve] = {"slaney": lambda width_hz: 2 / width_hz, "none": np.ones_like}
+MEL_NORMS: dict[str, Curve] = {"slaney": lambda width_hz: 2 / width_hz, "none": np.ones_like}
 PAD_MODES = ("constant", "reflect")
 
 
@@ -94,15 +75,13 @@ PAD_MODES = ("constant", "reflect")
 def mel_filter_bank(config: MelConfig) -> np.ndarray:
     """Triangular mel filters, float32 (n_mels, n_fft // 2 + 1), read-only.
 
-    A filter narrower than one bin can be all zeros; its mel is then `amin` in every clip.
+    A filter narrower than one bin can be all zeros; its mel power is then `amin` in every clip.
     """
-    from_hz, to_hz = MEL_SCALES[config.mel_scale]
-    low, high = from_hz(np.array([config.fmin_hz, config.highest_hz]))
+    to_mel, to_hz = MEL_SCALES[config.mel_scale]
+    low, high = to_mel(np.array([config.fmin_hz, config.highest_hz]))
     edges_hz = to_hz(np.linspace(low, high, config.n_mels + 2))
     bins_hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate_hz)
-    left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
-    rising, falling = (bins_hz - left) / (centre - left), (right - bins_hz) / (right - centre)
-    weights = np.maximum(0, np.minimum(rising, falling)) * MEL_NORMS[config.mel_norm](right - left)
+    weights = triangles(bins_hz, edges_hz) * MEL_NORMS[config.mel_norm](edges_hz[2:] - edges_hz[:-2])[:, None]
     filters: np.ndarray = weights.astype(np.float32)
     filters.flags.writeable = False
     return filters
@@ -111,7 +90,7 @@ def mel_filter_bank(config: MelConfig) -> np.ndarray:
 @torch.no_grad()
 def stft_power(waves: Tensor, config: MelConfig) -> Tensor:
     """Squared magnitude of the Hann-windowed spectrum: waves (batch, time) to (batch, frame, n_fft // 2 + 1)."""
-    _frame_shape(waves, config)  # only for its check
+    _frame_shape(waves, config)  # checks the waves
     frames = _frames(waves, config)
     return torch.view_as_real(torch.fft.rfft(frames * _window(config, waves.device))).square().sum(-1)
 
@@ -120,24 +99,24 @@ def stft_power(waves: Tensor, config: MelConfig) -> Tensor:
 def mel_power(waves: Tensor, config: MelConfig) -> Tensor:
     """Mel power: waves float32 (batch, time) to (batch, frame, mel).
 
-    Works in blocks of frames, so that a long recording never needs more than its result in memory.
+    Computed in blocks of frames, so that memory for a long recording is little more than its result.
     """
     n_clips, n_frames = _frame_shape(waves, config)
     window, bands = _window(config, waves.device), _bands(config, waves.device)
     rows, columns = _block_shape(n_clips, n_frames, waves.device)
     mel = waves.new_empty((n_clips, n_frames, config.n_mels))
-    windowed = waves.new_empty((rows * columns, config.n_fft))  # reused: fresh pages cost as much as the product
+    windowed = waves.new_empty((rows * columns, config.n_fft))  # reused: new pages cost as much time as the product
     for row in range(0, n_clips, rows):
         frames = _frames(waves[row : row + rows], config)
         for column in range(0, n_frames, columns):
             block = frames[:, column : column + columns]
             n = block.shape[0] * block.shape[1]
             torch.mul(block, window, out=windowed[:n].view(block.shape))
-            # Real and imaginary parts stay interleaved, squared in place; the filters hold every bin's weight twice.
+            # Real and imaginary parts stay interleaved and are squared in place; the filters hold each weight twice.
             parts = torch.view_as_real(torch.fft.rfft(windowed[:n])).square_().flatten(-2)
             result = mel[row : row + rows, column : column + columns].view(n, config.n_mels)
-            for used, mels, weights in bands:
-                torch.mm(parts[:, used], weights, out=result[:, mels])
+            for bins, mels, weights in bands:
+                torch.mm(parts[:, bins], weights, out=result[:, mels])
     return mel
 
 
@@ -151,7 +130,7 @@ def log_mel(waves: Tensor, config: MelConfig) -> Tensor:
 
 
 def sort_frames(S: Tensor) -> Tensor:
-    """Each mel's values in ascending order: (batch, frame, mel) to (batch, mel, frame)."""
+    """Sort the values of each mel in ascending order: (batch, frame, mel) to (batch, mel, frame)."""
     S = S.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     if S.device.type == "cpu":
         S.numpy().sort(axis=-1)  # in place; numpy's vectorised sort, measured 20 x faster than torch's
@@ -159,16 +138,11 @@ def sort_frames(S: Tensor) -> Tensor:
     return S.sort(dim=-1).values
 
 
-def shortest_wave(config: MelConfig) -> int:
-    """Samples of the shortest wave that fills one whole window."""
-    return config.n_fft
-
-
 def _frame_shape(waves: Tensor, config: MelConfig) -> tuple[int, int]:
-    """Clips and frames of the spectrogram of `waves`, which must hold at least one whole window."""
-    if waves.ndim != 2 or waves.shape[1] < shortest_wave(config):
+    """Number of clips and frames of the spectrogram of `waves`; ValueError if they are shorter than one window."""
+    if waves.ndim != 2 or waves.shape[1] < config.n_fft:
         raise ValueError(
-            f"expected waves (batch, time) of at least {shortest_wave(config)} samples, got {tuple(waves.shape)}; "
+            f"expected waves (batch, time) of at least {config.n_fft} samples, got {tuple(waves.shape)}; "
             "pad shorter recordings with zeros"
         )
     padded = waves.shape[1] + (config.n_fft // 2 * 2 if config.center else 0)
@@ -184,7 +158,7 @@ def _frames(waves: Tensor, config: MelConfig) -> Tensor:
 
 
 def _block_shape(n_clips: int, n_frames: int, device: torch.device) -> tuple[int, int]:
-    """Clips and frames computed at once: part of one clip, or whole clips where the budget of the device allows."""
+    """Clips and frames computed at once: part of one clip, or several whole clips on a device with enough memory."""
     if device.type == "cpu":
         return 1, min(n_frames, CPU_BLOCK_FRAMES)
     return max(1, min(n_clips, DEVICE_BLOCK_FRAMES // n_frames)), min(n_frames, DEVICE_BLOCK_FRAMES)
@@ -197,7 +171,7 @@ def _window(config: MelConfig, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _bands(config: MelConfig, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
-    """Groups of neighbouring filters: (columns of the interleaved spectrum, mels, weights (columns, mels))."""
+    """Groups of neighbouring filters: columns of the interleaved spectrum, mels, and weights (column, mel)."""
     weights = torch.from_numpy(np.repeat(mel_filter_bank(config).T, 2, axis=0))
     bands = []
     for start in range(0, config.n_mels, BAND_MELS):

@@ -1,4 +1,4 @@
-"""Losses made of losses: heads for attributes, one loss per branch, pseudo-classes of exchanged embeddings."""
+"""Combined losses: attribute heads, a loss per branch, and pseudo-classes of exchanged embeddings."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from embedders.losses.table import make_loss
 
 
 class AttributeTriplet(CrossEntropy):
-    """Cross-entropy of sections, batch-hard triplets, and a linear attribute classifier, summed; Wang et al. 2022."""
+    """Sum of section cross-entropy, batch-hard triplets and a linear attribute classifier; Wang et al. 2022."""
 
     needs = ("attribute",)
 
@@ -41,9 +41,9 @@ class AttributeTriplet(CrossEntropy):
 
 
 class Hierarchical(Classifier):
-    """HMIC: weight * loss of sections + (1 - weight) * loss of attribute groups, two heads on z; Lan et al. 2024.
+    """HMIC: weight * section loss + (1 - weight) * attribute-group loss, with two heads on z; Lan et al. 2024.
 
-    A group is a combination of attribute values inside a section. `base` names the loss of both heads.
+    A group is a combination of attribute values within a section. base: name of the loss of both heads.
     """
 
     needs = ("group",)
@@ -68,9 +68,9 @@ class Hierarchical(Classifier):
 
 
 class Subspace(Classifier):
-    """Sub-cluster AdaCos on all of z, plus `weight` times one on each of its `branches` equal parts; Fujimura 2025.
+    """Sub-cluster AdaCos on z, plus `weight` times sub-cluster AdaCos on each of `branches` equal parts; Fujimura 2025.
 
-    All scales are fixed; the centres of the whole stay as drawn, those of the branches are trained.
+    All scales are fixed. The centres for z are random and fixed; those for the branches are trained.
     """
 
     def __init__(self, n_classes: int, dim: int, branches: int, clusters: int = 16, weight: float = 1.0) -> None:
@@ -94,9 +94,10 @@ class Subspace(Classifier):
 
 
 class Exchanged(Classifier):
-    """SSL4ASD: sub-cluster AdaCos on the classes, plus one on pseudo-classes of exchanged embeddings; Wilkinghoff 2024.
+    """SSL4ASD: sub-cluster AdaCos on classes plus one on pseudo-classes of exchanged embeddings; Wilkinghoff 2024.
 
-    `factor` is 3 with FeatEx alone, 9 after StatEx. The classes' centres stay as drawn, the pseudo-classes' learn.
+    factor: 3 with FeatEx alone, 9 with StatEx and FeatEx. The centres of the classes are random and fixed; those of the
+    pseudo-classes are trained.
     """
 
     needs = ("exchanged", "exchanged_target")
@@ -104,7 +105,7 @@ class Exchanged(Classifier):
     def __init__(self, n_classes: int, dim: int, factor: int = 9, clusters: int = 16, weight: float = 1.0) -> None:
         super().__init__(n_classes, dim)
         if factor < 1:
-            raise ValueError(f"factor={factor}: expected 3 after FeatEx, 9 after StatEx and FeatEx")
+            raise ValueError(f"factor={factor}: expected 3 for featex, 9 for statex+featex")
         self.weight = weight
         self.classes = SubclusterAdaCos(n_classes, dim, clusters, trainable=False)
         self.pseudo = SubclusterAdaCos(factor * n_classes, dim, clusters)
@@ -121,5 +122,5 @@ class Exchanged(Classifier):
 def _classifier(name: str, n_classes: int, dim: int) -> Classifier:
     loss = make_loss(name, n_classes, dim)
     if not isinstance(loss, Classifier):
-        raise ValueError(f"loss {name} does not classify; a head needs one that does, such as cross_entropy or arcface")
+        raise ValueError(f"base={name}: does not classify; use a loss that does, such as cross_entropy or arcface")
     return loss

@@ -1,4 +1,4 @@
-"""Losses on pairs of clips in a batch: supervised contrast, alone and with an ArcFace, and batch-hard triplets."""
+"""Losses on pairs of clips in a batch: supervised contrastive, alone or with ArcFace, and batch-hard triplets."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ SMALLEST_DISTANCE_SQUARED = 1e-8
 
 
 class SupCon(Loss):
-    """Supervised contrast of clips with the same class (Khosla et al. 2020), as CLP-SCF pre-trains (Guan et al. 2023).
+    """Supervised contrastive loss (Khosla et al. 2020), as in CLP-SCF's pre-training (Guan et al. 2023).
 
-    Anchors without a positive in the batch are left out. `include_self` adds each anchor's similarity to itself to its
-    denominator, as CLP-SCF's code does. `projector` puts three linear layers with batch norm between z and the loss;
-    `embed` keeps the first of them, and `clp_scf` continues from it.
+    Anchors without a positive in the batch are left out. include_self: the denominator includes each anchor's
+    similarity to itself, as in CLP-SCF's code. projector: three linear layers with batch norm between z and the loss;
+    `embed` uses the first, and `clp_scf` continues from it.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SupCon(Loss):
         self.tail = nn.Sequential(*rest) if projector else nn.Identity()
 
     def embed(self, z: Tensor) -> Tensor:
-        """Embedding after the projector's first layer, (batch, dim); z itself without a projector."""
+        """Embedding after the projector's first layer (batch, dim); z itself without a projector."""
         head: Tensor = self.head(precise(z))
         return head
 
@@ -44,9 +44,9 @@ class SupCon(Loss):
 
 
 class FineTuned(ArcFace):
-    """CLP-SCF's second stage: ArcFace on a linear layer with batch norm, taken over from SupCon's projector.
+    """CLP-SCF's second stage: ArcFace on a linear layer with batch norm, which comes from SupCon's projector.
 
-    Load it with `loss.head.load_state_dict(supcon.head.state_dict())`.
+    Load that layer by `loss.head.load_state_dict(supcon.head.state_dict())`.
     """
 
     def __init__(self, n_classes: int, dim: int, m: float = 1.0, s: float = 30.0) -> None:
@@ -54,20 +54,20 @@ class FineTuned(ArcFace):
         self.head = nn.Sequential(*linear_norm(dim))
 
     def embed(self, z: Tensor) -> Tensor:
-        """Embedding after the layer, (batch, dim)."""
+        """Embedding after the layer: (batch, dim)."""
         head: Tensor = self.head(precise(z))
         return head
 
     def cosines(self, z: Tensor) -> Tensor:
-        """Cosine of each embedding, after the layer, with each class centre, (batch, n_classes)."""
+        """Cosine of each embedding, after the layer, with each class centre: (batch, n_classes)."""
         return super().cosines(self.head(z))
 
 
 class OneStageSupCon(Classifier):
-    """OS-SCL: supervised contrast plus Noisy-ArcMix on h, the feature-perturbation head of z; Huang et al. 2025.
+    """OS-SCL: supervised contrastive loss plus Noisy-ArcMix on z after a feature-perturbation head; Huang et al. 2025.
 
-    The contrast keeps each clip's class before mixing, is multiplied by temperature / 0.07, and counts anchors without
-    a positive as 0. `slope` of the head's ReLUs below zero: 0 or the published option 0.01.
+    The contrastive term uses each clip's class before mixing, is multiplied by temperature / 0.07, and counts anchors
+    without a positive as 0. slope: of the head's ReLUs below zero, 0 or the published option 0.01.
     """
 
     def __init__(
@@ -92,15 +92,15 @@ class OneStageSupCon(Classifier):
     def _loss(self, z: Tensor, target: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
         h = self.head(z)
         positive = same_class(first_class(target, extra))
-        contrasted = contrast(h, positive, self.temperature).mean() * (self.temperature / KHOSLA_TEMPERATURE)
-        classified: Tensor = self.arcface(h, target, extra)
-        return contrasted + classified
+        contrastive = contrast(h, positive, self.temperature).mean() * (self.temperature / KHOSLA_TEMPERATURE)
+        arcface: Tensor = self.arcface(h, target, extra)
+        return contrastive + arcface
 
 
 class BatchHardTriplet(Loss):
-    """Hinge on each clip's farthest positive and nearest negative in the batch; Hermans et al. 2017.
+    """Hinge loss on each clip's farthest positive and nearest negative in the batch; Hermans et al. 2017.
 
-    Distances are Euclidean between unit vectors, so at most 2. Clips without a positive or a negative are left out.
+    Distances are Euclidean between unit vectors (at most 2). Clips without a positive or a negative are left out.
     """
 
     def __init__(self, n_classes: int, dim: int, margin: float = 0.3) -> None:
@@ -122,22 +122,22 @@ class BatchHardTriplet(Loss):
 
 
 def contrast(h: Tensor, positive: Tensor, temperature: float, *, include_self: bool = False) -> Tensor:
-    """Supervised contrastive loss of each anchor, (batch,): the mean over its positives of -log softmax of similarity.
+    """Supervised contrastive loss of each anchor (batch,): mean over its positives of -log softmax of similarity.
 
-    h (batch, dim) is scaled to unit length, positive (batch, batch) bool; the softmax runs over all other clips, and
-    the anchor itself with `include_self`. An anchor without positives gets 0.
+    h (batch, dim) is scaled to unit length; positive is bool (batch, batch). The softmax is over all other clips and,
+    with `include_self`, the anchor itself. An anchor without positives gets 0.
     """
     u = unit(h)
     similarity = u @ u.T / temperature
     if not include_self:
         similarity = similarity.masked_fill(_diagonal(len(h), h.device), torch.finfo(similarity.dtype).min)
-    log_share = similarity - similarity.logsumexp(dim=1, keepdim=True)
-    picked = torch.where(positive, log_share, torch.zeros_like(log_share))
-    return -picked.sum(dim=1) / positive.sum(dim=1).clamp_min(1)
+    log_softmax = similarity - similarity.logsumexp(dim=1, keepdim=True)
+    selected = torch.where(positive, log_softmax, torch.zeros_like(log_softmax))
+    return -selected.sum(dim=1) / positive.sum(dim=1).clamp_min(1)
 
 
 def same_class(label: Tensor) -> Tensor:
-    """Which pairs of different clips share a label (batch,), as (batch, batch) bool."""
+    """Pairs of different clips with equal labels: (batch,) to bool (batch, batch)."""
     return (label[:, None] == label) & ~_diagonal(len(label), label.device)
 
 
@@ -147,7 +147,7 @@ def linear_norm(dim: int) -> tuple[nn.Module, nn.Module]:
 
 
 def feature_perturbation(dim: int, slope: float = 0.0) -> nn.Sequential:
-    """OS-SCL's head: to half the width and back, each a linear layer, a (leaky) ReLU and batch norm."""
+    """OS-SCL's head: to half the width and back, each by a linear layer, (leaky) ReLU and batch norm."""
     half = max(dim // 2, 1)
     down = (nn.Linear(dim, half), nn.LeakyReLU(slope), nn.BatchNorm1d(half))
     return nn.Sequential(*down, nn.Linear(half, dim), nn.LeakyReLU(slope), nn.BatchNorm1d(dim))

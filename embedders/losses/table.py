@@ -1,19 +1,19 @@
-"""What a network is trained with: the table of losses, and how a loss is called.
+"""The table of losses, and how a loss is called.
 
-Every loss is a module `loss(z, target, extra=None) -> scalar`: `z` (batch, dim) is the embedding as the network gives
-it, `target` (batch, n_classes) float has rows that sum to 1, because augmentations mix labels. `extra` holds what only
-some losses need, by name; a class lists what it cannot do without in `needs`:
+A loss is a module `loss(z, target, extra=None) -> scalar`. `z` (batch, dim) is the output of the network; `target`
+(batch, n_classes) float has rows that sum to 1, because augmentations mix labels. `extra` holds inputs that only some
+losses use, by name; a class lists those it requires in `needs`:
 
-    first             (batch,) int64: class of each clip before its label was mixed; without it, the heaviest class
-    attribute         (batch, n_attributes) float: attribute labels; a row of zeros means not known
-    group             (batch, n_groups) float: attribute-group labels; a row of zeros means not known
+    first             (batch,) int64: class of each clip before mixing; default: the class of largest weight
+    attribute         (batch, n_attributes) float: attribute labels; a row of zeros means unknown
+    group             (batch, n_groups) float: attribute-group labels; a row of zeros means unknown
     exchanged         (batch, dim): embeddings after FeatEx
     exchanged_target  (batch, factor * n_classes): their labels
 
-Losses compute in float32 at least, whatever autocast is on. Those that classify also offer `logits(z)` and
-`posterior(z)`; all offer `embed(z)`, the embedding to store. A class with `epochwise` set expects `update(Z)` with the
-embeddings of the whole training set once before every epoch. Scales and statistics that adapt are buffers, so a
-checkpoint resumes them. Importing this module loads no heavy library; making a loss does.
+Losses compute in float32 or float64, even under autocast. All have `embed(z)`, the embedding to store; those that
+classify also have `logits(z)` and `posterior(z)`. If `epochwise` is set, `update(Z)` must be called before every epoch
+with the embeddings of the whole training set. Adaptive scales and statistics are buffers, so checkpoints hold them.
+Importing this module loads no heavy library; making a loss does.
 """
 
 import difflib
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOSSES = {
     "cross_entropy": "embedders.losses.margin:CrossEntropy",
     "arcface": "embedders.losses.margin:ArcFace",
-    "arcmix": "embedders.losses.margin:ArcFace",  # what ArcFace does with mixed labels
+    "arcmix": "embedders.losses.margin:ArcFace",  # ArcFace on mixed labels is ArcMix
     "noisy_arcmix": "embedders.losses.margin:NoisyArcMix",
     "clp_scf": "embedders.losses.contrastive:FineTuned",
     "adacos": "embedders.losses.adacos:AdaCos",
@@ -53,19 +53,19 @@ def make_loss(name: str, n_classes: int, dim: int, **params: Any) -> "Loss":
             raise ValueError(_unknown(f"parameter of loss {name}", key, known))
     for key, parameter in known.items():
         if parameter is inspect.Parameter.empty and key not in params:
-            raise ValueError(f"loss {name} needs a value for {key}")
+            raise ValueError(f"loss {name} needs a value for {key}, such as loss.{key}=2")
     loss: Loss = _load(name)(n_classes, dim, **params)
     return loss
 
 
 def loss_parameters(name: str) -> dict[str, Any]:
-    """Default of every parameter of a loss but n_classes and dim; `inspect.Parameter.empty` where one must be given."""
+    """Defaults of a loss's parameters but n_classes and dim; `inspect.Parameter.empty` where a value is required."""
     signature = inspect.signature(_load(name)).parameters
     return {key: parameter.default for key, parameter in signature.items() if key not in ("n_classes", "dim")}
 
 
 def loss_needs(name: str) -> tuple[str, ...]:
-    """What a loss cannot do without beside the labels, of the names above."""
+    """Names of the entries of `extra` that a loss requires."""
     needs: tuple[str, ...] = _load(name).needs
     return needs
 

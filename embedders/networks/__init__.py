@@ -1,1 +1,1 @@
-"""Networks trained on normal clips, and the embedders made of their checkpoints."""
+"""Networks trained on normal clips, and the embedders that load their checkpoints."""

@@ -1,10 +1,10 @@
-"""`aegan`: an autoencoder that must also please a discriminator; both judge blocks of the log-mel spectrogram.
+"""`aegan`: an autoencoder and a discriminator on blocks of the log-mel spectrogram, trained in turn.
 
 AEGAN-AD (Jiang et al., "Unsupervised anomaly detection and localization of machine audio: a GAN-based approach", ICASSP
-2023). The discriminator learns to tell blocks from their reconstructions (Wasserstein, with gradient penalty); the
-autoencoder, which generates these, learns their squared error and to match the statistics of the discriminator's
-embeddings, with no adversarial term. `output` chooses what is stored: "embedding" of the discriminator, "residual"
-of the autoencoder in dB, or "latent", how far the code of a reconstruction lies from that of the block.
+2023). The discriminator learns to separate blocks from their reconstructions (Wasserstein loss with gradient penalty).
+The autoencoder, the generator, minimises the squared error plus the difference between statistics of the
+discriminator's embeddings; it has no adversarial term. `output` selects the stored vectors: "embedding" of the
+discriminator, "residual" of the autoencoder in dB, or "latent", the code of the reconstruction minus that of the block.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from embedders.networks.trained import Features, Reconstruct, TrainedEmbedder
 class Adversarial(Reconstruct):
     """Generator and discriminator, trained in turn.
 
-    Held-out clips judge by the squared residual in dB alone: a distance between embeddings means something else
-    whenever the discriminator has learned. Views of "embedding" are `mean` and `std` over a clip's blocks; those of
-    "residual" and "latent" are of Reconstruct, over mels and over the numbers of a code.
+    The held-out loss is the squared residual in dB alone, because distances between embeddings of different epochs are
+    not comparable. Views of "embedding" are `mean` and `std` over a clip's blocks; "residual" and "latent" have the
+    views of Reconstruct, over mels and over the values of a code.
     """
 
     network: AEGANNet
@@ -30,51 +30,51 @@ class Adversarial(Reconstruct):
     outputs: ClassVar[tuple[str, ...]] = ("embedding", "residual", "latent")
 
     def turns(self) -> tuple[tuple[Callable[..., Tensor], list[nn.Parameter]], ...]:
-        """The discriminator's loss, then the generator's, each with the parameters that it moves."""
-        one, two = self.network.discriminator, self.network.generator
-        return (self.discrimination, list(one.parameters())), (self.generation, list(two.parameters()))
+        """Loss of the discriminator, then of the generator, each with the parameters it trains."""
+        discriminator, generator = self.network.discriminator, self.network.generator
+        return (self.discrimination, list(discriminator.parameters())), (self.generation, list(generator.parameters()))
 
     def discrimination(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
-        """Mean score of reconstructions less that of blocks, and the penalty of slopes other than 1 between them."""
-        with torch.autocast(features[0].device.type, enabled=False):  # slopes of slopes need whole precision
+        """Mean score of reconstructions minus that of blocks, plus the penalty on gradient norms other than 1."""
+        with torch.autocast(features[0].device.type, enabled=False):  # second derivatives need float32
             judge, real = self.network.discriminator, self.network.blocks(*features)
             with torch.no_grad():
-                made = self.network.generator(real)
-            between = torch.lerp(made, real, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_()
-            (slope,) = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
-            excess: Tensor = slope.flatten(1).norm(dim=1) - 1
-            loss: Tensor = judge(made).mean() - judge(real).mean()
+                generated = self.network.generator(real)
+            between = torch.lerp(generated, real, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_()
+            (gradient,) = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
+            excess: Tensor = gradient.flatten(1).norm(dim=1) - 1
+            loss: Tensor = judge(generated).mean() - judge(real).mean()
             return loss + self.network.config.penalty * excess.square().mean()
 
     def generation(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
-        """Mean squared error in units of half the range, and that of the embeddings' statistics, weighted."""
+        """Mean squared error in units of half the range, plus the weighted error of the embeddings' statistics."""
         config, real = self.network.config, self.network.blocks(*features)
-        made = self.network.generator(real)
-        loss: Tensor = (made.float() - real).square().mean()
+        generated = self.network.generator(real)
+        loss: Tensor = (generated.float() - real).square().mean()
         with torch.no_grad():
-            wanted = self.network.discriminator.embed(real).float()
-        found = self.network.discriminator.embed(made).float()
-        loss = loss + config.match_mean * (found.mean(0) - wanted.mean(0)).square().mean()
+            target_z = self.network.discriminator.embed(real).float()
+        z = self.network.discriminator.embed(generated).float()
+        loss = loss + config.match_mean * (z.mean(0) - target_z.mean(0)).square().mean()
         if config.match_std:
-            deviation = found.std(0, correction=0) - wanted.std(0, correction=0)
-            loss = loss + config.match_std * deviation.square().mean()
+            difference = z.std(0, correction=0) - target_z.std(0, correction=0)
+            loss = loss + config.match_std * difference.square().mean()
         return loss
 
     def vectors(self, features: Features, output: str) -> Tensor:
-        """(batch, views, columns)."""
+        """Vectors (batch, views, columns)."""
         if output == "residual":
             return super().vectors(features, output)
         x, n = self.network.blocks(*features), len(features[0])
         if output == "latent":
             generator = self.network.generator
-            moved = generator.encode(generator(x)) - generator.encode(x)
-            return self.statistics(moved.float().view(n, -1, self.network.config.latent))
-        found = self.network.discriminator.embed(x).float().view(n, -1, self.network.config.dim)
-        return torch.stack([found.mean(1), found.std(1, correction=0)], dim=1)
+            difference = generator.encode(generator(x)) - generator.encode(x)
+            return self.statistics(difference.float().view(n, -1, self.network.config.latent))
+        z = self.network.discriminator.embed(x).float().view(n, -1, self.network.config.dim)
+        return torch.stack([z.mean(1), z.std(1, correction=0)], dim=1)
 
 
 class AEGAN(TrainedEmbedder):
-    """Views of the discriminator's embedding, or of what the autoencoder leaves over."""
+    """Embedder: views of the discriminator's embedding, or of the autoencoder's residual."""
 
     name: ClassVar[str] = "aegan"
     config_type: ClassVar[type] = AEGANConfig

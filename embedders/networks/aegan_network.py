@@ -1,6 +1,6 @@
-"""Networks of `aegan`: blocks of the log-mel spectrogram to codes and back, and to embeddings that tell the two apart.
+"""Networks of `aegan`: a generator (block to code and back) and a discriminator (block to embedding and score).
 
-Layers of AEGAN-AD (Jiang et al., ICASSP 2023), in its variant with layer norms over channels, mels and frames.
+Layers of AEGAN-AD (Jiang et al., ICASSP 2023), in the variant with layer norms over channels, mels and frames.
 """
 
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.reconstruction import LEVEL_DB, SPREAD_DB, patches
-from embedders.networks.trained import Features
-from embedders.spectrogram import MelConfig, log_mel
+from embedders.networks.reconstruction import LEVEL_DB, SPREAD_DB, LogMelNet, patches
+from embedders.spectrogram import MelConfig
 
 HALVINGS = 5
-"""Convolutions that halve a block, each with twice the channels of the one before."""
+"""Strided convolutions; each halves a block and doubles the channels of the one before."""
 
-SLOPE = 0.2  # of leaky ReLUs
-INITIAL = 0.02  # deviation of the first weights of convolutions, as in DCGAN
+SLOPE = 0.2  # of the leaky ReLUs for negative input
+INITIAL_STD = 0.02  # of random convolution weights, as in DCGAN
 
 
 @dataclass(frozen=True, kw_only=True)
 class AEGANConfig(MelConfig):
-    """A log-mel front end; frames, step: of a block, and from one to the next; seconds: of training crops.
+    """A log-mel front end and its networks.
 
-    width: channels of the first convolution; latent: size of a block's code. match_mean, match_std: weights of the
-    mean squared differences between mean, and standard deviation, of the discriminator's embeddings of blocks and of
+    seconds: length of training crops. frames: frames of a block. step: frames from one block to the next. width:
+    channels of the first convolution. latent: size of a block's code. match_mean, match_std: weights of the mean
+    squared difference between the means (standard deviations) of the discriminator's embeddings of blocks and of
     reconstructions. penalty: weight of the gradient penalty.
     """
 
@@ -41,7 +41,7 @@ class AEGANConfig(MelConfig):
     penalty: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse blocks that cannot be halved, empty layers, and weights below zero."""
+        """Check that blocks can be halved, layers are not empty and weights are not negative."""
         super().__post_init__()
         least = 2**HALVINGS
         if self.frames < least or self.frames % least or self.n_mels % least:
@@ -56,17 +56,17 @@ class AEGANConfig(MelConfig):
 
     @property
     def dim(self) -> int:
-        """Columns of the discriminator's embedding."""
+        """Dimension of the discriminator's embedding."""
         return self.width << HALVINGS - 1
 
     @property
     def min_samples(self) -> int:
-        """Shortest wave: one window; frames fewer than a block are repeated."""
+        """Shortest wave in samples: one window; fewer frames than a block are repeated."""
         return self.n_fft
 
     @property
     def sizes(self) -> tuple[tuple[int, int, int], ...]:
-        """Channels, height and width of a block and after every halving."""
+        """Channels, height and width of a block, then after every halving."""
         halved = [(self.width << i, self.n_mels >> i + 1, self.frames >> i + 1) for i in range(HALVINGS)]
         return (1, self.n_mels, self.frames), *halved
 
@@ -74,8 +74,8 @@ class AEGANConfig(MelConfig):
 def _halving(config: AEGANConfig) -> nn.Sequential:
     """Blocks (n, 1, mel, frame) to maps (n, dim, mel / 32, frame / 32)."""
     layers: list[nn.Module] = []
-    for one, two in pairwise(config.sizes):
-        layers += [nn.Conv2d(one[0], two[0], 4, 2, 1, bias=False), nn.LayerNorm(two), nn.LeakyReLU(SLOPE)]
+    for size, halved in pairwise(config.sizes):
+        layers += [nn.Conv2d(size[0], halved[0], 4, 2, 1, bias=False), nn.LayerNorm(halved), nn.LeakyReLU(SLOPE)]
     return nn.Sequential(*layers)
 
 
@@ -88,18 +88,18 @@ class Generator(nn.Module):
         map_size = sizes[0][1:]
         self.encode = nn.Sequential(_halving(config), nn.Conv2d(config.dim, config.latent, map_size, bias=False))
         layers: list[nn.Module] = [nn.ConvTranspose2d(config.latent, config.dim, map_size, bias=False)]
-        for one, two in pairwise(sizes):
-            layers += [nn.LayerNorm(one), nn.ReLU(), nn.ConvTranspose2d(one[0], two[0], 4, 2, 1, bias=False)]
+        for size, doubled in pairwise(sizes):
+            layers += [nn.LayerNorm(size), nn.ReLU(), nn.ConvTranspose2d(size[0], doubled[0], 4, 2, 1, bias=False)]
         self.decode = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstructions (n, 1, mel, frame) within -1 to 1."""
-        made: Tensor = self.decode(self.encode(x))
-        return made
+        """Reconstruct blocks: (n, 1, mel, frame), values in [-1, 1]."""
+        reconstruction: Tensor = self.decode(self.encode(x))
+        return reconstruction
 
 
 class Discriminator(nn.Module):
-    """Blocks to embeddings (n, dim), and to scores (n,) that are high for what was recorded."""
+    """Blocks to embeddings (n, dim) and to scores (n,), which are high for recorded blocks."""
 
     def __init__(self, config: AEGANConfig) -> None:
         super().__init__()
@@ -109,33 +109,29 @@ class Discriminator(nn.Module):
         self.judge = nn.Sequential(nn.LayerNorm(dim), nn.LeakyReLU(SLOPE), nn.Linear(dim, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores."""
+        """Score blocks: (n,)."""
         score: Tensor = self.judge(self.embed(x))
         return score[:, 0]
 
 
-class AEGANNet(nn.Module):
-    """Log-mel to residuals of every frame of every block, (batch, blocks * frames, mel) in dB."""
+class AEGANNet(LogMelNet):
+    """Log-mel to the residual of every frame of every block: (batch, blocks * frames, mel) in dB."""
 
+    config: AEGANConfig
     low: Tensor
     high: Tensor
 
     def __init__(self, config: AEGANConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.generator, self.discriminator = Generator(config), Discriminator(config)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=INITIAL)
+                nn.init.normal_(module.weight, std=INITIAL_STD)
         self.register_buffer("low", torch.tensor(LEVEL_DB - SPREAD_DB))
         self.register_buffer("high", torch.tensor(LEVEL_DB + SPREAD_DB))
 
-    def front(self, waves: Tensor) -> Features:
-        """Log-mel (batch, mel, frame) in dB."""
-        return (log_mel(waves, self.config).transpose(1, 2),)
-
     def blocks(self, S: Tensor) -> Tensor:
-        """Blocks (batch * blocks, 1, mel, frame), -1 to 1 over the range of the training clips as far as seen."""
+        """Cut into blocks (batch * blocks, 1, mel, frame); the range of the training batches so far becomes [-1, 1]."""
         if self.training:
             self.low.copy_(torch.minimum(self.low, S.amin()))
             self.high.copy_(torch.maximum(self.high, S.amax()))
@@ -143,7 +139,7 @@ class AEGANNet(nn.Module):
         return patches(scaled, self.config.frames, self.config.step).flatten(0, 1)[:, None]
 
     def forward(self, S: Tensor) -> Tensor:
-        """Reconstruction minus input."""
+        """Return reconstruction minus input."""
         x = self.blocks(S)
         residual: Tensor = (self.generator(x) - x) * (self.high - self.low) / 2
         return residual.transpose(2, 3).reshape(len(S), -1, self.config.n_mels)

@@ -1,7 +1,7 @@
-"""Checkpoints of trained embedders: one safetensors file that says what it is, and is refused where it does not fit.
+"""Checkpoints of trained embedders: one safetensors file with all metadata, checked on loading.
 
-Its metadata is one JSON text: name, config, classes, loss, training facts, library versions, and a fingerprint over
-weights and config that is checked on loading. Pickles are never opened.
+The metadata is one JSON text: name, config, classes, loss, training facts, library versions, and a fingerprint over
+weights and config. Pickles are never opened.
 """
 
 import json
@@ -26,10 +26,10 @@ KEY = "featstore.trained"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves behind.
+    """Result of a training.
 
-    config: the network's. classes: label of every class, `machine|section|...`, in the order of the outputs. loss: name
-    and parameters. facts: how it was trained, for people; no part of the fingerprint.
+    config: of the network. classes: labels `machine|section|...` in the order of the outputs. loss: name and
+    parameters. facts: how it was trained, for display only; not part of the fingerprint.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Trained:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 over weights and all that changes what they compute."""
+        """The sha256 over weights, config, classes and loss."""
         config = {"config": dict(self.config), "classes": list(self.classes), "loss": dict(self.loss)}
         return fingerprint(self.name, config, Weights(self.tensors).sha256().encode())
 
 
 def save(path: Path, trained: Trained) -> None:
-    """Write a checkpoint; it appears whole or not at all."""
+    """Write a checkpoint, completely or not at all."""
     notes = {
         "format": FORMAT,
         "name": trained.name,
@@ -62,26 +62,30 @@ def save(path: Path, trained: Trained) -> None:
 
 
 def load(path: Path, name: str) -> Trained:
-    """Read a checkpoint of the embedder `name`; DataError says what is damaged or does not fit."""
+    """Read a checkpoint of the embedder `name`; DataError if it is damaged or does not fit."""
     tensors, metadata = read(path)
     try:
         notes = json.loads(metadata[KEY])
-        found = Trained(notes["name"], notes["config"], tensors, tuple(notes["classes"]), notes["loss"], notes["facts"])
-        written, stated = notes["format"], notes["fingerprint"]
+        trained = Trained(
+            notes["name"], notes["config"], tensors, tuple(notes["classes"]), notes["loss"], notes["facts"]
+        )
+        file_format, stored_fingerprint = notes["format"], notes["fingerprint"]
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a checkpoint of `featstore train` (no or damaged metadata: {error})") from error
-    if written != FORMAT:
-        raise DataError(f"{path}: checkpoint format {written}, this version reads {FORMAT}")
-    if found.name != name:
-        raise DataError(f"{path}: holds a {found.name}, not a {name}; write {found.name}={path}")
-    if found.fingerprint != stated:
+        raise DataError(
+            f"{path}: not a checkpoint of `featstore train` (metadata missing or damaged: {error}); train again"
+        ) from error
+    if file_format != FORMAT:
+        raise DataError(f"{path}: checkpoint format {file_format}, this version reads {FORMAT}; train again")
+    if trained.name != name:
+        raise DataError(f"{path}: holds a network of {trained.name}, not of {name}; write {trained.name}={path}")
+    if trained.fingerprint != stored_fingerprint:
         raise DataError(f"{path}: weights or config do not match its fingerprint; the file is damaged, train again")
-    return found
+    return trained
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors and texts as safetensors, whole or not at all."""
-    # Copies, since shared tensors cannot be saved.
+    """Write tensors and texts as safetensors, completely or not at all."""
+    # Copies, because safetensors refuses tensors that share memory.
     copies = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     try:
         with replacing(path) as part:
@@ -91,7 +95,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and texts of a safetensors file; nothing in it can run."""
+    """Read tensors and texts of a safetensors file; no code in it can run."""
     try:
         with safe_open(path, framework="pt") as file:
             keys = list(file.keys())
@@ -100,19 +104,21 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise DataError(f"{path}: no such checkpoint; make one with `featstore train`") from None
     except (OSError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{path}: not a readable safetensors file ({reason}); pickles are never opened") from error
+        raise DataError(
+            f"{path}: not a readable safetensors file ({reason}); pickles are never opened, train again"
+        ) from error
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load tensors into a module, strictly: DataError names the first key that is missing, unknown or misshapen."""
+    """Load tensors into a module; DataError names the first key that is missing, unknown or has another shape."""
     expected = module.state_dict()
     for key, value in expected.items():
         if key not in tensors:
-            raise DataError(f"{path}: lacks {key} {tuple(value.shape)}; it belongs to another network or loss")
+            raise DataError(f"{path}: {key} {tuple(value.shape)} is missing; the file is of another network or loss")
         if tensors[key].shape != value.shape or tensors[key].dtype != value.dtype:
-            found = f"{tuple(tensors[key].shape)} {tensors[key].dtype}"
-            raise DataError(f"{path}: {key} is {found}, expected {tuple(value.shape)} {value.dtype}")
+            got = f"{tuple(tensors[key].shape)} {tensors[key].dtype}"
+            raise DataError(f"{path}: {key} is {got}, expected {tuple(value.shape)} {value.dtype}")
     unknown = sorted(set(tensors) - set(expected))
     if unknown:
-        raise DataError(f"{path}: unknown key {unknown[0]}; it belongs to another network or loss")
+        raise DataError(f"{path}: unknown key {unknown[0]}; the file is of another network or loss")
     module.load_state_dict(dict(tensors))

@@ -1,11 +1,10 @@
-"""`finetune`: a pretrained encoder trained on with a pooling and a linear head, whole, by adapters, or the head alone.
+"""`finetune`: a pretrained encoder with a pooling and a linear head; all of it, adapters or the head alone is trained.
 
-After AnoPatch (Jiang et al., INTERSPEECH 2024) and the adapted BEATs of ASDKit. A checkpoint holds what was trained and
-the sha256 of the encoder's weights, which stay where they are; other weights are refused.
+After AnoPatch (Jiang et al., INTERSPEECH 2024) and the adapted BEATs of ASDKit. A checkpoint holds the trained weights
+and the sha256 of the encoder's weights; it does not hold the encoder, and loading refuses other encoder weights.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -21,18 +20,19 @@ from embedders.pretrained.trunk import Trunk, adapted_names, open_trunk, unfreez
 
 MODES = ("lora", "full", "head")
 ATTENTIVE = "attentive"
-LONGEST_S = 30.0
+LONGEST_S = 30.0  # recordings are embedded in windows of at most this length
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig:
-    """What is trained on top of which encoder.
+    """The encoder, what is trained of it, and the head.
 
-    encoder: a line of text such as beats=BEATs_iter3.pt or wav2vec2=facebook/wav2vec2-base. mode: "lora" (adapters of
-    this rank on query and value), "full", or "head" (the encoder stays as it is); the head learns in all. pool:
-    "attentive" (statistics), "mean", "stats" or "bands". layer_decay: factor of the learning rate from each layer to
-    the one below it. warmup: steps in which the rate rises. recompute: saves memory, where the encoder offers it.
+    encoder: such as beats=BEATs_iter3.pt or wav2vec2=facebook/wav2vec2-base. mode: "lora" (adapters of `rank` on query
+    and value), "full" (all weights) or "head" (encoder fixed); the head is always trained. pool: "attentive"
+    (statistics), "mean", "stats" or "bands". layer_decay: factor of the learning rate from each layer to the one below.
+    warmup: steps over which the learning rate rises. recompute: recompute activations in the backward pass, which saves
+    memory, if the encoder supports it.
     """
 
     encoder: str = ""
@@ -46,10 +46,10 @@ class FineTuneConfig:
     seconds: float = 10.0
     sample_rate_hz: int = 16000
     min_samples: ClassVar[int] = 2800
-    """One patch of BEATs: more than any other encoder needs."""
+    """One patch of BEATs; other encoders need less."""
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing; an encoder may still be missing where settings are only looked at."""
+        """Check the values; an empty encoder is accepted, so that settings can be read without one."""
         for key, known in (("mode", MODES), ("pool", (ATTENTIVE, *POOLINGS))):
             if getattr(self, key) not in known:
                 raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
@@ -57,12 +57,12 @@ class FineTuneConfig:
             raise ValueError(
                 f"rank={self.rank}, dim={self.dim}, warmup={self.warmup}, layer_decay={self.layer_decay:g}, seconds="
                 f"{self.seconds:g}: expected rank and dim of at least 1, warmup of at least 0, 0 < layer_decay <= 1 "
-                "and seconds above 0"
+                "and seconds > 0"
             )
 
 
 class Head(nn.Module):
-    """Tokens (batch, time, band, dim) pooled, normalised over the batch, and mapped to (batch, out)."""
+    """Pooling, batch norm and a linear layer: tokens (batch, time, band, dim) to (batch, out)."""
 
     def __init__(self, pool: str, dim: int, n_bands: int, out: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Head(nn.Module):
         self.project = nn.Linear(views * dim, out)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """In float32, since small deviations matter."""
+        """Compute in float32, because standard deviations lose precision in bfloat16."""
         with torch.autocast(tokens.device.type, enabled=False):
             tokens = tokens.float()
             if self.attentive is not None:
@@ -85,19 +85,24 @@ class Head(nn.Module):
 
 
 class FineTuneNet(nn.Module):
-    """Encoder and head: features to (batch, 1, dim). What stays as it is, is no part of the state dict."""
+    """Encoder and head: features to (batch, 1, dim); the state dict leaves out frozen tensors of the encoder."""
 
     weights_sha256: Tensor
 
     def __init__(self, config: FineTuneConfig) -> None:
         super().__init__()
         if not config.encoder:
-            raise ValueError("encoder: name the encoder to train on, such as --set encoder=beats=BEATs_iter3.pt")
+            raise ValueError(
+                "encoder is missing: name the encoder to train, such as --set encoder=beats=BEATs_iter3.pt"
+            )
         self.config, self.warmup = config, config.warmup
         self.trunk: Trunk = open_trunk(config.encoder, config.sample_rate_hz)
         model = self.trunk.model
         if model.min_samples > config.min_samples:
-            raise ValueError(f"encoder={config.encoder}: needs {model.min_samples} samples, which is not supported")
+            raise ValueError(
+                f"encoder={config.encoder}: needs waves of at least {model.min_samples} samples, more than the "
+                f"supported {config.min_samples}; use another encoder"
+            )
         self.sha256, self.longest = model.weights_sha256, model.max_samples
         self.n_layers = model.n_layers
         self.encoder = self.trunk.network
@@ -107,47 +112,48 @@ class FineTuneNet(nn.Module):
             unfreeze(self.encoder)
         if config.recompute:
             self.trunk.recompute()
+        # Names, because the average of weights has requires_grad off everywhere.
         named = self.encoder.named_parameters(remove_duplicate=False)
-        self.trained = {name for name, one in named if one.requires_grad}  # for good, unlike requires_grad
+        self.trained = {name for name, parameter in named if parameter.requires_grad}
         self.head = Head(config.pool, model.dim, model.n_bands, config.dim)
         self.register_buffer("weights_sha256", weights_note(self.sha256))
 
     def front(self, waves: Tensor) -> Features:
-        """The encoder's input."""
+        """Compute the encoder's input."""
         if self.longest and waves.shape[1] > self.longest:
             raise ValueError(
-                f"encoder={self.config.encoder}: reads at most {self.longest} samples, got {waves.shape[1]}; set "
+                f"encoder={self.config.encoder}: reads at most {self.longest} samples, got {waves.shape[1]}; use "
                 f"seconds={self.longest / self.config.sample_rate_hz:.4g} or less"
             )
         return (self.trunk.front(waves),)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One branch."""
+        """Return one branch."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.mode != "head"):
             tokens = self.trunk.tokens(self.encoder, x)
         z: Tensor = self.head(tokens)
         return z[:, None]
 
     def train(self, mode: bool = True) -> "FineTuneNet":
-        """A fixed encoder drops nothing out."""
+        """Set training mode; a fixed encoder stays in evaluation mode (no dropout)."""
         super().train(mode)
         self.encoder.train(mode and self.config.mode != "head")
         return self
 
     def rate_share(self, name: str) -> float:
-        """Share of the learning rate of the parameter of this name: 1 of the head, less from layer to layer down."""
+        """Factor of the learning rate for a parameter: 1 for the head, times `layer_decay` per layer below it."""
         if not name.startswith("encoder."):
             return 1.0
-        found = LAYER.search(name)
-        depth = int(found[1]) + 1 if found else 0
+        layer = LAYER.search(name)
+        depth = int(layer[1]) + 1 if layer else 0
         return float(self.config.layer_decay ** (self.n_layers + 1 - depth))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Everything but the encoder's frozen tensors."""
-        found = super().state_dict(*args, **kwargs)
+        """All tensors but the encoder's frozen ones."""
+        tensors = super().state_dict(*args, **kwargs)
         for name in self._frozen():
-            del found[kwargs.get("prefix", "") + name]
-        return found
+            del tensors[kwargs.get("prefix", "") + name]
+        return tensors
 
     def _frozen(self) -> dict[str, Tensor]:
         return {f"encoder.{name}": x for name, x in self.encoder.state_dict().items() if name not in self.trained}
@@ -160,7 +166,7 @@ class FineTuneNet(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(TrainedEmbedder):
-    """Embedding of a fine-tuned encoder; of recordings longer than it reads at once, the mean over windows."""
+    """Embedder: a fine-tuned encoder; recordings longer than its input are embedded as the mean over windows."""
 
     name: ClassVar[str] = "finetune"
     config_type: ClassVar[type] = FineTuneConfig
@@ -168,14 +174,15 @@ class FineTune(TrainedEmbedder):
 
     def embed(self, waves: np.ndarray) -> np.ndarray:
         """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
-        longest = round(LONGEST_S * self.sample_rate_hz)
-        if waves.ndim != 2 or waves.shape[1] <= min(longest, self._most()):
+        longest = self._longest()
+        if waves.ndim != 2 or waves.shape[1] <= longest:
             return super().embed(waves)
-        whole = torch.from_numpy(np.array(waves, dtype=np.float32, order="C"))
-        parts = windows(whole, min(longest, self._most()))
+        parts = windows(torch.from_numpy(np.array(waves, dtype=np.float32, order="C")), longest)
         embeddings: np.ndarray = np.mean([super(FineTune, self).embed(part.numpy()) for part in parts], axis=0)
         return embeddings
 
-    def _most(self) -> int:
-        network: Mapping[str, Any] = vars(self.model.network)
-        return network["longest"] or round(LONGEST_S * self.sample_rate_hz)
+    def _longest(self) -> int:
+        """Samples embedded at once."""
+        network: Any = self.model.network
+        longest = round(LONGEST_S * self.sample_rate_hz)
+        return min(longest, network.longest or longest)

@@ -1,8 +1,8 @@
 """MobileFaceNet over stacked spectrogram channels: the classifier trunk of the STgram family, for clips of any length.
 
 Chen et al., "MobileFaceNets", CCBR 2018; used by Liu et al., "Anomalous sound detection using spectral-temporal
-information fusion", ICASSP 2022. The published network ends in a depthwise convolution as large as its map, which fits
-one clip length only; here that kernel is stretched to the map at hand.
+information fusion", ICASSP 2022. The published network ends in a depthwise convolution over the whole map, which fits a
+single clip length; here that kernel is interpolated to the size of the map.
 """
 
 from math import sqrt
@@ -15,13 +15,13 @@ BOTTLENECKS = {
     "2021": ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1)),
     "slim": ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2)),
 }
-"""Expansion, channels, repeats and stride of the first repeat; "slim" is the 2022 challenge winner's."""
+"""Expansion, channels, repeats and stride of the first repeat of each group; "slim": 2022 challenge winner."""
 
 
 class MobileFaceNet(nn.Module):
     """Spectrogram channels (batch, channels, mel, frame) to an embedding (batch, dim).
 
-    `frames` is the length the last kernel is kept for; other lengths stretch it. `mels` is fixed.
+    frames: length for which the last kernel is stored; it is interpolated to other lengths. mels: fixed.
     """
 
     def __init__(self, channels: int, *, bottlenecks: str, mels: int, frames: int, dim: int = 128) -> None:
@@ -45,16 +45,16 @@ class MobileFaceNet(nn.Module):
         self.project = nn.Sequential(linear, nn.BatchNorm1d(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any number of frames."""
+        """Embed maps of any number of frames."""
         z: Tensor = self.project(self.pool(self.trunk(x)))
         return z
 
 
 class StretchedKernel(nn.Module):
-    """A depthwise convolution over the whole map: (batch, channels, height, width) to (batch, channels), normalised.
+    """Depthwise convolution over the whole map, and batch norm: (batch, channels, height, width) to (batch, channels).
 
-    Its kernel is kept for `width` columns; for another width it is interpolated along them and scaled by the ratio of
-    widths, so that the sum over a longer map of the same sound keeps its size.
+    The kernel is stored for `width` columns. For another width it is interpolated and scaled by the ratio of widths, so
+    that a steady sound gives the same output at any length.
     """
 
     def __init__(self, channels: int, height: int, width: int) -> None:
@@ -63,11 +63,11 @@ class StretchedKernel(nn.Module):
         self.norm = nn.BatchNorm1d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weighted sum over the map."""
-        kept, found = self.weight.shape[-1], x.shape[-1]
+        """Sum the map, weighted by the kernel."""
+        stored, width = self.weight.shape[-1], x.shape[-1]
         weight: Tensor = self.weight
-        if found != kept:
-            weight = F.interpolate(weight, size=found, mode="linear") * (kept / found)
+        if width != stored:
+            weight = F.interpolate(weight, size=width, mode="linear") * (stored / width)
         y: Tensor = self.norm((x * weight).sum(dim=(-2, -1)))
         return y
 

@@ -1,6 +1,6 @@
-"""`tdnn`: time-delay layers over stacked channels, and statistics over time (after USTC's APSIPA 2022 classifier).
+"""`tdnn`: time-delay layers over stacked channels and statistics over time (after USTC's APSIPA 2022 classifier).
 
-The layer sizes were not published; these are those of x-vectors (Snyder et al., ICASSP 2018), a quarter as wide.
+The layer sizes were not published; ours are those of x-vectors (Snyder et al., ICASSP 2018) at a quarter of the width.
 """
 
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.stgram import ChannelConfig, Channels
+from embedders.networks.channels import ChannelConfig, Channels
 from embedders.networks.trained import Features, TrainedEmbedder
 
 LAYERS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
-"""Kernel and dilation."""
+"""Kernel and dilation of each layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TDNNConfig(ChannelConfig):
-    """width: channels of every layer."""
+    """width: channels of each layer."""
 
     width: int = 128
 
     def __post_init__(self) -> None:
-        """Refuse empty layers."""
+        """Check that layers are not empty."""
         super().__post_init__()
         if self.width < 1:
             raise ValueError(f"width={self.width}: expected at least 1")
@@ -46,11 +46,11 @@ class TDNNNet(nn.Module):
         self.project = nn.Linear(2 * config.width, config.dim)
 
     def front(self, waves: Tensor) -> Features:
-        """Features without parameters."""
+        """Compute the wave and its log-mel; no parameters."""
         return self.channels.front(waves)
 
     def forward(self, waves: Tensor, S: Tensor) -> Tensor:
-        """One branch."""
+        """Return one branch."""
         x = self.layers(self.norm(self.channels(waves, S).flatten(1, 2)))
         variance = x.var(dim=2, correction=0)
         statistics = torch.cat([x.mean(dim=2), (variance + 1e-5).sqrt()], dim=1)
@@ -59,7 +59,7 @@ class TDNNNet(nn.Module):
 
 
 class TDNN(TrainedEmbedder):
-    """Embedding of a trained time-delay network."""
+    """Embedder: a trained time-delay network."""
 
     name: ClassVar[str] = "tdnn"
     config_type: ClassVar[type] = TDNNConfig

@@ -1,15 +1,15 @@
-"""What all trained embedders share: network and objective in one module, loaded from a checkpoint, waves to vectors.
+"""Base of all trained embedders: a network and its training objective in one module, loaded from a checkpoint.
 
-A network has `front(waves)` (features without parameters: the wave or its spectra first, spectrograms
-(batch, frequency, frame) among them), and `forward(*features)`. A classifying network returns (batch, branch, dim); one
-that reconstructs returns residuals (batch, position, mel).
+A network has two methods. `front(waves)` computes features without parameters: the wave or spectra first, spectrograms
+as (batch, frequency, frame). `forward(*features)` returns embeddings (batch, branch, dim) if the network classifies, or
+residuals (batch, position, mel) if it reconstructs.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,20 +25,8 @@ Features = tuple[Tensor, ...]
 Exchange = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-class Network(Protocol):
-    """See the head of this file."""
-
-    def front(self, waves: Tensor) -> Features:
-        """Features of waves (batch, time)."""
-        ...
-
-    def __call__(self, *features: Tensor) -> Tensor:
-        """Branches or residuals."""
-        ...
-
-
 class Classify(nn.Module):
-    """A network trained to tell classes apart; stores embeddings, or log posteriors of the sections."""
+    """A network trained to classify; its vectors are embeddings or log posteriors of the sections."""
 
     member: Tensor
     views: ClassVar[tuple[str, ...]] = ()
@@ -48,7 +36,7 @@ class Classify(nn.Module):
         super().__init__()
         self.network = network
         self.factor: int = loss.get("factor", 1)
-        self.takes_both = "exchanged" in loss_needs(loss["name"])  # embeddings before an exchange, and after
+        self.takes_both = "exchanged" in loss_needs(loss["name"])  # embeddings before and after an exchange
         n_classes = len(classes) * (1 if self.takes_both else self.factor)
         self.loss: Loss = make_loss(loss["name"], n_classes, dim, **loss["params"])
         self.sections = section_names(classes)
@@ -63,10 +51,11 @@ class Classify(nn.Module):
         extra: Mapping[str, Tensor] | None = None,
         exchange: Exchange | None = None,
     ) -> Tensor:
-        """Loss of soft labels (batch, n_classes); `first` are the classes before mixing, `extra` as losses take it.
+        """Loss of soft labels (batch, n_classes).
 
-        `exchange` gives embeddings after exchanges, and their labels: over the classes, and behind them over the
-        pseudo-classes that exchanges make. A loss takes these alone, or beside what was before.
+        first: class of each clip before mixing (batch,). extra: further inputs of the loss, see `losses.table`.
+        exchange: returns embeddings after exchanges of branches, and their labels over the classes followed by the
+        pseudo-classes of exchanged clips. The loss gets these instead of, or beside, the embeddings before.
         """
         z = self.network(*features).flatten(1)
         exchanged, pseudo = exchange(z) if exchange else (z, target)
@@ -81,7 +70,7 @@ class Classify(nn.Module):
         return loss
 
     def vectors(self, features: Features, output: str) -> Tensor:
-        """Embeddings (batch, dim), log posteriors (batch, sections), or what the network gives before its loss."""
+        """Vectors (batch, columns): "embedding", "posterior" (log, per section), or "network" (before the loss)."""
         z: Tensor = self.network(*features).flatten(1).float()
         if output == "network":
             return z
@@ -89,18 +78,20 @@ class Classify(nn.Module):
             embedding: Tensor = self.loss.embed(z)
             return embedding
         if not isinstance(self.loss, Classifier):
-            raise DataError(f"loss {type(self.loss).__name__} knows no classes, so there is no posterior to store")
-        log_p = self.loss.logits(z).log_softmax(dim=1)  # exact where a probability would round to 0 or 1
-        log_p = log_p[:, : len(self.member)]  # pseudo-classes of exchanged clips follow, and are of no section
+            raise DataError(
+                f"loss {type(self.loss).__name__} does not classify, so it has no posterior; use output=embedding"
+            )
+        log_p = self.loss.logits(z).log_softmax(dim=1)  # logs stay exact where probabilities round to 0 or 1
+        log_p = log_p[:, : len(self.member)]  # without the pseudo-classes of exchanged clips, which have no section
         members = [log_p[:, self.member.eq(i)].logsumexp(dim=1) for i in range(len(self.sections))]
         return torch.stack(members, dim=1)
 
 
 class Reconstruct(nn.Module):
-    """A network trained to reconstruct frames; stores what is left over, as three views over mels.
+    """A network trained to reconstruct frames; its vectors are three statistics of the residual, over mels.
 
-    residual: mean residual of all frames. squared: mean squared residual; its mean is the clip's mean error. weighted:
-    squared residuals, frames weighted by the rank of their error (GWRP); its mean is the weighted error.
+    residual: mean residual of all frames. squared: mean squared residual; its mean is the clip's mean squared error.
+    weighted: squared residuals with frames weighted by the rank of their error (GWRP); its mean is the weighted error.
     """
 
     views: ClassVar[tuple[str, ...]] = ("residual", "squared", "weighted")
@@ -112,16 +103,16 @@ class Reconstruct(nn.Module):
         self.network = network
 
     def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
-        """Mean squared error; labels play no part."""
+        """Mean squared error; labels are not used."""
         residual: Tensor = self.network(*features).float()
         return residual.square().mean()
 
     def vectors(self, features: Features, output: str) -> Tensor:
-        """(batch, 3, mel)."""
+        """Three statistics of the residual: (batch, 3, mel)."""
         return self.statistics(self.network(*features).float())
 
     def statistics(self, residual: Tensor) -> Tensor:
-        """The three views (batch, 3, column) of residuals (batch, position, column)."""
+        """Three statistics (batch, 3, column) of residuals (batch, position, column)."""
         squared = residual.square()
         rank = squared.mean(dim=2).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         weight = self.decay ** rank.double()
@@ -130,31 +121,31 @@ class Reconstruct(nn.Module):
 
 
 def _own_copy(target: Tensor, factor: int) -> Tensor:
-    """Which copy of its classes each clip of target (batch, factor * n_classes) belongs to, (batch,) int64.
+    """Copy of the classes that holds each clip's own class: target (batch, factor * n_classes) to (batch,) int64.
 
-    Copies are the classes themselves, then pseudo-classes of exchanged clips, of which the first that has any weight
-    holds the clip's own class and the others its partner's.
+    Copy 0 are the classes, the others pseudo-classes of exchanged clips. The first copy with any weight holds the
+    clip's own class; later ones hold its partner's.
     """
     weight = target.view(len(target), factor, -1).sum(dim=2)
     return weight.gt(0).byte().argmax(dim=1)
 
 
 def section_of(label: str) -> str:
-    """Machine and section of a class label."""
+    """Machine and section of a class label, as `machine|section`."""
     return "|".join(label.split("|")[:2])
 
 
 def section_names(classes: tuple[str, ...]) -> list[str]:
-    """Every machine and section among the classes, sorted."""
+    """All machines and sections among the classes, sorted."""
     return sorted({section_of(name) for name in classes})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedEmbedder:
-    """Vectors of a network that `featstore train` has trained.
+    """Embedder: a network trained by `featstore train`; a subclass names its config, network and objective.
 
     output: "embedding", or for classifiers "posterior": the log probability of every section, which the detector
-    `posterior` reads. A subclass names its config, its network, and what it was trained for.
+    `posterior` reads.
     """
 
     checkpoint: str = ""
@@ -167,7 +158,7 @@ class TrainedEmbedder:
     objective_type: ClassVar[type[Classify] | type[Reconstruct]] = Classify
 
     def __post_init__(self) -> None:
-        """Refuse outputs that this kind of network does not have."""
+        """Check the name of the output."""
         if self.output not in self.objective_type.outputs:
             raise ValueError(
                 f"unknown output {self.output!r} of {self.name}; choose from {', '.join(self.objective_type.outputs)}"
@@ -175,10 +166,10 @@ class TrainedEmbedder:
 
     @cached_property
     def trained(self) -> Trained:
-        """What is in the checkpoint."""
+        """Content of the checkpoint."""
         if not self.checkpoint:
             raise DataError(
-                f"{self.name} needs weights: write {self.name}=CHECKPOINT, made by `featstore train {self.name}`"
+                f"{self.name} needs a checkpoint: write {self.name}=CHECKPOINT, made by `featstore train {self.name}`"
             )
         return load(Path(self.checkpoint), self.name)
 
@@ -201,23 +192,23 @@ class TrainedEmbedder:
 
     @property
     def min_samples(self) -> int:
-        """Shortest wave `embed` takes."""
+        """Shortest wave that `embed` accepts, in samples."""
         return int(self.settings.min_samples)
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names along the first axis of `shape`; () for a single view."""
+        """Names along the first axis of `shape`; () if there is a single view."""
         return self.objective_type.views
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(d,) or (views, d)."""
+        """Shape of one embedding: (d,) or (views, d)."""
         d = len(section_names(self.trained.classes)) if self.output == "posterior" else self.settings.dim
         return (len(self.views), d) if self.views else (d,)
 
     @property
     def config(self) -> Mapping[str, object]:
-        """Network, loss, labels and weights as plain JSON values; the checkpoint by its file name."""
+        """Network, loss, classes and fingerprint of the weights as JSON values; the checkpoint by its file name."""
         return {
             "checkpoint": Path(self.checkpoint).name,
             "output": self.output,
@@ -229,7 +220,7 @@ class TrainedEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Equal exactly if two embedders give the same numbers."""
+        """Equal if and only if two embedders compute the same numbers."""
         from embedders import fingerprint
 
         return fingerprint(self.name, {"output": self.output, "weights": self.trained.fingerprint})
@@ -255,14 +246,14 @@ def make_model(
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Fields of a config as plain JSON values."""
+    """Fields of a config as JSON values."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def read_config(config_type: type, values: Mapping[str, Any], path: Path) -> Any:
-    """Inverse of `plain`; DataError where the values are those of another version."""
+    """Inverse of `plain`; DataError if the values do not fit this version."""
     try:
         return config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
     except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: its config is not one of this version ({error})") from error
+        raise DataError(f"{path}: its config does not fit this version ({error}); train again") from error

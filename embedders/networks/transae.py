@@ -1,8 +1,8 @@
-"""`transae`: a transformer that predicts a frame from its neighbours and must also know whose frames they are.
+"""`transae`: a transformer that predicts a frame from its neighbours and classifies machines at its bottleneck.
 
-IDC-TransAE (Guan et al., EURASIP JASMP 2023). The phase of the neighbours, not their number, tells where they stand;
-a small classifier on the bottleneck is the ID constraint. Residual views as those of `ae` and `idnn`: the published
-score is the view `weighted`.
+IDC-TransAE (Guan et al., EURASIP JASMP 2023). The phase of the neighbours replaces a position encoding; the small
+classifier on the bottleneck is the ID constraint. The views are those of `ae` and `idnn`; the published score is the
+view `weighted`.
 """
 
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from embedders.losses.base import soft_cross_entropy
 from embedders.networks.checkpoint import fill
-from embedders.networks.reconstruction import SPREAD_DB, ContextConfig, contexts, levelled, without_middle
+from embedders.networks.reconstruction import SPREAD_DB, ContextConfig, contexts, scaled, without_middle
 from embedders.networks.trained import Classify, Features, Reconstruct, TrainedEmbedder, make_model
 from embedders.spectrogram import log_mel
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransAEConfig(ContextConfig):
-    """heads, depth, feedforward: of encoder and decoder, which are as wide as a frame has mels.
+    """heads, depth, feedforward: of encoder and decoder, which have width n_mels.
 
-    id_weight: of the classifier's cross-entropy beside the mean squared error (in units of SPREAD_DB); 0 leaves the
-    constraint out, as the published settings do.
+    id_weight: weight of the classifier's cross-entropy beside the mean squared error (in units of SPREAD_DB); 0 turns
+    the constraint off, as in the published settings.
     """
 
     heads: int = 4
@@ -35,11 +35,11 @@ class TransAEConfig(ContextConfig):
     id_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse heads that do not fit and weights below zero."""
+        """Check that heads divide the mels and the weight is not negative."""
         super().__post_init__()
         if min(self.heads, self.depth, self.feedforward) < 1 or self.n_mels % self.heads:
             raise ValueError(
-                f"heads={self.heads}, depth={self.depth}, feedforward={self.feedforward}: expected at least 1 of each, "
+                f"heads={self.heads}, depth={self.depth}, feedforward={self.feedforward}: expected at least 1 of each "
                 f"and heads that divide n_mels={self.n_mels}"
             )
         if not self.id_weight >= 0:
@@ -47,7 +47,7 @@ class TransAEConfig(ContextConfig):
 
 
 class TransAENet(nn.Module):
-    """Log-mel and phase to residuals of the middle frame of every context, (batch, position, mel) in dB."""
+    """Log-mel and phase to the residual of the middle frame of every context: (batch, position, mel) in dB."""
 
     def __init__(self, config: TransAEConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class TransAENet(nn.Module):
         self.predict = nn.Linear(mels, mels)
 
     def front(self, waves: Tensor) -> Features:
-        """Log-mel (batch, mel, frame) in dB, and phase (batch, bin, frame) in radians."""
+        """Compute the log-mel (batch, mel, frame) in dB and the phase (batch, bin, frame) in radians."""
         c = self.config
         window = torch.hann_window(c.n_fft, device=waves.device)
         mode = c.pad_mode if c.center else "constant"
@@ -75,26 +75,26 @@ class TransAENet(nn.Module):
         return log_mel(waves, c).transpose(1, 2), spectrum.angle()
 
     def encode(self, S: Tensor, phase: Tensor) -> Tensor:
-        """Bottleneck of the neighbours of every frame, (batch * position, neighbour, bottleneck)."""
-        runs = (without_middle(contexts(x, self.config.context)).flatten(0, 1) for x in (levelled(S), phase))
-        frames, angles = runs
+        """Encode the neighbours of every frame: (batch * position, neighbour, bottleneck)."""
+        parts = (without_middle(contexts(x, self.config.context)).flatten(0, 1) for x in (scaled(S), phase))
+        frames, angles = parts
         code: Tensor = self.encoder(frames + self.place(angles))
         return code
 
     def residual(self, code: Tensor, S: Tensor) -> Tensor:
-        """Prediction minus what came."""
+        """Decode and return prediction minus middle frame."""
         predicted: Tensor = self.predict(self.decoder(code).mean(dim=1))
         middle = self.config.context // 2
-        frames = levelled(S[:, :, middle : S.shape[2] - middle]).transpose(1, 2)
+        frames = scaled(S[:, :, middle : S.shape[2] - middle]).transpose(1, 2)
         return SPREAD_DB * (predicted.view(frames.shape) - frames)
 
     def forward(self, S: Tensor, phase: Tensor) -> Tensor:
-        """All positions with whole contexts."""
+        """Return the residuals of all positions with a complete context."""
         return self.residual(self.encode(S, phase), S)
 
 
 class Constrained(Reconstruct):
-    """Reconstruction whose bottleneck must also tell the classes apart."""
+    """Reconstruction with a classifier on the bottleneck."""
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__(network, dim, classes, loss)
@@ -105,24 +105,24 @@ class Constrained(Reconstruct):
         )
 
     def logits(self, code: Tensor) -> Tensor:
-        """Logits (rows, classes) of bottlenecks (rows, neighbour, bottleneck), pooled by mean plus maximum."""
-        found: Tensor = self.classifier(code.mean(dim=1) + code.amax(dim=1))
-        return found
+        """Logits (rows, classes) of codes (rows, neighbour, bottleneck), pooled by mean plus maximum."""
+        logits: Tensor = self.classifier(code.mean(dim=1) + code.amax(dim=1))
+        return logits
 
     def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
-        """Mean squared error plus `id_weight` times the cross-entropy of every position."""
+        """Mean squared error plus `id_weight` times the mean cross-entropy of all positions."""
         network: Any = self.network
         code = network.encode(*features)
         error: Tensor = (network.residual(code, features[0]).float() / SPREAD_DB).square().mean()
         if not network.config.id_weight:
             return error
-        claimed = target.repeat_interleave(len(code) // len(target), dim=0)
-        identity = soft_cross_entropy(self.logits(code).float(), claimed)
+        repeated = target.repeat_interleave(len(code) // len(target), dim=0)
+        identity = soft_cross_entropy(self.logits(code).float(), repeated)
         return error + float(network.config.id_weight) * identity
 
 
 class TransAE(TrainedEmbedder):
-    """Residual views of the constrained transformer."""
+    """Embedder: residual views of the transformer."""
 
     name: ClassVar[str] = "transae"
     config_type: ClassVar[type] = TransAEConfig
@@ -131,7 +131,7 @@ class TransAE(TrainedEmbedder):
 
     @cached_property
     def model(self) -> Classify | Reconstruct:
-        """Network and objective, ready to embed; the checkpoint names no classes, its weights tell their number."""
+        """Network and objective, ready to embed; the number of classes follows from the weights."""
         last = self.trained.tensors.get("classifier.3.bias")
         classes = ("",) * (0 if last is None else len(last))
         model = make_model(type(self), self.settings, classes, self.trained.loss)

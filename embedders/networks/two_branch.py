@@ -1,11 +1,11 @@
-"""`two_branch` and `multires`: the spectrum of the whole clip beside one or several spectrograms, one branch each.
+"""`two_branch` and `multires`: one branch for the spectrum of the whole clip and one for each spectrogram.
 
 Wilkinghoff, "Design choices for learning embeddings from auxiliary tasks", ICASSP 2023, with squeeze-and-excitation as
 in "Self-supervised learning for anomalous sound detection", ICASSP 2024; several resolutions as in Fujimura et al.,
-ICASSP 2025. No layer has a bias, so that no branch can answer without looking at the sound.
+ICASSP 2025. No layer has a bias, so that no branch can learn a constant output that ignores the input.
 
-Any clip length: spectrograms end in a maximum over time; the whole clip's spectrum is averaged into (or repeated over)
-the bins of a clip of `seconds`, and scaled by the ratio of lengths.
+Clips may have any length: spectrogram branches end in a maximum over time; the spectrum of the whole clip is averaged
+into (or repeated over) the bins of a clip of `seconds` and scaled by the ratio of lengths.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ from embedders.networks.trained import Features, TrainedEmbedder
 
 @dataclass(frozen=True, kw_only=True)
 class TwoBranchConfig:
-    """windows: one spectrogram branch per window length in samples, each with half of it as its step.
+    """windows: window lengths in samples, one spectrogram branch each; the hop is half a window.
 
-    subtract_mean: take each bin's mean over time out of the spectrogram. excitation: squeeze-and-excitation. fmin_hz,
-    fmax_hz: kept bins. branch_dim: dimension of each branch's embedding; they are joined.
+    subtract_mean: subtract each bin's mean over time from the spectrogram. excitation: use squeeze-and-excitation.
+    fmin_hz, fmax_hz: range of the bins used. branch_dim: dimension of each branch's embedding; branches are
+    concatenated.
     """
 
     sample_rate_hz: int = 16000
@@ -37,23 +38,26 @@ class TwoBranchConfig:
     branch_dim: int = 128
 
     def __post_init__(self) -> None:
-        """Refuse what leaves no bins."""
+        """Check windows, frequencies and sizes."""
         if not self.windows or min(self.windows) < 64 or not 0 <= self.fmin_hz < self.fmax_hz:
             raise ValueError(
                 f"windows={';'.join(map(str, self.windows))}, fmin_hz={self.fmin_hz:g}, fmax_hz={self.fmax_hz:g}: "
                 "expected windows of at least 64 samples and fmin_hz below fmax_hz"
             )
         if self.seconds * self.sample_rate_hz < max(self.windows) or self.branch_dim < 1:
-            raise ValueError(f"seconds={self.seconds:g}, branch_dim={self.branch_dim}: expected at least one window")
+            raise ValueError(
+                f"seconds={self.seconds:g}, branch_dim={self.branch_dim}: expected seconds of at least one window "
+                f"({max(self.windows)} samples) and branch_dim of at least 1"
+            )
 
     @property
     def branches(self) -> int:
-        """The spectrum, and every spectrogram."""
+        """Number of branches: the spectrum and each spectrogram."""
         return 1 + len(self.windows)
 
     @property
     def dim(self) -> int:
-        """Dimension of the joined embedding."""
+        """Dimension of the concatenated embedding."""
         return self.branch_dim * self.branches
 
     @property
@@ -63,18 +67,18 @@ class TwoBranchConfig:
 
     @property
     def min_samples(self) -> int:
-        """Shortest wave: one window."""
+        """Shortest wave in samples: one window."""
         return max(self.windows)
 
     def bins(self, window: int) -> slice:
-        """Kept bins of a spectrum of `window` samples."""
+        """Bins used from a spectrum of `window` samples."""
         step = self.sample_rate_hz / window
         return slice(round(self.fmin_hz / step), min(round(self.fmax_hz / step) + 1, window // 2 + 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiResConfig(TwoBranchConfig):
-    """Three resolutions, 200 to 8000 Hz, nothing subtracted."""
+    """Three resolutions, 200 to 8000 Hz, no mean subtracted."""
 
     windows: tuple[int, ...] = (256, 1024, 4096)
     fmin_hz: float = 200.0
@@ -82,7 +86,7 @@ class MultiResConfig(TwoBranchConfig):
 
 
 class TwoBranchNet(nn.Module):
-    """Spectrum and spectrograms to (batch, branch, branch_dim); branch 0 is the spectrum's."""
+    """Spectrum and spectrograms to (batch, branch, branch_dim); branch 0 is the spectrum."""
 
     def __init__(self, config: TwoBranchConfig) -> None:
         super().__init__()
@@ -91,7 +95,7 @@ class TwoBranchNet(nn.Module):
         self.spectrograms = nn.ModuleList([SpectrogramBranch(config, window) for window in config.windows])
 
     def front(self, waves: Tensor) -> Features:
-        """Magnitudes of the whole clip (batch, bin), and of every spectrogram (batch, bin, frame)."""
+        """Compute magnitudes of the whole clip (batch, bin) and of each spectrogram (batch, bin, frame)."""
         return self._spectrum(waves), *(self._spectrogram(waves, window) for window in self.config.windows)
 
     def _spectrum(self, waves: Tensor) -> Tensor:
@@ -105,18 +109,16 @@ class TwoBranchNet(nn.Module):
         shape = torch.hann_window(window, device=waves.device)
         S = torch.stft(waves, window, window // 2, window=shape, return_complex=True).abs()
         S = S[:, self.config.bins(window)]
-        average = S.mean(dim=2, keepdim=True)
-        kept: Tensor = S - average if self.config.subtract_mean else S
-        return kept
+        return S - S.mean(dim=2, keepdim=True) if self.config.subtract_mean else S
 
     def forward(self, spectrum: Tensor, *spectrograms: Tensor) -> Tensor:
-        """Every branch's embedding."""
+        """Embed every branch."""
         parts = [branch(S) for branch, S in zip(self.spectrograms, spectrograms, strict=True)]
         return torch.stack([self.spectrum(spectrum), *parts], dim=1)
 
 
 class Excitation(nn.Module):
-    """Squeeze-and-excitation: every channel weighted by what all channels hold on average."""
+    """Squeeze-and-excitation: channel weights from the averages of all channels."""
 
     def __init__(self, channels: int, ratio: int = 16) -> None:
         super().__init__()
@@ -125,7 +127,7 @@ class Excitation(nn.Module):
         self.excite = nn.Linear(squeezed, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape (batch, channel, ...)."""
+        """Weight the channels of (batch, channel, ...)."""
         weight = torch.sigmoid(self.excite(F.relu(self.squeeze(x.flatten(2).mean(2)))))
         return x * weight.view(*weight.shape, *(1,) * (x.ndim - 2))
 
@@ -150,25 +152,25 @@ class SpectrumBranch(nn.Module):
         self.dense = nn.Sequential(
             *(
                 layer
-                for one, two in pairwise(widths)
-                for layer in (nn.Linear(one, two, bias=False), nn.BatchNorm1d(two), nn.ReLU())
+                for n, out in pairwise(widths)
+                for layer in (nn.Linear(n, out, bias=False), nn.BatchNorm1d(out), nn.ReLU())
             ),
             nn.Linear(128, config.branch_dim, bias=False),
         )
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        """(batch, bin) to (batch, branch_dim)."""
+        """Embed spectra: (batch, bin) to (batch, branch_dim)."""
         z: Tensor = self.dense(self.convolutions(spectrum[:, None]).flatten(1))
         return z
 
 
 class SpectrogramBranch(nn.Module):
-    """A small residual network over time and frequency, and the maximum over time."""
+    """A small residual network over time and frequency, then the maximum over time."""
 
     def __init__(self, config: TwoBranchConfig, window: int) -> None:
         super().__init__()
-        kept = config.bins(window)
-        bins = kept.stop - kept.start
+        used = config.bins(window)
+        bins = used.stop - used.start
         self.norm = nn.BatchNorm1d(bins)
         self.stem = nn.Sequential(
             nn.Conv2d(1, 16, 7, 2, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
@@ -184,14 +186,14 @@ class SpectrogramBranch(nn.Module):
         )
 
     def forward(self, S: Tensor) -> Tensor:
-        """(batch, bin, frame) to (batch, branch_dim)."""
+        """Embed spectrograms: (batch, bin, frame) to (batch, branch_dim)."""
         x = self.blocks(self.stem(self.norm(S)[:, None]))
         z: Tensor = self.project(x.amax(dim=3).flatten(1))
         return z
 
 
 class _Residual(nn.Module):
-    """Two convolutions after normalisation; a block that halves the map carries its input by a maximum and 1 x 1."""
+    """Pre-activation residual block; with `down` it halves the map, and its input by max-pooling and 1 x 1."""
 
     def __init__(self, config: TwoBranchConfig, width: int, out: int, *, down: bool) -> None:
         super().__init__()
@@ -205,8 +207,8 @@ class _Residual(nn.Module):
             nn.Conv2d(out, out, 3, 1, 1, bias=False),
             _excitation(config, out),
         )
-        carried = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Conv2d(width, out, 1, bias=False))
-        self.carry = carried if down else nn.Identity()
+        resize = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Conv2d(width, out, 1, bias=False))
+        self.carry = resize if down else nn.Identity()  # its name is part of checkpoints
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x) + self.carry(x)
@@ -214,7 +216,7 @@ class _Residual(nn.Module):
 
 
 class TwoBranch(TrainedEmbedder):
-    """Joined embedding of spectrum and spectrogram."""
+    """Embedder: spectrum and spectrogram branches, concatenated."""
 
     name: ClassVar[str] = "two_branch"
     config_type: ClassVar[type] = TwoBranchConfig
@@ -222,7 +224,7 @@ class TwoBranch(TrainedEmbedder):
 
 
 class MultiRes(TrainedEmbedder):
-    """Joined embedding of spectrum and spectrograms of several resolutions."""
+    """Embedder: a spectrum branch and spectrogram branches of several resolutions, concatenated."""
 
     name: ClassVar[str] = "multires"
     config_type: ClassVar[type] = MultiResConfig

@@ -1,1 +1,1 @@
-"""Encoders with published weights: loading, front ends, layers, pooling, adapters."""
+"""Encoders with published weights: loading, front ends, networks, pooling and adapters."""

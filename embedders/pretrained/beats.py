@@ -8,26 +8,26 @@ import torch
 from torch import Tensor
 
 from embedders.pretrained.beats_network import N_MELS, BEATsConfig, BEATsNetwork, front_end
-from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder, held_in
+from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder, cast_weights
 from embedders.pretrained.weight_files import Checkpoint, read_all
 from embedders.pretrained.weights import models_folder, resolve
 from featstore.errors import DataError
 
 FRAME, HOP = 400, 160
-SHOWN = 3  # tensors named in an error
+SHOWN = 3  # tensors listed in an error
 SHARED_TABLE = "self_attn.relative_attention_bias.weight"
 SOURCE = "https://github.com/microsoft/unilm/tree/master/beats"
 
 
 class BEATsModel:
-    """A loaded BEATs network; see TokenModel."""
+    """A loaded BEATs network (a TokenModel)."""
 
     sample_rate_hz = 16000
     max_samples: int | None = None
 
     def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
         self.checkpoint, self.network = checkpoint, build_network(checkpoint)
-        held_in(self.network, precision)
+        cast_weights(self.network, precision)
         config = self.network.config
         self.precision = PRECISIONS[precision]
         self.n_layers, self.dim = config.encoder_layers, config.encoder_embed_dim
@@ -37,7 +37,7 @@ class BEATsModel:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Over names, shapes and values of all weights."""
+        """Digest of names, shapes and values of all weights."""
         return self.checkpoint.sha256()
 
     def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
@@ -50,50 +50,51 @@ class BEATsModel:
 
 
 def build_network(checkpoint: Checkpoint) -> BEATsNetwork:
-    """Network of a checkpoint, in evaluation mode; ValueError unless its keys and shapes fit to the last one."""
+    """Network of a checkpoint, in evaluation mode; ValueError if any key or shape does not fit."""
     if "cfg" not in checkpoint.extra:
-        raise ValueError("no `cfg`: expected an official BEATs checkpoint with the keys `cfg` and `model`")
+        raise ValueError("`cfg` is missing; expected an official BEATs checkpoint with the keys `cfg` and `model`")
     unknown = sorted(set(checkpoint.extra) - {"cfg", "label_dict"})
     if unknown:
-        raise ValueError(f"unknown keys beside `cfg`, `model` and `label_dict`: {', '.join(unknown)}")
+        raise ValueError(f"expected the keys `cfg`, `model` and `label_dict`, got also {', '.join(unknown)}")
     tables = [tensor for name, tensor in checkpoint.tensors.items() if name.endswith(SHARED_TABLE)]
     if any(not torch.equal(table, tables[0]) for table in tables[1:]):
-        raise ValueError("the layers' tables of position biases differ; BEATs has one for all")
+        raise ValueError("the position-bias tables of the layers differ; all layers of BEATs share one")
     config = BEATsConfig.of(checkpoint.extra["cfg"])
     n_layers = len({name.split(".")[2] for name in checkpoint.tensors if name.startswith("encoder.layers.")})
-    if n_layers != config.encoder_layers:  # asked before as many are made
-        raise ValueError(f"cfg says encoder_layers={config.encoder_layers}, but `model` holds {n_layers} layers")
-    with torch.device("meta"):  # no time spent on random weights that are replaced at once
+    if n_layers != config.encoder_layers:  # checked before allocating the layers
+        raise ValueError(f"`cfg` has encoder_layers={config.encoder_layers}, `model` has {n_layers} layers")
+    with torch.device("meta"):  # allocates no random weights
         network = BEATsNetwork(config)
     _refuse_misfits(checkpoint.tensors, network.state_dict())
     network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _refuse_misfits(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _refuse_misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """ValueError names the first tensors that are missing, unknown or of another shape."""
-    shared = sorted(found.keys() & expected.keys())
-    kinds = {
-        "lacks": sorted(expected.keys() - found.keys()),
-        "has unknown": sorted(found.keys() - expected.keys()),
-        "has other shapes than its cfg says:": [
-            f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
-            for name in shared
-            if found[name].shape != expected[name].shape
+    problems = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unknown": sorted(tensors.keys() - expected.keys()),
+        "of another shape than in `cfg`:": [
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+            for name in sorted(tensors.keys() & expected.keys())
+            if tensors[name].shape != expected[name].shape
         ],
     }
-    wrong = [
-        f"{what} {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-        for what, names in kinds.items()
+    texts = [
+        f"{problem} {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        for problem, names in problems.items()
         if names
     ]
-    if wrong:
-        raise ValueError(f"`model` {'; '.join(wrong)}. It is damaged or no BEATs of a known kind; fetch it again")
+    if texts:
+        raise ValueError(
+            f"tensors of `model`: {'; '.join(texts)}. Damaged, or not a known kind of BEATs; fetch it again"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BEATs(FrozenEncoder):
-    """BEATs tokens, pooled; `bands` keeps the 8 frequency bands of a 16 x 16 patch grid apart."""
+    """Embedder: pooled BEATs tokens; pool=bands gives a view for each of the 8 frequency bands of 16 x 16 patches."""
 
     @property
     def name(self) -> str:
@@ -101,10 +102,10 @@ class BEATs(FrozenEncoder):
         return "beats"
 
     def load(self) -> BEATsModel:
-        """Read the checkpoint strictly."""
+        """Find, read and check the checkpoint."""
         advice = (
-            f"Get an official checkpoint, say BEATs_iter3.pt, by the links at {SOURCE} and put it into "
-            f"{models_folder()} (then beats=BEATs_iter3.pt finds it), or name any other path"
+            f"Download an official checkpoint, such as BEATs_iter3.pt, from the links at {SOURCE} to "
+            f"{models_folder()} and write beats=BEATs_iter3.pt, or give another path"
         )
         path = resolve(self.checkpoint, name=self.name, advice=advice)
         try:

@@ -1,6 +1,6 @@
-"""Self-attention of BEATs: heads whose logits carry a position bias that each query may turn up or down.
+"""Self-attention of BEATs with a relative position bias, which each query scales by a gate.
 
-Names of parameters are those of the official checkpoints.
+Parameters have the names of the official checkpoints.
 """
 
 import math
@@ -9,28 +9,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-GATE_UNITS = 4  # each of the two gates is a sum of four outputs of one linear map
+GATE_UNITS = 4  # each of the two gates is a sum of four outputs of a linear map
 
 
 def position_buckets(n_tokens: int, n_buckets: int, max_distance: int) -> Tensor:
     """Bucket of every (query, key) pair by signed distance: int64 (token, token).
 
-    Half of the buckets serves keys after the query. Of each half, the first half counts single steps and the rest grows
-    with the logarithm of the distance; from `max_distance` on all share the last bucket.
+    One half of the buckets is for keys after the query, the other for the rest. In each half the first buckets hold one
+    distance each (up to a quarter of n_buckets), the others grow with its logarithm; the last holds all distances of
+    `max_distance` or more.
     """
     token = torch.arange(n_tokens)
     step = token[None, :] - token[:, None]
     half = n_buckets // 2
     exact = half // 2
     distance = step.abs()
-    # float32 and this order of operations, as in training: at a border of buckets the rounding decides.
+    # float32 and this order of operations, as in training: rounding decides at the border of two buckets.
     log = torch.log(distance.clamp(min=1).float() / exact) / math.log(max_distance / exact) * (half - exact)
     far = (exact + log.long()).clamp(max=half - 1)
     return (step > 0) * half + torch.where(distance < exact, distance, far)
 
 
 class Attention(nn.Module):
-    """Multi-head attention; the table of position biases is shared between layers and given in."""
+    """Multi-head attention; all layers share the table of position biases, which is an argument."""
 
     def __init__(self, dim: int, n_heads: int, bias_table: nn.Embedding | None, *, gated: bool) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class Attention(nn.Module):
         self.gated = gated
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Tokens (batch, token, dim) and bias (head, token, token) to (batch, token, dim)."""
+        """Attend: tokens (batch, token, dim) and bias (head, token, token) to (batch, token, dim)."""
         query, key, value = (self._heads(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         if bias is not None:
             bias = (self.gate(query) * bias if self.gated else bias.expand(len(x), -1, -1, -1)).to(query.dtype)
@@ -55,7 +56,7 @@ class Attention(nn.Module):
         return out
 
     def gate(self, query: Tensor) -> Tensor:
-        """Factor of the bias for every query: (batch, head, token, 1)."""
+        """Factor of the bias for each query: (batch, head, token, 1)."""
         sums = self.grep_linear(query).view(*query.shape[:-1], 2, GATE_UNITS).sum(-1)
         first, second = torch.sigmoid(sums).chunk(2, dim=-1)
         factor: Tensor = first * (second * self.grep_a - 1) + 2

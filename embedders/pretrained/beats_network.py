@@ -1,7 +1,7 @@
 """The BEATs transformer (Chen et al., "BEATs: Audio Pre-Training with Acoustic Tokenizers", ICML 2023), for inference.
 
-waves (batch, time) -> log-mel (batch, frame, 128) -> patches of 16 x 16 -> tokens (batch, time * band, dim), bands
-running fastest -> one hidden state per layer. Modules carry the names of the official checkpoints' state dict.
+Waves (batch, time) -> log-mel (batch, frame, 128) -> patches of 16 x 16 -> tokens (batch, time * band, dim), in which
+bands vary fastest -> one hidden state per layer. Modules have the names of the official checkpoints.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": gelu, "relu": relu
 
 @dataclass(frozen=True, kw_only=True)
 class BEATsConfig:
-    """The `cfg` of a checkpoint: every key it may have, with the official defaults.
+    """The `cfg` of a checkpoint: all possible keys with the official defaults.
 
-    What only training reads (dropout, layer drop, gradient decay) is accepted and has no effect here.
+    Keys for training only (dropout, layer drop, gradient decay) are accepted and have no effect.
     """
 
     input_patch_size: int = 16
@@ -57,36 +57,36 @@ class BEATsConfig:
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> "BEATsConfig":
-        """Config of a checkpoint; ValueError names keys and values that this network does not know."""
+        """Config of a checkpoint; ValueError names unknown keys and wrong values."""
         if not isinstance(cfg, Mapping):
-            raise ValueError(f"cfg is {type(cfg).__name__}, expected a dict")
+            raise ValueError(f"`cfg`: expected a dict, got {type(cfg).__name__}")
         defaults = {field.name: field.default for field in fields(cls)}
         unknown = sorted(map(str, cfg.keys() - defaults.keys()))
         if unknown:
-            raise ValueError(f"cfg has unknown keys: {', '.join(unknown)}; this is no BEATs model, or a new kind of it")
+            raise ValueError(f"`cfg` has unknown keys: {', '.join(unknown)}; not a BEATs model, or a new kind of it")
         for key, value in cfg.items():
             kind = type(defaults[key])
             if type(value) not in ((int, float) if kind is float else (kind,)):
-                raise ValueError(f"cfg has {key}={value!r}, expected {kind.__name__}")
+                raise ValueError(f"`cfg` has {key}={value!r}, expected {kind.__name__}")
         config = cls(**cfg)
-        config._refuse_senseless()
+        config._check()
         return config
 
-    def _refuse_senseless(self) -> None:
-        """ValueError for values that make no network."""
+    def _check(self) -> None:
+        """ValueError if no network has these values."""
         if self.activation_fn not in ACTIVATIONS:
             raise ValueError(f"activation_fn {self.activation_fn!r}: expected one of {', '.join(ACTIVATIONS)}")
         if self.deep_norm and self.layer_norm_first:
-            raise ValueError("deep_norm and layer_norm_first are both set; a BEATs model has at most one of them")
+            raise ValueError("deep_norm and layer_norm_first are both set; expected at most one of them")
         if self.input_patch_size < 1 or N_MELS % self.input_patch_size:
             raise ValueError(f"input_patch_size {self.input_patch_size}: expected a divisor of {N_MELS}")
         for parts in (self.encoder_attention_heads, self.conv_pos_groups):
             if parts < 1 or self.encoder_embed_dim % parts:
-                raise ValueError(f"encoder_embed_dim {self.encoder_embed_dim} does not split into {parts} parts")
+                raise ValueError(f"encoder_embed_dim {self.encoder_embed_dim}: expected a multiple of {parts}")
 
 
 class PositionalConv(nn.Module):
-    """Grouped convolution along the tokens whose kernel is stored as direction and length of every tap."""
+    """Grouped convolution along the tokens; the kernel is stored as direction and length per tap (weight norm)."""
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class PositionalConv(nn.Module):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (batch, token, dim) to the same shape; an even kernel reaches one token further back than ahead."""
+        """Convolve tokens (batch, token, dim); an even kernel covers one more token before than after."""
         weight = self.weight_g * self.weight_v / self.weight_v.norm(dim=(0, 1), keepdim=True)
         kernel = weight.shape[-1]
         out = conv1d(x.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
@@ -104,7 +104,7 @@ class PositionalConv(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward network with residuals, normalised after (DeepNorm: residuals scaled up) or before."""
+    """Attention and feed-forward network with residuals, normalised before or after (DeepNorm scales residuals up)."""
 
     def __init__(self, config: BEATsConfig, bias_table: nn.Embedding | None) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Layer(nn.Module):
         self.residual_scale = (2 * config.encoder_layers) ** 0.25 if config.deep_norm else 1.0
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Tokens (batch, token, dim) to the same shape."""
+        """Transform tokens (batch, token, dim)."""
         if self.norm_first:
             x = x + self.self_attn(self.self_attn_layer_norm(x), bias)
             return x + self._feed_forward(self.final_layer_norm(x))
@@ -133,20 +133,20 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Positional convolution and layers."""
+    """Positional convolution, then the layers."""
 
     def __init__(self, config: BEATsConfig) -> None:
         super().__init__()
         self.config = config
         dim, heads = config.encoder_embed_dim, config.encoder_attention_heads
         self.pos_conv = nn.Sequential(PositionalConv(dim, config.conv_pos, config.conv_pos_groups))
-        # One table for all layers; like the official module it is registered, and saved, under each of them.
+        # All layers share one table. As in the official module, each layer registers and saves it.
         table = nn.Embedding(config.num_buckets, heads) if config.relative_position_embedding else None
         self.layers = nn.ModuleList(Layer(config, table) for _ in range(config.encoder_layers))
         self.layer_norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Tokens to hidden states: what goes into the first layer, then what comes out of each."""
+        """Hidden states of tokens: the input of the first layer, then the output of each layer."""
         x = x + self.pos_conv(x)
         if not self.config.layer_norm_first:
             x = self.layer_norm(x)
@@ -159,7 +159,7 @@ class Encoder(nn.Module):
         return states
 
     def _bias(self, n_tokens: int) -> Tensor | None:
-        """Position bias of every head: (head, token, token)."""
+        """Position bias of each head: (head, token, token)."""
         table = cast(Layer, self.layers[0]).self_attn.relative_attention_bias
         if table is None:
             return None
@@ -169,7 +169,7 @@ class Encoder(nn.Module):
 
 
 class BEATsNetwork(nn.Module):
-    """Waves to hidden states of every layer; a fine-tuned model also has the `predictor` of its classes."""
+    """Waves to hidden states of all layers; a fine-tuned model also has the classifier `predictor`."""
 
     def __init__(self, config: BEATsConfig) -> None:
         super().__init__()
@@ -182,11 +182,11 @@ class BEATsNetwork(nn.Module):
         self.predictor = nn.Linear(dim, config.predictor_class) if config.finetuned_model else None
 
     def forward(self, waves: Tensor) -> list[Tensor]:
-        """Waves in [-1, 1] at 16 kHz (batch, time) to hidden states (batch, time * band, dim), input first."""
+        """Hidden states (batch, time * band, dim) of waves (batch, time) in [-1, 1] at 16 kHz, input first."""
         return self.hidden_states(front_end(waves))
 
     def hidden_states(self, S: Tensor) -> list[Tensor]:
-        """Normalised log-mel (batch, frame, 128) to hidden states; frames that fill no patch are left out."""
+        """Hidden states of normalised log-mels (batch, frame, 128); frames after the last whole patch are dropped."""
         x = self.patch_embedding(S[:, None]).flatten(2).transpose(1, 2)
         x = self.layer_norm(x)
         if self.post_extract_proj is not None:
@@ -196,5 +196,5 @@ class BEATsNetwork(nn.Module):
 
 
 def front_end(waves: Tensor) -> Tensor:
-    """Waves in [-1, 1] at 16 kHz (batch, time) to the log-mel BEATs was trained on: (batch, frame, 128)."""
+    """Log-mel that BEATs was trained on: waves (batch, time) in [-1, 1] at 16 kHz to (batch, frame, 128)."""
     return (kaldi_fbank(waves * FULL_SCALE, n_mels=N_MELS) - FBANK_MEAN) / (2 * FBANK_STD)

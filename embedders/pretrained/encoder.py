@@ -1,8 +1,8 @@
 """`wav2vec2`, `hubert`, `wavlm`, `ast`, `encoder`: frozen audio encoders of transformers, by folder or hub id.
 
-A folder is what `save_pretrained` writes: config.json, preprocessor_config.json and the weights. Waves go through the
-model's own feature extractor, or through the same on their device, so features equal transformers' own. transformers
-takes 5 to 17 s to import, so only the loading of a model imports it. No code from a hub is ever run.
+A folder is what `save_pretrained` writes: config.json, preprocessor_config.json and the weights. Features are those of
+the model's own feature extractor, computed by it or by an equal front end on the device of the waves. transformers
+takes 5 to 17 s to import, so it is imported only when a model is loaded. Code from a hub is never run.
 """
 
 import json
@@ -17,26 +17,26 @@ import torch
 from torch import Tensor
 
 from embedders.pretrained.front_ends import front_end_of
-from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder, held_in
+from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder, cast_weights
 from embedders.pretrained.weight_files import read_all
 from embedders.pretrained.weights import models_folder, resolve
 from featstore.errors import DataError
 
 WINDOW, HOP = 400, 160  # 25 and 10 ms at 16 kHz: the frames of spectrogram encoders
 SOUND_INPUTS = {"input_values", "input_features"}
-UNUSED = {"masked_spec_embed"}  # a vector that only training reads; older checkpoints lack it
+UNUSED = {"masked_spec_embed"}  # used in training only; older checkpoints lack it
 NOT_FACTS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How an encoder's tokens lie: some that stand for no place, then all times of the lowest band, of the next, ..."""
+    """Order of an encoder's tokens: special tokens first, then all times of the lowest band, of the next band, ..."""
 
     n_special: int = 0
     n_bands: int = 1
 
     def arrange(self, tokens: Tensor) -> Tensor:
-        """Tokens (..., token, dim) to (..., time, band, dim)."""
+        """Arrange tokens (..., token, dim) as (..., time, band, dim)."""
         places = tokens[..., self.n_special :, :]
         return places.reshape(*places.shape[:-2], self.n_bands, -1, places.shape[-1]).transpose(-3, -2)
 
@@ -48,7 +48,7 @@ def _grid(config: Any) -> Grid:
 
 
 def _min_samples(config: Any, extractor: Any) -> int:
-    """Samples that make one token of a convolutional front end, or of the frames of a spectrogram."""
+    """Samples needed for one token, of a convolutional front end or of a spectrogram."""
     stack = list(zip(getattr(config, "conv_kernel", ()), getattr(config, "conv_stride", ()), strict=True))
     if not stack:
         return WINDOW + (getattr(extractor, "stride", 1) - 1) * HOP
@@ -56,24 +56,24 @@ def _min_samples(config: Any, extractor: Any) -> int:
 
 
 def _squeeze(config: Any) -> int:
-    """How many tokens of its front end SEW joins to one for its layers."""
+    """Number of front-end tokens that SEW joins to one token for its layers."""
     return int(getattr(config, "squeeze_factor", 1))
 
 
 def _max_samples(extractor: Any) -> int | None:
-    """Longest wave that the extractor does not cut."""
+    """Longest wave in samples that the extractor does not cut; None if there is no limit."""
     frames = getattr(extractor, "max_length", None)
     longest = (frames - 1) * HOP + WINDOW if frames else getattr(extractor, "n_samples", None)
     return int(longest) if longest else None
 
 
 class TransformersModel:
-    """A loaded encoder with its feature extractor; see TokenModel."""
+    """A loaded encoder with its feature extractor (a TokenModel)."""
 
     def __init__(self, path: Path, precision: str) -> None:
         config, self.extractor, network = _from_pretrained(path)
         self.path = path
-        self.network: Any = held_in(network.eval().requires_grad_(False), precision)
+        self.network: Any = cast_weights(network.eval().requires_grad_(False), precision)
         self.precision = PRECISIONS[precision]
         self.grid = _grid(config)
         self.model_type = str(config.model_type)
@@ -88,14 +88,14 @@ class TransformersModel:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Over names, shapes and values of all weights."""
+        """Digest of names, shapes and values of all weights."""
         return read_all(self.path).sha256()
 
     def front_end(self, waves: Tensor) -> Mapping[str, Tensor]:
-        """Waves (batch, time) to the network's inputs on their device, there and all at once where we know how."""
-        known = front_end_of(self.extractor)
-        if known:
-            return {self.network.main_input_name: known(self.extractor, waves)}
+        """The network's inputs of waves (batch, time), on their device; on the CPU where we have no equal front end."""
+        front_end = front_end_of(self.extractor)
+        if front_end:
+            return {self.network.main_input_name: front_end(self.extractor, waves)}
         arrays = list(waves.cpu().numpy())
         inputs = self.extractor(arrays, sampling_rate=self.sample_rate_hz, return_tensors="pt")
         return dict(inputs.to(waves.device))
@@ -105,8 +105,9 @@ class TransformersModel:
         inputs = self.front_end(waves)
         with torch.autocast(waves.device.type, self.precision, enabled=self.precision != torch.float32):
             out = self.network.to(waves.device)(**inputs, output_hidden_states=True)
-        # The last hidden state is the normalised one where a network ends in a normalisation. SEW's is as long as its
-        # input again, with a zero at the end where that is odd: other layers' tokens are repeated, the zero left out.
+        # The last state comes from last_hidden_state, which is normalised if the network ends in a normalisation. SEW
+        # upsamples it to the length of its input and pads it with a zero if that is odd: repeat the tokens of other
+        # layers, and drop the zero.
         n = out.hidden_states[0].shape[1] * self.squeeze
         states = [*out.hidden_states[:-1], out.last_hidden_state[:, :n]]
         chosen = [states[layer].repeat_interleave(n // states[layer].shape[1], dim=1) for layer in layers]
@@ -114,7 +115,7 @@ class TransformersModel:
 
 
 def _from_pretrained(path: Path) -> tuple[Any, Any, Any]:
-    """Config, feature extractor and network of a folder; DataError names what is missing in it or does not fit."""
+    """Config, feature extractor and network of a folder; DataError names what is missing or does not fit."""
     import transformers
     from safetensors import SafetensorError
 
@@ -128,16 +129,18 @@ def _from_pretrained(path: Path) -> tuple[Any, Any, Any]:
         )
     except pickle.UnpicklingError as error:
         raise DataError(
-            f"{path}: the weights hold more than tensors, or are damaged, so they were not read; take safetensors"
+            f"{path}: the weight file contains other objects than tensors, or is damaged; use safetensors"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise DataError(
-            f"{path}: not a model that transformers can read ({str(error).strip().splitlines()[0]}); expected "
+            f"{path}: transformers cannot read this model ({str(error).strip().splitlines()[0]}); expected "
             "config.json, preprocessor_config.json and model.safetensors of an audio encoder"
         ) from error
     missing = sorted(set(report["missing_keys"]) - UNUSED)
     if missing:
-        raise DataError(f"{path}: the weights lack {', '.join(missing[:5])} ({len(missing)} in all); fetch them again")
+        raise DataError(
+            f"{path}: weights are missing: {', '.join(missing[:5])} ({len(missing)} in all); fetch them again"
+        )
     if network.main_input_name not in SOUND_INPUTS or not hasattr(config, "num_hidden_layers"):
         raise DataError(
             f"{path}: a {config.model_type} model reads {network.main_input_name}, expected an audio encoder"
@@ -146,15 +149,15 @@ def _from_pretrained(path: Path) -> tuple[Any, Any, Any]:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON keeps them, without those that change no number."""
-    kept = {key: value for key, value in values.items() if key not in NOT_FACTS}
-    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+    """Values as JSON, without those that do not affect embeddings."""
+    facts = {key: value for key, value in values.items() if key not in NOT_FACTS}
+    plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))
     return plain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(FrozenEncoder):
-    """Any audio encoder that transformers knows; a subclass takes one kind of model only."""
+    """Embedder: any audio encoder of transformers; a subclass accepts a single kind of model."""
 
     kind: ClassVar[str] = "encoder"
     model_type: ClassVar[str] = ""
@@ -166,17 +169,19 @@ class Encoder(FrozenEncoder):
         return self.kind
 
     def load(self) -> TransformersModel:
-        """Load from a local folder, the models folder, the hub's cache, or the hub."""
+        """Load from a local folder, the models folder, the hub's cache or the hub."""
         advice = (
-            f"Try a hub id such as {self.kind}={self.example}, or give a folder with config.json, "
-            f"preprocessor_config.json and model.safetensors, say in {models_folder()}"
+            f"Use a hub id such as {self.kind}={self.example}, or a folder with config.json, "
+            f"preprocessor_config.json and model.safetensors, for example in {models_folder()}"
         )
         path = resolve(self.checkpoint, name=self.kind, advice=advice)
         if path.is_file():
-            raise DataError(f"{path}: expected the model's folder, with config.json beside the weights; got a file")
+            raise DataError(f"{path}: expected a folder with config.json and weights, got a file; name the folder")
         model = TransformersModel(path, self.precision)
         if self.model_type not in ("", model.model_type):
-            raise DataError(f"{path}: holds a {model.model_type} model; name it encoder={self.checkpoint}")
+            raise DataError(
+                f"{path}: expected a {self.model_type} model, got {model.model_type}; write encoder={self.checkpoint}"
+            )
         return model
 
 
@@ -203,7 +208,7 @@ class WavLM(Encoder):
 
 @dataclass(frozen=True, kw_only=True)
 class AST(Encoder):
-    """Audio Spectrogram Transformer (Gong et al., INTERSPEECH 2021): patches of windows of 10.24 s, in 12 bands."""
+    """Audio Spectrogram Transformer (Gong et al., INTERSPEECH 2021): patches in 12 bands of windows of 10.24 s."""
 
     kind, model_type = "ast", "audio-spectrogram-transformer"
     example = "MIT/ast-finetuned-audioset-10-10-0.4593"

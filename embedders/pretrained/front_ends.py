@@ -1,6 +1,6 @@
-"""What feature extractors of transformers do to waves, on the waves' device and for a whole batch at once.
+"""Feature extractors of transformers as functions of a batch of waves, on the device of the waves.
 
-Theirs read one wave after another on the CPU, where they would hold up a GPU: that of AST takes about 17 ms a clip.
+The originals read one wave after another on the CPU (AST: about 17 ms per clip), and a GPU would wait for them.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ RATE_HZ = 16000
 VARIANCE_FLOOR = 1e-7
 
 FrontEnd = Callable[[Any, Tensor], Tensor]
-"""An extractor, which holds the settings, and waves (batch, time) of equal length, to the network's input."""
+"""Function of a feature extractor, which holds the settings, and waves (batch, time): the network's input."""
 
 
 def front_end_of(extractor: Any) -> FrontEnd | None:
-    """The front end that equals a feature extractor; None where it has to be asked itself."""
+    """Front end equal to a feature extractor; None if there is none, so the extractor must be called."""
     return FRONT_ENDS.get(type(extractor).__name__) if extractor.sampling_rate == RATE_HZ else None
 
 
-def levelled(extractor: Any, waves: Tensor) -> Tensor:
-    """Waves of mean 0 and deviation 1, each by itself, if the extractor makes them so: (batch, time)."""
+def normalised(extractor: Any, waves: Tensor) -> Tensor:
+    """Waves (batch, time), each scaled to mean 0 and standard deviation 1 if the extractor does so."""
     if not extractor.do_normalize:
         return waves
     variance, mean = torch.var_mean(waves, dim=1, correction=0, keepdim=True)
@@ -33,10 +33,10 @@ def levelled(extractor: Any, waves: Tensor) -> Tensor:
 
 
 def log_mel(extractor: Any, waves: Tensor) -> Tensor:
-    """Kaldi's log-mel frames under a Hann window, zeros after the last frame, scaled: (batch, frame, mel)."""
+    """Kaldi's log-mel with a Hann window, padded with zero frames and scaled: (batch, frame, mel)."""
     S = kaldi_fbank(waves, n_mels=extractor.num_mel_bins, window_power=1.0)
     S = pad(S, (0, 0, 0, extractor.max_length - S.shape[1]))
     return (S - extractor.mean) / (2 * extractor.std) if extractor.do_normalize else S
 
 
-FRONT_ENDS: dict[str, FrontEnd] = {"Wav2Vec2FeatureExtractor": levelled, "ASTFeatureExtractor": log_mel}
+FRONT_ENDS: dict[str, FrontEnd] = {"Wav2Vec2FeatureExtractor": normalised, "ASTFeatureExtractor": log_mel}

@@ -1,4 +1,4 @@
-"""What frozen encoders share: windows of a recording to tokens, tokens pooled to views, weights in the fingerprint."""
+"""Base of frozen encoders: windows of a recording to tokens, tokens pooled to views, weights in the fingerprint."""
 
 import math
 from abc import ABC, abstractmethod
@@ -20,11 +20,11 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class TokenModel(Protocol):
-    """A loaded network, and what the embedder must know of it.
+    """A loaded network and its properties.
 
-    n_layers: the transformer's; layer 0 is what goes into the first. max_samples: longest wave it reads, or None.
-    facts: the network's own configuration, plain JSON. A process that only reads waves makes models too, so whatever
-    is costly, the device's memory above all, waits until `tokens` or `weights_sha256` is asked for.
+    n_layers: number of transformer layers; layer 0 is the input of the first. max_samples: longest wave it reads, or
+    None. facts: the network's own configuration, as JSON values. Processes that only read waves make models too, so
+    costly work, such as allocating device memory, must wait for a call of `tokens` or `weights_sha256`.
     """
 
     sample_rate_hz: int
@@ -37,23 +37,23 @@ class TokenModel(Protocol):
 
     @property
     def weights_sha256(self) -> str:
-        """Over names, shapes and values of all weights."""
+        """Digest of names, shapes and values of all weights."""
         ...
 
     def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
-        """Waves of equal length (batch, time) to float32 tokens (batch, layer, time, band, dim)."""
+        """Compute float32 tokens (batch, layer, time, band, dim) of waves (batch, time)."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenEncoder(ABC):
-    """A pretrained network used as it is.
+    """A pretrained network with fixed weights.
 
     checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band) or stats (mean and
-    standard deviation). layers: these hidden states, each a view (0 is the input of the first layer); empty means the
-    mean of the `last` ones. window_s: longer recordings are read in overlapping windows of this length, each as if it
-    were a recording, and their tokens pooled together, so that memory does not grow with the square of the length.
-    precision: float32, or bfloat16 for the layers (fast on accelerators and on processors that multiply it).
+    standard deviation). layers: hidden states to use, a view for each (0 is the input of the first layer); empty: the
+    mean of the `last` hidden states. window_s: longer recordings are read in overlapping windows of this length, whose
+    tokens are pooled together, because memory grows with the square of the length. precision: float32, or bfloat16 for
+    the layers (fast on accelerators and on processors with bfloat16 products).
     """
 
     checkpoint: str = ""
@@ -65,15 +65,15 @@ class FrozenEncoder(ABC):
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing, before weights are read."""
+        """Check the values before weights are read."""
         for key, known in (("pool", POOLINGS), ("precision", PRECISIONS)):
             if getattr(self, key) not in known:
                 raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
         if self.layers and self.last != 1:
-            raise ValueError("layers and last are both given: either a view per layer, or the mean of the last ones")
+            raise ValueError("layers and last are both given; use layers for a view per layer, or last for their mean")
         if len(set(self.layers)) < len(self.layers) or self.last < 1 or not self.window_s > 0:
             raise ValueError(
-                f"expected different layers, last of at least 1 and window_s above 0, got layers="
+                f"expected distinct layers, last of at least 1 and window_s > 0, got layers="
                 f"{';'.join(map(str, self.layers)) or 'none'}, last={self.last}, window_s={self.window_s:g}"
             )
 
@@ -84,16 +84,16 @@ class FrozenEncoder(ABC):
 
     @abstractmethod
     def load(self) -> TokenModel:
-        """Find, check and read the weights; DataError says what is missing or wrong."""
+        """Find, read and check the weights; DataError says what is missing or wrong."""
 
     @cached_property
     def model(self) -> TokenModel:
-        """The network, loaded when first needed; DataError where it lacks a chosen layer."""
+        """The network, loaded on first use; DataError if it has fewer layers than chosen."""
         model = self.load()
         if max((*self.layers, self.last)) > model.n_layers or min((*self.layers, 0)) < 0:
             raise DataError(
                 f"{self.name}: layers={';'.join(map(str, self.layers)) or 'none'}, last={self.last}: "
-                f"the network of {self.checkpoint} has layers 0 to {model.n_layers}; choose among those"
+                f"the network of {self.checkpoint} has layers 0 to {model.n_layers}; choose from these"
             )
         return model
 
@@ -104,26 +104,26 @@ class FrozenEncoder(ABC):
 
     @property
     def min_samples(self) -> int:
-        """Shortest wave `embed` takes."""
+        """Shortest wave that `embed` accepts, in samples."""
         return self.model.min_samples
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names along the first axis of `shape`, per layer where layers are chosen; () for a single view."""
+        """Names along the first axis of `shape`, per layer if layers are chosen; () if there is a single view."""
         pooled = POOLINGS[self.pool].views(self.model.n_bands)
         layers = [f"l{layer}" for layer in self.layers]
         parts = [(layer, view) for layer in layers or [""] for view in pooled]
-        shown = [".".join(filter(None, [layer, view if len(pooled) > 1 else ""])) for layer, view in parts]
-        return tuple(shown) if len(shown) > 1 else ()
+        names = [".".join(filter(None, [layer, view if len(pooled) > 1 else ""])) for layer, view in parts]
+        return tuple(names) if len(names) > 1 else ()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(views, dim), or (dim,) for a single view."""
+        """Shape of one embedding: (views, dim), or (dim,) for a single view."""
         return (len(self.views), self.model.dim) if self.views else (self.model.dim,)
 
     @property
     def config(self) -> Mapping[str, object]:
-        """Every field but the device, the weights' file name without its folder, their sha256, the network's facts."""
+        """Every field but the device, file name and sha256 of the weights, and the network's facts, as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         named = {"checkpoint": Path(self.checkpoint).name, "weights_sha256": self.model.weights_sha256}
@@ -131,7 +131,7 @@ class FrozenEncoder(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Equal exactly if two encoders give the same numbers, wherever their weights lie and however saved."""
+        """Equal if and only if two encoders compute the same numbers, whatever the path and format of the weights."""
         config = {key: value for key, value in self.config.items() if key != "checkpoint"}
         return fingerprint(type(self).__name__, config, self.model.weights_sha256.encode())
 
@@ -157,12 +157,12 @@ class FrozenEncoder(ABC):
 
     def _window(self) -> int:
         """Samples read at once."""
-        asked = max(round(self.window_s * self.sample_rate_hz), self.min_samples)
-        return min(asked, self.model.max_samples or asked)
+        samples = max(round(self.window_s * self.sample_rate_hz), self.min_samples)
+        return min(samples, self.model.max_samples or samples)
 
 
 def windows(waves: Tensor, longest: int) -> list[Tensor]:
-    """Waves (batch, time) whole, or in the fewest windows of `longest` samples that cover them, evenly overlapping."""
+    """Cut waves (batch, time) into the fewest evenly spaced windows of `longest` samples that cover them."""
     n = waves.shape[1]
     if n <= longest:
         return [waves]
@@ -171,41 +171,41 @@ def windows(waves: Tensor, longest: int) -> list[Tensor]:
     return [waves[:, start : start + longest] for start in starts]
 
 
-def held_in(network: nn.Module, precision: str) -> nn.Module:
-    """The network with the weights of its products in that precision, to which autocast would convert them every time.
+def cast_weights(network: nn.Module, precision: str) -> nn.Module:
+    """Convert weights of linear and convolution layers once, so that autocast need not convert them at every call.
 
-    A weight that is computed from others, such as one that is normalised, stays as it is.
+    Weights that are computed from others, such as normalised ones, are not converted.
     """
     for module in network.modules():
-        own = dict(module.named_parameters(recurse=False))
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and "weight" in own:
+        parameters = dict(module.named_parameters(recurse=False))
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and "weight" in parameters:
             module.to(PRECISIONS[precision])
     return network
 
 
 def open_encoder(spec: str, sample_rate_hz: int) -> TokenModel:
-    """Load the encoder of a line of text such as beats=PATH; ValueError where it is none, or reads another rate."""
-    made = create(spec)
-    if not isinstance(made, FrozenEncoder):
+    """Load a pretrained encoder by its spec, such as beats=PATH; ValueError for others or another sample rate."""
+    encoder = create(spec)
+    if not isinstance(encoder, FrozenEncoder):
         raise ValueError(f"encoder={spec}: expected a pretrained encoder, such as beats=BEATs_iter3.pt")
-    if made.sample_rate_hz != sample_rate_hz:
+    if encoder.sample_rate_hz != sample_rate_hz:
         raise ValueError(
-            f"encoder={spec}: reads {made.sample_rate_hz} Hz, the network {sample_rate_hz} Hz; set sample_rate_hz="
-            f"{made.sample_rate_hz}"
+            f"encoder={spec}: reads {encoder.sample_rate_hz} Hz, the network {sample_rate_hz} Hz; set sample_rate_hz="
+            f"{encoder.sample_rate_hz}"
         )
-    return made.model
+    return encoder.model
 
 
 def weights_note(sha256: str) -> Tensor:
-    """A digest (hex) as a tensor (32,) uint8, for a checkpoint that leaves the encoder's weights where they are."""
+    """Digest of the encoder's weights (hex) as uint8 (32,), for checkpoints that do not hold these weights."""
     return torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
 
 
 def refuse_other_weights(stated: Tensor | None, sha256: str, spec: str) -> None:
-    """DataError where a checkpoint's note is not that of the weights at hand."""
-    known = sha256 if stated is None else bytes(stated.tolist()).hex()
-    if known != sha256:
+    """DataError if the digest in a checkpoint differs from that of the encoder's weights."""
+    expected = sha256 if stated is None else bytes(stated.tolist()).hex()
+    if expected != sha256:
         raise DataError(
-            f"the network was trained on an encoder with weights {known[:12]}..., and {spec} now has others; put the "
-            "former back in its place"
+            f"the network was trained with encoder weights of sha256 {expected[:12]}..., but {spec} has "
+            f"{sha256[:12]}...; restore the former weights, or train again"
         )

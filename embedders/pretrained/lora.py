@@ -1,7 +1,7 @@
-"""Low-rank adaptation (Hu et al., ICLR 2022): train a small additive part of some weights, and fold it in afterwards.
+"""Low-rank adaptation (Hu et al., ICLR 2022): train a low-rank term added to some weights, then merge it into them.
 
-The adapted weight is computed wherever the network reads it, so that it works in any attention, also in those that
-never call their projections; once merged the network has the names and shapes of its checkpoint again.
+The sum is computed whenever the weight is read, so it also works in attention that reads the weights of its projections
+without calling them. After merging, the network has the names and shapes of its checkpoint again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization, remove_parametrizations
 
 QUERY_AND_VALUE = ("q_proj", "v_proj")
-"""What BEATs, wav2vec 2.0, HuBERT and WavLM call the projections that are usually adapted."""
+"""Names of the query and value projections in BEATs, wav2vec 2.0, HuBERT and WavLM."""
 
 
 class LowRank(nn.Module):
-    """Adds scale * up @ down to a weight; zero at the start, since `up` is."""
+    """Adds scale * up @ down to a weight; the term is zero at first, because `up` is."""
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
         rows, columns = weight.shape
         self.down = nn.Parameter(torch.empty(rank, columns, device=weight.device, dtype=weight.dtype))
         self.up = nn.Parameter(torch.zeros(rows, rank, device=weight.device, dtype=weight.dtype))
-        nn.init.kaiming_uniform_(self.down, a=5**0.5)  # as a linear layer's own weights
+        nn.init.kaiming_uniform_(self.down, a=5**0.5)  # the default of linear layers
         self.scale = alpha / rank
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -33,9 +33,10 @@ class LowRank(nn.Module):
 def add_lora(
     network: nn.Module, names: Sequence[str] = QUERY_AND_VALUE, *, rank: int = 64, alpha: float | None = None
 ) -> list[str]:
-    """Freeze `network` and adapt every linear map of these names; the adapted ones, by their full names.
+    """Freeze `network` and add adapters to every linear layer of these names; returns their full names.
 
-    alpha: strength, by default the rank (a scale of 1). Raises ValueError when a name fits none, with those there are.
+    alpha: the term is scaled by alpha / rank; by default alpha is the rank. ValueError if no layer has one of the
+    names.
     """
     if rank < 1:
         raise ValueError(f"rank must be at least 1, got {rank}")
@@ -44,9 +45,9 @@ def add_lora(
     for name in names:
         if not any(full.rpartition(".")[2] == name for full in chosen):
             known = sorted({full.rpartition(".")[2] for full in linear})
-            raise ValueError(f"no linear map is called {name}; this network has {', '.join(known)}")
+            raise ValueError(f"no linear layer is called {name}; choose from {', '.join(known)}")
     if any(is_parametrized(module, "weight") for module in chosen.values()):
-        raise ValueError("the network has adapters already; merge them first")
+        raise ValueError("the network already has adapters; merge them first")
     network.requires_grad_(False)
     for module in chosen.values():
         register_parametrization(module, "weight", LowRank(module.weight, rank, rank if alpha is None else alpha))
@@ -55,14 +56,14 @@ def add_lora(
 
 
 def lora_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
-    """What is to be trained."""
+    """The parameters of all adapters, which are to be trained."""
     for module in network.modules():
         if isinstance(module, LowRank):
             yield from (module.down, module.up)
 
 
 def merge_lora(network: nn.Module) -> None:
-    """Fold every adapter into its weight: same outputs, names and shapes of the checkpoint, nothing trainable."""
+    """Merge every adapter into its weight: same outputs, the names and shapes of the checkpoint, nothing trainable."""
     for module in list(network.modules()):
         if isinstance(module, nn.Linear) and is_parametrized(module, "weight"):
             remove_parametrizations(module, "weight", leave_parametrized=True)

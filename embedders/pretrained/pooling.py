@@ -1,4 +1,4 @@
-"""Tokens of an encoder to vectors: (batch, time, band, dim) to a few named views of dim values.
+"""Pooling of an encoder's tokens (batch, time, band, dim) to a few named views of dim values.
 
 Encoders of waves have one band; encoders of spectrogram patches have several, lowest frequencies first.
 """
@@ -30,7 +30,7 @@ def stats(tokens: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Pooling:
-    """A way to pool, and the names of its views for a number of bands."""
+    """A pooling function, and the names of its views for a number of bands."""
 
     pool: Callable[[Tensor], Tensor]
     views: Callable[[int], tuple[str, ...]]
@@ -44,10 +44,10 @@ POOLINGS = {
 
 
 class AttentiveStatistics(nn.Module):
-    """Mean and standard deviation of tokens weighted by learned attention, per channel: to be trained with a head.
+    """Mean and standard deviation of tokens, weighted by learned attention per channel.
 
-    The attention sees each token beside the plain mean and standard deviation of all (ECAPA-TDNN, Desplanques et al.,
-    INTERSPEECH 2020; as in AnoPatch).
+    The input of the attention is each token with the unweighted mean and standard deviation of all tokens (ECAPA-TDNN,
+    Desplanques et al., INTERSPEECH 2020; as in AnoPatch).
     """
 
     def __init__(self, dim: int, hidden: int = 48) -> None:
@@ -55,13 +55,13 @@ class AttentiveStatistics(nn.Module):
         self.attention = nn.Sequential(nn.Linear(3 * dim, hidden), nn.Tanh(), nn.Linear(hidden, dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (batch, token, dim) to (batch, 2 * dim)."""
-        context = [*self._moments(tokens, torch.full_like(tokens, 1 / tokens.shape[1]))]
-        seen = torch.cat([tokens, *(part[:, None].expand_as(tokens) for part in context)], dim=-1)
-        return torch.cat(self._moments(tokens, self.attention(seen).softmax(dim=1)), dim=-1)
+        """Pool tokens (batch, token, dim) to (batch, 2 * dim)."""
+        moments = self._moments(tokens, torch.full_like(tokens, 1 / tokens.shape[1]))
+        inputs = torch.cat([tokens, *(moment[:, None].expand_as(tokens) for moment in moments)], dim=-1)
+        return torch.cat(self._moments(tokens, self.attention(inputs).softmax(dim=1)), dim=-1)
 
     @staticmethod
     def _moments(tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         centre = (weights * tokens).sum(dim=1)
         variance = (weights * (tokens - centre[:, None]).square()).sum(dim=1)
-        return centre, variance.clamp(min=1e-8).sqrt()  # the slope of a root at 0 is infinite
+        return centre, variance.clamp(min=1e-8).sqrt()  # the gradient of a root at 0 is infinite

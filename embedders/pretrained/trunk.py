@@ -1,4 +1,4 @@
-"""Pretrained encoders opened up for training: waves to the encoder's input, its input to tokens, with gradients."""
+"""Pretrained encoders for training: waves to the encoder's input, and the input to tokens with gradients."""
 
 from typing import Any, Protocol, Self
 
@@ -16,29 +16,29 @@ AST = "audio-spectrogram-transformer"
 
 
 class Trunk(Protocol):
-    """An encoder whose network is given in, so that copies of a model may each have their own."""
+    """An encoder whose network is an argument, so that copies of a model may have networks of their own."""
 
     model: TokenModel
     network: nn.Module
 
     def front(self, waves: Tensor) -> Tensor:
-        """Waves (batch, time) to the network's input: waves, or a spectrogram (batch, frequency, frame)."""
+        """Compute the network's input of waves (batch, time): waves, or a spectrogram (batch, frequency, frame)."""
         ...
 
     def tokens(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Input to tokens of the last layer (batch, time, band, dim)."""
+        """Compute tokens of the last layer (batch, time, band, dim)."""
         ...
 
     def recompute(self) -> None:
-        """Keep no values inside of layers for the gradient, but compute them again: less memory, a third more time."""
+        """Recompute activations inside layers in the backward pass: less memory, a third more time."""
         ...
 
 
 class RecomputedLayer(Layer):
-    """A layer of BEATs that keeps only its input; same weights, names and outputs."""
+    """A layer of BEATs that saves its input only; same weights, names and outputs."""
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Tokens (batch, token, dim) to the same shape."""
+        """Transform tokens (batch, token, dim)."""
         if not (self.training and torch.is_grad_enabled()):
             return super().forward(x, bias)
         y: Tensor = checkpoint(super().forward, x, bias, use_reentrant=False)
@@ -46,7 +46,7 @@ class RecomputedLayer(Layer):
 
 
 class BEATsTrunk:
-    """See Trunk."""
+    """Trunk of BEATs."""
 
     def __init__(self, model: BEATsModel) -> None:
         self.model: BEATsModel = model
@@ -56,25 +56,24 @@ class BEATsTrunk:
         return self
 
     def front(self, waves: Tensor) -> Tensor:
-        """Log-mel (batch, mel, frame)."""
+        """Compute the log-mel (batch, mel, frame)."""
         return front_end(waves).transpose(1, 2)
 
     def tokens(self, network: Any, x: Tensor) -> Tensor:
-        """Tokens of the last layer."""
+        """Compute tokens of the last layer."""
         last: Tensor = network.hidden_states(x.transpose(1, 2))[-1]
         return last.view(len(last), -1, self.model.n_bands, self.model.dim)
 
     def recompute(self) -> None:
-        """See Trunk."""
+        """Recompute activations inside layers."""
         for layer in self.model.network.encoder.layers:
             layer.__class__ = RecomputedLayer
 
 
 class TransformersTrunk:
-    """See Trunk.
+    """Trunk of an encoder of transformers.
 
-    What would hide inputs or leave out layers by itself while training is turned off: the training's own augmentations
-    do that, from its own seed.
+    Its own random masking of inputs and dropping of layers are turned off; training augments by its own seed.
     """
 
     def __init__(self, model: TransformersModel) -> None:
@@ -88,25 +87,25 @@ class TransformersTrunk:
         return self
 
     def front(self, waves: Tensor) -> Tensor:
-        """What the model's own feature extractor makes of the waves."""
+        """Compute the features of the model's own feature extractor."""
         rate_hz = self.model.sample_rate_hz
         inputs = self.model.extractor(list(waves.cpu().numpy()), sampling_rate=rate_hz, return_tensors="pt")
         x: Tensor = inputs[self.model.network.main_input_name].to(waves.device)
         return x.transpose(1, 2) if self.model.model_type == AST else x
 
     def tokens(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Tokens of the last layer."""
+        """Compute tokens of the last layer."""
         out: Any = network(x.transpose(1, 2) if self.model.model_type == AST else x)
         return self.model.grid.arrange(out.last_hidden_state)
 
     def recompute(self) -> None:
-        """See Trunk; ValueError where the model does not offer it."""
+        """Recompute activations inside layers; ValueError if the model does not support it."""
         network = self.model.network
         if not getattr(network, "supports_gradient_checkpointing", False):
             raise ValueError(
-                f"recompute=true: {type(network).__name__} does not offer it; leave it out, and lower batch"
+                f"recompute=true: {type(network).__name__} does not support it; remove it and reduce batch"
             )
-        # transformers 5 has renamed it
+        # renamed in transformers 5
         enable: Any = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
         enable({"use_reentrant": False})
 
@@ -115,20 +114,20 @@ TRUNKS: dict[type, type[Any]] = {BEATsModel: BEATsTrunk, TransformersModel: Tran
 
 
 def open_trunk(spec: str, sample_rate_hz: int) -> Trunk:
-    """Load the encoder of a line of text and open it up; errors as `open_encoder`."""
+    """Load an encoder for training by its spec; errors as in `open_encoder`."""
     model = open_encoder(spec, sample_rate_hz)
     trunk: Trunk = TRUNKS[type(model)](model)
     return trunk
 
 
 def unfreeze(network: nn.Module) -> None:
-    """Let every weight learn that any input reaches."""
+    """Make all weights trainable, but those that do not affect the output."""
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.rpartition(".")[2] not in UNUSED)
 
 
 def adapted_names(network: nn.Module) -> tuple[str, ...]:
-    """What the network calls its query and value projections."""
+    """Names of the network's query and value projections."""
     linear = {name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     pairs = (QUERY_AND_VALUE, ("query", "value"))
     return next((pair for pair in pairs if linear.issuperset(pair)), QUERY_AND_VALUE)

@@ -1,6 +1,6 @@
-"""Files of pretrained weights: read without running anything, their sha256 whatever the format, written in another one.
+"""Files of pretrained weights: read without running code, sha256 of their content, conversion to another format.
 
-Pickles are read with `weights_only=True` and nothing else; safetensors comes first where both are there.
+Pickles are read with `weights_only=True` only. If a folder has both formats, safetensors is read.
 """
 
 import hashlib
@@ -17,32 +17,32 @@ from torch import Tensor
 from featstore.disk.files import replacing
 from featstore.errors import DataError
 
-NOTE = "featstore."  # marks what `write_checkpoint` puts into the metadata of a safetensors file
+NOTE = "featstore."  # prefix of our keys in the metadata of a safetensors file
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-"""Kinds of weight files, the preferred first."""
+"""Suffixes of weight files, preferred first."""
 
 NOT_WEIGHTS = {"training_args.bin", "optimizer.pt", "scheduler.pt", "optimizer.bin"}
 
 
 def weight_files(path: Path) -> list[Path]:
-    """Weight files at a path: itself, or those of the preferred kind in a folder (several where it is sharded)."""
+    """Weight files at a path: the file itself, or those of the preferred suffix in a folder (several if sharded)."""
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.name not in NOT_WEIGHTS)
-    kinds = [[file for file in found if file.suffix == suffix] for suffix in SUFFIXES]
-    return next((files for files in kinds if files), [])
+    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.name not in NOT_WEIGHTS)
+    by_suffix = [[file for file in files if file.suffix == suffix] for suffix in SUFFIXES]
+    return next((group for group in by_suffix if group), [])
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name, and what else was saved beside them (`cfg`, `label_dict`): plain values only."""
+    """Tensors by name, and other plain values of the file (`cfg`, `label_dict`)."""
 
     tensors: Mapping[str, Tensor]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def sha256(self) -> str:
-        """Hex digest over names, types, shapes and values of all tensors: the same however the file was written."""
+        """Hex digest of names, types, shapes and values of all tensors; it does not depend on the file format."""
         digest = hashlib.sha256()
         for name in sorted(self.tensors):
             tensor = self.tensors[name].detach().cpu().contiguous()
@@ -52,12 +52,13 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read one weight file; DataError if it is damaged, holds no tensors, or holds anything but plain values."""
+    """Read one weight file; DataError if it is damaged, has no tensors, or has other objects than plain values."""
     reader = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
     checkpoint = reader(path)
-    wrong = sorted(name for name, value in checkpoint.tensors.items() if not isinstance(value, Tensor))
-    if wrong or not checkpoint.tensors:
-        raise DataError(f"{path}: expected tensors by name, got {', '.join(wrong[:5]) or 'nothing'}")
+    others = sorted(name for name, value in checkpoint.tensors.items() if not isinstance(value, Tensor))
+    if others or not checkpoint.tensors:
+        values = f"other values for {', '.join(others[:5])}" if others else "no tensor"
+        raise DataError(f"{path}: expected tensors by name, got {values}; fetch the file again")
     return checkpoint
 
 
@@ -65,25 +66,25 @@ def read_all(path: Path) -> Checkpoint:
     """Read every weight file at a path as one checkpoint."""
     files = weight_files(path)
     if not files:
-        raise DataError(f"{path}: holds no weights ({', '.join(SUFFIXES)})")
+        raise DataError(f"{path}: no weight file there (expected a name ending in {', '.join(SUFFIXES)})")
     parts = [read_checkpoint(file) for file in files]
     merged = {name: tensor for part in parts for name, tensor in part.tensors.items()}
     if len(merged) < sum(len(part.tensors) for part in parts):
         names = ", ".join(file.name for file in files)
-        raise DataError(f"{path}: {names} hold the same tensors twice; leave one model in the folder, or name the file")
+        raise DataError(f"{path}: the same tensors are in several of {names}; leave one model, or name the file")
     return Checkpoint(merged, {key: value for part in parts for key, value in part.extra.items()})
 
 
 def _refuse_other_files(path: Path) -> None:
-    """DataError where what torch would read as a very old checkpoint is a web page, or nothing."""
+    """DataError for empty files, web pages and other files that torch would try to read as a very old checkpoint."""
     try:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if not start.startswith((b"PK", b"\x80")):  # a zip archive, a pickle
-        what = f"begins with {start.decode('latin-1')!r}, as no checkpoint does" if start else "is empty"
-        raise DataError(f"{path}: {what}; fetch it again, and see whether a web page came instead")
+        problem = f"begins with {start.decode('latin-1')!r}, so it is not a checkpoint" if start else "is empty"
+        raise DataError(f"{path}: {problem}; fetch it again (a broken link may give a web page instead)")
 
 
 def _read_pickle(path: Path) -> Checkpoint:
@@ -92,13 +93,13 @@ def _read_pickle(path: Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
-            f"{path}: holds more than tensors and plain values, or is damaged, so it was not read; "
-            "take the official file, or one in safetensors"
+            f"{path}: contains other objects than tensors and plain values, or is damaged; use the official file, or "
+            "one in safetensors"
         ) from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: damaged or cut short ({first_line(error)}); fetch it again") from error
+        raise DataError(f"{path}: damaged or incomplete ({first_line(error)}); fetch it again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a dict, got {type(content).__name__}")
+        raise DataError(f"{path}: expected a dict of tensors, got {type(content).__name__}; use another file")
     if isinstance(content.get("model"), dict):
         return Checkpoint(content["model"], {key: value for key, value in content.items() if key != "model"})
     return Checkpoint(content)
@@ -112,7 +113,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             notes = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: no safetensors, or cut short ({first_line(error)}); fetch it again") from error
+        raise DataError(f"{path}: not safetensors, or incomplete ({first_line(error)}); fetch it again") from error
     try:
         ours = {key.removeprefix(NOTE): text for key, text in notes.items() if key.startswith(NOTE)}
         return Checkpoint(tensors, {key: dict(json.loads(text)) for key, text in ours.items()})
@@ -121,13 +122,13 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write tensors and plain dicts beside them, in the format of the suffix; the file appears whole or not at all."""
+    """Write tensors and plain dicts in the format of the suffix, completely or not at all."""
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     try:
         with replacing(path) as part:
             _write(part, checkpoint, safe=path.suffix == ".safetensors")
-    except Exception as error:  # both writers have kinds of errors of their own for a full disk or an absent folder
+    except Exception as error:  # for a full disk or a missing folder both writers raise errors of their own
         raise DataError(f"{path}: cannot be written ({first_line(error)})") from error
 
 
@@ -135,7 +136,7 @@ def _write(path: Path, checkpoint: Checkpoint, *, safe: bool) -> None:
     if safe:
         from safetensors.torch import save_file
 
-        # Pairs, since the keys of label_dict are numbers. Copies, since shared tensors cannot be saved.
+        # Lists of pairs, because keys of label_dict are numbers; copies, because safetensors refuses shared memory.
         notes = {NOTE + key: json.dumps(list(value.items())) for key, value in checkpoint.extra.items()}
         copies = {name: tensor.clone().contiguous() for name, tensor in checkpoint.tensors.items()}
         save_file(copies, path, {"format": "pt", **notes})
@@ -146,5 +147,5 @@ def _write(path: Path, checkpoint: Checkpoint, *, safe: bool) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, short enough for a message."""
+    """First line of an error's text, or its type."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

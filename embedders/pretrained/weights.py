@@ -1,6 +1,6 @@
-"""Where pretrained weights are: a local path, the models folder, the hub's cache, or the hub itself.
+"""Search for pretrained weights: a local path, the models folder, the hub's cache, then the hub itself.
 
-A name is looked for in this order, and the hub is never asked when HF_HUB_OFFLINE (or `--offline`) is set.
+With HF_HUB_OFFLINE (or `--offline`) the hub is never asked.
 """
 
 import os
@@ -14,7 +14,7 @@ TRUE = {"1", "on", "yes", "true"}
 
 
 def models_folder() -> Path:
-    """Where checkpoints are kept for every project: FEATSTORE_MODELS, else ~/.cache/featstore/models."""
+    """Folder of checkpoints: FEATSTORE_MODELS, or else ~/.cache/featstore/models."""
     return Path(os.environ.get("FEATSTORE_MODELS") or Path.home() / ".cache" / "featstore" / "models")
 
 
@@ -24,59 +24,59 @@ def offline() -> bool:
 
 
 def resolve(checkpoint: str, *, name: str, advice: str) -> Path:
-    """File or folder of a checkpoint by path, name in the models folder or hub id.
+    """File or folder of a checkpoint given by path, name in the models folder or hub id.
 
-    name: the embedder's. advice: where its weights can be had. DataError names every place that was looked at.
+    name: of the embedder. advice: where to get its weights. DataError names all places that were searched.
     """
     if not checkpoint:
         raise DataError(f"{name} needs weights: write {name}=PATH. {advice}")
     for path in (Path(checkpoint).expanduser(), models_folder() / checkpoint):
         if path.exists():
             return path
-    looked = f"no file {checkpoint}, nothing at {models_folder() / checkpoint}"
+    searched = f"no file {checkpoint}, nothing at {models_folder() / checkpoint}"
     if not is_hub_id(checkpoint):
-        raise DataError(f"{name}: {looked}. {advice}")
+        raise DataError(f"{name}: {searched}. {advice}")
     cached = _from_hub_cache(checkpoint)
     if cached is not None:
         return cached
     if offline():
         raise DataError(
-            f"{name}: {looked}, and {checkpoint} is not in the hub's cache; offline, so the hub was not asked. "
-            f"On a machine with internet: featstore models pull {checkpoint}; then copy the folder it names to "
+            f"{name}: {searched}, and {checkpoint} is not in the hub's cache; the hub was not asked (offline). "
+            f"On a machine with internet run `featstore models pull {checkpoint}` and copy the folder it prints to "
             f"{models_folder() / checkpoint}"
         )
     try:
         return pull(checkpoint)
     except DataError as error:
-        raise DataError(f"{name}: {looked}. {error}. {advice}") from error
+        raise DataError(f"{name}: {searched}. {error}. {advice}") from error
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form owner/model, and is not that of a file."""
+    """Whether a name has the form owner/model and no suffix of a weight file."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None and not name.endswith(SUFFIXES)
 
 
 def pull(repo: str) -> Path:
-    """Fetch config and weights of a hub repository into the hub's cache: safetensors alone where there are any."""
+    """Fetch config and weights of a hub repository into the hub's cache; weights as safetensors if there are any."""
     from huggingface_hub import HfApi, snapshot_download
 
     try:
         names = [file.rfilename for file in HfApi().model_info(repo).siblings or []]
         suffix = next((s for s in SUFFIXES if any(n.endswith(s) and "/" not in n for n in names)), None)
-        wanted = ["*.json", f"*{suffix}"] if suffix else []
-        folder = Path(snapshot_download(repo, allow_patterns=wanted, ignore_patterns=["*/*"])) if suffix else None
-    except Exception as error:  # the hub's library lets the errors of its HTTP client through, and has changed clients
+        patterns = ["*.json", f"*{suffix}"]
+        folder = Path(snapshot_download(repo, allow_patterns=patterns, ignore_patterns=["*/*"])) if suffix else None
+    except Exception as error:  # errors of the HTTP client, which differs between versions of the hub's library
         raise DataError(
-            f"{repo}: not fetched from the hub ({first_line(error)}). Check the name and the connection, or copy the "
+            f"{repo}: could not be fetched from the hub ({first_line(error)}). Check name and connection, or copy the "
             f"model's folder to {models_folder() / repo}"
         ) from error
     if folder is None:
-        raise DataError(f"{repo}: the repository holds no weights ({', '.join(SUFFIXES)})")
+        raise DataError(f"{repo}: the repository has no weights ({', '.join(SUFFIXES)}); use another one")
     return folder
 
 
 def _from_hub_cache(repo: str) -> Path | None:
-    """The cached snapshot of a repository, if weights are in it; asks nobody."""
+    """Cached snapshot of a repository if it has weights; makes no request."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -88,7 +88,7 @@ def _from_hub_cache(repo: str) -> Path | None:
 
 
 def hub_cache() -> list[tuple[str, int]]:
-    """Models in the hub's cache: id and bytes."""
+    """Models in the hub's cache: (id, bytes)."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -100,8 +100,8 @@ def hub_cache() -> list[tuple[str, int]]:
 
 
 def models_in(folder: Path) -> dict[str, int]:
-    """What can follow NAME= of a folder's content, files and folders of models, each with its bytes."""
-    found = sorted(file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.name not in NOT_WEIGHTS)
-    paths = dict.fromkeys(file.parent if (file.parent / "config.json").is_file() else file for file in found)
+    """Models in a folder (files and folders, as written after NAME=) and their bytes."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.name not in NOT_WEIGHTS)
+    paths = dict.fromkeys(file.parent if (file.parent / "config.json").is_file() else file for file in files)
     sizes = {path: sum(file.stat().st_size for file in weight_files(path)) for path in paths if path.exists()}
     return {str(path.relative_to(folder)): n_bytes for path, n_bytes in sizes.items()}

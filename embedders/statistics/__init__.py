@@ -1,1 +1,1 @@
-"""Embeddings without any training: statistics of log-mel spectrograms over time."""
+"""Embedders without training: statistics of the log-mel spectrogram over time."""

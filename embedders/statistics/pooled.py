@@ -1,4 +1,4 @@
-"""What all pooled log-mel embedders share: a recording's log-mel spectrogram, reduced over time to a few views."""
+"""Base of embedders that pool the log-mel spectrogram of a recording over time to a few views."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from embedders import fingerprint
-from embedders.spectrogram import MelConfig, log_mel, shortest_wave
+from embedders.spectrogram import MelConfig, log_mel
 
 
 @dataclass(frozen=True, kw_only=True)
 class PooledLogMel(MelConfig, ABC):
-    """Log-mel front end and embedding; a subclass names its views and pools the frames.
+    """Log-mel front end and pooling; a subclass defines `pooled_views` and `pool`.
 
-    The absolute level stays in the embedding (dB re full scale), since many faults change it; per-section
-    standardisation is the detectors' matter. Nothing here depends on the device but speed.
+    The absolute level stays in the embedding (dB re full scale), because many faults change it; detectors may
+    standardise per section. The device changes speed only.
     """
 
     device: str = "cpu"
@@ -30,7 +30,7 @@ class PooledLogMel(MelConfig, ABC):
     @property
     @abstractmethod
     def pooled_views(self) -> tuple[str, ...]:
-        """Name of every vector that `pool` returns, in order."""
+        """Names of the vectors that `pool` returns, in order."""
 
     @abstractmethod
     def pool(self, S: Tensor) -> Tensor:
@@ -38,28 +38,28 @@ class PooledLogMel(MelConfig, ABC):
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names along the first axis of `shape`; () if there is only one view."""
+        """Names along the first axis of `shape`; () if there is a single view."""
         return self.pooled_views if len(self.pooled_views) > 1 else ()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(views, n_mels), or (n_mels,) for a single view."""
+        """Shape of one embedding: (views, n_mels), or (n_mels,) for a single view."""
         return (len(self.views), self.n_mels) if self.views else (self.n_mels,)
 
     @property
     def min_samples(self) -> int:
-        """Shortest wave `embed` takes, one window; the caller pads shorter recordings with zeros."""
-        return shortest_wave(self)
+        """Shortest wave that `embed` accepts, in samples: one window; callers pad shorter recordings with zeros."""
+        return self.n_fft
 
     @property
     def config(self) -> Mapping[str, object]:
-        """Every field but the device, as plain JSON values."""
+        """Every field but the device, as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two embedders exactly if their embeddings may share a matrix."""
+        """Equal if and only if two embedders compute the same numbers."""
         return fingerprint(type(self).__name__, self.config)
 
     @torch.no_grad()
@@ -68,7 +68,7 @@ class PooledLogMel(MelConfig, ABC):
         waves = np.ascontiguousarray(waves, dtype=np.float32)
         batch = torch.from_numpy(waves if waves.flags.writeable else waves.copy()).to(self.device)
         S = log_mel(batch, self)
-        # One clip at a time stays in a CPU's cache; an accelerator wants them all.
+        # On a CPU one clip at a time fits the cache; an accelerator is faster with all at once.
         parts = torch.split(S, 1) if S.device.type == "cpu" and len(S) else [S]
         pooled = torch.cat([self.pool(part) for part in parts])
         embeddings: np.ndarray = pooled.reshape(len(waves), *self.shape).cpu().numpy()

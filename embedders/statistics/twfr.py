@@ -1,4 +1,4 @@
-"""`twfr`: time-weighted frequency-domain representation, log-mel pooled over time by global weighted ranking.
+"""`twfr`: time-weighted frequency-domain representation: log-mel with global weighted ranking pooling over time.
 
 Guan et al., "Time-weighted frequency domain audio representation with GMM estimator for anomalous sound detection",
 ICASSP 2023.
@@ -14,41 +14,41 @@ from embedders.spectrogram import sort_frames
 from embedders.statistics.pooled import PooledLogMel
 
 BLOCK = 1024
-"""Frames per matrix product: some processors add its float32 terms one by one, and long sums then lose digits."""
+"""Frames per matrix product: some processors sum float32 terms one by one, and long sums then lose digits."""
 
 
 def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
     """Global weighted ranking pooling: (..., frame) in ascending order to (..., len(r)), one value per decay.
 
-    The largest value weighs 1, the next r, then r ** 2, ...; the weights are normalised over the frames at hand, so
-    clips of different length compare. r = 1 is the mean and r = 0 the maximum.
+    Weights from the largest value down are 1, r, r ** 2, ..., divided by their sum, so that clips of different length
+    are comparable. r = 1 is the mean and r = 0 the maximum.
     """
     weights = _rank_weights(r, ordered.shape[-1]).to(ordered)
     if len(weights) <= BLOCK:
         return ordered @ weights
     parts = zip(torch.split(ordered, BLOCK, dim=-1), torch.split(weights, BLOCK), strict=True)
-    return torch.stack([part @ of_part for part, of_part in parts]).sum(dim=0)
+    return torch.stack([values @ weight for values, weight in parts]).sum(dim=0)
 
 
 @lru_cache(maxsize=16)
 def _rank_weights(r: tuple[float, ...], n_frames: int) -> Tensor:
-    """Weight of every frame in ascending order: float64 (frame, len(r)); 0 ** 0 = 1."""
+    """Weights of the frames in ascending order: float64 (frame, len(r)); 0 ** 0 = 1."""
     weights = torch.tensor(r, dtype=torch.float64) ** torch.arange(n_frames - 1, -1, -1)[:, None]
     weights /= weights.sum(dim=0)
-    return torch.where(weights < 1e-30, 0.0, weights)  # no effect but on speed: subnormal factors cost 10 x
+    return torch.where(weights < 1e-30, 0.0, weights)  # for speed only: subnormal factors cost 10 x
 
 
 @dataclass(frozen=True, kw_only=True)
 class TWFR(PooledLogMel):
-    """GWRP of the log-mel in dB; one view per decay `r` in [0, 1], named r1, r0.99, ..."""
+    """Embedder: GWRP of the log-mel in dB; one view per decay `r` in [0, 1], named r1, r0.99, ..."""
 
     r: tuple[float, ...] = (1.0, 0.99, 0.95, 0.9, 0.5, 0.0)
 
     def __post_init__(self) -> None:
-        """Refuse decays outside [0, 1] and repeated ones."""
+        """Check that decays are distinct and in [0, 1]."""
         super().__post_init__()
         if not self.r or not all(0 <= r <= 1 for r in self.r) or len(set(self.pooled_views)) < len(self.r):
-            raise ValueError(f"r={';'.join(f'{r:g}' for r in self.r)}: expected different decays between 0 and 1")
+            raise ValueError(f"r={';'.join(f'{r:g}' for r in self.r)}: expected distinct decays from 0 to 1")
 
     @property
     def name(self) -> str:

@@ -1,1 +1,1 @@
-"""Training on normal clips: data, labels, augmentation, the loop, and what resumes it."""
+"""Training on normal clips: data, labels, augmentation, the loop and its saved state."""

@@ -1,10 +1,11 @@
-"""What training does to clips and labels: pure functions of a batch and a torch generator, in one table.
+"""The table of augmentations: pure functions of a batch, its labels and a torch generator.
 
-Each takes a batch and its labels `target` (batch, n_classes) float, and returns both anew; the generator alone decides,
-on whatever device it lives. Waves are (batch, time); spectrograms S (batch, ..., frame, mel), or else the two axes are
-given as `frame` and `mel`; branches are embeddings (batch, dim) whose parts stand side by side; what works on features
-works on all inputs of a network, with the same draws for each.
-Exchanges triple the classes: [y, 0, 0] for clips left alone, [0, y / 2, partner's y / 2] for exchanged ones.
+Each takes a batch and its labels `target` (batch, n_classes) float, and returns new ones; all random numbers come from
+the generator, on its device. "waves" are (batch, time); a "spectrogram" is (batch, ..., frame, mel), or has its axes
+given as `frame` and `mel`; "branches" are embeddings (batch, dim) of concatenated branches; "features" are all inputs
+of a network, each augmented with the same random numbers.
+Exchanges (statex, featex) triple the classes: labels become [y, 0, 0] for unchanged clips and
+[0, y / 2, partner's y / 2] for exchanged ones.
 """
 
 import difflib
@@ -24,7 +25,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Augmentation(NamedTuple):
-    """A function of (batch, target, rng=...), what it works on, and by how much it multiplies the classes."""
+    """A function of (batch, target, rng=...), its kind of input, and the factor by which it multiplies the classes."""
 
     apply: Callable[..., Batch]
     on: Literal["waves", "features", "spectrogram", "branches"]
@@ -34,50 +35,50 @@ class Augmentation(NamedTuple):
 def mixup(
     x: Tensor, target: Tensor, *, rng: torch.Generator, p: float = 1.0, alpha: float = 1.0, per_batch: bool = False
 ) -> Batch:
-    """Mix each clip with probability p with another, labels alike; Zhang et al. 2018.
+    """Mix each clip with another with probability p, and their labels likewise; Zhang et al. 2018.
 
-    The share is drawn from Beta(alpha, alpha), uniform at alpha 1. `per_batch` draws one share, and one coin, for
-    the whole batch. x is waves, or anything else with the batch in front.
+    The mixing share is from Beta(alpha, alpha), which is uniform at alpha 1. per_batch: one share and one decision for
+    the whole batch. x: waves, or anything else whose first axis is the batch.
     """
     _check_probability(p)
     if not alpha > 0:
         raise ValueError(f"alpha={alpha}: expected more than 0")
     n = len(x)
     draws = 1 if per_batch else n
-    share = torch.where(_coin(draws, p, rng), _beta(draws, alpha, rng), torch.ones(draws)).expand(n)
+    share = torch.where(_chance(draws, p, rng), _beta(draws, alpha, rng), torch.ones(draws)).expand(n)
     other = _partner(n, rng).to(x.device)
-    return _blend(x, x[other], share), _blend(target, target[other], share)
+    return _mix(x, x[other], share), _mix(target, target[other], share)
 
 
 def statex(x: Tensor, target: Tensor, *, rng: torch.Generator, p: float = 0.5, over: int = -2) -> Batch:
     """Give each clip with probability p a partner's mean and standard deviation over axis `over`; Chen et al. 2023.
 
-    Over the frames (-2) every mel band takes the partner's level and spread; over the bands (-1) every frame does.
-    The classes triple; a clip alone in its batch has no partner and stays as it is.
+    Over frames (-2) each mel band gets the partner's mean and deviation; over bands (-1) each frame does. The classes
+    triple; a batch of a single clip is not changed.
     """
     _check_probability(p)
     chosen, other = _exchange(len(x), p, rng, x.device)
     mean = x.mean(dim=over, keepdim=True)
     std = x.std(dim=over, keepdim=True, correction=0).clamp_min(SMALLEST_STD)
-    moved = (x - mean) / std * std[other] + mean[other]
-    return torch.where(_like(chosen, x), moved, x), tripled(target, chosen, other)
+    exchanged = (x - mean) / std * std[other] + mean[other]
+    return torch.where(_like(chosen, x), exchanged, x), tripled(target, chosen, other)
 
 
 def featex(x: Tensor, target: Tensor, *, rng: torch.Generator, p: float = 0.5, keep: int | None = None) -> Batch:
     """Give each clip with probability p a partner's columns of x (batch, dim) from `keep` on; Wilkinghoff 2024.
 
-    `keep` is where the exchanged branch begins, by default the middle. The classes triple.
+    keep: first column of the exchanged branches, by default the middle. The classes triple.
     """
     _check_probability(p)
     chosen, other = _exchange(len(x), p, rng, x.device)
     start = x.shape[1] // 2 if keep is None else keep
     if not 0 < start < x.shape[1]:
-        raise ValueError(f"keep={keep}: expected a column inside the embedding's {x.shape[1]}")
-    moved = torch.cat([x[:, :start], x[other, start:]], dim=1)
-    return torch.where(_like(chosen, x), moved, x), tripled(target, chosen, other)
+        raise ValueError(f"keep={keep}: expected 1 to {x.shape[1] - 1}, inside the embedding")
+    exchanged = torch.cat([x[:, :start], x[other, start:]], dim=1)
+    return torch.where(_like(chosen, x), exchanged, x), tripled(target, chosen, other)
 
 
-def specaugment(  # noqa: PLR0913 - two masks of two numbers each
+def specaugment(  # noqa: PLR0913 - two masks with two parameters each
     x: Tensor,
     target: Tensor,
     *,
@@ -88,41 +89,41 @@ def specaugment(  # noqa: PLR0913 - two masks of two numbers each
     frame: int = -2,
     mel: int = -1,
 ) -> Batch:
-    """Set a run of frames, and a run of mel bands, each with probability p, to the clip's mean; Park et al. 2019.
+    """Set a run of frames and a run of mel bands, each with probability p, to the clip's mean; Park et al. 2019.
 
-    A run is uniformly 0 to `max_frames` (or `max_mels`) long, and no longer than the axis.
+    The length of a run is uniform from 0 to `max_frames` (`max_mels`), and at most the length of the axis.
     """
     _check_probability(p)
     fill = x.mean(dim=tuple(range(1, x.ndim)))
     for axis, longest in ((frame, max_frames), (mel, max_mels)):
-        hidden = _runs(len(x), x.shape[axis], longest, p, rng).to(x.device)
+        masked = _runs(len(x), x.shape[axis], longest, p, rng).to(x.device)
         shape = [len(x)] + [1] * (x.ndim - 1)
         shape[axis] = x.shape[axis]
-        x = torch.where(hidden.view(shape), _like(fill, x), x)
+        x = torch.where(masked.view(shape), _like(fill, x), x)
     return x, target
 
 
 def crop(x: Tensor, target: Tensor, *, rng: torch.Generator, length: int) -> Batch:
-    """Cut each wave (batch, time) to `length` samples at random, or tile a shorter one from a random start."""
+    """Crop each wave (batch, time) to `length` samples at a random start; shorter waves are repeated."""
     if length < 1 or not x.shape[1]:
-        raise ValueError(f"cannot cut {length} samples out of {x.shape[1]}: expected at least 1 of each")
+        raise ValueError(f"crop: length={length}, wave of {x.shape[1]} samples: expected at least 1 of each")
     time = x.shape[1]
     places = time - length + 1 if time >= length else time
     start = torch.randint(places, (len(x),), generator=rng, device=rng.device)
-    return _roll(x, start, length), target
+    return _rotate(x, start, length), target
 
 
 def shift(x: Tensor, target: Tensor, *, rng: torch.Generator, most: float = 1.0) -> Batch:
-    """Roll each wave (batch, time) around by a random part, up to `most`, of its length."""
+    """Rotate each wave (batch, time) by a random share, up to `most`, of its length."""
     _check_probability(most)
-    part = torch.rand(len(x), generator=rng, device=rng.device) * most
-    return _roll(x, (part * x.shape[1]).long(), x.shape[1]), target
+    share = torch.rand(len(x), generator=rng, device=rng.device) * most
+    return _rotate(x, (share * x.shape[1]).long(), x.shape[1]), target
 
 
 def gain(x: Tensor, target: Tensor, *, rng: torch.Generator, max_db: float = 6.0) -> Batch:
-    """Multiply each clip by a level drawn uniformly from -max_db to max_db."""
+    """Amplify each clip by a level drawn uniformly from -max_db to max_db."""
     if not 0 <= max_db < math.inf:
-        raise ValueError(f"max_db={max_db}: expected at least 0 dB")
+        raise ValueError(f"max_db={max_db}: expected 0 dB or more, and finite")
     level_db = (2 * torch.rand(len(x), generator=rng, device=rng.device) - 1) * max_db
     return x * _like((10 ** (level_db / 20)).to(x), x), target
 
@@ -140,41 +141,42 @@ AUGMENTATIONS = {
 
 
 def make_augmentation(name: str, **params: Any) -> Augmentation:
-    """Augmentation by name with its parameters bound; ValueError lists the known, with the nearest first."""
+    """Augmentation by name with its parameters set; ValueError for unknown names, with the nearest known one."""
     if name not in AUGMENTATIONS:
         raise ValueError(_unknown("augmentation", name, list(AUGMENTATIONS)))
-    made = AUGMENTATIONS[name]
-    known = [key for key in inspect.signature(made.apply).parameters if key not in ("x", "target", "rng")]
+    augmentation = AUGMENTATIONS[name]
+    known = [key for key in inspect.signature(augmentation.apply).parameters if key not in ("x", "target", "rng")]
     for key in params:
         if key not in known:
             raise ValueError(_unknown(f"parameter of {name}", key, known))
-    return made._replace(apply=partial(made.apply, **params))
+    return augmentation._replace(apply=partial(augmentation.apply, **params))
 
 
 def tripled(target: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-    """Labels over three times the classes: [y, 0, 0] where not chosen, [0, y / 2, y[other] / 2] where chosen."""
+    """Labels over three times the classes: [0, y / 2, y[other] / 2] for chosen clips, [y, 0, 0] for others."""
     swap = chosen.to(target)[:, None]
     return torch.cat([target * (1 - swap), target * swap / 2, target[other] * swap / 2], dim=1)
 
 
 def _exchange(n: int, p: float, rng: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Who is exchanged, (n,) bool, and with whom, (n,) int64; nobody where there is no one else."""
-    chosen = _coin(n, p, rng) if n > 1 else torch.zeros(n, dtype=torch.bool)
+    """Which clips are exchanged, bool (n,), and each clip's partner, int64 (n,); none if n is 1."""
+    chosen = _chance(n, p, rng) if n > 1 else torch.zeros(n, dtype=torch.bool)
     return chosen.to(device), _partner(n, rng).to(device)
 
 
 def _partner(n: int, rng: torch.Generator) -> Tensor:
-    """Another clip for each of n, every clip once: the next on a random circle."""
-    circle = torch.randperm(n, generator=rng, device=rng.device)
-    return torch.empty_like(circle).scatter_(0, circle, circle.roll(-1))
+    """Another clip for each of n clips, every clip once: the next in a random cyclic order."""
+    order = torch.randperm(n, generator=rng, device=rng.device)
+    return torch.empty_like(order).scatter_(0, order, order.roll(-1))
 
 
-def _coin(n: int, p: float, rng: torch.Generator) -> Tensor:
+def _chance(n: int, p: float, rng: torch.Generator) -> Tensor:
+    """True with probability p, n times."""
     return (torch.rand(n, generator=rng, device=rng.device) < p).cpu()
 
 
 def _beta(n: int, alpha: float, rng: torch.Generator) -> Tensor:
-    """Draws from Beta(alpha, alpha), float32: by numpy, because torch's own take no generator."""
+    """n draws from Beta(alpha, alpha), float32, by numpy, because torch's function accepts no generator."""
     seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
     return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n).astype(np.float32))
 
@@ -182,33 +184,33 @@ def _beta(n: int, alpha: float, rng: torch.Generator) -> Tensor:
 def _runs(n: int, size: int, longest: int, p: float, rng: torch.Generator) -> Tensor:
     """One run of True in each of n rows of `size`, with probability p, (n, size)."""
     if longest < 0:
-        raise ValueError(f"a mask of up to {longest} is impossible; expected at least 0")
+        raise ValueError(f"specaugment: max_frames or max_mels is {longest}, expected at least 0")
     u = torch.rand(2, n, generator=rng, device=rng.device).cpu()
-    length = (u[0] * (min(longest, size) + 1)).long() * _coin(n, p, rng)
+    length = (u[0] * (min(longest, size) + 1)).long() * _chance(n, p, rng)
     start = (u[1] * (size - length + 1)).long()
-    place = torch.arange(size)
-    return (place >= start[:, None]) & (place < (start + length)[:, None])
+    index = torch.arange(size)
+    return (index >= start[:, None]) & (index < (start + length)[:, None])
 
 
-def _roll(x: Tensor, start: Tensor, length: int) -> Tensor:
-    """For each row of x (batch, time), `length` samples from `start` on, going round."""
-    place = (start.to(x.device)[:, None] + torch.arange(length, device=x.device)) % x.shape[1]
-    return x.gather(1, place)
+def _rotate(x: Tensor, start: Tensor, length: int) -> Tensor:
+    """`length` samples of each row of x (batch, time) from its `start` on, continued at its beginning."""
+    index = (start.to(x.device)[:, None] + torch.arange(length, device=x.device)) % x.shape[1]
+    return x.gather(1, index)
 
 
-def _blend(x: Tensor, other: Tensor, share: Tensor) -> Tensor:
+def _mix(x: Tensor, other: Tensor, share: Tensor) -> Tensor:
     share = _like(share.to(x), x)
     return share * x + (1 - share) * other
 
 
 def _like(row: Tensor, x: Tensor) -> Tensor:
-    """Values (batch,) as (batch, 1, ...), to go with x."""
+    """View values (batch,) as (batch, 1, ...), to broadcast against x."""
     return row.view(-1, *[1] * (x.ndim - 1))
 
 
 def _check_probability(p: float) -> None:
     if not 0 <= p <= 1:
-        raise ValueError(f"expected a number in [0, 1], got {p}")
+        raise ValueError(f"expected a probability in [0, 1], got {p}")
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

@@ -1,11 +1,12 @@
-"""The augmentations of a training, from one line of text, put to work where each belongs.
+"""The augmentations of a training: parsed from the setting `augment` and applied at their stages.
 
     NAME[:key=value[,key=value...]] joined by "+": mixup:p=0.5,alpha=0.5+specaugment:max_frames=40
 
-Whatever their order in the text, those on waves come first, then those on features, spectrograms, branches.
+Whatever their order in the text, those on waves come first, then those on features, spectrograms and branches.
 """
 
 import inspect
+import math
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -20,19 +21,19 @@ Features = tuple[Tensor, ...]
 
 
 def parse_augment(text: str) -> tuple[Augmentation, ...]:
-    """Augmentations of a line of text in the grammar above, none for ""; ValueError says what does not fit."""
-    made = [_parse_one(part) for part in text.split("+")] if text else []
-    exchanges = [one for one in made if one.label_factor > 1]
-    if len({one.on for one in exchanges}) < len(exchanges):
-        raise ValueError(f"augment={text}: an exchange multiplies the classes; name each kind once")
-    return tuple(made)
+    """Augmentations of a text in the grammar above, none for ""; ValueError says what does not fit."""
+    augmentations = [_parse(part) for part in text.split("+")] if text else []
+    exchanges = [augmentation.on for augmentation in augmentations if augmentation.label_factor > 1]
+    if len(set(exchanges)) < len(exchanges):
+        raise ValueError(f"augment={text}: an exchange multiplies the classes; use statex and featex at most once each")
+    return tuple(augmentations)
 
 
-def _parse_one(part: str) -> Augmentation:
+def _parse(part: str) -> Augmentation:
     name, _, rest = part.partition(":")
     texts = dict(_pair(item, part) for item in rest.split(",")) if rest else {}
     if name not in AUGMENTATIONS:
-        return make_augmentation(name)  # which says what there is
+        return make_augmentation(name)  # raises, with the known names
     apply = AUGMENTATIONS[name].apply
     kinds = typing.get_type_hints(apply)
     values: dict[str, Any] = {}
@@ -41,11 +42,11 @@ def _parse_one(part: str) -> Augmentation:
             values[key] = read_value(text, kinds[key]) if key in kinds else text
         except (ValueError, KeyError):
             raise ValueError(f"augment={part}: {key}={text}: expected {kinds[key]}") from None
-    made = make_augmentation(name, **values)
+    augmentation = make_augmentation(name, **values)
     for key, parameter in inspect.signature(apply).parameters.items():
         if parameter.default is parameter.empty and key not in ("x", "target", "rng", *values):
             raise ValueError(f"augment={part}: {name} needs a value for {key}, such as {name}:{key}=...")
-    return made
+    return augmentation
 
 
 def _pair(item: str, part: str) -> tuple[str, str]:
@@ -56,15 +57,12 @@ def _pair(item: str, part: str) -> tuple[str, str]:
 
 
 def label_factor(augmentations: tuple[Augmentation, ...]) -> int:
-    """By how much all exchanges together multiply the classes: 1, 3 or 9."""
-    factor = 1
-    for one in augmentations:
-        factor *= one.label_factor
-    return factor
+    """Factor by which all exchanges together multiply the classes: 1, 3 or 9."""
+    return math.prod(augmentation.label_factor for augmentation in augmentations)
 
 
 class Augmenter:
-    """Augmentations applied with one generator; `keep` is the column where branches begin to be exchanged."""
+    """Augmentations applied with one generator; keep: first column of the exchanged branches."""
 
     def __init__(self, augmentations: tuple[Augmentation, ...], rng: torch.Generator, keep: int | None = None) -> None:
         self.augmentations = augmentations
@@ -72,45 +70,45 @@ class Augmenter:
         self.keep = keep
 
     def waves(self, waves: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Waves (batch, time) and labels after those on waves."""
-        for one in self._on("waves"):
-            waves, target = one(waves, target, rng=self.rng)
+        """Augment waves (batch, time) and labels."""
+        for apply in self._on("waves"):
+            waves, target = apply(waves, target, rng=self.rng)
         return waves, target
 
     def features(self, features: Features, target: Tensor) -> tuple[Features, Tensor]:
-        """All inputs of a network, and labels, mixed with the same partners and shares."""
-        for one in self._on("features"):
-            features, target = self._alike(one, features, target)
+        """Augment all inputs of a network with the same random numbers, and labels."""
+        for apply in self._on("features"):
+            features, target = self._alike(apply, features, target)
         return features, target
 
     def spectrograms(self, features: Features, target: Tensor) -> tuple[Features, Tensor]:
-        """Inputs of a network whose spectrograms (batch, frequency, frame) are augmented, all with the same draws."""
-        for one in self._on("spectrogram"):
-            turned = tuple(x.transpose(1, 2) for x in features if x.ndim == 3)
-            if not turned:
-                raise ValueError("there is no spectrogram among the inputs of this network; augment waves instead")
-            turned, target = self._alike(one, turned, target)
-            made = iter(turned)
-            features = tuple(next(made).transpose(1, 2) if x.ndim == 3 else x for x in features)
+        """Augment all spectrograms (batch, frequency, frame) among the inputs alike, and labels."""
+        for apply in self._on("spectrogram"):
+            spectrograms = tuple(x.transpose(1, 2) for x in features if x.ndim == 3)
+            if not spectrograms:
+                raise ValueError("this network has no spectrogram among its inputs; augment waves instead")
+            spectrograms, target = self._alike(apply, spectrograms, target)
+            augmented = iter(spectrograms)
+            features = tuple(next(augmented).transpose(1, 2) if x.ndim == 3 else x for x in features)
         return features, target
 
     def branches(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (batch, dim) and labels after those on branches."""
-        for one in self._on("branches"):
-            asked = getattr(one, "keywords", {})
-            keep = {} if self.keep is None or "keep" in asked else {"keep": self.keep}
-            z, target = one(z, target, rng=self.rng, **keep)
+        """Augment embeddings (batch, dim) and labels."""
+        for apply in self._on("branches"):
+            given = getattr(apply, "keywords", {})
+            keep = {} if self.keep is None or "keep" in given else {"keep": self.keep}
+            z, target = apply(z, target, rng=self.rng, **keep)
         return z, target
 
     def _on(self, stage: str) -> list[Callable[..., tuple[Tensor, Tensor]]]:
-        return [one.apply for one in self.augmentations if one.on == stage]
+        return [augmentation.apply for augmentation in self.augmentations if augmentation.on == stage]
 
     def _alike(self, apply: Callable[..., Any], inputs: Features, target: Tensor) -> tuple[Features, Tensor]:
-        """Several inputs with one and the same draw."""
+        """Augment several inputs with the same random numbers."""
         start = self.rng.get_state()
-        made, labels = [], target
+        augmented, labels = [], target
         for x in inputs:
             self.rng.set_state(start)
-            augmented, labels = apply(x, target, rng=self.rng)
-            made.append(augmented)
-        return tuple(made), labels
+            output, labels = apply(x, target, rng=self.rng)
+            augmented.append(output)
+        return tuple(augmented), labels

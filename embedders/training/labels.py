@@ -1,4 +1,4 @@
-"""What clips are to be told apart by: classes, attributes, groups of attributes, and clusters where attributes lack."""
+"""Labels of training clips: classes, attributes, attribute groups, and clusters where attributes are missing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from embedders.training.data import Waves
 from featstore.building.work import Embedder
 from featstore.clip import Clip
 
-BATCH = 16  # of the embedder that clusters
+BATCH = 16  # clips embedded at once for clustering
 
 
 def _section(clip: Clip) -> tuple[str, ...]:
@@ -33,23 +33,23 @@ LABELS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "section": _section,
     "attributes": _attributes,
     "domain": _domain,
-    "pseudo": _attributes,  # after clusters have taken the place of missing attributes
+    "pseudo": _attributes,  # with clusters in place of missing attributes
 }
-"""What a class is: machine and section, with attributes, with attributes and domain."""
+"""Parts of a class label, by the setting `labels`: machine and section, also attributes, also domain."""
 
 DESCRIPTIONS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "attribute": lambda clip: (clip.machine, _values(clip)),
     "group": _attributes,
 }
-"""What else a loss may ask for, where a clip has attributes: their combination in its machine, or in its section."""
+"""Other labels that losses need, for clips with attributes: their combination within machine or section."""
 
 
 @dataclass(frozen=True)
 class ClipLabels:
     """Labels of n clips.
 
-    classes: names of the classes. label: class of each clip, int64 (n,). extra: by name in DESCRIPTIONS, float32
-    (n, kinds), one 1 per row, and none where it is not known.
+    classes: names of the classes. label: class of each clip, int64 (n,). extra: by name in DESCRIPTIONS, one-hot
+    float32 (n, kinds); a row of zeros means unknown.
     """
 
     classes: tuple[str, ...]
@@ -58,16 +58,13 @@ class ClipLabels:
 
 
 def class_labels(clips: Sequence[Clip], kind: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of all classes, sorted, and the class of every clip, int64 (n,)."""
+    """Sorted names of all classes, and the class of each clip, int64 (n,)."""
     return _numbered([_name(LABELS[kind](clip)) for clip in clips])
 
 
 def clip_labels(clips: Sequence[Clip], kind: str, needs: Sequence[str]) -> ClipLabels:
-    """Classes of a name in LABELS, and those in DESCRIPTIONS that a loss needs; ValueError where no clip has any."""
-    extra = {}
-    for name in needs:
-        if name in DESCRIPTIONS:
-            extra[name] = _described(clips, name)
+    """Classes by a name in LABELS, and the labels in DESCRIPTIONS that a loss needs; ValueError if no clip has any."""
+    extra = {name: _described(clips, name) for name in needs if name in DESCRIPTIONS}
     return ClipLabels(*class_labels(clips, kind), extra)
 
 
@@ -75,13 +72,13 @@ def _described(clips: Sequence[Clip], name: str) -> np.ndarray:
     known = [i for i, clip in enumerate(clips) if clip.attributes]
     if not known:
         raise ValueError(
-            f"the loss learns an {name} label, and no training clip has attributes; add pseudo=logmel to make some by "
-            "clustering, or take a loss that needs none, such as arcface"
+            f"the loss needs {name} labels, but no training clip has attributes; add pseudo=logmel to make some by "
+            "clustering, or use a loss without attributes, such as arcface"
         )
     names, number = _numbered([_name(DESCRIPTIONS[name](clips[i])) for i in known])
-    found = np.zeros((len(clips), len(names)), dtype=np.float32)
-    found[known, number] = 1
-    return found
+    one_hot = np.zeros((len(clips), len(names)), dtype=np.float32)
+    one_hot[known, number] = 1
+    return one_hot
 
 
 def _name(parts: tuple[str, ...]) -> str:
@@ -89,34 +86,35 @@ def _name(parts: tuple[str, ...]) -> str:
 
 
 def _numbered(names: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    kinds = sorted(set(names))
-    place = {name: i for i, name in enumerate(kinds)}
-    return tuple(kinds), np.array([place[name] for name in names], dtype=np.int64)
+    """Sorted distinct names, and the number of each name."""
+    distinct = sorted(set(names))
+    number = {name: i for i, name in enumerate(distinct)}
+    return tuple(distinct), np.array([number[name] for name in names], dtype=np.int64)
 
 
 def with_clusters(
     root: Path, clips: Sequence[Clip], embedder: Embedder, seed: int, read: Callable[..., Waves]
 ) -> list[Clip]:
-    """The clips, those without attributes with `cluster=DOMAIN.NUMBER` as their only one; Fujimura et al. 2025.
+    """Clips in which those without attributes get the attribute `cluster=DOMAIN.NUMBER`; Fujimura et al. 2025.
 
     The embedder's vectors are clustered per machine, section and domain. read: makes Waves of (paths, rate_hz,
     min_samples).
     """
     from embedders.training.pseudo_labels import pseudo_labels
 
-    lacking = [i for i, clip in enumerate(clips) if not clip.attributes]
-    if not lacking:
+    without = [i for i, clip in enumerate(clips) if not clip.attributes]
+    if not without:
         return list(clips)
-    X = _embedded([root / clips[i].path for i in lacking], embedder, read)
-    groups = [_name((*_section(clips[i]), clips[i].domain)) for i in lacking]
-    made = list(clips)
-    for i, cluster in zip(lacking, pseudo_labels(X, groups, seed=seed), strict=True):
-        made[i] = replace(clips[i], attributes={"cluster": f"{clips[i].domain}.{cluster}"})
-    return made
+    X = _embedded([root / clips[i].path for i in without], embedder, read)
+    groups = [_name((*_section(clips[i]), clips[i].domain)) for i in without]
+    labelled = list(clips)
+    for i, cluster in zip(without, pseudo_labels(X, groups, seed=seed), strict=True):
+        labelled[i] = replace(clips[i], attributes={"cluster": f"{clips[i].domain}.{cluster}"})
+    return labelled
 
 
 def _embedded(paths: list[Path], embedder: Embedder, read: Callable[..., Waves]) -> np.ndarray:
-    """Vectors (n, dim), all views side by side."""
+    """Embeddings (n, dim) of recordings, all views concatenated."""
     waves = read(paths, embedder.sample_rate_hz, embedder.min_samples)
     try:
         order = np.array_split(np.arange(len(paths)), -(-len(paths) // BATCH))

@@ -1,6 +1,5 @@
-"""Epochs of steps over one model, judged on held-out normal clips; everything it draws depends on the seed alone."""
+"""The training loop of one stage: epochs, held-out loss after each; all randomness depends on the seed alone."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,23 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from embedders.networks.trained import Classify, Features, Reconstruct
 from embedders.training.augment_plan import Augmenter
 from embedders.training.data import Waves
 from embedders.training.plan import Plan
 from embedders.training.pseudo_labels import imprint
-from embedders.training.rates import parameter_groups, turns, warmed
+from embedders.training.rates import parameter_groups, turns, warmup_factor
 from embedders.training.state import State
 from featstore.errors import DataError
 
-SAVE_S = 60.0  # between two states on disk: those of large networks take a second to write
-SETTLE_BATCHES = 16  # enough for means and variances, and little beside an epoch
+SAVE_S = 60.0  # seconds between saved states: writing that of a large network takes a second
+NORM_BATCHES = 16  # to recompute batch-norm statistics: enough for means and variances, few of an epoch
 
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Steps done of all, the epoch, and the running and last held-out loss."""
+    """Steps done and in all, current epoch, its mean loss so far, and the last held-out loss (NaN before the first)."""
 
     done: int
     total: int
@@ -39,15 +39,9 @@ class TrainProgress:
 
 
 class Loop:
-    """Epochs of steps over one model; `run` returns the weights to keep."""
+    """Training of one model; `run` returns the weights of the best epoch."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        model: Classify | Reconstruct,
-        waves: Waves,
-        held: np.ndarray,
-    ) -> None:
+    def __init__(self, plan: Plan, model: Classify | Reconstruct, waves: Waves, held: np.ndarray) -> None:
         config = plan.config
         self.config, self.plan, self.waves = config, plan, waves
         self.report: Callable[[TrainProgress], None] = lambda progress: None
@@ -60,27 +54,27 @@ class Loop:
             betas=(config.beta1, 0.999),
             weight_decay=config.weight_decay,
         )
-        ema = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
-        self.state = State(model, optimizer, ema, torch.Generator().manual_seed(config.seed))
+        average = averaged(model, config.ema) if config.ema else None
+        self.state = State(model, optimizer, average, torch.Generator().manual_seed(config.seed))
         self.augment = Augmenter(plan.augmentations, self.state.random, plan.keep)
-        self.steps = max(1, len(self.train_rows) // config.batch)  # of one epoch; the rest waits for the next
+        self.steps = max(1, len(self.train_rows) // config.batch)  # per epoch; an incomplete batch is left out
         self.saved = time.monotonic()
 
     @property
     def total(self) -> int:
-        """Steps of all epochs."""
+        """Number of steps of all epochs."""
         return self.config.epochs * self.steps
 
     def run(
         self, resume: Path, key: str, report: Callable[[TrainProgress], None]
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights of the best epoch, its number, and all losses; goes on from the state in `resume`, if any."""
+        """Weights of the best epoch, and facts (its number, all losses); resumes from the state in `resume`, if any."""
         self.report = report
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             return self._run(resume, key)
 
     def _run(self, resume: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        def save_now_and_then() -> None:
+        def save_if_due() -> None:
             if time.monotonic() - self.saved > SAVE_S:
                 self.state.save(resume, key)
                 self.saved = time.monotonic()
@@ -89,27 +83,28 @@ class Loop:
             self.state.restore(resume, key)
         position = self.state.position
         while position["epoch"] < self.config.epochs and not self._stale():
-            self._epoch(save_now_and_then)
+            self._epoch(save_if_due)
             held_out = self._held_out()
             history = position["history"]
-            judged = history[self.config.imprint :]
-            least = min((one["held_out"] for one in judged if math.isfinite(one["held_out"])), default=math.inf)
+            losses = [epoch["held_out"] for epoch in history[self.config.imprint :]]
+            least = min(filter(math.isfinite, losses), default=math.inf)
             complete = position["epoch"] >= self.config.imprint
             if complete and math.isfinite(held_out) and held_out <= least:
-                # Of equals the last: few clips may hold no pairs at all.
+                # At a tie the later epoch: with few held-out clips a loss of pairs may always be 0.
                 self.state.best = {
-                    name: value.detach().cpu().clone() for name, value in self.state.judged().state_dict().items()
+                    name: value.detach().cpu().clone() for name, value in self.state.evaluated().state_dict().items()
                 }
                 position["kept"] = position["epoch"] + 1
             history.append({"loss": position["sum"] / self.steps, "held_out": held_out})
             position.update(epoch=position["epoch"] + 1, step=0, sum=0.0)
-            save_now_and_then()
+            save_if_due()
         if not self.state.best:
-            raise DataError("every held-out loss was NaN or infinite; lower learning_rate")
+            raise DataError("the held-out loss was NaN or infinite in every epoch; reduce learning_rate")
         return self.state.best, {key: position[key] for key in ("pretraining", "history", "kept") if key in position}
 
     def _stale(self) -> bool:
-        losses = [entry["held_out"] for entry in self.state.position["history"][self.config.imprint :]]
+        """Whether the last `patience` epochs brought no better held-out loss."""
+        losses = [epoch["held_out"] for epoch in self.state.position["history"][self.config.imprint :]]
         since_best = np.argmin(np.nan_to_num(losses[::-1], nan=np.inf)) if losses else 0
         return bool(self.config.patience) and int(since_best) >= self.config.patience
 
@@ -126,7 +121,7 @@ class Loop:
             save_state()
 
     def _begin_epoch(self) -> None:
-        """What happens once before an epoch's first step."""
+        """Imprint centres and update the statistics of the loss, where the training needs it."""
         if self.state.position["epoch"] == self.config.imprint > 0:
             self._imprint()
         if getattr(getattr(self.state.model, "loss", None), "epochwise", False):
@@ -134,7 +129,7 @@ class Loop:
             update(self._vectors(self.train_rows, "network"))
 
     def _order(self, seed: tuple[int, int]) -> list[np.ndarray]:
-        """Clips of every batch of an epoch; classes that are imprinted later come in only then."""
+        """Clips of every batch of an epoch; before `imprint` epochs without the classes to be imprinted."""
         rows = self.train_rows
         if seed[1] < self.config.imprint:
             rows = rows[~self.plan.late[rows]]
@@ -142,34 +137,33 @@ class Loop:
         return np.array_split(order[: self.steps * self.config.batch], min(self.steps, max(1, len(order) // 2)))
 
     def step(self, waves: Tensor, batch: np.ndarray) -> float:
-        """Learn from the waves (batch, time) of these clips; returns their loss, of several turns the last."""
+        """Train on the waves (batch, time) of these clips; returns the loss, of several turns the last."""
         optimizer, model = self.state.optimizer, self.state.model
         position = self.state.position
         done = position["epoch"] * self.steps + position["step"]
         for group in optimizer.param_groups:
-            share = done / self.total
-            rate = self.config.learning_rate * group["share"] * warmed(model, done)
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
-        # A network may drop out by torch's own generator, and the training may have been interrupted.
+            rate = self.config.learning_rate * group["share"] * warmup_factor(model, done)
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done / self.total))
+        # Seeded per step, because dropout uses torch's own generator and the training may have been interrupted.
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, done)).generate_state(1)[0]))
         inputs = self._inputs(waves.to(self.device), batch)
         for objective, parameters in turns(model):
             with self._autocast():
                 loss = objective(*inputs)
             if not torch.isfinite(loss):
-                raise DataError(f"the loss became {float(loss)} in epoch {position['epoch'] + 1}; lower learning_rate")
-            optimizer.zero_grad(set_to_none=True)  # and what has no gradient is not moved
+                raise DataError(f"the loss became {float(loss)} in epoch {position['epoch'] + 1}; reduce learning_rate")
+            optimizer.zero_grad(set_to_none=True)  # parameters without a gradient are not updated
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
             optimizer.step()
-        if self.state.ema is not None:
-            _average(self.state.ema, model, self.config.ema)
+        if self.state.average is not None:
+            self.state.average.update_parameters(model)
         return float(loss.detach())
 
     def _inputs(self, waves: Tensor, batch: np.ndarray) -> tuple[Any, ...]:
-        """What the objective takes of a batch, after all augmentations."""
+        """Arguments of the objective for a batch, after all augmentations."""
         augment = self.augment
         first, target, extra = self._targets(batch)
-        columns = [target, *extra.values()]  # a mix mixes all kinds of labels alike
+        columns = [target, *extra.values()]  # mixing applies to all kinds of labels
         waves, mixed = augment.waves(waves, torch.cat(columns, dim=1))
         features, mixed = augment.features(self._front(waves), mixed)
         target, *others = torch.split(mixed, [part.shape[1] for part in columns], dim=1)
@@ -180,15 +174,15 @@ class Loop:
         return features, target, first, mixed_extra, partial(augment.branches, target=pseudo)
 
     def _targets(self, batch: np.ndarray) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Class, one-hot class, and other labels of these clips."""
+        """Class, one-hot class and other labels of these clips."""
         first = torch.from_numpy(self.labels[batch]).to(self.device)
         extra = {name: torch.from_numpy(rows[batch]).to(self.device) for name, rows in self.plan.labels.extra.items()}
         return first, F.one_hot(first, self.n_classes).float(), extra
 
     def _autocast(self) -> torch.autocast:
-        """Half the bytes where the device computes faster so; losses leave it by themselves."""
-        fast = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+        """bfloat16 on devices that support it; losses turn it off themselves."""
+        supported = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=supported)
 
     def _front(self, waves: Tensor) -> Features:
         features: Features = self.state.model.network.front(waves)  # type: ignore[operator]
@@ -196,35 +190,35 @@ class Loop:
 
     @torch.no_grad()
     def _held_out(self) -> float:
-        """Mean loss of the held-out clips, unmixed and from their start on."""
-        self._settle()
-        model = self.state.judged().eval()
+        """Mean loss of the held-out clips, cropped at their start, without augmentation."""
+        self._update_norms()
+        model = self.state.evaluated().eval()
         total = 0.0
         for waves, batch in self._whole(self.held_rows):
             total += len(batch) * float(self._plain_loss(model, waves, batch))
         return total / len(self.held_rows)
 
     def _plain_loss(self, model: Classify | Reconstruct, waves: Tensor, batch: np.ndarray) -> Tensor:
-        """Loss of a batch as it is."""
+        """Loss of a batch without augmentation."""
         first, target, extra = self._targets(batch)
         if isinstance(model, Classify):
             return model.objective(self._front(waves), target, first, extra)
         return model.objective(self._front(waves), target, first)
 
     @torch.no_grad()
-    def _settle(self) -> None:
-        """Statistics of batch norms anew, averaged over training batches: running ones lag behind on few clips."""
-        model = self.state.judged().eval()
+    def _update_norms(self) -> None:
+        """Recompute batch-norm statistics as averages over training batches: with few steps, running ones lag."""
+        model = self.state.evaluated().eval()
         norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
         if not norms:
             return
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # the plain average
-            norm.train()  # and nothing else, so that scales that adapt stay
+            norm.momentum = None  # cumulative average
+            norm.train()  # norms only, so that adaptive scales do not change
         shuffled = np.random.default_rng(self.config.seed).permutation(self.train_rows)
-        rows = np.array_split(shuffled[: self.steps * self.config.batch], self.steps)[:SETTLE_BATCHES]
+        rows = np.array_split(shuffled[: self.steps * self.config.batch], self.steps)[:NORM_BATCHES]
         for wave, batch in zip(self.waves.batches(rows, None), rows, strict=True):
             self._plain_loss(model, torch.from_numpy(wave).to(self.device), batch)
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -232,23 +226,22 @@ class Loop:
 
     @torch.no_grad()
     def _imprint(self) -> None:
-        """Set the centres of the classes that were left out so far to the mean direction of their embeddings."""
+        """Set the centres of the classes left out so far to the mean direction of their embeddings."""
         rows = self.train_rows[self.plan.late[self.train_rows]]
         vectors = self._vectors(rows, "embedding").double().cpu().numpy()
-        for model in (self.state.model, self.state.ema):
-            if model is not None:
-                centres: Tensor = model.loss.centres  # type: ignore[assignment, union-attr]
-                made = imprint(centres.double().cpu().numpy(), vectors, self.labels[rows])
-                centres.copy_(torch.from_numpy(made))
+        for model in self.state.models():
+            centres: Tensor = model.loss.centres
+            imprinted = imprint(centres.double().cpu().numpy(), vectors, self.labels[rows])
+            centres.copy_(torch.from_numpy(imprinted))
 
     @torch.no_grad()
     def _vectors(self, rows: np.ndarray, output: str) -> Tensor:
-        """Vectors of clips as they are now, (n, dim)."""
+        """Vectors of clips by the current weights: (n, dim)."""
         model = self.state.model.eval()
         return torch.cat([model.vectors(self._front(waves), output) for waves, _ in self._whole(rows)])
 
     def _whole(self, rows: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """Waves of clips, from their start on and unchanged, with the clips."""
+        """Batches of waves, cropped at their start and not augmented, with their clips."""
         parts = np.array_split(rows, -(-len(rows) // self.config.batch))
         for wave, batch in zip(self.waves.batches(parts, None), parts, strict=True):
             yield torch.from_numpy(wave).to(self.device), batch
@@ -267,10 +260,8 @@ class Loop:
         )
 
 
-@torch.no_grad()
-def _average(ema: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """Move averaged weights towards the model's; counters and statistics of normalisation are copied."""
-    for mean, value in zip(ema.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
-    for kept, found in zip(ema.buffers(), model.buffers(), strict=True):
-        kept.copy_(found)
+def averaged(model: torch.nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of a model's weights, starting at the current ones; buffers are copied."""
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    average.n_averaged += 1  # without this the first update would copy instead of average
+    return average.eval().requires_grad_(False)

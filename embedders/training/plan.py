@@ -1,4 +1,4 @@
-"""A stage of a training, settled before its first step: labels of the clips, parameters of the loss, augmentations."""
+"""The plan of one stage of a training: labels of the clips, parameters of the loss, augmentations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from featstore.clip import Clip
 
 @dataclass(frozen=True)
 class Plan:
-    """A settled stage.
+    """All that one stage of a training needs besides network and recordings.
 
-    loss: name, parameters, and by how much exchanges multiply the classes. late: clips (n,) of the classes whose
-    centres are imprinted. keep: column of an embedding where its exchanged branches begin.
+    loss: name, parameters, and the factor by which exchanges multiply the classes. late: mask (n,) of the clips whose
+    class is imprinted. keep: first column of the exchanged branches of an embedding.
     """
 
     config: TrainConfig
@@ -32,23 +32,23 @@ class Plan:
 
 
 def make_plan(kind: type[TrainedEmbedder], network: Any, stage: Stage, clips: Sequence[Clip]) -> Plan:
-    """Settle a stage for these clips and this network's config; ValueError says what lacks, and what to use instead."""
+    """Plan of a stage for these clips and this network config; ValueError says what is missing and what to use."""
     config = stage.train
     classifies = issubclass(kind.objective_type, Classify)
     augmentations = parse_augment(config.augment)
     factor, branches = label_factor(augmentations), getattr(network, "branches", 1)
     needs = loss_needs(config.loss) if classifies else ()
-    exchanging = [one for one in augmentations if one.on == "branches"]
+    exchanging = any(augmentation.on == "branches" for augmentation in augmentations)
     if not classifies and (factor > 1 or config.imprint):
-        raise ValueError(f"{kind.name} learns no classes: leave out imprint, and statex and featex of augment")
+        raise ValueError(f"{kind.name} learns no classes; remove imprint, and statex and featex from augment")
     if exchanging and branches < 2:
-        raise ValueError(f"featex exchanges branches, and {kind.name} has one; train two_branch or multires with it")
+        raise ValueError(f"featex exchanges branches, but {kind.name} has a single one; use two_branch or multires")
     if "exchanged" in needs and not exchanging:
-        raise ValueError(f"loss {config.loss} learns from exchanged branches; add featex to augment, or statex+featex")
+        raise ValueError(f"loss {config.loss} needs exchanged branches; add featex or statex+featex to augment")
     labels = clip_labels(clips, config.labels, needs)
-    found: dict[str, Any] = {"branches": branches, "factor": factor}
-    found |= {key: labels.extra[name].shape[1] for key, name in FROM_DATA.items() if name in labels.extra}
-    params = {key: value for key, value in found.items() if key in loss_parameters(config.loss)}
+    derived: dict[str, Any] = {"branches": branches, "factor": factor}
+    derived |= {key: labels.extra[name].shape[1] for key, name in FROM_DATA.items() if name in labels.extra}
+    params = {key: value for key, value in derived.items() if key in loss_parameters(config.loss)}
     loss: dict[str, Any] = {"name": config.loss, "params": dict(stage.loss) | (params if classifies else {})}
     if factor > 1:
         loss["factor"] = factor
@@ -57,14 +57,14 @@ def make_plan(kind: type[TrainedEmbedder], network: Any, stage: Stage, clips: Se
 
 
 def _late(config: TrainConfig, labels: ClipLabels, clips: Sequence[Clip]) -> np.ndarray:
-    """Clips of the classes that lie in the target domain alone, where these are imprinted; else none (n,)."""
+    """Mask (n,) of the clips whose class is in the target domain only, if these are imprinted; otherwise none."""
     if not config.imprint:
         return np.zeros(len(clips), dtype=bool)
     target = np.array([clip.domain == "target" for clip in clips])
     late = ~np.isin(labels.label, labels.label[~target])
     if not late.any() or late.all():
         raise ValueError(
-            f"imprint={config.imprint}: {'every' if late.all() else 'no'} class lies in the target domain alone; use "
-            "labels=domain, or leave imprint out"
+            f"imprint={config.imprint}: {'every' if late.all() else 'no'} class is in the target domain only; use "
+            "labels=domain, or remove imprint"
         )
     return late

@@ -1,4 +1,4 @@
-"""Classes where the data name none: clusters of embeddings as pseudo-attributes, and class centres from few clips."""
+"""Pseudo-attributes by clustering embeddings, and class centres from few clips (imprinting)."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-CLIPS_PER_COMPONENT = 4  # fewer describe no cluster
+CLIPS_PER_COMPONENT = 4  # fewer are too few for a cluster
 
 
 def pseudo_labels(
     X: np.ndarray, group: Sequence[str], *, max_components: int = 16, n_dims: int = 8, seed: int = 0
 ) -> np.ndarray:
-    """Cluster number of each row of X (n, dim) inside its group, (n,) int64; a group is a machine and domain as text.
+    """Cluster number of each row of X (n, dim) within its group, (n,) int64; a group is a machine and domain as text.
 
-    Each group gets its own Gaussian mixtures with full covariance, of which BIC takes one; Fujimura et al. 2025.
+    For each group BIC selects a Gaussian mixture with full covariance; Fujimura et al. 2025.
     """
     X = _finite(X)
     names = np.asarray(group)
@@ -31,10 +31,10 @@ def pseudo_labels(
 
 
 def clusters(X: np.ndarray, *, max_components: int = 16, n_dims: int = 8, seed: int = 0) -> np.ndarray:
-    """Cluster number of each row of X (n, dim) under the Gaussian mixture of least BIC, (n,) int64 from 0 on.
+    """Cluster number of each row of X (n, dim) by the Gaussian mixture with the least BIC, (n,) int64 from 0.
 
-    X is first reduced to its `n_dims` principal axes: in 128 dimensions a full covariance has 8,256 parameters, and BIC
-    would always choose a single component. Rows may come in any order; equal rows share a cluster.
+    X is first reduced to `n_dims` principal components: in 128 dimensions a full covariance has 8,256 parameters, and
+    BIC would always select a single component. The order of rows does not matter; equal rows share a cluster.
     """
     if max_components < 1 or n_dims < 1:
         raise ValueError(f"max_components={max_components}, n_dims={n_dims}: expected at least 1 of each")
@@ -45,19 +45,19 @@ def clusters(X: np.ndarray, *, max_components: int = 16, n_dims: int = 8, seed: 
     if most < 2:
         return np.zeros(len(X), dtype=np.int64)
     with threadpool_limits(1):
-        kept = PCA(min(n_dims, *X.shape), svd_solver="full").fit_transform(X[order])
-        kept /= max(float(kept.std()), np.finfo(np.float64).tiny)  # so that the mixture's floor means the same anywhere
-        found = _least_bic(kept, most, seed).predict(kept)
+        reduced = PCA(min(n_dims, *X.shape), svd_solver="full").fit_transform(X[order])
+        reduced /= max(float(reduced.std()), np.finfo(np.float64).tiny)  # so that reg_covar is relative to the data
+        component = _least_bic(reduced, most, seed).predict(reduced)
     labels = np.empty(len(X), dtype=np.int64)
-    labels[order] = _numbered(found)
+    labels[order] = _numbered(component)
     return labels
 
 
 def imprint(centres: np.ndarray, X: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Class centres with those of the classes in `label` (n,) set to the mean direction of their embeddings X (n, dim).
+    """Copy of the class centres in which those of the classes in `label` are the mean direction of their embeddings.
 
-    centres are (n_classes, dim), or (n_classes, clusters, dim), of which the first cluster is set; a copy is returned.
-    Chen et al. 2022 do so for the attributes of the target domain, which have few clips.
+    X: embeddings (n, dim). label: their classes (n,). centres: (n_classes, dim), or (n_classes, clusters, dim), where
+    the first cluster is set. Chen et al. 2022 do so for attributes of the target domain, which have few clips.
     """
     X, label = _finite(X), np.asarray(label)
     if label.shape != (len(X),) or X.shape[1] != centres.shape[-1]:
@@ -67,24 +67,24 @@ def imprint(centres: np.ndarray, X: np.ndarray, label: np.ndarray) -> np.ndarray
         )
     if len(label) and not 0 <= label.min() <= label.max() < len(centres):
         raise ValueError(f"expected classes from 0 to {len(centres) - 1}, got {label.min()} to {label.max()}")
-    made = centres.copy()
-    first = made if made.ndim == 2 else made[:, 0]
+    imprinted = centres.copy()
+    first = imprinted if imprinted.ndim == 2 else imprinted[:, 0]
     for c in np.unique(label):
         first[c] = _unit(_unit(X[label == c]).mean(axis=0))
-    return made
+    return imprinted
 
 
 def _least_bic(X: np.ndarray, most: int, seed: int) -> GaussianMixture:
-    """The mixture of 1 to `most` components with the least BIC; the smaller one at a tie."""
+    """Mixture of 1 to `most` components with the least BIC; at a tie the smaller one."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # BIC judges the mixture as it stands
+        warnings.simplefilter("ignore", ConvergenceWarning)  # BIC also compares mixtures that have not converged
         fits = [GaussianMixture(k, reg_covar=1e-4, random_state=seed).fit(X) for k in range(1, most + 1)]
     return min(fits, key=lambda mixture: float(mixture.bic(X)))
 
 
-def _numbered(found: np.ndarray) -> np.ndarray:
+def _numbered(component: np.ndarray) -> np.ndarray:
     """Cluster numbers in order of first appearance, without gaps."""
-    _, first, number = np.unique(found, return_index=True, return_inverse=True)
+    _, first, number = np.unique(component, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
     numbered: np.ndarray = rank[number]
     return numbered

@@ -1,8 +1,8 @@
-"""One training loop for every network and loss: deterministic by seed, resumable, judged on held-out normal clips.
+"""Training of any network with any loss: deterministic by seed, resumable, evaluated on held-out normal clips.
 
-The state of a training lies beside its checkpoint (`CHECKPOINT.resume`, safetensors and JSON) and is written about once
-a minute, also within an epoch; the same command goes on from there and ends with the same weights. Which epoch
-is kept, and when to stop, is decided by the loss of normal training clips that were held out; no test clip is read.
+The state is saved beside the checkpoint (`CHECKPOINT.resume`, safetensors and JSON) about once a minute, also within an
+epoch; the same command resumes from it and ends with the same weights. The loss of held-out normal training clips
+selects the epoch and decides when to stop; test clips are never read.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ Report = Callable[[TrainProgress], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A training whose clips, network and stages are settled; held: clips held out (n,)."""
+    """A training ready to run. network: its config. held: mask of held-out clips (n,). key: digest of all settings."""
 
     setup: Setup
     network: Any
@@ -54,8 +54,8 @@ def train(
 ) -> Trained:
     """Train on the normal training clips among `clips` (paths below `root`), write the checkpoint to `path`.
 
-    DataError where recordings cannot be used, or the state beside `path` is of another training; ValueError for
-    settings that mean nothing.
+    DataError if recordings cannot be used or the state beside `path` is of another training; ValueError for wrong
+    settings.
     """
     chosen = training_clips(clips)
     job = settle(root, chosen, setup, threads, device)
@@ -80,7 +80,7 @@ def train(
 
 
 def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device: str = "cpu") -> Job:
-    """All that is decided before the first step, from the training clips and the lengths of their recordings."""
+    """Decide all that precedes the first step: network config, pseudo-labels, plans of the stages, held-out clips."""
     network = dict(setup.network)
     network.setdefault("seconds", common_seconds(root, clips))
     config = setup.kind.config_type(**network)
@@ -99,13 +99,14 @@ def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device
 
 
 def _samples(seconds: float, rate_hz: int, least: int) -> int:
+    """Length of training crops in samples."""
     return max(round(seconds * rate_hz), least)
 
 
 def _run(
     job: Job, waves: Waves, resume: Path, device: str, report: Report
 ) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """Every stage from the interrupted one on: weights to keep, and the history of losses."""
+    """Run every stage from the interrupted one on; returns weights to save and the history of losses."""
     loops = [make_loop(job, plan, waves, device) for plan in job.plans]
     keys = [f"{job.key}.{i}" for i in range(len(loops))]
     tensors: Mapping[str, Tensor] = {}
@@ -116,8 +117,8 @@ def _run(
             if i and key_of(resume) != key:
                 loop.state.carry(tensors, facts["history"])
                 loop.state.save(resume, key)
-            shown = partial(_report_all, report, done, sum(one.total for one in loops))
-            tensors, facts = loop.run(resume, key, shown)
+            total = sum(stage.total for stage in loops)
+            tensors, facts = loop.run(resume, key, partial(_report_all, report, done, total))
         done += loop.total
     return tensors, facts
 
@@ -128,13 +129,13 @@ def _report_all(report: Report, done: int, total: int, progress: TrainProgress) 
 
 
 def make_loop(job: Job, plan: Plan, waves: Waves, device: str) -> Loop:
-    """A stage's loop over fresh weights; ValueError where the loss has no centres to imprint."""
+    """Loop of a stage with fresh weights; ValueError if imprint is set and the loss has no centres."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.config.seed)
         model: Any = make_model(job.setup.kind, job.network, plan.labels.classes, plan.loss)
     if plan.config.imprint and not hasattr(model.loss, "centres"):
         raise ValueError(
-            f"imprint={plan.config.imprint}: loss {plan.config.loss} has no centres of its own; use arcface, "
-            "noisy_arcmix, clp_scf, adacos, scadacos or adaproj"
+            f"imprint={plan.config.imprint}: loss {plan.config.loss} has no class centres; use arcface, noisy_arcmix, "
+            "clp_scf, adacos, scadacos or adaproj"
         )
     return Loop(plan, model.to(device), waves, job.held)

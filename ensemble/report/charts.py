@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.report.media import mel
 from ensemble.report.page import Html, join, tag
+from featstore.mel import htk_mel
 
 BINS = 28
 PANEL = 96
@@ -228,7 +228,7 @@ def _steps(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
 
 def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Html:
     """A spectrogram image with its axes in seconds and kHz."""
-    plot = Plot(34, 6, 360, 150, x=(0, seconds), y=(0, float(mel(np.array(rate_hz / 2)))))
+    plot = Plot(34, 6, 360, 150, x=(0, seconds), y=(0, float(htk_mel(np.array(rate_hz / 2)))))
     place = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
     image = tag("image", href=uri, preserveAspectRatio="none", **place)
     heights = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
@@ -237,7 +237,7 @@ def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Htm
             "text",
             f"{khz:g}",
             x=plot.left - 5,
-            y=plot.at(0, float(mel(np.array(1000 * khz))))[1] + 4,
+            y=plot.at(0, float(htk_mel(np.array(1000 * khz))))[1] + 4,
             class_="tick end",
         )
         for khz in heights

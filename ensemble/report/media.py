@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.mel import htk_hz, htk_mel
 
 SEEN_S = 60.0
 """Seconds from the start of a recording that a spectrogram shows."""
@@ -53,16 +54,6 @@ def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
     return listen
 
 
-def mel(hz: np.ndarray) -> np.ndarray:
-    """HTK mel."""
-    return np.asarray(2595 * np.log10(1 + hz / 700))
-
-
-def hz_of(mels: np.ndarray) -> np.ndarray:
-    """Inverse of `mel`."""
-    return np.asarray(700 * (10 ** (mels / 2595) - 1))
-
-
 def spectrogram(sound: Sound) -> np.ndarray:
     """Mean power in mel-spaced bands in dB, (BANDS, frames up to MAX_FRAMES), low bands first.
 
@@ -75,7 +66,7 @@ def spectrogram(sound: Sound) -> np.ndarray:
     starts = np.unique(np.linspace(0, len(power), min(len(power), MAX_FRAMES), endpoint=False).astype(int))
     power = np.add.reduceat(power, starts) / np.diff(np.append(starts, len(power)))[:, None]
     bins = np.arange(power.shape[1] + 1) - 0.5  # edges of the bins
-    edges = hz_of(np.linspace(0, mel(np.array(sound.rate_hz / 2)), BANDS + 1)) * n_fft / sound.rate_hz
+    edges = htk_hz(np.linspace(0, htk_mel(np.array(sound.rate_hz / 2)), BANDS + 1)) * n_fft / sound.rate_hz
     total = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1)], axis=1)
     integrated = np.array([np.interp(edges, bins, row) for row in total])
     return np.asarray(10 * np.log10(np.maximum(np.diff(integrated) / np.diff(edges), 1e-10)).T)

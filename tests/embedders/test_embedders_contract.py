@@ -31,7 +31,7 @@ GOLDEN = DATA / "golden_embeddings.npz"
 
 
 def chirp(rate_hz: int, seconds: float = 2.0) -> np.ndarray:
-    """A chirp from 100 Hz to 5 kHz over noise from integers, so equal on every machine: float32 (1, time)."""
+    """A chirp from 100 Hz to 5 kHz plus noise computed from integers, equal on every machine: float32 (1, time)."""
     n = round(rate_hz * seconds)
     t = np.arange(n) / rate_hz
     tone = 0.3 * np.sin(2 * np.pi * (100 * t + 2450 / seconds * t**2))
@@ -47,7 +47,7 @@ def golden_embeddings() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def specs(tmp_path_factory):
-    """Line of text that makes each embedder: those with weights get small random ones."""
+    """Spec of each embedder; those with weights get small random ones."""
     folder = tmp_path_factory.mktemp("checkpoints")
     return {name: f"{name}={CHECKPOINTS[name](folder)}" if name in CHECKPOINTS else name for name in EMBEDDERS}
 
@@ -83,10 +83,10 @@ def test_any_length(embedder, waves, seconds):
     assert np.isfinite(embeddings).all()
 
 
-def assert_close_as_vectors(found, wanted):
-    """Equal to 1e-5 of the size of each vector: float32 sums in another order differ by that, whatever one value is."""
-    size = np.linalg.norm(wanted.reshape(len(wanted), -1), axis=1)
-    difference = np.linalg.norm((found - wanted).reshape(len(wanted), -1), axis=1)
+def assert_close_as_vectors(vectors, expected):
+    """Differences of at most 1e-5 of each vector's length, because the order of float32 sums may differ."""
+    size = np.linalg.norm(expected.reshape(len(expected), -1), axis=1)
+    difference = np.linalg.norm((vectors - expected).reshape(len(expected), -1), axis=1)
     np.testing.assert_array_less(difference, 1e-5 * size + 1e-6)
 
 
@@ -163,8 +163,8 @@ def test_cuda_equals_cpu(embedder, specs, waves):
 def test_golden_embedding(embedder):
     with np.load(GOLDEN) as golden:
         assert embedder.name in golden, f"no golden embedding of {embedder.name}: see golden_embeddings()"
-        found = embedder.embed(chirp(embedder.sample_rate_hz))[0]
-        np.testing.assert_allclose(found, golden[embedder.name], rtol=1e-4, atol=1e-4)
+        vectors = embedder.embed(chirp(embedder.sample_rate_hz))[0]
+        np.testing.assert_allclose(vectors, golden[embedder.name], rtol=1e-4, atol=1e-4)
 
 
 def test_line_of_text_is_typed_by_the_fields():

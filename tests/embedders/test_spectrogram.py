@@ -1,4 +1,4 @@
-"""Spectrograms against librosa, against the plain formula, and where they must fail."""
+"""Spectrograms against librosa and the plain formula, and the errors."""
 
 import numpy as np
 import pytest
@@ -70,9 +70,9 @@ def test_filters_equal_librosa(config):
 def test_log_mel_equals_librosa(top_db):
     waves = np.stack([noise(20000), 0.01 * noise(20000, seed=1) * np.linspace(0, 1, 20000)]).astype(np.float32)
     S = log_mel(torch.from_numpy(waves), MelConfig(top_db=top_db)).numpy()
-    for wave, found in zip(waves, S, strict=True):
+    for wave, values in zip(waves, S, strict=True):
         expected = librosa.power_to_db(librosa_mel(wave, MelConfig()), ref=1.0, amin=1e-10, top_db=top_db)
-        np.testing.assert_allclose(found.T, expected, atol=1e-4)
+        np.testing.assert_allclose(values.T, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
@@ -112,8 +112,8 @@ def test_sort_frames_moves_time_last_and_ascending():
     assert sort_frames(S).tolist() == [[[1.0, 2.0, 3.0], [0.0, 4.0, 5.0]]]
 
 
-def test_sort_frames_leaves_its_input():
-    """A single mel is the case in which moving the axis copies nothing by itself."""
+def test_sort_frames_does_not_change_its_input():
+    """With a single mel, transposing makes no copy."""
     S = torch.tensor([[[2.0], [1.0]]])
     assert sort_frames(S).tolist() == [[[1.0, 2.0]]]
     assert S.tolist() == [[[2.0], [1.0]]]

@@ -1,6 +1,6 @@
-"""BEATs written a second time, from its description, in float64 with plain loops: what the network must agree with.
+"""A reference implementation of BEATs from its description, in float64 with plain loops.
 
-Every step leaves its result in a dict under the name of the module that makes it.
+Each step stores its result in the dict `steps` under the name of its module.
 """
 
 import math
@@ -12,7 +12,7 @@ State = Mapping[str, np.ndarray]
 
 
 def fbank(wave: np.ndarray, n_mels: int = 128, rate: int = 16000) -> np.ndarray:
-    """Kaldi's log-mel filter bank of a single wave, by the definition of every step: (frame, mel)."""
+    """Kaldi's log-mel filter bank of one wave, by the definition of each step: (frame, mel)."""
 
     def mel(hz: float) -> float:
         return 1127.0 * math.log(1 + hz / 700.0)
@@ -60,7 +60,7 @@ def linear(x: np.ndarray, state: State, name: str) -> np.ndarray:
 
 
 def patches(S: np.ndarray, state: State, size: int) -> np.ndarray:
-    """Tokens, time first, frequency running fastest: (token, embed)."""
+    """Tokens (token, embed), in which frequency varies fastest."""
     kernel = state["patch_embedding.weight"]
     tokens = []
     for t in range(len(S) // size):
@@ -71,7 +71,7 @@ def patches(S: np.ndarray, state: State, size: int) -> np.ndarray:
 
 
 def positions(x: np.ndarray, state: State, groups: int) -> np.ndarray:
-    """Grouped convolution along the tokens with its weight normalised per tap, then GELU."""
+    """Grouped convolution along the tokens with weights normalised per tap, then GELU."""
     g, v = state["encoder.pos_conv.0.weight_g"], state["encoder.pos_conv.0.weight_v"]
     dim, width, taps = v.shape
     weight = np.empty_like(v)
@@ -101,10 +101,10 @@ def bucket(step: int, n_buckets: int, max_distance: int) -> int:
     return offset + min(half - 1, exact + int(share * (half - exact)))
 
 
-def attention(x: np.ndarray, state: State, cfg: Mapping, layer: int, seen: dict) -> np.ndarray:
+def attention(x: np.ndarray, state: State, cfg: Mapping, layer: int, steps: dict) -> np.ndarray:
     name = f"encoder.layers.{layer}.self_attn"
     q, k, v = (linear(x, state, f"{name}.{kind}_proj") for kind in "qkv")
-    seen |= {f"{name}.q_proj": q, f"{name}.k_proj": k, f"{name}.v_proj": v}
+    steps |= {f"{name}.q_proj": q, f"{name}.k_proj": k, f"{name}.v_proj": v}
     heads, n = cfg["encoder_attention_heads"], len(x)
     width = x.shape[1] // heads
     mixed = np.zeros_like(x)
@@ -118,30 +118,30 @@ def attention(x: np.ndarray, state: State, cfg: Mapping, layer: int, seen: dict)
                 eight = state[f"{name}.grep_linear.weight"] @ q[i, part] + state[f"{name}.grep_linear.bias"]
                 gate_a, gate_b = sigmoid(eight[:4].sum()), sigmoid(eight[4:].sum())
                 factor = gate_a * (gate_b * state[f"{name}.grep_a"][0, head, 0, 0] - 1) + 2
-                seen.setdefault(f"{name}.grep_linear", np.zeros((heads, n, 8)))[head, i] = eight
-                seen.setdefault(f"{name}.gate", np.zeros((heads, n)))[head, i] = factor
+                steps.setdefault(f"{name}.grep_linear", np.zeros((heads, n, 8)))[head, i] = eight
+                steps.setdefault(f"{name}.gate", np.zeros((heads, n)))[head, i] = factor
             logits = np.empty(n)
             for j in range(n):
                 logits[j] = q[i, part] @ k[j, part] / math.sqrt(width)
                 if factor:
                     table = state["encoder.layers.0.self_attn.relative_attention_bias.weight"]
                     bias = table[bucket(j - i, cfg["num_buckets"], cfg["max_distance"]), head]
-                    seen.setdefault("position bias", np.zeros((heads, n, n)))[head, i, j] = bias
+                    steps.setdefault("position bias", np.zeros((heads, n, n)))[head, i, j] = bias
                     logits[j] += factor * bias
             weights = np.exp(logits - logits.max())
             weights /= weights.sum()
             mixed[i, part] = sum(weights[j] * v[j, part] for j in range(n))
-    seen[f"{name}.out_proj input"] = mixed
-    seen[f"{name}.out_proj"] = linear(mixed, state, f"{name}.out_proj")
-    return seen[f"{name}.out_proj"]
+    steps[f"{name}.out_proj input"] = mixed
+    steps[f"{name}.out_proj"] = linear(mixed, state, f"{name}.out_proj")
+    return steps[f"{name}.out_proj"]
 
 
-def transformer_layer(x: np.ndarray, state: State, cfg: Mapping, layer: int, seen: dict) -> np.ndarray:
+def transformer_layer(x: np.ndarray, state: State, cfg: Mapping, layer: int, steps: dict) -> np.ndarray:
     name = f"encoder.layers.{layer}"
     scale = (2 * cfg["encoder_layers"]) ** 0.25 if cfg["deep_norm"] else 1.0
 
     def keep(key: str, value: np.ndarray) -> np.ndarray:
-        seen[f"{name}.{key}"] = value
+        steps[f"{name}.{key}"] = value
         return value
 
     def feed_forward(y: np.ndarray) -> np.ndarray:
@@ -150,31 +150,31 @@ def transformer_layer(x: np.ndarray, state: State, cfg: Mapping, layer: int, see
 
     if cfg["layer_norm_first"]:
         first = keep("self_attn_layer_norm", norm(x, state, f"{name}.self_attn_layer_norm"))
-        x = x + keep("self_attn", attention(first, state, cfg, layer, seen))
+        x = x + keep("self_attn", attention(first, state, cfg, layer, steps))
         return x + feed_forward(keep("final_layer_norm", norm(x, state, f"{name}.final_layer_norm")))
-    x = x * scale + keep("self_attn", attention(x, state, cfg, layer, seen))
+    x = x * scale + keep("self_attn", attention(x, state, cfg, layer, steps))
     x = keep("self_attn_layer_norm", norm(x, state, f"{name}.self_attn_layer_norm"))
     x = x * scale + feed_forward(x)
     return keep("final_layer_norm", norm(x, state, f"{name}.final_layer_norm"))
 
 
 def beats(wave: np.ndarray, state: State, cfg: Mapping) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-    """Hidden states of one wave, input of the first layer first, and every intermediate result by module name."""
-    seen: dict[str, np.ndarray] = {}
-    S = seen["front_end"] = (fbank(wave * 2.0**15) - 15.41663) / (2 * 6.55582)
-    x = seen["patch_embedding"] = patches(S, state, cfg["input_patch_size"])
-    x = seen["layer_norm"] = norm(x, state, "layer_norm")
+    """Hidden states of one wave, input of the first layer first, and all intermediate results by module name."""
+    steps: dict[str, np.ndarray] = {}
+    S = steps["front_end"] = (fbank(wave * 2.0**15) - 15.41663) / (2 * 6.55582)
+    x = steps["patch_embedding"] = patches(S, state, cfg["input_patch_size"])
+    x = steps["layer_norm"] = norm(x, state, "layer_norm")
     if "post_extract_proj.weight" in state:
-        x = seen["post_extract_proj"] = linear(x, state, "post_extract_proj")
-    seen["encoder.pos_conv"] = positions(x, state, cfg["conv_pos_groups"])
-    x = x + seen["encoder.pos_conv"]
+        x = steps["post_extract_proj"] = linear(x, state, "post_extract_proj")
+    steps["encoder.pos_conv"] = positions(x, state, cfg["conv_pos_groups"])
+    x = x + steps["encoder.pos_conv"]
     if not cfg["layer_norm_first"]:
-        x = seen["encoder.layer_norm"] = norm(x, state, "encoder.layer_norm")
+        x = steps["encoder.layer_norm"] = norm(x, state, "encoder.layer_norm")
     states = [x]
     for layer in range(cfg["encoder_layers"]):
-        x = transformer_layer(x, state, cfg, layer, seen)
-        seen[f"encoder.layers.{layer}"] = x
+        x = transformer_layer(x, state, cfg, layer, steps)
+        steps[f"encoder.layers.{layer}"] = x
         states.append(x)
     if cfg["layer_norm_first"]:
-        states[-1] = seen["encoder.layer_norm"] = norm(x, state, "encoder.layer_norm")
-    return states, seen
+        states[-1] = steps["encoder.layer_norm"] = norm(x, state, "encoder.layer_norm")
+    return states, steps

@@ -33,13 +33,13 @@ TINY_CFG = {
     "gru_rel_pos": True,
     "finetuned_model": False,
 }
-"""Every key of a pre-trained checkpoint's cfg."""
+"""All keys of the `cfg` of a pre-trained checkpoint."""
 
 FINETUNED = {"finetuned_model": True, "predictor_dropout": 0.0, "predictor_class": 5}
 
 
 def beats_checkpoint(seed: int = 0, **changes: object) -> dict[str, object]:
-    """An official checkpoint's dict of random weights, biases and scales."""
+    """The dict of an official checkpoint with random weights, biases and scales."""
     cfg = TINY_CFG | changes
     network = BEATsNetwork(BEATsConfig.of(cfg))
     random = torch.Generator().manual_seed(seed)
@@ -52,7 +52,7 @@ def beats_checkpoint(seed: int = 0, **changes: object) -> dict[str, object]:
 
 
 def save_beats(path: Path, **changes: object) -> Path:
-    """Write such a checkpoint."""
+    """Write a checkpoint with random weights."""
     torch.save(beats_checkpoint(**changes), path)
     return path
 
@@ -70,11 +70,11 @@ SMALL_KINDS = {
     "sew": ("SEW", SMALL_WAVES | {"conv_dim": (8,) * 13}),
     "wav2vec2-bert": ("Wav2Vec2Bert", SMALL),
 }
-"""What transformers calls an encoder, and what makes one small."""
+"""Name of each encoder in transformers, and the config of a small one."""
 
 
 def save_encoder(folder: Path, kind: str, seed: int = 0, **changes: object) -> Path:
-    """Write a random encoder of transformers with its feature extractor, as `save_pretrained` does."""
+    """Write a random encoder of transformers and its feature extractor by `save_pretrained`."""
     import transformers as t
 
     name, small = SMALL_KINDS[kind]
@@ -99,4 +99,4 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     **{kind: partial(_save_in, kind) for kind in ("wav2vec2", "hubert", "wavlm", "ast")},
     "encoder": partial(_save_in, "hubert", name="encoder", seed=1),
 }
-"""Embedders that need weights, and how to write small random ones into a folder; returns what follows NAME=."""
+"""Embedders that need weights: functions that write small random ones to a folder and return the path."""

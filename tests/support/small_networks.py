@@ -1,4 +1,4 @@
-"""Small checkpoints of the networks that `featstore train` trains, with random weights and sensible statistics."""
+"""Small checkpoints of the networks of `featstore train`, with random weights and the norms of a batch of noise."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +29,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 
 def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedEmbedder], Any, Classify | Reconstruct]:
-    """Kind, config and model; a batch of noise has set the statistics of its normalisation."""
+    """Kind, config and model; its batch norms have the statistics of a batch of noise."""
     kind = registry.find("embedder", name)
     config = kind.config_type(**NETWORKS.get(name, {}) | changes)
     torch.manual_seed(seed)
@@ -44,7 +44,7 @@ def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedE
 
 
 def save_network(name: str, folder: Path, **changes: Any) -> Path:
-    """Write such a checkpoint."""
+    """Write a small checkpoint."""
     kind, config, model = small_model(name, **changes)
     classes, loss = (CLASSES, LOSS) if kind.objective_type is Classify else ((), {})
     path = folder / f"{name}.safetensors"
@@ -53,7 +53,7 @@ def save_network(name: str, folder: Path, **changes: Any) -> Path:
 
 
 def save_finetuned(folder: Path) -> Path:
-    """Write a small BEATs, and a checkpoint of adapters and a head on it."""
+    """Write a small BEATs and a checkpoint with adapters and a head for it."""
     encoder = f"beats={save_beats(folder / 'base_of_finetune.pt')}"
     return save_network("finetune", folder, encoder=encoder, rank=2, dim=16)
 

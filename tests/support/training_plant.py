@@ -1,4 +1,4 @@
-"""A small plant to train on: two humming machines, two sections, two domains, attributes or none."""
+"""A small plant for training: two machines, two sections, two domains, with or without attributes."""
 
 from pathlib import Path
 
@@ -34,11 +34,11 @@ def write_plant(root: Path, *, attributes: bool = True) -> list[Clip]:
                 hum = np.sin(2 * np.pi * (pitch_hz * (1 + int(section)) + SPEED_HZ[speed]) * t)
                 path = f"{machine}_{section}_{i:02d}.wav"
                 soundfile.write(root / path, 0.3 * hum + 0.03 * rng.normal(size=len(t)), 16000)
-                known = {"speed": speed} if attributes else {}
-                clips.append(Clip(path, machine, section, "train", domain, "normal", known))
+                labels = {"speed": speed} if attributes else {}
+                clips.append(Clip(path, machine, section, "train", domain, "normal", labels))
     return clips
 
 
 def quick_setup(name: str, *settings: str) -> Setup:
-    """A setup that trains in a second."""
+    """A setup whose training takes about a second."""
     return parse_setup(name, (*SMALL[name], *QUICK, *settings))

@@ -1,4 +1,4 @@
-"""Losses: each against a plain formula or a case worked by hand, and one contract for all."""
+"""Losses: each against a plain formula or a case computed by hand, and one contract for all."""
 
 import math
 
@@ -68,7 +68,7 @@ def test_scalar_with_finite_gradients_and_row_order_does_not_matter(name, rng):
     assert torch.isfinite(z.grad).all()
     assert z.grad.abs().sum() > 0
     assert all(torch.isfinite(p.grad).all() for p in loss.parameters() if p.grad is not None)
-    loss.load_state_dict(state)  # a dynamic scale has moved
+    loss.load_state_dict(state)  # undo the update of a dynamic scale
     again = loss(z[order], target[order], {key: extra[key][order] for key in extra})
     torch.testing.assert_close(again, value, rtol=1e-9, atol=1e-12)
 
@@ -176,22 +176,22 @@ def test_arcmix_puts_the_margin_on_both_classes_and_noisy_arcmix_on_the_first(rn
     assert float(noisy(z, target, {"first": torch.tensor(a)}).detach()) == pytest.approx(np.mean(first), rel=1e-9)
 
 
-def test_margin_past_pi_goes_on_falling():
+def test_the_logit_keeps_falling_where_the_margin_exceeds_pi():
     cosines = torch.linspace(-1, 1, 2001, dtype=torch.float64)
-    moved = with_margin(cosines, 0.7)
-    assert float(moved[0]) == pytest.approx(-1 - 0.7 * math.sin(0.7), abs=1e-3)
+    shifted = with_margin(cosines, 0.7)
+    assert float(shifted[0]) == pytest.approx(-1 - 0.7 * math.sin(0.7), abs=1e-3)
     below = cosines <= -math.cos(0.7)
-    assert (moved[below].diff() > 0).all()
-    assert (moved[~below].diff() > 0).all()
+    assert (shifted[below].diff() > 0).all()
+    assert (shifted[~below].diff() > 0).all()
 
 
-def test_margin_slopes_are_finite_at_cosines_of_one():
+def test_margin_gradients_are_finite_at_cosines_of_one():
     cosines = torch.tensor([-1.0, 1.0], requires_grad=True)
     with_margin(cosines, 0.7).sum().backward()
     assert torch.isfinite(cosines.grad).all()
 
 
-def test_an_embedding_of_zero_has_no_direction_and_no_slope():
+def test_an_embedding_of_zero_gets_no_gradient():
     z = torch.zeros(2, DIM, dtype=torch.float16, requires_grad=True)
     build("arcface").float()(z, hard([0, 1]).float()).backward()
     assert not z.grad.any()
@@ -217,15 +217,12 @@ def test_adacos_scale_by_hand(count_own):
     loss(z, hard([0, 0, 0]))
     assert float(loss.scale) == pytest.approx(expected, rel=1e-9)
     loss.eval()(z, hard([1, 1, 1]))
-    assert float(loss.scale) == pytest.approx(expected, rel=1e-9)  # only training moves it
+    assert float(loss.scale) == pytest.approx(expected, rel=1e-9)  # evaluation does not change it
 
 
 def test_the_median_angle_counts_as_at_most_45_degrees():
     logits = torch.zeros(2, 5, dtype=torch.float64)
-    far, limit = (
-        next_scale(logits, torch.full((2,), 1.5).double()),
-        next_scale(logits, torch.full((2,), math.pi / 4).double()),
-    )
+    far, limit = (next_scale(logits, torch.full((2,), angle).double()) for angle in (1.5, math.pi / 4))
     assert float(far) == pytest.approx(float(limit))
     assert float(far) == pytest.approx(math.log(5) * math.sqrt(2))
 
@@ -235,8 +232,8 @@ def test_one_cluster_is_adacos_and_clusters_add_their_probabilities(rng):
     assert torch.equal(build("scadacos", clusters=1)(z, target), build("adacos")(z, target))
     loss = build("scadacos", clusters=3, dynamic=False)
     s = math.sqrt(2) * math.log(3 * CLASSES - 1)
-    share = np.exp(s * np.einsum("bd,ckd->bck", rows(z), rows(loss.centres)))
-    p = share.sum(2) / share.sum((1, 2))[:, None]
+    weight = np.exp(s * np.einsum("bd,ckd->bck", rows(z), rows(loss.centres)))
+    p = weight.sum(2) / weight.sum((1, 2))[:, None]
     np.testing.assert_allclose(loss.posterior(z).detach(), p, rtol=1e-6)
     assert float(loss(z, target).detach()) == pytest.approx(-(target.numpy() * np.log(p)).sum(1).mean(), rel=1e-6)
 
@@ -255,7 +252,7 @@ def test_scale_stays_in_bounds_when_hard_labels_are_learnt():
     assert scales[0] < 2 < scales[1]
 
 
-def test_frozen_centres_take_no_gradient_and_scales_travel_with_checkpoints(rng):
+def test_fixed_centres_get_no_gradient_and_checkpoints_hold_scales(rng):
     loss = build("scadacos", clusters=2, trainable=False)
     loss(embeddings(rng).requires_grad_(), soft(rng)).backward()
     assert loss.centres.grad is None
@@ -283,11 +280,11 @@ def test_adaproj_counts_own_classes_as_zero_in_the_scale(rng):
     assert float(loss.scale) == pytest.approx(expected, rel=1e-9)
 
 
-# ---- contrasts
+# ---- contrastive losses
 
 
 @pytest.mark.parametrize("include_self", [False, True])
-def test_supervised_contrast_against_a_double_loop(include_self, rng):
+def test_supervised_contrastive_loss_against_a_double_loop(include_self, rng):
     z, label, tau = embeddings(rng), [0, 0, 1, 1, 1, 2, 3, 3], 0.1
     u, losses = rows(z), []
     for i in range(BATCH):
@@ -295,18 +292,17 @@ def test_supervised_contrast_against_a_double_loop(include_self, rng):
         total = sum(math.exp(u[i] @ u[a] / tau) for a in range(BATCH) if include_self or a != i)
         if partners:
             losses.append(-np.mean([math.log(math.exp(u[i] @ u[p] / tau) / total) for p in partners]))
-    assert len(losses) == BATCH - 1  # the lonely clip is left out
+    assert len(losses) == BATCH - 1  # the clip without a positive is left out
     value = build("supcon", include_self=include_self)(z, hard(label))
     assert float(value) == pytest.approx(np.mean(losses), rel=1e-9)
 
 
-def test_one_stage_is_the_sum_of_contrast_and_noisy_arcmix_on_the_head(rng):
+def test_one_stage_is_the_sum_of_contrastive_loss_and_noisy_arcmix_on_the_head(rng):
     loss, z, target, first = build("os_scl").eval(), embeddings(rng), soft(rng), torch.tensor([0, 0, 1, 1, 1, 2, 3, 3])
     h = loss.head(z)
-    contrasted = contrast(h, same_class(first), 0.02).sum() / BATCH * (0.02 / 0.07)  # the lonely clip counts as 0
-    torch.testing.assert_close(
-        loss(z, target, {"first": first}), contrasted + loss.arcface(h, target, {"first": first})
-    )
+    contrastive = contrast(h, same_class(first), 0.02).sum() / BATCH * (0.02 / 0.07)  # no positive counts as 0
+    expected = contrastive + loss.arcface(h, target, {"first": first})
+    torch.testing.assert_close(loss(z, target, {"first": first}), expected)
     assert loss.arcface.m == 0.4
 
 
@@ -329,16 +325,16 @@ def test_batch_hard_triplets_by_brute_force(rng):
     assert float(build("triplet")(z, hard(label))) == pytest.approx(np.mean(losses), rel=1e-9)
 
 
-def test_contrasts_without_any_pair_are_zero(rng):
+def test_losses_of_pairs_are_zero_without_any_pair(rng):
     z = embeddings(rng, n=CLASSES)
     for name in ("supcon", "triplet", "scan"):
         assert float(build(name)(z, hard(range(CLASSES)))) == 0.0
 
 
-# ---- selective contrast
+# ---- selective contrastive loss
 
 
-def test_geometric_median_of_known_figures():
+def test_geometric_median_by_hand():
     square = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2], [1, 1]]).double()
     torch.testing.assert_close(geometric_median(square), torch.ones(2).double())
     line = torch.tensor([[0.0], [1], [100]]).double()  # the median, where the mean is 33.7

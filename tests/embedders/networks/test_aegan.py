@@ -1,4 +1,4 @@
-"""AEGAN: published sizes, losses by hand, turns as two plain optimisers take them, and what each output holds."""
+"""AEGAN: published sizes, losses by hand, training in turn against two plain optimisers, and each output."""
 
 import copy
 
@@ -16,7 +16,7 @@ from embedders.training.train import make_loop, settle, train
 pytestmark = pytest.mark.usefixtures("unsynced")
 
 
-def numbers(module: torch.nn.Module) -> int:
+def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -24,8 +24,8 @@ def test_published_sizes():
     network = AEGANNet(AEGANConfig())
     pyramid = 16 * (32 + 32 * 64 + 64 * 128 + 128 * 256 + 256 * 512)
     norms = 2 * sum(32 * 2**i * (64 // 2**i) ** 2 for i in range(5))
-    assert numbers(network.generator) == 2 * (pyramid + norms + 16 * 512 * 256) == 10_781_696
-    assert numbers(network.discriminator) == pyramid + norms + 16 * 512 + 2 * 512 + 513 == 3_303_425
+    assert n_parameters(network.generator) == 2 * (pyramid + norms + 16 * 512 * 256) == 10_781_696
+    assert n_parameters(network.discriminator) == pyramid + norms + 16 * 512 + 2 * 512 + 513 == 3_303_425
 
 
 @pytest.mark.parametrize("seconds", [1, 3])
@@ -53,7 +53,7 @@ def test_blocks_lie_within_the_range_of_the_training_clips():
     network, S = model.network, 50 * torch.randn(2, 32, 40) - 40
     before = network.low.item()
     network.blocks(S)
-    assert network.low.item() == before, "what is embedded changes nothing"
+    assert network.low.item() == before, "evaluation does not change the range"
     x = network.train().blocks(S)
     assert (network.low, network.high) == (S.min(), S.max())
     inside = S.unfold(2, 32, 16)
@@ -68,12 +68,12 @@ def test_the_forward_pass_is_the_residual_in_decibels():
     (S,) = network.front(0.1 * torch.randn(1, 32000))
     x = network.blocks(S)
     back = (network.generator(x) * (network.high - network.low) + network.high + network.low) / 2
-    plain = torch.cat([made[0] - S[0, :, 16 * i : 16 * i + 32] for i, made in enumerate(back)], dim=1).T
+    plain = torch.cat([block[0] - S[0, :, 16 * i : 16 * i + 32] for i, block in enumerate(back)], dim=1).T
     torch.testing.assert_close(network(S)[0], plain, rtol=1e-4, atol=1e-4)
 
 
 class Linear(torch.nn.Module):
-    """Scores by a plane of known slope; embeds by the mean of every column."""
+    """Linear score of known gradient norm; the embedding is the mean of every column."""
 
     def __init__(self, slope):
         super().__init__()
@@ -96,17 +96,17 @@ def by_hand(**changes):
 
 
 def test_the_discriminator_learns_a_wasserstein_distance_with_penalty():
-    model, features, x, made = by_hand(penalty=7.0)
-    apart = (made - x).mean(dim=0).mul(model.network.discriminator.weight).sum()
+    model, features, x, generated = by_hand(penalty=7.0)
+    distance = (generated - x).mean(dim=0).mul(model.network.discriminator.weight).sum()
     loss = model.discrimination(features, None, None)
-    torch.testing.assert_close(loss, apart + 7 * (3 - 1) ** 2, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(loss, distance + 7 * (3 - 1) ** 2, rtol=1e-4, atol=1e-4)
 
 
 def test_the_generator_learns_error_and_statistics_of_embeddings():
-    model, features, x, made = by_hand(match_mean=0.5, match_std=2.0)
-    real, found = (block.mean(dim=(1, 2)) for block in (x, made))
-    expected = (made - x).square().mean() + 0.5 * (found.mean(0) - real.mean(0)).square().mean()
-    expected = expected + 2 * (found.std(0, correction=0) - real.std(0, correction=0)).square().mean()
+    model, features, x, generated = by_hand(match_mean=0.5, match_std=2.0)
+    real, z = (block.mean(dim=(1, 2)) for block in (x, generated))
+    expected = (generated - x).square().mean() + 0.5 * (z.mean(0) - real.mean(0)).square().mean()
+    expected = expected + 2 * (z.std(0, correction=0) - real.std(0, correction=0)).square().mean()
     torch.testing.assert_close(model.generation(features, None, None), expected)
 
 
@@ -128,7 +128,7 @@ def test_turns_are_those_of_two_plain_optimisers(plant):
     for batch in (np.arange(8), np.arange(8, 16)):
         (wave,) = waves.batches([batch], None)
         loss = loop.step(torch.from_numpy(wave), batch)
-        torch.manual_seed(torch.initial_seed())  # as the step itself began
+        torch.manual_seed(torch.initial_seed())  # the seed of the step
         for part, optimiser, learn in zip(parts, optimisers, (model.discrimination, model.generation), strict=True):
             optimiser.param_groups[0]["lr"] = loop.state.optimizer.param_groups[0]["lr"]
             model.zero_grad()
@@ -153,44 +153,44 @@ def test_a_training_follows_from_its_seed_and_lowers_the_held_out_error(plant, t
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_held_out_clips_judge_by_the_residual_alone():
+def test_the_held_out_loss_is_that_of_the_residual_alone():
     model, features, _, _ = by_hand()
-    judged = model.objective(features, None, None)
-    torch.testing.assert_close(judged, model.network(*features).square().mean())
+    loss = model.objective(features, None, None)
+    torch.testing.assert_close(loss, model.network(*features).square().mean())
 
 
 def test_outputs_are_statistics_over_blocks(tmp_path):
     path = save_network("aegan", tmp_path)
     wave = np.random.default_rng(0).normal(scale=0.1, size=(2, 32000)).astype(np.float32)
-    found = {name: create(f"aegan:checkpoint={path},output={name}") for name in ("embedding", "residual", "latent")}
-    vectors = {name: torch.from_numpy(embedder.embed(wave)) for name, embedder in found.items()}
-    assert {name: one.shape for name, one in found.items()} == {
+    outputs = {name: create(f"aegan:checkpoint={path},output={name}") for name in ("embedding", "residual", "latent")}
+    vectors = {name: torch.from_numpy(embedder.embed(wave)) for name, embedder in outputs.items()}
+    assert {name: embedder.shape for name, embedder in outputs.items()} == {
         "embedding": (2, 32),
         "residual": (3, 32),
         "latent": (3, 8),
     }
-    assert found["embedding"].views == ("mean", "std")
-    assert found["latent"].views == found["residual"].views == ("residual", "squared", "weighted")
-    network = found["embedding"].model.network
+    assert outputs["embedding"].views == ("mean", "std")
+    assert outputs["latent"].views == outputs["residual"].views == ("residual", "squared", "weighted")
+    network = outputs["embedding"].model.network
     with torch.no_grad():
         (S,) = network.front(torch.from_numpy(wave))
         x = network.blocks(S)
         embedded = network.discriminator.embed(x).view(2, -1, 32)
-        codes = [network.generator.encode(one).view(2, -1, 8) for one in (network.generator(x), x)]
+        codes = [network.generator.encode(block).view(2, -1, 8) for block in (network.generator(x), x)]
         residual = network(S)
-    moved = codes[0] - codes[1]
+    difference = codes[0] - codes[1]
     for name, view, expected in (
         ("embedding", 0, embedded.mean(1)),
         ("embedding", 1, embedded.var(1, correction=0).sqrt()),
-        ("latent", 0, moved.mean(1)),
-        ("latent", 1, moved.square().mean(1)),
+        ("latent", 0, difference.mean(1)),
+        ("latent", 1, difference.square().mean(1)),
         ("residual", 1, residual.square().mean(1)),
     ):
         torch.testing.assert_close(vectors[name][:, view], expected, rtol=1e-4, atol=1e-5)
-    assert len({one.fingerprint for one in found.values()}) == 3
+    assert len({embedder.fingerprint for embedder in outputs.values()}) == 3
 
 
-def test_slopes_are_computed_in_whole_precision_under_autocast():
+def test_gradients_are_computed_in_float32_under_autocast():
     model, features, _, _ = by_hand()
     seen = []
     model.network.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written comes back, and what does not fit is refused by name."""
+"""Checkpoints: round trip, fingerprint, and errors that name what does not fit."""
 
 import json
 import pickle
@@ -50,7 +50,7 @@ def test_fingerprint_is_of_all_that_changes_numbers(trained):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.pop("bias"), r"lacks bias \(2,\)"),
+        (lambda t: t.pop("bias"), r"bias \(2,\) is missing"),
         (lambda t: t.update(extra=torch.zeros(1)), "unknown key extra"),
         (lambda t: t.update(bias=torch.zeros(3)), r"bias is \(3,\) torch.float32, expected \(2,\) torch.float32"),
         (lambda t: t.update(bias=torch.zeros(2).half()), "bias is .* torch.float16"),
@@ -80,7 +80,7 @@ def test_pickles_and_other_files_are_refused(tmp_path, trained):
     with pytest.raises(DataError, match="not a checkpoint of `featstore train`"):
         load(path, "tdnn")
     save_file(dict(trained.tensors), path, {KEY: json.dumps([1])})
-    with pytest.raises(DataError, match="no or damaged metadata"):
+    with pytest.raises(DataError, match="metadata missing or damaged"):
         load(path, "tdnn")
     with pytest.raises(DataError, match="no such checkpoint"):
         load(tmp_path / "none", "tdnn")
@@ -88,9 +88,9 @@ def test_pickles_and_other_files_are_refused(tmp_path, trained):
 
 def test_another_network_is_named(tmp_path):
     path = save_network("ae", tmp_path)
-    with pytest.raises(DataError, match="holds a ae, not a tdnn; write ae="):
+    with pytest.raises(DataError, match="holds a network of ae, not of tdnn; write ae="):
         _ = create(f"tdnn={path}").shape
-    with pytest.raises(DataError, match="tdnn needs weights: write tdnn=CHECKPOINT"):
+    with pytest.raises(DataError, match="tdnn needs a checkpoint: write tdnn=CHECKPOINT"):
         _ = create("tdnn").shape
 
 

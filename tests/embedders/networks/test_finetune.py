@@ -1,4 +1,4 @@
-"""Fine-tuned encoders: they learn, keep the base as it is, store what changed only, and embed by the plain formula."""
+"""Fine-tuned encoders: they learn, keep the base weights, store trained weights only, and match the plain formula."""
 
 import re
 
@@ -32,10 +32,10 @@ def plant(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory):
-    """Lines of text of small random encoders."""
+    """Specs of small random encoders by kind."""
     folder = tmp_path_factory.mktemp("models")
-    found = {kind: f"{kind}={save_encoder(folder / kind, kind)}" for kind in ("wav2vec2", "hubert", "wavlm", "ast")}
-    return found | {"beats": f"beats={save_beats(folder / 'beats.pt')}"}
+    specs = {kind: f"{kind}={save_encoder(folder / kind, kind)}" for kind in ("wav2vec2", "hubert", "wavlm", "ast")}
+    return specs | {"beats": f"beats={save_beats(folder / 'beats.pt')}"}
 
 
 def setup(encoder: str, *settings: str):
@@ -43,7 +43,7 @@ def setup(encoder: str, *settings: str):
 
 
 def new_clips() -> tuple[np.ndarray, np.ndarray]:
-    """Normal clips that no training saw: the four machines and sections at a speed between the known ones."""
+    """Normal clips not used in training: the four sections at a speed between the known ones, and their sections."""
     rng, t = np.random.default_rng(5), np.arange(8000) / 16000
     pitches = np.repeat([300, 600, 1200, 2400], 6)
     hums = [np.sin(2 * np.pi * (hz + rng.uniform(0, 90)) * t + rng.uniform(0, 6)) for hz in pitches]
@@ -52,11 +52,11 @@ def new_clips() -> tuple[np.ndarray, np.ndarray]:
 
 
 def learn(plant, encoder: str, path, *settings: str) -> tuple[list[dict[str, float]], float]:
-    """History of losses, and the share of new normal clips whose section is told right."""
+    """History of losses, and the share of new normal clips whose section is predicted correctly."""
     waves, truth = new_clips()
     history = train(*plant, setup(encoder, "epochs=12", *settings), path).facts["history"]
-    found = create(f"finetune:checkpoint={path},output=posterior").embed(waves)
-    return history, (found.argmax(axis=1) == truth).mean()
+    posterior = create(f"finetune:checkpoint={path},output=posterior").embed(waves)
+    return history, (posterior.argmax(axis=1) == truth).mean()
 
 
 UNTRAINED = ("epochs=1", "learning_rate=1e-9")
@@ -65,7 +65,7 @@ UNTRAINED = ("epochs=1", "learning_rate=1e-9")
 @pytest.mark.parametrize("mode", ["lora", "full"])
 @pytest.mark.parametrize("kind", ["beats", "wav2vec2"])
 def test_learns_what_the_head_alone_does_not(plant, encoders, tmp_path, kind, mode):
-    """Losses fall, below those of a head on the fixed encoder, and new normal clips are told apart."""
+    """Losses fall below those of a head on the fixed encoder, and sections of new normal clips are predicted."""
     path = tmp_path / "a.safetensors"
     _, before = learn(plant, encoders[kind], path, *UNTRAINED)
     by_head, head_right = learn(plant, encoders[kind], path, "mode=head")
@@ -95,7 +95,7 @@ def test_the_base_stays_bit_equal_under_adapters(plant, encoders, tmp_path, kind
     tensors, _ = loop.run(tmp_path / "none.resume", "key", lambda progress: None)
     waves.close()
     base = dict(create(encoders[kind]).model.network.state_dict())
-    for model in (loop.state.model, loop.state.ema):
+    for model in loop.state.models():
         now = {
             re.sub(r"\.parametrizations\.weight\.original$", ".weight", name): x
             for name, x in model.network.encoder.state_dict().items()
@@ -109,7 +109,7 @@ def test_the_base_stays_bit_equal_under_adapters(plant, encoders, tmp_path, kind
     assert all(tensors[name].any() for name in adapters), "`up` is 0 at the start"
 
 
-def test_a_checkpoint_holds_what_changed_only(plant, encoders, tmp_path):
+def test_a_checkpoint_holds_trained_weights_only(plant, encoders, tmp_path):
     names = {}
     for mode in ("lora", "full", "head"):
         train(*plant, setup(encoders["beats"], f"mode={mode}", "epochs=1"), tmp_path / f"{mode}.safetensors")
@@ -129,7 +129,7 @@ class Stop(Exception):
     ("kind", "augment"), [("beats", "mixup:p=0.5+specaugment:max_frames=20,max_mels=20"), ("wav2vec2", "mixup")]
 )
 def test_interrupted_equals_uninterrupted(plant, encoders, tmp_path, monkeypatch, kind, augment, mode):
-    """Five steps an epoch, stopped in the second."""
+    """Five steps per epoch, stopped in the second epoch."""
     chosen = setup(
         encoders[kind], f"mode={mode}", f"augment={augment}", "epochs=2", "ema=0.9", "warmup=3", "layer_decay=0.8"
     )
@@ -150,7 +150,7 @@ def test_interrupted_equals_uninterrupted(plant, encoders, tmp_path, monkeypatch
 
 
 def plain_vectors(spec: str, tensors: dict[str, torch.Tensor], waves: np.ndarray) -> np.ndarray:
-    """The stored embedding from scratch: adapters added to the weights by hand, tokens by the frozen encoder."""
+    """The embedding by hand: adapters added to the weights, tokens of the frozen encoder, pooling and head."""
     encoder = create(spec)
     network = encoder.model.network
     with torch.no_grad():
@@ -171,9 +171,9 @@ def test_embeds_as_the_plain_forward(plant, encoders, tmp_path, kind):
     path = tmp_path / "a.safetensors"
     train(*plant, setup(encoders[kind], "pool=mean", "epochs=2"), path)
     waves = new_clips()[0][:3]
-    found = create(f"finetune={path}").embed(waves)
-    assert found.shape == (3, 16)
-    np.testing.assert_allclose(found, plain_vectors(encoders[kind], read(path)[0], waves), rtol=1e-3, atol=1e-4)
+    vectors = create(f"finetune={path}").embed(waves)
+    assert vectors.shape == (3, 16)
+    np.testing.assert_allclose(vectors, plain_vectors(encoders[kind], read(path)[0], waves), rtol=1e-3, atol=1e-4)
 
 
 def test_other_base_weights_are_refused(plant, tmp_path):
@@ -182,7 +182,7 @@ def test_other_base_weights_are_refused(plant, tmp_path):
     train(*plant, setup(f"beats={base}", "epochs=1"), path)
     assert load(path, "finetune").config["encoder"] == f"beats={base}"
     save_beats(base, encoder_ffn_embed_dim=24, finetuned_model=True, predictor_class=5, predictor_dropout=0.0)
-    with pytest.raises(DataError, match=r"trained on an encoder with weights .*put the former back"):
+    with pytest.raises(DataError, match=r"trained with encoder weights of sha256 .*restore the former weights"):
         create(f"finetune={path}").embed(np.zeros((1, 8000), np.float32))
 
 
@@ -202,7 +202,7 @@ def test_rates_fall_from_layer_to_layer_by_hand(encoders):
 @pytest.mark.parametrize("kind", ["beats", "wav2vec2"])
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_recomputed_layers_give_the_same_gradient(encoders, kind, mode):
-    grads, kept = [], []
+    grads, saved = [], []
     for recompute in (False, True):
         torch.manual_seed(0)
         config = FineTuneConfig(encoder=encoders[kind], mode=mode, rank=2, dim=4, recompute=recompute)
@@ -214,12 +214,12 @@ def test_recomputed_layers_give_the_same_gradient(encoders, kind, mode):
         with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x):
             out = network(*features)
         out.square().sum().backward()
-        kept.append((names, sum(sizes)))
+        saved.append((names, sum(sizes)))
         grads.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
     assert any(grad.abs().max() > 0 for name, grad in grads[0].items() if "encoder." in name)
     torch.testing.assert_close(grads[0], grads[1])
-    assert kept[0][0] == kept[1][0]
-    assert kept[1][1] < 0.7 * kept[0][1], "numbers kept for the gradient"
+    assert saved[0][0] == saved[1][0]
+    assert saved[1][1] < 0.7 * saved[0][1], "numbers saved for the backward pass"
 
 
 def test_longer_recordings_are_embedded_in_windows(encoders, plant, tmp_path):
@@ -257,16 +257,16 @@ def test_mistakes_are_named(encoders, plant, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=message):
             parse_setup("finetune", settings)
     for changes, message in (
-        ({}, "name the encoder to train on"),
+        ({}, "name the encoder to train, such as"),
         ({"encoder": "logmel"}, "expected a pretrained encoder"),
         ({"encoder": encoders["beats"], "sample_rate_hz": 8000}, "set sample_rate_hz=16000"),
     ):
         with pytest.raises(ValueError, match=message):
             FineTuneNet(FineTuneConfig(**changes))
     monkeypatch.setattr("transformers.Wav2Vec2Model.supports_gradient_checkpointing", False)
-    with pytest.raises(ValueError, match="Wav2Vec2Model does not offer it"):
+    with pytest.raises(ValueError, match="Wav2Vec2Model does not support it"):
         FineTuneNet(FineTuneConfig(encoder=encoders["wav2vec2"], recompute=True))
-    with pytest.raises(ValueError, match="no spectrogram among the inputs"):
+    with pytest.raises(ValueError, match="no spectrogram among its inputs"):
         train(*plant, setup(encoders["wav2vec2"], "augment=specaugment"), tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="reads at most 10480 samples"):
         train(*plant, setup(encoders["ast"], "seconds=2"), tmp_path / "b.safetensors")

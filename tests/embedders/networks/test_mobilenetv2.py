@@ -6,17 +6,17 @@ from small_networks import save_network, small_model
 
 from embedders import create
 from embedders.networks.mobilenetv2 import MobileNetV2Config, MobileNetV2Net, channels, trunk
-from embedders.networks.reconstruction import levelled
+from embedders.networks.reconstruction import patches, scaled
 
 
-def numbers(module: torch.nn.Module) -> int:
+def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_published_sizes():
-    """As the usual implementations count: whole with a classifier of 1,000, at half the width without one."""
-    assert numbers(trunk(1.0)) + 1280 * 1000 + 1000 == 3_504_872
-    assert numbers(MobileNetV2Net(MobileNetV2Config())) == 687_680
+    """Parameter counts of common implementations: full width with 1,000 classes, half width without a classifier."""
+    assert n_parameters(trunk(1.0)) + 1280 * 1000 + 1000 == 3_504_872
+    assert n_parameters(MobileNetV2Net(MobileNetV2Config())) == 687_680
     assert MobileNetV2Config().dim == MobileNetV2Config(factor=0.1).dim == 1280
     assert MobileNetV2Config(factor=1.5).dim == 1920
 
@@ -27,16 +27,15 @@ def test_widths_are_multiples_of_eight_that_lose_at_most_a_tenth():
     assert all(channels(32, f / 100) % 8 == 0 and channels(32, f / 100) >= 0.9 * 32 * f / 100 for f in range(1, 200))
 
 
-def test_the_map_is_a_32nd_of_the_picture():
+def test_the_map_has_a_32nd_of_the_image_size():
     assert trunk(0.1)(torch.zeros(2, 3, 128, 64)).shape == (2, 1280, 4, 2)
 
 
 def test_patches_overlap_and_short_clips_are_repeated():
-    network = MobileNetV2Net(MobileNetV2Config(n_mels=2, patch=4, step=3, factor=0.1))
     S = torch.arange(22.0).view(1, 2, 11)
-    parts = network.patches(S)[0]
+    parts = patches(S, 4, 3)[0]
     torch.testing.assert_close(parts, torch.stack([S[0, :, i : i + 4] for i in (0, 3, 6)]))
-    short = network.patches(S[:, :, :3])
+    short = patches(S[:, :, :3], 4, 3)
     assert short.tolist() == [[[[0, 1, 2, 0], [11, 12, 13, 11]]]]
 
 
@@ -46,18 +45,17 @@ def test_an_embedding_is_the_mean_over_patches(seconds):
     features = model.network.front(0.1 * torch.randn(2, seconds * 16000))
     z = model.network(*features)
     assert z.shape == (2, 1, 1280)
-    S = levelled(features[0])
-    pictures = [S[:, :, i : i + config.patch] for i in range(0, S.shape[2] - config.patch + 1, config.step)]
-    plain = torch.stack([model.network.trunk(p[:, None].repeat(1, 3, 1, 1)).mean((2, 3)) for p in pictures])
+    S = scaled(features[0])
+    images = [S[:, :, i : i + config.patch] for i in range(0, S.shape[2] - config.patch + 1, config.step)]
+    plain = torch.stack([model.network.trunk(p[:, None].repeat(1, 3, 1, 1)).mean((2, 3)) for p in images])
     torch.testing.assert_close(z[:, 0], plain.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_published_patches_of_ten_seconds():
-    network = MobileNetV2Net(MobileNetV2Config())
-    (S,) = network.front(torch.zeros(1, 160_000))
-    assert network.patches(S).shape == (1, 32, 128, 64)
-    (S,) = network.front(torch.zeros(1, round(2.016 * 16000)))
-    assert network.patches(S).shape == (1, 1, 128, 64), "crops of 2.016 s train on one patch"
+    config = MobileNetV2Config()
+    for seconds, n_patches in ((10, 32), (2.016, 1)):
+        (S,) = MobileNetV2Net(config).front(torch.zeros(1, round(seconds * 16000)))
+        assert patches(S, config.patch, config.step).shape == (1, n_patches, 128, 64)
 
 
 def test_posterior_is_of_sections(tmp_path):

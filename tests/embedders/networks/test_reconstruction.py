@@ -1,4 +1,4 @@
-"""Reconstruction: published sizes, contexts by hand, and what the three views are."""
+"""Reconstruction: published sizes, contexts and views by hand."""
 
 import pytest
 import torch
@@ -9,17 +9,17 @@ from embedders.networks.trained import Reconstruct
 from embedders.statistics.twfr import gwrp
 
 
-def numbers(module: torch.nn.Module) -> int:
+def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_published_sizes():
-    assert numbers(AENet(FrameConfig())) == 267_928
-    assert numbers(IDNNNet(FrameConfig())) == 185_496
+    assert n_parameters(AENet(FrameConfig())) == 267_928
+    assert n_parameters(IDNNNet(FrameConfig())) == 185_496
 
 
-class Nothing(torch.nn.Module):
-    """Predicts zero, which stands for LEVEL_DB."""
+class Zero(torch.nn.Module):
+    """Predicts zero, which means LEVEL_DB."""
 
     def forward(self, x):
         return torch.zeros(len(x), self.out)
@@ -28,7 +28,7 @@ class Nothing(torch.nn.Module):
 @pytest.mark.parametrize(("net", "positions"), [(AENet, 4 * 3), (IDNNNet, 4)])
 def test_residuals_are_prediction_minus_frames(net, positions):
     net = net(FrameConfig(n_mels=2, context=3))
-    net.layers = Nothing()
+    net.layers = Zero()
     net.layers.out = 6 if positions == 12 else 2
     S = torch.arange(12.0).view(1, 2, 6)  # (batch, mel, frame): frame f holds f and 6 + f
     frames = [0, 1, 2, 1, 2, 3, 2, 3, 4, 3, 4, 5] if positions == 12 else [1, 2, 3, 4]

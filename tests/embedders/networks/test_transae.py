@@ -1,4 +1,4 @@
-"""TransAE: published size, what it sees and predicts, the ID constraint by hand."""
+"""TransAE: published size, input and prediction, the ID constraint by hand."""
 
 import math
 
@@ -12,18 +12,18 @@ from embedders.networks.reconstruction import SPREAD_DB
 from embedders.networks.transae import Constrained, TransAEConfig, TransAENet
 
 
-def numbers(module: torch.nn.Module) -> int:
+def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_published_size():
     network = TransAENet(TransAEConfig())
-    assert round(numbers(network) / 1e6, 3) == 0.894
+    assert round(n_parameters(network) / 1e6, 3) == 0.894
     layer = 4 * (128 * 128 + 128) + (128 * 512 + 512) + (512 * 128 + 128) + 4 * 128
     place = 513 * 128 + 128 + 128 * 128 + 128 + 4 * 4
-    assert numbers(network) == 4 * layer + place + (128 * 8 + 8) + (8 * 128 + 128) + (128 * 128 + 128)
+    assert n_parameters(network) == 4 * layer + place + (128 * 8 + 8) + (8 * 128 + 128) + (128 * 128 + 128)
     ids = 41
-    assert numbers(Constrained(network, 128, ("",) * ids, {}).classifier) == 8 * 8 + 8 + 2 * 8 + 8 * ids + ids
+    assert n_parameters(Constrained(network, 128, ("",) * ids, {}).classifier) == 8 * 8 + 8 + 2 * 8 + 8 * ids + ids
 
 
 @pytest.mark.parametrize("seconds", [1, 3])
@@ -50,7 +50,7 @@ def test_does_not_see_the_middle_frame_but_all_others():
             x[:, :, frame] -= 1
 
 
-def test_the_phase_is_that_of_the_frames_the_log_mel_shows():
+def test_the_phase_has_the_frames_of_the_log_mel():
     _, config, model = small_model("transae")
     n = torch.arange(16000)
     tone = torch.cos(2 * math.pi * 32 * n / config.n_fft + 0.5)  # bin 32, and a whole number of turns per hop

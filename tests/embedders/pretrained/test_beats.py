@@ -1,4 +1,4 @@
-"""BEATs agrees with a second, slow implementation at every step, and reads official checkpoints to the last key."""
+"""BEATs equals a second, slow implementation at every step, and checks every key of official checkpoints."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ def loaded(checkpoint: dict) -> BEATsNetwork:
 
 
 def trace(network: BEATsNetwork, wave: np.ndarray) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-    """Hidden states, and by name the output of every module and whatever else is computed on the way."""
+    """Hidden states, and by name the output of every module and other intermediate results."""
     seen = {}
     for name, module in network.named_modules():
         if name and name != "encoder" and not name.endswith(("relative_attention_bias", "pos_conv.0")):
             module.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output}))
-        if name.endswith(("out_proj", "fc2")):  # what heads and activation made
+        if name.endswith(("out_proj", "fc2")):  # outputs of the heads and of the activation
             module.register_forward_pre_hook(
                 lambda module, inputs, name=name: seen.update({f"{name} input": inputs[0]})
             )
@@ -65,17 +65,18 @@ def test_every_step_agrees_with_the_reference(wave, changes):
     checkpoint = beats_checkpoint(**changes)
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint["model"].items()}
     states, steps = reference(wave, weights, checkpoint["cfg"])
-    found_states, found = trace(loaded(checkpoint), wave)
-    assert set(found) == set(steps), "a step that one of them does not take"
+    network_states, network_steps = trace(loaded(checkpoint), wave)
+    assert set(network_steps) == set(steps)
     assert len(steps) >= 5 + 11 * checkpoint["cfg"]["encoder_layers"]
     for name, expected in steps.items():
-        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=name)
-    for found_state, expected in zip(found_states, states, strict=True):
-        np.testing.assert_allclose(found_state, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        atol = 1e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(network_steps[name], expected, rtol=0, atol=atol, err_msg=name)
+    for state, expected in zip(network_states, states, strict=True):
+        np.testing.assert_allclose(state, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_buckets_by_hand():
-    # 16 buckets: 8 per direction, 4 of them single steps; from 30 tokens on the last.
+    # 16 buckets: 8 per direction, 4 of them for a single distance; the last from 30 tokens on.
     row = position_buckets(40, 16, 30)[0].tolist()
     assert row[:4] == [0, 9, 10, 11]
     assert row[4] == 12
@@ -84,9 +85,9 @@ def test_buckets_by_hand():
 
 
 def test_buckets_agree_with_the_reference_for_the_base_model():
-    found = position_buckets(1500, 320, 800)
+    buckets = position_buckets(1500, 320, 800)
     for i, j in [(0, 0), (0, 79), (0, 80), (0, 500), (900, 1), (1499, 0), (0, 1499), (7, 700)]:
-        assert found[i, j] == bucket(j - i, 320, 800)
+        assert buckets[i, j] == bucket(j - i, 320, 800)
 
 
 def test_base_has_90_million_parameters():
@@ -155,18 +156,18 @@ def spoil(checkpoint: dict, what: str) -> dict:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("extra tensor", r"has unknown encoder\.mask_emb\. It is damaged"),
-        ("missing tensor", r"lacks encoder\.layers\.1\.fc2\.weight"),
-        ("wrong shape", r"other shapes .*: layer_norm\.bias \(13,\) instead of \(12,\)"),
-        ("unknown cfg key", "cfg has unknown keys: quant_n"),
-        ("unknown key", "unknown keys beside .*: optimizer"),
-        ("no cfg", "no `cfg`"),
-        ("layers disagree", "tables of position biases differ"),
+        ("extra tensor", r"tensors of `model`: unknown encoder\.mask_emb\. Damaged"),
+        ("missing tensor", r"missing encoder\.layers\.1\.fc2\.weight"),
+        ("wrong shape", r"of another shape than in `cfg`: layer_norm\.bias \(13,\) instead of \(12,\)"),
+        ("unknown cfg key", "`cfg` has unknown keys: quant_n"),
+        ("unknown key", "expected the keys `cfg`, `model` and `label_dict`, got also optimizer"),
+        ("no cfg", "`cfg` is missing; expected an official BEATs checkpoint"),
+        ("layers disagree", "the position-bias tables of the layers differ"),
         ("activation", "activation_fn 'glu': expected one of gelu"),
-        ("cfg of nothing", "cfg is NoneType, expected a dict"),
+        ("cfg of nothing", "`cfg`: expected a dict, got NoneType"),
         ("text for a number", "encoder_layers='3', expected int"),
-        ("number of layers", "encoder_layers=1000000000, but `model` holds 3 layers"),
-        ("heads", "encoder_embed_dim 16 does not split into 3 parts"),
+        ("number of layers", "encoder_layers=1000000000, `model` has 3 layers"),
+        ("heads", "encoder_embed_dim 16: expected a multiple of 3"),
     ],
 )
 def test_loading_is_strict(tmp_path, what, message):
@@ -175,11 +176,11 @@ def test_loading_is_strict(tmp_path, what, message):
         _ = create(f"beats={tmp_path / 'bad.pt'}").fingerprint
 
 
-def test_without_weights_it_says_where_to_get_them(tmp_path, monkeypatch):
+def test_without_weights_the_error_says_where_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("FEATSTORE_MODELS", str(tmp_path / "models"))
-    with pytest.raises(DataError, match=r"write beats=PATH\. Get an official checkpoint.*unilm.*models"):
+    with pytest.raises(DataError, match=r"write beats=PATH\. Download an official checkpoint.*unilm.*models"):
         _ = create("beats").shape
-    with pytest.raises(DataError, match=r"no file iter3\.pt, nothing at .*models.iter3\.pt\. Get an official"):
+    with pytest.raises(DataError, match=r"no file iter3\.pt, nothing at .*models.iter3\.pt\. Download an official"):
         _ = create("beats=iter3.pt").shape
     (tmp_path / "models").mkdir()
     save_beats(tmp_path / "models" / "iter3.pt")
@@ -219,18 +220,18 @@ def test_long_recordings_are_read_in_windows(tmp_path, wave):
         ({"pool": "max"}, "unknown pool 'max'; choose from mean, bands"),
         ({"precision": "float16"}, "unknown precision"),
         ({"layers": (1,), "last": 2}, "layers and last are both given"),
-        ({"layers": (1, 1)}, "expected different layers"),
+        ({"layers": (1, 1)}, "expected distinct layers"),
         ({"layers": (4,)}, r"layers=4, last=1: the network of .*tiny\.pt has layers 0 to 3"),
         ({"last": 5}, "has layers 0 to 3"),
     ],
 )
-def test_parameters_that_mean_nothing_are_refused_before_a_clip_is_read(tmp_path, params, message):
+def test_wrong_parameters_are_refused_before_a_clip_is_read(tmp_path, params, message):
     path = save_beats(tmp_path / "tiny.pt")
     with pytest.raises((ValueError, DataError), match=message):
         _ = make_embedder("beats", checkpoint=str(path), **params).fingerprint
 
 
-def test_half_precision_is_close_and_has_a_fingerprint_of_its_own(tmp_path, wave):
+def test_half_precision_is_close_and_has_another_fingerprint(tmp_path, wave):
     path = save_beats(tmp_path / "tiny.pt")
     full, half = create(f"beats={path}"), create(f"beats:checkpoint={path},precision=bfloat16")
     np.testing.assert_allclose(half.embed(wave[None]), full.embed(wave[None]), atol=0.1)
@@ -240,7 +241,7 @@ def test_half_precision_is_close_and_has_a_fingerprint_of_its_own(tmp_path, wave
 def test_fingerprint_follows_the_weights_not_the_path(tmp_path):
     first, moved = save_beats(tmp_path / "a.pt"), save_beats(tmp_path / "b.pt")
     other = save_beats(tmp_path / "c.pt", seed=1)
-    made = [create(f"beats={path}") for path in (first, moved, other)]
-    assert made[0].fingerprint == made[1].fingerprint != made[2].fingerprint
-    assert made[0].config["weights_sha256"] == read_checkpoint(first).sha256()
-    assert made[0].config["checkpoint"] == "a.pt"
+    embedders = [create(f"beats={path}") for path in (first, moved, other)]
+    assert embedders[0].fingerprint == embedders[1].fingerprint != embedders[2].fingerprint
+    assert embedders[0].config["weights_sha256"] == read_checkpoint(first).sha256()
+    assert embedders[0].config["checkpoint"] == "a.pt"

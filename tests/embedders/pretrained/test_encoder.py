@@ -1,4 +1,4 @@
-"""Encoders of transformers: our features are transformers' own forward, from local folders, running nothing foreign."""
+"""Encoders of transformers: equal features, local folders, no foreign code is run."""
 
 import json
 import os
@@ -74,18 +74,18 @@ def random_changes(kind: str, seed: int) -> dict[str, object]:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", KINDS + OTHERS)
 def test_features_of_random_networks_are_those_of_transformers(tmp_path, kind, seed):
-    """Of any length: as many tokens as transformers makes of it, in a batch the same as alone."""
+    """At any length the tokens are those of transformers, in a batch the same as alone."""
     folder = save_encoder(tmp_path, kind, seed, **random_changes(kind, seed))
     model = create(f"encoder={folder}").model
     rng = np.random.default_rng(seed)
     for samples in (model.min_samples, *rng.integers(model.min_samples, 9000, size=2)):
         waves = (rng.normal(size=(2, samples)) * 0.1).astype(np.float32)
         with torch.inference_mode():
-            found = model.tokens(torch.from_numpy(waves), tuple(range(model.n_layers + 1))).numpy()
-        assert np.isfinite(found).all()
+            tokens = model.tokens(torch.from_numpy(waves), tuple(range(model.n_layers + 1))).numpy()
+        assert np.isfinite(tokens).all()
         for layer, state in enumerate(own_states(folder, waves)):
-            expected = arranged(kind, state, model, found.shape[2])
-            np.testing.assert_allclose(found[:, layer], expected, atol=1e-5 * np.abs(expected).max())
+            expected = arranged(kind, state, model, tokens.shape[2])
+            np.testing.assert_allclose(tokens[:, layer], expected, atol=1e-5 * np.abs(expected).max())
 
 
 def arranged(kind: str, state: np.ndarray, model, n: int) -> np.ndarray:
@@ -124,7 +124,7 @@ def test_shortest_wave_makes_one_token(folders):
 
 
 def test_another_kind_of_model_is_refused(folders):
-    with pytest.raises(DataError, match="holds a hubert model; name it encoder="):
+    with pytest.raises(DataError, match="expected a wav2vec2 model, got hubert; write encoder="):
         _ = create(f"wav2vec2={folders['hubert']}").shape
 
 
@@ -153,13 +153,16 @@ def edit_config(folder, **changes):
         (lambda folder: remove(folder, "config.json"), "expected config.json"),
         (lambda folder: remove(folder, "preprocessor_config.json"), r"expected config.json, preprocessor_config\.json"),
         (lambda folder: remove(folder, "model.safetensors"), "model.safetensors"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"no tensors"), "not a model that transformers"),
-        (lambda folder: edit_config(folder, num_hidden_layers=3), r"the weights lack .*layers\.2"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b"no tensors"),
+            "transformers cannot read this model",
+        ),
+        (lambda folder: edit_config(folder, num_hidden_layers=3), r"weights are missing: .*layers\.2"),
         (
             lambda folder: edit_config(folder, model_type="mine", auto_map={"AutoModel": "evil.Evil"}),
-            "transformers can",
+            "transformers cannot read this model",
         ),
-        (make_evil, "hold more than tensors, or are damaged, so they were not read; take safetensors"),
+        (make_evil, "the weight file contains other objects than tensors, or is damaged; use safetensors"),
     ],
     ids=["config", "extractor", "weights", "damaged", "missing layer", "foreign code", "pickled code"],
 )
@@ -195,10 +198,10 @@ def test_front_end_on_the_device_is_that_of_the_feature_extractor(folders, kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_half_precision_is_what_autocast_alone_gives(folders, waves, kind):
+def test_half_precision_equals_autocast_of_float32_weights(folders, waves, kind):
     model = create(f"{kind}:checkpoint={folders[kind]},precision=bfloat16").model
     assert any(parameter.dtype == torch.bfloat16 for parameter in model.network.parameters())
     plain = create(f"{kind}={folders[kind]}").model
     plain.precision = torch.bfloat16
     with torch.inference_mode():
-        assert torch.equal(*(one.tokens(torch.from_numpy(waves), (2,)) for one in (model, plain)))
+        assert torch.equal(*(m.tokens(torch.from_numpy(waves), (2,)) for m in (model, plain)))

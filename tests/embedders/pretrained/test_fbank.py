@@ -1,4 +1,4 @@
-"""Kaldi's filter bank: against its definition step by step, torchaudio where it is there, and symmetries."""
+"""Kaldi's filter bank against its definition step by step, against torchaudio if installed, and symmetries."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Adapters start as nothing, are all that is trained, learn, and fold into the official names."""
+"""Adapters are zero at first, are all that is trained, learn, and merge into the official names."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_an_adapter_by_hand():
     assert low(torch.ones(2, 3)).tolist() == [[5.0, 1.0, 21.0], [9.0, 1.0, 41.0]]
 
 
-def test_starts_as_the_network_itself_and_trains_nothing_else(network, waves):
+def test_outputs_are_equal_at_first_and_only_adapters_are_trained(network, waves):
     with torch.no_grad():
         before = network(waves)[-1]
         names = add_lora(network, rank=2)
@@ -65,11 +65,11 @@ def test_merging_keeps_outputs_and_restores_official_names(network, waves):
 
 
 def fit(network: BEATsNetwork, waves: torch.Tensor, steps: int = 40) -> list[float]:
-    """Losses of telling the two hums apart, with attentive statistics and a linear head."""
+    """Losses of classifying the two hums, with attentive statistics and a linear head."""
     torch.manual_seed(0)
     head = torch.nn.Sequential(AttentiveStatistics(16, hidden=8), torch.nn.Linear(32, 2))
     for parameter in head.parameters():
-        parameter.requires_grad_(False)  # the head stays random: what is learnt, the adapters learn
+        parameter.requires_grad_(False)  # the head stays random, so that only the adapters learn
     optimizer = torch.optim.AdamW(lora_parameters(network), lr=0.03)
     losses = []
     for _ in range(steps):
@@ -81,7 +81,7 @@ def fit(network: BEATsNetwork, waves: torch.Tensor, steps: int = 40) -> list[flo
     return losses
 
 
-def test_adapters_learn_and_leave_the_rest_alone(network, waves):
+def test_adapters_learn_and_other_weights_do_not_change(network, waves):
     add_lora(network, rank=4)
     frozen = {name: p.clone() for name, p in network.named_parameters() if not p.requires_grad}
     losses = fit(network, waves)
@@ -90,7 +90,7 @@ def test_adapters_learn_and_leave_the_rest_alone(network, waves):
 
 
 def test_works_where_attention_reads_weights_without_calling(tmp_path):
-    """WavLM hands the weights of its projections to one function."""
+    """WavLM passes the weights of its projections to a function."""
     encoder = create(f"wavlm={save_encoder(tmp_path, 'wavlm')}")
     noise = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
     before = encoder.embed(noise)
@@ -103,10 +103,10 @@ def test_works_where_attention_reads_weights_without_calling(tmp_path):
 
 
 def test_mistakes_are_named(network):
-    with pytest.raises(ValueError, match=r"no linear map is called query; this network has fc1, fc2, grep_linear"):
+    with pytest.raises(ValueError, match=r"no linear layer is called query; choose from fc1, fc2, grep_linear"):
         add_lora(network, ("query",))
     with pytest.raises(ValueError, match="rank must be at least 1"):
         add_lora(network, rank=0)
     add_lora(network, rank=1)
-    with pytest.raises(ValueError, match="has adapters already"):
+    with pytest.raises(ValueError, match="already has adapters"):
         add_lora(network, rank=1)

@@ -1,4 +1,4 @@
-"""Tokens to views: numbers by hand, symmetries, and attention that starts as the plain statistics."""
+"""Tokens to views: values by hand, symmetries, and attention that equals plain statistics at first."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_views_are_named_and_time_has_no_order(name):
     torch.testing.assert_close(POOLINGS[name].pool(tokens.flip(2)), pooled)
 
 
-def test_attention_without_preference_is_plain_statistics():
+def test_equal_attention_gives_plain_statistics():
     pool = AttentiveStatistics(4, hidden=3)
     torch.nn.init.zeros_(pool.attention[2].weight)
     torch.nn.init.zeros_(pool.attention[2].bias)
@@ -35,7 +35,7 @@ def test_attention_without_preference_is_plain_statistics():
     torch.testing.assert_close(pool(tokens), expected)
 
 
-def test_attention_can_single_out_a_token():
+def test_attention_can_select_a_token():
     pool = AttentiveStatistics(1, hidden=1)
     with torch.no_grad():
         for parameter in pool.parameters():
@@ -46,7 +46,7 @@ def test_attention_can_single_out_a_token():
     assert pool(tokens)[0, 0].item() == pytest.approx(5.0)
 
 
-def test_gradients_survive_constant_tokens():
+def test_gradients_of_constant_tokens_are_finite():
     tokens = torch.ones(1, 5, 4, requires_grad=True)
     AttentiveStatistics(4)(tokens).sum().backward()
     assert torch.isfinite(tokens.grad).all()

@@ -1,4 +1,4 @@
-"""Log-mel statistics: numbers worked out by hand, numpy as reference, and what the views mean."""
+"""Log-mel statistics: values by hand, numpy as reference, and the meaning of the views."""
 
 import numpy as np
 import pytest
@@ -29,9 +29,9 @@ def test_statistics_by_hand():
 
 def test_statistics_equal_numpy():
     S = np.random.default_rng(0).normal(size=(2, 57, 9)).astype(np.float32)
-    found = statistics(torch.from_numpy(S), ("std", "p90", "mean", "p05"))
+    values = statistics(torch.from_numpy(S), ("std", "p90", "mean", "p05"))
     expected = [S.std(1), np.quantile(S, 0.9, axis=1), S.mean(1), np.quantile(S, 0.05, axis=1)]
-    np.testing.assert_allclose(found, np.stack(expected, axis=1), atol=1e-6)
+    np.testing.assert_allclose(values, np.stack(expected, axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", STATISTICS)
@@ -42,7 +42,7 @@ def test_one_frame_is_finite(name):
 
 
 def test_level_shifts_location_and_keeps_spread():
-    """Ten times the amplitude is 20 dB on every location and nothing on every spread."""
+    """Ten times the amplitude adds 20 dB to every location and 0 to every spread."""
     waves = (0.01 * np.random.default_rng(0).normal(size=(1, 48000))).astype(np.float32)
     embedder = LogMel(stats=STATISTICS)
     change = embedder.embed(10 * waves) - embedder.embed(waves)
@@ -69,5 +69,5 @@ def test_one_statistic_is_a_plain_vector():
 
 @pytest.mark.parametrize("stats", [(), ("mean", "mean"), ("mean", "mode")])
 def test_wrong_statistics_are_refused(stats):
-    with pytest.raises(ValueError, match="expected different names from mean, std"):
+    with pytest.raises(ValueError, match="expected distinct names from mean, std"):
         LogMel(stats=stats)

@@ -51,5 +51,5 @@ def test_level_shifts_every_view():
 
 @pytest.mark.parametrize("r", [(), (1.5,), (-0.1,), (0.5, 0.5), (float("nan"),)])
 def test_wrong_decays_are_refused(r):
-    with pytest.raises(ValueError, match="different decays between 0 and 1"):
+    with pytest.raises(ValueError, match="expected distinct decays from 0 to 1"):
         TWFR(r=r)

@@ -1,4 +1,4 @@
-"""Augmentations: what each does to clips and labels, and that the generator alone decides."""
+"""Augmentations: their effect on clips and labels, and that all randomness is from the generator."""
 
 import math
 
@@ -26,19 +26,19 @@ def batch(name, rng):
 def test_pure_deterministic_and_labels_stay_distributions(name, rng):
     x, target = batch(name, rng)
     before = x.clone(), target.clone()
-    made = make_augmentation(name, **NEEDED.get(name, {}))
+    augmentation = make_augmentation(name, **NEEDED.get(name, {}))
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    y, label = made.apply(x, target, rng=generator(1))
-    again = made.apply(x, target, rng=generator(1))
+    y, label = augmentation.apply(x, target, rng=generator(1))
+    again = augmentation.apply(x, target, rng=generator(1))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(x, before[0])
     assert torch.equal(target, before[1])
     assert torch.equal(y, again[0])
     assert torch.equal(label, again[1])
-    assert not torch.equal(y, made.apply(x, target, rng=generator(2))[0])
+    assert not torch.equal(y, augmentation.apply(x, target, rng=generator(2))[0])
     assert y.dtype == x.dtype
-    assert label.shape == (N, CLASSES * made.label_factor)
+    assert label.shape == (N, CLASSES * augmentation.label_factor)
     torch.testing.assert_close(label.sum(1), torch.ones(N, dtype=torch.float64))
 
 
@@ -49,7 +49,9 @@ def test_mixup_mixes_clips_and_labels_by_one_share(per_batch):
     assert torch.equal(y, label)
     torch.testing.assert_close(y.sum(1), torch.ones(N, dtype=torch.float64))
     assert len(y.diagonal().unique()) == (1 if per_batch else N)
-    assert sorted((y - y.diagonal().diag()).argmax(1).tolist()) == list(range(N))  # partners, never oneself
+    assert sorted((y - y.diagonal().diag()).argmax(1).tolist()) == list(
+        range(N)
+    )  # each clip has another one as partner
 
 
 def test_mixup_shares_follow_the_beta_law_and_p():
@@ -64,7 +66,7 @@ def test_mixup_shares_follow_the_beta_law_and_p():
 
 
 @pytest.mark.parametrize("over", [-1, -2])
-def test_statex_takes_the_partners_statistics_and_says_so(over, rng):
+def test_statex_takes_the_partners_statistics_and_labels(over, rng):
     S = torch.from_numpy(rng.normal(size=(N, 10, 12)) * rng.uniform(1, 9, (N, 1, 1)) + rng.normal(size=(N, 1, 1)))
     target = torch.eye(N, dtype=torch.float64)
     y, label = make_augmentation("statex", p=0.5, over=over).apply(S, target, rng=generator())
@@ -74,16 +76,16 @@ def test_statex_takes_the_partners_statistics_and_says_so(over, rng):
             assert torch.equal(label[i], torch.cat([target[i], torch.zeros(2 * N)]))
             continue
         changed += 1
-        kept, own, partner = label[i].split(N)
+        unchanged, own, partner = label[i].split(N)
         j = int(partner.argmax())
         assert j != i
-        assert not kept.any()
+        assert not unchanged.any()
         assert torch.equal(own, target[i] / 2)
         assert torch.equal(partner, target[j] / 2)
         torch.testing.assert_close(y[i].mean(over), S[j].mean(over))
         torch.testing.assert_close(y[i].std(over), S[j].std(over))
         slope = np.corrcoef(y[i].select(1 if over == -2 else 0, 0), S[i].select(1 if over == -2 else 0, 0))[0, 1]
-        assert slope == pytest.approx(1.0)  # only level and spread have moved
+        assert slope == pytest.approx(1.0)  # mean and deviation are all that changed
     assert 0 < changed < N
 
 
@@ -100,23 +102,23 @@ def test_featex_swaps_one_branch(rng):
 
 
 @pytest.mark.parametrize("name", ["statex", "featex"])
-def test_a_clip_alone_in_its_batch_is_left_alone(name, rng):
+def test_a_clip_alone_in_its_batch_is_not_changed(name, rng):
     x, target = batch(name, rng)
     y, label = make_augmentation(name, p=1.0).apply(x[:1], target[:1], rng=generator())
     assert torch.equal(y, x[:1])
     assert torch.equal(label[:, :CLASSES], target[:1])
 
 
-def test_specaugment_hides_one_run_of_frames_and_one_of_bands(rng):
+def test_specaugment_masks_one_run_of_frames_and_one_of_bands(rng):
     S, target = torch.from_numpy(rng.normal(size=(200, 2, 10, 12))), torch.ones(200, 1)
     y, _ = make_augmentation("specaugment", p=1.0, max_frames=4, max_mels=3).apply(S, target, rng=generator())
-    hidden = y != S
-    torch.testing.assert_close(y[hidden], S.mean((1, 2, 3))[:, None, None, None].expand_as(S)[hidden])
-    frames, bands = hidden.all(3).all(1), hidden.all(2).all(1)
+    masked = y != S
+    torch.testing.assert_close(y[masked], S.mean((1, 2, 3))[:, None, None, None].expand_as(S)[masked])
+    frames, bands = masked.all(3).all(1), masked.all(2).all(1)
     assert set(frames.sum(1).tolist()) == {0, 1, 2, 3, 4}
     assert set(bands.sum(1).tolist()) == {0, 1, 2, 3}
     assert (frames.long().diff(dim=1).abs().sum(1) <= 2).all()
-    assert torch.equal(hidden, (frames[:, None, :, None] | bands[:, None, None, :]).expand_as(S))
+    assert torch.equal(masked, (frames[:, None, :, None] | bands[:, None, None, :]).expand_as(S))
     flipped, _ = make_augmentation("specaugment", p=1.0, max_frames=4, max_mels=3, frame=-1, mel=-2).apply(
         S.mT, target, rng=generator()
     )
@@ -135,11 +137,11 @@ def test_crop_cuts_runs_and_tiles_short_clips():
     assert torch.equal(whole, waves)
 
 
-def test_shift_rolls_and_gain_scales():
+def test_shift_rotates_and_gain_scales():
     waves, target = 1 + torch.arange(10.0).repeat(300, 1), torch.ones(300, 1)
-    rolled, _ = make_augmentation("shift", most=0.5).apply(waves, target, rng=generator())
-    assert set(rolled[:, 0].tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert torch.equal(rolled.sort(1).values, waves)
+    rotated, _ = make_augmentation("shift", most=0.5).apply(waves, target, rng=generator())
+    assert set(rotated[:, 0].tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert torch.equal(rotated.sort(1).values, waves)
     louder, _ = make_augmentation("gain", max_db=3.0).apply(waves, target, rng=generator())
     level_db = 20 * torch.log10(louder / waves)
     torch.testing.assert_close(level_db, level_db[:, :1].expand_as(level_db), atol=1e-4, rtol=0)
@@ -147,7 +149,7 @@ def test_shift_rolls_and_gain_scales():
     assert float(level_db.max()) == pytest.approx(3, abs=0.1)
 
 
-def test_bad_requests_are_refused():
+def test_wrong_names_and_values_are_refused():
     x = torch.zeros(2, 4)
     with pytest.raises(ValueError, match="did you mean mixup"):
         make_augmentation("mixupp")

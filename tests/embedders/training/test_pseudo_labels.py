@@ -1,4 +1,4 @@
-"""Pseudo-attributes: known clusters are found, whatever the order of clips; imprinted centres are mean directions."""
+"""Pseudo-attributes: known clusters are found in any order of clips; imprinted centres are mean directions."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from embedders.training.pseudo_labels import clusters, imprint, pseudo_labels
 
 @pytest.fixture
 def blobs(rng):
-    """Three tight clusters of 40 clips in 20 dimensions, and whose is which."""
+    """Three separate clusters of 40 clips in 20 dimensions, and the cluster of each clip."""
     truth = np.repeat(np.arange(3), 40)
     return 10 * np.eye(3, 20)[truth] + rng.normal(size=(120, 20)), truth
 
@@ -17,11 +17,11 @@ def same_partition(a, b):
     return np.array_equal(a[:, None] == a, b[:, None] == b)
 
 
-def test_bic_finds_the_clusters_that_are_there(blobs):
+def test_bic_finds_the_true_clusters(blobs):
     X, truth = blobs
-    found = clusters(X, max_components=5, n_dims=3)
-    assert same_partition(found, truth)
-    assert set(found) == {0, 1, 2}
+    labels = clusters(X, max_components=5, n_dims=3)
+    assert same_partition(labels, truth)
+    assert set(labels) == {0, 1, 2}
 
 
 def test_one_gaussian_is_one_cluster(rng):
@@ -31,19 +31,19 @@ def test_one_gaussian_is_one_cluster(rng):
 def test_order_and_scale_of_the_clips_do_not_matter(blobs, rng):
     X, _ = blobs
     order = rng.permutation(len(X))
-    found = clusters(X, max_components=4, n_dims=3)
-    np.testing.assert_array_equal(clusters(X[order], max_components=4, n_dims=3), found[order])
-    assert same_partition(clusters(1000 * X, max_components=4, n_dims=3), found)
+    labels = clusters(X, max_components=4, n_dims=3)
+    np.testing.assert_array_equal(clusters(X[order], max_components=4, n_dims=3), labels[order])
+    assert same_partition(clusters(1000 * X, max_components=4, n_dims=3), labels)
 
 
-def test_each_group_is_clustered_for_itself(blobs):
+def test_each_group_is_clustered_separately(blobs):
     X, truth = blobs
     group = np.where(np.arange(len(X)) % 2, "fan/source", "fan/target")
-    found = pseudo_labels(X, list(group), max_components=4, n_dims=3)
+    labels = pseudo_labels(X, list(group), max_components=4, n_dims=3)
     for name in np.unique(group):
         rows = group == name
-        assert same_partition(found[rows], truth[rows])
-        np.testing.assert_array_equal(found[rows], clusters(X[rows], max_components=4, n_dims=3))
+        assert same_partition(labels[rows], truth[rows])
+        np.testing.assert_array_equal(labels[rows], clusters(X[rows], max_components=4, n_dims=3))
 
 
 def test_few_or_equal_clips_are_one_cluster():
@@ -52,19 +52,19 @@ def test_few_or_equal_clips_are_one_cluster():
     assert clusters(np.zeros((0, 4))).shape == (0,)
 
 
-def test_imprinted_centres_are_mean_directions_and_others_stay(rng):
+def test_imprinted_centres_are_mean_directions_and_others_do_not_change(rng):
     centres = rng.normal(size=(3, 2))
     centres.flags.writeable = False
-    made = imprint(centres, np.array([[5.0, 0.0], [0.0, 0.1]]), np.array([1, 1]))
-    np.testing.assert_allclose(made[1], [0.5**0.5, 0.5**0.5])
-    np.testing.assert_array_equal(made[[0, 2]], centres[[0, 2]])
-    deep = rng.normal(size=(3, 4, 2))
-    made = imprint(deep, np.array([[0.0, 3.0]]), np.array([2]))
-    np.testing.assert_allclose(made[2, 0], [0.0, 1.0])
-    np.testing.assert_array_equal(made[2, 1:], deep[2, 1:])
+    imprinted = imprint(centres, np.array([[5.0, 0.0], [0.0, 0.1]]), np.array([1, 1]))
+    np.testing.assert_allclose(imprinted[1], [0.5**0.5, 0.5**0.5])
+    np.testing.assert_array_equal(imprinted[[0, 2]], centres[[0, 2]])
+    clustered = rng.normal(size=(3, 4, 2))
+    imprinted = imprint(clustered, np.array([[0.0, 3.0]]), np.array([2]))
+    np.testing.assert_allclose(imprinted[2, 0], [0.0, 1.0])
+    np.testing.assert_array_equal(imprinted[2, 1:], clustered[2, 1:])
 
 
-def test_bad_input_is_refused():
+def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="one group for each of 4"):
         pseudo_labels(np.zeros((4, 2)), ["a"])
     with pytest.raises(ValueError, match="finite embeddings"):

@@ -1,5 +1,6 @@
-"""Training: deterministic, resumable to the bit, judged on held-out normal clips, and it learns."""
+"""Training: deterministic, resumable to the same weights, evaluated on held-out normal clips, and it learns."""
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ from click.testing import CliRunner
 from training_plant import quick_setup
 
 from embedders import create
+from embedders.networks.checkpoint import read
 from embedders.networks.tdnn import TDNN, TDNNNet
-from embedders.training.data import fit, hold_out, training_clips
+from embedders.training.data import Waves, fit, hold_out, training_clips
 from embedders.training.labels import class_labels
 from embedders.training.loop import Loop
 from embedders.training.request import parse_setup
 from embedders.training.settings import Setup, TrainConfig
-from embedders.training.train import train
+from embedders.training.train import make_loop, settle, train
 from featstore.cli import main
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("unsynced")
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory) -> tuple[Path, list[Clip]]:
-    """Two machines that hum at their own pitch, twelve clips each of differing length; test clips are no sound."""
+    """Two machines of different pitch with twelve clips of different lengths; test files are not audio."""
     root, rng, clips = tmp_path_factory.mktemp("plant"), np.random.default_rng(0), []
     for machine, pitch_hz in (("fan", 300), ("pump", 1200)):
         for i in range(12):
@@ -47,7 +49,7 @@ def setup(*settings: str, name: str = "tdnn") -> Setup:
 
 
 class DroppingNet(TDNNNet):
-    """A network that draws from torch's own generator."""
+    """A network with dropout, which uses torch's own generator."""
 
     def forward(self, waves, S):
         return torch.nn.functional.dropout(super().forward(waves, S), 0.5, self.training)
@@ -69,7 +71,7 @@ def stop_at(step: int):
     return report
 
 
-def test_learns_to_tell_machines_apart(plant, tmp_path):
+def test_learns_to_classify_machines(plant, tmp_path):
     trained = train(*plant, setup("epochs=6"), tmp_path / "a.safetensors")
     history = trained.facts["history"]
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
@@ -80,18 +82,18 @@ def test_learns_to_tell_machines_apart(plant, tmp_path):
 
 
 def test_the_kept_weights_are_those_of_the_best_held_out_loss(plant, tmp_path, monkeypatch):
-    seen = []
+    states = []
 
     def scripted(loop):
-        seen.append({name: value.clone() for name, value in loop.state.judged().state_dict().items()})
-        return (3.0, 1.0, 2.0, 2.0)[len(seen) - 1]
+        states.append({name: value.clone() for name, value in loop.state.evaluated().state_dict().items()})
+        return (3.0, 1.0, 2.0, 2.0)[len(states) - 1]
 
     monkeypatch.setattr("embedders.training.loop.Loop._held_out", scripted)
     trained = train(*plant, setup("epochs=4"), tmp_path / "a.safetensors")
-    torch.testing.assert_close(dict(trained.tensors), seen[1], rtol=0, atol=0)
+    torch.testing.assert_close(dict(trained.tensors), states[1], rtol=0, atol=0)
     assert trained.facts["kept"] == 2
-    assert len(seen) == 4
-    seen.clear()
+    assert len(states) == 4
+    states.clear()
     assert len(train(*plant, setup("epochs=4", "patience=1"), tmp_path / "b.safetensors").facts["history"]) == 3
 
 
@@ -103,12 +105,12 @@ INTERRUPTED = {
     "selective": setup("loss=scan", "loss.warmup=1"),
     "dropping": Setup(Dropping, {"n_mels": 32, "width": 16}, TrainConfig(epochs=3, batch=8, holdout=0.2)),
 }
-"""Two steps per epoch; three of them reach into the second epoch, and from pre-training into training."""
+"""Two steps per epoch; step 3 is in the second epoch, and with pre-training in the second stage."""
 
 
 @pytest.fixture(scope="module", params=INTERRUPTED)
 def whole(request, plant, tmp_path_factory):
-    """A setup, and what it trains without any interruption."""
+    """A setup, and its training without interruption."""
     chosen = INTERRUPTED[request.param]
     return chosen, train(*plant, chosen, tmp_path_factory.mktemp("whole") / "a.safetensors")
 
@@ -129,14 +131,14 @@ def test_interrupted_equals_uninterrupted(plant, tmp_path, whole, step, monkeypa
     assert not (tmp_path / "b.safetensors.resume").exists()
 
 
-def test_states_are_kept_now_and_then_only(plant, tmp_path):
+def test_the_state_is_not_saved_at_every_step(plant, tmp_path):
     written = []
     resume = tmp_path / "a.safetensors.resume"
     train(*plant, setup(), tmp_path / "a.safetensors", report=lambda p: written.append(resume.exists()))
     assert not any(written)  # a minute has not passed
 
 
-def test_statistics_of_a_losss_own_norms_are_those_of_its_inputs(plant, tmp_path):
+def test_batch_norms_in_a_loss_have_the_statistics_of_their_inputs(plant, tmp_path):
     trained = train(*plant, setup("loss=clp_scf", "epochs=1"), tmp_path / "a.safetensors")
     assert trained.tensors["loss.head.1.running_mean"].abs().max() > 1e-3
     vectors = create(f"tdnn={tmp_path / 'a.safetensors'}").embed(waves_of(plant))
@@ -157,7 +159,7 @@ def test_clips_longer_and_shorter_than_the_crop_train_and_embed(plant, tmp_path,
     assert np.isfinite(create(f"tdnn={tmp_path / 'a.safetensors'}").embed(waves_of(plant))).all()
 
 
-def test_half_precision_only_where_the_device_has_it(plant, tmp_path, monkeypatch):
+def test_half_precision_only_if_the_device_supports_it(plant, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(TDNNNet, "forward", spied(TDNNNet.forward, seen))
     train(*plant, setup("epochs=1"), tmp_path / "a.safetensors")
@@ -192,6 +194,27 @@ def test_progress_counts_all_stages(plant, tmp_path):
     assert np.isnan(seen[2].held_out)
     assert np.isfinite(seen[-1].held_out)
     assert all(np.isfinite(p.loss) for p in seen)
+
+
+def test_the_average_moves_towards_the_weights_by_one_minus_ema(plant, tmp_path):
+    root, clips = plant
+    chosen = training_clips(clips)
+    job = settle(root, chosen, setup("ema=0.75"), 1)
+    with closing(Waves([root / clip.path for clip in chosen], 16000, 16000, "0", 1)) as waves:
+        loop = make_loop(job, job.plans[0], waves, "cpu")
+        model, average = loop.state.models()
+        expected = [weight.detach().clone() for weight in model.parameters()]
+        for batch in (np.arange(8), np.arange(8, 16)):
+            loop.step(torch.from_numpy(next(waves.batches([batch], None))), batch)
+            expected = [
+                0.75 * mean + 0.25 * weight.detach() for mean, weight in zip(expected, model.parameters(), strict=True)
+            ]
+    torch.testing.assert_close(list(average.parameters()), expected)
+    torch.testing.assert_close(dict(average.named_buffers()), dict(model.named_buffers()), rtol=0, atol=0)
+    loop.state.save(tmp_path / "a.resume", "key")
+    saved = read(tmp_path / "a.resume")[0]
+    for prefix in ("model.", "ema."):
+        assert {name for name in saved if name.startswith(prefix)} == {prefix + name for name in model.state_dict()}
 
 
 def test_seeds_differ(plant, tmp_path):
@@ -275,11 +298,11 @@ def test_wrong_settings_say_why(settings, message):
         parse_setup("tdnn", settings)
 
 
-def test_settings_go_where_they_belong():
-    found = parse_setup("stgram", ("channels=logmel;tagram", "epochs=2", "loss.m=0.5", "loss=noisy_arcmix"))
-    assert found.network == {"channels": ("logmel", "tagram")}
-    assert found.train == TrainConfig(epochs=2, loss="noisy_arcmix")
-    assert found.loss == {"m": 0.5}
+def test_settings_are_sorted_to_network_training_and_loss():
+    chosen = parse_setup("stgram", ("channels=logmel;tagram", "epochs=2", "loss.m=0.5", "loss=noisy_arcmix"))
+    assert chosen.network == {"channels": ("logmel", "tagram")}
+    assert chosen.train == TrainConfig(epochs=2, loss="noisy_arcmix")
+    assert chosen.loss == {"m": 0.5}
     with pytest.raises(ValueError, match="logmel is not trained"):
         parse_setup("logmel", ())
 

@@ -1,4 +1,4 @@
-"""Options of a training: every loss and augmentation trains, and gets the labels and counts it needs."""
+"""Options of a training: every loss and augmentation trains and gets the labels and counts it needs."""
 
 import numpy as np
 import pytest
@@ -105,52 +105,52 @@ def test_without_attributes_the_error_says_what_to_use(bare, loss):
     assert (next(iter(plan.labels.extra.values())).sum(axis=1) == 1).all()
 
 
-def test_pseudo_attributes_are_the_clusters_that_are_there(bare):
+def test_pseudo_attributes_are_the_true_clusters(bare):
     clips = bare[1]
     plan = plan_of(bare, quick_setup("tdnn", "labels=pseudo", "pseudo=logmel:stats=mean"))
     fast = np.array([int(clip.path[-6:-4]) % 2 for clip in clips])
     source = np.array([clip.domain == "source" for clip in clips])
     for part in ("fan|00", "pump|01"):
         rows = np.array([f"{clip.machine}|{clip.section}" == part for clip in clips])
-        found = plan.labels.label[rows & source]
-        assert len(set(found)) == 2
-        assert len(set(zip(found, fast[rows & source], strict=True))) == 2
+        label = plan.labels.label[rows & source]
+        assert len(set(label)) == 2
+        assert len(set(zip(label, fast[rows & source], strict=True))) == 2
     assert all("|cluster=source." in name or "|cluster=target." in name for name in plan.labels.classes)
 
 
-def test_attributes_that_are_there_are_kept(plant):
+def test_given_attributes_are_not_replaced_by_clusters(plant):
     with_pseudo = plan_of(plant, quick_setup("tdnn", "labels=pseudo"))
     assert with_pseudo.labels.classes == plan_of(plant, quick_setup("tdnn")).labels.classes
 
 
-def test_a_checkpoint_of_a_first_pass_clusters(bare, tmp_path):
+def test_a_checkpoint_of_a_first_training_clusters(bare, tmp_path):
     train(*bare, quick_setup("tdnn", "labels=section"), tmp_path / "first.safetensors")
     second = quick_setup("tdnn", "labels=pseudo", f"pseudo=tdnn={tmp_path / 'first.safetensors'}")
     assert len(train(*bare, second, tmp_path / "second.safetensors").classes) > 4
 
 
-def test_pre_training_hands_on_network_and_projector(plant, tmp_path):
+def test_training_starts_from_network_and_projector_of_the_pre_training(plant, tmp_path):
     settings = ("loss=clp_scf", "labels=section", "pretrain.loss.projector=true", "pretrain.epochs=1", "epochs=1")
     trained = train(*plant, quick_setup("tdnn", *settings), tmp_path / "a.safetensors")
     assert len(trained.facts["pretraining"]) == len(trained.facts["history"]) == 1
     assert trained.loss["name"] == "clp_scf"
     assert trained.facts["pretrain"]["loss"] == {"name": "supcon", "params": {"projector": True}}
-    # A rate too small to move anything leaves what pre-training made.
+    # With a tiny learning rate the weights stay those of the pre-training.
     still = quick_setup("tdnn", *settings, "learning_rate=1e-30", "pretrain.learning_rate=0.01")
     before = parse_setup("tdnn", (*SMALL["tdnn"], *QUICK, "loss=supcon", "loss.projector=true", "labels=section"))
     first = train(*plant, type(before)(before.kind, before.network, still.pretrain.train, before.loss), tmp_path / "b")
-    kept = train(*plant, still, tmp_path / "c.safetensors")
-    names = [name for name in kept.tensors if name.startswith(("network.layers", "loss.head")) and "weight" in name]
+    second = train(*plant, still, tmp_path / "c.safetensors")
+    names = [name for name in second.tensors if name.startswith(("network.layers", "loss.head")) and "weight" in name]
     assert any(name.startswith("loss.head") for name in names)
     for name in names:
-        torch.testing.assert_close(kept.tensors[name], first.tensors[name], rtol=0, atol=1e-12)
+        torch.testing.assert_close(second.tensors[name], first.tensors[name], rtol=0, atol=1e-12)
 
 
 def test_imprinted_centres_are_mean_directions_of_the_target_classes(plant, tmp_path):
     settings = ("labels=domain", "epochs=2", "imprint=1", "learning_rate=1e-30")
     trained = train(*plant, quick_setup("tdnn", *settings), tmp_path / "a.safetensors")
     embedder = create(f"tdnn={tmp_path / 'a.safetensors'}")
-    assert trained.facts["kept"] == 2  # the first epoch knows nothing of the target's classes
+    assert trained.facts["kept"] == 2  # the first epoch trains without the classes of the target domain
     target = [i for i, name in enumerate(trained.classes) if name.endswith("|target")]
     assert len(target) == 4
     lengths = trained.tensors["loss.centres"].norm(dim=1)
@@ -172,32 +172,40 @@ def test_classes_to_be_imprinted_train_only_afterwards(plant):
     waves.close()
 
 
-def test_statex_leaves_posteriors_of_sections(plant, tmp_path):
+def test_statex_trainings_have_posteriors_of_sections(plant, tmp_path):
     train(*plant, quick_setup("tdnn", "augment=statex"), tmp_path / "a.safetensors")
     embedder = create(f"tdnn:checkpoint={tmp_path / 'a.safetensors'},output=posterior")
     vectors = embedder.embed(np.random.default_rng(0).normal(size=(2, 8000)).astype(np.float32))
     assert vectors.shape == (2, 4)
-    assert (np.exp(vectors).sum(axis=1) < 1).all()  # the rest is on exchanged clips
+    assert (np.exp(vectors).sum(axis=1) < 1).all()  # the rest is the probability of exchanged clips
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("tdnn", ("augment=featex",), "featex exchanges branches, and tdnn has one; train two_branch or multires"),
-        ("two_branch", ("loss=featex",), "learns from exchanged branches; add featex to augment"),
-        ("ae", ("augment=statex",), "ae learns no classes: leave out imprint, and statex and featex"),
+        (
+            "tdnn",
+            ("augment=featex",),
+            "featex exchanges branches, but tdnn has a single one; use two_branch or multires",
+        ),
+        (
+            "two_branch",
+            ("loss=featex",),
+            r"loss featex needs exchanged branches; add featex or statex\+featex to augment",
+        ),
+        ("ae", ("augment=statex",), "ae learns no classes; remove imprint, and statex and featex from augment"),
         ("ae", ("imprint=1",), "ae learns no classes"),
-        ("tdnn", ("imprint=1", "labels=section"), "no class lies in the target domain alone; use labels=domain"),
+        ("tdnn", ("imprint=1", "labels=section"), "no class is in the target domain only; use labels=domain"),
     ],
 )
-def test_what_cannot_work_says_what_to_use(plant, name, settings, message):
+def test_impossible_combinations_say_what_to_use(plant, name, settings, message):
     with pytest.raises(ValueError, match=message):
         plan_of(plant, quick_setup(name, *settings))
 
 
 def test_imprinting_needs_centres(plant, tmp_path):
     chosen = quick_setup("tdnn", "loss=cross_entropy", "labels=domain", "imprint=1")
-    with pytest.raises(ValueError, match="loss cross_entropy has no centres of its own; use arcface"):
+    with pytest.raises(ValueError, match="loss cross_entropy has no class centres; use arcface"):
         train(*plant, chosen, tmp_path / "a.safetensors")
 
 
@@ -209,13 +217,13 @@ def test_imprinting_needs_centres(plant, tmp_path):
         (("augment=mixup:p=x",), r"augment=mixup:p=x: p=x: expected <class 'float'>"),
         (("augment=mixupp",), "unknown augmentation: 'mixupp'; did you mean mixup"),
         (("augment=crop",), "crop needs a value for length"),
-        (("augment=statex+statex",), "name each kind once"),
+        (("augment=statex+statex",), "use statex and featex at most once each"),
         (("loss=hmic", "loss.n_groups=3"), "loss.n_groups follows from the clips"),
         (("pretrain.epoch=3",), "unknown setting: 'epoch'; did you mean epochs"),
         (("pretrain.seed=3",), "unknown setting: 'seed'"),
         (("pretrain.loss.m=3",), "unknown parameter of loss supcon: 'm'"),
         (("loss.m=x",), "--set loss.m=x: expected float"),
-        (("beta1=1",), "beta1=1: expected 0 or more, and below 1"),
+        (("beta1=1",), "beta1=1: expected 0 <= beta1 < 1"),
         (("imprint=30",), "imprint=30: expected 0 to 29"),
     ],
 )
@@ -224,9 +232,9 @@ def test_wrong_options_say_why(settings, message):
         parse_setup("tdnn", settings)
 
 
-def test_pre_training_takes_over_what_it_is_not_told():
-    found = parse_setup("tdnn", ("epochs=7", "batch=4", "labels=domain", "imprint=2", "pretrain.epochs=3"))
-    before = found.pretrain.train
+def test_pre_training_takes_other_settings_from_the_training():
+    setup = parse_setup("tdnn", ("epochs=7", "batch=4", "labels=domain", "imprint=2", "pretrain.epochs=3"))
+    before = setup.pretrain.train
     assert (before.epochs, before.batch, before.loss, before.labels, before.imprint) == (3, 4, "supcon", "section", 0)
     assert parse_setup("tdnn", ("epochs=7",)).pretrain is None
 

@@ -1,4 +1,4 @@
-"""The pretrained channel: its formula, that the encoder stays out of the checkpoint, and that others are refused."""
+"""Channels: frames and formulas; the encoder channel stays out of the checkpoint and refuses other weights."""
 
 import copy
 
@@ -6,16 +6,39 @@ import numpy as np
 import pytest
 import torch
 from small_models import save_beats, save_encoder
+from small_networks import small_model
 from torch.nn import functional as F
 from training_plant import quick_setup, write_plant
 
 from embedders import create
-from embedders.networks.encoder_channel import EncoderChannel
+from embedders.networks.channels import CHANNELS, EncoderChannel, TAgram, TimeNorm
 from embedders.networks.stgram import STgramConfig
 from embedders.training.train import train
 from featstore.errors import DataError
 
-pytest.importorskip("transformers")
+
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_every_channel_has_the_frames_of_the_log_mel(seconds):
+    _, _, model = small_model("stgram")
+    waves, S = model.network.front(torch.randn(2, seconds * 16000))
+    assert S.shape == (2, 32, seconds * 16000 // 512 + 1)
+    assert model.network.channels(waves, S).shape == (2, len(CHANNELS) - 1, 32, S.shape[2])  # all but encoder
+    assert model.network(waves, S).shape == (2, 1, 128)
+
+
+def test_time_norm_is_layer_norm_at_its_own_length_and_interpolates_at_others():
+    norm, x = TimeNorm(4), torch.randn(2, 3, 4)
+    norm.weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    torch.testing.assert_close(norm(x), F.layer_norm(x, (4,), norm.weight, norm.bias))
+    longer = torch.randn(2, 3, 8)
+    weight = torch.tensor([1.0, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.0])
+    torch.testing.assert_close(norm(longer), F.layer_norm(longer, (8,)) * weight)
+
+
+def test_tagram_gates_frames_by_hand():
+    S = torch.tensor([[[0.0, 2.0], [-2.0, 0.0]]])
+    gate = torch.sigmoid(torch.tensor([0.0 - 1.0, 2.0 + 1.0]))
+    torch.testing.assert_close(TAgram(STgramConfig())(torch.empty(0), S), S * gate)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +81,9 @@ def test_trains_embeds_and_refuses_another_encoder(tmp_path, name):
     waves = np.random.default_rng(0).normal(size=(2, 8000)).astype(np.float32)
     assert np.isfinite(create(f"{name}={tmp_path / 'a.safetensors'}").embed(waves)).all()
     save_encoder(models, "wav2vec2", seed=1)
-    with pytest.raises(DataError, match=r"trained on an encoder with weights .* now has others"):
+    with pytest.raises(
+        DataError, match=r"trained with encoder weights of sha256 \w{12}\.\.\., but wav2vec2=.* has \w{12}\.\.\."
+    ):
         create(f"{name}={tmp_path / 'a.safetensors'}").embed(waves)
 
 
