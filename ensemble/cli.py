@@ -187,7 +187,7 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     from ensemble.run import detect
     from ensemble.selection.cache import ScoreCache
     from ensemble.selection.candidates import default_candidates, read_grid
-    from ensemble.selection.perturb_design import Design
+    from ensemble.selection.perturb_design import PerturbDesign
     from ensemble.selection.select import Options
     from ensemble.selection.select import select as choose
     from ensemble.selection.summary import selection_json, selection_text, write_selection
@@ -196,7 +196,7 @@ def select(store: Path, out: Path, **asked: Any) -> None:
     opened = FeatureStore.open(store)
     options = Options(
         **{key: asked[key] for key in ("rule", "ranker", "replicates", "seed", "workers")},
-        perturbed=Design() if asked["perturb"] else None,
+        perturbed=PerturbDesign() if asked["perturb"] else None,
     )
     grid, embeddings = asked["grid"], asked["embeddings"]
     candidates = read_grid(grid, opened, embeddings) if grid else default_candidates(opened, embeddings)

@@ -187,11 +187,11 @@ def _anomalies(listing: "Listing", options: dict[str, Any]) -> "list[Clip]":
             raise click.UsageError("--recorded-anomalies needs --with-anomalies N")
         return []
     from featstore.anomalies.recorded import donors_by_machine
-    from featstore.anomalies.variants import Design, variants_of
+    from featstore.anomalies.variants import VariantDesign, variants_of
 
     machines = {clip.machine for clip in listing.clips}
     recorded = donors_by_machine(folder, listing.root, sorted(machines)) if folder else None
-    return variants_of(listing.clips, Design.parse(options["with_anomalies"]), recorded=recorded)
+    return variants_of(listing.clips, VariantDesign.parse(options["with_anomalies"]), recorded=recorded)
 
 
 def requests_of(options: dict[str, Any]) -> "list[Request]":
