@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NoReturn
 
 import click
@@ -122,14 +123,39 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned with two blanks between; numbers (anything that is not text) to the right."""
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    text_columns: int | None = None,
+    width: int | None = None,
+) -> str:
+    """Columns aligned with two blanks between; numbers to the right.
+
+    Numbers are in the columns after the first `text_columns`, by default in all that hold no text. A header cell may
+    have several lines. width: lines have at most so many characters; one blank stands between columns, no rule below
+    the header, and the first column is cut to fit.
+    """
+    titles = list(zip_longest(*(title.split("\n")[::-1] for title in header), fillvalue=""))[::-1]
     cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    right = [all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(*titles, *cells, strict=True)]
+    right = [not any(isinstance(row[i], str) for row in rows) for i in range(len(header))]
+    if text_columns is not None:
+        right = [i >= text_columns for i in range(len(header))]
+    gap, rule = "  ", ["  ".join("-" * w for w in widths)]
+    if width is not None:
+        gap, rule = " ", []
+        widths[0] = min(widths[0], max(len(header[0]), width - sum(widths[1:]) - len(widths) + 1))
+        cells = [[one_line(row[0], widths[0]), *row[1:]] for row in cells]
 
     def line(row: Sequence[str]) -> str:
         parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        return "  ".join(parts).rstrip()
+        return gap.join(parts).rstrip()
 
-    return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, cells)])
+    return "\n".join([*map(line, titles), *rule, *map(line, cells)])
+
+
+def one_line(text: str, width: int) -> str:
+    """Text that stays on one line of any terminal: control characters as escapes, cut to `width` characters."""
+    safe = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return safe if len(safe) <= width else safe[: width - 1] + "…"

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from featstore.clip import DOMAINS, LABELS, SPLITS, VARIANT_MARK, Clip
+from featstore.console import one_line, table
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
 from featstore.layouts.dcase_names import parse_id_name, parse_section_name
@@ -110,15 +111,14 @@ def summary(clips: Iterable[Clip]) -> str:
         row[clip.domain, clip.label] += 1
     columns = [(d, lab) for d in DOMAINS for lab in LABELS if any((d, lab) in row for row in counts.values())]
     total = sum(counts.values(), Counter())
-    lines = [
-        ["", "", "", *("none" if d == "unknown" else d for d, _ in columns)],
-        ["machine", "section", "split", *(lab for _, lab in columns)],
-    ]
+    header = ["machine", "section", "split", *(f"{'none' if d == 'unknown' else d}\n{lab}" for d, lab in columns)]
+    rows = []
     for machine, section, split in sorted(counts, key=lambda key: (*key[:2], SPLITS.index(key[2]))):
         row = counts[machine, section, split]
-        lines.append([_shown(machine), _shown(section), split, *(f"{row[c]:,}" if row[c] else "." for c in columns)])
-    lines.append(["total", "", "", *(f"{total[c]:,}" for c in columns)])
-    text = _aligned(lines)
+        numbers = (f"{row[c]:,}" if row[c] else "." for c in columns)
+        rows.append([one_line(machine, 20), one_line(section, 20), split, *numbers])
+    rows.append(["total", "", "", *(f"{total[c]:,}" for c in columns)])
+    text = table(header, rows, text_columns=3, width=100)
     if generated:
         text += f"\nand {len(generated):,} generated anomalies made of {len(set(generated)):,} of these recordings"
     return text
@@ -189,21 +189,3 @@ def _refuse_marks(clips: Sequence[Clip]) -> None:
 
 def _order(clip: Clip) -> tuple[str, str, int, str]:
     return clip.machine, clip.section, SPLITS.index(clip.split), clip.path
-
-
-def _shown(text: str, width: int = 20) -> str:
-    """Text that stays on one line of any terminal."""
-    safe = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return safe if len(safe) <= width else safe[: width - 1] + "…"
-
-
-def _aligned(lines: list[list[str]]) -> str:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    spare = 100 - sum(widths) - (len(widths) - 1)
-    widths[0] = max(min(widths[0], widths[0] + spare), 7)
-    rows = []
-    for line in lines:
-        left = [_shown(cell, width).ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
-        rows.append(" ".join([*left, *right]).rstrip())
-    return "\n".join(rows)
