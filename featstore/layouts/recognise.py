@@ -1,4 +1,4 @@
-"""Dataset folders -> clips: the table of layouts, and how a folder is recognised."""
+"""Dataset folders -> clips: the table of layouts, and how the layout of a folder is detected."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,9 +20,10 @@ from featstore.layouts.truth import apply_truth
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to keep recordings: `what` for the help, `read` for the clips, `claims` tells a path that belongs to it.
+    """One way to store recordings; what: its description for the help.
 
-    Layouts that share `claims` are years of one naming. A layout without `claims` is never recognised by names.
+    read: from a tree to its clips. claims: whether a path follows the names of this layout; layouts with the same
+    `claims` are years of one naming, and a layout without it is never detected by names.
     """
 
     what: str
@@ -32,9 +33,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Listing:
-    """What was found: clips sorted by machine, section, split and path; `notes` say what a user should know.
+    """Clips of a data set, sorted by machine, section, split and path, and notes for the user.
 
-    `root` is the folder that the paths are relative to: the folder given, or the one that holds the manifest.
+    `root` is the folder that the paths are relative to: the given folder, or the folder of the manifest.
     """
 
     layout: str
@@ -73,7 +74,7 @@ LAYOUTS: dict[str, Layout] = {
 def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = None) -> Listing:
     """Clips below a folder, or listed in a manifest (.csv, .parquet) or a Kaldi .scp file.
 
-    auto recognises the layout by the names; DataError where two fit, with how to choose, or where nothing is found.
+    auto detects the layout by the names. DataError where two layouts fit and where there are no recordings.
     `ground_truth` (official CSVs, see `truth`) sets label and domain of evaluation clips; labels reach metrics only.
     """
     if layout != "auto" and layout not in LAYOUTS:
@@ -81,25 +82,25 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
         hint = f"; did you mean {near[0]}?" if near else ""
         raise DataError(f"unknown layout {layout!r}{hint} Choose auto, {', '.join(LAYOUTS)}")
     tree = _tree(Path(root), layout)
-    name = _recognise(tree) if layout == "auto" else layout
+    name = _detect(tree) if layout == "auto" else layout
     reading = LAYOUTS[name].read(tree)
     clips, notes = reading.clips, [*tree.notes, *reading.notes]
     if not clips:
         raise DataError(f"{root}: no recording fits layout {name} ({LAYOUTS[name].what}){'; '.join(['', *notes])}")
     if layout == "auto" and LAYOUTS[name].claims is _claims_section:
-        name, more = _choose_year(tree, clips)
-        notes += more
+        name, year_notes = _choose_year(tree, clips)
+        notes += year_notes
     if ground_truth is not None:
-        clips, more = apply_truth(clips, Path(ground_truth))
-        notes += more
+        clips, truth_notes = apply_truth(clips, Path(ground_truth))
+        notes += truth_notes
     _refuse_marks(clips)
     return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes))
 
 
 def summary(clips: Iterable[Clip]) -> str:
-    """Text table of clip counts: machine x section x split in rows, domain above label in columns; at most 100 wide.
+    """Text table of clip counts: rows of machine, section and split, columns of domain and label; at most 100 wide.
 
-    Generated variants are no recordings; a line below the table counts them.
+    Generated variants are counted in a line below the table.
     """
     counts: dict[tuple[str, str, str], Counter[tuple[str, str]]] = {}
     generated: list[str] = []
@@ -129,14 +130,14 @@ def _tree(root: Path, layout: str) -> Tree:
     if not root.exists():
         raise DataError(f"{root}: no such folder or file")
     if root.is_dir():
-        found = [root / f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES]
-        there = next((path for path in found if path.is_file()), None)
+        usual = [root / f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES]
+        manifest = next((path for path in usual if path.is_file()), None)
         if layout == "manifest":
-            if there is None:
-                raise DataError(f"{root}: layout manifest needs a table; give its file, or name it {found[0].name}")
-            return Tree(root, listed_in=there)
+            if manifest is None:
+                raise DataError(f"{root}: layout manifest needs a table; give its path, or name it {usual[0].name}")
+            return Tree(root, listed_in=manifest)
         tree = scan(root)
-        unused = [f"{there} was not used; give it instead of the folder to use it"] if there else []
+        unused = [f"{manifest} was not used; to use it, give its path instead of the folder"] if manifest else []
         return replace(tree, notes=[*tree.notes, *unused])
     suffix = root.suffix.lower()
     if suffix == SCP_SUFFIX and layout != "manifest":
@@ -149,36 +150,35 @@ def _tree(root: Path, layout: str) -> Tree:
     return Tree(root.parent, listed_in=root)
 
 
-def _recognise(tree: Tree) -> str:
-    """The layout whose names are there: one naming must cover at least half of the files, and no other any."""
+def _detect(tree: Tree) -> str:
+    """The layout that the names follow; DataError unless one naming fits half of the files or more, and no other any.
+
+    Where no naming fits any file, the layout is "folder".
+    """
     if not tree.audio and tree.listed_in is not None:
         return "manifest"
     if not tree.audio:
         notes = "".join(f"; {note}" for note in tree.notes)
         raise DataError(f"{tree.root}: no recordings ({' '.join(AUDIO_SUFFIXES)}){notes}")
     namings = dict.fromkeys(layout.claims for layout in LAYOUTS.values() if layout.claims is not None)
-    claimed = {claims: sum(claims(tree.context + path) for path in tree.audio) for claims in namings}
-    found = [claims for claims, n in claimed.items() if n]
-    if not found:
+    counts = {claims: sum(claims(tree.context + path) for path in tree.audio) for claims in namings}
+    counts = {claims: n for claims, n in counts.items() if n}
+    if not counts:
         return "folder"
-    if len(found) == 1 and 2 * claimed[found[0]] >= len(tree.audio):
-        return next(name for name, layout in LAYOUTS.items() if layout.claims is found[0])
-    lines = [
-        f"  {', '.join(name for name, layout in LAYOUTS.items() if layout.claims is claims)}: {claimed[claims]:,} files"
-        for claims in found
-    ]
+    names = {claims: [name for name, layout in LAYOUTS.items() if layout.claims is claims] for claims in counts}
+    if len(counts) == 1 and 2 * sum(counts.values()) >= len(tree.audio):
+        return next(iter(names.values()))[0]
+    lines = [f"  {', '.join(names[claims])}: {n:,} files" for claims, n in counts.items()]
     raise DataError(
         f"{tree.root}: {len(tree.audio):,} recordings fit no single layout:\n" + "\n".join(lines) + "\n"
-        "  folder: all files\nChoose with --layout NAME, or give the folder of one of them"
+        "  folder: all files\nChoose one with --layout NAME, or give a folder with files of one layout"
     )
 
 
 def _choose_year(tree: Tree, clips: Sequence[Clip]) -> tuple[str, list[str]]:
-    """The year that fits best, oldest first; the clips are the same whichever is chosen."""
-    years = likely_years(YEARS, tree, list(clips))
-    if len(years) == 1:
-        return years[0], []
-    return years[0], [f"read as {years[0]}; {', '.join(years[1:])} would give the same clips"]
+    """The oldest of the years that fit best, and a note that names the others; all of them give the same clips."""
+    first, *others = likely_years(YEARS, tree, list(clips))
+    return first, [f"read as {first}; {', '.join(others)} would give the same clips"] if others else []
 
 
 def _refuse_marks(clips: Sequence[Clip]) -> None:
