@@ -3,11 +3,13 @@
 import difflib
 import errno
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 import click
 
@@ -20,6 +22,9 @@ EXISTING = click.Path(exists=True, path_type=Path)
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 EXIT_REJECTED = 3
+FOLDED = 40
+"""Characters above which a column of a table may be broken into lines on a terminal."""
+
 REFRESH_S = 0.2
 LINE_S = 10.0
 
@@ -188,14 +193,67 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned with two blanks between; numbers (anything that is not text) to the right."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    right = [all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    text_columns: int | None = None,
+    width: int | None = None,
+) -> str:
+    """Columns aligned with two blanks between; numbers to the right.
+
+    Numbers are in the columns after the first `text_columns`, by default in all that hold no text. A header cell may
+    have several lines. width: lines have at most so many characters; one blank stands between columns, no rule below
+    the header, and the first column is cut to fit.
+    """
+    titles = list(zip_longest(*(title.split("\n")[::-1] for title in header), fillvalue=""))[::-1]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*titles, *cells, strict=True)]
+    right = [not any(isinstance(row[i], str) for row in rows) for i in range(len(header))]
+    if text_columns is not None:
+        right = [i >= text_columns for i in range(len(header))]
+    if width is None and sys.stdout.isatty():
+        folds = [w > FOLDED for w in widths]
+        if any(folds) or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
+            return _drawn(["\n".join(line).strip() for line in zip(*titles, strict=True)], cells, right, folds)
+    gap, rule = "  ", ["  ".join("-" * w for w in widths)]
+    if width is not None:
+        gap, rule = " ", []
+        widths[0] = min(widths[0], max(len(header[0]), width - sum(widths[1:]) - len(widths) + 1))
+        cells = [[one_line(row[0], widths[0]), *row[1:]] for row in cells]
 
     def line(row: Sequence[str]) -> str:
         parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        return "  ".join(parts).rstrip()
+        return gap.join(parts).rstrip()
 
-    return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, cells)])
+    return "\n".join([*map(line, titles), *rule, *map(line, cells)])
+
+
+def _drawn(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], folds: Sequence[bool]) -> str:
+    """The table for a terminal; cells of the columns that may fold are broken to fit its width."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for title, is_number, folded in zip(header, right, folds, strict=True):
+        justify: Literal["left", "right"] = "right" if is_number else "left"
+        drawn.add_column(Text(title), justify=justify, overflow="fold", no_wrap=not folded)
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(drawn)
+    return capture.get().strip("\n")
+
+
+def printable(text: str) -> str:
+    """Text that no terminal takes for a command: control characters as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str, width: int) -> str:
+    """Text that stays on one line of any terminal, cut to `width` characters."""
+    safe = printable(text)
+    return safe if len(safe) <= width else safe[: width - 1] + "…"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featstore import registry
 from featstore.anomalies.recorded import donors_by_machine
-from featstore.anomalies.variants import Design, Renderer, variants_of
+from featstore.anomalies.variants import Renderer, VariantDesign, variants_of
 from featstore.audio import AudioPolicy
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
 from featstore.building.memory import keep_freed_memory
@@ -95,7 +95,7 @@ def _anomalies(request: BuildRequest, clips: list[Clip], root: Path) -> list[Cli
     machines = sorted({clip.machine for clip in clips})
     folder = request.recorded_anomalies
     recorded = donors_by_machine(folder, root, machines) if folder else None
-    return variants_of(clips, Design.parse(request.with_anomalies), recorded=recorded)
+    return variants_of(clips, VariantDesign.parse(request.with_anomalies), recorded=recorded)
 
 
 def embeddings(request: BuildRequest, device: str) -> list[Request]:

@@ -31,7 +31,7 @@ from ensemble.selection.candidates import default_candidates
 from ensemble.selection.choose import Problem, positions
 from ensemble.selection.indicators import agreement, stability
 from ensemble.selection.informative import RULES, candidate_figure, spearman
-from ensemble.selection.perturb_design import SEVERITIES_DB, Design
+from ensemble.selection.perturb_design import SEVERITIES_DB, PerturbDesign
 from ensemble.selection.quality import by_pair, official
 from ensemble.selection.score_candidates import score_candidates
 from ensemble.selection.select import Options, select
@@ -91,21 +91,23 @@ def of_pairs(problem: Problem, real: np.ndarray, severities: tuple[float, ...]) 
 
 
 def problem_of(
-    store: FeatureStore, members: list[Member], cache: ScoreCache, design: Design, folds: int = FOLDS
+    store: FeatureStore, members: list[Member], cache: ScoreCache, design: PerturbDesign, folds: int = FOLDS
 ) -> Problem:
     """All candidates on the clips of a design."""
     validation = plan_validation(store.clips(EMBEDDING), store.facts(EMBEDDING), folds=folds, perturbed=design)
     return Problem(validation, positions(score_candidates(store, members, validation, cache).scores, validation))
 
 
-def bench(store: FeatureStore, cache: ScoreCache, design: Design) -> str:
+def bench(store: FeatureStore, cache: ScoreCache, design: PerturbDesign) -> str:
     """Everything that is printed of one store."""
     members = default_candidates(store)
     selection = select(store, members, cache, Options(workers=2, perturbed=design))
     real = look(store, members, cache)
     singles = np.array([real.score(row) for row in real.test])
     problem = problem_of(store, members, cache, design)
-    halved = problem_of(store, members, cache, Design(1, ("noise",), (0.0,)), folds=2)
+    halved = problem_of(
+        store, members, cache, PerturbDesign(per_pair=1, transforms=("noise",), severities_db=(0.0,)), folds=2
+    )
     values, halves = by_pair(problem.figures[2]), (by_pair(problem.figures[0]), by_pair(problem.figures[1]))
     rules = {name: candidate_figure(values, rule(values, halves)) for name, rule in RULES.items()}
     perturbed = official(problem.figures[2], problem.pair_weights)
@@ -130,7 +132,7 @@ def main() -> None:
     parser.add_argument("--machines", default="fan,pump", help="in one store; fan,pump is what the design saw")
     parser.add_argument("--severities", default=",".join(f"{db:g}" for db in SEVERITIES_DB), help="dB")
     args = parser.parse_args()
-    design = Design(severities_db=tuple(sorted(float(db) for db in args.severities.split(","))))
+    design = PerturbDesign(severities_db=tuple(sorted(float(db) for db in args.severities.split(","))))
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary)
         write_arrays(args.folder, out)

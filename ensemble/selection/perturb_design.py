@@ -12,29 +12,24 @@ from zlib import crc32
 import numpy as np
 
 from ensemble.selection.perturb import PERTURBATIONS, Bank, find, perturb
+from featstore.anomalies.design import AnomalyDesign
 from featstore.errors import DataError
 
 SEVERITIES_DB = (-5.0, 0.0, 5.0)
 
 
-@dataclass(frozen=True)
-class Design:
-    """Which perturbations of how many clips. transforms: empty means all that the data allow.
+@dataclass(frozen=True, kw_only=True)
+class PerturbDesign(AnomalyDesign):
+    """Which perturbations are made, and of how many clips.
 
-    per_pair: clips of every (perturbation, severity) in each section and domain, all of them where there are fewer.
+    per_pair: clips of every (perturbation, severity) in each section and domain; all of them where there are fewer.
     """
 
     per_pair: int = 40
-    transforms: tuple[str, ...] = ()
     severities_db: tuple[float, ...] = SEVERITIES_DB
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse designs that mean nothing."""
-        for name in self.transforms:
-            find(name)
-        if self.per_pair < 1 or not self.severities_db or self.seed < 0:
-            raise ValueError(f"expected one clip per pair or more, some severity and a seed from 0, got {self}")
+        self.check(find, self.per_pair)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +79,7 @@ class Recordings(Protocol):
         ...
 
 
-def plan(recordings: Recordings, design: Design) -> Changes:
+def plan(recordings: Recordings, design: PerturbDesign) -> Changes:
     """Which change is made of which recording: every pair of as many clips in each section and domain.
 
     A change has the same clips, donors and seeds at every severity: a stronger one is the same fault further on.

@@ -9,7 +9,7 @@ from ensemble.request import Say, judged_members, write_transductive
 from ensemble.run import detect
 from ensemble.selection.cache import ScoreCache
 from ensemble.selection.candidates import default_candidates, read_grid
-from ensemble.selection.perturb_design import Design
+from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import write_selection
 from featstore.store import FeatureStore
@@ -44,7 +44,7 @@ def select_to(
         replicates=request.replicates,
         seed=request.seed,
         workers=request.workers,
-        perturbed=Design() if request.perturb else None,
+        perturbed=PerturbDesign() if request.perturb else None,
     )
     if request.grid:
         candidates = read_grid(request.grid, store, request.embeddings)

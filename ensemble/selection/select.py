@@ -19,7 +19,7 @@ from ensemble.selection.cache import ScoreCache
 from ensemble.selection.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions, twins
 from ensemble.selection.indicators import agreement, domain_gap, stability
 from ensemble.selection.informative import RULES, candidate_figure
-from ensemble.selection.perturb_design import Design
+from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.quality import Judge, by_pair, official
 from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.score_candidates import Scored, score_candidates
@@ -54,7 +54,7 @@ class Options:
     replicates: int = 300
     seed: int = 0
     workers: int | None = None
-    perturbed: Design | None = None
+    perturbed: PerturbDesign | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""

@@ -17,7 +17,7 @@ import numpy as np
 from detectors import create
 from detectors.base import Fitted
 from ensemble.selection.perturb import VERSION
-from ensemble.selection.perturb_design import Changes, Design, perturbed_rows, plan
+from ensemble.selection.perturb_design import Changes, PerturbDesign, perturbed_rows, plan
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
 from featstore.table import ClipTable, decode
@@ -103,7 +103,7 @@ class Validation:
 
 
 def plan_validation(
-    clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds: int = FOLDS, perturbed: Design | None = None
+    clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds: int = FOLDS, perturbed: PerturbDesign | None = None
 ) -> Validation:
     """Who takes part and in which fold; nothing depends on the order of the rows.
 
@@ -134,7 +134,7 @@ NO_ANOMALIES = (
 )
 
 
-def _with_changes(planned: Validation, design: Design) -> Validation:
+def _with_changes(planned: Validation, design: PerturbDesign) -> Validation:
     """The recordings of a validation with the perturbed clips behind them."""
     changes = plan(planned, design)
     pair_of = [Pair(*pair) for pair in zip(changes.name.tolist(), changes.severity_db.tolist(), strict=True)]

@@ -14,6 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from featstore import registry
+from featstore.anomalies.design import AnomalyDesign
 from featstore.anomalies.table import ANOMALIES, SHORTEST_SAMPLES, find, render
 from featstore.audio import AudioPolicy, RejectedAudio, read_recording
 from featstore.clip import VARIANT_MARK, Clip
@@ -55,34 +56,29 @@ class Variant:
         return np.random.default_rng([self.seed, crc32(self.name.encode())])
 
 
-@dataclass(frozen=True)
-class Design:
-    """How many anomalies of which kinds. transforms: empty means all usual ones that the data allow.
+@dataclass(frozen=True, kw_only=True)
+class VariantDesign(AnomalyDesign):
+    """Which variants are made of the training clips, and how many per clip.
 
     A severity above what a transform reaches (`Anomaly.most_db`) is left out for it.
     """
 
     per_clip: int = 6
-    transforms: tuple[str, ...] = ()
     severities_db: tuple[float, ...] = SEVERITIES_DB
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse designs that mean nothing."""
-        for name in self.transforms:
-            find(name)
-        if self.per_clip < 1 or not self.severities_db or self.seed < 0:
-            raise ValueError(f"expected one variant per clip or more, some severity and a seed from 0, got {self}")
+        self.check(find, self.per_clip)
 
     @classmethod
-    def parse(cls, text: str) -> "Design":
+    def parse(cls, text: str) -> "VariantDesign":
         """`N[:TRANSFORM,...][@DB,...]`: "2", "4:impacts,leak", "2@-5,0"."""
         match = re.fullmatch(r"([0-9]+)(?::([^@]+))?(?:@(.+))?", text)
         try:
             if match is None:
                 raise ValueError("no number of variants per clip")
             severities = tuple(float(part) for part in match[3].split(",")) if match[3] else SEVERITIES_DB
-            return cls(int(match[1]), tuple(match[2].split(",")) if match[2] else (), severities)
+            transforms = tuple(match[2].split(",")) if match[2] else ()
+            return cls(per_clip=int(match[1]), transforms=transforms, severities_db=severities)
         except ValueError as error:
             raise DataError(f"anomalies {text!r}: expected N[:TRANSFORM,...][@DB,...]: {error}") from error
 
@@ -99,7 +95,7 @@ class Design:
 
 
 def variants_of(
-    clips: Sequence[Clip], design: Design | None = None, *, recorded: Mapping[str, Sequence[str]] | None = None
+    clips: Sequence[Clip], design: VariantDesign | None = None, *, recorded: Mapping[str, Sequence[str]] | None = None
 ) -> list[Clip]:
     """Generated anomalies of the training clips, balanced over (transform, severity) in every section and domain.
 
@@ -107,7 +103,7 @@ def variants_of(
     training clips of another section or machine, of the same domain where there are any; without one the transform is
     left out. Clips that are added later and sort behind the known ones change nothing for those but donors.
     """
-    design = design or Design()
+    design = design or VariantDesign()
     sources = [clip for clip in clips if clip.split == "train" and clip.label != "anomaly" and not clip.variant]
     groups: dict[tuple[str, str, str], list[Clip]] = {}
     for clip in sorted(sources, key=lambda clip: clip.path):
@@ -122,7 +118,7 @@ def variants_of(
 
 
 def _of_group(
-    members: Sequence[Clip], name: str, design: Design, donors: Mapping[str, Sequence[str]]
+    members: Sequence[Clip], name: str, design: VariantDesign, donors: Mapping[str, Sequence[str]]
 ) -> Iterator[Clip]:
     """Variants of the clips of one section and domain; consecutive clips draw from shuffled rounds of all pairs."""
     wanted = [name for name in registry.names("anomaly") if name in ANOMALIES or name in design.transforms]

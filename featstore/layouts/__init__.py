@@ -1,1 +1,1 @@
-"""Dataset folders and manifests to clips; each layout is one line of a table."""
+"""Reads dataset folders and manifests as clips; each layout is one line of a table."""

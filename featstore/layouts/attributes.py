@@ -1,7 +1,7 @@
-"""The attributes_00.csv files that lie in the machine folders of DCASE 2022 and later, joined to clips by stem.
+"""The attributes_00.csv tables in the machine folders of DCASE 2022 and later, joined to clips by the file's stem.
 
-Header `file_name,d1p,d1v,d2p,d2v,...`; the file name is a bare stem for some machines and machine/split/stem.wav for
-others. What a clip's own name states is never replaced: the table only adds what the name leaves out.
+The header is `file_name,d1p,d1v,d2p,d2v,...`; file_name is a bare stem for some machines and machine/split/stem.wav for
+others. A table adds attributes that a clip's name leaves out; it never replaces one that the name states.
 """
 
 import csv
@@ -19,7 +19,7 @@ _KEY_COLUMN = re.compile(r"d([0-9]+)p")
 
 @dataclass
 class Attributes:
-    """Rows of every attributes table below a root: machine folder -> stem -> attributes; counts what was joined."""
+    """Every attributes table below a root (machine folder -> stem -> attributes), and counts of the joined clips."""
 
     tables: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -28,7 +28,10 @@ class Attributes:
     differing: list[str] = field(default_factory=list)
 
     def join(self, path: str, home: str, stated: dict[str, str], *, hidden: bool) -> dict[str, str]:
-        """`stated` plus what the table of machine folder `home` adds; nothing where the name says noAttribute."""
+        """`stated` plus the attributes in the table of machine folder `home`; {} where the table must stay `hidden`.
+
+        hidden: the name of the clip says noAttribute.
+        """
         row = self.tables.get(home, {}).get(stem(path), {})
         if not row:
             return dict(stated)
@@ -41,22 +44,22 @@ class Attributes:
         return {**row, **stated}
 
     def notes(self) -> list[str]:
-        """What was joined, what was not, and why."""
+        """How many clips got attributes from tables, and which did not and why."""
         notes = list(self.problems)
         if self.joined:
-            notes.append(f"attributes of {self.joined:,} clips were looked up in attributes tables")
+            notes.append(f"attributes of {self.joined:,} clips were read from attributes tables")
         if self.differing:
             notes.append(
-                f"{len(self.differing):,} names disagree with their attributes table; the name counts, "
+                f"the names of {len(self.differing):,} clips disagree with their attributes table; the name is used; "
                 f"first {self.differing[0]!r}"
             )
         if self.hidden:
-            notes.append(f"attributes of {self.hidden:,} clips stay hidden: their names say {NO_ATTRIBUTE}")
+            notes.append(f"attributes of {self.hidden:,} clips are not used: their names say {NO_ATTRIBUTE}")
         return notes
 
 
 def read_attributes_beside(tree: Tree) -> Attributes:
-    """Every attributes table below the root; one that cannot be read becomes a note."""
+    """Every attributes table below the root; a table that cannot be read becomes a note."""
     attributes = Attributes()
     for path in tree.other:
         match = _FILE.fullmatch(path)
@@ -72,7 +75,7 @@ def read_attributes_beside(tree: Tree) -> Attributes:
 
 
 def read_attributes(path: Path) -> dict[str, dict[str, str]]:
-    """Stem -> attributes of one table; empty cells and noAttribute give none."""
+    """Stem -> attributes of one table; empty cells and noAttribute are left out."""
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = list(csv.reader(file))

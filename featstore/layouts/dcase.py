@@ -1,10 +1,11 @@
 """DCASE Task 2 folders, 2020 to 2026: [dev_data|eval_data/][raw/]<machine>/<split folder>/<name>.wav.
 
-All years from 2021 on share one reader, because the names state everything that differs. Development data, additional
-training data and evaluation data below one root combine: the path keeps clips unique, the section keeps banks apart.
+All years from 2021 on share one reader, because the file names state everything that differs. Development data,
+additional training data and evaluation data below one root are read together: the path keeps clips unique, and the
+section keeps their banks apart.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -26,26 +27,26 @@ STAGES = ("dev_data", "eval_data", "raw")
 
 
 class Reading(NamedTuple):
-    """Clips of a layout, and what a user should know about how they were read."""
+    """Clips of a layout, and notes for the user about how they were read."""
 
     clips: list[Clip]
     notes: list[str]
 
 
 class _Place(NamedTuple):
-    """What the folder of a clip states."""
+    """Machine, split, domain and data set that the folder of a clip states; "" where it does not."""
 
     machine: str
     split: str
     domain: str
     folder: str  # the split folder's own name, or ""
     home: str  # path of the machine folder below the root
-    dataset: str  # that path without machine, dev_data, eval_data, raw
+    dataset: str  # `home` without machine, dev_data, eval_data, raw
 
 
 @dataclass(frozen=True)
 class Year:
-    """How one year can be told from another: its machines, its split folders, whether it has several sections."""
+    """What distinguishes one year: its machines, its split folders, and whether a machine has several sections."""
 
     machines: frozenset[str]
     folders: frozenset[str]
@@ -53,44 +54,42 @@ class Year:
 
 
 def read_dcase(tree: Tree, parse: Callable[[str], ClipName | None]) -> Reading:
-    """Clips whose names `parse` understands; the others are counted in a note, never dropped in silence.
+    """Clips whose names `parse` understands; all other files are counted in a note.
 
-    The split folder and the name must agree. An anomaly in a training folder is not read. Supplemental clips get the
-    attribute supplemental = "machine" or "noise".
+    A file is left out where split folder and name disagree, and where an anomaly is in a training folder. Supplemental
+    clips get the attribute supplemental = "machine" or "noise".
     """
     paths, notes = _without_renamed_copies(tree.audio)
     places = {folder: _place(tree, folder) for folder in {_folder(path) for path in paths}}
     attributes = read_attributes_beside(tree)
-    odd: dict[str, list[str]] = {}
+    unread: dict[str, list[str]] = {}
     clips = []
     for path in paths:
         place, name = places[_folder(path)], parse(stem(path))
         problem = "whose names do not follow the pattern" if name is None else _conflict(place, name)
         if name is None or problem:
-            odd.setdefault(problem, []).append(path)
+            unread.setdefault(problem, []).append(path)
         else:
             clips.append(_clip(path, place, name, attributes))
     _refuse_pooled_datasets(clips, places)
-    notes += [f"not read: {len(bad):,} files {problem}, first {bad[0]!r}" for problem, bad in sorted(odd.items())]
+    notes += [f"not read: {len(files):,} files {why}, first {files[0]!r}" for why, files in sorted(unread.items())]
     return Reading(clips, notes + attributes.notes() + _supplemental_notes(clips))
 
 
-def likely_years(years: dict[str, Year], tree: Tree, clips: list[Clip]) -> list[str]:
-    """Years that fit the machines, folders and sections seen equally well, oldest first.
+def likely_years(years: dict[str, Year], tree: Tree, clips: Sequence[Clip]) -> list[str]:
+    """The years that fit best, oldest first; several where they fit equally well.
 
-    Known machines count most, then split folders, then whether there are several sections per machine, then whether a
-    folder is called so ("dcase2025").
+    The criteria in order of weight: the year has all machines, it has all split folders, it has several sections per
+    machine as the data do, and a folder is named after it ("dcase2025").
     """
     machines = {clip.machine for clip in clips}
     sections = {clip.section for clip in clips}
-    folders = {place for place in (_folder(path).rpartition("/")[2] for path in tree.audio) if place in SPLIT_FOLDERS}
-    folders.discard("test_rename")
-
-    called = (tree.context + tree.audio[0]).lower()
+    folders = {_folder(path).rpartition("/")[2] for path in tree.audio} & SPLIT_FOLDERS.keys() - {"test_rename"}
+    folder_names = (tree.context + tree.audio[0]).lower()
 
     def fit(name: str) -> tuple[bool, ...]:
         year, many = years[name], len(sections) > 1
-        return machines <= year.machines, folders <= year.folders, many == year.many_sections, name in called
+        return machines <= year.machines, folders <= year.folders, many == year.many_sections, name in folder_names
 
     best = max(map(fit, years))
     return [name for name in years if fit(name) == best]
@@ -101,13 +100,14 @@ def _folder(path: str) -> str:
 
 
 def _without_renamed_copies(paths: list[str]) -> tuple[list[str], list[str]]:
-    """Leave out test_rename where the same machine has test: both hold the same recordings."""
+    """Paths without those in test_rename where the machine also has test (the same recordings), and a note."""
     folders = {_folder(path) for path in paths}
-    doubled = {f for f in folders if f.rpartition("/")[2] == "test_rename" and f[: -len("_rename")] in folders}
-    kept = [path for path in paths if _folder(path) not in doubled]
-    if not doubled:
-        return kept, []
-    return kept, [f"not read: {len(paths) - len(kept):,} files in test_rename folders, copies of the clips in test"]
+    copies = {f for f in folders if f.rpartition("/")[2] == "test_rename" and f[: -len("_rename")] in folders}
+    originals = [path for path in paths if _folder(path) not in copies]
+    if not copies:
+        return originals, []
+    n_copies = len(paths) - len(originals)
+    return originals, [f"not read: {n_copies:,} files in test_rename folders, copies of the clips in test"]
 
 
 def _place(tree: Tree, folder: str) -> _Place:
@@ -121,7 +121,7 @@ def _place(tree: Tree, folder: str) -> _Place:
 
 
 def _conflict(place: _Place, name: ClipName) -> str:
-    """Why folder and name cannot both be right; "" if they can."""
+    """How folder and name contradict each other; "" where they do not."""
     if place.split and name.split and place.split != name.split:
         return f"named {name.split} in a {place.folder} folder"
     if place.domain and name.domain and place.domain != name.domain:
@@ -131,8 +131,8 @@ def _conflict(place: _Place, name: ClipName) -> str:
     return ""
 
 
-def _clip(path: str, place: _Place, name: ClipName, attributes: "Attributes") -> Clip:
-    split = place.split or name.split or "test"  # only test clips have names without a split
+def _clip(path: str, place: _Place, name: ClipName, attributes: Attributes) -> Clip:
+    split = place.split or name.split or "test"  # a name without a split is that of a test clip
     domain = place.domain or name.domain
     stated = {} if name.tail == NO_ATTRIBUTE else name.attributes
     joined = attributes.join(path, place.home, stated, hidden=name.tail == NO_ATTRIBUTE)
@@ -150,15 +150,18 @@ def _clip(path: str, place: _Place, name: ClipName, attributes: "Attributes") ->
 
 
 def _refuse_pooled_datasets(clips: Iterable[Clip], places: dict[str, _Place]) -> None:
-    """Two data sets (two years, say) must not flow into one bank because their machines share a name."""
-    seen: dict[tuple[str, str, str], str] = {}
+    """DataError where two data sets (for instance two years) have a machine and section of the same name.
+
+    Their clips would become one bank.
+    """
+    datasets: dict[tuple[str, str, str], str] = {}
     for clip in clips:
         place = places[_folder(clip.path)]
-        first = seen.setdefault((clip.machine, clip.section, place.folder), place.dataset)
+        first = datasets.setdefault((clip.machine, clip.section, place.folder), place.dataset)
         if first != place.dataset:
             raise DataError(
                 f"machine {clip.machine!r} section {clip.section} has {place.folder or 'clips'} in two data sets, "
-                f"{first!r} and {place.dataset!r}; give the folder of one of them"
+                f"{first!r} and {place.dataset!r}; give the folder of one data set"
             )
 
 

@@ -1,10 +1,10 @@
-"""The file names of DCASE Task 2, 2020 to 2026: one pattern for machine ids, one for sections, one rule for attributes.
+"""The file names of DCASE Task 2, 2020 to 2026: a pattern for machine ids, one for sections, and a rule for attributes.
 
     2020    [normal_|anomaly_]id_05_00000000
     2021 -  section_00[_source|_target|_noise][_train|_test|_supplemental][_normal|_anomaly|_machine]_0000[_attributes]
 
-Every word in brackets may be absent: evaluation clips hide domain and label (2022 on: section_00_0000), and the
-labelled names of the 2024 RoboticArm lack `_test`.
+Every part in brackets may be absent: names of evaluation clips have no domain and no label (from 2022 on:
+section_00_0000), and the labelled names of the 2024 RoboticArm have no `_test`.
 """
 
 import re
@@ -29,7 +29,7 @@ _KEY_WITH_VALUE = re.compile(r"(?P<key>[A-Za-z]?[a-z]+)(?P<value>[0-9]+[A-Za-z]?
 
 
 class ClipName(NamedTuple):
-    """What a name states; "" where it is silent. `tail` is the text of the attributes."""
+    """What a name states; "" where it states nothing. `tail` is the text of the attributes."""
 
     section: str
     split: str = ""
@@ -39,7 +39,7 @@ class ClipName(NamedTuple):
 
     @property
     def attributes(self) -> dict[str, str]:
-        """The attributes of `tail`; none for noAttribute."""
+        """The attributes in `tail`; {} for noAttribute."""
         return parse_attributes(self.tail)
 
 
@@ -61,17 +61,17 @@ def parse_any_name(stem: str) -> ClipName | None:
 
 
 def parse_attributes(tail: str) -> dict[str, str]:
-    """Attributes from the text after the clip number; nothing of the text is lost.
+    """Attributes from the text after the clip number; every part of the text is kept.
 
-    Tokens come as key and value ("vel_6_loc_C"); a last key without value gets "" ("strength_1_ambient"). Where every
-    token carries its own value ("spd1000_BckgC"), tokens are split inside. A repeated key is numbered: "mic_2_mic_1"
-    gives mic = 2 and mic_2 = 1. "noAttribute" gives none. Spellings stay as they are ("strenght").
+    Tokens alternate between key and value ("vel_6_loc_C"); a last key without value gets "" ("strength_1_ambient").
+    Where every token contains its own value ("spd1000_BckgC"), each token is split. A repeated key is numbered:
+    "mic_2_mic_1" gives mic = 2 and mic_2 = 1. "noAttribute" gives {}. Spellings are kept as they are ("strenght").
     """
     return dict(_parse_attributes(tail))
 
 
 def number_repeats(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The pairs as a dict in which the second use of a key is called key_2, the third key_3."""
+    """The pairs as a dict; the second use of a key is called key_2, the third key_3."""
     numbered: dict[str, str] = {}
     for key, value in pairs:
         name, n = key, 1
@@ -87,9 +87,9 @@ def _parse_attributes(tail: str) -> tuple[tuple[str, str], ...]:
     if tail in ("", NO_ATTRIBUTE):
         return ()
     tokens = tail.split("_")
-    joined = [_KEY_WITH_VALUE.fullmatch(token) for token in tokens]
-    if all(joined):
-        pairs = [(match["key"], match["value"]) for match in joined if match]
+    matches = [_KEY_WITH_VALUE.fullmatch(token) for token in tokens]
+    if all(matches):
+        pairs = [(match["key"], match["value"]) for match in matches if match]
     else:
         pairs = list(zip_longest(tokens[::2], tokens[1::2], fillvalue=""))
     return tuple(number_repeats(pairs).items())

@@ -1,4 +1,4 @@
-"""Folders without a naming scheme: the original MIMII set, and recordings as people keep them."""
+"""Folders without DCASE names: the original MIMII set, and any folder of recordings."""
 
 import re
 from collections import defaultdict
@@ -31,18 +31,18 @@ def claims_mimii(path: str) -> bool:
 def read_mimii(tree: Tree) -> Reading:
     """Original MIMII: [6_dB_fan/]fan/id_00/normal|abnormal/*.wav.
 
-    Where the path names an SNR, the machine is called fan_6_dB and the clip carries snr = "6_dB": the same machine at
-    another SNR is another bank, also when the folders lie side by side. Sections are "id_00". The set has no split;
-    as in its published baseline the first normal clips in order of path, as many as there are abnormal ones, are
-    tested and the rest train. Where that would leave fewer than half of the normal clips, half of them train.
+    Where the path names an SNR, the machine is called fan_6_dB and the clip has the attribute snr = "6_dB": each SNR
+    of a machine has its own bank. Sections are "id_00". MIMII has no split. As in its published baseline, the first
+    normal clips in order of path are test clips, as many as there are abnormal clips, and the rest train. At least
+    half of the normal clips train.
     """
     groups: dict[tuple[str, str], list[Clip]] = defaultdict(list)
-    odd = []
+    unread = []
     for path in tree.audio:
         full = tree.context + path
         match = _MIMII.search(full)
         if match is None:
-            odd.append(path)
+            unread.append(path)
             continue
         machine, attributes = _with_snr(match["machine"], full[: match.start() + 1])
         label = LABEL_FOLDERS[match["label"]]
@@ -50,38 +50,39 @@ def read_mimii(tree: Tree) -> Reading:
             Clip(path, machine, match["section"], "test", label=label, attributes=attributes)
         )
     clips = [clip for group in groups.values() for clip in _split_mimii(group)]
-    notes = [f"not read: {len(odd):,} files outside <machine>/id_NN/normal|abnormal, first {odd[0]!r}"] if odd else []
-    notes.append(
-        "MIMII has no split: per section the first normal clips, one per abnormal clip, are test; the rest train"
-    )
+    notes = ["MIMII has no split: per section the first normal clips, one per abnormal clip, are test; the rest train"]
+    if unread:
+        outside = f"{len(unread):,} files outside <machine>/id_NN/normal|abnormal"
+        notes.insert(0, f"not read: {outside}, first {unread[0]!r}")
     return Reading(clips, notes)
 
 
 def read_folder(tree: Tree) -> Reading:
     """A plain folder: [<machine>/][train|test/][normal|abnormal/]*.wav, in any order of folders.
 
-    The machine is the first folder that is none of these words, else the root's own name; everything below it is
-    section "00", and deeper folders are kept as the attribute folder. abnormal, anomaly, anomalous and faulty mean
-    anomaly. A clip under train or test has that split. Otherwise normal clips train and anomalies are test clips.
-    Clips without any such word have an unknown label: where the machine has normal or train folders they are test
-    clips to be ranked against those, else they train, and each is ranked against the others (leave-one-out). A known
-    anomaly never trains.
+    Machine: the first folder with another name than these, else the root's own name. Section: always "00"; deeper
+    folders become the attribute "folder". Label: abnormal, anomaly, anomalous and faulty mean anomaly; a clip in no
+    label folder is unknown. Split: an anomaly is always a test clip; other clips have the split of their train or test
+    folder. Without such a folder normal clips train; unknown clips are test clips where the machine has normal or
+    train folders, else they train, and each is ranked against the others (leave-one-out).
     """
     root_name = tree.root.resolve().name or "machine"
     places = {folder: _plain_place(folder, root_name) for folder in {path.rpartition("/")[0] for path in tree.audio}}
-    known_normal = {p.machine for p in places.values() if p.split == "train" or p.label == "normal"}
+    with_normal = {p.machine for p in places.values() if p.split == "train" or p.label == "normal"}
     clips, moved = [], []
     for path in tree.audio:
         place = places[path.rpartition("/")[0]]
         if place.label == "anomaly" and place.split == "train":
             moved.append(path)
         attributes = {"folder": place.deeper} if place.deeper else {}
-        split = _plain_split(place, known_normal)
+        split = _plain_split(place, with_normal)
         clips.append(Clip(path, place.machine, "00", split, label=place.label, attributes=attributes))
     return Reading(clips, _plain_notes(clips, moved))
 
 
 class _PlainPlace(NamedTuple):
+    """What the folder of a clip states."""
+
     machine: str
     split: Split | None
     label: Label
@@ -120,21 +121,21 @@ def _plain_place(folder: str, root_name: str) -> _PlainPlace:
     )
 
 
-def _plain_split(place: _PlainPlace, known_normal: set[str]) -> Split:
+def _plain_split(place: _PlainPlace, with_normal: set[str]) -> Split:
     if place.label == "anomaly":
         return "test"
     if place.split:
         return place.split
-    return "test" if place.label == "unknown" and place.machine in known_normal else "train"
+    return "test" if place.label == "unknown" and place.machine in with_normal else "train"
 
 
 def _plain_notes(clips: list[Clip], moved: list[str]) -> list[str]:
     notes = []
-    odd = [clip.path for clip in clips if stem(clip.path).startswith(_DCASE_STARTS)]
-    if odd:
-        notes.append(f"{len(odd):,} names begin like DCASE names but do not follow them, first {odd[0]!r}")
+    similar = [clip.path for clip in clips if stem(clip.path).startswith(_DCASE_STARTS)]
+    if similar:
+        notes.append(f"{len(similar):,} names begin like DCASE names but are none, first {similar[0]!r}")
     if moved:
-        notes.append(f"{len(moved):,} anomalies lie in train folders and were made test clips, first {moved[0]!r}")
+        notes.append(f"{len(moved):,} anomalies in train folders are read as test clips, first {moved[0]!r}")
     if any("folder" in clip.attributes for clip in clips):
         deeper = {(clip.machine, clip.attributes["folder"]) for clip in clips if "folder" in clip.attributes}
         notes.append(
@@ -145,7 +146,7 @@ def _plain_notes(clips: list[Clip], moved: list[str]) -> list[str]:
         own = [clip for clip in clips if clip.machine == machine]
         tested = {clip.label for clip in own if clip.split == "test"}
         if not tested:
-            notes.append(f"machine {machine!r}: every clip trains; its clips are ranked against each other")
+            notes.append(f"machine {machine!r} has no test clips: its training clips are ranked against each other")
         elif tested == {"anomaly"}:
-            notes.append(f"machine {machine!r} has no normal test clips, so no AUC; put some in {machine}/test/normal")
+            notes.append(f"machine {machine!r} has no normal test clips; for an AUC put some in {machine}/test/normal")
     return notes

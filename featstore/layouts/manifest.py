@@ -26,13 +26,12 @@ CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 def read_manifest(tree: Tree) -> Reading:
     """One clip per row of a table with the column path and any of the other COLUMNS or attr_<name>.
 
-    Paths are relative to the table's folder. An absent column or an empty cell means: machine = first folder of the
-    path, else the table's folder; section = "00"; split = "test" for a labelled anomaly, else "train"; domain and
-    label = "unknown"; attributes (a JSON object) and attr_<name> = no attribute. DataError names file, row and
-    column.
+    Paths are relative to the table's folder; attributes is a JSON object. A missing column or an empty cell means:
+    machine = first folder of the path, else the table's folder; section = "00"; split = "test" for a labelled anomaly,
+    else "train"; domain and label = "unknown"; no attribute. DataError names file, row and column.
     """
     if tree.listed_in is None:
-        raise DataError(f"{tree.root}: layout manifest needs a table ({' or '.join(MANIFEST_SUFFIXES)})")
+        raise DataError(f"{tree.root}: layout manifest needs a table ({' or '.join(MANIFEST_SUFFIXES)}); give its path")
     table = tree.listed_in
     rows = _csv_rows(table) if table.suffix.lower() == ".csv" else _parquet_rows(table)
     listed = [(f"{table}, row {number}", row) for number, row in rows]
@@ -42,11 +41,10 @@ def read_manifest(tree: Tree) -> Reading:
 
 
 def read_scp(path: Path) -> Tree:
-    """Recordings of a Kaldi list: lines `key path`, the rest of the line being the path.
+    """Recordings of a Kaldi list with lines `key path`; the path is the rest of the line.
 
-    Paths are relative to the list's folder; absolute ones must lie below it. Keys must be unique and are not kept: a
-    clip's key is its path. Commands ("... |") are refused, never run. What the clips are is read from their paths, by
-    the layout that their names follow.
+    Paths are relative to the list's folder; absolute paths must be below it. Keys must be unique and are not stored: a
+    clip's key is its path. Commands ("... |") are refused and never run. A layout then reads the paths.
     """
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
@@ -71,12 +69,12 @@ def read_scp(path: Path) -> Tree:
 
 def _scp_path(where: str, target: str, root: Path) -> str:
     if target.endswith("|"):
-        raise DataError(f"{where}: {target!r} is a command; only paths of recordings are read")
+        raise DataError(f"{where}: {target!r} is a command; expected the path of a recording")
     if target.startswith("/"):
         target = os.path.relpath(target, root.resolve())
     place = _relative(where, target)
     if not is_audio(place):
-        raise DataError(f"{where}: {target!r} is not a recording (key, then a path that ends in .wav, .flac, ...)")
+        raise DataError(f"{where}: expected a key and a path that ends in .wav, .flac, ...; got the path {target!r}")
     return place
 
 
@@ -87,7 +85,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             header = _check_header(path, next(reader, []))
             for cells in reader:
                 if len(cells) not in (0, len(header)):
-                    raise DataError(f"{path}, row {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
+                    raise DataError(
+                        f"{path}, row {reader.line_num}: {len(cells)} cells, but the header has {len(header)}"
+                    )
                 if cells:
                     yield reader.line_num, dict(zip(header, cells, strict=True))
     except (OSError, csv.Error) as error:
@@ -99,7 +99,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         import pyarrow
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise DataError(f"{path}: Parquet needs pyarrow; install featstore[parquet], or give a CSV") from error
+        raise DataError(f"{path}: Parquet needs pyarrow; install featstore[parquet], or give a CSV file") from error
     try:
         table = ParquetFile(path).read()  # read_table would add columns named in the folders above
     except (OSError, pyarrow.ArrowException) as error:
@@ -126,7 +126,7 @@ def _check_header(path: Path, header: list[str]) -> list[str]:
         if name not in COLUMNS and not (name.startswith(ATTRIBUTE_PREFIX) and len(name) > len(ATTRIBUTE_PREFIX)):
             raise DataError(f"{path}: unknown column {name!r}{_hint(name, COLUMNS)} ({known})")
         if header.count(name) > 1:
-            raise DataError(f"{path}: column {name!r} occurs {header.count(name)} times")
+            raise DataError(f"{path}: column {name!r} occurs {header.count(name)} times; keep one")
     if "path" not in header:
         raise DataError(f"{path}: no column path ({known})")
     return header
@@ -137,7 +137,7 @@ def _clip(where: str, row: Mapping[str, str], tree: Tree) -> Clip:
         value = row.get(column, "")
         if value and value not in choices:
             raise DataError(
-                f"{where}, column {column}: {value!r} is none of {', '.join(choices)}{_hint(value, choices)}"
+                f"{where}, column {column}: expected {', '.join(choices)}; got {value!r}{_hint(value, choices)}"
             )
     path = _relative(f"{where}, column path", row["path"])
     folder, slash, _ = path.partition("/")
@@ -167,27 +167,28 @@ def _attributes(where: str, row: Mapping[str, str]) -> dict[str, str]:
         if key == column or not value:
             continue
         if key in attributes:
-            raise DataError(f"{where}: attribute {key!r} is given in column attributes and in column {column}")
+            raise DataError(
+                f"{where}: attribute {key!r} is in column attributes and in column {column}; keep one of them"
+            )
         attributes[key] = value
     return attributes
 
 
 def _relative(where: str, path: str) -> str:
-    """The path in its shortest form; DataError unless it stays below the folder of the list."""
+    """The path in its shortest form; DataError where it can lead out of the folder of the list."""
     if not path or "\0" in path:
         raise DataError(f"{where}: expected the path of a recording, got {path!r}")
     if path.startswith("/") or path[1:3] in (":\\", ":/"):
         raise DataError(f"{where}: {path!r} is absolute; give it relative to the folder of the list")
     if ".." in path.split("/"):
-        raise DataError(f"{where}: {path!r} goes through '..'; recordings must lie below the folder of the list")
+        raise DataError(f"{where}: {path!r} contains '..'; recordings must be below the folder of the list")
     return posixpath.normpath(path)
 
 
 def _check_paths(root: Path, places: Iterable[tuple[str, str]]) -> list[str]:
-    """Refuse duplicates and whatever is not a file below `root`; missing files become a note, and rejections of a
-    build.
+    """A note about missing files, which a build rejects; DataError for duplicates and for what is no file below `root`.
 
-    One look per folder instead of one per file.
+    Each folder is listed once, which is faster than a stat per file.
     """
     real_root = os.path.realpath(root)
     folders: dict[str, dict[str, os.DirEntry[str]]] = {}
@@ -195,7 +196,7 @@ def _check_paths(root: Path, places: Iterable[tuple[str, str]]) -> list[str]:
     missing = []
     for where, path in places:
         if path in seen:
-            raise DataError(f"{where}: {path!r} is already listed at {seen[path].rpartition(', ')[2]}")
+            raise DataError(f"{where}: {path!r} is already listed at {seen[path].rpartition(', ')[2]}; keep one")
         seen[path] = where
         folder, _, name = path.rpartition("/")
         if folder not in folders:
@@ -204,13 +205,15 @@ def _check_paths(root: Path, places: Iterable[tuple[str, str]]) -> list[str]:
         if entry is None:
             missing.append(path)
         elif (entry.is_symlink() and leads_out(entry.path, real_root)) or not entry.is_file():
-            raise DataError(f"{where}: {path!r} is not a file below {root}; links out of it and devices are not read")
+            raise DataError(
+                f"{where}: {path!r} is not a file below {root}; devices and links that lead out are not read"
+            )
     return [f"{len(missing):,} listed recordings are missing, first {missing[0]!r}"] if missing else []
 
 
 def _entries(where: str, folder: Path, real_root: str) -> dict[str, os.DirEntry[str]]:
     if leads_out(str(folder), real_root):
-        raise DataError(f"{where}: folder {str(folder)!r} is a link that leads out of the folder of the list")
+        raise DataError(f"{where}: folder {str(folder)!r} is a link that leads out of the folder of the list; copy it")
     try:
         return {entry.name: entry for entry in os.scandir(folder)}
     except OSError:

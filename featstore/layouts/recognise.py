@@ -1,4 +1,4 @@
-"""Dataset folders -> clips: the table of layouts, and how a folder is recognised."""
+"""Dataset folders -> clips: the table of layouts, and how the layout of a folder is detected."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from featstore import registry
 from featstore.clip import DOMAINS, LABELS, SPLITS, VARIANT_MARK, Clip
+from featstore.console import one_line, table
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
 from featstore.layouts.dcase_names import parse_id_name, parse_section_name
@@ -19,9 +20,10 @@ from featstore.layouts.truth import apply_truth
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to keep recordings: `what` for the help, `read` for the clips, `claims` tells a path that belongs to it.
+    """One way to store recordings; what: its description for the help.
 
-    Layouts that share `claims` are years of one naming. A layout without `claims` is never recognised by names.
+    read: from a tree to its clips. claims: whether a path follows the names of this layout; layouts with the same
+    `claims` are years of one naming, and a layout without it is never detected by names.
     """
 
     what: str
@@ -31,9 +33,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Listing:
-    """What was found: clips sorted by machine, section, split and path; `notes` say what a user should know.
+    """Clips of a data set, sorted by machine, section, split and path, and notes for the user.
 
-    `root` is the folder that the paths are relative to: the folder given, or the one that holds the manifest.
+    `root` is the folder that the paths are relative to: the given folder, or the folder of the manifest.
     """
 
     layout: str
@@ -72,24 +74,24 @@ LAYOUTS: dict[str, Layout] = {
 def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = None) -> Listing:
     """Clips below a folder, or listed in a manifest (.csv, .parquet) or a Kaldi .scp file.
 
-    auto recognises the layout by the names; DataError where two fit, with how to choose, or where nothing is found.
+    auto detects the layout by the names. DataError where two layouts fit and where there are no recordings.
     `ground_truth` (official CSVs, see `truth`) sets label and domain of evaluation clips; labels reach metrics only.
     """
     if layout != "auto":
         _layout(layout)
     tree = _tree(Path(root), layout)
-    name = _recognise(tree) if layout == "auto" else layout
+    name = _detect(tree) if layout == "auto" else layout
     chosen = _layout(name)
     reading = chosen.read(tree)
     clips, notes = reading.clips, [*tree.notes, *reading.notes]
     if not clips:
         raise DataError(f"{root}: no recording fits layout {name} ({chosen.what}){'; '.join(['', *notes])}")
     if layout == "auto" and chosen.claims is _claims_section:
-        name, more = _choose_year(tree, clips)
-        notes += more
+        name, year_notes = _choose_year(tree, clips)
+        notes += year_notes
     if ground_truth is not None:
-        clips, more = apply_truth(clips, Path(ground_truth))
-        notes += more
+        clips, truth_notes = apply_truth(clips, Path(ground_truth))
+        notes += truth_notes
     _refuse_marks(clips)
     return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes))
 
@@ -104,9 +106,9 @@ def _layout(name: str) -> Layout:
 
 
 def summary(clips: Iterable[Clip]) -> str:
-    """Text table of clip counts: machine x section x split in rows, domain above label in columns; at most 100 wide.
+    """Text table of clip counts: rows of machine, section and split, columns of domain and label; at most 100 wide.
 
-    Generated variants are no recordings; a line below the table counts them.
+    Generated variants are counted in a line below the table.
     """
     counts: dict[tuple[str, str, str], Counter[tuple[str, str]]] = {}
     generated: list[str] = []
@@ -118,15 +120,14 @@ def summary(clips: Iterable[Clip]) -> str:
         row[clip.domain, clip.label] += 1
     columns = [(d, lab) for d in DOMAINS for lab in LABELS if any((d, lab) in row for row in counts.values())]
     total = sum(counts.values(), Counter())
-    lines = [
-        ["", "", "", *("none" if d == "unknown" else d for d, _ in columns)],
-        ["machine", "section", "split", *(lab for _, lab in columns)],
-    ]
+    header = ["machine", "section", "split", *(f"{'none' if d == 'unknown' else d}\n{lab}" for d, lab in columns)]
+    rows = []
     for machine, section, split in sorted(counts, key=lambda key: (*key[:2], SPLITS.index(key[2]))):
         row = counts[machine, section, split]
-        lines.append([_shown(machine), _shown(section), split, *(f"{row[c]:,}" if row[c] else "." for c in columns)])
-    lines.append(["total", "", "", *(f"{total[c]:,}" for c in columns)])
-    text = _aligned(lines)
+        numbers = (f"{row[c]:,}" if row[c] else "." for c in columns)
+        rows.append([one_line(machine, 20), one_line(section, 20), split, *numbers])
+    rows.append(["total", "", "", *(f"{total[c]:,}" for c in columns)])
+    text = table(header, rows, text_columns=3, width=100)
     if generated:
         text += f"\nand {len(generated):,} generated anomalies made of {len(set(generated)):,} of these recordings"
     return text
@@ -137,14 +138,14 @@ def _tree(root: Path, layout: str) -> Tree:
     if not root.exists():
         raise DataError(f"{root}: no such folder or file")
     if root.is_dir():
-        found = [root / f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES]
-        there = next((path for path in found if path.is_file()), None)
+        usual = [root / f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES]
+        manifest = next((path for path in usual if path.is_file()), None)
         if layout == "manifest":
-            if there is None:
-                raise DataError(f"{root}: layout manifest needs a table; give its file, or name it {found[0].name}")
-            return Tree(root, listed_in=there)
+            if manifest is None:
+                raise DataError(f"{root}: layout manifest needs a table; give its path, or name it {usual[0].name}")
+            return Tree(root, listed_in=manifest)
         tree = scan(root)
-        unused = [f"{there} was not used; give it instead of the folder to use it"] if there else []
+        unused = [f"{manifest} was not used; to use it, give its path instead of the folder"] if manifest else []
         return replace(tree, notes=[*tree.notes, *unused])
     suffix = root.suffix.lower()
     if suffix == SCP_SUFFIX and layout != "manifest":
@@ -157,8 +158,11 @@ def _tree(root: Path, layout: str) -> Tree:
     return Tree(root.parent, listed_in=root)
 
 
-def _recognise(tree: Tree) -> str:
-    """The layout whose names are there: one naming must cover at least half of the files, and no other any."""
+def _detect(tree: Tree) -> str:
+    """The layout that the names follow; DataError unless one naming fits half of the files or more, and no other any.
+
+    Where no naming fits any file, the layout is "folder".
+    """
     if not tree.audio and tree.listed_in is not None:
         return "manifest"
     if not tree.audio:
@@ -166,28 +170,24 @@ def _recognise(tree: Tree) -> str:
         raise DataError(f"{tree.root}: no recordings ({' '.join(AUDIO_SUFFIXES)}){notes}")
     layouts = {name: _layout(name) for name in registry.names("layout")}
     namings = dict.fromkeys(layout.claims for layout in layouts.values() if layout.claims is not None)
-    claimed = {claims: sum(claims(tree.context + path) for path in tree.audio) for claims in namings}
-    found = [claims for claims, n in claimed.items() if n]
-    if not found:
+    counts = {claims: sum(claims(tree.context + path) for path in tree.audio) for claims in namings}
+    counts = {claims: n for claims, n in counts.items() if n}
+    if not counts:
         return "folder"
-    if len(found) == 1 and 2 * claimed[found[0]] >= len(tree.audio):
-        return next(name for name, layout in layouts.items() if layout.claims is found[0])
-    lines = [
-        f"  {', '.join(name for name, layout in layouts.items() if layout.claims is claims)}: {claimed[claims]:,} files"
-        for claims in found
-    ]
+    names = {claims: [name for name, layout in layouts.items() if layout.claims is claims] for claims in counts}
+    if len(counts) == 1 and 2 * sum(counts.values()) >= len(tree.audio):
+        return next(iter(names.values()))[0]
+    lines = [f"  {', '.join(names[claims])}: {n:,} files" for claims, n in counts.items()]
     raise DataError(
         f"{tree.root}: {len(tree.audio):,} recordings fit no single layout:\n" + "\n".join(lines) + "\n"
-        "  folder: all files\nChoose with --layout NAME, or give the folder of one of them"
+        "  folder: all files\nChoose one with --layout NAME, or give a folder with files of one layout"
     )
 
 
 def _choose_year(tree: Tree, clips: Sequence[Clip]) -> tuple[str, list[str]]:
-    """The year that fits best, oldest first; the clips are the same whichever is chosen."""
-    years = likely_years(YEARS, tree, list(clips))
-    if len(years) == 1:
-        return years[0], []
-    return years[0], [f"read as {years[0]}; {', '.join(years[1:])} would give the same clips"]
+    """The oldest of the years that fit best, and a note that names the others; all of them give the same clips."""
+    first, *others = likely_years(YEARS, tree, list(clips))
+    return first, [f"read as {first}; {', '.join(others)} would give the same clips"] if others else []
 
 
 def _refuse_marks(clips: Sequence[Clip]) -> None:
@@ -198,21 +198,3 @@ def _refuse_marks(clips: Sequence[Clip]) -> None:
 
 def _order(clip: Clip) -> tuple[str, str, int, str]:
     return clip.machine, clip.section, SPLITS.index(clip.split), clip.path
-
-
-def _shown(text: str, width: int = 20) -> str:
-    """Text that stays on one line of any terminal."""
-    safe = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return safe if len(safe) <= width else safe[: width - 1] + "…"
-
-
-def _aligned(lines: list[list[str]]) -> str:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    spare = 100 - sum(widths) - (len(widths) - 1)
-    widths[0] = max(min(widths[0], widths[0] + spare), 7)
-    rows = []
-    for line in lines:
-        left = [_shown(cell, width).ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
-        rows.append(" ".join([*left, *right]).rstrip())
-    return "\n".join(rows)

@@ -1,8 +1,8 @@
-"""One walk over a folder of recordings: what is audio, what lies beside it, what was not read and why.
+"""One walk over a folder of recordings: the audio files, the other files, and what was not read and why.
 
-Nothing outside the root is ever read: links that lead out, devices, FIFOs and sockets are left alone and noted. Links
-to folders inside the root are not followed, because what they show is reached anyway; so loops end and no recording
-is listed twice.
+Nothing outside the root is read: links that lead out, devices, FIFOs and sockets are skipped and noted. Links to
+folders inside the root are not followed, because the walk reaches those folders anyway; so no loop is endless and no
+recording is listed twice.
 """
 
 import os
@@ -20,8 +20,8 @@ _KNOWN_SUFFIXES = frozenset({*AUDIO_SUFFIXES, ".csv"})
 class Tree:
     """Recordings below a root, or listed in a file.
 
-    `audio` and `other` hold paths relative to `root` with forward slashes, sorted. `listed_in` is the manifest or .scp
-    file that named the recordings, if there was one. `notes` say what was not read.
+    `audio` and `other` hold sorted paths relative to `root` with forward slashes. `listed_in` is the manifest or .scp
+    file that lists the recordings, if any. `notes` say what was not read.
     """
 
     root: Path
@@ -32,14 +32,14 @@ class Tree:
 
     @cached_property
     def context(self) -> str:
-        """Names of the root and the two folders above it, so that a machine folder given as root keeps its name."""
+        """Names of the two folders above the root and of the root, as "a/b/root/": a root may be a machine folder."""
         return "".join(part + "/" for part in self.root.resolve().parts[1:][-3:])
 
 
 def scan(root: Path) -> Tree:
     """Walk `root` once, without a stat per file.
 
-    Hidden files and folders (also AppleDouble "._x.wav") are left out. Audio is told by its suffix in any case.
+    Hidden files and folders (also AppleDouble "._x.wav") are left out. Files with one of AUDIO_SUFFIXES are audio.
     """
     audio: list[str] = []
     other: list[str] = []
@@ -70,14 +70,14 @@ def is_audio(path: str) -> bool:
 
 
 def stem(path: str) -> str:
-    """File name without folders and without its audio or table suffix; dots inside the name ("volt_1.5") stay."""
+    """File name without folders and without its audio or .csv suffix; other dots ("volt_1.5") are kept."""
     name = path.rpartition("/")[2]
     base, _, suffix = name.rpartition(".")
     return base if f".{suffix.lower()}" in _KNOWN_SUFFIXES else name
 
 
 def leads_out(path: str, real_root: str) -> bool:
-    """Whether the real place of `path` lies outside the real root."""
+    """Whether `path`, with all links resolved, is outside `real_root`."""
     real = os.path.realpath(path)
     return real != real_root and not real.startswith(real_root.rstrip("/") + "/")
 
@@ -96,7 +96,7 @@ def _reason_to_skip_link(entry: os.DirEntry[str], real_root: str) -> str:
     try:
         if entry.is_file():
             return ""
-        return "links to folders, which are read where they lie" if entry.is_dir() else "links that lead nowhere"
+        return "links to folders that are read themselves" if entry.is_dir() else "links that lead nowhere"
     except OSError:  # too many levels of links
         return "links that lead nowhere"
 
@@ -109,4 +109,4 @@ def _notes_on_other(other: Iterable[str]) -> list[str]:
     archives = sorted(path for path in other if path.lower().endswith(ARCHIVE_SUFFIXES))
     if not archives:
         return []
-    return [f"not read: {len(archives):,} archives, first {archives[0]!r}; unpack them to use what they hold"]
+    return [f"not read: {len(archives):,} archives, first {archives[0]!r}; unpack them to read their files"]

@@ -1,13 +1,14 @@
-"""Official ground truth of evaluation clips: what they are, published after each challenge.
+"""Official ground truth of evaluation clips: their labels and domains, published after each challenge.
 
-Read from a file or a folder (the evaluator's repository, say):
+Read from a file or from a folder, for instance the official evaluator's repository:
 
     ground_truth_<machine>_section_03[_source|_target]_test.csv   rows name,0|1 (folder ..._domain: 0 source, 1 target)
                                                                   or name,labelled name[,labelled name with attributes]
     <machine>/attributes_03.csv                                   header with file_name and file_name_with_attributes
     eval_data_list*.csv                                           a line with the machine, then name,labelled name[,0|1]
 
-Only label and domain of test clips are set, for metrics alone: nothing that trains, chooses or thresholds may see them.
+Only label and domain of test clips are set. They are for metrics only: nothing that trains, chooses or thresholds may
+read them.
 """
 
 import csv
@@ -30,7 +31,7 @@ _LABELLED_COLUMN = "file_name_with_attributes"
 
 
 class _Fact(NamedTuple):
-    """One row of a truth file; "" where it is silent."""
+    """One row of a truth file; "" where it states nothing."""
 
     machine: str
     name: str
@@ -41,6 +42,8 @@ class _Fact(NamedTuple):
 
 @dataclass
 class _Truth:
+    """Label and domain of one clip from all rows about it; where: file and row of the first."""
+
     label: str = ""
     domain: str = ""
     where: str = ""
@@ -49,7 +52,9 @@ class _Truth:
         for kind in ("label", "domain"):
             old, new = getattr(self, kind), getattr(fact, kind)
             if old and new and old != new:
-                raise DataError(f"{fact.where}: {fact.machine} {fact.name} is {new}, but {old} at {self.where}")
+                raise DataError(
+                    f"{fact.where}: {fact.machine} {fact.name} is {new}, but {old} at {self.where}; correct one row"
+                )
             setattr(self, kind, old or new)
         self.where = self.where or fact.where
 
@@ -57,33 +62,38 @@ class _Truth:
 def apply_truth(clips: Sequence[Clip], source: Path) -> tuple[list[Clip], list[str]]:
     """The clips with label and domain of test clips filled in from `source`, and notes.
 
-    Joined by name within machine and section. DataError names the first clip of a section that its truth does not
-    cover, the first name in it that no clip has, and any contradiction. Machines and sections that are not among the
-    clips are passed over with a note.
+    Joined by name within machine and section. DataError for a clip without truth in a section that has truth, for a
+    name in the truth that no clip of the section has, and for a contradiction. Truth of machines and sections that the
+    clips do not have is skipped with a note.
     """
     truths = _read(source)
-    rows = {i: (clip.machine, stem(clip.path)) for i, clip in enumerate(clips) if clip.split == "test"}
+    names = {i: (clip.machine, stem(clip.path)) for i, clip in enumerate(clips) if clip.split == "test"}
     sections = {(clip.machine, clip.section) for clip in clips if clip.split == "test"}
     covered = {(machine, _section(name)) for machine, name in truths} & sections
-    _refuse_surplus(truths, set(rows.values()), sections)
-    done, used = list(clips), set[tuple[str, str]]()
-    for i, key in rows.items():
+    _refuse_surplus(truths, set(names.values()), sections)
+    labelled, used = list(clips), set[tuple[str, str]]()
+    for i, name in names.items():
         clip = clips[i]
-        if key in truths:
-            if key in used:
-                raise DataError(f"{clip.path!r}: two test clips of {clip.machine} {clip.section} have this name")
-            used.add(key)
-            done[i] = _told(clip, truths[key])
+        if name in truths:
+            if name in used:
+                raise DataError(
+                    f"{clip.path!r}: two test clips of {clip.machine} {clip.section} have this name; remove one"
+                )
+            used.add(name)
+            labelled[i] = _with_truth(clip, truths[name])
         elif (clip.machine, clip.section) in covered and clip.label == "unknown":
-            raise DataError(f"{source}: no truth for {clip.path!r}, though it covers {clip.machine} {clip.section}")
-    return done, _notes(source, len(used), sections - covered, truths, sections)
+            raise DataError(
+                f"{source}: no truth for {clip.path!r}, but for other clips of {clip.machine} {clip.section}; "
+                "complete the truth or remove the clip"
+            )
+    return labelled, _notes(source, len(used), sections - covered, truths, sections)
 
 
-def _told(clip: Clip, truth: _Truth) -> Clip:
+def _with_truth(clip: Clip, truth: _Truth) -> Clip:
     for kind in ("label", "domain"):
-        known, told = getattr(clip, kind), getattr(truth, kind)
-        if told and known not in ("unknown", told):
-            raise DataError(f"{truth.where}: {clip.path!r} is {told}, but its name or folder says {known}")
+        stated, true = getattr(clip, kind), getattr(truth, kind)
+        if true and stated not in ("unknown", true):
+            raise DataError(f"{truth.where}: {clip.path!r} is {true}, but its name or folder says {stated}")
     return replace(clip, label=cast(Label, truth.label or clip.label), domain=cast(Domain, truth.domain or clip.domain))
 
 
@@ -97,26 +107,31 @@ def _refuse_surplus(
 ) -> None:
     for (machine, name), truth in truths.items():
         if (machine, _section(name)) in sections and (machine, name) not in names:
-            raise DataError(f"{truth.where}: {name} is not among the test clips of {machine}; is the data complete?")
+            raise DataError(
+                f"{truth.where}: {name} is not among the test clips of {machine}; check that the data are complete"
+            )
 
 
 def _notes(
     source: Path,
-    n: int,
-    without: set[tuple[str, str]],
+    n_clips: int,
+    without_truth: set[tuple[str, str]],
     truths: dict[tuple[str, str], _Truth],
     sections: set[tuple[str, str]],
 ) -> list[str]:
-    if not n:
-        raise DataError(f"{source}: none of its {len(truths):,} names belongs to a machine and section of the data")
-    notes = [f"ground truth of {n:,} test clips from {source}; it reaches metrics only"]
-    elsewhere = {(machine, _section(name)) for machine, name in truths} - sections
-    for what, found in (
-        ("sections without ground truth", without),
-        ("sections of the truth are not in the data", elsewhere),
+    if not n_clips:
+        raise DataError(
+            f"{source}: none of its {len(truths):,} names belongs to a machine and section of the data; "
+            "give the ground truth of this data set"
+        )
+    notes = [f"ground truth of {n_clips:,} test clips from {source}; it reaches metrics only"]
+    without_clips = {(machine, _section(name)) for machine, name in truths} - sections
+    for what, pairs in (
+        ("sections without ground truth", without_truth),
+        ("sections of the truth are not in the data", without_clips),
     ):
-        if found:
-            notes.append(f"{len(found):,} {what}, first {' '.join(min(found))}")
+        if pairs:
+            notes.append(f"{len(pairs):,} {what}, first {' '.join(min(pairs))}")
     return notes
 
 
@@ -127,8 +142,8 @@ def _read(source: Path) -> dict[tuple[str, str], _Truth]:
             truths.setdefault((fact.machine, fact.name), _Truth()).add(fact)
     if not truths:
         raise DataError(
-            f"{source}: no ground truth; looked for ground_truth_<machine>_section_<NN>_test.csv, "
-            f"attributes_<NN>.csv with {_LABELLED_COLUMN}, and eval_data_list*.csv"
+            f"{source}: no ground truth; expected ground_truth_<machine>_section_<NN>_test.csv, "
+            f"attributes_<NN>.csv with {_LABELLED_COLUMN}, or eval_data_list*.csv"
         )
     return truths
 
@@ -159,12 +174,12 @@ def _facts(path: Path) -> Iterator[_Fact]:
 def _facts_with_header(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[_Fact]:
     header = rows[0][1]
     if _LABELLED_COLUMN not in header:
-        return  # the attributes table of a data set: no truth in it
+        return  # the attributes table of a data set contains no truth
     column = header.index(_LABELLED_COLUMN)
     for number, row in rows[1:]:
         where = f"{path}, row {number}"
         if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} cells, the header has {len(header)}")
+            raise DataError(f"{where}: {len(row)} cells, but the header has {len(header)}")
         folder = row[0].split("/")[0] if "/" in row[0] else path.parent.name
         yield _labelled(where, folder, stem(row[0]), [row[column]], "label")
 
@@ -180,7 +195,7 @@ def _facts_in_rows(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[_F
             machine = cells[0]
         elif len(cells) < 2 or not machine:
             raise DataError(
-                f"{where}: expected name,0|1 or name,labelled name in a file called ground_truth_<machine>_section_<NN>"
+                f"{where}: expected name,0|1 or name,labelled name in a file ground_truth_<machine>_section_<NN>"
                 f"_test.csv, or below a line with the machine; got {','.join(row)!r}"
             )
         else:
@@ -188,18 +203,18 @@ def _facts_in_rows(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[_F
 
 
 def _labelled(where: str, machine: str, name: str, cells: list[str], bit: str) -> _Fact:
-    """What the cells after the name say: 0 or 1, or a name that states label and domain."""
-    found = _Truth(where=where)
+    """Label and domain from the cells after the name: 0 or 1 (of kind `bit`), or a name that states them."""
+    truth = _Truth(where=where)
     for cell in cells:
-        told = {"label": "", "domain": ""}
+        stated = {"label": "", "domain": ""}
         parsed = parse_any_name(stem(cell))
         if cell in ("0", "1"):
-            told[bit] = _BITS[bit][int(cell)]
+            stated[bit] = _BITS[bit][int(cell)]
         elif parsed is not None and (parsed.label or parsed.domain):
-            told = {"label": parsed.label, "domain": parsed.domain}
+            stated = {"label": parsed.label, "domain": parsed.domain}
         else:
             raise DataError(f"{where}: expected 0, 1 or a labelled name, got {cell!r}")
-        found.add(_Fact(machine, name, told["label"], told["domain"], where))
+        truth.add(_Fact(machine, name, stated["label"], stated["domain"], where))
     if parse_any_name(name) is None:
         raise DataError(f"{where}: {name!r} is not the name of an evaluation clip")
-    return _Fact(machine, name, found.label, found.domain, where)
+    return _Fact(machine, name, truth.label, truth.domain, where)

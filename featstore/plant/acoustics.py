@@ -1,8 +1,8 @@
 """Acoustics of the simulated plant: sources, resonances, room, microphone and factory background of one recording.
 
-Everything linear is done once per recording in the frequency domain: one real FFT for tones, one per set of
-resonances that was struck, one per burst of noise, and a single inverse FFT for the mixture. The FFT is as long as the
-recording, so echoes wrap from the end to the beginning, which no detector can tell from a machine that was running.
+Linear operations are done once per recording in the frequency domain: one real FFT for tones, one per set of
+resonances, one per modulated noise, and a single inverse FFT for the mixture. The FFT is as long as the recording, so
+echoes wrap from the end to the beginning, as if the machine had been running before.
 Levels are relative: the loudest part of a healthy machine has an RMS near 1.
 """
 
@@ -14,13 +14,13 @@ import numpy as np
 from scipy import fft
 
 N_BANDS = 800  # stationary noise is shaped in this many equal bands up to the Nyquist frequency
-CONTROL_HZ = 200  # envelopes and speeds change no faster than this
+CONTROL_HZ = 200  # rate of the control points of envelopes and speeds
 TABLE_SIZE = 8192  # samples of one revolution
 LEVEL = 0.015  # full-scale fraction of a source with RMS 1
 
 
 def rng_of(*key: object) -> np.random.Generator:
-    """Random generator that depends on `key` alone, on no order of calls."""
+    """Random generator that depends on `key` alone, not on earlier calls."""
     digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return np.random.Generator(np.random.SFC64(int.from_bytes(digest[:16], "little")))
 
@@ -49,16 +49,16 @@ class Grid:
 
     @property
     def control_s(self) -> np.ndarray:
-        """Times of the control points, in seconds; one more than the samples need."""
+        """Times of the control points in seconds, one more than the samples need."""
         block = self.rate_hz // CONTROL_HZ
         return np.arange(self.n // block + 2) * (block / self.rate_hz)
 
     def spread(self, bands: np.ndarray) -> np.ndarray:
-        """Values of the noise bands at every FFT bin, (n // 2 + 1,)."""
+        """The value of its noise band for every FFT bin, (n // 2 + 1,)."""
         return np.asarray(bands.astype(np.float32)[_band_of_bin(self.n)])
 
     def upsample(self, control: np.ndarray) -> np.ndarray:
-        """Control points joined by straight lines, one value per sample, float64 (n,)."""
+        """Linear interpolation of control points, one value per sample, float64 (n,)."""
         block = self.rate_hz // CONTROL_HZ
         ramp = np.arange(block) / block
         return (control[:-1, None] + np.diff(control)[:, None] * ramp).ravel()[: self.n]
@@ -77,7 +77,7 @@ def look_up(table: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a recording is made: fixes rooms, resonances and backgrounds for a whole simulated plant."""
+    """Where a recording is made: determines room, resonances and background in the whole simulated plant."""
 
     seed: int
     machine: str
@@ -87,19 +87,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Site:
-    """How undisturbed a machine stands.
+    """Disturbances at a machine's place.
 
-    snr_db: its level above the factory's. clanks_per_s: how often something falls nearby. unrest_db: how much levels
-    and colouring change from one recording to the next.
+    snr_db: level of the machine above the factory background. clanks_per_s: rate of unrelated impacts nearby.
+    variation_db: how much levels and spectra change from one recording to the next.
     """
 
     snr_db: float
     clanks_per_s: float
-    unrest_db: float
+    variation_db: float
 
 
 class Scene:
-    """One recording in the making: sources are added, `record` mixes them as the microphone hears them."""
+    """One recording: a machine model adds its sources, then `record` returns the microphone signal."""
 
     def __init__(self, rng: np.random.Generator, grid: Grid, place: Place) -> None:
         self.rng = rng
@@ -108,7 +108,7 @@ class Scene:
         self.tones = np.zeros(grid.n, dtype=np.float32)
         self.spectrum = np.zeros(grid.n // 2 + 1, dtype=np.complex64)
         self.power = np.zeros(N_BANDS)
-        self.trains: dict[str, np.ndarray] = {}
+        self.impacts: dict[str, np.ndarray] = {}
 
     def vary(self, spread_db: float, size: int | None = None) -> np.ndarray:
         """Log-normal factors with a standard deviation of `spread_db`."""
@@ -118,26 +118,26 @@ class Scene:
         """Angle in revolutions of a shaft whose speed wanders by the fraction `wander`, float64 (n,)."""
         steps = self.rng.normal(size=len(self.grid.control_s))
         smooth = np.convolve(steps, np.hanning(42)[1:-1], mode="same") / 3.9
-        return self.turning(revolutions_hz * (1 + wander * smooth))
+        return self.angle(revolutions_hz * (1 + wander * smooth))
 
-    def turning(self, speed_hz: np.ndarray) -> np.ndarray:
+    def angle(self, speed_hz: np.ndarray) -> np.ndarray:
         """Angle in revolutions for a speed given at the control points, float64 (n,)."""
         return self.rng.uniform() + np.cumsum(self.grid.upsample(speed_hz)) / self.grid.rate_hz
 
     def periodic(self, angle: np.ndarray, orders: np.ndarray) -> np.ndarray:
-        """Vibration that repeats every revolution, float32 (n,): order k has amplitude `orders[k]`, a random phase."""
+        """Vibration that repeats every revolution, float32 (n,): amplitude `orders[k]` at order k, random phases."""
         fastest_hz = float(np.max(np.diff(angle[:: self.grid.rate_hz // CONTROL_HZ]), initial=1e-9)) * CONTROL_HZ
-        kept = orders[: min(len(orders), int(0.98 * self.grid.nyquist_hz / fastest_hz), TABLE_SIZE // 8)]
-        phases = np.exp(2j * np.pi * self.rng.uniform(size=len(kept)))
-        table = fft.irfft(kept * phases, TABLE_SIZE) * (TABLE_SIZE / 2)
+        below_nyquist = orders[: min(len(orders), int(0.98 * self.grid.nyquist_hz / fastest_hz), TABLE_SIZE // 8)]
+        phases = np.exp(2j * np.pi * self.rng.uniform(size=len(below_nyquist)))
+        table = fft.irfft(below_nyquist * phases, TABLE_SIZE) * (TABLE_SIZE / 2)
         return look_up(table.astype(np.float32), angle)
 
-    def hiss(self, centre_hz: float, octaves: float, level: float | np.ndarray) -> None:
+    def add_noise(self, centre_hz: float, octaves: float, level: float | np.ndarray) -> None:
         """Add stationary noise of RMS `level` around `centre_hz`."""
         shape = self._shape(centre_hz, octaves)
         self.power += level**2 * shape / shape.mean()
 
-    def puffs(self, envelope: np.ndarray, centre_hz: float, octaves: float) -> None:
+    def add_modulated_noise(self, envelope: np.ndarray, centre_hz: float, octaves: float) -> None:
         """Add noise around `centre_hz` whose RMS follows `envelope`, (n,)."""
         if not envelope.any():
             return
@@ -145,54 +145,54 @@ class Scene:
         noise = self.rng.standard_normal(self.grid.n, dtype=np.float32) * envelope.astype(np.float32)
         self.spectrum += fft.rfft(noise) * self.grid.spread(np.sqrt(shape / shape.mean()))
 
-    def strikes(self, modes: str, times_s: np.ndarray, amplitudes: np.ndarray | float) -> None:
-        """Add impacts that excite the resonances called `modes`; an impact of amplitude 1 has a peak near 1."""
+    def add_impacts(self, modes: str, times_s: np.ndarray, amplitudes: np.ndarray | float) -> None:
+        """Add impacts that excite the resonances `modes` (a key of MODES); amplitude 1 gives a peak near 1."""
         sample = times_s * self.grid.rate_hz
         inside = (sample >= 0) & (sample < self.grid.n - 1)
         amplitudes = np.broadcast_to(amplitudes, sample.shape)[inside]
         if not amplitudes.any():
             return
         first = sample[inside].astype(np.int64)
-        late = sample[inside] - first
-        train = self.trains.setdefault(modes, np.zeros(self.grid.n, dtype=np.float32))
-        np.add.at(train, first, (amplitudes * (1 - late)).astype(np.float32))
-        np.add.at(train, first + 1, (amplitudes * late).astype(np.float32))
+        fraction = sample[inside] - first  # of a sample between two
+        train = self.impacts.setdefault(modes, np.zeros(self.grid.n, dtype=np.float32))
+        np.add.at(train, first, (amplitudes * (1 - fraction)).astype(np.float32))
+        np.add.at(train, first + 1, (amplitudes * fraction).astype(np.float32))
 
     def record(self, site: Site) -> np.ndarray:
-        """The microphone's signal, float32 (n,): all sources through the room, and the factory around them."""
+        """Microphone signal, float32 (n,): all sources filtered by the room, and the factory background."""
         grid, place = self.grid, self.place
-        self._clank(site.clanks_per_s)
+        self._add_clanks(site.clanks_per_s)
         response = room(place, grid)
         spectrum = self.spectrum + fft.rfft(self.tones)
-        for modes, train in self.trains.items():
+        for modes, train in self.impacts.items():
             spectrum += fft.rfft(train) * resonances(place.seed, place.machine, modes, grid)
         noise = self.rng.standard_normal((grid.n // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
-        heard = grid.spread(self.power) * room_power(place, grid)
-        behind = self._background(site.unrest_db) * 10 ** (-site.snr_db / 10)
-        per_bin = np.sqrt((heard + grid.spread(behind)) * (grid.n / 2))
-        gain = LEVEL * self.vary(1.5 * site.unrest_db) * self._colour(0.6 * site.unrest_db)
+        machine_power = grid.spread(self.power) * room_power(place, grid)
+        background = self._background(site.variation_db) * 10 ** (-site.snr_db / 10)
+        per_bin = np.sqrt((machine_power + grid.spread(background)) * (grid.n / 2))
+        gain = LEVEL * self.vary(1.5 * site.variation_db) * self._colour(0.6 * site.variation_db)
         spectrum *= response
         noise *= per_bin
         mixed = (spectrum + noise) * grid.spread(gain)
-        mixed[: int(10 * grid.seconds)] = 0  # a microphone hears nothing below 10 Hz
+        mixed[: int(10 * grid.seconds)] = 0  # the microphone records nothing below 10 Hz
         return np.asarray(fft.irfft(mixed, grid.n, overwrite_x=True))
 
     def _shape(self, centre_hz: float, octaves: float) -> np.ndarray:
         return np.exp(-0.5 * (np.log2(self.grid.bands_hz / centre_hz) / octaves) ** 2)
 
     def _colour(self, spread_db: float) -> np.ndarray:
-        """A smooth random gain over frequency: temperature, and a microphone that is never put back exactly."""
+        """Smooth random gain per band: temperature, and small changes of the microphone's position."""
         octave = np.log2(self.grid.bands_hz / 40) / np.log2(self.grid.nyquist_hz / 40)
         ripple = np.cos(np.pi * np.outer(np.arange(1, 9), octave))
         return np.asarray(10 ** (self.rng.normal(0, spread_db, 8) @ ripple / 20))
 
-    def _background(self, unrest_db: float) -> np.ndarray:
-        """Power per band of the factory hall, near 1 in all, never quite the same twice."""
-        power = hall(self.place, self.grid) * self._colour(unrest_db) ** 2
-        return np.asarray(power * self.vary(1.5 * unrest_db) ** 2)
+    def _background(self, variation_db: float) -> np.ndarray:
+        """Power per band of the factory background, mean near 1, varied from recording to recording."""
+        power = background_power(self.place, self.grid) * self._colour(variation_db) ** 2
+        return np.asarray(power * self.vary(1.5 * variation_db) ** 2)
 
-    def _clank(self, per_second: float) -> None:
-        """Somebody drops something, no two things alike; it means nothing."""
+    def _add_clanks(self, per_second: float) -> None:
+        """Add impacts that have nothing to do with the machine, each with other resonances."""
         count = self.rng.poisson(per_second * self.grid.seconds)
         time_s = (np.arange(min(self.grid.n, self.grid.rate_hz // 8)) / self.grid.rate_hz).astype(np.float32)
         hertz = np.exp(self.rng.uniform(np.log(200), np.log(0.4 * self.grid.rate_hz), (count, 4, 1))).astype(np.float32)
@@ -212,7 +212,7 @@ MODES = {  # lowest and highest resonance in Hz, how many, decay time in seconds
 
 @lru_cache(maxsize=8)
 def resonances(seed: int, machine: str, modes: str, grid: Grid) -> np.ndarray:
-    """Spectrum of the ringing after one impact, complex64 (n // 2 + 1,); the machine's own, in every recording."""
+    """Spectrum of the response to one impact, complex64 (n // 2 + 1,), the same in every recording of the machine."""
     low_hz, high_hz, count, decay_s = MODES[modes]
     rng = rng_of(seed, machine, "modes", modes)
     time_s = np.arange(min(grid.n, int(8 * decay_s * grid.rate_hz))) / grid.rate_hz
@@ -228,7 +228,7 @@ def resonances(seed: int, machine: str, modes: str, grid: Grid) -> np.ndarray:
 def room(place: Place, grid: Grid) -> np.ndarray:
     """Response from machine to microphone, complex64 (n // 2 + 1,): direct sound and a decaying diffuse tail.
 
-    The two domains share most of the tail: the same hall, another microphone.
+    The two domains share most of the tail: the same room, another microphone.
     """
     tail_s = np.arange(1, min(grid.n, int(0.3 * grid.rate_hz))) / grid.rate_hz
     rngs = [rng_of(place.seed, place.machine, "room", name) for name in ("", place.domain)]
@@ -245,13 +245,16 @@ def room_power(place: Place, grid: Grid) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def hall(place: Place, grid: Grid) -> np.ndarray:
-    """Power per band of one background, mean 1: falling noise, broad machines, and the lines of a neighbour."""
-    own, shared = (_backdrop(rng_of(place.seed, "hall", name), grid.bands_hz) for name in (place.background, "all"))
-    return 0.3 * own + 0.7 * shared  # one factory, and what differs between its corners
+def background_power(place: Place, grid: Grid) -> np.ndarray:
+    """Power per band of one background, mean 1: 70 % common to all backgrounds, 30 % its own."""
+    own, shared = (
+        _random_background(rng_of(place.seed, "hall", name), grid.bands_hz) for name in (place.background, "all")
+    )
+    return 0.3 * own + 0.7 * shared
 
 
-def _backdrop(rng: np.random.Generator, hertz: np.ndarray) -> np.ndarray:
+def _random_background(rng: np.random.Generator, hertz: np.ndarray) -> np.ndarray:
+    """Power per band, mean 1: noise that falls with frequency, four broad humps and the tones of another machine."""
     power = (hertz / 200) ** -1.2 / (1 + (60 / hertz) ** 4)
     for centre_hz in np.exp(rng.uniform(np.log(150), np.log(5000), 4)):
         hump = np.exp(-0.5 * (np.log2(hertz / centre_hz) / 0.3) ** 2)

@@ -1,12 +1,12 @@
-"""A simulated plant: recordings that no machine ever made, in the DCASE 2023 layout, for the demo and for load tests.
+"""A simulated plant: computed recordings of machines in the DCASE 2023 layout, for the demo and for load tests.
 
-    OUT/simulation.json                                   what was simulated; the mark of such a folder
+    OUT/simulation.json                                   the parameters; marks OUT as a simulated plant
     OUT/dev_data/raw/<machine>/{train,test}/*.wav         16-bit mono; normal clips train, half of the test clips faulty
     OUT/dev_data/raw/<machine>/attributes_00.csv          file_name,d1p,d1v,... as in the challenge
     OUT/truth.csv                                         fault and severity of every clip; written last
 
-A clip depends on the seed, its machine and its own number, split, domain and label alone: more clips, other machines or
-another number of worker processes never change it (on one platform with one set of library versions).
+A clip depends only on the seed and on its machine, split, domain, label and number: more clips, other machines or
+another number of worker processes do not change it (on one platform with one set of library versions).
 """
 
 import csv
@@ -34,18 +34,18 @@ RAW = "dev_data/raw"
 PARAMETER_FILE = "simulation.json"
 SEVERITIES = (0.25, 0.5, 0.75, 1.0)
 CHUNK = 32  # clips per task of a worker
-CLIPS_PER_WORKER = 100  # fewer are done sooner by one process than a second one starts
+CLIPS_PER_WORKER = 100  # for fewer clips, starting another process takes longer than it saves
 WAV_HEADER_BYTES = 44
 SPARE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Plant:
-    """What is simulated; equal plants give equal recordings.
+    """Parameters of a simulated plant; equal plants give equal recordings.
 
-    clips: recordings in all, over every machine, training and test. Of a machine's share two fifths, but at most 200,
-    are test clips, in equal parts source/target and normal/anomaly; of its training clips 1 in 100, but at least 10
-    (or a tenth, if that is fewer), are from the target domain.
+    clips: all recordings of all machines, training and test. Of a machine's clips two fifths, but at most 200, are test
+    clips, in equal parts source/target and normal/anomaly. Of its training clips 1 in 100, but at least 10 (or a tenth,
+    if that is fewer), are from the target domain.
     """
 
     clips: int = 1200
@@ -58,16 +58,17 @@ class Plant:
         unknown = [name for name in self.machines if name not in MACHINES]
         if unknown or not self.machines or len(set(self.machines)) < len(self.machines):
             raise DataError(
-                f"machines {', '.join(self.machines) or '(none)'}: choose each once from {', '.join(MACHINES)}"
+                f"machines {', '.join(self.machines) or '(none)'}: choose one or more, each once, from "
+                f"{', '.join(MACHINES)}"
             )
         if self.clips < 8 * len(self.machines):
             raise DataError(
                 f"{self.clips} clips for {len(self.machines)} machines: a simulated machine needs at least 8; "
-                f"ask for {8 * len(self.machines)} or more, or for fewer machines"
+                f"choose {8 * len(self.machines)} clips or more, or fewer machines"
             )
         if not 1 <= self.seconds <= 600 or not 8000 <= self.sample_rate_hz <= 192000 or self.seed < 0:
             raise DataError(
-                "a simulated recording has 1 to 600 seconds, 8000 to 192000 Hz and a seed of at least 0, "
+                "expected recordings of 1 to 600 seconds at 8000 to 192000 Hz and a seed of at least 0, "
                 f"got {self.seconds:g} s, {self.sample_rate_hz} Hz, seed {self.seed}"
             )
 
@@ -84,7 +85,7 @@ class Plant:
 
 @dataclass(frozen=True)
 class SimulatedClip:
-    """One recording to be made: everything but its sound."""
+    """One recording of the plant, without its sound."""
 
     machine: str
     split: str
@@ -97,20 +98,20 @@ class SimulatedClip:
 
     @property
     def identity(self) -> tuple[str, str, str, str, int]:
-        """What its random numbers depend on, beside the seed."""
+        """What the random numbers depend on, besides the seed."""
         return self.machine, self.split, self.domain, self.label, self.number
 
     @property
     def path(self) -> str:
-        """Path below the data root, in the naming of DCASE 2023; fault and severity are not in it."""
-        named = "_".join(f"{key}_{value}" for key, value in self.attributes)
-        stem = f"section_00_{self.domain}_{self.split}_{self.label}_{self.number:04d}_{named}"
+        """Path below the data root, named as in DCASE 2023, without fault and severity."""
+        attributes = "_".join(f"{key}_{value}" for key, value in self.attributes)
+        stem = f"section_00_{self.domain}_{self.split}_{self.label}_{self.number:04d}_{attributes}"
         return f"{RAW}/{self.machine}/{self.split}/{stem}.wav"
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `simulate` did: recordings in the folder, and how many of them it made now."""
+    """Result of `simulate`: recordings in the folder, and how many of them were rendered in this call."""
 
     clips: int
     rendered: int
@@ -126,7 +127,7 @@ def simulate(
     """Write a simulated plant to `out`, or finish one that was interrupted.
 
     workers: processes, by default one per usable core. progress(done, total) is called as clips are finished. Raises
-    DataError for a folder that holds anything else and ResourceError where the disk is too small.
+    DataError for a folder with other content and ResourceError where the disk is too small.
     """
     plant = plant or Plant()
     clips = list(plan(plant))
@@ -149,8 +150,8 @@ def simulate(
 
 def plan(plant: Plant) -> Iterator[SimulatedClip]:
     """Every clip of `plant`, in the order of their files."""
-    for place, machine in enumerate(plant.machines):
-        share = plant.clips // len(plant.machines) + (place < plant.clips % len(plant.machines))
+    for position, machine in enumerate(plant.machines):
+        share = plant.clips // len(plant.machines) + (position < plant.clips % len(plant.machines))
         quarter = max(1, min(50, share // 10))
         train = share - 4 * quarter
         target = max(train // 100, min(10, train // 10), 1)
@@ -177,7 +178,7 @@ def synthesise(plant: Plant, clip: SimulatedClip) -> np.ndarray:
 
 
 def _draw(seed: int, clip: SimulatedClip) -> SimulatedClip:
-    """Give `clip` its operating condition and, if it is an anomaly, its fault."""
+    """`clip` with a random operating condition and, if it is an anomaly, a random fault."""
     rng = rng_of(seed, *clip.identity, "plan")
     machine = MACHINES[clip.machine]
     choices = machine.source if clip.domain == "source" else machine.target
@@ -189,7 +190,7 @@ def _draw(seed: int, clip: SimulatedClip) -> SimulatedClip:
 
 
 def _render_all(out: Path, plant: Plant, clips: Sequence[SimulatedClip], workers: int | None) -> Iterator[int]:
-    """Make `clips`, yielding how many each finished task made."""
+    """Render `clips` and yield the number of clips of each finished task."""
     chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
     workers = cores() if workers is None else workers
     workers = min(workers, -(-len(clips) // CLIPS_PER_WORKER))
@@ -216,24 +217,24 @@ def _render(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> int:
 
 
 def _claim(out: Path, plant: Plant) -> None:
-    """Mark `out` as this simulation's, or refuse to touch it."""
+    """Mark `out` as the folder of this simulation; DataError where it has other content."""
     parameters = {"simulated": True, "by": "featstore simulate", "version": VERSION, **asdict(plant)}
     wanted = json.loads(json.dumps(parameters))
     mark = out / PARAMETER_FILE
     if mark.is_file():
         try:
-            found = json.loads(mark.read_text())
+            marked = json.loads(mark.read_text())
         except ValueError as error:
-            raise DataError(f"{mark}: not readable as JSON ({error}); simulate into another folder") from error
-        if found != wanted:
-            different = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
+            raise DataError(f"{mark}: not readable as JSON ({error}); choose another folder") from error
+        if marked != wanted:
+            different = [key for key in wanted if not isinstance(marked, dict) or marked.get(key) != wanted[key]]
             raise DataError(
-                f"{out} holds a simulated plant with other parameters ({', '.join(different) or 'extra keys'} differ); "
+                f"{out}: a simulated plant with other parameters ({', '.join(different) or 'extra keys'} differ); "
                 "use the same parameters to resume it, or another folder"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} is not empty and has no {PARAMETER_FILE}: simulate into a new or an empty folder")
+        raise DataError(f"{out}: not empty and has no {PARAMETER_FILE}; choose a new or an empty folder")
     _make_folder(out)
     _write(mark, (json.dumps(parameters, indent=2) + "\n").encode())
 
@@ -255,7 +256,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{path}: cannot be made ({error.strerror or error}); choose another folder") from error
+        raise DataError(f"{path}: cannot be created ({error.strerror or error}); choose another folder") from error
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -271,16 +272,16 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _write_attributes(out: Path, clips: Sequence[SimulatedClip]) -> None:
-    """attributes_00.csv of one machine, in the official form."""
+    """Write attributes_00.csv of one machine in the official form."""
     width = max(len(clip.attributes) for clip in clips)
-    header = ["file_name", *(f"d{place}{kind}" for place in range(1, width + 1) for kind in "pv")]
+    header = ["file_name", *(f"d{number}{kind}" for number in range(1, width + 1) for kind in "pv")]
     names = [clip.path.removeprefix(f"{RAW}/") for clip in clips]
     rows = [[name, *chain.from_iterable(clip.attributes)] for name, clip in zip(names, clips, strict=True)]
     _write(out / RAW / clips[0].machine / "attributes_00.csv", _csv([header, *rows]))
 
 
 def _write_truth(out: Path, clips: Sequence[SimulatedClip]) -> None:
-    """Fault and severity of every clip, outside the data, for analysis only."""
+    """Write fault and severity of every clip, outside the data, for analysis only."""
     header = ["file_name", "machine", "split", "domain", "label", "number", "fault", "severity"]
     rows = [[clip.path, *map(str, clip.identity), clip.fault, f"{clip.severity:g}"] for clip in clips]
     _write(out / "truth.csv", _csv([header, *rows]))

@@ -11,14 +11,14 @@ from selection_store import VIEWS, recordings, selection_store, variants
 from ensemble.cli import main
 from ensemble.recipe import Member
 from ensemble.selection.perturb import PERTURBATIONS, Bank
-from ensemble.selection.perturb_design import Design
+from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.score_candidates import rows_of
 from ensemble.selection.validation import NORMAL, PERTURBED, Pair, Validation, plan_validation, with_changes
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.table import ClipTable, encode
 
-SMALL = Design(per_pair=6, severities_db=(-5.0, 5.0))
+SMALL = PerturbDesign(per_pair=6, severities_db=(-5.0, 5.0))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def clips() -> list[Clip]:
     return [*recordings(), *elsewhere]
 
 
-def planned(clips: list[Clip], design: Design = SMALL, hashes: dict[str, str] | None = None) -> Validation:
+def planned(clips: list[Clip], design: PerturbDesign = SMALL, hashes: dict[str, str] | None = None) -> Validation:
     contents = [(hashes or {}).get(clip.path, f"hash of {clip.path}") for clip in clips]
     facts = {"content_hash": encode(contents), "outcome": encode("" for _ in clips)}
     return plan_validation(ClipTable.from_clips(clips), facts, perturbed=design)
@@ -85,7 +85,9 @@ def test_rows_do_not_depend_on_the_order_of_clips(clips: list[Clip]) -> None:
 def test_a_clip_is_made_with_the_bank_that_scores_it_and_that_never_met_it(clips: list[Clip]) -> None:
     """Two recordings are copies: if the bank held the copy, `apart` would have nowhere to go."""
     one, two = clips[0].path, clips[7].path
-    plan = planned(clips, Design(per_pair=40, transforms=("apart",), severities_db=(0.0,)), {one: "same", two: "same"})
+    plan = planned(
+        clips, PerturbDesign(per_pair=40, transforms=("apart",), severities_db=(0.0,)), {one: "same", two: "same"}
+    )
     vectors = vectors_of(clips)
     vectors[two] = vectors[one]
     X = rows(plan, vectors)
@@ -140,12 +142,12 @@ def test_what_cannot_be_made_is_said(clips: list[Clip]) -> None:
     names = {pair.transform for pair in planned(alone).pairs}
     assert names == {name for name, perturbation in PERTURBATIONS.items() if not perturbation.donor}
     with pytest.raises(DataError, match="no clip has a donor"):
-        planned(alone, Design(transforms=("away",)))
+        planned(alone, PerturbDesign(transforms=("away",)))
     with pytest.raises(DataError, match="two different training clips"):
         planned(alone[:1])
     with pytest.raises(ValueError, match="unknown perturbation"):
-        Design(transforms=("wobble",))
-    with pytest.raises(ValueError, match="one clip per pair"):
-        Design(per_pair=0)
+        PerturbDesign(transforms=("wobble",))
+    with pytest.raises(ValueError, match="expected 1 or more anomalies"):
+        PerturbDesign(per_pair=0)
     single = replace(alone[0], path="valve/train/x.wav", machine="valve")
     assert "valve section 00 has fewer than two different training clips: left out" in planned([*alone, single]).notes

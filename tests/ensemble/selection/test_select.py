@@ -27,7 +27,7 @@ from ensemble.selection.candidates import expand
 from ensemble.selection.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions, twins
 from ensemble.selection.indicators import domain_gap
 from ensemble.selection.informative import agreement, average_detects, best_detect, candidate_figure, spearman
-from ensemble.selection.perturb_design import Design
+from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.quality import Judge, official
 from ensemble.selection.ranker import learned, ranker_scores
 from ensemble.selection.score_candidates import Scored, score_candidates
@@ -141,7 +141,7 @@ def test_an_embedding_without_generated_anomalies_is_left_out_and_named(tmp_path
 def test_another_system_cannot_be_judged_by_perturbed_embeddings(store: FeatureStore, tmp_path: Path) -> None:
     members = [*members_of(store), Member("", "scores:theirs.csv")]
     with pytest.raises(DataError, match=r"theirs\.csv: no other system"):
-        select(store, members, ScoreCache(tmp_path), replace(FAST, perturbed=Design()))
+        select(store, members, ScoreCache(tmp_path), replace(FAST, perturbed=PerturbDesign()))
 
 
 def test_candidates_that_repeat_another_are_found(rng: np.random.Generator) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from fakes import RATE, MomentsEmbedder, write_clip
 
 from featstore.anomalies.table import ANOMALIES, render
-from featstore.anomalies.variants import LEAST_PER_PAIR, Design, Renderer, Variant, variants_of
+from featstore.anomalies.variants import LEAST_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
 from featstore.audio import AudioPolicy, RejectedAudio
 from featstore.build import BuildOptions, Request, build
 from featstore.cli import main
@@ -64,12 +64,12 @@ def test_other_texts_are_refused(text):
 
 
 def test_every_pair_comes_about_equally_often_in_every_section_and_domain():
-    made = variants_of(plant(), Design(per_clip=4))
+    made = variants_of(plant(), VariantDesign(per_clip=4))
     counts: dict[tuple[str, ...], Counter[tuple[str, float]]] = {}
     for clip in made:
         variant = Variant.parse(clip.variant)
         counts.setdefault((clip.machine, clip.section, clip.domain), Counter())[variant.name, variant.severity_db] += 1
-    pairs = Design().pairs([name for name in ANOMALIES if name != "recorded"])
+    pairs = VariantDesign().pairs([name for name in ANOMALIES if name != "recorded"])
     assert len(counts) == 8
     for group, found in counts.items():
         assert set(found) == set(pairs), group
@@ -78,12 +78,12 @@ def test_every_pair_comes_about_equally_often_in_every_section_and_domain():
     per_clip = Counter(clip.path for clip in made)
     assert {per_clip[c.path] for c in plant() if c.domain == "source"} == {-(-LEAST_PER_PAIR * len(pairs) // 40)}
     assert {per_clip[c.path] for c in plant() if c.domain == "target"} == {LEAST_PER_PAIR * len(pairs) // 3}
-    many = variants_of(plant(source=400), Design(per_clip=2))
+    many = variants_of(plant(source=400), VariantDesign(per_clip=2))
     assert Counter(Counter(c.path for c in many if c.domain == "source").values()) == {2: 1600}
 
 
 def test_variants_are_training_clips_labelled_anomaly_with_keys_of_their_own():
-    made = variants_of(plant(), Design())
+    made = variants_of(plant(), VariantDesign())
     assert {(clip.split, clip.label) for clip in made} == {("train", "anomaly")}
     assert len({clip.key for clip in made}) == len(made)
     by_path = {clip.path: clip for clip in plant()}
@@ -118,15 +118,17 @@ def test_without_donors_their_transforms_are_left_out_and_with_recordings_there_
     alone = plant(machines=("fan",), sections=1)
     names = {Variant.parse(clip.variant).name for clip in variants_of(alone)}
     assert names == {name for name, anomaly in ANOMALIES.items() if anomaly.usual and not anomaly.donor}
-    asked = variants_of(alone, Design(transforms=("reversed",)))
+    asked = variants_of(alone, VariantDesign(transforms=("reversed",)))
     assert {Variant.parse(clip.variant).name for clip in asked} == {"reversed"}
     one_section = variants_of(plant(sections=1))
     assert {Variant.parse(clip.variant).name for clip in one_section} == {
         name for name, anomaly in ANOMALIES.items() if anomaly.usual and name != "recorded"
     }
-    recorded = variants_of(alone, Design(transforms=("recorded",)), recorded={"fan": ["/x/rattle.wav"], "pump": ["no"]})
+    recorded = variants_of(
+        alone, VariantDesign(transforms=("recorded",)), recorded={"fan": ["/x/rattle.wav"], "pump": ["no"]}
+    )
     assert {Variant.parse(clip.variant).donor for clip in recorded} == {"/x/rattle.wav"}
-    assert variants_of(alone, Design(transforms=("recorded",))) == []
+    assert variants_of(alone, VariantDesign(transforms=("recorded",))) == []
     assert variants_of([]) == []
 
 
@@ -138,25 +140,29 @@ def test_the_plan_depends_on_no_order_and_stays_when_recordings_are_added():
     donorless = {key for key in planned if "<" not in key}
     assert donorless <= grown
     assert not {key.partition(VARIANT_MARK)[2] for key in planned} & {
-        clip.variant for clip in variants_of(clips, Design(seed=1))
+        clip.variant for clip in variants_of(clips, VariantDesign(seed=1))
     }
 
 
 def test_severities_beyond_reach_are_left_out():
-    pairs = Design().pairs(list(ANOMALIES))
+    pairs = VariantDesign().pairs(list(ANOMALIES))
     assert ("speed", 5.0) not in pairs
     assert ("speed", -5.0) in pairs
     assert ("leak", 5.0) in pairs
-    assert Design(severities_db=(5.0,)).pairs(["clipping"]) == [("clipping", 5.0)], "the least of the grid always stays"
+    assert VariantDesign(severities_db=(5.0,)).pairs(["clipping"]) == [("clipping", 5.0)], (
+        "the least of the grid always stays"
+    )
 
 
 def test_designs_are_parsed():
-    assert Design.parse("6") == Design()
-    assert Design.parse("4:impacts,leak@-5,0") == Design(4, ("impacts", "leak"), (-5.0, 0.0))
-    assert Design.parse("1@3") == Design(1, (), (3.0,))
+    assert VariantDesign.parse("6") == VariantDesign()
+    assert VariantDesign.parse("4:impacts,leak@-5,0") == VariantDesign(
+        per_clip=4, transforms=("impacts", "leak"), severities_db=(-5.0, 0.0)
+    )
+    assert VariantDesign.parse("1@3") == VariantDesign(per_clip=1, transforms=(), severities_db=(3.0,))
     for text in ("", "x", "0", "2:impact", "2@loud", "2:"):
         with pytest.raises(DataError, match="expected N"):
-            Design.parse(text)
+            VariantDesign.parse(text)
 
 
 def wave_of(seed: int, samples: int = 4000) -> np.ndarray:
@@ -181,7 +187,7 @@ def test_a_build_embeds_variants_beside_their_recordings(tmp_path, workers):
     clips = plant(machines=("fan",), source=2, target=1)
     for i, clip in enumerate(clips):
         write_clip(tmp_path / "data", clip.path, i, 2000)
-    chosen = variants_of(clips, Design(per_clip=1, transforms=("leak", "statex"), severities_db=(0.0,)))
+    chosen = variants_of(clips, VariantDesign(per_clip=1, transforms=("leak", "statex"), severities_db=(0.0,)))
     options = BuildOptions(workers=workers, render=Renderer(tmp_path / "data", AudioPolicy()))
     requests = [Request("a", MomentsEmbedder), Request("b", MomentsEmbedder)]
     build(tmp_path / "data", [*clips, *chosen], tmp_path / "store", requests, options)
@@ -203,7 +209,7 @@ def test_variants_stay_with_their_recording(tmp_path):
     for i, clip in enumerate(clips):
         write_clip(tmp_path, clip.path, i, 2000)
     options = BuildOptions(workers=0, render=Renderer(tmp_path, AudioPolicy()), prune=True)
-    chosen = variants_of(clips, Design(1, ("leak",), (0.0,)))
+    chosen = variants_of(clips, VariantDesign(per_clip=1, transforms=("leak",), severities_db=(0.0,)))
     requests = [Request("a", MomentsEmbedder)]
     build(tmp_path, [*clips, *chosen], tmp_path / "store", requests, options)
     report = build(tmp_path, clips, tmp_path / "store", requests, options)
@@ -228,7 +234,7 @@ def test_a_donor_that_cannot_be_read_rejects_the_variant_only(tmp_path):
 
 def test_summaries_count_variants_apart():
     clips = plant(machines=("fan",), sections=1)
-    made = variants_of(clips, Design(2, ("leak",), (0.0,)))
+    made = variants_of(clips, VariantDesign(per_clip=2, transforms=("leak",), severities_db=(0.0,)))
     table, _, last = summary([*clips, *made]).rpartition("\n")
     assert table == summary(clips)
     assert last == f"and {len(made)} generated anomalies made of 43 of these recordings"
@@ -249,7 +255,7 @@ def test_the_command_builds_them(tmp_path):
     names = Counter(clip.variant.partition("@")[0] for clip in FeatureStore.open(tmp_path / "store").clips("logmel"))
     assert names == {"": 4, "leak": LEAST_PER_PAIR, "recorded": LEAST_PER_PAIR}
     done = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
-    pairs = len(Design().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
+    pairs = len(VariantDesign().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
     variants = 4 * -(-LEAST_PER_PAIR * pairs // 4)
     assert f"and {variants} generated anomalies made of 4 of these recordings" in done.output
     done = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])

@@ -45,8 +45,8 @@ def test_mimii_keeps_half_of_the_normal_clips_for_training(tmp_path):
 def test_mimii_at_several_snr_is_never_pooled(tmp_path):
     folders = ["-6_dB_fan/fan/id_00", "0_dB_fan/fan/id_00", "6_dB_fan/fan/id_00", "6_dB_fan/fan/id_02"]
     listing = find_clips(touch(tmp_path, *(path for folder in folders for path in mimii(folder, 2, 1))))
-    found = {(clip.machine, clip.section, clip.attributes["snr"]) for clip in listing.clips}
-    assert found == {
+    groups = {(clip.machine, clip.section, clip.attributes["snr"]) for clip in listing.clips}
+    assert groups == {
         ("fan_-6_dB", "id_00", "-6_dB"),
         ("fan_0_dB", "id_00", "0_dB"),
         ("fan_6_dB", "id_00", "6_dB"),
@@ -103,13 +103,13 @@ def test_plain_folders(tmp_path, case):
     assert {clip.section for clip in listing.clips} == {"00"}
 
 
-def test_plain_folders_say_what_to_know(tmp_path):
+def test_notes_on_plain_folders(tmp_path):
     touch(tmp_path, "fan/line 1/a.wav", "pump/normal/b.wav", "pump/train/abnormal/c.wav", "fan/section_0_x.wav")
     listing = find_clips(tmp_path)
     notes = "\n".join(listing.notes)
     assert "1 folders below machine folders are read as one section" in notes
-    assert "machine 'fan': every clip trains" in notes
+    assert "machine 'fan' has no test clips: its training clips are ranked" in notes
     assert "machine 'pump' has no normal test clips" in notes
-    assert "1 anomalies lie in train folders" in notes
+    assert "1 anomalies in train folders are read as test clips" in notes
     assert "1 names begin like DCASE names" in notes
     assert {clip.path: clip.attributes for clip in listing.clips}["fan/line 1/a.wav"] == {"folder": "line 1"}

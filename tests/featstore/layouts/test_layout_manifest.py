@@ -31,8 +31,8 @@ def test_csv_with_all_columns(tmp_path):
     touch(tmp_path, "a/1.wav", "a/2.wav", "a/3.wav")
     listing = find_clips(write(tmp_path / "clips.csv", FULL))
     assert (listing.layout, listing.root) == ("manifest", tmp_path)
-    found = {c.path: (c.machine, c.section, c.split, c.domain, c.label, c.attributes) for c in listing.clips}
-    assert found == {
+    fields = {c.path: (c.machine, c.section, c.split, c.domain, c.label, c.attributes) for c in listing.clips}
+    assert fields == {
         "a/1.wav": ("fan", "07", "test", "target", "anomaly", {"vel": "6", "on": "true", "load": "high"}),
         "a/2.wav": ("a", "00", "train", "unknown", "unknown", {}),
         "a/3.wav": ("a", "00", "test", "unknown", "anomaly", {}),
@@ -65,20 +65,20 @@ def test_parquet_equals_csv(tmp_path):
         ("path,attr_\na.wav,1\n", "unknown column 'attr_'"),
         (
             "path,label\na.wav,abnormal\n",
-            "row 2, column label: 'abnormal' is none of normal, anomaly, unknown; did you mean",
+            "row 2, column label: expected normal, anomaly, unknown; got 'abnormal'; did you mean",
         ),
         ("path,split\na.wav,Train\n", "did you mean train"),
-        ("path,split\na.wav\n", "row 2: 1 cells, the header has 2"),
+        ("path,split\na.wav\n", "row 2: 1 cells, but the header has 2"),
         ("path\na.wav\na.wav\n", r"row 3: 'a.wav' is already listed at row 2"),
         ("path\na.wav\n./a.wav\n", "already listed"),
         ("path\n/etc/passwd\n", "row 2, column path: '/etc/passwd' is absolute"),
         ("path\nC:/a.wav\n", "is absolute"),
-        ("path\nx/../../a.wav\n", "goes through"),
-        ("path\nx/../a.wav\n", "goes through"),
+        ("path\nx/../../a.wav\n", "contains '..'"),
+        ("path\nx/../a.wav\n", "contains '..'"),
         ('path\n""\n', "expected the path"),
         ('path,attributes\na.wav,"{1"\n', "column attributes: .* is not JSON"),
         ("path,attributes\na.wav,[]\n", "expected a JSON object"),
-        ('path,attributes,attr_v\na.wav,"{""v"": ""1""}",2\n', "attribute 'v' is given in column attributes and"),
+        ('path,attributes,attr_v\na.wav,"{""v"": ""1""}",2\n', "attribute 'v' is in column attributes and"),
         ("path\nout/a.wav\n", "link that leads out"),
         ("path\nout.wav\n", "not a file below"),
         ("path\npipe.wav\n", "not a file below"),
@@ -134,10 +134,10 @@ def test_scp_follows_the_names(tmp_path):
         ("", "empty"),
         ("k a.wav\nk b.wav\n", "line 2: key 'k' is already on line 1"),
         ("k sox a.wav -t wav - |\n", "line 1: .* is a command"),
-        ("k a.ark:17\n", "not a recording"),
+        ("k a.ark:17\n", "expected a key and a path that ends in .*; got the path 'a.ark:17'"),
         ("k\n", "expected the path"),
-        ("k /etc/passwd.wav\n", "goes through"),
-        ("k ../a.wav\n", "goes through"),
+        ("k /etc/passwd.wav\n", "contains '..'"),
+        ("k ../a.wav\n", "contains '..'"),
         ("k a.wav\nj a.wav\n", "line 2: 'a.wav' is already listed at line 1"),
     ],
 )

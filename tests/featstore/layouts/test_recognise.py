@@ -90,9 +90,9 @@ YEARS = {
 
 
 @pytest.mark.parametrize("year", YEARS)
-@pytest.mark.parametrize("asked", ["auto", "named"])
-def test_years(tmp_path, year, asked):
-    listing = find_clips(touch(tmp_path, *YEARS[year]), "auto" if asked == "auto" else year)
+@pytest.mark.parametrize("layout", ["auto", "named"])
+def test_years(tmp_path, year, layout):
+    listing = find_clips(touch(tmp_path, *YEARS[year]), "auto" if layout == "auto" else year)
     assert listing.layout == year
     assert by_path(listing) == YEARS[year]
 
@@ -128,7 +128,7 @@ def test_years_that_cannot_be_told_apart_are_said_and_a_folder_name_decides(tmp_
     assert find_clips(touch(tmp_path / "DCASE2024T2", name)).layout == "dcase2024"
 
 
-def test_odd_names_are_counted_never_dropped_in_silence(tmp_path):
+def test_files_that_are_not_read_are_counted_in_a_note(tmp_path):
     touch(
         tmp_path,
         "fan/train/section_00_source_train_normal_0000.wav",
@@ -190,10 +190,10 @@ def test_attributes_tables_join_on_the_stem(tmp_path):
         f"file_name,d1p,d1v,d2p,d2v\nfan/test/{names[0]}.wav,mic,2,mic,1\n{names[1]},vel,7,loc,A\n{names[2]},vel,9,,\n"
     )
     listing = find_clips(tmp_path)
-    found = {clip.path.rpartition("/")[2][:-4]: clip.attributes for clip in listing.clips}
-    assert found == {names[0]: {"mic": "2", "mic_2": "1"}, names[1]: {"vel": "6", "loc": "A"}, names[2]: {}}
-    assert any("1 names disagree" in note for note in listing.notes)
-    assert any("1 clips stay hidden" in note for note in listing.notes)
+    attributes = {clip.path.rpartition("/")[2][:-4]: clip.attributes for clip in listing.clips}
+    assert attributes == {names[0]: {"mic": "2", "mic_2": "1"}, names[1]: {"vel": "6", "loc": "A"}, names[2]: {}}
+    assert any("the names of 1 clips disagree" in note for note in listing.notes)
+    assert any("attributes of 1 clips are not used" in note for note in listing.notes)
 
 
 def test_a_broken_attributes_table_is_a_note(tmp_path):
@@ -203,7 +203,7 @@ def test_a_broken_attributes_table_is_a_note(tmp_path):
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "manifest"])
-def test_nothing_found_says_what_was_looked_for(tmp_path, layout):
+def test_no_recordings_is_an_error_that_names_the_suffixes(tmp_path, layout):
     with pytest.raises(DataError, match="no recording"):
         find_clips(tmp_path, layout)
     with pytest.raises(DataError, match=r"no recordings \(\.wav .*dev_fan\.zip"):
@@ -250,8 +250,8 @@ def test_only_recordings_inside_the_folder_are_read(tmp_path):
 
 def test_a_socket_is_not_a_recording(tmp_path, monkeypatch):
     monkeypatch.chdir(touch(tmp_path, "a.wav"))
-    with socket.socket(socket.AF_UNIX) as plug:
-        plug.bind("s.wav")
+    with socket.socket(socket.AF_UNIX) as unix_socket:
+        unix_socket.bind("s.wav")
         assert [clip.path for clip in find_clips(tmp_path).clips] == ["a.wav"]
 
 

@@ -62,8 +62,8 @@ OFFICIAL = {
 @pytest.mark.parametrize("case", OFFICIAL)
 def test_official_formats(tmp_path, data, case):
     listing = find_clips(data, ground_truth=write(tmp_path / "truth", OFFICIAL[case]))
-    told = {clip.path: (clip.split, clip.domain, clip.label) for clip in listing.clips}
-    assert told == {
+    stated = {clip.path: (clip.split, clip.domain, clip.label) for clip in listing.clips}
+    assert stated == {
         "fan/train/section_03_source_train_normal_0000.wav": ("train", "source", "normal"),
         "fan/test/section_03_0000.wav": ("test", "target", "anomaly"),
         "fan/test/section_03_0001.wav": ("test", "source", "normal"),
@@ -116,7 +116,7 @@ def test_2021_names_state_the_domain(tmp_path):
             {LABEL: "section_03_0000.wav,1\nsection_03_0000.wav,0\n"},
             "row 2: fan section_03_0000 is normal, but anomaly at",
         ),
-        ({"other.csv": "section_03_0000.wav,1\n"}, "no ground truth; looked for"),
+        ({"other.csv": "section_03_0000.wav,1\n"}, "no ground truth; expected"),
         ({"fan/attributes_03.csv": "file_name,d1p,d1v\nsection_03_0000,vel,6\n"}, "no ground truth"),
         (
             {"ground_truth_data/ground_truth_pump_section_03_test.csv": "section_03_0000.wav,1\n"},

@@ -1,4 +1,4 @@
-"""The simulated machines: what physics says must be in each spectrum, and what no detector should get for free."""
+"""The simulated machines: each spectrum has the lines that physics predicts, and loudness does not reveal a fault."""
 
 from dataclasses import replace
 
@@ -21,10 +21,10 @@ def scene(seconds: int = 4) -> Scene:
 
 def sound(machine: str, condition: dict[str, float], fault: str = "", severity: float = 1.0) -> np.ndarray:
     """Ten quiet seconds of a machine under a chosen condition."""
-    made = Scene(np.random.default_rng(3), Grid(10 * RATE_HZ, RATE_HZ), Place(0, machine, "source", "A"))
+    recording = Scene(np.random.default_rng(3), Grid(10 * RATE_HZ, RATE_HZ), Place(0, machine, "source", "A"))
     wear = {name: severity * (name == fault) for name in MACHINES[machine].faults}
-    MACHINES[machine].render(made, condition, wear)
-    return made.record(QUIET[machine])
+    MACHINES[machine].render(recording, condition, wear)
+    return recording.record(QUIET[machine])
 
 
 def strongest_hz(wave: np.ndarray, low_hz: float, high_hz: float) -> float:
@@ -39,33 +39,33 @@ def envelope(wave: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
 
 
 def test_order_k_is_a_line_of_the_stated_amplitude():
-    made = scene()
-    wave = made.periodic(np.arange(made.grid.n) * (20.0 / RATE_HZ), np.array([0, 0, 0, 0.5]))
-    lines = np.abs(np.fft.rfft(wave)) / (made.grid.n / 2)
+    empty = scene()
+    wave = empty.periodic(np.arange(empty.grid.n) * (20.0 / RATE_HZ), np.array([0, 0, 0, 0.5]))
+    lines = np.abs(np.fft.rfft(wave)) / (empty.grid.n / 2)
     assert np.argmax(lines) == 3 * 20 * 4  # bins are a quarter of a hertz apart
     np.testing.assert_allclose(lines.max(), 0.5, rtol=1e-3)
 
 
 def test_orders_above_the_nyquist_frequency_are_left_out():
-    made = scene()
+    empty = scene()
     orders = np.zeros(200)
     orders[150] = 1.0
-    wave = made.periodic(np.arange(made.grid.n) * (100.0 / RATE_HZ), orders)  # 15 kHz would fold to 1 kHz
+    wave = empty.periodic(np.arange(empty.grid.n) * (100.0 / RATE_HZ), orders)  # 15 kHz would fold to 1 kHz
     np.testing.assert_allclose(wave, 0, atol=1e-9)
 
 
 def test_noise_has_the_stated_rms():
-    made = scene()
-    made.puffs(np.full(made.grid.n, 0.3), 1000, 0.5)
-    np.testing.assert_allclose(np.fft.irfft(made.spectrum).std(), 0.3, rtol=0.1)
-    made.hiss(1000, 0.5, 0.3)
-    np.testing.assert_allclose(made.power.mean(), 0.09)
+    empty = scene()
+    empty.add_modulated_noise(np.full(empty.grid.n, 0.3), 1000, 0.5)
+    np.testing.assert_allclose(np.fft.irfft(empty.spectrum).std(), 0.3, rtol=0.1)
+    empty.add_noise(1000, 0.5, 0.3)
+    np.testing.assert_allclose(empty.power.mean(), 0.09)
 
 
 def test_a_strike_between_two_samples_keeps_its_size_and_place():
-    made = scene()
-    made.strikes("body", np.array([1000.25, -3.0, 1e9]) / RATE_HZ, 2.0)
-    train = made.trains["body"]
+    empty = scene()
+    empty.add_impacts("body", np.array([1000.25, -3.0, 1e9]) / RATE_HZ, 2.0)
+    train = empty.impacts["body"]
     np.testing.assert_array_equal(np.flatnonzero(train), [1000, 1001])
     np.testing.assert_allclose(train[[1000, 1001]], [1.5, 0.5], rtol=1e-5)
 
@@ -82,17 +82,17 @@ def test_recordings_are_sane(machine):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_a_model_knows_every_fault_of_its_machine(machine):
-    asked = set()
+def test_a_model_reads_the_wear_of_every_fault(machine):
+    read = set()
 
     class Wear(dict[str, float]):
         def __getitem__(self, name: str) -> float:
-            asked.add(name)
+            read.add(name)
             return super().__getitem__(name)
 
     condition = {name: float(values[0]) for name, values in MACHINES[machine].source.items() if name != "bg"}
     MACHINES[machine].render(scene(1), condition, Wear.fromkeys(MACHINES[machine].faults, 0.0))
-    assert asked == set(MACHINES[machine].faults)
+    assert read == set(MACHINES[machine].faults)
 
 
 @pytest.mark.parametrize("machine", MACHINES)

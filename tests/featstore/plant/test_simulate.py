@@ -47,11 +47,11 @@ def test_default_plant_has_the_documented_shares():
     ("clips", "train", "target", "test"), [(8, 4, 1, 4), (1200, 1000, 10, 200), (9999, 9799, 97, 200)]
 )
 def test_shares_of_one_machine(clips, train, target, test):
-    made = list(plan(Plant(clips=clips, machines=("fan",))))
-    assert len(made) == clips
-    assert sum(clip.split == "train" for clip in made) == train
-    assert sum(clip.split == "train" and clip.domain == "target" for clip in made) == target
-    assert sum(clip.split == "test" for clip in made) == test
+    planned = list(plan(Plant(clips=clips, machines=("fan",))))
+    assert len(planned) == clips
+    assert sum(clip.split == "train" for clip in planned) == train
+    assert sum(clip.split == "train" and clip.domain == "target" for clip in planned) == target
+    assert sum(clip.split == "test" for clip in planned) == test
 
 
 def test_clips_are_shared_out_to_the_last_one():
@@ -103,7 +103,7 @@ def test_every_fault_and_every_grade_occurs():
     assert {clip.severity for clip in plan(Plant())} == {0.0, *module.SEVERITIES}
 
 
-def test_says_it_is_simulated(small):
+def test_parameters_mark_the_data_as_simulated(small):
     parameters = json.loads((small / "simulation.json").read_text())
     assert parameters["simulated"] is True
     assert parameters["seed"] == 0
@@ -142,8 +142,8 @@ def test_resume_makes_what_is_missing_and_only_that(small, tmp_path):
     cut.write_bytes(cut.read_bytes()[:100])
     (out / "truth.csv").unlink()
     calls: list[tuple[int, int]] = []
-    made = simulate(out, SMALL, workers=1, progress=lambda done, total: calls.append((done, total)))
-    assert (made.clips, made.rendered) == (20, 2)
+    result = simulate(out, SMALL, workers=1, progress=lambda done, total: calls.append((done, total)))
+    assert (result.clips, result.rendered) == (20, 2)
     assert calls == [(20, 20)]
     assert contents(out) == contents(small)
 
@@ -169,7 +169,7 @@ def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="not empty"):
         simulate(tmp_path / "file", SMALL)
-    with pytest.raises(DataError, match="cannot be made"):
+    with pytest.raises(DataError, match="cannot be created"):
         simulate(tmp_path / "file" / "below", SMALL)
 
 
@@ -183,7 +183,7 @@ def test_a_full_disk_is_noticed_before_the_first_recording(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"machines": ("fan", "toaster")}, "choose each once from bearing"),
+        ({"machines": ("fan", "toaster")}, "choose one or more, each once, from bearing"),
         ({"machines": ()}, "none"),
         ({"machines": ("fan", "fan")}, "once"),
         ({"clips": 47}, "at least 8"),
