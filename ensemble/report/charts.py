@@ -60,6 +60,13 @@ def roc_points(normal: np.ndarray, anomaly: np.ndarray) -> tuple[np.ndarray, np.
     return rates[0, keep], rates[1, keep]
 
 
+def pauc_region(x: np.ndarray, y: np.ndarray, max_fpr: float) -> list[tuple[float, float]]:
+    """Corners of the area under the ROC (x, y) up to `max_fpr`, from (0, 0) along the curve and back on the x axis."""
+    inside = x <= max_fpr
+    curve = zip(x[inside].tolist(), y[inside].tolist(), strict=True)
+    return [*curve, (max_fpr, float(np.interp(max_fpr, x, y))), (max_fpr, 0.0), (0.0, 0.0)]
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
     """Scores of the normal clips and of the anomalies that one ROC compares; `style` is its class."""
@@ -76,10 +83,7 @@ def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float
     for number, curve in enumerate(curves):
         x, y = roc_points(curve.normal, curve.anomaly)
         if number == 0:
-            inside = x <= max_fpr
-            edge = np.interp(max_fpr, x, y)
-            shape = [*zip(x[inside], y[inside], strict=True), (max_fpr, edge), (max_fpr, 0.0), (0.0, 0.0)]
-            lines.append(tag("path", d=plot.path(shape) + "Z", class_="pauc"))
+            lines.append(tag("path", d=plot.path(pauc_region(x, y, max_fpr)) + "Z", class_="pauc"))
         lines.append(tag("path", d=plot.path(_thinned(x, y)), class_=f"curve {curve.style}"))
     limit = tag("path", d=plot.path([(max_fpr, 0), (max_fpr, 1)]), class_="limit")
     chance = tag("path", d=plot.path([(0, 0), (1, 1)]), class_="chance")

@@ -20,7 +20,7 @@ from ensemble.cli import main
 from ensemble.decision.conformal import surprise
 from ensemble.recipe import Member
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
-from ensemble.report.charts import Axis, Panel, histogram_chart, nines, roc_points, round_values
+from ensemble.report.charts import Axis, Panel, histogram_chart, nines, pauc_region, roc_points, round_values
 from ensemble.report.clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
 from ensemble.report.media import Sound, audio_uri, common_gain, png, recordings, spectrogram
 from ensemble.report.page import Html, escape, name, page, table, tag
@@ -59,15 +59,31 @@ def png_chunks(data: bytes) -> dict[bytes, bytes]:
     return chunks
 
 
-def test_the_roc_has_the_official_areas(rng: np.random.Generator) -> None:
-    normal, anomaly = rng.integers(0, 12, 40).astype(float), rng.integers(5, 20, 30).astype(float)
+def area(corners: list[tuple[float, float]]) -> float:
+    """Area of a polygon, by the shoelace formula."""
+    x, y = np.array(corners).T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_normal", [7, 40])
+def test_the_roc_has_the_official_areas(seed: int, n_normal: int) -> None:
+    """With ties; 0.1 is a false-alarm rate of 40 normal clips, between two rates of 7."""
+    rng = np.random.default_rng(seed)
+    normal, anomaly = rng.integers(0, 12, n_normal).astype(float), rng.integers(5, 20, 30).astype(float)
     x, y = roc_points(normal, anomaly)
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
     assert np.trapezoid(y, x) == pytest.approx(auc(normal, anomaly))
-    grid = np.union1d(x[x <= 0.1], 0.1)
-    area = np.trapezoid(np.interp(grid, x, y), grid) if x[1] > 0 else None
-    if area is not None and len(np.unique(x)) == len(x):
-        assert 0.5 * (1 + (area - 0.005) / 0.095) == pytest.approx(pauc(normal, anomaly))
+    region = area(pauc_region(x, y, 0.1))
+    assert 0.5 * (1 + (region - 0.005) / 0.095) == pytest.approx(pauc(normal, anomaly)), "McClish (1989)"
+
+
+def test_the_shaded_region_of_a_small_roc_by_hand() -> None:
+    """Two of four anomalies score above all five normal clips, then one normal clip and one anomaly are tied."""
+    x, y = roc_points(np.array([5.0, 1, 1, 1, 1]), np.array([9.0, 8, 5, 0]))
+    region = pauc_region(x, y, 0.1)
+    np.testing.assert_allclose(region, [(0, 0), (0, 0.5), (0.1, 0.625), (0.1, 0), (0, 0)])
+    assert area(region) == pytest.approx(0.1 * (0.5 + 0.625) / 2)
 
 
 def test_the_roc_of_a_perfect_detector_is_a_corner() -> None:
