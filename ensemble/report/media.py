@@ -1,6 +1,7 @@
 """What one sees and hears of a clip in the report: spectrogram images and players, as data URIs without any library."""
 
 import base64
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -126,11 +127,13 @@ def common_gain(sounds: list[Sound]) -> float:
 
 def audio_uri(sound: Sound, gain: float, seconds: float) -> str:
     """The first `seconds` as a WAV file of 16-bit PCM."""
+    import soundfile
+
     wave = sound.wave[: round(seconds * sound.rate_hz)] * gain
-    data = (np.clip(wave, -1, 1) * 32767).round().astype("<i2").tobytes()
-    form = struct.pack("<HHIIHH", 1, 1, sound.rate_hz, 2 * sound.rate_hz, 2, 16)
-    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
-    return _uri("audio/wav", b"RIFF" + struct.pack("<I", len(body)) + body)
+    samples = (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, samples, sound.rate_hz, subtype="PCM_16", format="WAV")
+    return _uri("audio/wav", file.getvalue())
 
 
 def _uri(kind: str, data: bytes) -> str:

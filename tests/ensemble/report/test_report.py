@@ -113,9 +113,11 @@ def test_images_and_players_decode(rng: np.random.Generator) -> None:
     assert (np.diff(palette.astype(int) @ (299, 587, 114)) >= 0).all(), "lightness rises, so grey prints read alike"
     wave = rng.uniform(-0.5, 0.5, RATE).astype(np.float32)
     uri = audio_uri(Sound(wave, RATE), 1.2, 0.25)
-    decoded, rate = sf.read(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-    assert (rate, len(decoded)) == (RATE, 4000)
-    np.testing.assert_allclose(decoded, wave[:4000] * 1.2, atol=1e-4)
+    decoded, rate = sf.read(io.BytesIO(base64.b64decode(uri.partition(",")[2])), dtype="int16")
+    assert rate == RATE
+    np.testing.assert_array_equal(decoded, (wave[:4000] * 1.2 * 32767).round())
+    loud = sf.read(io.BytesIO(base64.b64decode(audio_uri(Sound(wave, RATE), 4, 1).partition(",")[2])), dtype="int16")[0]
+    assert (loud.min(), loud.max()) == (-32767, 32767), "louder than full scale is clipped"
 
 
 def test_a_pair_of_players_shares_one_gain_that_never_clips() -> None:
