@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from detectors.metrics.intervals import Interval, Intervals
 from detectors.metrics.official import Evaluation, rule_of
@@ -21,7 +22,7 @@ from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import Recipe, recipe_text
 from ensemble.report.clips import OUTCOMES, clip_cards
 from ensemble.report.media import Listen
-from ensemble.report.page import Html, join, name, page, table, tag
+from ensemble.report.page import EMPTY, name, page, render, share_bar, table
 from ensemble.report.sections import section_charts
 from ensemble.report.selection import selection_part
 from ensemble.run import Detection
@@ -86,86 +87,73 @@ def report_html(
     year = options.year or year_of(detection.clips)
     clips, _ = labelled(detection.clips, year)
     figures = measure(score_table(detection), clips, year) if len(clips) else None
-    cards = clip_cards(detection, options.top, options.seconds, listen)
-    parts: list[tuple[str, str, list[str]]] = [
-        ("clips", "Clips to look into", cards),
-        ("sections", "Machines and sections", section_charts(detection, figures)),
+    evaluation = figures[0] if figures else None
+    parts: list[tuple[str, str, Markup]] = [
+        ("clips", "Clips to look into", clip_cards(detection, options.top, options.seconds, listen)),
+        ("sections", "Machines and sections", section_charts(detection, evaluation)),
         ("figures", "Figures", _figures(detection, figures)),
-        ("members", "Members of the ensemble", [_members(detection)]),
-        ("ranking", "Ranking", [_ranking(detection)]),
-        ("selection", "Selection", selection_part(selection, detection, figures[0].year if figures else None)),
-        ("recipe", "How to make this again", _recipe(detection)),
+        ("members", "Members of the ensemble", _members(detection)),
+        ("ranking", "Ranking", _ranking(detection)),
+        ("selection", "Selection", selection_part(selection, detection, evaluation.year if evaluation else None)),
+        ("recipe", "How to make this again", render("recipe.html", recipe=recipe_text(detection.recipe))),
     ]
-    return page(options.title, _lead(detection, figures, drifts), [part for part in parts if part[2]])
+    return page(
+        options.title,
+        facts=_facts(detection, figures),
+        warnings=[drift.warning for drift in drifts if drift.warning],
+        notes=detection.notes,
+        parts=[part for part in parts if part[2].strip()],
+    )
 
 
-def _lead(detection: Detection, figures: Figures | None, drifts: Sequence[Drift]) -> Html:
-    """The few numbers to know first, and every warning."""
+def _facts(detection: Detection, figures: Figures | None) -> list[tuple[str, str, str]]:
+    """The few numbers to know first, as (term, value, detail)."""
     clips, reported = len(detection.clips), int(detection.decision.sum())
     recipe = detection.recipe
     rate = recipe.fdr or recipe.false_alarm_rate
     facts = [
-        _fact("clips scored", f"{clips:,}", f"{len(detection.train):,} training clips as reference"),
-        _fact("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
-        _fact(f"nominal {'false-discovery' if recipe.fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "aimed at"),
+        ("clips scored", f"{clips:,}", f"{len(detection.train):,} training clips as reference"),
+        ("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
+        (f"nominal {'false-discovery' if recipe.fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "aimed at"),
     ]
     rates = false_alarm_rates(detection)
     if rates:
-        normal, alarms = sum(one.clips for one in rates), sum(one.reported for one in rates)
-        facts.append(
-            _fact("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {normal} normal clips")
-        )
+        normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
+        facts.append(("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {normal} normal clips"))
     if figures:
         evaluation, intervals = figures
         score = intervals.score
         between = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {evaluation.year}"
-        facts.append(_fact("official score", f"{100 * score.value:.2f}", between))
+        facts.append(("official score", f"{100 * score.value:.2f}", between))
     if rates and recipe.fdr:
-        found = discoveries(detection)
-        facts.append(
-            _fact(
-                "real false-discovery rate", f"{100 * found.rate:.1f} %", f"{found.normal} of {found.reported} reports"
-            )
-        )
-    notes = [tag("p", one.warning, class_="warning") for one in drifts if one.warning]
-    notes += [tag("p", note, class_="note") for note in detection.notes]
-    return join([tag("dl", *facts, class_="facts"), *notes])
+        false = discoveries(detection)
+        detail = f"{false.normal} of {false.reported} reports"
+        facts.append(("real false-discovery rate", f"{100 * false.rate:.1f} %", detail))
+    return facts
 
 
-def _fact(term: str, value: str, detail: str) -> Html:
-    return tag("div", tag("dt", term), tag("dd", value, tag("small", detail)))
-
-
-def _figures(detection: Detection, figures: Figures | None) -> list[str]:
-    content: list[str] = []
-    if figures:
-        evaluation, intervals = figures
-        names = list(rule_of(evaluation.year).figures)
-        rows: list[list[str | float]] = [
-            [name(row.machine), name(row.section), *(_percent(found[one]) for one in names)]
-            for row in evaluation.rows
-            for found in [intervals.sections[row.machine, row.section]]
-        ]
-        mean = rule_of(evaluation.year).mean
-        rows.append([f"{mean} mean", "", *(f"{100 * evaluation.mean(one):.2f}" for one in names)])
-        caption = f"Official figures in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
-        content.append(table(caption, ["machine", "section", *map(_readable, names)], rows, text_columns=2))
+def _figures(detection: Detection, figures: Figures | None) -> Markup:
+    tables = [_official(*figures)] if figures else []
     rates = false_alarm_rates(detection)
     if rates:
         rows = [
-            [
-                name(one.machine),
-                name(one.section),
-                one.domain,
-                f"{one.clips}",
-                nominal_text(one),
-                in_percent(one),
-            ]
+            [name(one.machine), name(one.section), one.domain, f"{one.clips}", nominal_text(one), in_percent(one)]
             for one in rates
         ]
         header = ["machine", "section", "domain", "normal clips", "nominal %", "real % [95 % interval]"]
-        content.append(table("False alarms among normal clips: nominal and real rate", header, rows, text_columns=3))
-    return content
+        tables.append(table("False alarms among normal clips: nominal and real rate", header, rows, text_columns=3))
+    return EMPTY.join(tables)
+
+
+def _official(evaluation: Evaluation, intervals: Intervals) -> Markup:
+    rule = rule_of(evaluation.year)
+    rows = []
+    for row in evaluation.rows:
+        measured = intervals.sections[row.machine, row.section]
+        rows.append([name(row.machine), name(row.section), *(_percent(measured[metric]) for metric in rule.figures)])
+    rows.append([f"{rule.mean} mean", "", *(f"{100 * evaluation.mean(metric):.2f}" for metric in rule.figures)])
+    caption = f"Official figures in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
+    return table(caption, ["machine", "section", *map(_readable, rule.figures)], rows, text_columns=2)
 
 
 def _percent(interval: Interval) -> str:
@@ -176,27 +164,25 @@ def _readable(figure: str) -> str:
     return figure.replace("pauc", "pAUC").replace("auc", "AUC").replace("_", ", ")
 
 
-def _members(detection: Detection) -> Html:
+def _members(detection: Detection) -> Markup:
     """Every member with its weight and how much it agrees with the fused ranking."""
     recipe = detection.recipe
     weights = np.array([member.weight if fusion(recipe.fusion).weighted else 1.0 for member in recipe.members])
     shares = weights / weights.sum()
-    rows: list[list[str | float]] = []
-    for member, share, percentiles in zip(recipe.members, shares, detection.member_percentiles, strict=True):
-        bar = tag(
-            "span", class_="share", style=f"width:{max(1, round(80 * share / shares.max()))}px", aria_hidden="true"
-        )
-        above = f"{100 * np.mean(percentiles > 1 - recipe.false_alarm_rate):.1f}"
-        rows.append([name(member.source), name(member.method), join([bar, f" {100 * share:.1f}"]), above])
+    above = (detection.member_percentiles > 1 - recipe.false_alarm_rate).mean(axis=1)
+    rows = [
+        [name(member.source), name(member.method), share_bar(share, shares.max()), f"{100 * alone:.1f}"]
+        for member, share, alone in zip(recipe.members, shares, above, strict=True)
+    ]
     caption = f"Members, fused by {recipe.fusion}" if len(rows) > 1 else "The only member; its raw scores are shown"
     return table(caption, ["embedding", "detector", "weight %", "clips it would report %"], rows, text_columns=2)
 
 
-def _ranking(detection: Detection) -> Html:
+def _ranking(detection: Detection) -> Markup:
     order = np.argsort(-detection.percentile, kind="stable")[:RANKED]
     keys, clips = detection.clips.keys(), detection.clips
     machine, section, label = (clips.column(one) for one in ("machine", "section", "label"))
-    rows: list[list[str | float]] = [
+    rows = [
         [
             name(keys[i]),
             name(str(machine[i])),
@@ -211,8 +197,3 @@ def _ranking(detection: Detection) -> Html:
     total = f"The {len(rows)} most anomalous of {len(keys):,} clips; scores.csv of detect run holds all"
     header = ["clip", "machine", "section", "outcome", "p-value", "percentile", "score"]
     return table(total, header, rows, text_columns=4)
-
-
-def _recipe(detection: Detection) -> list[str]:
-    lead = "Save this as recipe.toml; detect report STORE --recipe recipe.toml makes the page again."
-    return [tag("p", lead), tag("details", tag("summary", "recipe.toml"), tag("pre", recipe_text(detection.recipe)))]

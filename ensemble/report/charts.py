@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from ensemble.report.media import mel
-from ensemble.report.page import Html, join, tag
+from ensemble.report.page import macros
 
 BINS = 28
 PANEL = 96
@@ -37,16 +38,6 @@ class Plot:
         """The points as a polyline."""
         pixels = (self.at(x, y) for x, y in points)
         return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in pixels)
-
-    def frame(self) -> Html:
-        """The rectangle itself."""
-        return tag("rect", x=self.left, y=self.top, width=self.width, height=self.height, class_="frame")
-
-
-def svg(width: int, height: int, label: str, *children: str) -> Html:
-    """A drawing that scales with its column; `label` says in words what it shows."""
-    title = tag("title", label)
-    return tag("svg", title, *children, viewBox=f"0 0 {width} {height}", role="img", aria_label=label)
 
 
 def roc_points(normal: np.ndarray, anomaly: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,55 +67,24 @@ class Curve:
     anomaly: np.ndarray
 
 
-def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float], max_fpr: float) -> Html:
+def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float], max_fpr: float) -> Markup:
     """ROC curves, the pAUC region shaded under the first one. `operating`: false-alarm and hit rate in use."""
-    plot = Plot(46, 10, 240, 240)
-    lines = []
-    for number, curve in enumerate(curves):
-        x, y = roc_points(curve.normal, curve.anomaly)
-        if number == 0:
-            lines.append(tag("path", d=plot.path(pauc_region(x, y, max_fpr)) + "Z", class_="pauc"))
-        lines.append(tag("path", d=plot.path(_thinned(x, y)), class_=f"curve {curve.style}"))
-    limit = tag("path", d=plot.path([(max_fpr, 0), (max_fpr, 1)]), class_="limit")
-    chance = tag("path", d=plot.path([(0, 0), (1, 1)]), class_="chance")
-    cx, cy = plot.at(*operating)
-    point = tag("circle", cx=cx, cy=cy, r=5, class_="operating")
-    axes = _axes(plot, (0, 0.5, 1), (0, 0.5, 1), "false-alarm rate", "hit rate")
-    return svg(300, 292, label, plot.frame(), chance, limit, *lines, point, axes)
+    points = [roc_points(curve.normal, curve.anomaly) for curve in curves]
+    lines = [(curve.style, _thinned(x, y)) for curve, (x, y) in zip(curves, points, strict=True)]
+    region = pauc_region(*points[0], max_fpr)
+    return Markup(macros("charts.html").roc(label, Plot(46, 10, 240, 240), lines, region, max_fpr, operating))
 
 
-def scatter_chart(label: str, points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> Html:
+def scatter_chart(label: str, points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> Markup:
     """Points with the same range on both axes, and the diagonal on which both values are equal."""
-    low, high = np.floor(10 * np.min(points)) / 10, np.ceil(10 * np.max(points)) / 10
+    low, high = float(np.floor(10 * np.min(points)) / 10), float(np.ceil(10 * np.max(points)) / 10)
     plot = Plot(46, 10, 240, 240, x=(low, high), y=(low, high))
-    pixels = (plot.at(x, y) for x, y in points)
-    dots = [tag("circle", cx=x, cy=y, r=4, class_="dot") for x, y in pixels]
-    diagonal = tag("path", d=plot.path([(low, low), (high, high)]), class_="chance")
-    ticks = (low, (low + high) / 2, high)
-    return svg(300, 292, label, plot.frame(), diagonal, *dots, _axes(plot, ticks, ticks, x_name, y_name))
+    return Markup(macros("charts.html").scatter(label, plot, points, (low, (low + high) / 2, high), x_name, y_name))
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int))
     return list(zip(x[keep].tolist(), y[keep].tolist(), strict=True))
-
-
-def _axes(plot: Plot, across: Sequence[float], up: Sequence[float], x_name: str, y_name: str) -> Html:
-    bottom, middle = plot.top + plot.height, plot.top + plot.height / 2
-    ticks = [
-        tag("text", f"{value:g}", x=plot.at(value, plot.y[0])[0], y=bottom + 15, class_="tick middle")
-        for value in across
-    ]
-    ticks += [
-        tag("text", f"{value:g}", x=plot.left - 6, y=plot.at(plot.x[0], value)[1] + 4, class_="tick end")
-        for value in up
-    ]
-    turned = f"rotate(-90 12 {middle:g})"
-    names = [
-        tag("text", x_name, x=plot.left + plot.width / 2, y=bottom + 32, class_="axis middle"),
-        tag("text", y_name, x=12, y=middle, transform=turned, class_="axis middle"),
-    ]
-    return join([*ticks, *names])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,24 +118,19 @@ class Axis:
     ticks: Callable[[float, float], Sequence[float]] = round_values
 
 
-def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis | None = None) -> Html:
+def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis | None = None) -> Markup:
     """Panels over one score axis; each group is scaled to its own number of clips, so that small ones are seen."""
     scale = scale or Axis()
     values = scale.ticks(*_score_range(panels))
     panels = [_placed(panel, scale) for panel in panels]
     low, high = _score_range(panels)
     edges = np.linspace(low, high, BINS + 1)
-    drawn = [_panel(panel, edges, 24 + PANEL * row) for row, panel in enumerate(panels)]
+    drawn = [_drawn(panel, edges, 24 + PANEL * row) for row, panel in enumerate(panels)]
     height = PANEL * len(panels) + 44
-    plot = Plot(12, 0, 436, height - 44, x=(low, high))
-    at = [plot.at(float(scale.place(np.array(value))), 0)[0] for value in values]
-    ticks = [
-        tag("text", f"{value:g}", x=x, y=height - 24, class_="tick middle")
-        for value, x in zip(values, at, strict=True)
-        if plot.left <= x <= plot.left + plot.width
-    ]
-    axis = tag("text", "score (higher is more anomalous)", x=230, y=height - 6, class_="axis middle")
-    return svg(460, height, label, *drawn, *ticks, axis)
+    axis = Plot(12, 0, 436, height - 44, x=(low, high))
+    places = [(value, axis.at(float(scale.place(np.array(value))), 0)[0]) for value in values]
+    ticks = [(value, x) for value, x in places if axis.left <= x <= axis.left + axis.width]
+    return Markup(macros("charts.html").histogram(label, height, drawn, ticks))
 
 
 def _placed(panel: Panel, scale: Axis) -> Panel:
@@ -194,22 +149,23 @@ def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _panel(panel: Panel, edges: np.ndarray, top: int) -> Html:
-    shares = [_shares(panel.reference, edges), *(_shares(scores, edges) for _, scores in panel.groups)]
-    highest = max(float(share.max(initial=0)) for share in shares) or 1.0
+@dataclass(frozen=True)
+class DrawnPanel:
+    """A panel in pixels: the outline of each group's bars by style; the threshold where it is finite."""
+
+    title: str
+    plot: Plot
+    bars: list[tuple[str, str]]
+    threshold: float | None
+
+
+def _drawn(panel: Panel, edges: np.ndarray, top: int) -> DrawnPanel:
+    groups = [("reference", panel.reference), *panel.groups]
+    shares = [(style, _shares(scores, edges)) for style, scores in groups]
+    highest = max(float(share.max(initial=0)) for _, share in shares) or 1.0
     plot = Plot(12, top, 436, PANEL - 28, x=(edges[0], edges[-1]), y=(0, highest * 1.05))
-    styles = ["reference", *(style for style, _ in panel.groups)]
-    shapes = [
-        tag("path", d=_steps(plot, edges, share), class_=f"bars {style}")
-        for style, share in zip(styles, shares, strict=True)
-        if share.any()
-    ]
-    title = tag("text", panel.title, x=plot.left, y=top - 8, class_="axis")
-    base = tag("path", d=plot.path([(edges[0], 0), (edges[-1], 0)]), class_="frame")
-    if not np.isfinite(panel.threshold):
-        return join([title, *shapes, base])
-    line = tag("path", d=plot.path([(panel.threshold, 0), (panel.threshold, plot.y[1])]), class_="threshold")
-    return join([title, *shapes, base, line])
+    bars = [(style, _steps(plot, edges, share)) for style, share in shares if share.any()]
+    return DrawnPanel(panel.title, plot, bars, panel.threshold if np.isfinite(panel.threshold) else None)
 
 
 def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -230,25 +186,10 @@ def _steps(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
     return "".join(shapes)
 
 
-def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Html:
+def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Markup:
     """A spectrogram image with its axes in seconds and kHz."""
     plot = Plot(34, 6, 360, 150, x=(0, seconds), y=(0, float(mel(np.array(rate_hz / 2)))))
-    place = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
-    image = tag("image", href=uri, preserveAspectRatio="none", **place)
-    heights = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
-    ticks = [
-        tag(
-            "text",
-            f"{khz:g}",
-            x=plot.left - 5,
-            y=plot.at(0, float(mel(np.array(1000 * khz))))[1] + 4,
-            class_="tick end",
-        )
-        for khz in heights
-    ]
-    ticks += [
-        tag("text", f"{value:.3g} s", x=plot.at(value, 0)[0], y=plot.top + plot.height + 15, class_=f"tick {side}")
-        for value, side in ((0.0, "start"), (seconds / 2, "middle"), (seconds, "end"))
-    ]
-    unit = tag("text", "kHz", x=plot.left - 5, y=plot.top + plot.height, class_="tick end")
-    return svg(400, 178, label, image, *ticks, unit)
+    shown_khz = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
+    heights = [(khz, plot.at(0, float(mel(np.array(1000 * khz))))[1]) for khz in shown_khz]
+    times = ((0.0, "start"), (seconds / 2, "middle"), (seconds, "end"))
+    return Markup(macros("charts.html").spectrogram(label, plot, uri, heights, times))

@@ -1,14 +1,15 @@
 """The cards of single clips: what was heard, beside the nearest normal clip, and why it was decided so."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from ensemble.report.charts import spectrogram_chart
-from ensemble.report.media import Listen, Sound, audio_uri, common_gain, image_uri, shared_range, spectrogram
-from ensemble.report.page import Html, join, name, tag
+from ensemble.report.media import Listen, audio_uri, common_gain, image_uri, shared_range, spectrogram
+from ensemble.report.page import EMPTY, render
 from ensemble.run import Detection
-from featstore.clip import VARIANT_MARK
+from featstore.clip import VARIANT_MARK, Clip
 from featstore.errors import DataError
 
 FALSE_ALARM, MISSED, DETECTED = "false alarm", "missed anomaly", "detected anomaly"
@@ -55,90 +56,79 @@ def _places(available: dict[str, int], top: int) -> dict[str, int]:
     return places
 
 
-def clip_cards(detection: Detection, top: int, seconds: float, listen: Listen | None) -> list[str]:
+@dataclass(frozen=True)
+class Recording:
+    """A recording to see and hear; both are empty where it was not found."""
+
+    title: str
+    path: str
+    spectrogram: Markup = EMPTY
+    audio: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A clip and what its card shows beside the numbers of its row in the detection."""
+
+    row: int
+    clip: Clip
+    outcome: str
+    style: str
+    members: list[tuple[str, float]]
+    recordings: list[Recording]
+
+
+def clip_cards(detection: Detection, top: int, seconds: float, listen: Listen | None) -> Markup:
     """The lead and one card per chosen clip; DataError when `listen` finds none of the recordings."""
-    chosen = chosen_clips(detection, top)
-    if not chosen:
-        return []
-    if listen is None:
-        lead = "Spectrograms and players need the recordings: run detect report with --data DATA."
-        return [tag("p", lead, class_="muted"), *(_card(detection, kind, i, "") for kind, i in chosen)]
-    found = 0
-    cards: list[str] = []
-    paths = [clip.path for clip in detection.clips[np.array([i for _, i in chosen])]]
-    for (kind, i), path in zip(chosen, paths, strict=True):
-        sounds = [(path, listen(path))]
-        if detection.nearest[i]:
-            near = detection.nearest[i].partition(VARIANT_MARK)[0]
-            sounds.append((near, listen(near)))
-        found += sum(sound is not None for _, sound in sounds)
-        cards.append(_card(detection, kind, i, _pair(sounds, seconds)))
-    if not found:
+    cards = [_card(detection, outcome, i, seconds, listen) for outcome, i in chosen_clips(detection, top)]
+    if not cards:
+        return EMPTY
+    if listen and not any(card.recordings for card in cards):
+        path = cards[0].clip.path
         raise DataError(
-            f"none of the recordings is below --data, first missing {paths[0]!r}; give the folder that was built"
+            f"none of the recordings is below --data, first missing {path!r}; give the folder that was built"
         )
     lead = (
         "Both images of a pair share one colour scale, both players one amplification, so that differences are real. "
         f"Players hold the first {seconds:g} s."
+        if listen
+        else "Spectrograms and players need the recordings: run detect report with --data DATA."
     )
-    return [tag("p", lead, class_="muted"), *cards]
+    return render("clips.html", lead=lead, cards=cards, detection=detection, listening=listen is not None)
 
 
-def _card(detection: Detection, kind: str, i: int, media: str) -> Html:
-    style = {FALSE_ALARM: "false-alarm", MISSED: "missed", DETECTED: "hit"}.get(kind, "plain")
-    clip = detection.clips[i]
-    title = tag("h3", name(clip.key), tag("span", kind, class_=f"badge {style}"))
-    domain = "" if clip.domain == "unknown" else f", {clip.domain} domain"
-    where = tag("p", name(clip.machine), " section ", name(clip.section), domain, class_="muted")
-    return tag("article", title, where, media, _evidence(detection, i), class_="card")
+def _card(detection: Detection, outcome: str, i: int, seconds: float, listen: Listen | None) -> Card:
+    clip, nearest = detection.clips[i], detection.nearest[i]
+    paths = {"This clip": clip.path}
+    if nearest:
+        paths["Nearest normal clip"] = nearest.partition(VARIANT_MARK)[0]
+    style = {FALSE_ALARM: "false-alarm", MISSED: "missed", DETECTED: "hit"}.get(outcome, "plain")
+    recordings = _recordings(paths, listen, seconds) if listen else []
+    return Card(i, clip, outcome, style, _loudest_members(detection, i), recordings)
 
 
-def _evidence(detection: Detection, i: int) -> Html:
-    """Score, threshold, and the members that were most surprised."""
-    percentiles = detection.member_percentiles[:, i]
-    loudest = np.argsort(-percentiles, kind="stable")[:LOUDEST_MEMBERS]
-    members = [tag("li", name(detection.recipe.members[j].name), f", percentile {percentiles[j]:.3f}") for j in loudest]
-    facts: list[tuple[str, str]] = [
-        ("score", f"{detection.score[i]:.5g}"),
-        ("threshold", f"{detection.decided.threshold[i]:.5g}"),
-        ("p-value", f"{detection.decided.p_value[i]:.4f}"),
-        ("percentile among the training clips", f"{detection.percentile[i]:.4f}"),
-    ]
-    if detection.nearest[i]:
-        distance = f", cosine distance {detection.nearest_distance[i]:.4f}"
-        facts.append(("nearest normal clip", join([name(detection.nearest[i]), distance])))
-    if len(detection.recipe.members) > 1:
-        facts.append(("most surprised members", tag("ul", *members)))
-    return tag("dl", *(tag("div", tag("dt", term), tag("dd", value)) for term, value in facts), class_="evidence")
+def _loudest_members(detection: Detection, i: int) -> list[tuple[str, float]]:
+    """The members that rank the clip highest, with its percentile; empty where there is only one."""
+    members, percentiles = detection.recipe.members, detection.member_percentiles[:, i]
+    if len(members) == 1:
+        return []
+    return [(members[j].name, percentiles[j]) for j in np.argsort(-percentiles, kind="stable")[:LOUDEST_MEMBERS]]
 
 
-def _pair(sounds: list[tuple[str, Sound | None]], seconds: float) -> Html:
-    """Spectrogram and player of the clip and of its nearest normal clip."""
-    heard = [sound for _, sound in sounds if sound is not None]
-    if not heard:
-        return tag("p", "The recording was not found below --data.", class_="muted")
-    pictures = [spectrogram(sound) for sound in heard]
-    draw = _drawer(shared_range(pictures), common_gain(heard), seconds)
-    figures = []
-    remaining = iter(pictures)
-    for what, (path, sound) in zip(("This clip", "Nearest normal clip"), sounds, strict=False):
-        if sound is None:
-            figures.append(tag("figure", tag("figcaption", f"{what}: recording not found below --data")))
-        else:
-            figures.append(draw(what, path, sound, next(remaining)))
-    return tag("div", *figures, class_="pair")
-
-
-def _drawer(
-    levels_db: tuple[float, float], gain: float, seconds: float
-) -> Callable[[str, str, Sound, np.ndarray], Html]:
-    """Makes figures with one colour scale and one amplification."""
-
-    def draw(what: str, path: str, sound: Sound, S: np.ndarray) -> Html:
-        label = f"{what}: log-mel spectrogram of {path}, {sound.seconds:.1f} s, up to {sound.rate_hz / 2000:g} kHz"
-        image = spectrogram_chart(label, image_uri(S, *levels_db), sound.seconds, sound.rate_hz)
-        source = audio_uri(sound, gain, seconds)
-        player = tag("audio", controls=True, preload="metadata", src=source, aria_label=f"{what}: {path}")
-        return tag("figure", tag("figcaption", what), image, player)
-
-    return draw
+def _recordings(paths: dict[str, str], listen: Listen, seconds: float) -> list[Recording]:
+    """Spectrograms on one colour scale, players with one gain, by title; empty where no recording was found."""
+    sounds = {title: sound for title, path in paths.items() if (sound := listen(path)) is not None}
+    if not sounds:
+        return []
+    spectrograms = {title: spectrogram(sound) for title, sound in sounds.items()}
+    levels_db, gain = shared_range(list(spectrograms.values())), common_gain(list(sounds.values()))
+    recordings = []
+    for title, path in paths.items():
+        if title not in sounds:
+            recordings.append(Recording(title, path))
+            continue
+        sound, S = sounds[title], spectrograms[title]
+        label = f"{title}: log-mel spectrogram of {path}, {sound.seconds:.1f} s, up to {sound.rate_hz / 2000:g} kHz"
+        chart = spectrogram_chart(label, image_uri(S, *levels_db), sound.seconds, sound.rate_hz)
+        recordings.append(Recording(title, path, chart, audio_uri(sound, gain, seconds)))
+    return recordings

@@ -1,35 +1,42 @@
 """Charts of every machine and section: ROC where labels allow it, score histograms by domain with the threshold."""
 
+from dataclasses import dataclass
+
 import numpy as np
+from markupsafe import Markup
 
 from detectors.metrics.auc import MAX_FPR, auc, pauc
-from detectors.metrics.intervals import Intervals
 from detectors.metrics.official import Evaluation
 from ensemble.decision.conformal import Bank, surprise
 from ensemble.decision.thresholds import Threshold
 from ensemble.report.charts import Axis, Curve, Panel, histogram_chart, nines, roc_chart
-from ensemble.report.page import Html, escape, name, tag
+from ensemble.report.page import render
 from ensemble.run import Detection, bounded
 
 DOMAINS = ("source", "target", "unknown")
 
 
-def section_charts(detection: Detection, figures: tuple[Evaluation, Intervals] | None) -> list[str]:
-    """One block per machine and section that has scored clips."""
-    measured = {(row.machine, row.section) for row in figures[0].rows} if figures else set()
-    return [_block(detection, *group, roc=group in measured) for group in detection.clips.sections()]
+@dataclass(frozen=True)
+class Figure:
+    """A chart, its legend as (class, text), and a caption or none."""
+
+    chart: Markup
+    legend: list[tuple[str, str]]
+    caption: str = ""
 
 
-def _block(detection: Detection, machine: str, section: str, *, roc: bool) -> Html:
-    rows = np.flatnonzero(detection.clips.where(machine=machine, section=section))
-    title = tag("h3", name(machine), " section ", name(section))
-    charts = [_histogram_figure(detection, machine, section, rows)]
-    if roc:
-        charts.insert(0, _roc_figure(detection, machine, section, rows))
-    return tag("article", title, tag("div", *charts, class_="charts with-roc" if roc else "charts"), class_="card")
+def section_charts(detection: Detection, evaluation: Evaluation | None) -> Markup:
+    """One block per machine and section that has scored clips; ROCs of the sections that `evaluation` measured."""
+    measured = {(row.machine, row.section) for row in evaluation.rows} if evaluation else set()
+    blocks = []
+    for machine, section in detection.clips.sections():
+        rows = np.flatnonzero(detection.clips.where(machine=machine, section=section))
+        roc = [_roc_figure(detection, machine, section, rows)] if (machine, section) in measured else []
+        blocks.append((machine, section, [*roc, _histogram_figure(detection, machine, section, rows)]))
+    return render("sections.html", blocks=blocks)
 
 
-def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Html:
+def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Figure:
     """ROC over all clips, and of each domain's normal clips against all anomalies, as the official AUC takes them."""
     clips, score = detection.clips[rows], detection.score[rows]
     normal, anomaly = clips.where(label="normal"), clips.where(label="anomaly")
@@ -48,14 +55,14 @@ def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarr
     )
     entries = [*zip([curve.style for curve in curves], legend, strict=True)]
     entries += [("pauc", f"region of the pAUC (up to {MAX_FPR:g})"), ("operating", "at the threshold")]
-    return tag("figure", roc_chart(label, curves, operating, MAX_FPR), _legend(entries))
+    return Figure(roc_chart(label, curves, operating, MAX_FPR), entries)
 
 
 def _auc(curve: Curve) -> str:
     return f"{100 * auc(curve.normal, curve.anomaly):.1f}"
 
 
-def _histogram_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Html:
+def _histogram_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Figure:
     clips, score = detection.clips[rows], detection.score[rows]
     domain, label = clips.column("domain"), clips.column("label")
     threshold = detection.decided.threshold[rows]
@@ -80,7 +87,7 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
     text = f"Score histogram of {machine} section {section}. " + ". ".join(panel.title for panel in panels)
     entries = [(style, LEGEND[style]) for style in LEGEND if style in seen | {"reference", "threshold"}]
     chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else None)
-    return tag("figure", chart, _legend(entries), tag("figcaption", _rule(detection, machine, section)))
+    return Figure(chart, entries, _rule(detection, machine, section))
 
 
 SURPRISE = Axis(surprise, nines)
@@ -106,7 +113,7 @@ def _reference(detection: Detection, machine: str, section: str) -> tuple[np.nda
     return detection.reference[bank], train.column("domain")[bank]
 
 
-def _rule(detection: Detection, machine: str, section: str) -> Html:
+def _rule(detection: Detection, machine: str, section: str) -> str:
     """What the thresholds promise, in words."""
     called = "all" if detection.recipe.pool_sections else section
     said = [
@@ -115,7 +122,7 @@ def _rule(detection: Detection, machine: str, section: str) -> Html:
         if (bank.machine, bank.section) == (machine, called)
     ]
     said.append("A shift of machine, place or background voids the promise. Scores beyond the axis count at its ends.")
-    return escape(" ".join(said))
+    return " ".join(said)
 
 
 def _promise(bank: Bank, one: Threshold | None) -> str:
@@ -127,7 +134,3 @@ def _promise(bank: Bank, one: Threshold | None) -> str:
         f"{whose} above {one.value:.5g}: {kind}{100 * one.expected:.1f} % false alarms are to be expected on normal "
         f"clips like the {one.n} training clips (95 % interval {100 * one.low:.1f} to {100 * one.high:.1f} %)."
     )
-
-
-def _legend(entries: list[tuple[str, str]]) -> Html:
-    return tag("ul", *(tag("li", text, class_=style) for style, text in entries), class_="legend")

@@ -1,29 +1,39 @@
 """The report: charts that show the official figures, media that decode, text that cannot break out, a real browser."""
 
 import base64
+import html
 import io
 import json
 import re
 import struct
+import subprocess
+import sys
+import tomllib
 import zlib
+from collections import Counter
 from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 from click.testing import CliRunner
+from jinja2 import UndefinedError
+from places import ROOT
 from report_plant import RATE, RECIPE, plant, record, store_of
 
 from detectors.metrics.auc import auc, pauc
 from ensemble.cli import main
 from ensemble.decision.conformal import surprise
+from ensemble.decision.drift import drift
 from ensemble.recipe import Member
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.report.charts import Axis, Panel, histogram_chart, nines, pauc_region, roc_points, round_values
 from ensemble.report.clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
 from ensemble.report.media import Sound, audio_uri, common_gain, png, recordings, spectrogram
-from ensemble.report.page import Html, escape, name, page, table, tag
+from ensemble.report.page import name, page, render, share_bar, table
 from ensemble.report.selection import selection_part
 from ensemble.run import Detection, detect
 from featstore.clip import Clip
@@ -136,13 +146,67 @@ def test_recordings_outside_the_data_folder_are_never_read(tmp_path: Path) -> No
     assert listen("missing.wav") is None
 
 
-def test_markup_in_text_is_escaped_wherever_it_stands() -> None:
-    assert tag("p", "<b>", title='"><script>') == '<p title="&quot;&gt;&lt;script&gt;">&lt;b&gt;</p>'
-    assert escape(escape("a<b")) == "a&lt;b", "escaping happens once"
-    assert isinstance(tag("p", tag("b", "x")), Html)
-    assert "<script" not in page("<script>", "<script>", [("i", "<script>", ["<script>"])])
+class Elements(HTMLParser):
+    """The elements of a page as (tag, names of the attributes), as a browser reads them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen[tag, tuple(name for name, _ in attrs)] += 1
+
+
+def page_about(words: str, root: Path) -> str:
+    """A page with `words` in every text that comes from a file: paths, names, notes, warnings, recipe, selection."""
+    clips = [replace(clip, machine=words, section=words, path=f"{clip.path}{words}") for clip in plant()]
+    recipe = replace(RECIPE, name=words)
+    found = replace(detect(store_of(root / "store", clips), recipe), remarks=(words,))
+    shifted = replace(drift(found)[0], machine=words, section=words, domain=words, direction="lower")
+    assert words in shifted.warning
+    standing = {"name": words, "score": 0.5, "lead": 0.1, "low": 0.0, "high": 0.2}
+    candidate = {"name": RECIPE.members[0].name, "score": 0.5, words: words}
+    selection = {
+        "reason": words,
+        "warnings": [words],
+        "standings": [standing],
+        "pair_weights": {words: 0.5},
+        "candidates": [candidate],
+        words: words,
+        f"{words}s": {words: words},
+        f"{words}t": [{words: words}],
+    }
+    listen = recordings(record(root / "data", clips), RATE, "0")
+    return report_html(found, ReportOptions(words, top=4), drifts=[shifted], listen=listen, selection=selection)
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)<|script>", "' onload='x", '" onload="x', "<b>&amp;", "{{ 7 * 7 }}{% x %}"]
+)
+def test_no_text_of_a_file_becomes_markup(hostile: str, tmp_path: Path) -> None:
+    """The page of hostile texts has the elements and attributes of the same page about plain words, and no others."""
+    text, plain = page_about(hostile, tmp_path / "hostile"), page_about("w" * len(hostile), tmp_path / "plain")
+    assert Elements(text).seen == Elements(plain).seen
+    shown = [
+        html.unescape(page_text.partition('id="recipe"')[0]) for page_text in (text, plain)
+    ]  # TOML escapes quotes itself
+    assert shown[0].count(hostile) == shown[1].count("w" * len(hostile)) > 50
+
+
+def test_templates_escape_and_refuse_unknown_names() -> None:
+    sources = list(Path(str(files("ensemble.report"))).glob("templates/*.html"))
+    assert {path.name for path in sources} >= {"report.html", "table.html", "charts.html", "clips.html"}
+    assert not [path for path in sources if re.search(r"\|\s*safe|autoescape|Markup", path.read_text())]
+    with pytest.raises(UndefinedError, match="'lead' is undefined"):
+        render("clips.html")
     assert "<script" not in table("<script>", ["<script>"], [["<script>"]])
-    escape("\udcff.wav").encode("utf-8")
+    assert share_bar(0.25, 0.5).endswith('style="width:40px" aria-hidden="true"></span> 25.0')
+
+
+def test_names_that_are_not_utf_8_show_replacement_characters() -> None:
+    page("a\udcff\ud800.wav", facts=[], warnings=[], notes=[], parts=[]).encode("utf-8")
+    assert "<h1>a\ufffd\ufffd.wav</h1>" in page("a\udcff\ud800.wav", facts=[], warnings=[], notes=[], parts=[])
 
 
 def redecided(detection: Detection, reported: np.ndarray) -> Detection:
@@ -176,7 +240,7 @@ def test_the_page_holds_charts_figures_members_and_ranking(text: str, detection:
 def test_the_page_is_one_file_without_scripts_or_addresses(text: str) -> None:
     assert "<script" not in text
     assert not re.search(r"https?:|//[a-z]|@import|<link", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
-    assert "default-src &#x27;none&#x27;" in text
+    assert "default-src 'none'" in text
 
 
 def test_without_labels_there_are_ranking_histograms_and_thresholds_only(tmp_path: Path) -> None:
@@ -260,12 +324,12 @@ def test_members_are_compared_on_generated_and_real_anomalies(detection: Detecti
         member_percentiles=np.vstack([detection.member_percentiles, detection.clips.where(label="normal") * 1.0]),
     )
     found = [{"name": one, "score": score} for one, score in zip([*names, "e gmm"], (0.55, 0.6, 0.9), strict=True)]
-    text = "".join(selection_part({"candidates": found}, more, 2023))
+    text = selection_part({"candidates": found}, more, 2023)
     assert text.count('class="dot"') == 3
     assert '<td class="number">90.0</td><td class="number">0.0</td>' in text
     assert "over these 3 members: -0.50" in text, "generated 1 2 3, real 2 3 1"
-    assert selection_part(None, more, 2023) == []
-    assert "real anomalies" not in "".join(selection_part({"candidates": found}, more, None))
+    assert selection_part(None, more, 2023) == ""
+    assert "real anomalies" not in selection_part({"candidates": found}, more, None)
 
 
 def test_a_selection_of_other_members_is_refused(tmp_path: Path) -> None:
@@ -288,7 +352,7 @@ def test_a_selection_is_told_in_words_and_percent(detection: Detection) -> None:
         "per_machine": None,
         "news": 3,
     }
-    text = "".join(selection_part(made, detection, 2023))
+    text = selection_part(made, detection, 2023)
     assert "Why this choice: it leads." in text
     assert '<p class="warning">too easy</p>' in text
     assert "f" * 64 not in text
@@ -304,7 +368,7 @@ def test_a_selection_is_told_in_words_and_percent(detection: Detection) -> None:
 
 def test_a_selection_file_of_another_version_is_shown_as_it_is(detection: Detection) -> None:
     odd = {"standings": [{"name": "a", "points": 0.5}], "pair_weights": "none", "candidates": 7, "members": 1}
-    text = "".join(selection_part(odd, detection, None))
+    text = selection_part(odd, detection, None)
     assert "points" in text
     assert "0.5" in text
 
@@ -352,3 +416,24 @@ def test_the_page_appears_whole(tmp_path: Path, detection: Detection) -> None:
     write_report(tmp_path / "deep" / "r.html", detection, ReportOptions(top=2))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.html"]
     assert (tmp_path / "deep" / "r.html").read_text().endswith("</html>\n")
+
+
+def test_help_loads_neither_jinja2_nor_soundfile() -> None:
+    code = """
+import sys
+import ensemble.report.build, ensemble.report.media
+from ensemble.cli import main
+for command in ([], ["report"]):
+    main([*command, "--help"], standalone_mode=False)
+print("loaded:", sorted({"jinja2", "soundfile"} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("loaded: []\n")
+
+
+def test_every_template_is_package_data() -> None:
+    """A template that the wheel lacks would be missed only by those who install it."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    folder = ROOT / "ensemble" / "report"
+    packed = {path for pattern in patterns["ensemble.report"] for path in folder.glob(pattern)}
+    assert {path for path in folder.rglob("*") if path.suffix in {".html", ".css"}} <= packed
