@@ -180,20 +180,18 @@ def _members(detection: Detection) -> Markup:
 
 def _ranking(detection: Detection) -> Markup:
     order = np.argsort(-detection.percentile, kind="stable")[:RANKED]
-    keys, clips = detection.clips.keys(), detection.clips
-    machine, section, label = (clips.column(one) for one in ("machine", "section", "label"))
     rows = [
         [
-            name(keys[i]),
-            name(str(machine[i])),
-            name(str(section[i])),
-            OUTCOMES[str(label[i]), bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),
+            name(clip.key),
+            name(clip.machine),
+            name(clip.section),
+            OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),
             f"{detection.decided.p_value[i]:.4f}",
             f"{detection.percentile[i]:.4f}",
             f"{detection.score[i]:.5g}",
         ]
-        for i in order
+        for i, clip in zip(order, detection.clips[order], strict=True)
     ]
-    total = f"The {len(rows)} most anomalous of {len(keys):,} clips; scores.csv of detect run holds all"
+    total = f"The {len(rows)} most anomalous of {len(detection.clips):,} clips; scores.csv of detect run holds all"
     header = ["clip", "machine", "section", "outcome", "p-value", "percentile", "score"]
     return table(total, header, rows, text_columns=4)

@@ -118,9 +118,11 @@ class Axis:
     ticks: Callable[[float, float], Sequence[float]] = round_values
 
 
-def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis | None = None) -> Markup:
+LINEAR = Axis()
+
+
+def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis = LINEAR) -> Markup:
     """Panels over one score axis; each group is scaled to its own number of clips, so that small ones are seen."""
-    scale = scale or Axis()
     values = scale.ticks(*_score_range(panels))
     panels = [_placed(panel, scale) for panel in panels]
     low, high = _score_range(panels)
@@ -149,23 +151,13 @@ def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-@dataclass(frozen=True)
-class DrawnPanel:
-    """A panel in pixels: the outline of each group's bars by style; the threshold where it is finite."""
-
-    title: str
-    plot: Plot
-    bars: list[tuple[str, str]]
-    threshold: float | None
-
-
-def _drawn(panel: Panel, edges: np.ndarray, top: int) -> DrawnPanel:
+def _drawn(panel: Panel, edges: np.ndarray, top: int) -> tuple[str, Plot, list[tuple[str, str]], float]:
+    """Title, plot, outline of each group's bars by style, and threshold."""
     groups = [("reference", panel.reference), *panel.groups]
     shares = [(style, _shares(scores, edges)) for style, scores in groups]
     highest = max(float(share.max(initial=0)) for _, share in shares) or 1.0
     plot = Plot(12, top, 436, PANEL - 28, x=(edges[0], edges[-1]), y=(0, highest * 1.05))
-    bars = [(style, _steps(plot, edges, share)) for style, share in shares if share.any()]
-    return DrawnPanel(panel.title, plot, bars, panel.threshold if np.isfinite(panel.threshold) else None)
+    return panel.title, plot, [(style, _steps(plot, edges, share)) for style, share in shares], panel.threshold
 
 
 def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:

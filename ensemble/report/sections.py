@@ -1,7 +1,5 @@
 """Charts of every machine and section: ROC where labels allow it, score histograms by domain with the threshold."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from markupsafe import Markup
 
@@ -9,20 +7,15 @@ from detectors.metrics.auc import MAX_FPR, auc, pauc
 from detectors.metrics.official import Evaluation
 from ensemble.decision.conformal import Bank, surprise
 from ensemble.decision.thresholds import Threshold
-from ensemble.report.charts import Axis, Curve, Panel, histogram_chart, nines, roc_chart
+from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, nines, roc_chart
 from ensemble.report.page import render
 from ensemble.run import Detection, bounded
 
 DOMAINS = ("source", "target", "unknown")
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A chart, its legend as (class, text), and a caption or none."""
-
-    chart: Markup
-    legend: list[tuple[str, str]]
-    caption: str = ""
+Figure = tuple[Markup, list[tuple[str, str]], str]
+"""A chart, its legend as (class, text), and a caption or none."""
 
 
 def section_charts(detection: Detection, evaluation: Evaluation | None) -> Markup:
@@ -55,7 +48,7 @@ def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarr
     )
     entries = [*zip([curve.style for curve in curves], legend, strict=True)]
     entries += [("pauc", f"region of the pAUC (up to {MAX_FPR:g})"), ("operating", "at the threshold")]
-    return Figure(roc_chart(label, curves, operating, MAX_FPR), entries)
+    return roc_chart(label, curves, operating, MAX_FPR), entries, ""
 
 
 def _auc(curve: Curve) -> str:
@@ -73,9 +66,9 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
         if not here.any():
             continue
         groups = [
-            (style, score[here & (label == wanted)])
-            for style, wanted in (("normal", "normal"), ("anomaly", "anomaly"), ("scored", "unknown"))
-            if (here & (label == wanted)).any()
+            (style, score[here & (label == style)])
+            for style in ("normal", "anomaly", "unknown")
+            if (here & (label == style)).any()
         ]
         seen |= {style for style, _ in groups}
         own = of_domain == one
@@ -86,8 +79,8 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
         panels.append(Panel(f"{heading}{counts}; {training}", shown, groups, float(threshold[here][0])))
     text = f"Score histogram of {machine} section {section}. " + ". ".join(panel.title for panel in panels)
     entries = [(style, LEGEND[style]) for style in LEGEND if style in seen | {"reference", "threshold"}]
-    chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else None)
-    return Figure(chart, entries, _rule(detection, machine, section))
+    chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else LINEAR)
+    return chart, entries, _rule(detection, machine, section)
 
 
 SURPRISE = Axis(surprise, nines)
@@ -97,7 +90,7 @@ LEGEND = {
     "reference": "training clips (leave-one-out)",
     "normal": "normal",
     "anomaly": "anomalies",
-    "scored": "scored clips",
+    "unknown": "scored clips",
     "threshold": "threshold",
 }
 
@@ -105,11 +98,9 @@ LEGEND = {
 def _reference(detection: Detection, machine: str, section: str) -> tuple[np.ndarray, np.ndarray]:
     """Reference scores of the section's bank and their domains."""
     train = detection.train
-    bank = (
-        train.where(machine=machine)
-        if detection.recipe.pool_sections
-        else train.where(machine=machine, section=section)
-    )
+    bank = train.where(machine=machine)
+    if not detection.recipe.pool_sections:
+        bank &= train.where(section=section)
     return detection.reference[bank], train.column("domain")[bank]
 
 

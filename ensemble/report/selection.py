@@ -1,7 +1,6 @@
 """The part of the report on a selection: what `detect select` weighed, and whether it holds on real anomalies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -36,7 +35,7 @@ def selection_part(selection: Mapping[str, Any] | None, detection: Detection, ye
     warnings = selection.get("warnings")
     return render(
         "selection.html",
-        agreement=_agreement(selection, detection, year) if year is not None else None,
+        agreement=_agreement(selection, detection, year) if year else (EMPTY, EMPTY, ""),
         reason=selection.get("reason"),
         warnings=warnings if isinstance(warnings, list) else [],
         tables=tables,
@@ -59,16 +58,12 @@ def _standings(standings: object) -> Markup:
     """Ways of choosing and fixed systems on generated anomalies, in percent."""
     if not _are_rows(standings, "name", "score", "lead", "low", "high"):
         return _any_table("standings", standings)
-    rows = [
-        [name(row["name"]), f"{100 * row['score']:.1f}", "{:+.1f} [{:+.1f}, {:+.1f}]".format(*_percents(row))]
-        for row in standings
-    ]
+    rows = []
+    for row in standings:
+        score, lead, low, high = (100 * row[key] for key in ("score", "lead", "low", "high"))
+        rows.append([name(row["name"]), f"{score:.1f}", f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]"])
     caption = "Official score on generated anomalies of unseen recordings and transforms, in percent"
     return table(caption, ["system", "score", "lead over the fixed default [95 % interval]"], rows)
-
-
-def _percents(row: Mapping[str, float]) -> list[float]:
-    return [100 * row[key] for key in ("lead", "low", "high")]
 
 
 def _pair_weights(weights: object) -> Markup:
@@ -106,18 +101,11 @@ def _are_rows(rows: object, *keys: str) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(rows, list) and all(isinstance(row, dict) and set(keys) <= set(row) for row in rows)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Scores of `members` members on generated and on real anomalies; no chart of fewer than MIN_MEMBERS."""
+def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) -> tuple[Markup, Markup, str]:
+    """Official scores of the members on generated and on real anomalies: table, chart and rank correlation.
 
-    table: Markup
-    members: int
-    chart: Markup = EMPTY
-    correlation: str = ""
-
-
-def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) -> Agreement | None:
-    """Official score of every member on generated and on real anomalies; None where the selection knows no member."""
+    Empty where the selection knows no member; chart and correlation also of fewer members than MIN_MEMBERS.
+    """
     generated = {
         row.get("name"): row["score"]
         for row in selection.get("candidates") or []
@@ -126,17 +114,18 @@ def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) ->
     members = [member.name for member in detection.recipe.members]
     known = [i for i, member in enumerate(members) if member in generated]
     if not known:
-        return None
+        return EMPTY, EMPTY, ""
     real = _real_scores(detection, known, year)
     pairs = [(generated[members[i]], score) for i, score in zip(known, real, strict=True)]
     caption = "Official score of the members on generated and on real anomalies, in percent"
     rows = [[name(members[i]), f"{100 * x:.1f}", f"{100 * y:.1f}"] for i, (x, y) in zip(known, pairs, strict=True)]
     scores = table(caption, ["member", "generated", "real"], rows)
     if len(known) < MIN_MEMBERS:
-        return Agreement(scores, len(known))
+        return scores, EMPTY, ""
     label = f"Scores of {len(known)} members on generated against real anomalies"
     chart = scatter_chart(label, pairs, "on generated anomalies", "on real anomalies")
-    return Agreement(scores, len(known), chart, _spearman(pairs))
+    told = f"Rank correlation over these {len(known)} members: {_spearman(pairs)}. Members are the best of many"
+    return scores, chart, f"{told} candidates, so that they lie close together by choice."
 
 
 def _real_scores(detection: Detection, members: list[int], year: int) -> list[float]:

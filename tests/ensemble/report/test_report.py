@@ -198,7 +198,7 @@ def test_templates_escape_and_refuse_unknown_names() -> None:
     sources = list(Path(str(files("ensemble.report"))).glob("templates/*.html"))
     assert {path.name for path in sources} >= {"report.html", "table.html", "charts.html", "clips.html"}
     assert not [path for path in sources if re.search(r"\|\s*safe|autoescape|Markup", path.read_text())]
-    with pytest.raises(UndefinedError, match="'lead' is undefined"):
+    with pytest.raises(UndefinedError, match="'seconds' is undefined"):
         render("clips.html")
     assert "<script" not in table("<script>", ["<script>"], [["<script>"]])
     assert share_bar(0.25, 0.5).endswith('style="width:40px" aria-hidden="true"></span> 25.0')
