@@ -77,7 +77,8 @@ def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float
 
 def scatter_chart(label: str, points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> Markup:
     """Points with the same range on both axes, and the diagonal on which both values are equal."""
-    low, high = float(np.floor(10 * np.min(points)) / 10), float(np.ceil(10 * np.max(points)) / 10)
+    high = float(np.ceil(10 * np.max(points)) / 10)
+    low = min(float(np.floor(10 * np.min(points)) / 10), high - 0.1)
     plot = Plot(46, 10, 240, 240, x=(low, high), y=(low, high))
     return Markup(macros("charts.html").scatter(label, plot, points, (low, (low + high) / 2, high), x_name, y_name))
 

@@ -129,7 +129,7 @@ def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) ->
 
 
 def _real_scores(detection: Detection, members: list[int], year: int) -> list[float]:
-    labels = Labels.of(labelled(detection.clips)[0])
+    labels = Labels.of(labelled(detection.clips, year)[0])
     keys = tuple(detection.clips.keys())
     tables = [ScoreTable(detection.recipe.members[i].name, keys, detection.member_percentiles[i]) for i in members]
     return [evaluate(ScoreTable(one.name, labels.keys, one.aligned(labels.keys)), labels, year).score for one in tables]

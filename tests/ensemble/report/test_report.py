@@ -332,6 +332,25 @@ def test_members_are_compared_on_generated_and_real_anomalies(detection: Detecti
     assert "real anomalies" not in selection_part({"candidates": found}, more, None)
 
 
+def test_members_are_compared_where_all_are_perfect(detection: Detection) -> None:
+    perfect = np.tile(detection.clips.where(label="anomaly") * 1.0, (3, 1))
+    members = tuple(Member("e", method) for method in ("knn", "lof", "gmm"))
+    three = replace(detection, recipe=replace(RECIPE, members=members), member_percentiles=perfect)
+    candidates = [{"name": member.name, "score": 1.0} for member in members]
+    text = selection_part({"candidates": candidates}, three, 2023)
+    assert text.count('cx="286" cy="10" r="4" class="dot"') == 3, "at the top right of an axis from 0.9 to 1"
+    assert "none, all are alike" in text
+
+
+def test_members_are_compared_in_the_sections_that_the_rule_measures(tmp_path: Path) -> None:
+    """Section 01 has no domains, so the rule of 2023 measures section 00 alone."""
+    clips = [replace(clip, domain="unknown") if clip.section == "01" else clip for clip in plant()]
+    found = detect(store_of(tmp_path / "s", clips), RECIPE)
+    candidates = [{"name": member.name, "score": 0.5} for member in RECIPE.members]
+    text = report_html(found, ReportOptions(year=2023), selection={"candidates": candidates})
+    assert "Official score of the members on generated and on real anomalies" in text
+
+
 def test_a_selection_of_other_members_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "selection.json"
     path.write_text('{"candidates": [{"name": "beats knn"}]}')
