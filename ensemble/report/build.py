@@ -24,7 +24,7 @@ from ensemble.report.clips import OUTCOMES, clip_cards
 from ensemble.report.media import Listen
 from ensemble.report.page import EMPTY, name, page, render, share_bar, table
 from ensemble.report.sections import section_charts
-from ensemble.report.selection import selection_part
+from ensemble.report.selection import are_rows, selection_part
 from ensemble.run import Detection
 from featstore.disk.files import write_new
 from featstore.errors import DataError
@@ -63,16 +63,20 @@ def write_report(
 def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
     """The JSON object that a selection left; DataError names the file, also where it knows no member of the recipe."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        selection = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a readable selection: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object, found {type(found).__name__}")
-    known = {one.get("name") for one in found.get("candidates") or [] if isinstance(one, dict)}
-    members = [member.name for member in recipe.members]
-    if known and not known.intersection(members):
-        raise DataError(f"{path}: knows no member of this recipe, such as {members[0]!r}: of another store or recipe?")
-    return found
+    if not isinstance(selection, dict):
+        raise DataError(f"{path}: expected a JSON object, found {type(selection).__name__}")
+    candidates, chosen = (rows if are_rows(rows := selection.get(key)) else [] for key in ("candidates", "members"))
+    names = {str(row.get("name")) for row in candidates}
+    sources = {tuple(str(row.get(key)) for key in ("embedding", "view", "detector")) for row in chosen}
+    members = recipe.members
+    if names and not any(m.name in names or (m.embedding, m.view, m.detector) in sources for m in members):
+        raise DataError(
+            f"{path}: knows no member of this recipe, such as {members[0].name!r}: of another store or recipe?"
+        )
+    return selection
 
 
 def report_html(

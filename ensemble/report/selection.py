@@ -1,5 +1,6 @@
 """The part of the report on a selection: what `detect select` weighed, and whether it holds on real anomalies."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
@@ -46,7 +47,7 @@ def _any_table(caption: str, value: object) -> Markup:
     """A mapping of plain values or a list of rows as a table; nothing of anything else."""
     if isinstance(value, dict) and all(map(_is_plain, value.values())):
         return table(caption, ["", "value"], [[str(key), _cell(cell)] for key, cell in list(value.items())[:ROWS]])
-    if _are_rows(value):
+    if are_rows(value):
         header = [key for key, cell in value[0].items() if _is_plain(cell)]
         return table(
             caption, [_words(key) for key in header], [[_cell(row.get(key)) for key in header] for row in value]
@@ -56,19 +57,20 @@ def _any_table(caption: str, value: object) -> Markup:
 
 def _standings(standings: object) -> Markup:
     """Ways of choosing and fixed systems on generated anomalies, in percent."""
-    if not _are_rows(standings, "name", "score", "lead", "low", "high"):
+    numbers = ("score", "lead", "low", "high")
+    if not are_rows(standings) or not all(_is_number(row.get(key)) for row in standings for key in numbers):
         return _any_table("standings", standings)
     rows = []
     for row in standings:
-        score, lead, low, high = (100 * row[key] for key in ("score", "lead", "low", "high"))
-        rows.append([name(row["name"]), f"{score:.1f}", f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]"])
+        score, lead, low, high = (100 * row[key] for key in numbers)
+        rows.append([name(str(row.get("name", ""))), f"{score:.1f}", f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]"])
     caption = "Official score on generated anomalies of unseen recordings and transforms, in percent"
     return table(caption, ["system", "score", "lead over the fixed default [95 % interval]"], rows)
 
 
 def _pair_weights(weights: object) -> Markup:
     """The generated anomalies that tell candidates apart, the most telling first."""
-    if not isinstance(weights, dict) or not all(isinstance(weight, (int, float)) for weight in weights.values()):
+    if not isinstance(weights, dict) or not all(map(_is_number, weights.values())):
         return EMPTY
     telling = sorted(((pair, weight) for pair, weight in weights.items() if weight > 0), key=lambda item: -item[1])
     if not telling:
@@ -80,7 +82,7 @@ def _pair_weights(weights: object) -> Markup:
 
 def _candidates(candidates: object) -> Markup:
     """The best candidates, with every number there is of them."""
-    if not _are_rows(candidates):
+    if not are_rows(candidates):
         return EMPTY
     known = "figure: mean rank over the anomalies that count, 1 is best; score: official score"
     return _any_table(f"The best of {len(candidates):,} candidates on generated anomalies; {known}", candidates[:ROWS])
@@ -97,8 +99,14 @@ KNOWN = {*TABLES, "reason", "warnings", "members"}
 """Shown in their own way, or, as the members that ran, elsewhere; what is not here is shown as it is."""
 
 
-def _are_rows(rows: object, *keys: str) -> TypeGuard[list[dict[str, Any]]]:
-    return isinstance(rows, list) and all(isinstance(row, dict) and set(keys) <= set(row) for row in rows)
+def are_rows(rows: object) -> TypeGuard[list[dict[str, Any]]]:
+    """Whether these are the rows of a table: JSON objects."""
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+
+
+def _is_number(value: object) -> bool:
+    """A finite number that a float holds; JSON may hold others."""
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) -> tuple[Markup, Markup, str]:
@@ -106,11 +114,9 @@ def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) ->
 
     Empty where the selection knows no member; chart and correlation also of fewer members than MIN_MEMBERS.
     """
-    generated = {
-        row.get("name"): row["score"]
-        for row in selection.get("candidates") or []
-        if isinstance(row, dict) and isinstance(row.get("score"), float)
-    }
+    candidates = selection.get("candidates")
+    rows = candidates if are_rows(candidates) else []
+    generated = {str(row.get("name")): float(row["score"]) for row in rows if _is_number(row.get("score"))}
     members = [member.name for member in detection.recipe.members]
     known = [i for i, member in enumerate(members) if member in generated]
     if not known:
@@ -118,8 +124,8 @@ def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) ->
     real = _real_scores(detection, known, year)
     pairs = [(generated[members[i]], score) for i, score in zip(known, real, strict=True)]
     caption = "Official score of the members on generated and on real anomalies, in percent"
-    rows = [[name(members[i]), f"{100 * x:.1f}", f"{100 * y:.1f}"] for i, (x, y) in zip(known, pairs, strict=True)]
-    scores = table(caption, ["member", "generated", "real"], rows)
+    cells = [[name(members[i]), f"{100 * x:.1f}", f"{100 * y:.1f}"] for i, (x, y) in zip(known, pairs, strict=True)]
+    scores = table(caption, ["member", "generated", "real"], cells)
     if len(known) < MIN_MEMBERS:
         return scores, EMPTY, ""
     label = f"Scores of {len(known)} members on generated against real anomalies"

@@ -11,6 +11,7 @@ import sys
 import tomllib
 import zlib
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -358,6 +359,39 @@ def test_a_selection_of_other_members_is_refused(tmp_path: Path) -> None:
         read_selection(path, RECIPE)
     path.write_text(json.dumps({"candidates": [{"name": "beats knn"}, {"name": RECIPE.members[0].name}]}))
     assert len(read_selection(path, RECIPE)["candidates"]) == 2
+    chosen = [{"embedding": member.embedding, "view": "", "detector": member.detector} for member in RECIPE.members]
+    path.write_text(json.dumps({"candidates": [{"name": "beats knn"}], "members": chosen}))
+    assert read_selection(path, RECIPE)["members"] == chosen, "the fixed default need not be among the candidates"
+
+
+ODD_SELECTIONS = (
+    '{"candidates": 7, "members": 1, "standings": {"a": 1}, "pair_weights": [1]}',
+    '{"candidates": [7], "members": [1], "standings": [1], "pair_weights": {"a": "b"}}',
+    '{"candidates": [{"name": ["e knn:k=1"], "score": 0.5}], "standings": [{}], "pair_weights": {"a": NaN}}',
+    '{"candidates": [{"name": "e knn:k=1", "score": "x"}], "standings": [{"name": 1, "score": "x"}], "failed": [[]]}',
+    '{"candidates": [{"name": "e knn:k=1", "score": Infinity}], "pair_weights": {"a": Infinity, "b": 1}}',
+    '{"standings": [{"name": 1, "score": 1%s, "lead": 0, "low": 0, "high": 0}], "warnings": 3}' % ("0" * 400),
+    '{"standings": [{"name": [1], "score": 1, "lead": 0, "low": 0, "high": 0}], "reason": "\\ud800"}',
+)
+
+
+@pytest.mark.parametrize("odd", ODD_SELECTIONS)
+def test_a_selection_file_of_odd_values_still_makes_a_page(odd: str, tmp_path: Path, detection: Detection) -> None:
+    path = tmp_path / "selection.json"
+    path.write_text(odd)
+    with suppress(DataError):  # it may be refused
+        read_selection(path, RECIPE)
+    report_html(detection, ReportOptions(top=1), selection=json.loads(odd)).encode("utf-8")
+
+
+def test_a_selection_file_that_is_no_selection_is_named(tmp_path: Path) -> None:
+    for text in ("[" * 100_000, "{", '{"a": 1%s}' % ("0" * 5000)):
+        (tmp_path / "s.json").write_text(text)
+        with pytest.raises(DataError, match=r"s\.json: not a readable selection"):
+            read_selection(tmp_path / "s.json", RECIPE)
+    (tmp_path / "s.json").write_text("[]")
+    with pytest.raises(DataError, match=r"s\.json: expected a JSON object, found list"):
+        read_selection(tmp_path / "s.json", RECIPE)
 
 
 def test_a_selection_is_told_in_words_and_percent(detection: Detection) -> None:
