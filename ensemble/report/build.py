@@ -1,7 +1,8 @@
-"""One HTML file that explains a detection to people: what stands out, how it sounds, how far it can be trusted.
+"""One HTML file that explains a detection: which clips are reported, how they sound, and how reliable this is.
 
-Nothing in it comes from the network or runs; it can be mailed, archived and printed. Without labels it holds the
-ranking, the score distributions and the thresholds; with them ROC curves, figures and the false alarms first.
+The page contains no scripts and loads nothing from the network; it can be mailed, archived and printed. Without labels
+it shows the ranking, the score distributions and the thresholds. With labels it also shows ROC curves and metrics, and
+the false alarms come first.
 """
 
 import json
@@ -16,7 +17,7 @@ from markupsafe import Markup
 from detectors.metrics.intervals import Interval, Intervals
 from detectors.metrics.official import Evaluation, rule_of
 from ensemble.decision.drift import Drift
-from ensemble.decision.false_alarms import discoveries, false_alarm_rates, in_percent, nominal_text
+from ensemble.decision.false_alarms import FalseAlarms, discoveries, false_alarm_rates, in_percent, nominal_text
 from ensemble.decision.fuse import fusion
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import Recipe, recipe_text
@@ -30,19 +31,19 @@ from featstore.disk.files import write_new
 from featstore.errors import DataError
 
 RANKED = 50
+"""Rows of the ranking."""
+
+Metrics = tuple[Evaluation, Intervals]
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How many clips it shows, how many seconds of each; the year of the official rule, None for the usual one."""
+    """`top`: number of clip cards; `seconds`: length of the players; `year`: official rule, None for the usual one."""
 
     title: str = "Anomaly report"
     top: int = 20
     seconds: float = 5.0
     year: int | None = None
-
-
-Figures = tuple[Evaluation, Intervals]
 
 
 def write_report(
@@ -54,14 +55,14 @@ def write_report(
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the page to `path`, which is there whole or not at all."""
+    """Write the page to `path`, whole or not at all."""
     text = report_html(detection, options, drifts=drifts, listen=listen, selection=selection)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_new(path, text.encode("utf-8"))
 
 
 def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """The JSON object that a selection left; DataError names the file, also where it knows no member of the recipe."""
+    """The content of a selection.json; DataError if it is not one, or if it lists no member of the recipe."""
     try:
         selection = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -74,7 +75,8 @@ def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
     members = recipe.members
     if names and not any(m.name in names or (m.embedding, m.view, m.detector) in sources for m in members):
         raise DataError(
-            f"{path}: knows no member of this recipe, such as {members[0].name!r}: of another store or recipe?"
+            f"{path}: lists no member of this recipe, for example not {members[0].name!r}; give the selection.json of "
+            "the `detect select` that wrote the recipe"
         )
     return selection
 
@@ -87,89 +89,84 @@ def report_html(
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> str:
-    """The whole page. `listen` finds recordings, None where there are none; `selection`: what `detect select` wrote."""
+    """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json."""
     year = options.year or year_of(detection.clips)
     clips, _ = labelled(detection.clips, year)
-    figures = measure(score_table(detection), clips, year) if len(clips) else None
-    evaluation = figures[0] if figures else None
+    metrics = measure(score_table(detection), clips, year) if len(clips) else None
+    evaluation = metrics[0] if metrics else None
+    rates = false_alarm_rates(detection)
     parts: list[tuple[str, str, Markup]] = [
-        ("clips", "Clips to look into", clip_cards(detection, options.top, options.seconds, listen)),
+        ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen)),
         ("sections", "Machines and sections", section_charts(detection, evaluation)),
-        ("figures", "Figures", _figures(detection, figures)),
+        ("metrics", "Metrics", (_official(*metrics) if metrics else EMPTY) + _false_alarms(rates)),
         ("members", "Members of the ensemble", _members(detection)),
         ("ranking", "Ranking", _ranking(detection)),
-        ("selection", "Selection", selection_part(selection, detection, evaluation.year if evaluation else None)),
-        ("recipe", "How to make this again", render("recipe.html", recipe=recipe_text(detection.recipe))),
+        ("selection", "Selection", selection_part(selection, detection, year if metrics else None)),
+        ("recipe", "How to reproduce this report", render("recipe.html", recipe=recipe_text(detection.recipe))),
     ]
     return page(
         options.title,
-        facts=_facts(detection, figures),
+        facts=_facts(detection, metrics, rates),
         warnings=[drift.warning for drift in drifts if drift.warning],
         notes=detection.notes,
         parts=[part for part in parts if part[2].strip()],
     )
 
 
-def _facts(detection: Detection, figures: Figures | None) -> list[tuple[str, str, str]]:
-    """The few numbers to know first, as (term, value, detail)."""
+def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseAlarms]) -> list[tuple[str, str, str]]:
+    """The most important numbers as (term, value, detail)."""
     clips, reported = len(detection.clips), int(detection.decision.sum())
-    recipe = detection.recipe
-    rate = recipe.fdr or recipe.false_alarm_rate
+    fdr, rate = detection.recipe.fdr, detection.recipe.fdr or detection.recipe.false_alarm_rate
     facts = [
         ("clips scored", f"{clips:,}", f"{len(detection.train):,} training clips as reference"),
         ("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
-        (f"nominal {'false-discovery' if recipe.fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "aimed at"),
+        (f"nominal {'false-discovery' if fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "requested by the recipe"),
     ]
-    rates = false_alarm_rates(detection)
     if rates:
         normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
         facts.append(("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {normal} normal clips"))
-    if figures:
-        evaluation, intervals = figures
-        score = intervals.score
-        between = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {evaluation.year}"
-        facts.append(("official score", f"{100 * score.value:.2f}", between))
-    if rates and recipe.fdr:
+    if metrics:
+        score = metrics[1].score
+        detail = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {metrics[0].year}"
+        facts.append(("official score", f"{100 * score.value:.2f}", detail))
+    if rates and fdr:
         false = discoveries(detection)
-        detail = f"{false.normal} of {false.reported} reports"
+        detail = f"{false.normal} of {false.reported} reported clips with a label are normal"
         facts.append(("real false-discovery rate", f"{100 * false.rate:.1f} %", detail))
     return facts
-
-
-def _figures(detection: Detection, figures: Figures | None) -> Markup:
-    tables = [_official(*figures)] if figures else []
-    rates = false_alarm_rates(detection)
-    if rates:
-        rows = [
-            [name(one.machine), name(one.section), one.domain, f"{one.clips}", nominal_text(one), in_percent(one)]
-            for one in rates
-        ]
-        header = ["machine", "section", "domain", "normal clips", "nominal %", "real % [95 % interval]"]
-        tables.append(table("False alarms among normal clips: nominal and real rate", header, rows, text_columns=3))
-    return EMPTY.join(tables)
 
 
 def _official(evaluation: Evaluation, intervals: Intervals) -> Markup:
     rule = rule_of(evaluation.year)
     rows = []
     for row in evaluation.rows:
-        measured = intervals.sections[row.machine, row.section]
-        rows.append([name(row.machine), name(row.section), *(_percent(measured[metric]) for metric in rule.figures)])
+        section = intervals.sections[row.machine, row.section]
+        rows.append([name(row.machine), name(row.section), *(_percent(section[metric]) for metric in rule.figures)])
     rows.append([f"{rule.mean} mean", "", *(f"{100 * evaluation.mean(metric):.2f}" for metric in rule.figures)])
-    caption = f"Official figures in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
+    caption = f"Official metrics in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
     return table(caption, ["machine", "section", *map(_readable, rule.figures)], rows, text_columns=2)
+
+
+def _false_alarms(rates: Sequence[FalseAlarms]) -> Markup:
+    rows = [
+        [name(rate.machine), name(rate.section), rate.domain, f"{rate.clips}", nominal_text(rate), in_percent(rate)]
+        for rate in rates
+    ]
+    header = ["machine", "section", "domain", "normal clips", "nominal %", "real % [95 % interval]"]
+    caption = "False alarms among normal clips: nominal and real rate"
+    return table(caption, header, rows, text_columns=3) if rows else EMPTY
 
 
 def _percent(interval: Interval) -> str:
     return f"{100 * interval.value:.2f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def _readable(figure: str) -> str:
-    return figure.replace("pauc", "pAUC").replace("auc", "AUC").replace("_", ", ")
+def _readable(metric: str) -> str:
+    return metric.replace("pauc", "pAUC").replace("auc", "AUC").replace("_", ", ")
 
 
 def _members(detection: Detection) -> Markup:
-    """Every member with its weight and how much it agrees with the fused ranking."""
+    """The members with their weights and the share of clips that each would report on its own."""
     recipe = detection.recipe
     weights = np.array([member.weight if fusion(recipe.fusion).weighted else 1.0 for member in recipe.members])
     shares = weights / weights.sum()
@@ -178,8 +175,8 @@ def _members(detection: Detection) -> Markup:
         [name(member.source), name(member.method), share_bar(share, shares.max()), f"{100 * alone:.1f}"]
         for member, share, alone in zip(recipe.members, shares, above, strict=True)
     ]
-    caption = f"Members, fused by {recipe.fusion}" if len(rows) > 1 else "The only member; its raw scores are shown"
-    return table(caption, ["embedding", "detector", "weight %", "clips it would report %"], rows, text_columns=2)
+    caption = f"Members, fused by {recipe.fusion}" if len(rows) > 1 else "The only member; its raw scores are used"
+    return table(caption, ["embedding", "detector", "weight %", "clips reported if used alone %"], rows, text_columns=2)
 
 
 def _ranking(detection: Detection) -> Markup:
@@ -196,6 +193,6 @@ def _ranking(detection: Detection) -> Markup:
         ]
         for i, clip in zip(order, detection.clips[order], strict=True)
     ]
-    total = f"The {len(rows)} most anomalous of {len(detection.clips):,} clips; scores.csv of detect run holds all"
+    caption = f"The {len(rows)} most anomalous of {len(detection.clips):,} clips; scores.csv of detect run lists all"
     header = ["clip", "machine", "section", "outcome", "p-value", "percentile", "score"]
-    return table(total, header, rows, text_columns=4)
+    return table(caption, header, rows, text_columns=4)

@@ -1,4 +1,4 @@
-"""The cards of single clips: what was heard, beside the nearest normal clip, and why it was decided so."""
+"""Cards of single clips: a clip beside its nearest normal clip, with the numbers behind its decision."""
 
 import numpy as np
 from markupsafe import Markup
@@ -19,69 +19,67 @@ OUTCOMES = {
     ("unknown", True): "reported",
     ("unknown", False): "not reported",
 }
-"""What a decision was, by the label that is known and whether the clip is reported."""
+"""Outcome of a decision, by the clip's label and whether the clip is reported."""
 
-LOUDEST_MEMBERS = 3
+TOP_MEMBERS = 3
 
 
 def chosen_clips(detection: Detection, top: int) -> list[tuple[str, int]]:
-    """Up to `top` clips as (kind, row), most anomalous first within a kind.
+    """Up to `top` clips as (outcome, row): false alarms, missed anomalies, then all others but true negatives.
 
-    False alarms come first and may take half of the places, missed anomalies (least noticed first) a fifth, where
-    others need the rest; clips without a label are "reported" or "not reported".
+    Each group is sorted with the most anomalous clip first, missed anomalies with the least anomalous one first. False
+    alarms get half of the places and missed anomalies a fifth, more if the other groups leave places free.
     """
     label = detection.clips.column("label")
     rows: dict[str, list[tuple[str, int]]] = {FALSE_ALARM: [], MISSED: [], "": []}
     for i in np.argsort(-detection.percentile, kind="stable").tolist():
-        kind = OUTCOMES[str(label[i]), bool(detection.decision[i])]
-        if kind != OUTCOMES["normal", False]:
-            rows[kind if kind in rows else ""].append((kind, i))
+        outcome = OUTCOMES[str(label[i]), bool(detection.decision[i])]
+        if outcome != OUTCOMES["normal", False]:
+            rows[outcome if outcome in rows else ""].append((outcome, i))
     rows[MISSED].reverse()
-    places = _places({kind: len(clips) for kind, clips in rows.items()}, top)
-    return [clip for kind, clips in rows.items() for clip in clips[: places[kind]]]
+    places = _places({group: len(clips) for group, clips in rows.items()}, top)
+    return [clip for group, clips in rows.items() for clip in clips[: places[group]]]
 
 
 def _places(available: dict[str, int], top: int) -> dict[str, int]:
-    """How many of each kind are shown: a share each, then what is left over in their order."""
+    """Number of clips shown of each group: its share at most, then more in the order of the groups."""
     share = {FALSE_ALARM: -(-top // 2), MISSED: top // 5, "": top}
     places = dict.fromkeys(available, 0)
     for limit in (share, dict.fromkeys(available, top)):
-        for kind, n in available.items():
-            places[kind] += max(0, min(n, limit[kind], top - sum(places.values()) + places[kind]) - places[kind])
+        for group, n in available.items():
+            places[group] += max(0, min(n, limit[group], top - sum(places.values()) + places[group]) - places[group])
     return places
 
 
 Recording = tuple[str, str, Markup, str]
-"""Title, path, spectrogram and player of a recording; the last two are empty where it was not found."""
+"""Title, path, spectrogram and player of a recording; the last two are empty if it was not found."""
 
 
 def clip_cards(detection: Detection, top: int, seconds: float, listen: Listen | None) -> Markup:
-    """The lead and one card per chosen clip; DataError when `listen` finds none of the recordings."""
+    """One card per chosen clip; DataError if `listen` finds none of the recordings."""
     chosen = chosen_clips(detection, top)
     if not chosen:
         return EMPTY
     cards = [
-        (i, outcome, detection.clips[i], _loudest_members(detection, i), _recordings(detection, i, seconds, listen))
+        (i, outcome, detection.clips[i], _top_members(detection, i), _recordings(detection, i, seconds, listen))
         for outcome, i in chosen
     ]
     if listen and not any(recordings for *_, recordings in cards):
         path = detection.clips[chosen[0][1]].path
-        raise DataError(
-            f"none of the recordings is below --data, first missing {path!r}; give the folder that was built"
-        )
+        raise DataError(f"none of the recordings is below --data, for example {path!r}; give the folder of the build")
     return render("clips.html", cards=cards, detection=detection, seconds=seconds if listen else None)
 
 
-def _loudest_members(detection: Detection, i: int) -> list[tuple[str, float]]:
-    """The members that rank the clip highest, with its percentile; empty where there is only one."""
+def _top_members(detection: Detection, i: int) -> list[tuple[str, float]]:
+    """The members with the highest percentiles of the clip; empty if there is only one member."""
     members, percentiles = detection.recipe.members, detection.member_percentiles[:, i]
     if len(members) == 1:
         return []
-    return [(members[j].name, percentiles[j]) for j in np.argsort(-percentiles, kind="stable")[:LOUDEST_MEMBERS]]
+    return [(members[j].name, percentiles[j]) for j in np.argsort(-percentiles, kind="stable")[:TOP_MEMBERS]]
 
 
 def _recordings(detection: Detection, i: int, seconds: float, listen: Listen | None) -> list[Recording]:
-    """Spectrograms on one colour scale, players with one gain; empty where no recording was found."""
+    """The clip and its nearest normal clip with the same colour scale and gain; empty if no recording was found."""
     paths = {
         "This clip": detection.clips[i].path,
         "Nearest normal clip": detection.nearest[i].partition(VARIANT_MARK)[0],
@@ -96,8 +94,8 @@ def _recordings(detection: Detection, i: int, seconds: float, listen: Listen | N
     for title, sound in sounds.items():
         chart, audio = EMPTY, ""
         if sound:
-            what = f"{title}: log-mel spectrogram of {paths[title]}"
-            label = f"{what}, {sound.seconds:.1f} s, up to {sound.rate_hz / 2000:g} kHz"
+            extent = f"{sound.seconds:.1f} s, up to {sound.rate_hz / 2000:g} kHz"
+            label = f"{title}: log-mel spectrogram of {paths[title]}, {extent}"
             chart = spectrogram_chart(label, image_uri(spectrograms[title], *levels_db), sound.seconds, sound.rate_hz)
             audio = audio_uri(sound, gain, seconds)
         recordings.append((title, paths[title], chart, audio))

@@ -1,6 +1,6 @@
-"""The templates of the report, filled with text that is escaped everywhere.
+"""Fills the templates of the report; all text is escaped.
 
-The page's own policy forbids scripts and network access: it shows only its own styles and embedded media.
+The page's content security policy forbids scripts and network access; it allows inline styles and embedded media.
 """
 
 import re
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 EMPTY = Markup("")
 SURROGATES = re.compile("[\ud800-\udfff]")
-"""What stands for the bytes of a file name that is not UTF-8; UTF-8 cannot hold it."""
+"""Characters for the bytes of a file name that is not UTF-8; they cannot be written as UTF-8."""
 
 
 @cache
 def environment() -> "Environment":
-    """The templates: everything but Markup is escaped, an unknown name is an error, floats have five digits."""
+    """The template environment: text is escaped, an undefined name is an error, floats are written with five digits."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
@@ -38,34 +38,34 @@ def environment() -> "Environment":
 
 
 def render(template: str, /, **values: object) -> Markup:
-    """A template filled with values."""
+    """Fill a template with values."""
     return Markup(environment().get_template(template).render(values))
 
 
 def macros(template: str) -> Any:
-    """The macros of a template as functions that return Markup."""
+    """The macros of a template, as functions that return Markup."""
     return environment().get_template(template).module
 
 
 def name(text: str) -> Markup:
-    """A file or machine name: of one piece whatever its writing direction, breakable between its parts."""
+    """A file or machine name, isolated from the writing direction around it; lines may break between its parts."""
     parts = [part for part in re.findall(r"[^/_,]*[/_,]?", text) if part]
     return Markup('<bdi class="name">{}</bdi>').format(Markup("<wbr>").join(parts))
 
 
 def share_bar(share: float, largest: float) -> Markup:
-    """A bar as long as `share` of the largest share, and its percentage."""
+    """A share in percent, behind a bar whose length is relative to the largest share."""
     bar = '<span class="share" style="width:{}px" aria-hidden="true"></span> {:.1f}'
     return Markup(bar).format(max(1, round(80 * share / largest)), 100 * share)
 
 
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> Markup:
-    """A table with caption and column headings; the first `text_columns` are left-aligned, the rest are numbers."""
+    """A table with a caption and column headings; the first `text_columns` hold text, the others numbers."""
     sides = ["text" if i < text_columns else "number" for i in range(len(header))]
     return Markup(macros("table.html").table(caption, header, rows, sides))
 
 
 def page(title: str, **values: object) -> str:
-    """The whole document, see report.html; lone surrogates become replacement characters."""
+    """The whole page, see report.html; lone surrogates become replacement characters."""
     style = Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8"))
     return SURROGATES.sub("\ufffd", render("report.html", title=title, style=style, **values))

@@ -1,4 +1,4 @@
-"""The part of the report on a selection: what `detect select` weighed, and whether it holds on real anomalies."""
+"""The report's section on a selection: what `detect select` compared, and whether real anomalies agree."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -17,21 +17,21 @@ from ensemble.run import Detection
 
 ROWS = 15
 MIN_MEMBERS = 3
-"""Members that a rank correlation needs."""
+"""Fewest members for a rank correlation."""
 
 
 def selection_part(selection: Mapping[str, Any] | None, detection: Detection, year: int | None) -> Markup:
-    """Agreement where labels exist (`year` is the rule of the figures), the selection's tables, then its other values.
+    """Scores on generated and real anomalies (by the official rule of `year`, None without labels), then all tables.
 
-    Tables are drawn from what is there: a selection file that lacks or adds something is shown all the same.
+    Keys that are missing are left out; unknown keys are shown in tables of their own.
     """
     if not selection:
         return EMPTY
-    tables = [draw(selection[key]) for key, draw in TABLES.items() if selection.get(key)]
+    tables = [make(selection[key]) for key, make in TABLES.items() if selection.get(key)]
     others = {key: value for key, value in selection.items() if key not in KNOWN and value not in (None, [], {})}
     plain = [[_words(key), _cell(value)] for key, value in others.items() if _is_plain(value)]
     if plain:
-        tables.append(table("What else the selection says", ["", "value"], plain, text_columns=2))
+        tables.append(table("Other values of selection.json", ["", "value"], plain, text_columns=2))
     tables += [_any_table(_words(key), value) for key, value in others.items()]
     warnings = selection.get("warnings")
     return render(
@@ -44,7 +44,7 @@ def selection_part(selection: Mapping[str, Any] | None, detection: Detection, ye
 
 
 def _any_table(caption: str, value: object) -> Markup:
-    """A mapping of plain values or a list of rows as a table; nothing of anything else."""
+    """A table of an object with plain values or of a list of objects; empty for other values."""
     if isinstance(value, dict) and all(map(_is_plain, value.values())):
         return table(caption, ["", "value"], [[str(key), _cell(cell)] for key, cell in list(value.items())[:ROWS]])
     if are_rows(value):
@@ -56,7 +56,7 @@ def _any_table(caption: str, value: object) -> Markup:
 
 
 def _standings(standings: object) -> Markup:
-    """Ways of choosing and fixed systems on generated anomalies, in percent."""
+    """Scores of the choices on generated anomalies, in percent."""
     numbers = ("score", "lead", "low", "high")
     if not are_rows(standings) or not all(_is_number(row.get(key)) for row in standings for key in numbers):
         return _any_table("standings", standings)
@@ -64,28 +64,30 @@ def _standings(standings: object) -> Markup:
     for row in standings:
         score, lead, low, high = (100 * row[key] for key in numbers)
         rows.append([name(str(row.get("name", ""))), f"{score:.1f}", f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]"])
-    caption = "Official score on generated anomalies of unseen recordings and transforms, in percent"
-    return table(caption, ["system", "score", "lead over the fixed default [95 % interval]"], rows)
+    caption = "Official score in percent, on generated anomalies of recordings and types that were not used to choose"
+    return table(caption, ["choice", "score", "lead over the fixed default [95 % interval]"], rows)
 
 
 def _pair_weights(weights: object) -> Markup:
-    """The generated anomalies that tell candidates apart, the most telling first."""
+    """The generated anomalies that separate the candidates, highest weight first."""
     if not isinstance(weights, dict) or not all(map(_is_number, weights.values())):
         return EMPTY
-    telling = sorted(((pair, weight) for pair, weight in weights.items() if weight > 0), key=lambda item: -item[1])
-    if not telling:
+    weighted = sorted(((pair, weight) for pair, weight in weights.items() if weight > 0), key=lambda item: -item[1])
+    if not weighted:
         return EMPTY
-    rows = [[name(pair), share_bar(weight, telling[0][1])] for pair, weight in telling[:ROWS]]
-    caption = f"Generated anomalies (transform at dB of change) that weigh most; {len(telling)} of {len(weights)} count"
+    rows = [[name(pair), share_bar(weight, weighted[0][1])] for pair, weight in weighted[:ROWS]]
+    count = f"{len(weighted)} of {len(weights)} anomaly types and strengths separate the candidates"
+    caption = f"Generated anomalies with the highest weight (type@strength in dB); {count}"
     return table(caption, ["anomaly", "weight %"], rows)
 
 
 def _candidates(candidates: object) -> Markup:
-    """The best candidates, with every number there is of them."""
+    """The best candidates with all their values; "figure" is the mean rank."""
     if not are_rows(candidates):
         return EMPTY
-    known = "figure: mean rank over the anomalies that count, 1 is best; score: official score"
-    return _any_table(f"The best of {len(candidates):,} candidates on generated anomalies; {known}", candidates[:ROWS])
+    best = [{"rank" if key == "figure" else key: value for key, value in row.items()} for row in candidates[:ROWS]]
+    caption = f"The {len(best)} best of {len(candidates):,} candidates (embedding and detector) on generated anomalies"
+    return _any_table(f"{caption}; rank: mean rank, 1 = best; score: official score", best)
 
 
 TABLES: Mapping[str, Callable[[object], Markup]] = {
@@ -93,26 +95,26 @@ TABLES: Mapping[str, Callable[[object], Markup]] = {
     "pair_weights": _pair_weights,
     "candidates": _candidates,
 }
-"""The parts of selection.json that have a table of their own."""
+"""Keys of selection.json and the functions that make their tables."""
 
 KNOWN = {*TABLES, "reason", "warnings", "members"}
-"""Shown in their own way, or, as the members that ran, elsewhere; what is not here is shown as it is."""
+"""All other keys are shown without interpretation. "members" is left out: the report lists the members anyway."""
 
 
 def are_rows(rows: object) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether these are the rows of a table: JSON objects."""
+    """Whether `rows` is a list of JSON objects."""
     return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def _is_number(value: object) -> bool:
-    """A finite number that a float holds; JSON may hold others."""
+    """Whether `value` is a finite number that a float can hold; JSON can contain others."""
     return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) -> tuple[Markup, Markup, str]:
     """Official scores of the members on generated and on real anomalies: table, chart and rank correlation.
 
-    Empty where the selection knows no member; chart and correlation also of fewer members than MIN_MEMBERS.
+    All are empty if no member is a candidate; chart and correlation also for fewer than MIN_MEMBERS members.
     """
     candidates = selection.get("candidates")
     rows = candidates if are_rows(candidates) else []
@@ -130,22 +132,26 @@ def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) ->
         return scores, EMPTY, ""
     label = f"Scores of {len(known)} members on generated against real anomalies"
     chart = scatter_chart(label, pairs, "on generated anomalies", "on real anomalies")
-    told = f"Rank correlation over these {len(known)} members: {_spearman(pairs)}. Members are the best of many"
-    return scores, chart, f"{told} candidates, so that they lie close together by choice."
+    return scores, chart, f"Rank correlation of the two scores over these {len(known)} members: {_spearman(pairs)}."
 
 
 def _real_scores(detection: Detection, members: list[int], year: int) -> list[float]:
     labels = Labels.of(labelled(detection.clips, year)[0])
     keys = tuple(detection.clips.keys())
     tables = [ScoreTable(detection.recipe.members[i].name, keys, detection.member_percentiles[i]) for i in members]
-    return [evaluate(ScoreTable(one.name, labels.keys, one.aligned(labels.keys)), labels, year).score for one in tables]
+    aligned = (ScoreTable(scores.name, labels.keys, scores.aligned(labels.keys)) for scores in tables)
+    return [evaluate(scores, labels, year).score for scores in aligned]
 
 
 def _spearman(pairs: list[tuple[float, float]]) -> str:
     from scipy.stats import rankdata
 
     x, y = (rankdata(column) for column in zip(*pairs, strict=True))
-    return f"{np.corrcoef(x, y)[0, 1]:.2f}" if x.std() and y.std() else "none, all are alike"
+    return (
+        f"{np.corrcoef(x, y)[0, 1]:.2f}"
+        if x.std() and y.std()
+        else "undefined, one of them is the same for all members"
+    )
 
 
 def _words(key: str) -> str:

@@ -1,4 +1,4 @@
-"""The report: charts that show the official figures, media that decode, text that cannot break out, a real browser."""
+"""The report: charts agree with the official metrics, media decode, and all text is escaped."""
 
 import base64
 import html
@@ -28,7 +28,7 @@ from report_plant import RATE, RECIPE, plant, record, store_of
 from detectors.metrics.auc import auc, pauc
 from ensemble.cli import main
 from ensemble.decision.conformal import surprise
-from ensemble.decision.drift import drift
+from ensemble.decision.drift import Drift
 from ensemble.recipe import Member
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.report.charts import Axis, Panel, histogram_chart, nines, pauc_region, roc_points, round_values
@@ -121,7 +121,7 @@ def test_images_and_players_decode(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(rows, np.pad(values, ((0, 0), (1, 0))), "filter 0, then the palette indices")
     palette = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(256, 3)
     np.testing.assert_array_equal(palette[[0, 255]], [(0, 0, 4), (252, 253, 191)])
-    assert (np.diff(palette.astype(int) @ (299, 587, 114)) >= 0).all(), "lightness rises, so grey prints read alike"
+    assert (np.diff(palette.astype(int) @ (299, 587, 114)) >= 0).all(), "lightness rises, so grey prints are readable"
     wave = rng.uniform(-0.5, 0.5, RATE).astype(np.float32)
     uri = audio_uri(Sound(wave, RATE), 1.2, 0.25)
     decoded, rate = sf.read(io.BytesIO(base64.b64decode(uri.partition(",")[2])), dtype="int16")
@@ -163,9 +163,9 @@ def page_about(words: str, root: Path) -> str:
     """A page with `words` in every text that comes from a file: paths, names, notes, warnings, recipe, selection."""
     clips = [replace(clip, machine=words, section=words, path=f"{clip.path}{words}") for clip in plant()]
     recipe = replace(RECIPE, name=words)
-    found = replace(detect(store_of(root / "store", clips), recipe), remarks=(words,))
-    shifted = replace(drift(found)[0], machine=words, section=words, domain=words, direction="lower")
-    assert words in shifted.warning
+    detection = replace(detect(store_of(root / "store", clips), recipe), remarks=(words,))
+    shift = Drift(words, words, words, 8, 8, 0.5, 0.001, "lower", 0.0, 1.0, 0.5)
+    assert words in shift.warning
     standing = {"name": words, "score": 0.5, "lead": 0.1, "low": 0.0, "high": 0.2}
     candidate = {"name": RECIPE.members[0].name, "score": 0.5, words: words}
     selection = {
@@ -179,14 +179,14 @@ def page_about(words: str, root: Path) -> str:
         f"{words}t": [{words: words}],
     }
     listen = recordings(record(root / "data", clips), RATE, "0")
-    return report_html(found, ReportOptions(words, top=4), drifts=[shifted], listen=listen, selection=selection)
+    return report_html(detection, ReportOptions(words, top=4), drifts=[shift], listen=listen, selection=selection)
 
 
 @pytest.mark.parametrize(
     "hostile", ["<script>alert(1)<|script>", "' onload='x", '" onload="x', "<b>&amp;", "{{ 7 * 7 }}{% x %}"]
 )
 def test_no_text_of_a_file_becomes_markup(hostile: str, tmp_path: Path) -> None:
-    """The page of hostile texts has the elements and attributes of the same page about plain words, and no others."""
+    """The page about hostile text has the same elements and attributes as the page about harmless text."""
     text, plain = page_about(hostile, tmp_path / "hostile"), page_about("w" * len(hostile), tmp_path / "plain")
     assert Elements(text).seen == Elements(plain).seen
     shown = [
@@ -220,19 +220,19 @@ def test_false_alarms_come_first_then_misses_then_the_rest(detection: Detection)
     chosen = chosen_clips(flipped, 8)
     kinds = [kind for kind, _ in chosen]
     assert kinds == [FALSE_ALARM] * 4 + [MISSED] + [DETECTED] * 3
-    assert len(chosen_clips(flipped, 10_000)) == int((flipped.decision | anomaly).sum()), "true negatives need no card"
+    assert len(chosen_clips(flipped, 10_000)) == int((flipped.decision | anomaly).sum()), "true negatives have no card"
     percentiles = [flipped.percentile[i] for kind, i in chosen if kind == FALSE_ALARM]
     assert percentiles == sorted(percentiles, reverse=True)
     assert not any(kind == FALSE_ALARM for kind, _ in chosen_clips(redecided(detection, anomaly), 8))
 
 
-def test_the_page_holds_charts_figures_members_and_ranking(text: str, detection: Detection) -> None:
+def test_the_page_has_charts_metrics_members_and_ranking(text: str, detection: Detection) -> None:
     assert text.count("ROC of fan section") == 4, "title and label of two charts"
     assert text.count("<audio") == 16
     assert text.count("data:image/png;base64,") == 16
-    tables = ("Official figures", "False alarms among normal clips", "Members, fused by mean", "most anomalous of 24")
-    for words in tables:
-        assert words in text
+    captions = ("Official metrics", "False alarms among normal clips", "Members, fused by mean", "most anomalous of 24")
+    for caption in captions:
+        assert caption in text
     assert text.count("<table>") == text.count("<caption>") >= 4
     assert text.count("<svg") == text.count('role="img"')
     assert "[[member]]" in text
@@ -252,12 +252,12 @@ def test_without_labels_there_are_ranking_histograms_and_thresholds_only(tmp_pat
     assert "real false-alarm rate" not in text
     assert text.count("Score histogram of") == 4
     assert "12 scored clips; 24 training clips" in text
-    assert "Reported above" in text
+    assert "Reported: clips with a score above" in text
     assert "--data DATA" in text
 
 
 def outlines(chart: str, style: str) -> list[list[tuple[float, float]]]:
-    """The corners of every run of bars of one style."""
+    """Corners of each run of bars of a style."""
     shape = re.search(rf'd="([^"]+)" class="bars {style}"', chart)
     assert shape is not None
     runs = shape[1].removeprefix("M").split("M")
@@ -269,10 +269,10 @@ def test_histograms_count_every_score_once() -> None:
     chart = histogram_chart("h", [Panel("t", np.linspace(0, 1, 300), [("scored", scores)], 0.5)])
     assert 'class="threshold"' in chart
     runs = outlines(chart, "scored")
-    assert len(runs) == 4, "four scores far apart, each a bar of its own, and nothing drawn between them"
+    assert len(runs) == 4, "four scores far apart have four separate bars"
     heights = [base - top for (_, base), (_, top), *_ in runs]
     assert heights == pytest.approx([heights[0]] * 4, abs=0.11)
-    assert runs[-1][-1][0] == pytest.approx(12 + 436), "the far one counts at the end of the axis"
+    assert runs[-1][-1][0] == pytest.approx(12 + 436), "a score beyond the axis is counted in its last bin"
 
 
 def test_score_axes_have_round_marks() -> None:
@@ -286,8 +286,8 @@ def test_score_axes_have_round_marks() -> None:
         assert low <= marks[0] < marks[-1] <= high
 
 
-def test_fused_positions_are_drawn_where_they_spread() -> None:
-    """0.9, 0.99 and 0.999 lie a hundredth apart on a plain axis, equally far from each other on this one."""
+def test_the_axis_of_fused_scores_is_stretched_near_one() -> None:
+    """On this axis 0.9, 0.99 and 0.999 have equal distances."""
     scores = np.array([0.0, 0.9, 0.99, 0.999])
     chart = histogram_chart("h", [Panel("t", scores, [("scored", scores)], 0.95)], Axis(surprise, nines))
     left = [run[0][0] for run in outlines(chart, "scored")]
@@ -299,8 +299,8 @@ def test_fused_positions_are_drawn_where_they_spread() -> None:
 
 def test_the_command_writes_the_page(tmp_path: Path, data: Path) -> None:
     store_of(tmp_path / "store", plant())
-    chosen = {"rho": 0.8123456, "pairs": [{"pair": "<i>tone</i>", "rho": 0.5}], "weights": {"tone@0": 0.25}}
-    (tmp_path / "sel.json").write_text(json.dumps({**chosen, "candidates": [{"name": "e knn", "score": 0.7}]}))
+    selection = {"rho": 0.8123456, "pairs": [{"pair": "<i>tone</i>", "rho": 0.5}], "weights": {"tone@0": 0.25}}
+    (tmp_path / "sel.json").write_text(json.dumps({**selection, "candidates": [{"name": "e knn", "score": 0.7}]}))
     args = ["report", tmp_path / "store", "-d", "knn", "-e", "e", "--data", data, "--top", "3"]
     args += ["-o", tmp_path / "a" / "r.html"]
     result = CliRunner().invoke(main, [str(arg) for arg in [*args, "--selection", tmp_path / "sel.json"]])
@@ -311,7 +311,7 @@ def test_the_command_writes_the_page(tmp_path: Path, data: Path) -> None:
     assert "0.8123" in text
     assert "&lt;i&gt;tone" in text
     assert "Official score of the members on generated and on real anomalies" in text
-    assert "Rank correlation" not in text, "one member has none"
+    assert "Rank correlation" not in text, "a single member has no rank correlation"
     wrong = CliRunner().invoke(main, [str(arg) for arg in [*args, "--data", tmp_path / "store"]])
     assert wrong.exit_code == 1
     assert "none of the recordings is below --data" in wrong.stderr
@@ -324,13 +324,14 @@ def test_members_are_compared_on_generated_and_real_anomalies(detection: Detecti
         recipe=replace(RECIPE, members=(*detection.recipe.members, Member("e", "gmm"))),
         member_percentiles=np.vstack([detection.member_percentiles, detection.clips.where(label="normal") * 1.0]),
     )
-    found = [{"name": one, "score": score} for one, score in zip([*names, "e gmm"], (0.55, 0.6, 0.9), strict=True)]
-    text = selection_part({"candidates": found}, more, 2023)
+    scores = zip([*names, "e gmm"], (0.55, 0.6, 0.9), strict=True)
+    candidates = [{"name": member, "score": score} for member, score in scores]
+    text = selection_part({"candidates": candidates}, more, 2023)
     assert text.count('class="dot"') == 3
     assert '<td class="number">90.0</td><td class="number">0.0</td>' in text
     assert "over these 3 members: -0.50" in text, "generated 1 2 3, real 2 3 1"
     assert selection_part(None, more, 2023) == ""
-    assert "real anomalies" not in selection_part({"candidates": found}, more, None)
+    assert "real anomalies" not in selection_part({"candidates": candidates}, more, None)
 
 
 def test_members_are_compared_where_all_are_perfect(detection: Detection) -> None:
@@ -340,22 +341,22 @@ def test_members_are_compared_where_all_are_perfect(detection: Detection) -> Non
     candidates = [{"name": member.name, "score": 1.0} for member in members]
     text = selection_part({"candidates": candidates}, three, 2023)
     assert text.count('cx="286" cy="10" r="4" class="dot"') == 3, "at the top right of an axis from 0.9 to 1"
-    assert "none, all are alike" in text
+    assert "undefined, one of them is the same for all members" in text
 
 
 def test_members_are_compared_in_the_sections_that_the_rule_measures(tmp_path: Path) -> None:
     """Section 01 has no domains, so the rule of 2023 measures section 00 alone."""
     clips = [replace(clip, domain="unknown") if clip.section == "01" else clip for clip in plant()]
-    found = detect(store_of(tmp_path / "s", clips), RECIPE)
+    detection = detect(store_of(tmp_path / "s", clips), RECIPE)
     candidates = [{"name": member.name, "score": 0.5} for member in RECIPE.members]
-    text = report_html(found, ReportOptions(year=2023), selection={"candidates": candidates})
+    text = report_html(detection, ReportOptions(year=2023), selection={"candidates": candidates})
     assert "Official score of the members on generated and on real anomalies" in text
 
 
 def test_a_selection_of_other_members_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "selection.json"
     path.write_text('{"candidates": [{"name": "beats knn"}]}')
-    with pytest.raises(DataError, match=r"selection\.json: knows no member of this recipe"):
+    with pytest.raises(DataError, match=r"selection\.json: lists no member of this recipe, for example not"):
         read_selection(path, RECIPE)
     path.write_text(json.dumps({"candidates": [{"name": "beats knn"}, {"name": RECIPE.members[0].name}]}))
     assert len(read_selection(path, RECIPE)["candidates"]) == 2
@@ -394,39 +395,43 @@ def test_a_selection_file_that_is_no_selection_is_named(tmp_path: Path) -> None:
         read_selection(tmp_path / "s.json", RECIPE)
 
 
-def test_a_selection_is_told_in_words_and_percent(detection: Detection) -> None:
+def test_a_selection_is_shown_in_words_and_percent(detection: Detection) -> None:
     standing = {"name": "best <3>", "score": 0.875, "lead": 0.031, "low": -0.002, "high": 0.06}
-    made = {
+    selection = {
         "reason": "it leads",
         "warnings": ["too easy"],
         "members": [{"embedding": "e", "fingerprint": "f" * 64}],
         "standings": [standing],
         "pair_weights": {"leak@-5": 0.25, "squeal@0": 0.75, "clip@0": 0.0},
+        "candidates": [{"name": "e knn", "figure": 0.75, "score": 0.5}],
         "per_machine": None,
         "news": 3,
     }
-    text = selection_part(made, detection, 2023)
+    text = selection_part(selection, detection, 2023)
     assert "Why this choice: it leads." in text
     assert '<p class="warning">too easy</p>' in text
     assert "f" * 64 not in text
     assert "best &lt;3&gt;" in text
     assert "87.5" in text
     assert "+3.1 [-0.2, +6.0]" in text
-    assert "2 of 3 count" in text
+    assert "The 1 best of 1 candidates" in text
+    assert '<th scope="col" class="number">rank</th>' in text
+    assert "figure" not in text
+    assert "2 of 3 anomaly types and strengths separate the candidates" in text
     assert text.index("squeal@0") < text.index("leak@-5")
     assert "clip@0" not in text
     assert "per machine" not in text
     assert '<td class="text">news</td><td class="text">3</td>' in text
 
 
-def test_a_selection_file_of_another_version_is_shown_as_it_is(detection: Detection) -> None:
+def test_unknown_values_of_a_selection_are_shown_without_interpretation(detection: Detection) -> None:
     odd = {"standings": [{"name": "a", "points": 0.5}], "pair_weights": "none", "candidates": 7, "members": 1}
     text = selection_part(odd, detection, None)
     assert "points" in text
     assert "0.5" in text
 
 
-def test_the_ranking_says_what_each_decision_was(text: str, detection: Detection) -> None:
+def test_the_ranking_shows_the_outcome_of_each_decision(text: str, detection: Detection) -> None:
     ranking = text[text.index('id="ranking"') : text.index('id="recipe"')]
     anomaly = detection.clips.where(label="anomaly")
     for outcome, rows in (
@@ -437,9 +442,13 @@ def test_the_ranking_says_what_each_decision_was(text: str, detection: Detection
     ):
         cell = outcome.replace(" ", "\N{NO-BREAK SPACE}")
         assert ranking.count(f'<td class="text">{cell}</td>') == rows.sum() > 0
-    blank = replace(detection, clips=ClipTable.from_clips([replace(clip, label="unknown") for clip in detection.clips]))
-    unknown = report_html(blank, ReportOptions(top=1))
-    assert unknown.count('<td class="text">reported</td>') == detection.decision.sum()
+    unlabelled = replace(
+        detection, clips=ClipTable.from_clips([replace(clip, label="unknown") for clip in detection.clips])
+    )
+    assert (
+        report_html(unlabelled, ReportOptions(top=1)).count('<td class="text">reported</td>')
+        == detection.decision.sum()
+    )
 
 
 def test_long_names_break_between_their_parts() -> None:
@@ -449,12 +458,12 @@ def test_long_names_break_between_their_parts() -> None:
     assert name("<b>/&") == '<bdi class="name">&lt;b&gt;/<wbr>&amp;</bdi>'
 
 
-def test_cards_say_where_a_clip_comes_from(text: str) -> None:
-    machine, section = (f'<bdi class="name">{one}</bdi>' for one in ("fan", "00"))
+def test_cards_name_machine_section_and_domain(text: str) -> None:
+    machine, section = (f'<bdi class="name">{words}</bdi>' for words in ("fan", "00"))
     assert f'<p class="muted">{machine} section {section}, target domain</p>' in text
 
 
-def test_a_missing_recording_leaves_a_gap_and_no_recording_is_an_error(detection: Detection, data: Path) -> None:
+def test_a_missing_recording_is_named_and_no_recording_at_all_is_an_error(detection: Detection, data: Path) -> None:
     listen = recordings(data, RATE, "0")
     keys = detection.clips.keys()
     worst = chosen_clips(detection, 1)[0][1]
@@ -465,7 +474,7 @@ def test_a_missing_recording_leaves_a_gap_and_no_recording_is_an_error(detection
         report_html(detection, ReportOptions(top=1), listen=lambda _: None)
 
 
-def test_the_page_appears_whole(tmp_path: Path, detection: Detection) -> None:
+def test_the_page_is_written_whole(tmp_path: Path, detection: Detection) -> None:
     write_report(tmp_path / "deep" / "r.html", detection, ReportOptions(top=2))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.html"]
     assert (tmp_path / "deep" / "r.html").read_text().endswith("</html>\n")
@@ -485,7 +494,7 @@ print("loaded:", sorted({"jinja2", "soundfile"} & set(sys.modules)))
 
 
 def test_every_template_is_package_data() -> None:
-    """A template that the wheel lacks would be missed only by those who install it."""
+    """Tests run from the source tree, where a template that the wheel lacks is not missed."""
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     folder = ROOT / "ensemble" / "report"
     packed = {path for pattern in patterns["ensemble.report"] for path in folder.glob(pattern)}
