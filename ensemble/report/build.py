@@ -1,7 +1,8 @@
-"""One HTML file that explains a detection to people: what stands out, how it sounds, how far it can be trusted.
+"""One HTML file that explains a detection: which clips are reported, how they sound, and how reliable this is.
 
-Nothing in it comes from the network or runs; it can be mailed, archived and printed. Without labels it holds the
-ranking, the score distributions and the thresholds; with them ROC curves, figures and the false alarms first.
+The page contains no scripts and loads nothing from the network; it can be mailed, archived and printed. Without labels
+it shows the ranking, the score distributions and the thresholds. With labels it also shows ROC curves and metrics, and
+the false alarms come first.
 """
 
 import json
@@ -11,37 +12,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from detectors.metrics.intervals import Interval, Intervals
 from detectors.metrics.official import Evaluation, rule_of
 from ensemble.decision.drift import Drift
-from ensemble.decision.false_alarms import discoveries, false_alarm_rates, in_percent, nominal_text
+from ensemble.decision.false_alarms import FalseAlarms, discoveries, false_alarm_rates, in_percent, nominal_text
 from ensemble.decision.fuse import fusion
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import Recipe, recipe_text
 from ensemble.report.clips import OUTCOMES, clip_cards
 from ensemble.report.media import Listen
-from ensemble.report.page import Html, join, name, page, table, tag
+from ensemble.report.page import EMPTY, name, page, render, share_bar, table
 from ensemble.report.sections import section_charts
-from ensemble.report.selection import selection_part
+from ensemble.report.selection import are_rows, selection_part
 from ensemble.run import Detection
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 
 RANKED = 50
+"""Rows of the ranking."""
+
+Metrics = tuple[Evaluation, Intervals]
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How many clips it shows, how many seconds of each; the year of the official rule, None for the usual one."""
+    """`top`: number of clip cards; `seconds`: length of the players; `year`: official rule, None for the usual one."""
 
     title: str = "Anomaly report"
     top: int = 20
     seconds: float = 5.0
     year: int | None = None
-
-
-Figures = tuple[Evaluation, Intervals]
 
 
 def write_report(
@@ -53,25 +55,30 @@ def write_report(
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the page to `path`, which is there whole or not at all."""
+    """Write the page to `path`, whole or not at all."""
     text = report_html(detection, options, drifts=drifts, listen=listen, selection=selection)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_new(path, text.encode("utf-8"))
 
 
 def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """The JSON object that a selection left; DataError names the file, also where it knows no member of the recipe."""
+    """The content of a selection.json; DataError if it is not one, or if it lists no member of the recipe."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        selection = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a readable selection: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object, found {type(found).__name__}")
-    known = {one.get("name") for one in found.get("candidates") or [] if isinstance(one, dict)}
-    members = [member.name for member in recipe.members]
-    if known and not known.intersection(members):
-        raise DataError(f"{path}: knows no member of this recipe, such as {members[0]!r}: of another store or recipe?")
-    return found
+    if not isinstance(selection, dict):
+        raise DataError(f"{path}: expected a JSON object, found {type(selection).__name__}")
+    candidates, chosen = (rows if are_rows(rows := selection.get(key)) else [] for key in ("candidates", "members"))
+    names = {str(row.get("name")) for row in candidates}
+    sources = {tuple(str(row.get(key)) for key in ("embedding", "view", "detector")) for row in chosen}
+    members = recipe.members
+    if names and not any(m.name in names or (m.embedding, m.view, m.detector) in sources for m in members):
+        raise DataError(
+            f"{path}: lists no member of this recipe, for example not {members[0].name!r}; give the selection.json of "
+            "the `detect select` that wrote the recipe"
+        )
+    return selection
 
 
 def report_html(
@@ -82,137 +89,110 @@ def report_html(
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> str:
-    """The whole page. `listen` finds recordings, None where there are none; `selection`: what `detect select` wrote."""
+    """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json."""
     year = options.year or year_of(detection.clips)
     clips, _ = labelled(detection.clips, year)
-    figures = measure(score_table(detection), clips, year) if len(clips) else None
-    cards = clip_cards(detection, options.top, options.seconds, listen)
-    parts: list[tuple[str, str, list[str]]] = [
-        ("clips", "Clips to look into", cards),
-        ("sections", "Machines and sections", section_charts(detection, figures)),
-        ("figures", "Figures", _figures(detection, figures)),
-        ("members", "Members of the ensemble", [_members(detection)]),
-        ("ranking", "Ranking", [_ranking(detection)]),
-        ("selection", "Selection", selection_part(selection, detection, figures[0].year if figures else None)),
-        ("recipe", "How to make this again", _recipe(detection)),
+    metrics = measure(score_table(detection), clips, year) if len(clips) else None
+    evaluation = metrics[0] if metrics else None
+    rates = false_alarm_rates(detection)
+    parts: list[tuple[str, str, Markup]] = [
+        ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen)),
+        ("sections", "Machines and sections", section_charts(detection, evaluation)),
+        ("metrics", "Metrics", (_official(*metrics) if metrics else EMPTY) + _false_alarms(rates)),
+        ("members", "Members of the ensemble", _members(detection)),
+        ("ranking", "Ranking", _ranking(detection)),
+        ("selection", "Selection", selection_part(selection, detection, year if metrics else None)),
+        ("recipe", "How to reproduce this report", render("recipe.html", recipe=recipe_text(detection.recipe))),
     ]
-    return page(options.title, _lead(detection, figures, drifts), [part for part in parts if part[2]])
+    return page(
+        options.title,
+        facts=_facts(detection, metrics, rates),
+        warnings=[drift.warning for drift in drifts if drift.warning],
+        notes=detection.notes,
+        parts=[part for part in parts if part[2].strip()],
+    )
 
 
-def _lead(detection: Detection, figures: Figures | None, drifts: Sequence[Drift]) -> Html:
-    """The few numbers to know first, and every warning."""
+def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseAlarms]) -> list[tuple[str, str, str]]:
+    """The most important numbers as (term, value, detail)."""
     clips, reported = len(detection.clips), int(detection.decision.sum())
-    recipe = detection.recipe
-    rate = recipe.fdr or recipe.false_alarm_rate
+    fdr, rate = detection.recipe.fdr, detection.recipe.fdr or detection.recipe.false_alarm_rate
     facts = [
-        _fact("clips scored", f"{clips:,}", f"{len(detection.train):,} training clips as reference"),
-        _fact("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
-        _fact(f"nominal {'false-discovery' if recipe.fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "aimed at"),
+        ("clips scored", f"{clips:,}", f"{len(detection.train):,} training clips as reference"),
+        ("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
+        (f"nominal {'false-discovery' if fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "requested by the recipe"),
     ]
-    rates = false_alarm_rates(detection)
     if rates:
-        normal, alarms = sum(one.clips for one in rates), sum(one.reported for one in rates)
-        facts.append(
-            _fact("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {normal} normal clips")
-        )
-    if figures:
-        evaluation, intervals = figures
-        score = intervals.score
-        between = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {evaluation.year}"
-        facts.append(_fact("official score", f"{100 * score.value:.2f}", between))
-    if rates and recipe.fdr:
-        found = discoveries(detection)
-        facts.append(
-            _fact(
-                "real false-discovery rate", f"{100 * found.rate:.1f} %", f"{found.normal} of {found.reported} reports"
-            )
-        )
-    notes = [tag("p", one.warning, class_="warning") for one in drifts if one.warning]
-    notes += [tag("p", note, class_="note") for note in detection.notes]
-    return join([tag("dl", *facts, class_="facts"), *notes])
+        normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
+        facts.append(("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {normal} normal clips"))
+    if metrics:
+        score = metrics[1].score
+        detail = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {metrics[0].year}"
+        facts.append(("official score", f"{100 * score.value:.2f}", detail))
+    if rates and fdr:
+        false = discoveries(detection)
+        detail = f"{false.normal} of {false.reported} reported clips with a label are normal"
+        facts.append(("real false-discovery rate", f"{100 * false.rate:.1f} %", detail))
+    return facts
 
 
-def _fact(term: str, value: str, detail: str) -> Html:
-    return tag("div", tag("dt", term), tag("dd", value, tag("small", detail)))
+def _official(evaluation: Evaluation, intervals: Intervals) -> Markup:
+    rule = rule_of(evaluation.year)
+    rows = []
+    for row in evaluation.rows:
+        section = intervals.sections[row.machine, row.section]
+        rows.append([name(row.machine), name(row.section), *(_percent(section[metric]) for metric in rule.figures)])
+    rows.append([f"{rule.mean} mean", "", *(f"{100 * evaluation.mean(metric):.2f}" for metric in rule.figures)])
+    caption = f"Official metrics in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
+    return table(caption, ["machine", "section", *map(_readable, rule.figures)], rows, text_columns=2)
 
 
-def _figures(detection: Detection, figures: Figures | None) -> list[str]:
-    content: list[str] = []
-    if figures:
-        evaluation, intervals = figures
-        names = list(rule_of(evaluation.year).figures)
-        rows: list[list[str | float]] = [
-            [name(row.machine), name(row.section), *(_percent(found[one]) for one in names)]
-            for row in evaluation.rows
-            for found in [intervals.sections[row.machine, row.section]]
-        ]
-        mean = rule_of(evaluation.year).mean
-        rows.append([f"{mean} mean", "", *(f"{100 * evaluation.mean(one):.2f}" for one in names)])
-        caption = f"Official figures in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
-        content.append(table(caption, ["machine", "section", *map(_readable, names)], rows, text_columns=2))
-    rates = false_alarm_rates(detection)
-    if rates:
-        rows = [
-            [
-                name(one.machine),
-                name(one.section),
-                one.domain,
-                f"{one.clips}",
-                nominal_text(one),
-                in_percent(one),
-            ]
-            for one in rates
-        ]
-        header = ["machine", "section", "domain", "normal clips", "nominal %", "real % [95 % interval]"]
-        content.append(table("False alarms among normal clips: nominal and real rate", header, rows, text_columns=3))
-    return content
+def _false_alarms(rates: Sequence[FalseAlarms]) -> Markup:
+    rows = [
+        [name(rate.machine), name(rate.section), rate.domain, f"{rate.clips}", nominal_text(rate), in_percent(rate)]
+        for rate in rates
+    ]
+    header = ["machine", "section", "domain", "normal clips", "nominal %", "real % [95 % interval]"]
+    caption = "False alarms among normal clips: nominal and real rate"
+    return table(caption, header, rows, text_columns=3) if rows else EMPTY
 
 
 def _percent(interval: Interval) -> str:
     return f"{100 * interval.value:.2f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def _readable(figure: str) -> str:
-    return figure.replace("pauc", "pAUC").replace("auc", "AUC").replace("_", ", ")
+def _readable(metric: str) -> str:
+    return metric.replace("pauc", "pAUC").replace("auc", "AUC").replace("_", ", ")
 
 
-def _members(detection: Detection) -> Html:
-    """Every member with its weight and how much it agrees with the fused ranking."""
+def _members(detection: Detection) -> Markup:
+    """The members with their weights and the share of clips that each would report on its own."""
     recipe = detection.recipe
     weights = np.array([member.weight if fusion(recipe.fusion).weighted else 1.0 for member in recipe.members])
     shares = weights / weights.sum()
-    rows: list[list[str | float]] = []
-    for member, share, percentiles in zip(recipe.members, shares, detection.member_percentiles, strict=True):
-        bar = tag(
-            "span", class_="share", style=f"width:{max(1, round(80 * share / shares.max()))}px", aria_hidden="true"
-        )
-        above = f"{100 * np.mean(percentiles > 1 - recipe.false_alarm_rate):.1f}"
-        rows.append([name(member.source), name(member.method), join([bar, f" {100 * share:.1f}"]), above])
-    caption = f"Members, fused by {recipe.fusion}" if len(rows) > 1 else "The only member; its raw scores are shown"
-    return table(caption, ["embedding", "detector", "weight %", "clips it would report %"], rows, text_columns=2)
+    above = (detection.member_percentiles > 1 - recipe.false_alarm_rate).mean(axis=1)
+    rows = [
+        [name(member.source), name(member.method), share_bar(share, shares.max()), f"{100 * alone:.1f}"]
+        for member, share, alone in zip(recipe.members, shares, above, strict=True)
+    ]
+    caption = f"Members, fused by {recipe.fusion}" if len(rows) > 1 else "The only member; its raw scores are used"
+    return table(caption, ["embedding", "detector", "weight %", "clips reported if used alone %"], rows, text_columns=2)
 
 
-def _ranking(detection: Detection) -> Html:
+def _ranking(detection: Detection) -> Markup:
     order = np.argsort(-detection.percentile, kind="stable")[:RANKED]
-    keys, clips = detection.clips.keys(), detection.clips
-    machine, section, label = (clips.column(one) for one in ("machine", "section", "label"))
-    rows: list[list[str | float]] = [
+    rows = [
         [
-            name(keys[i]),
-            name(str(machine[i])),
-            name(str(section[i])),
-            OUTCOMES[str(label[i]), bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),
+            name(clip.key),
+            name(clip.machine),
+            name(clip.section),
+            OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),
             f"{detection.decided.p_value[i]:.4f}",
             f"{detection.percentile[i]:.4f}",
             f"{detection.score[i]:.5g}",
         ]
-        for i in order
+        for i, clip in zip(order, detection.clips[order], strict=True)
     ]
-    total = f"The {len(rows)} most anomalous of {len(keys):,} clips; scores.csv of detect run holds all"
+    caption = f"The {len(rows)} most anomalous of {len(detection.clips):,} clips; scores.csv of detect run lists all"
     header = ["clip", "machine", "section", "outcome", "p-value", "percentile", "score"]
-    return table(total, header, rows, text_columns=4)
-
-
-def _recipe(detection: Detection) -> list[str]:
-    lead = "Save this as recipe.toml; detect report STORE --recipe recipe.toml makes the page again."
-    return [tag("p", lead), tag("details", tag("summary", "recipe.toml"), tag("pre", recipe_text(detection.recipe)))]
+    return table(caption, header, rows, text_columns=4)

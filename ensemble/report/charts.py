@@ -1,14 +1,15 @@
 """Charts as inline SVG: ROC with the pAUC region, score histograms with the threshold, spectrograms with axes.
 
-Colours are classes of report.css, so that the charts follow light, dark and print.
+Colours are classes of report.css, which has a light, a dark and a print version.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
-from ensemble.report.page import Html, join, tag
+from ensemble.report.page import macros
 from featstore.mel import htk_mel
 
 BINS = 28
@@ -18,7 +19,7 @@ MAX_POINTS = 300
 
 @dataclass(frozen=True)
 class Plot:
-    """A rectangle of pixels and the range of values it shows."""
+    """A rectangle in pixels and the ranges of values that it shows."""
 
     left: float
     top: float
@@ -28,29 +29,19 @@ class Plot:
     y: tuple[float, float] = (0.0, 1.0)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Pixel of a point."""
-        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        """Position of a point in pixels."""
+        right = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
-        return self.left + across * self.width, self.top + (1 - up) * self.height
+        return self.left + right * self.width, self.top + (1 - up) * self.height
 
     def path(self, points: Iterable[tuple[float, float]]) -> str:
-        """The points as a polyline."""
+        """The points as an SVG path in pixels."""
         pixels = (self.at(x, y) for x, y in points)
         return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in pixels)
 
-    def frame(self) -> Html:
-        """The rectangle itself."""
-        return tag("rect", x=self.left, y=self.top, width=self.width, height=self.height, class_="frame")
-
-
-def svg(width: int, height: int, label: str, *children: str) -> Html:
-    """A drawing that scales with its column; `label` says in words what it shows."""
-    title = tag("title", label)
-    return tag("svg", title, *children, viewBox=f"0 0 {width} {height}", role="img", aria_label=label)
-
 
 def roc_points(normal: np.ndarray, anomaly: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False-alarm and hit rate at every threshold that changes one of them, from (0, 0) to (1, 1)."""
+    """False-alarm and hit rates at the corners of the ROC, from (0, 0) to (1, 1)."""
     levels = np.unique(np.concatenate([normal, anomaly]))[::-1]
     above = [1 - np.searchsorted(np.sort(scores), levels) / len(scores) for scores in (normal, anomaly)]
     rates = np.array([np.append(0.0, rate) for rate in above])
@@ -60,44 +51,36 @@ def roc_points(normal: np.ndarray, anomaly: np.ndarray) -> tuple[np.ndarray, np.
     return rates[0, keep], rates[1, keep]
 
 
+def pauc_region(x: np.ndarray, y: np.ndarray, max_fpr: float) -> list[tuple[float, float]]:
+    """Corners of the area under the ROC (x, y) up to `max_fpr`: along the curve and back along the x axis."""
+    inside = x <= max_fpr
+    curve = zip(x[inside].tolist(), y[inside].tolist(), strict=True)
+    return [*curve, (max_fpr, float(np.interp(max_fpr, x, y))), (max_fpr, 0.0), (0.0, 0.0)]
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Scores of the normal clips and of the anomalies that one ROC compares; `style` is its class."""
+    """An ROC: the scores of the normal clips and of the anomalies; `style` is a class of report.css."""
 
     style: str
     normal: np.ndarray
     anomaly: np.ndarray
 
 
-def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float], max_fpr: float) -> Html:
-    """ROC curves, the pAUC region shaded under the first one. `operating`: false-alarm and hit rate in use."""
-    plot = Plot(46, 10, 240, 240)
-    lines = []
-    for number, curve in enumerate(curves):
-        x, y = roc_points(curve.normal, curve.anomaly)
-        if number == 0:
-            inside = x <= max_fpr
-            edge = np.interp(max_fpr, x, y)
-            shape = [*zip(x[inside], y[inside], strict=True), (max_fpr, edge), (max_fpr, 0.0), (0.0, 0.0)]
-            lines.append(tag("path", d=plot.path(shape) + "Z", class_="pauc"))
-        lines.append(tag("path", d=plot.path(_thinned(x, y)), class_=f"curve {curve.style}"))
-    limit = tag("path", d=plot.path([(max_fpr, 0), (max_fpr, 1)]), class_="limit")
-    chance = tag("path", d=plot.path([(0, 0), (1, 1)]), class_="chance")
-    cx, cy = plot.at(*operating)
-    point = tag("circle", cx=cx, cy=cy, r=5, class_="operating")
-    axes = _axes(plot, (0, 0.5, 1), (0, 0.5, 1), "false-alarm rate", "hit rate")
-    return svg(300, 292, label, plot.frame(), chance, limit, *lines, point, axes)
+def roc_chart(label: str, curves: Sequence[Curve], operating: tuple[float, float], max_fpr: float) -> Markup:
+    """ROC curves, with the pAUC region under the first one. `operating`: false-alarm and hit rate at the threshold."""
+    points = [roc_points(curve.normal, curve.anomaly) for curve in curves]
+    lines = [(curve.style, _thinned(x, y)) for curve, (x, y) in zip(curves, points, strict=True)]
+    region = pauc_region(*points[0], max_fpr)
+    return Markup(macros("charts.html").roc(label, Plot(46, 10, 240, 240), lines, region, max_fpr, operating))
 
 
-def scatter_chart(label: str, points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> Html:
-    """Points with the same range on both axes, and the diagonal on which both values are equal."""
-    low, high = np.floor(10 * np.min(points)) / 10, np.ceil(10 * np.max(points)) / 10
+def scatter_chart(label: str, points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> Markup:
+    """Points on axes of the same range, and the diagonal of equal values."""
+    high = float(np.ceil(10 * np.max(points)) / 10)
+    low = min(float(np.floor(10 * np.min(points)) / 10), high - 0.1)
     plot = Plot(46, 10, 240, 240, x=(low, high), y=(low, high))
-    pixels = (plot.at(x, y) for x, y in points)
-    dots = [tag("circle", cx=x, cy=y, r=4, class_="dot") for x, y in pixels]
-    diagonal = tag("path", d=plot.path([(low, low), (high, high)]), class_="chance")
-    ticks = (low, (low + high) / 2, high)
-    return svg(300, 292, label, plot.frame(), diagonal, *dots, _axes(plot, ticks, ticks, x_name, y_name))
+    return Markup(macros("charts.html").scatter(label, plot, points, (low, (low + high) / 2, high), x_name, y_name))
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
@@ -105,27 +88,9 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
     return list(zip(x[keep].tolist(), y[keep].tolist(), strict=True))
 
 
-def _axes(plot: Plot, across: Sequence[float], up: Sequence[float], x_name: str, y_name: str) -> Html:
-    bottom, middle = plot.top + plot.height, plot.top + plot.height / 2
-    ticks = [
-        tag("text", f"{value:g}", x=plot.at(value, plot.y[0])[0], y=bottom + 15, class_="tick middle")
-        for value in across
-    ]
-    ticks += [
-        tag("text", f"{value:g}", x=plot.left - 6, y=plot.at(plot.x[0], value)[1] + 4, class_="tick end")
-        for value in up
-    ]
-    turned = f"rotate(-90 12 {middle:g})"
-    names = [
-        tag("text", x_name, x=plot.left + plot.width / 2, y=bottom + 32, class_="axis middle"),
-        tag("text", y_name, x=12, y=middle, transform=turned, class_="axis middle"),
-    ]
-    return join([*ticks, *names])
-
-
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One row of a histogram: a title, the reference scores, and groups (style, scores) drawn over them."""
+    """One row of a histogram: a title, the reference scores, and groups (style, scores) in front of them."""
 
     title: str
     reference: np.ndarray
@@ -137,51 +102,48 @@ def round_values(low: float, high: float) -> list[float]:
     """Three to seven round numbers from low to high."""
     rough = (high - low) / 5
     size = 10.0 ** np.floor(np.log10(rough))
-    step = size * next(one for one in (1, 2, 5, 10) if one * size >= rough * 0.999)
+    step = size * next(factor for factor in (1, 2, 5, 10) if factor * size >= rough * 0.999)
     return [float(f"{n * step:.12g}") for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
 
 def nines(low: float, high: float) -> list[float]:
-    """Marks for positions in (0, 1) on a scale that spreads what lies close to 1."""
-    return [one for one in (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999) if low <= one <= high]
+    """Ticks from low to high for scores in (0, 1), denser towards 1."""
+    return [tick for tick in (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999) if low <= tick <= high]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Where a score is drawn, and which scores are marked between two of them."""
+    """Maps scores to positions on the axis; `ticks` gives the marked scores of a range."""
 
     place: Callable[[np.ndarray], np.ndarray] = np.asarray
     ticks: Callable[[float, float], Sequence[float]] = round_values
 
 
-def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis | None = None) -> Html:
-    """Panels over one score axis; each group is scaled to its own number of clips, so that small ones are seen."""
-    scale = scale or Axis()
+LINEAR = Axis()
+
+
+def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis = LINEAR) -> Markup:
+    """Panels over a common score axis; bars are shares of their group's clips, so that small groups are visible."""
     values = scale.ticks(*_score_range(panels))
-    panels = [_placed(panel, scale) for panel in panels]
+    panels = [_on_axis(panel, scale) for panel in panels]
     low, high = _score_range(panels)
     edges = np.linspace(low, high, BINS + 1)
-    drawn = [_panel(panel, edges, 24 + PANEL * row) for row, panel in enumerate(panels)]
+    drawn_panels = [_panel(panel, edges, 24 + PANEL * row) for row, panel in enumerate(panels)]
     height = PANEL * len(panels) + 44
-    plot = Plot(12, 0, 436, height - 44, x=(low, high))
-    at = [plot.at(float(scale.place(np.array(value))), 0)[0] for value in values]
-    ticks = [
-        tag("text", f"{value:g}", x=x, y=height - 24, class_="tick middle")
-        for value, x in zip(values, at, strict=True)
-        if plot.left <= x <= plot.left + plot.width
-    ]
-    axis = tag("text", "score (higher is more anomalous)", x=230, y=height - 6, class_="axis middle")
-    return svg(460, height, label, *drawn, *ticks, axis)
+    axis = Plot(12, 0, 436, height - 44, x=(low, high))
+    places = [(value, axis.at(float(scale.place(np.array(value))), 0)[0]) for value in values]
+    ticks = [(value, x) for value, x in places if axis.left <= x <= axis.left + axis.width]
+    return Markup(macros("charts.html").histogram(label, height, drawn_panels, ticks))
 
 
-def _placed(panel: Panel, scale: Axis) -> Panel:
+def _on_axis(panel: Panel, scale: Axis) -> Panel:
     groups = [(style, scale.place(scores)) for style, scores in panel.groups]
     threshold = float(scale.place(np.array(panel.threshold))) if np.isfinite(panel.threshold) else panel.threshold
     return Panel(panel.title, scale.place(panel.reference), groups, threshold)
 
 
 def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
-    """All scores but the outermost hundredth, and every threshold; what lies beyond is counted in the end bins."""
+    """Range of the axis: 1 to 99 % of all scores, and all thresholds."""
     scores = np.concatenate([np.concatenate([p.reference, *(scores for _, scores in p.groups)]) for p in panels])
     thresholds = [panel.threshold for panel in panels if np.isfinite(panel.threshold)]
     low = min(float(np.quantile(scores, 0.01)), *thresholds, float("inf"))
@@ -190,32 +152,23 @@ def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _panel(panel: Panel, edges: np.ndarray, top: int) -> Html:
-    shares = [_shares(panel.reference, edges), *(_shares(scores, edges) for _, scores in panel.groups)]
-    highest = max(float(share.max(initial=0)) for share in shares) or 1.0
+def _panel(panel: Panel, edges: np.ndarray, top: int) -> tuple[str, Plot, list[tuple[str, str]], float]:
+    """Title, plot, outline of the bars of each (style, group), and threshold."""
+    groups = [("reference", panel.reference), *panel.groups]
+    shares = [(style, _shares(scores, edges)) for style, scores in groups]
+    highest = max(float(share.max(initial=0)) for _, share in shares) or 1.0
     plot = Plot(12, top, 436, PANEL - 28, x=(edges[0], edges[-1]), y=(0, highest * 1.05))
-    styles = ["reference", *(style for style, _ in panel.groups)]
-    shapes = [
-        tag("path", d=_steps(plot, edges, share), class_=f"bars {style}")
-        for style, share in zip(styles, shares, strict=True)
-        if share.any()
-    ]
-    title = tag("text", panel.title, x=plot.left, y=top - 8, class_="axis")
-    base = tag("path", d=plot.path([(edges[0], 0), (edges[-1], 0)]), class_="frame")
-    if not np.isfinite(panel.threshold):
-        return join([title, *shapes, base])
-    line = tag("path", d=plot.path([(panel.threshold, 0), (panel.threshold, plot.y[1])]), class_="threshold")
-    return join([title, *shapes, base, line])
+    return panel.title, plot, [(style, _outline(plot, edges, share)) for style, share in shares], panel.threshold
 
 
 def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Share of the scores in each bin, those beyond the axis in the end bins."""
+    """Share of the scores in each bin; scores beyond the axis are counted in the outermost bins."""
     counts = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0]
     return np.asarray(counts / max(1, len(scores)))
 
 
-def _steps(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
-    """Outline of every run of bins that are not empty; nothing is drawn along the base between them."""
+def _outline(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
+    """Outline of the bars; a separate one for each run of bins that are not empty."""
     filled = np.concatenate([[0], share > 0, [0]])
     starts, ends = np.flatnonzero(np.diff(filled) == 1), np.flatnonzero(np.diff(filled) == -1)
     shapes = []
@@ -226,25 +179,10 @@ def _steps(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
     return "".join(shapes)
 
 
-def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Html:
+def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Markup:
     """A spectrogram image with its axes in seconds and kHz."""
     plot = Plot(34, 6, 360, 150, x=(0, seconds), y=(0, float(htk_mel(np.array(rate_hz / 2)))))
-    place = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
-    image = tag("image", href=uri, preserveAspectRatio="none", **place)
-    heights = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
-    ticks = [
-        tag(
-            "text",
-            f"{khz:g}",
-            x=plot.left - 5,
-            y=plot.at(0, float(htk_mel(np.array(1000 * khz))))[1] + 4,
-            class_="tick end",
-        )
-        for khz in heights
-    ]
-    ticks += [
-        tag("text", f"{value:.3g} s", x=plot.at(value, 0)[0], y=plot.top + plot.height + 15, class_=f"tick {side}")
-        for value, side in ((0.0, "start"), (seconds / 2, "middle"), (seconds, "end"))
-    ]
-    unit = tag("text", "kHz", x=plot.left - 5, y=plot.top + plot.height, class_="tick end")
-    return svg(400, 178, label, image, *ticks, unit)
+    shown_khz = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
+    heights = [(khz, plot.at(0, float(htk_mel(np.array(1000 * khz))))[1]) for khz in shown_khz]
+    times = ((0.0, "start"), (seconds / 2, "middle"), (seconds, "end"))
+    return Markup(macros("charts.html").spectrogram(label, plot, uri, heights, times))

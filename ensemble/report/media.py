@@ -1,6 +1,7 @@
-"""What one sees and hears of a clip in the report: spectrogram images and players, as data URIs without any library."""
+"""Spectrogram images and audio players of a clip, as data URIs."""
 
 import base64
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,13 +13,13 @@ import numpy as np
 from featstore.audio import AudioPolicy, RejectedAudio, read_recording
 from featstore.mel import htk_hz, htk_mel
 
-SEEN_S = 60.0
-"""Seconds from the start of a recording that a spectrogram shows."""
+MAX_SECONDS = 60.0
+"""A spectrogram shows at most this much from the start of a recording."""
 
 WINDOW_S, BANDS, MAX_FRAMES = 0.064, 112, 400
 RANGE_DB = 75.0
-LOUDEST = 0.7
-MOST_GAIN = 100.0
+PEAK = 0.7
+MAX_GAIN = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +31,17 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Its duration."""
         return len(self.wave) / self.rate_hz
 
 
 Listen = Callable[[str], Sound | None]
-"""From a clip's path to its sound; None where there is no such recording."""
+"""Reads the recording of a clip by its path; None if there is none."""
 
 
 def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
-    """Reads clips below `root` as the embedder heard them; never a file outside it, whatever the path says."""
-    policy = AudioPolicy(channel=channel or "0", length=f"crop:{SEEN_S:g}")
+    """Reads recordings below `root` with the embedder's sample rate and channel; never a file outside `root`."""
+    policy = AudioPolicy(channel=channel or "0", length=f"crop:{MAX_SECONDS:g}")
 
     def listen(path: str) -> Sound | None:
         parts = PurePosixPath(path)
@@ -57,7 +58,7 @@ def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
 def spectrogram(sound: Sound) -> np.ndarray:
     """Mean power in mel-spaced bands in dB, (BANDS, frames up to MAX_FRAMES), low bands first.
 
-    Only for the eye: bands are cut from the integrated spectrum, so that even one narrower than a bin has its share.
+    For display only. Bands are differences of the integrated spectrum, so a band narrower than a bin is not empty.
     """
     n_fft = 2 ** max(5, round(np.log2(WINDOW_S * sound.rate_hz)))
     wave = np.pad(sound.wave, (0, max(0, n_fft - len(sound.wave))))
@@ -73,7 +74,7 @@ def spectrogram(sound: Sound) -> np.ndarray:
 
 
 def shared_range(spectrograms: list[np.ndarray]) -> tuple[float, float]:
-    """Darkest and brightest level in dB for images that are to be compared."""
+    """Darkest and brightest level in dB for spectrograms that are compared."""
     values = np.concatenate([S.ravel() for S in spectrograms])
     low, high = np.quantile(values, [0.02, 0.999])
     return float(max(low, high - RANGE_DB)), float(max(high, low + 1))
@@ -83,7 +84,7 @@ _ANCHORS = (
     (0, 0, 4), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122),
     (229, 80, 100), (251, 135, 97), (254, 194, 135), (252, 253, 191),
 )  # fmt: skip
-"""Black over purple and orange to pale yellow: even steps in lightness, so it survives grey printing."""
+"""RGB from black over purple and orange to pale yellow: lightness rises evenly, so that grey prints are readable."""
 
 
 def _palette() -> bytes:
@@ -93,7 +94,7 @@ def _palette() -> bytes:
 
 
 def png(values: np.ndarray) -> bytes:
-    """A palette PNG of uint8 values (rows, columns), the first row on top."""
+    """A PNG with a colour palette from uint8 values (rows, columns), first row at the top."""
     rows, columns = values.shape
     raw = np.concatenate([np.zeros((rows, 1), np.uint8), values], axis=1).tobytes()  # filter type 0 before each row
     header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
@@ -110,18 +111,20 @@ def image_uri(S: np.ndarray, low_db: float, high_db: float) -> str:
 
 
 def common_gain(sounds: list[Sound]) -> float:
-    """One amplification for sounds that are to be compared: quiet machines become audible, none clips."""
+    """One gain for sounds that are compared: quiet machines become audible, and no sound clips."""
     peak = max(float(np.abs(sound.wave).max(initial=0)) for sound in sounds)
-    return min(LOUDEST / peak, MOST_GAIN) if peak > 0 else 1.0
+    return min(PEAK / peak, MAX_GAIN) if peak > 0 else 1.0
 
 
 def audio_uri(sound: Sound, gain: float, seconds: float) -> str:
     """The first `seconds` as a WAV file of 16-bit PCM."""
+    import soundfile
+
     wave = sound.wave[: round(seconds * sound.rate_hz)] * gain
-    data = (np.clip(wave, -1, 1) * 32767).round().astype("<i2").tobytes()
-    form = struct.pack("<HHIIHH", 1, 1, sound.rate_hz, 2 * sound.rate_hz, 2, 16)
-    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
-    return _uri("audio/wav", b"RIFF" + struct.pack("<I", len(body)) + body)
+    samples = (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, samples, sound.rate_hz, subtype="PCM_16", format="WAV")
+    return _uri("audio/wav", file.getvalue())
 
 
 def _uri(kind: str, data: bytes) -> str:

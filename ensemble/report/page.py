@@ -1,95 +1,71 @@
-"""HTML that cannot be broken by what it shows: text is escaped unless it is Html already.
+"""Fills the templates of the report; all text is escaped.
 
-The page refuses every request by its own policy: no scripts, no network; only its own styles and embedded media.
+The page's content security policy forbids scripts and network access; it allows inline styles and embedded media.
 """
 
-import html
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
-VOID = frozenset({"br", "img", "meta", "wbr"})
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+from markupsafe import Markup
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-class Html(str):
-    """Text that is markup; everything else is escaped where it meets a tag."""
-
-    __slots__ = ()
-
-
-def escape(text: str) -> Html:
-    """Text as markup; names that are not UTF-8 show replacement characters."""
-    if isinstance(text, Html):
-        return text
-    return Html(html.escape(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
+EMPTY = Markup("")
+SURROGATES = re.compile("[\ud800-\udfff]")
+"""Characters for the bytes of a file name that is not UTF-8; they cannot be written as UTF-8."""
 
 
-def join(parts: Iterable[str]) -> Html:
-    """All parts one after the other."""
-    return Html("".join(map(escape, parts)))
+@cache
+def environment() -> "Environment":
+    """The template environment: text is escaped, an undefined name is an error, floats are written with five digits."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-
-def tag(element: str, /, *children: str, **attributes: object) -> Html:
-    """One element. `class_`, `aria_label` become `class`, `aria-label`; True makes a bare attribute, None none."""
-    given = "".join(
-        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(_text(value))}"')
-        for key, value in attributes.items()
-        if value is not None
+    templates = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: f"{value:.5g}" if isinstance(value, float) else value,
     )
-    return Html(f"<{element}{given}>" if element in VOID else f"<{element}{given}>{join(children)}</{element}>")
+    templates.filters["name"] = name
+    return templates
 
 
-def _text(value: object) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+def render(template: str, /, **values: object) -> Markup:
+    """Fill a template with values."""
+    return Markup(environment().get_template(template).render(values))
 
 
-def name(text: str) -> Html:
-    """A file or machine name: of one piece whatever its writing direction, breakable between its parts."""
-    parts = re.findall(r"[^/_,]*[/_,]?", text)
-    broken = [piece for part in parts if part for piece in (part, tag("wbr"))]
-    return tag("bdi", *broken[:-1], class_="name")
+def macros(template: str) -> Any:
+    """The macros of a template, as functions that return Markup."""
+    return environment().get_template(template).module
 
 
-def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str | float]], *, text_columns: int = 1) -> Html:
-    """A table with caption and column headings; the first `text_columns` are left-aligned, the rest are numbers."""
+def name(text: str) -> Markup:
+    """A file or machine name, isolated from the writing direction around it; lines may break between its parts."""
+    parts = [part for part in re.findall(r"[^/_,]*[/_,]?", text) if part]
+    return Markup('<bdi class="name">{}</bdi>').format(Markup("<wbr>").join(parts))
+
+
+def share_bar(share: float, largest: float) -> Markup:
+    """A share in percent, behind a bar whose length is relative to the largest share."""
+    bar = '<span class="share" style="width:{}px" aria-hidden="true"></span> {:.1f}'
+    return Markup(bar).format(max(1, round(80 * share / largest)), 100 * share)
+
+
+def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> Markup:
+    """A table with a caption and column headings; the first `text_columns` hold text, the others numbers."""
     sides = ["text" if i < text_columns else "number" for i in range(len(header))]
-    head = join(tag("th", one, scope="col", class_=side) for one, side in zip(header, sides, strict=True))
-    body = (
-        join(
-            tag("td", _text(cell) if not isinstance(cell, str) else cell, class_=side)
-            for cell, side in zip(row, sides, strict=True)
-        )
-        for row in rows
-    )
-    content = tag("caption", caption) + tag("thead", tag("tr", head)) + tag("tbody", *(tag("tr", row) for row in body))
-    return tag("div", tag("table", Html(content)), class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return Markup(macros("table.html").table(caption, header, rows, sides))
 
 
-def section(identifier: str, title: str, *content: str) -> Html:
-    """A part of the page with a heading that can be linked to."""
-    return tag("section", tag("h2", title), *content, id=identifier)
-
-
-def page(title: str, lead: str, parts: Sequence[tuple[str, str, Sequence[str]]]) -> str:
-    """The whole document; each part is (identifier, title, content)."""
-    style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    links = join(tag("a", heading, href=f"#{identifier}") for identifier, heading, _ in parts)
-    head = join(
-        [
-            tag("meta", charset="utf-8"),
-            tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name="color-scheme", content="light dark"),
-            tag("title", title),
-            tag("style", Html(style)),
-        ]
-    )
-    body = join(
-        [
-            tag("header", tag("h1", title), lead),
-            tag("nav", links, aria_label="Parts of the report"),
-            tag("main", *(section(identifier, heading, *content) for identifier, heading, content in parts)),
-        ]
-    )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+def page(title: str, **values: object) -> str:
+    """The whole page, see report.html; lone surrogates become replacement characters."""
+    style = Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8"))
+    return SURROGATES.sub("\ufffd", render("report.html", title=title, style=style, **values))

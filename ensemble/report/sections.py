@@ -1,133 +1,122 @@
-"""Charts of every machine and section: ROC where labels allow it, score histograms by domain with the threshold."""
+"""Charts of each machine and section: score histograms by domain with the threshold; with labels also the ROC."""
 
 import numpy as np
+from markupsafe import Markup
 
 from detectors.metrics.auc import MAX_FPR, auc, pauc
-from detectors.metrics.intervals import Intervals
 from detectors.metrics.official import Evaluation
 from ensemble.decision.conformal import Bank, surprise
 from ensemble.decision.thresholds import Threshold
-from ensemble.report.charts import Axis, Curve, Panel, histogram_chart, nines, roc_chart
-from ensemble.report.page import Html, escape, name, tag
+from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, nines, roc_chart
+from ensemble.report.page import render
 from ensemble.run import Detection, bounded
+from featstore.clip import DOMAINS, LABELS
 
-DOMAINS = ("source", "target", "unknown")
-
-
-def section_charts(detection: Detection, figures: tuple[Evaluation, Intervals] | None) -> list[str]:
-    """One block per machine and section that has scored clips."""
-    measured = {(row.machine, row.section) for row in figures[0].rows} if figures else set()
-    return [_block(detection, *group, roc=group in measured) for group in detection.clips.sections()]
+Figure = tuple[Markup, list[tuple[str, str]], str]
+"""A chart, its legend as (class of report.css, text), and a caption, which may be empty."""
 
 
-def _block(detection: Detection, machine: str, section: str, *, roc: bool) -> Html:
-    rows = np.flatnonzero(detection.clips.where(machine=machine, section=section))
-    title = tag("h3", name(machine), " section ", name(section))
-    charts = [_histogram_figure(detection, machine, section, rows)]
-    if roc:
-        charts.insert(0, _roc_figure(detection, machine, section, rows))
-    return tag("article", title, tag("div", *charts, class_="charts with-roc" if roc else "charts"), class_="card")
+def section_charts(detection: Detection, evaluation: Evaluation | None) -> Markup:
+    """One block per machine and section with scored clips; it has an ROC if `evaluation` covers the section."""
+    evaluated = {(row.machine, row.section) for row in evaluation.rows} if evaluation else set()
+    blocks = []
+    for machine, section in detection.clips.sections():
+        rows = np.flatnonzero(detection.clips.where(machine=machine, section=section))
+        roc = [_roc_figure(detection, machine, section, rows)] if (machine, section) in evaluated else []
+        blocks.append((machine, section, [*roc, _histogram_figure(detection, machine, section, rows)]))
+    return render("sections.html", blocks=blocks)
 
 
-def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Html:
-    """ROC over all clips, and of each domain's normal clips against all anomalies, as the official AUC takes them."""
+def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Figure:
+    """ROC of all clips, and of the normal clips of each domain against all anomalies, as in the official AUC."""
     clips, score = detection.clips[rows], detection.score[rows]
     normal, anomaly = clips.where(label="normal"), clips.where(label="anomaly")
     curves = [Curve("all", score[normal], score[anomaly])]
     legend = [f"all clips: AUC {_auc(curves[0])}, pAUC {100 * pauc(score[normal], score[anomaly]):.1f}"]
     for domain in ("source", "target"):
-        here = normal & clips.where(domain=domain)
-        if here.any():
-            curves.append(Curve(domain, score[here], score[anomaly]))
+        of_domain = normal & clips.where(domain=domain)
+        if of_domain.any():
+            curves.append(Curve(domain, score[of_domain], score[anomaly]))
             legend.append(f"{domain} normal clips: AUC {_auc(curves[-1])}")
     reported = detection.decision[rows]
     operating = (float(reported[normal].mean()), float(reported[anomaly].mean()))
     label = (
         f"ROC of {machine} section {section}, {int(normal.sum())} normal clips against {int(anomaly.sum())} anomalies. "
-        f"At the threshold {100 * operating[0]:.0f} % false alarms and {100 * operating[1]:.0f} % hits."
+        f"At the threshold: false-alarm rate {100 * operating[0]:.0f} %, hit rate {100 * operating[1]:.0f} %."
     )
     entries = [*zip([curve.style for curve in curves], legend, strict=True)]
-    entries += [("pauc", f"region of the pAUC (up to {MAX_FPR:g})"), ("operating", "at the threshold")]
-    return tag("figure", roc_chart(label, curves, operating, MAX_FPR), _legend(entries))
+    entries += [("pauc", f"area of the pAUC (false-alarm rate up to {MAX_FPR:g})"), ("operating", "at the threshold")]
+    return roc_chart(label, curves, operating, MAX_FPR), entries, ""
 
 
 def _auc(curve: Curve) -> str:
     return f"{100 * auc(curve.normal, curve.anomaly):.1f}"
 
 
-def _histogram_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Html:
+def _histogram_figure(detection: Detection, machine: str, section: str, rows: np.ndarray) -> Figure:
     clips, score = detection.clips[rows], detection.score[rows]
     domain, label = clips.column("domain"), clips.column("label")
     threshold = detection.decided.threshold[rows]
-    reference, of_domain = _reference(detection, machine, section)
-    panels, seen = [], set()
-    for one in DOMAINS:
-        here = domain == one
-        if not here.any():
+    reference, reference_domain = _reference(detection, machine, section)
+    panels, styles = [], {"reference", "threshold"}
+    for name in DOMAINS:
+        shown = domain == name
+        if not shown.any():
             continue
-        groups = [
-            (style, score[here & (label == wanted)])
-            for style, wanted in (("normal", "normal"), ("anomaly", "anomaly"), ("scored", "unknown"))
-            if (here & (label == wanted)).any()
-        ]
-        seen |= {style for style, _ in groups}
-        own = of_domain == one
-        shown = reference[own] if own.any() else reference
-        counts = ", ".join(f"{len(scores)} {LEGEND[style]}" for style, scores in groups)
-        training = f"{len(shown)} training clips" + ("" if own.any() or one == "unknown" else " of all domains")
-        heading = f"{one} domain: " if one != "unknown" else ""
-        panels.append(Panel(f"{heading}{counts}; {training}", shown, groups, float(threshold[here][0])))
+        by_label = [(style, score[shown & (label == style)]) for style in LABELS]
+        groups = [(style, scores) for style, scores in by_label if len(scores)]
+        styles |= {style for style, _ in groups}
+        same_domain = reference_domain == name
+        training = reference[same_domain] if same_domain.any() else reference
+        title = "" if name == "unknown" else f"{name} domain: "
+        title += ", ".join(f"{len(scores)} {LEGEND[style]}" for style, scores in groups)
+        title += f"; {len(training)} training clips"
+        title += "" if same_domain.any() or name == "unknown" else " of all domains"
+        panels.append(Panel(title, training, groups, float(threshold[shown][0])))
     text = f"Score histogram of {machine} section {section}. " + ". ".join(panel.title for panel in panels)
-    entries = [(style, LEGEND[style]) for style in LEGEND if style in seen | {"reference", "threshold"}]
-    chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else None)
-    return tag("figure", chart, _legend(entries), tag("figcaption", _rule(detection, machine, section)))
+    entries = [(style, words) for style, words in LEGEND.items() if style in styles]
+    chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else LINEAR)
+    return chart, entries, _caption(detection, machine, section)
 
 
 SURPRISE = Axis(surprise, nines)
-"""Fused positions crowd below 1, where thresholds lie."""
+"""Stretches the axis near 1, where most fused scores and the thresholds are."""
 
 LEGEND = {
     "reference": "training clips (leave-one-out)",
     "normal": "normal",
     "anomaly": "anomalies",
-    "scored": "scored clips",
+    "unknown": "scored clips",
     "threshold": "threshold",
 }
 
 
 def _reference(detection: Detection, machine: str, section: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reference scores of the section's bank and their domains."""
+    """Reference scores of the section's training clips, and the domains of these clips."""
     train = detection.train
-    bank = (
-        train.where(machine=machine)
-        if detection.recipe.pool_sections
-        else train.where(machine=machine, section=section)
-    )
+    bank = train.where(machine=machine)
+    if not detection.recipe.pool_sections:
+        bank &= train.where(section=section)
     return detection.reference[bank], train.column("domain")[bank]
 
 
-def _rule(detection: Detection, machine: str, section: str) -> Html:
-    """What the thresholds promise, in words."""
-    called = "all" if detection.recipe.pool_sections else section
-    said = [
-        _promise(bank, one)
-        for bank, one in zip(detection.decided.banks, detection.decided.thresholds, strict=True)
-        if (bank.machine, bank.section) == (machine, called)
-    ]
-    said.append("A shift of machine, place or background voids the promise. Scores beyond the axis count at its ends.")
-    return escape(" ".join(said))
+def _caption(detection: Detection, machine: str, section: str) -> str:
+    """The thresholds and their expected false-alarm rates, in words."""
+    bank_section = "all" if detection.recipe.pool_sections else section
+    pairs = zip(detection.decided.banks, detection.decided.thresholds, strict=True)
+    own = [(bank, at) for bank, at in pairs if (bank.machine, bank.section) == (machine, bank_section)]
+    sentences = [_threshold_text(bank, at) for bank, at in own]
+    sentences.append("Rates do not hold if the machine, its place or the background noise has changed since training.")
+    return " ".join([*sentences, "Scores beyond the axis are counted in the outermost bars."])
 
 
-def _promise(bank: Bank, one: Threshold | None) -> str:
-    whose = f"{bank.domain} clips are reported" if bank.domain else "Reported"
-    if one is None:
-        return f"No {bank.domain} clip is reported." if bank.domain else "No clip is reported."
-    kind = "approximately " if bank.shifted else ""
+def _threshold_text(bank: Bank, threshold: Threshold | None) -> str:
+    clips = f"{bank.domain} clips" if bank.domain else "clips"
+    if threshold is None:
+        return f"No {clips} are reported."
+    rate = f"{'about ' if bank.shifted else ''}{100 * threshold.expected:.1f} %"
+    interval = f"95 % interval {100 * threshold.low:.1f} to {100 * threshold.high:.1f} %"
     return (
-        f"{whose} above {one.value:.5g}: {kind}{100 * one.expected:.1f} % false alarms are to be expected on normal "
-        f"clips like the {one.n} training clips (95 % interval {100 * one.low:.1f} to {100 * one.high:.1f} %)."
+        f"Reported: {clips} with a score above {threshold.value:.5g}. Expected false-alarm rate: {rate} of the normal "
+        f"clips that resemble the {threshold.n} training clips ({interval})."
     )
-
-
-def _legend(entries: list[tuple[str, str]]) -> Html:
-    return tag("ul", *(tag("li", text, class_=style) for style, text in entries), class_="legend")

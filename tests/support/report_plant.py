@@ -1,4 +1,4 @@
-"""A small plant for the report's tests: two sections, a hostile file name, recordings of tones."""
+"""A small plant for the tests of the report: two sections, a hostile file name, recordings of tones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +33,8 @@ def plant(label: Callable[[int], str] = lambda i: ("normal", "anomaly")[i % 2]) 
 
 def store_of(path: Path, clips: list[Clip]) -> FeatureStore:
     rng = np.random.default_rng(0)
-    odd = [[2.0 * (i % 2) * (clip.split == "test")] for i, clip in enumerate(clips)]
-    X = rng.normal(size=(len(clips), 5)) + np.array(odd)
+    offset = [[2.0 * (i % 2) * (clip.split == "test")] for i, clip in enumerate(clips)]  # every second test clip
+    X = rng.normal(size=(len(clips), 5)) + np.array(offset)
     import_matrix(path, "e", (X + 4).astype(np.float32), ClipTable.from_clips(clips))
     return FeatureStore.open(path)
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: it renders, its media decode, nothing runs and nothing is fetched."""
+"""The report in a real browser: it is drawn, its media play, no script runs and nothing is loaded."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ def text(detection: Detection, data: Path) -> str:
     return report_html(detection, options, listen=recordings(data, RATE, "0"))
 
 
-UNASKED = "--autoplay-policy=no-user-gesture-required"
+AUTOPLAY = "--autoplay-policy=no-user-gesture-required"
 
 CHECK = """<script>
 const out = {title: document.title, rows: document.querySelectorAll('tbody tr').length, audio: [], images: []};
@@ -78,25 +78,25 @@ document.images[0].decode().then(() => {
 </script></body>"""
 
 
-def chromium(work: Path, *more: str) -> list[str]:
-    """A fresh headless Chromium that finds no host."""
+def chromium(work: Path, *options: str) -> list[str]:
+    """Command of a headless Chromium with a new profile that resolves no host name."""
     if CHROMIUM is None:
         pytest.skip("needs chromium on the PATH")
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={work / 'profile'}"]
-    return [*command, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", *more]
+    return [*command, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", *options]
 
 
-def browse(page_path: Path, work: Path, *more: str) -> str:
-    """Open a page; returns what the options print."""
-    command = chromium(work, *more, page_path.as_uri())
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def browse(page_path: Path, work: Path, *options: str) -> str:
+    """Open a page; returns what Chromium prints with these options."""
+    command = chromium(work, *options, page_path.as_uri())
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def answer_of(page_text: str, work: Path) -> dict[str, Any]:
-    """What a page's own script posts, in real time: media do not load in Chromium's virtual time."""
+    """JSON that the script of a page posts. Runs in real time, because media do not load in Chromium's virtual time."""
     answers: Queue[dict[str, Any]] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -116,7 +116,7 @@ def answer_of(page_text: str, work: Path) -> dict[str, Any]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        command = chromium(work, "--remote-debugging-port=0", UNASKED, f"http://127.0.0.1:{server.server_port}/")
+        command = chromium(work, "--remote-debugging-port=0", AUTOPLAY, f"http://127.0.0.1:{server.server_port}/")
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             return answers.get(timeout=30)
@@ -127,26 +127,26 @@ def answer_of(page_text: str, work: Path) -> dict[str, Any]:
 
 
 def requests(log: Path) -> set[str]:
-    """Hosts that Chromium asked for, without those it asks on its own account."""
+    """Hosts that the page requested; hosts that Chromium itself requests are left out."""
     urls = re.findall(r'"url":"([a-z]+://[^"/]*)', log.read_text())
     return {url for url in urls if not re.search(r"\.google(apis)?\.com$", url) and not url.startswith("file:")}
 
 
-def test_chromium_renders_it_plays_it_and_runs_nothing(text: str, tmp_path: Path) -> None:
+def test_chromium_renders_the_page_and_plays_its_media(text: str, tmp_path: Path) -> None:
     path, log = tmp_path / "r.html", tmp_path / "net.json"
     path.write_text(text, encoding="utf-8")
     dom = browse(path, tmp_path, "--dump-dom", f"--log-net-log={log}")
-    assert "<title>Report of &lt;fan&gt;</title>" in dom, "a hostile file name ran"
+    assert "<title>Report of &lt;fan&gt;</title>" in dom, "a hostile file name was executed"
     assert dom.count("<table>") == text.count("<table>")
     assert requests(log) == set()
     open_policy = re.sub(r"<meta http-equiv[^>]*>", "", text)
-    found = answer_of(open_policy.replace("</body>", CHECK), tmp_path)
-    assert found["title"] == "Report of <fan>"
-    assert found["rows"] > 24
-    assert len(found["audio"]) == 16
-    assert all(duration == pytest.approx(1.0, abs=0.01) for duration in found["audio"])
-    assert found["heard_s"] == pytest.approx(1.0, abs=0.01), "played to its end"
-    assert all(size == [45, 112] for size in found["images"])
+    answer = answer_of(open_policy.replace("</body>", CHECK), tmp_path)
+    assert answer["title"] == "Report of <fan>"
+    assert answer["rows"] > 24
+    assert len(answer["audio"]) == 16
+    assert all(duration == pytest.approx(1.0, abs=0.01) for duration in answer["audio"])
+    assert answer["heard_s"] == pytest.approx(1.0, abs=0.01), "plays to the end"
+    assert all(size == [45, 112] for size in answer["images"])
 
 
 def test_the_network_check_can_fail(tmp_path: Path) -> None:
@@ -156,15 +156,15 @@ def test_the_network_check_can_fail(tmp_path: Path) -> None:
     assert requests(log) == {"http://report.invalid"}
 
 
-def test_chromium_draws_something_on_a_phone_in_print_and_in_the_dark(text: str, tmp_path: Path) -> None:
+def test_the_page_is_not_blank_on_a_phone_in_dark_mode_and_in_print(text: str, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     path.write_text(text, encoding="utf-8")
-    for dark, more in ((False, ("--window-size=390,800",)), (True, ("--window-size=1200,900", "--force-dark-mode"))):
+    for dark, options in ((False, ("--window-size=390,800",)), (True, ("--window-size=1200,900", "--force-dark-mode"))):
         shot = tmp_path / "shot.png"
-        browse(path, tmp_path, f"--screenshot={shot}", "--hide-scrollbars", *more)
+        browse(path, tmp_path, f"--screenshot={shot}", "--hide-scrollbars", *options)
         uri = f"data:image/png;base64,{base64.b64encode(shot.read_bytes()).decode()}"
-        seen = answer_of(LOOK.replace("URI", uri), tmp_path)
-        assert seen["colours"] > 200, "a blank page has one"
-        assert (seen["mean"] < 120) == dark
+        pixels = answer_of(LOOK.replace("URI", uri), tmp_path)
+        assert pixels["colours"] > 200, "a blank page has 1"
+        assert (pixels["mean"] < 120) == dark
     browse(path, tmp_path, f"--print-to-pdf={tmp_path / 'r.pdf'}")
     assert (tmp_path / "r.pdf").stat().st_size > 20_000
