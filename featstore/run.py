@@ -13,6 +13,7 @@ from featstore.audio import AudioPolicy
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
 from featstore.building.memory import keep_freed_memory
 from featstore.building.plan import Plan, PlanOptions
+from featstore.building.request import BuildRequest, name_in_store
 from featstore.building.state import other_root
 from featstore.building.units import Workers
 from featstore.clip import Clip
@@ -21,7 +22,6 @@ from featstore.distributed.planfile import PlanFile, plan_for
 from featstore.distributed.shares import Share, ShareReport, plan_shares, work_share
 from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips, summary
-from featstore.request import BuildRequest, name_in_store
 from featstore.store import EmbeddingInfo
 
 Say = Callable[[str], None]

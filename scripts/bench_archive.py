@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from bench_knn import SQUARE, Competitor
 
-from featstore.cores import cores
+from featstore.building.cores import cores
 from featstore.disk.shard import EmbeddingInfo, ShardData
 from featstore.store import StoreWriter
 from featstore.table import COLUMNS, ClipTable

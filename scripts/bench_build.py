@@ -24,10 +24,10 @@ import soundfile as sf
 import embedders
 from featstore.audio import AudioPolicy
 from featstore.build import BuildOptions, Progress, Request, build
+from featstore.building.cores import cores
 from featstore.building.plan import FileState
 from featstore.building.work import Embedder, Job, Pool, Task
 from featstore.clip import Clip
-from featstore.cores import cores
 from featstore.store import EmbeddingInfo, ShardData, StoreWriter
 from featstore.table import ClipTable
 

@@ -32,8 +32,8 @@ import embedders
 from embedders.pretrained.beats_network import BEATsConfig, BEATsNetwork, front_end
 from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder
 from featstore.build import BuildOptions, Progress, Request, build
+from featstore.building.cores import cores
 from featstore.clip import Clip
-from featstore.cores import cores
 
 ENCODERS = ("beats", "wav2vec2", "hubert", "ast")
 BEATS_BASE = {"deep_norm": True, "relative_position_embedding": True, "gru_rel_pos": True, "max_distance": 800}

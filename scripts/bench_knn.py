@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from detectors.search.faiss_backend import kernel_of_this_cpu
-from featstore.cores import cores
+from featstore.building.cores import cores
 
 DIMENSIONS = (128, 256, 768)
 BANKS = {10**3: 10**4, 10**5: 10**4, 10**6: 10**3}

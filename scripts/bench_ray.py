@@ -28,9 +28,9 @@ from ensemble.archive.on_ray import score_on_cluster
 from ensemble.archive.rows import Unit
 from ensemble.archive.run import ArchiveJob, ArchiveRun, Resources
 from featstore.build import BuildOptions, Request, build
+from featstore.building.cores import cores
 from featstore.building.units import Progress, Workers
 from featstore.clip import Clip
-from featstore.cores import cores
 from featstore.distributed.ray_build import ray_engine
 from featstore.distributed.ray_cluster import cluster
 

@@ -26,11 +26,11 @@ from bench_build import RATE, SECONDS, write_wavs
 
 import embedders
 from featstore.build import BuildOptions, Request, build
+from featstore.building.cores import cores
 from featstore.building.plan import PlanOptions
 from featstore.building.prepare import infos_of, job_of
 from featstore.building.units import UnitRun
 from featstore.clip import Clip
-from featstore.cores import cores
 from featstore.distributed.gather import commit
 from featstore.distributed.planfile import plan_for
 from featstore.distributed.shares import Share, plan_shares, work_share

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featstore.building.cores import cores
 from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
-from featstore.cores import cores
 
 if TYPE_CHECKING:
     from ensemble.archive.parts import Top

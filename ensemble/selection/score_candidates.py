@@ -18,8 +18,8 @@ from ensemble.external import scores_of
 from ensemble.recipe import Member
 from ensemble.selection.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.validation import Validation, held_out_scores, with_changes
+from featstore.building.cores import cores
 from featstore.building.work import ENVIRONMENT, follow_parent
-from featstore.cores import cores
 from featstore.errors import DataError, ResourceError
 from featstore.store import FeatureStore
 

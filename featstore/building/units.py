@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from featstore.building.cores import cores
 from featstore.building.plan import FileState, Plan
 from featstore.building.work import Engine, Job, Pending, Pool, Result, Task
 from featstore.clip import Clip
-from featstore.cores import cores
 from featstore.errors import DataError
 from featstore.store import EmbeddingInfo, Rejection, ShardData
 from featstore.table import ClipTable, encode

@@ -51,7 +51,7 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
 
     With --rank and --world, or --claim, it is one of many workers that share what `featstore plan` has planned.
     """
-    from featstore.request import BuildRequest
+    from featstore.building.request import BuildRequest
     from featstore.run import plan_only, run, work
 
     request = BuildRequest(**options)

@@ -57,7 +57,7 @@ planned_options = together(
     click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before."),
     click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA."),
 )
-"""What `build` and `plan` embed, and as what; the fields of featstore.request.BuildRequest."""
+"""What `build` and `plan` embed, and as what; the fields of featstore.building.request.BuildRequest."""
 
 
 def progress_of(meter: Meter) -> "Callable[[Progress], None]":

@@ -27,7 +27,7 @@ def plan(as_json: bool, **options: Any) -> None:
     Then run `featstore build DATA STORE -e NAME` with --rank I --world N or --claim on any number of machines, and
     `featstore commit STORE`.
     """
-    from featstore.request import BuildRequest
+    from featstore.building.request import BuildRequest
     from featstore.run import plan_units
 
     request = BuildRequest(**options)

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
-from featstore.cores import cores
+from featstore.building.cores import cores
 from featstore.disk.files import free_bytes
 from featstore.errors import DataError, ResourceError
 from featstore.plant.acoustics import Grid, Place, Scene, rng_of

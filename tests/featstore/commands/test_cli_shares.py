@@ -9,9 +9,9 @@ from click.testing import CliRunner, Result
 from fakes import write_clip
 from shared_plant import assert_same_rows
 
+from featstore.building.request import SETTLED
 from featstore.cli import main
 from featstore.commands.shares import ranges
-from featstore.request import SETTLED
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 

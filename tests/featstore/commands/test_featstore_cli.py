@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from fakes import write_clip
 
+from featstore.building.request import name_in_store
 from featstore.cli import main
-from featstore.request import name_in_store
 
 
 def run(*args: object) -> Result:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from featstore.cores import cores
+from featstore.building.cores import cores
 from featstore.disk.files import TEMPORARY_SUFFIX, free_bytes, replacing, write_exclusive, write_new
 
 
