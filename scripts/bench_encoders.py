@@ -1,14 +1,14 @@
-"""Clips per second of pretrained encoders of base size, alone and from WAV files to a store, beside a matrix product.
+"""Clips per second of pretrained encoders of base size: network alone, whole builds, and a matrix product beside them.
 
     python scripts/bench_encoders.py [--encoder beats ...] [--batch 1 ...] [--clips 24] [--rounds 3] [--device cpu]
 
-Weights are random, in the official sizes and formats; clips are noise of ten seconds at 16 kHz. Every row measures, in
-turn and once a round, a large matrix product in its precision, its front end, its model (waves in the device's memory
-to tokens, front end included) and a whole build of `--clips` files that the system's cache has forgotten; the table
-shows medians, and medians of ratios within rounds. Operations are those of matrix products, convolutions and attention,
-a multiplication and an addition being two. On a CPU all is one process of OMP_NUM_THREADS threads, and seconds are
-those of the processor, divided by the threads, since other programs disturb these less. On a GPU other processes read
-files, and a build counts from its first fifth on, when they are up.
+Weights are random, in the official sizes and formats; clips are 10 s of noise at 16 kHz. In each round, each row
+measures in turn: a large matrix product in its precision, its front end, its model (waves in the memory of the device
+to tokens, with the front end) and a whole build of `--clips` files that are not in the system's cache. The table shows
+medians, and medians of ratios within rounds. Operations are those of matrix products, convolutions and attention; a
+multiplication and an addition are two. On a CPU all runs in one process with OMP_NUM_THREADS threads, and seconds are
+processor time divided by the threads, which other programs disturb less. On a GPU other processes read the files, and
+the first fifth of a build is not counted, because they are still starting.
 """
 
 import argparse
@@ -39,13 +39,13 @@ ENCODERS = ("beats", "wav2vec2", "hubert", "ast")
 BEATS_BASE = {"deep_norm": True, "relative_position_embedding": True, "gru_rel_pos": True, "max_distance": 800}
 GEMM_SIZE = {"cpu": 2048, "cuda": 8192}
 BATCHES = {"cpu": (1, 2, 4), "cuda": (16, 64)}
-FIGURES = ("matmul TF/s", "model clips/s", "of matmul", "front end", "build clips/s", "audio-hours/s", "of model")
-HEADER = ("encoder", "GF a clip", "precision", "batch", *FIGURES)
-FOOTER = "Aims on a GPU in bfloat16: half of the matmul rate for BEATs, a build at four fifths of its model."
+COLUMNS = ("matmul TF/s", "model clips/s", "of matmul", "front end", "build clips/s", "audio-hours/s", "of model")
+HEADER = ("encoder", "GF a clip", "precision", "batch", *COLUMNS)
+FOOTER = "Targets on a GPU in bfloat16: model at 50 % of the matmul rate for BEATs, build at 80 % of the model."
 
 
 class Round(NamedTuple):
-    """One measurement of a row: operations per second of a matrix product; seconds per clip of the rest."""
+    """One measurement of a row: operations per second of the matrix product, seconds per clip of the others."""
 
     matmul: float
     front_s: float
@@ -54,7 +54,7 @@ class Round(NamedTuple):
 
 
 def write_encoder(folder: Path, kind: str) -> Path:
-    """An encoder of base size with random weights, in the format of the real one."""
+    """Write an encoder of base size with random weights in the official format."""
     torch.manual_seed(0)
     if kind == "beats":
         path = folder / "beats.pt"
@@ -74,8 +74,8 @@ def write_encoder(folder: Path, kind: str) -> Path:
 
 
 @lru_cache(maxsize=1)
-def made(spec: str, device: str) -> FrozenEncoder:
-    """The encoder of a line of text, read once per process, so that a build does not pay for it."""
+def cached_encoder(spec: str, device: str) -> FrozenEncoder:
+    """Encoder by its spec, loaded once per process, so that the time of a build does not include loading."""
     encoder = embedders.create(spec, device)
     assert isinstance(encoder, FrozenEncoder)
     assert encoder.fingerprint
@@ -83,7 +83,7 @@ def made(spec: str, device: str) -> FrozenEncoder:
 
 
 def clock(device: str) -> float:
-    """Seconds, of which two calls make a difference; what the device has queued is done then."""
+    """Clock in seconds, for differences, after waiting for all queued work of the device."""
     if device == "cpu":
         return time.process_time() / torch.get_num_threads()
     torch.cuda.synchronize()
@@ -91,14 +91,14 @@ def clock(device: str) -> float:
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
-    """Seconds of some work."""
+    """Seconds that `work` takes."""
     start = clock(device)
     work()
     return clock(device) - start
 
 
 def matmul_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations per second of a square matrix product; the best of three."""
+    """Operations per second of a square matrix product, best of three."""
     n = GEMM_SIZE[device]
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     torch.mm(a, b)
@@ -106,7 +106,7 @@ def matmul_rate(device: str, dtype: torch.dtype) -> float:
 
 
 def operations(encoder: FrozenEncoder, waves: torch.Tensor) -> int:
-    """Operations of one clip; attention is counted as the two products it is."""
+    """Number of operations of one clip; attention counts as two matrix products."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode(), sdpa_kernel(SDPBackend.MATH):
         encoder.model.tokens(waves[:1], (1,))
     return counter.get_total_flops()
@@ -122,22 +122,22 @@ def build_time(root: Path, clips: list[Clip], spec: str, batch: int, device: str
     forget(root / clip.path for clip in clips)
     workers = 0 if device == "cpu" else cores()
     options = BuildOptions(workers=workers, batch=batch, embed_in_workers=device == "cpu")
-    build(root, clips, root / "store", [Request("bench", partial(made, spec, device))], options, report=mark)
+    build(root, clips, root / "store", [Request("bench", partial(cached_encoder, spec, device))], options, report=mark)
     ended = clock(device)
     shutil.rmtree(root / "store")
-    began, done = next(one for one in marks if not workers or one[1] >= len(clips) / 5)
-    return (ended - began) / (len(clips) - done)
+    began, n_before = next((at, done) for at, done in marks if not workers or done >= len(clips) / 5)
+    return (ended - began) / (len(clips) - n_before)
 
 
 def measure(args: argparse.Namespace, root: Path, clips: list[Clip], spec: str, batch: int) -> list[Round]:
-    """Rounds of a row, after one that warms up."""
-    encoder = made(spec, args.device)
+    """All rounds of a row, after a first call that warms up."""
+    encoder = cached_encoder(spec, args.device)
     rng = np.random.default_rng(0)
     waves = torch.from_numpy(rng.uniform(-0.5, 0.5, (batch, RATE * SECONDS)).astype(np.float32)).to(args.device)
     layers, front = (encoder.model.n_layers,), getattr(encoder.model, "front_end", front_end)
 
     @torch.inference_mode()
-    def one() -> Round:
+    def measure_round() -> Round:
         count = max(1, args.clips // batch)
         rate = matmul_rate(args.device, PRECISIONS[encoder.precision])
         front_s = seconds(lambda: [front(waves) for _ in range(count)], args.device) / (count * batch)
@@ -146,29 +146,29 @@ def measure(args: argparse.Namespace, root: Path, clips: list[Clip], spec: str, 
 
     with torch.inference_mode():
         encoder.model.tokens(waves, layers)
-    return [one() for _ in range(args.rounds)]
+    return [measure_round() for _ in range(args.rounds)]
 
 
-def figures(n_operations: int, rounds: list[Round]) -> tuple[str, ...]:
-    """Texts of FIGURES."""
+def cells(n_operations: int, rounds: list[Round]) -> tuple[str, ...]:
+    """Texts of COLUMNS."""
 
-    def median(figure: Callable[[Round], float]) -> float:
-        return statistics.median(map(figure, rounds))
+    def median(value: Callable[[Round], float]) -> float:
+        return statistics.median(map(value, rounds))
 
-    clips_per_s = median(lambda one: 1 / one.build_s)
+    clips_per_s = median(lambda r: 1 / r.build_s)
     return (
-        f"{median(lambda one: one.matmul) / 1e12:.3g}",
-        f"{median(lambda one: 1 / one.model_s):.3g}",
-        f"{median(lambda one: n_operations / one.model_s / one.matmul):.0%}",
-        f"{median(lambda one: one.front_s / one.model_s):.1%}",
+        f"{median(lambda r: r.matmul) / 1e12:.3g}",
+        f"{median(lambda r: 1 / r.model_s):.3g}",
+        f"{median(lambda r: n_operations / r.model_s / r.matmul):.0%}",
+        f"{median(lambda r: r.front_s / r.model_s):.1%}",
         f"{clips_per_s:.3g}",
         f"{clips_per_s * SECONDS / 3600:.2g}",
-        f"{median(lambda one: one.model_s / one.build_s):.0%}",
+        f"{median(lambda r: r.model_s / r.build_s):.0%}",
     )
 
 
 def main() -> None:
-    """Measure and print the table, a row when it is done."""
+    """Measure, and print each row of the table when it is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", action="append", choices=ENCODERS)
     parser.add_argument("--precision", action="append", choices=list(PRECISIONS))
@@ -188,10 +188,10 @@ def main() -> None:
         for name in args.encoder or ENCODERS:
             path = write_encoder(root, name)
             silence = torch.zeros(1, RATE * SECONDS, device=args.device)
-            counted = operations(made(f"{name}={path}", args.device), silence)
+            n_operations = operations(cached_encoder(f"{name}={path}", args.device), silence)
             for precision, batch in itertools.product(args.precision or PRECISIONS, args.batch or BATCHES[args.device]):
                 rounds = measure(args, root, clips, f"{name}:checkpoint={path},precision={precision}", batch)
-                row = (name, f"{counted / 1e9:.0f}", precision, str(batch), *figures(counted, rounds))
+                row = (name, f"{n_operations / 1e9:.0f}", precision, str(batch), *cells(n_operations, rounds))
                 print(f"| {' | '.join(row)} |", flush=True)
     print(f"\n{FOOTER}")
 

@@ -2,16 +2,16 @@
 
     python scripts/bench_systems.py DATA --work DIR [--only NAME ...] [--epochs N] [--set KEY=VALUE ...]
 
-Recipes are those of `detect recipes`, by name or file. Everything runs by their own commands, which stderr shows. The
-normal training clips train; held-out normal clips choose the epoch; labels of test clips reach the figures alone. DIR
-keeps checkpoints and stores: what has been trained with the same settings is not trained again, what was
-interrupted goes on. `--epochs` and `--set` replace settings of every trained recipe, such as batch=16 where there are
-few clips. `--backend` scores every trained embedding by a detector of one's own too. The last rows are embeddings that
-nobody trained. `loss` is that of the first and the last epoch, `held out` the same of the clips held out. `ids` is the
-share of training clips, and of normal test clips, whose machine and section is named: by the network where the recipe
-stores its posteriors, elsewhere by a logistic regression on the embedding. It tells whether there is anything
-for a classifier to learn here. Seconds are those of the clock on a GPU, and on a CPU those of the processor, all
-threads together, which other programs disturb less.
+Recipes are those of `detect recipes`, by name or file. They run by their own commands, which are printed to stderr.
+Normal training clips train, held-out normal clips select the epoch, and labels of test clips are used for the metrics
+only. DIR holds checkpoints and stores: a finished training with the same settings is not repeated, an interrupted one
+is resumed. `--epochs` and `--set` replace settings of every trained recipe, such as batch=16 for few clips. `--backend`
+scores every trained embedding by another detector too. The last rows are embeddings without training.
+`loss` is that of the first and the last epoch, `held out` the same of the held-out clips. `ids` is the share of
+training clips, and of normal test clips, whose machine and section is predicted correctly: by the network if the recipe
+stores its posteriors, otherwise by a logistic regression on the embedding. It shows whether a classifier can learn
+anything from these data. Seconds are those of the clock on a GPU; on a CPU they are processor time of all threads,
+which other programs disturb less.
 """
 
 import argparse
@@ -38,15 +38,15 @@ from featstore.store import FeatureStore
 
 UNTRAINED = ("logmel", "twfr")
 UNTRAINED_DETECTOR = "mahalanobis:standardize=true"
-FIGURES = ("h-mean", "AUC_s", "AUC_t", "pAUC")
+METRICS = ("h-mean", "AUC_s", "AUC_t", "pAUC")
 FACTS = ("kept epoch", "loss", "held out", "ids", "parameters", "s/epoch", "clips/s")
-HEADER = ("system", *FIGURES, *FACTS)
+HEADER = ("system", *METRICS, *FACTS)
 TIMED_CLIPS, TIMED_S = 8, 2.0
 
 
 @dataclass(frozen=True)
 class Work:
-    """Where things lie, and what replaces the recipes' own settings."""
+    """Folders and device of a run, and settings that replace those of the recipes."""
 
     data: Path
     folder: Path
@@ -56,26 +56,26 @@ class Work:
     epochs: int
 
     def store(self, name: str) -> Path:
-        """Every embedding has its own store, so that several benchmarks may run side by side in one folder."""
+        """Store of an embedding; one each, so that several benchmarks can run in one folder at the same time."""
         return self.folder / f"{name}.store"
 
     def opened(self, embedding: str) -> FeatureStore:
-        """The store of an embedding, which may be named with its view."""
+        """Open the store of an embedding, given as NAME or NAME@VIEW."""
         return FeatureStore.open(self.store(embedding.partition("@")[0]))
 
     def clock(self) -> float:
-        """Seconds, of which two calls make a difference."""
+        """Clock in seconds, for differences."""
         return time.process_time() if self.device == "cpu" else time.monotonic()
 
     def changed(self, system: System) -> tuple[str, ...]:
-        """Settings that replace those of one system."""
+        """Settings that replace those of a system."""
         stages = ("epochs", "pretrain.epochs") if self.epochs else ()
         known = [f"{key}={self.epochs}" for key in stages if key in system.settings]
         return (*known, *self.settings) if system.trained else ()
 
 
 def run(words: list[str]) -> None:
-    """One of featstore's commands, shown on stderr; its report goes there too."""
+    """Run a command of featstore; print it and its output to stderr."""
     print(f"$ {shlex.join(words)}", file=sys.stderr, flush=True)
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -86,59 +86,59 @@ def run(words: list[str]) -> None:
 
 
 def trained(work: Work, system: System, output: str) -> tuple[System, Path]:
-    """Train, unless that was done before, and embed; the system under a name that tells its settings apart."""
+    """Train unless a checkpoint exists, and embed; returns the system, named by its settings, and the checkpoint."""
     changed = work.changed(system)
-    settings = {**system.network, **system.settings, **dict(one.split("=", 1) for one in changed)}
+    settings = {**system.network, **system.settings, **dict(setting.split("=", 1) for setting in changed)}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     checkpoint = work.folder / f"{system.embedder}-{digest}.safetensors"
     system = replace(system, name=f"{system.embedder}-{digest}-{output}", output=output)
     places = {"data": str(work.data), "store": str(work.store(system.name)), "checkpoint": str(checkpoint)}
     *training, building, _ = commands(system, **places, settings=changed)
     if training and not checkpoint.exists():
-        begun = checkpoint.with_name(checkpoint.name + ".resume").exists()
+        resumed = checkpoint.with_name(checkpoint.name + ".resume").exists()
         start = work.clock()
         run([*training[0], "--device", work.device, "--threads", str(work.threads)])
-        if not begun:  # an interrupted training has no whole time
+        if not resumed:  # the time before the interruption is unknown
             checkpoint.with_suffix(".json").write_text(json.dumps(work.clock() - start))
     run([*building, "--device", work.device, "--workers", "0"])
     return system, checkpoint
 
 
 def rows_of(work: Work, name: str, backends: list[str]) -> list[tuple[str, ...]]:
-    """Rows of a recipe: by its own detector, and for trained embeddings by those of the user."""
+    """Rows of a recipe: by its own detector, and for trained embeddings by those of --backend."""
     system = find_system(name)
     own, checkpoint = trained(work, system, system.output)
     facts = (training_facts if own.trained else other_facts)(work, own, checkpoint)
-    rows = [(name, *figures(work, source(own), own.detector, own.group_by), *facts)]
+    rows = [(name, *metrics(work, source(own), own.detector, own.group_by), *facts)]
     for backend in backends if own.trained else ():
         embedded, _ = trained(work, system, "embedding")
-        rows.append((f"{name}, {backend}", *figures(work, source(embedded), backend), *[""] * len(facts)))
+        rows.append((f"{name}, {backend}", *metrics(work, source(embedded), backend), *[""] * len(facts)))
     return rows
 
 
 def source(system: System) -> str:
-    """Embedding and view as one text."""
+    """Embedding of a system as NAME or NAME@VIEW."""
     return f"{system.name}@{system.view}" if system.view else system.name
 
 
-def figures(work: Work, embedding: str, detector: str, group_by: str = "") -> tuple[str, ...]:
-    """Official score with its interval, and the means of its parts, in percent."""
+def metrics(work: Work, embedding: str, detector: str, group_by: str = "") -> tuple[str, ...]:
+    """Official score with its interval, and the means of its parts, in percent (METRICS)."""
     store = work.opened(embedding)
     detection = detect(store, replace(single_recipe(store, detector, embedding), group_by=group_by))
     clips, _ = labelled(detection.clips)
     evaluation, intervals = measure(score_table(detection), clips, year_of(clips))
-    one = intervals.score
-    parts = [f"{100 * evaluation.mean(figure):.1f}" for figure in ("auc_source", "auc_target", "pauc")]
-    return f"{100 * one.value:.1f} [{100 * one.low:.0f}, {100 * one.high:.0f}]", *parts
+    score = intervals.score
+    parts = [f"{100 * evaluation.mean(metric):.1f}" for metric in ("auc_source", "auc_target", "pauc")]
+    return f"{100 * score.value:.1f} [{100 * score.low:.0f}, {100 * score.high:.0f}]", *parts
 
 
 def other_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, ...]:
-    """FACTS of what nobody trained."""
+    """FACTS of a system without training."""
     return "", "", "", linear_ids(work, source(system)), "0", "", speed(work, system, checkpoint)
 
 
 def training_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, ...]:
-    """FACTS of a checkpoint; the parameters are those of the network alone."""
+    """FACTS of a trained system; parameters are those of the network alone."""
     embedder = create(f"{system.embedder}:checkpoint={checkpoint}", work.device)
     assert isinstance(embedder, TrainedEmbedder)
     history = embedder.trained.facts["history"]
@@ -153,16 +153,17 @@ def training_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, .
 
 
 def posterior_ids(work: Work, system: System, embedder: TrainedEmbedder) -> str:
-    """Share of training clips, and of normal test clips, whose section has the largest posterior, in percent."""
+    """Share of training clips, and of normal test clips, whose section has the largest posterior (%)."""
     store = work.opened(system.name)
     sections = np.array(section_names(embedder.trained.classes))
     clips = store.clips(system.name)
-    right = sections[store.matrix(system.name).argmax(axis=1)] == ids_of(store, system.name)
-    return ids_text(right[clips.where(split="train")].mean(), right[clips.where(split="test", label="normal")].mean())
+    correct = sections[store.matrix(system.name).argmax(axis=1)] == ids_of(store, system.name)
+    train, normal = clips.where(split="train"), clips.where(split="test", label="normal")
+    return ids_text(correct[train].mean(), correct[normal].mean())
 
 
 def linear_ids(work: Work, embedding: str) -> str:
-    """The same by a logistic regression on a view, learned from the training clips."""
+    """The same by a logistic regression on a view, fitted on the training clips."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -191,7 +192,7 @@ def ids_of(store: FeatureStore, name: str) -> np.ndarray:
 
 
 def speed(work: Work, system: System, checkpoint: Path) -> str:
-    """Clips of ten seconds embedded per second, once warm."""
+    """Clips of 10 s embedded per second, after a first call."""
     spec = commands(system, checkpoint=str(checkpoint))[-2][5]
     embedder = create(spec, work.device)
     waves = np.random.default_rng(0).normal(size=(TIMED_CLIPS, 10 * embedder.sample_rate_hz)).astype(np.float32)
@@ -204,18 +205,24 @@ def speed(work: Work, system: System, checkpoint: Path) -> str:
 
 
 def untrained(work: Work) -> list[tuple[str, ...]]:
-    """Every view of the untrained embeddings under one detector, the best first."""
+    """Rows of all views of the untrained embeddings by one detector, best first."""
     views = []
     for name in UNTRAINED:
         run(["featstore", "build", str(work.data), str(work.store(name)), "--workers", "0", "-e", name])
         views += [f"{name}@{view}" for view in work.opened(name).info(name).views]
-    figured = [(f"{view}, {UNTRAINED_DETECTOR}", *figures(work, view, UNTRAINED_DETECTOR)) for view in views]
-    rows = [(*row, "", "", "", linear_ids(work, view), "0", "", "") for row, view in zip(figured, views, strict=True)]
+    rows = [
+        (
+            f"{view}, {UNTRAINED_DETECTOR}",
+            *metrics(work, view, UNTRAINED_DETECTOR),
+            *("", "", "", linear_ids(work, view), "0", "", ""),
+        )
+        for view in views
+    ]
     return sorted(rows, key=lambda row: -float(row[1].split()[0]))
 
 
 def main() -> None:
-    """Run the recipes one after another, and print the rows of each when it is done."""
+    """Run the recipes one after another; print the rows of each when it is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR")
@@ -226,21 +233,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
-    keep_freed_memory()  # as a training does, so that speeds are the same whether it ran just before or not
+    keep_freed_memory()  # as in a training, so that speeds do not depend on whether one ran before
     args.work.mkdir(parents=True, exist_ok=True)
     work = Work(args.data, args.work, args.device, args.threads, tuple(args.settings), args.epochs)
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
     for name in args.only or names():
         try:
             show(rows_of(work, name, args.backend))
-        except SystemExit as failed:  # such as an encoder whose weights are not there; the others go on
+        except SystemExit as failed:  # for example missing weights of an encoder; continue with other recipes
             print(failed, file=sys.stderr)
             show([(name, "not run", *[""] * (len(HEADER) - 2))])
     show(untrained(work))
 
 
 def show(rows: list[tuple[str, ...]]) -> None:
-    """Lines of the table."""
+    """Print lines of the table."""
     for row in rows:
         print(f"| {' | '.join(row)} |", flush=True)
 

@@ -1,12 +1,13 @@
-"""Does reading recordings hold up training, and embedding a plain run of the network: ratios within one run.
+"""Speed of training while recordings are read, and of embedding beside a plain call of the network.
 
     python scripts/bench_training.py [--clips 128] [--batch 32] [--rounds 5] [--network stgram] [--device cpu]
 
-Every round measures every row once, in turn, since machines are noisy; the table shows medians, and medians of ratios
-within rounds: of speeds by the clock, and of processor time of all threads, which other programs disturb less. The
-files' pages are dropped from the system's cache before each epoch "from files"; "kept" is every epoch but the first of
-recordings that fit into 2 GiB; "in memory" takes ready batches from a list. "memory given back" is the same before the
-process is told to keep what it frees, as `featstore train` does; its rounds come first, since there is no way back.
+Each round measures all rows in turn, because the speed of a machine varies; the table shows medians, and medians of
+ratios within rounds, by the clock and by the processor time of all threads, which other programs disturb less.
+Rows: "from files" reads from the disk, because the system's cache of the files is dropped before each epoch. "kept"
+reads from the process's cache, as every epoch but the first does if the recordings fit into 2 GiB. "in memory" takes
+batches from a list. "memory given back" is the same before the process is told not to return freed memory to the
+system, which `featstore train` does; its rounds come first, because the setting cannot be undone.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def write_wavs(root: Path, n: int) -> list[Clip]:
 
 
 def forget(paths: Iterable[Path]) -> None:
-    """Drop files from the system's cache, so that the next read comes from the disk."""
+    """Drop files from the system's cache, so that the next read is from the disk."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
@@ -54,28 +55,28 @@ def forget(paths: Iterable[Path]) -> None:
 
 
 class Cost(NamedTuple):
-    """Seconds of a step, or of a clip: by the clock, and of all processors."""
+    """Seconds per step or clip: by the clock, and processor time of all threads."""
 
     wall_s: float
     cpu_s: float
 
 
 def cost(work: Callable[[], None], n: int) -> Cost:
-    """Cost of each of n pieces of some work."""
+    """Cost of `work` per item, of n items."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return Cost((time.perf_counter() - wall) / n, (time.process_time() - cpu) / n)
 
 
 def run(loop: Loop, rows: list[np.ndarray], batches: Iterable[np.ndarray]) -> None:
-    """Some training steps."""
+    """Run training steps."""
     for wave, batch in zip(batches, rows, strict=True):
         loop.step(torch.from_numpy(wave), batch)
 
 
-def stages(loop: Loop, files: Waves, kept: Waves, rows: list[np.ndarray]) -> dict[str, Callable[[], Cost]]:
-    """Ways to train."""
-    ready = list(kept.batches(rows, (0, 0)))
+def trainings(loop: Loop, files: Waves, cached: Waves, rows: list[np.ndarray]) -> dict[str, Callable[[], Cost]]:
+    """Measurements of an epoch by source of the batches."""
+    batches = list(cached.batches(rows, (0, 0)))
 
     def from_files() -> Cost:
         forget(files.paths)
@@ -83,13 +84,13 @@ def stages(loop: Loop, files: Waves, kept: Waves, rows: list[np.ndarray]) -> dic
 
     return {
         "training, from files": from_files,
-        "training, kept": lambda: cost(lambda: run(loop, rows, kept.batches(rows, (0, 0))), len(rows)),
-        "training, in memory": lambda: cost(lambda: run(loop, rows, ready), len(rows)),
+        "training, kept": lambda: cost(lambda: run(loop, rows, cached.batches(rows, (0, 0))), len(rows)),
+        "training, in memory": lambda: cost(lambda: run(loop, rows, batches), len(rows)),
     }
 
 
 def forwards(loop: Loop, waves: np.ndarray) -> dict[str, Callable[[], Cost]]:
-    """Embedding as a build does, four clips at a time, and the network called plainly."""
+    """Measurements of embedding as in a build, four clips at a time, and of a plain call of the network."""
     model, device = loop.state.model, loop.device
 
     @torch.inference_mode()
@@ -126,14 +127,14 @@ def main() -> None:
         root = Path(temporary)
         clips = write_wavs(root, args.clips)
         job = settle(root, clips, setup, 2)
-        files, kept = ([root / clip.path for clip in clips] for _ in range(2))
-        from_files, from_memory = (Waves(paths, RATE, RATE * SECONDS, "0", 2) for paths in (files, kept))
-        from_files.room = 0
+        paths = [root / clip.path for clip in clips]
+        from_files, cached = (Waves(paths, RATE, RATE * SECONDS, "0", 2) for _ in range(2))
+        from_files.cache_bytes_left = 0
         loop = make_loop(job, job.plans[0], from_files, args.device)
         order = np.random.default_rng(0).permutation(loop.train_rows)[: loop.steps * args.batch]
         rows = np.array_split(order, loop.steps)
-        measures = stages(loop, from_files, from_memory, rows)
-        measures |= forwards(loop, np.stack([from_memory.read(i) for i in range(min(16, args.clips))]))
+        measures = trainings(loop, from_files, cached, rows)
+        measures |= forwards(loop, np.stack([cached.read(i) for i in range(min(16, args.clips))]))
         measured: dict[str, list[Cost]] = {"training, memory given back": [], **{name: [] for name in measures}}
         for _ in range(args.rounds + 1):
             measured["training, memory given back"].append(measures["training, in memory"]())
@@ -142,12 +143,12 @@ def main() -> None:
             for name, measure in measures.items():
                 measured[name].append(measure())
         from_files.close()
-        from_memory.close()
+        cached.close()
     report(args, {name: costs[1:] for name, costs in measured.items()})  # the first round warms up
 
 
 def report(args: argparse.Namespace, measured: dict[str, list[Cost]]) -> None:
-    """Medians, and ratios within rounds to the last row of the same kind."""
+    """Print medians, and medians of ratios to the last row of the same kind within rounds."""
     print(f"{args.network}, {args.clips} clips of {SECONDS} s, batches of {args.batch}, {args.rounds} rounds,", end=" ")
     print(f"{args.device}, {torch.get_num_threads()} threads\n")
     print("| what | steps/s or clips/s | speed to the last of its kind | the same by processor time |")
@@ -155,7 +156,7 @@ def report(args: argparse.Namespace, measured: dict[str, list[Cost]]) -> None:
     for name, costs in measured.items():
         last = [other for other in measured if other.split(",")[0] == name.split(",")[0]][-1]
         pairs = list(zip(costs, measured[last], strict=True))
-        speed = statistics.median(1 / one.wall_s for one in costs)
+        speed = statistics.median(1 / cost.wall_s for cost in costs)
         wall = statistics.median(b.wall_s / a.wall_s for a, b in pairs)
         cpu = statistics.median(b.cpu_s / a.cpu_s for a, b in pairs)
         print(f"| {name} | {speed:.2f} | {wall:.1%} | {cpu:.1%} |")

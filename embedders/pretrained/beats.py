@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -96,10 +97,7 @@ def _refuse_misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor
 class BEATs(FrozenEncoder):
     """Embedder: pooled BEATs tokens; pool=bands gives a view for each of the 8 frequency bands of 16 x 16 patches."""
 
-    @property
-    def name(self) -> str:
-        """Name in the table of embedders."""
-        return "beats"
+    name: ClassVar[str] = "beats"
 
     def load(self) -> BEATsModel:
         """Find, read and check the checkpoint."""

@@ -159,22 +159,17 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 class Encoder(FrozenEncoder):
     """Embedder: any audio encoder of transformers; a subclass accepts a single kind of model."""
 
-    kind: ClassVar[str] = "encoder"
+    name: ClassVar[str] = "encoder"
     model_type: ClassVar[str] = ""
     example: ClassVar[str] = "facebook/wav2vec2-base"
-
-    @property
-    def name(self) -> str:
-        """Name in the table of embedders."""
-        return self.kind
 
     def load(self) -> TransformersModel:
         """Load from a local folder, the models folder, the hub's cache or the hub."""
         advice = (
-            f"Use a hub id such as {self.kind}={self.example}, or a folder with config.json, "
+            f"Use a hub id such as {self.name}={self.example}, or a folder with config.json, "
             f"preprocessor_config.json and model.safetensors, for example in {models_folder()}"
         )
-        path = resolve(self.checkpoint, name=self.kind, advice=advice)
+        path = resolve(self.checkpoint, name=self.name, advice=advice)
         if path.is_file():
             raise DataError(f"{path}: expected a folder with config.json and weights, got a file; name the folder")
         model = TransformersModel(path, self.precision)
@@ -189,26 +184,26 @@ class Encoder(FrozenEncoder):
 class Wav2Vec2(Encoder):
     """wav2vec 2.0 (Baevski et al., NeurIPS 2020): one token per 20 ms."""
 
-    kind, model_type, example = "wav2vec2", "wav2vec2", "facebook/wav2vec2-base"
+    name, model_type, example = "wav2vec2", "wav2vec2", "facebook/wav2vec2-base"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HuBERT(Encoder):
     """HuBERT (Hsu et al., TASLP 2021): one token per 20 ms."""
 
-    kind, model_type, example = "hubert", "hubert", "facebook/hubert-base-ls960"
+    name, model_type, example = "hubert", "hubert", "facebook/hubert-base-ls960"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WavLM(Encoder):
     """WavLM (Chen et al., JSTSP 2022): one token per 20 ms."""
 
-    kind, model_type, example = "wavlm", "wavlm", "microsoft/wavlm-base"
+    name, model_type, example = "wavlm", "wavlm", "microsoft/wavlm-base"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AST(Encoder):
     """Audio Spectrogram Transformer (Gong et al., INTERSPEECH 2021): patches in 12 bands of windows of 10.24 s."""
 
-    kind, model_type = "ast", "audio-spectrogram-transformer"
+    name, model_type = "ast", "audio-spectrogram-transformer"
     example = "MIT/ast-finetuned-audioset-10-10-0.4593"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ class FrozenEncoder(ABC):
     the layers (fast on accelerators and on processors with bfloat16 products).
     """
 
+    name: ClassVar[str]
     checkpoint: str = ""
     pool: str = "mean"
     layers: tuple[int, ...] = ()
@@ -76,11 +77,6 @@ class FrozenEncoder(ABC):
                 f"expected distinct layers, last of at least 1 and window_s > 0, got layers="
                 f"{';'.join(map(str, self.layers)) or 'none'}, last={self.last}, window_s={self.window_s:g}"
             )
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Name in the table of embedders."""
 
     @abstractmethod
     def load(self) -> TokenModel:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -57,6 +58,7 @@ def _quantile_weights(names: tuple[str, ...], n_frames: int) -> Tensor:
 class LogMel(PooledLogMel):
     """Embedder: log-mel statistics in dB, one view per name in `stats` (see STATISTICS)."""
 
+    name: ClassVar[str] = "logmel"
     stats: tuple[str, ...] = ("mean", "std", "p10", "median", "p90", "max")
 
     def __post_init__(self) -> None:
@@ -65,11 +67,6 @@ class LogMel(PooledLogMel):
         unknown = [name for name in self.stats if name not in STATISTICS]
         if unknown or not self.stats or len(set(self.stats)) < len(self.stats):
             raise ValueError(f"stats={';'.join(self.stats)}: expected distinct names from {', '.join(STATISTICS)}")
-
-    @property
-    def name(self) -> str:
-        """Name in the table of embedders."""
-        return "logmel"
 
     @property
     def pooled_views(self) -> tuple[str, ...]:

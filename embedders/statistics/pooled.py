@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,18 +15,14 @@ from embedders.spectrogram import MelConfig, log_mel
 
 @dataclass(frozen=True, kw_only=True)
 class PooledLogMel(MelConfig, ABC):
-    """Log-mel front end and pooling; a subclass defines `pooled_views` and `pool`.
+    """Log-mel front end and pooling; a subclass defines `name`, `pooled_views` and `pool`.
 
     The absolute level stays in the embedding (dB re full scale), because many faults change it; detectors may
     standardise per section. The device changes speed only.
     """
 
+    name: ClassVar[str]
     device: str = "cpu"
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Name in the table of embedders."""
 
     @property
     @abstractmethod

@@ -6,6 +6,7 @@ ICASSP 2023.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ def _rank_weights(r: tuple[float, ...], n_frames: int) -> Tensor:
 class TWFR(PooledLogMel):
     """Embedder: GWRP of the log-mel in dB; one view per decay `r` in [0, 1], named r1, r0.99, ..."""
 
+    name: ClassVar[str] = "twfr"
     r: tuple[float, ...] = (1.0, 0.99, 0.95, 0.9, 0.5, 0.0)
 
     def __post_init__(self) -> None:
@@ -49,11 +51,6 @@ class TWFR(PooledLogMel):
         super().__post_init__()
         if not self.r or not all(0 <= r <= 1 for r in self.r) or len(set(self.pooled_views)) < len(self.r):
             raise ValueError(f"r={';'.join(f'{r:g}' for r in self.r)}: expected distinct decays from 0 to 1")
-
-    @property
-    def name(self) -> str:
-        """Name in the table of embedders."""
-        return "twfr"
 
     @property
     def pooled_views(self) -> tuple[str, ...]:

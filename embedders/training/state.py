@@ -38,7 +38,7 @@ class State:
         """The model whose weights are evaluated and saved."""
         return self.models()[-1]
 
-    def carry(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
+    def start_from(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
         """Start from the tensors of an earlier stage that fit by name and shape; record its history."""
         own = self.model.state_dict()
         fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}

@@ -115,7 +115,7 @@ def _run(
     for i, (loop, key) in enumerate(zip(loops, keys, strict=True)):
         if key_of(resume) not in keys[i + 1 :]:
             if i and key_of(resume) != key:
-                loop.state.carry(tensors, facts["history"])
+                loop.state.start_from(tensors, facts["history"])
                 loop.state.save(resume, key)
             total = sum(stage.total for stage in loops)
             tensors, facts = loop.run(resume, key, partial(_report_all, report, done, total))
