@@ -1,11 +1,11 @@
 """The `detect` command: the table of its commands. Heavy libraries load inside the command that needs them."""
 
-import difflib
 from pathlib import Path
 
 import click
 
 from featstore.console import Commands
+from featstore.spec import nearest
 
 COMMANDS = {
     "run": "ensemble.commands.run:run",
@@ -26,10 +26,10 @@ class WithDefault(Commands):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Insert `run` where the first word is an option, a path, or nothing like a command."""
         names = self.list_commands(ctx)
-        if args and args[0] not in names and args[0] not in {"-h", "--help", "--version"}:
-            near = difflib.get_close_matches(args[0], names, n=1)
-            if args[0].startswith("-") or Path(args[0]).exists() or not near:
-                args = ["run", *args]
+        first = args[0] if args else "--help"
+        is_store = first.startswith("-") or Path(first).exists() or not nearest(first, names)
+        if is_store and first not in {*names, "-h", "--help", "--version"}:
+            args = ["run", *args]
         return super().parse_args(ctx, args)
 
 

@@ -1,6 +1,5 @@
 """What both commands share at the terminal: one-line errors with exit codes, progress, plain tables."""
 
-import difflib
 import errno
 import os
 import shutil
@@ -15,6 +14,7 @@ import click
 
 from featstore import registry
 from featstore.errors import AsdError, OptionError, ResourceError
+from featstore.spec import nearest
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -93,10 +93,10 @@ class Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            near = nearest(args[0], self.list_commands(ctx))
             if not near or "Did you mean" in error.message:
                 raise
-            raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near[0]!r}?", ctx) from error
+            raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near!r}?", ctx) from error
 
 
 def _broken(name: str, error: AsdError) -> click.Command:

@@ -1,6 +1,5 @@
 """FeatureStore: a read-only snapshot of the embeddings on disk."""
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from featstore.disk.files import read_regular
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load_latest, numbered
 from featstore.disk.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejection, Shard, open_image
 from featstore.errors import RequestError, StoreError
+from featstore.spec import did_you_mean
 from featstore.table import ClipTable
 
 SHARED_FIELDS = ("fingerprint", "shape", "dtype", "channel", "length", "sample_rate_hz", "views")
@@ -60,11 +60,8 @@ class FeatureStore:
         """Description of one embedding; RequestError lists the names in the store when `name` is unknown."""
         known = self.manifest.embeddings
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise RequestError(
-                f"{self.path} has no embedding {name!r}; it has {', '.join(sorted(known)) or 'none'}{hint}"
-            )
+            has = ", ".join(sorted(known)) or "none"
+            raise RequestError(f"{self.path} has no embedding {name!r}; it has {has}{did_you_mean(name, known)}")
         return known[name]
 
     def entries(self, name: str) -> list[ShardEntry]:

@@ -19,11 +19,22 @@ from typing import Any
 CLASS_PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)(?::(.*))?", re.DOTALL)
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that looks most like `name`; empty where none does."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint `; did you mean NAME?` for the end of a message; empty where no known name looks like `name`."""
+    found = nearest(name, known)
+    return f"; did you mean {found}?" if found else ""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The message for an unknown name: the nearest known name, then all of them."""
     names = list(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    found = nearest(name, names)
+    hint = f"did you mean {found}? " if found else ""
     return f"unknown {what}: {name!r}; {hint}choose from {', '.join(names)}"
 
 

@@ -16,11 +16,11 @@ with the embeddings of the whole training set. Adaptive scales and statistics ar
 Importing this module loads no heavy library; making a loss does.
 """
 
-import difflib
 import inspect
-from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from featstore.spec import unknown
 
 if TYPE_CHECKING:
     from embedders.losses.base import Loss
@@ -50,7 +50,7 @@ def make_loss(name: str, n_classes: int, dim: int, **params: Any) -> "Loss":
     known = loss_parameters(name)
     for key in params:
         if key not in known:
-            raise ValueError(_unknown(f"parameter of loss {name}", key, known))
+            raise ValueError(unknown(f"parameter of loss {name}", key, known))
     for key, parameter in known.items():
         if parameter is inspect.Parameter.empty and key not in params:
             raise ValueError(f"loss {name} needs a value for {key}, such as loss.{key}=2")
@@ -72,12 +72,6 @@ def loss_needs(name: str) -> tuple[str, ...]:
 
 def _load(name: str) -> Any:
     if name not in LOSSES:
-        raise ValueError(_unknown("loss", name, LOSSES))
+        raise ValueError(unknown("loss", name, LOSSES))
     module, cls = LOSSES[name].split(":")
     return getattr(import_module(module), cls)
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"unknown {what}: {name!r}; {hint}choose from {', '.join(known)}"

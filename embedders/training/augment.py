@@ -8,7 +8,6 @@ Exchanges (statex, featex) triple the classes: labels become [y, 0, 0] for uncha
 [0, y / 2, partner's y / 2] for exchanged ones.
 """
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable
@@ -18,6 +17,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from featstore.spec import unknown
 
 SMALLEST_STD = 1e-5
 
@@ -143,12 +144,12 @@ AUGMENTATIONS = {
 def make_augmentation(name: str, **params: Any) -> Augmentation:
     """Augmentation by name with its parameters set; ValueError for unknown names, with the nearest known one."""
     if name not in AUGMENTATIONS:
-        raise ValueError(_unknown("augmentation", name, list(AUGMENTATIONS)))
+        raise ValueError(unknown("augmentation", name, list(AUGMENTATIONS)))
     augmentation = AUGMENTATIONS[name]
     known = [key for key in inspect.signature(augmentation.apply).parameters if key not in ("x", "target", "rng")]
     for key in params:
         if key not in known:
-            raise ValueError(_unknown(f"parameter of {name}", key, known))
+            raise ValueError(unknown(f"parameter of {name}", key, known))
     return augmentation._replace(apply=partial(augmentation.apply, **params))
 
 
@@ -211,9 +212,3 @@ def _like(row: Tensor, x: Tensor) -> Tensor:
 def _check_probability(p: float) -> None:
     if not 0 <= p <= 1:
         raise ValueError(f"expected a probability in [0, 1], got {p}")
-
-
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"unknown {what}: {name!r}; {hint}choose from {', '.join(known)}"

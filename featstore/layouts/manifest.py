@@ -6,7 +6,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, Domain, Label, Split
 from featstore.errors import DataError
 from featstore.layouts.dcase import Reading
 from featstore.layouts.tree import Tree, is_audio, leads_out
+from featstore.spec import did_you_mean
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 SCP_SUFFIX = ".scp"
@@ -124,7 +124,7 @@ def _check_header(path: Path, header: list[str]) -> list[str]:
     known = f"known: {', '.join(COLUMNS)}, {ATTRIBUTE_PREFIX}<name>"
     for name in header:
         if name not in COLUMNS and not (name.startswith(ATTRIBUTE_PREFIX) and len(name) > len(ATTRIBUTE_PREFIX)):
-            raise DataError(f"{path}: unknown column {name!r}{_hint(name, COLUMNS)} ({known})")
+            raise DataError(f"{path}: unknown column {name!r}{did_you_mean(name, COLUMNS)} ({known})")
         if header.count(name) > 1:
             raise DataError(f"{path}: column {name!r} occurs {header.count(name)} times; keep one")
     if "path" not in header:
@@ -137,7 +137,7 @@ def _clip(where: str, row: Mapping[str, str], tree: Tree) -> Clip:
         value = row.get(column, "")
         if value and value not in choices:
             raise DataError(
-                f"{where}, column {column}: expected {', '.join(choices)}; got {value!r}{_hint(value, choices)}"
+                f"{where}, column {column}: expected {', '.join(choices)}; got {value!r}{did_you_mean(value, choices)}"
             )
     path = _relative(f"{where}, column path", row["path"])
     folder, slash, _ = path.partition("/")
@@ -218,8 +218,3 @@ def _entries(where: str, folder: Path, real_root: str) -> dict[str, os.DirEntry[
         return {entry.name: entry for entry in os.scandir(folder)}
     except OSError:
         return {}
-
-
-def _hint(value: str, choices: Iterable[str]) -> str:
-    near = get_close_matches(value, list(choices), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
