@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from featstore.disk.files import read_regular, write_checked
+from featstore.disk.files import explained, read_regular, write_new
 from featstore.errors import StoreError
 
 FILE = "build.json"
@@ -25,7 +25,9 @@ class BuildState:
 
 def write_state(store: Path, state: BuildState) -> None:
     """Replace STORE/build.json."""
-    write_checked(store / FILE, (json.dumps(asdict(state)) + "\n").encode())
+    data = (json.dumps(asdict(state)) + "\n").encode()
+    with explained(str(store / FILE), len(data), store):
+        write_new(store / FILE, data)
 
 
 def read_state(store: Path) -> BuildState | None:

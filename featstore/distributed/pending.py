@@ -138,8 +138,9 @@ def _checked_keys(shard: Shard, info: EmbeddingInfo, unit: UnitWork, path: Path)
         field, (actual, planned) = next(iter(differing.items()), ("name", (shard.info.name, info.name)))
         raise StoreError(f"{path} has {field} {actual!r}, the plan has {planned!r}")
     rejected = [rejection.key for rejection in shard.rejected()]
-    clips = [clip for clip in unit.clips if clip.key not in set(rejected)]
-    if list(shard.clips()) != clips or rejected != [clip.key for clip in unit.clips if clip.key in set(rejected)]:
+    without_row = set(rejected)
+    rows = [clip for clip in unit.clips if clip.key not in without_row]
+    if list(shard.clips()) != rows or rejected != [clip.key for clip in unit.clips if clip.key in without_row]:
         raise StoreError(f"{path} does not contain the clips of unit {unit.number}")
     if not finite_rows(shard.matrix()).all():
         raise StoreError(f"{path} contains rows that are not finite")

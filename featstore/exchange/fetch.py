@@ -184,7 +184,7 @@ def _crc32(path: Path) -> int:
 
 def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     """Write one member under a temporary name, no further than its stated size, then rename."""
-    # Without fsync, unlike `replacing`: there are thousands of members, and a lost one is unpacked again.
+    # Without fsync, unlike `replacing`: there are thousands of members, and the next run checks each by its CRC.
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with source.open(member) as packed, part.open("wb") as file:

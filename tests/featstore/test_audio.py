@@ -1,4 +1,4 @@
-"""Every kind of file a folder of recordings can hold ends in its documented outcome."""
+"""Each kind of input file has its documented outcome."""
 
 import os
 import struct
@@ -17,7 +17,7 @@ NATIVE = AudioPolicy()
 
 
 def tone(seconds: float = 0.5, rate: int = RATE, channels: int = 1) -> np.ndarray:
-    """Channel c holds a sine of amplitude 0.5 / (c + 1)."""
+    """Channel c is a sine of amplitude 0.5 / (c + 1)."""
     t = np.arange(round(seconds * rate)) / rate
     return np.stack([0.5 / (c + 1) * np.sin(2 * np.pi * 440 * t) for c in range(channels)], axis=1)
 
@@ -57,8 +57,8 @@ def test_fast_path_equals_libsndfile(tmp_path: Path, rng: np.random.Generator) -
     sf.write(tmp_path / "a.wav", wave, RATE, subtype="PCM_16")
     expected, _ = sf.read(tmp_path / "a.wav", dtype="float32")
     for channel in range(3):
-        got = read_recording(tmp_path / "a.wav", RATE, AudioPolicy(str(channel))).wave
-        np.testing.assert_array_equal(got, expected[:, channel])
+        decoded = read_recording(tmp_path / "a.wav", RATE, AudioPolicy(str(channel))).wave
+        np.testing.assert_array_equal(decoded, expected[:, channel])
     mean = read_recording(tmp_path / "a.wav", RATE, AudioPolicy("mean")).wave
     np.testing.assert_allclose(mean, expected.mean(axis=1), atol=1e-6)
 
@@ -78,9 +78,9 @@ def test_streamed_resampling_equals_resampling_at_once(tmp_path: Path, rng: np.r
     wave = rng.normal(0, 0.1, 200_000).astype(np.float32)  # several decoder blocks
     sf.write(tmp_path / "a.wav", wave, 48_000, subtype="FLOAT")
     expected = soxr.resample(wave, 48_000, RATE)
-    got = read_recording(tmp_path / "a.wav", RATE, NATIVE).wave
-    assert len(got) == len(expected)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    decoded = read_recording(tmp_path / "a.wav", RATE, NATIVE).wave
+    assert len(decoded) == len(expected)
+    np.testing.assert_allclose(decoded, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_tile_repeats_from_the_start(tmp_path: Path) -> None:
     np.testing.assert_array_equal(wave[16_000:], wave[:3200])
 
 
-def test_one_sample_is_padded_and_silence_is_marked(tmp_path: Path) -> None:
+def test_one_sample_is_padded_and_silence_has_its_outcome(tmp_path: Path) -> None:
     sf.write(tmp_path / "one.wav", np.array([0.5]), RATE)
     recording = read_recording(tmp_path / "one.wav", RATE, NATIVE, min_samples=1024)
     assert (recording.outcome, len(recording.wave), recording.n_samples) == ("padded", 1024, 1)
@@ -171,7 +171,7 @@ def test_truncated_flac_is_rejected(tmp_path: Path, rng: np.random.Generator) ->
         read_recording(tmp_path / "cut.flac", RATE, NATIVE)
 
 
-def test_things_that_are_not_files(tmp_path: Path) -> None:
+def test_paths_that_are_not_regular_files_are_rejected(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     for name in ("missing.wav", "."):
         with pytest.raises(RejectedAudio, match="cannot be read"):
@@ -187,10 +187,10 @@ def test_missing_channel_is_rejected_not_replaced(tmp_path: Path) -> None:
         read_recording(tmp_path / "a.wav", RATE, AudioPolicy("2"))
 
 
-def test_twelve_hours_are_refused_by_the_header_and_cropped_without_loading(tmp_path: Path) -> None:
+def test_twelve_hours_are_rejected_by_the_header_or_cropped_without_loading(tmp_path: Path) -> None:
     frames = 12 * 3600 * RATE
     path = tmp_path / "long.wav"
-    with path.open("wb") as file:  # a sparse file: 1.4 GB on paper
+    with path.open("wb") as file:  # a sparse file of nominally 1.4 GB
         file.write(wav_header(frames))
         file.seek(44 + 2 * frames - 2)
         file.write(b"\1\0")
@@ -203,11 +203,11 @@ def test_twelve_hours_are_refused_by_the_header_and_cropped_without_loading(tmp_
 
 
 @pytest.mark.parametrize("length", ["crop", "crop:0", "crop:-1", "pad:x", "loop:3", "native:3", "crop:nan"])
-def test_meaningless_policies_are_refused(length: str) -> None:
+def test_invalid_length_policies_are_rejected(length: str) -> None:
     with pytest.raises(DataError, match="expected native, crop:S"):
         AudioPolicy(length=length)
 
 
-def test_meaningless_channels_are_refused() -> None:
+def test_invalid_channels_are_rejected() -> None:
     with pytest.raises(DataError, match="expected 0, 1"):
         AudioPolicy(channel="left")

@@ -1,4 +1,4 @@
-"""A build ends with the same rows however it was interrupted, grown, parallelised or batched."""
+"""Interruptions, growth, workers and batches do not change the rows of a build."""
 
 import os
 from dataclasses import replace
@@ -35,7 +35,7 @@ def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
     np.testing.assert_array_equal(np.array(list(a.values())), np.array(list(b.values())))
 
 
-def test_rows_are_the_embedder_s_vectors_with_the_facts_of_their_files(tmp_path: Path) -> None:
+def test_rows_are_the_vectors_of_the_embedder_with_facts_of_the_files(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 6)
     report = run(tmp_path, clips, tmp_path / "store")
     assert report.rows == {"moments": 6}
@@ -68,7 +68,7 @@ def test_batches_units_and_workers_change_nothing(tmp_path: Path, options: Build
     assert_same(rows(tmp_path / "plain"), rows(tmp_path / "other"))
 
 
-def test_interrupted_builds_go_on_where_they_were(tmp_path: Path) -> None:
+def test_an_interrupted_build_resumes(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 11)
     run(tmp_path, clips, tmp_path / "whole")
 
@@ -85,7 +85,7 @@ def test_interrupted_builds_go_on_where_they_were(tmp_path: Path) -> None:
     assert_same(rows(tmp_path / "store"), rows(tmp_path / "whole"))
 
 
-def test_growing_adds_shards_and_computes_only_what_is_new(tmp_path: Path) -> None:
+def test_a_grown_folder_adds_shards_for_new_clips_only(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 9)
     run(tmp_path, clips[:5], tmp_path / "store")
     old = {path: path.read_bytes() for path in (tmp_path / "store" / "shards").iterdir()}
@@ -95,15 +95,13 @@ def test_growing_adds_shards_and_computes_only_what_is_new(tmp_path: Path) -> No
     assert set(rows(tmp_path / "store")) == {clip.key for clip in clips}
 
 
-def test_changed_recordings_are_noticed_and_touched_ones_are_not(tmp_path: Path) -> None:
+def test_changed_recordings_are_embedded_again_and_touched_ones_are_not(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 4)
     run(tmp_path, clips, tmp_path / "store")
     write_clip(tmp_path, clips[0].path, seed=99, samples=555)
     os.utime(tmp_path / clips[1].path, ns=(1, 1))
     stat = (tmp_path / clips[2].path).stat()
-    write_clip(
-        tmp_path, clips[2].path, seed=77, samples=700
-    )  # same size; the time is put back, so only the content tells
+    write_clip(tmp_path, clips[2].path, seed=77, samples=700)  # same size and time, so only the content differs
     os.utime(tmp_path / clips[2].path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     report = run(tmp_path, clips, tmp_path / "store")
@@ -119,7 +117,7 @@ def test_changed_recordings_are_noticed_and_touched_ones_are_not(tmp_path: Path)
     }
 
 
-def test_a_recording_made_anew_at_the_same_size_is_noticed_by_its_time(tmp_path: Path) -> None:
+def test_a_new_recording_of_the_same_size_is_detected_by_its_time(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 3)
     run(tmp_path, clips, tmp_path / "store")
     before = rows(tmp_path / "store")[clips[0].key]
@@ -129,7 +127,7 @@ def test_a_recording_made_anew_at_the_same_size_is_noticed_by_its_time(tmp_path:
     assert not np.array_equal(rows(tmp_path / "store")[clips[0].key], before)
 
 
-def test_a_vector_that_is_not_finite_rejects_its_clip_alone(tmp_path: Path) -> None:
+def test_a_vector_that_is_not_finite_rejects_only_its_clip(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 5)
     write_clip(tmp_path, clips[1].path, seed=1, first=-0.75)
     report = run(tmp_path, clips, tmp_path / "store", make=partial(MomentsEmbedder, endless=-0.75))
@@ -139,7 +137,7 @@ def test_a_vector_that_is_not_finite_rejects_its_clip_alone(tmp_path: Path) -> N
     assert len(rows(tmp_path / "store")) == 4
 
 
-def test_rejected_recordings_are_kept_with_their_reason_and_stop_nothing(tmp_path: Path) -> None:
+def test_rejected_recordings_are_stored_with_their_reason_and_do_not_stop_the_build(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 5)
     (tmp_path / clips[1].path).write_bytes(b"not a sound")
     (tmp_path / clips[3].path).unlink()
@@ -168,7 +166,7 @@ def test_strict_stops_at_the_first_rejection_and_keeps_what_was_committed(tmp_pa
     assert len(rows(tmp_path / "store")) == 8
 
 
-def test_a_clip_that_kills_its_worker_is_rejected_and_the_others_are_embedded(tmp_path: Path) -> None:
+def test_a_clip_that_crashes_its_worker_is_rejected_and_the_others_are_embedded(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 6)
     write_clip(tmp_path, clips[2].path, seed=2, first=-0.75)
     deadly = partial(MomentsEmbedder, deadly=-0.75)
@@ -192,7 +190,7 @@ def test_new_labels_reach_the_store_without_embedding_again(tmp_path: Path) -> N
     }
 
 
-def test_two_embedders_share_a_build_and_catch_up_with_each_other(tmp_path: Path) -> None:
+def test_two_embedders_share_a_build_and_each_gets_its_missing_rows(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 7)
     double = Request("double", partial(MomentsEmbedder, scale=2.0))
     run(tmp_path, clips[:3], tmp_path / "store")
@@ -220,7 +218,7 @@ def test_two_embedders_or_policies_never_share_a_name(tmp_path: Path, change: di
         run(tmp_path, clips, tmp_path / "store", **change)  # type: ignore[arg-type]
 
 
-def test_rows_of_recordings_that_are_gone_stay_until_pruned(tmp_path: Path) -> None:
+def test_rows_of_removed_recordings_stay_until_pruned(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 4)
     run(tmp_path, clips, tmp_path / "store")
     report = run(tmp_path, clips[1:], tmp_path / "store")
@@ -230,13 +228,13 @@ def test_rows_of_recordings_that_are_gone_stay_until_pruned(tmp_path: Path) -> N
     assert set(rows(tmp_path / "store")) == {clip.key for clip in clips[1:]}
 
 
-def test_a_clip_listed_twice_is_refused(tmp_path: Path) -> None:
+def test_a_clip_listed_twice_is_an_error(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 2)
     with pytest.raises(DataError, match=r"fan/0001\.wav: listed 2 times"):
         run(tmp_path, [*clips, clips[1]], tmp_path / "store")
 
 
-def test_a_disk_that_is_too_small_is_refused_with_the_bytes_needed(
+def test_a_disk_that_is_too_small_is_reported_with_the_bytes_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = make_clips(tmp_path, 4)
@@ -247,7 +245,7 @@ def test_a_disk_that_is_too_small_is_refused_with_the_bytes_needed(
     assert run(tmp_path, clips, tmp_path / "store").rows == {"moments": 4}
 
 
-def test_short_and_silent_recordings_are_embedded_and_marked(tmp_path: Path) -> None:
+def test_short_and_silent_recordings_are_embedded_with_their_outcome(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 3, lengths=(400, 5, 400))
     sf.write(tmp_path / clips[2].path, np.zeros(400), RATE)
     run(tmp_path, clips, tmp_path / "store")

@@ -1,4 +1,4 @@
-"""The format is a promise: stores of every version stay readable, and FORMAT.md is enough to read one."""
+"""Stores of every version stay readable, and FORMAT.md suffices to read one."""
 
 import hashlib
 import json
@@ -62,24 +62,24 @@ def test_a_new_store_equals_the_golden_one(tmp_path):
     ]
 
 
-def read_by_the_book(root: Path, name: str) -> dict[str, list[float]]:
-    """A reader written from FORMAT.md alone."""
+def read_as_format_md_says(root: Path, name: str) -> dict[str, list[float]]:
+    """A reader written from FORMAT.md only."""
     raw = json.loads(max((root / "manifest").glob("*.json")).read_bytes())
     checksum = raw.pop("checksum")
     assert hashlib.sha256(json.dumps(raw, sort_keys=True, separators=(",", ":")).encode()).hexdigest() == checksum
     assert (raw["format"], raw["version"]) == ("featstore-manifest", 1)
-    found = {}
+    vectors = {}
     for entry in raw["shards"]:
         path = root / "shards" / entry["file"]
         assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
         with h5py.File(path, "r") as file:
             for row, (key, values) in enumerate(zip(file["clip/path"], file["embedding"], strict=True)):
                 if entry["embedding"] == name and row not in entry["dropped"]:
-                    found[key.decode()] = values.tolist()
-    return found
+                    vectors[key.decode()] = values.tolist()
+    return vectors
 
 
-def test_format_md_is_enough_to_read_a_store():
+def test_format_md_suffices_to_read_a_store():
     store = FeatureStore.open(DATA / "golden_store_v1")
     expected = dict(zip(store.clips("twfr").keys(), store.matrix("twfr").tolist(), strict=True))
-    assert read_by_the_book(store.path, "twfr") == expected
+    assert read_as_format_md_says(store.path, "twfr") == expected

@@ -26,7 +26,7 @@ def root(tmp_path):
     return tmp_path / "store"
 
 
-def test_what_goes_in_comes_out(root):
+def test_stored_data_is_returned_unchanged(root):
     data = shard([1, 2, 3], rejected=[4])
     store = make_store(root, data)
     store = FeatureStore.open(root)
@@ -58,7 +58,7 @@ def test_blocks_equal_whole(root, n_rows):
     assert ClipTable.concatenate([clips for clips, _ in blocks]).keys() == store.clips("twfr").keys()
 
 
-def test_mask_picks_rows_of_the_clip_table(root):
+def test_a_mask_selects_rows_of_the_clip_table(root):
     with StoreWriter(root) as writer:
         writer.commit([shard([1, 2, 3]), shard([4, 5, 6])])
         store = writer.remove("twfr", [path_of(1)])
@@ -87,7 +87,7 @@ def test_a_row_can_become_a_rejection_and_back(root):
         store = writer.commit([shard([2])])
         assert content(store) == {path_of(1): 1.0, path_of(2): 2.0}
         store = writer.remove("twfr", [path_of(2), "never there"])
-        assert content(store) == {path_of(1): 1.0}  # the old rejection does not come back
+        assert content(store) == {path_of(1): 1.0}  # the old rejection stays superseded
     assert verify(root) == []
 
 
@@ -95,7 +95,7 @@ def test_a_row_can_become_a_rejection_and_back(root):
     ("field", "value"),
     [("fingerprint", "e" * 64), ("shape", (2, 2)), ("dtype", "float16"), ("channel", "mean"), ("length", "crop 2 s")],
 )
-def test_one_name_never_mixes(root, field, value):
+def test_different_embeddings_cannot_share_a_name(root, field, value):
     other = shard([5], info=replace(INFO, **{field: value}))
     with StoreWriter(root) as writer:
         before = writer.commit([shard([1])])
@@ -106,7 +106,7 @@ def test_one_name_never_mixes(root, field, value):
     assert set(FeatureStore.open(root).embeddings) == {"twfr", "another"}
 
 
-def test_duplicates_and_bad_rows_are_refused_by_name(root):
+def test_duplicates_and_invalid_rows_are_rejected_by_name(root):
     nan = shard([7])
     matrix = nan.matrix.copy()
     matrix[0, 2] = np.nan
@@ -133,7 +133,7 @@ def test_unknown_names_list_the_known(root):
         FeatureStore.open(root / "elsewhere")
 
 
-def test_inputs_are_left_alone(root):
+def test_inputs_are_not_modified(root):
     data = shard([1, 2])
     data.matrix.flags.writeable = False
     for column in data.clips.columns.values():
@@ -154,7 +154,7 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("name", STRANGE, ids=ascii)
-def test_strange_clip_names_survive(root, name):
+def test_unusual_clip_names_are_kept(root, name):
     strange = replace(clip(1), path=name, machine=name, attributes={name: name})
     data = ShardData(
         INFO, ClipTable.from_clips([strange, clip(2)]), rows([1, 2]), rejected=[Rejection(name + "?", name, 1, 2)]
@@ -175,7 +175,7 @@ def test_snapshots_do_not_change_under_a_reader(root):
 
 
 def test_readers_see_whole_commits_while_a_writer_works(root):
-    """Every commit replaces both rows by the same new value; a reader may never see two different ones."""
+    """Every commit replaces both rows by one new value; a reader must never see two different values."""
     make_store(root, shard([0, 1]))
     stop, seen, errors = threading.Event(), set(), []
 
@@ -239,7 +239,7 @@ def test_no_shard_is_removed_while_a_manifest_is_unreadable(root):
 
 
 class FailFrom:
-    """Makes the k-th of the patched system calls fail; with `lasting`, every later write as well."""
+    """Makes the k-th patched system call fail; with `lasting`, also every later write."""
 
     def __init__(self, patch: pytest.MonkeyPatch, k: int, code: int, *, lasting: bool) -> None:
         self.left, self.code, self.lasting = k, code, lasting
@@ -258,7 +258,7 @@ class FailFrom:
 
 @pytest.fixture
 def memory_path(tmp_path):
-    """A directory where fsync costs nothing, where there is one."""
+    """A folder in memory, where fsync is fast, if the machine has one."""
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK):
         yield tmp_path
@@ -269,7 +269,7 @@ def memory_path(tmp_path):
 
 @pytest.mark.parametrize(("code", "lasting"), [(errno.EIO, False), (errno.ENOSPC, True)], ids=["EIO", "ENOSPC"])
 def test_any_failing_system_call_leaves_the_old_or_the_new_store(memory_path, code, lasting):
-    """Fail the first, second, ... call of a commit until none fails; nothing in between may ever be seen."""
+    """Fail the first, second, ... call of a commit; no intermediate state may be visible."""
     old = {path_of(1): 1.0, path_of(2): 2.0, path_of(3): -1.0}
     new = {path_of(1): 1.0, path_of(2): 52.0, path_of(3): 53.0, path_of(4): 54.0, path_of(5): -1.0}
     change = [shard([2, 3], offset=50.0), shard([4], rejected=[5], offset=50.0)]
@@ -285,9 +285,9 @@ def test_any_failing_system_call_leaves_the_old_or_the_new_store(memory_path, co
                     outcomes.append("done")
                 except (StoreError, ResourceError) as error:
                     outcomes.append(type(error).__name__)
-            found = content(FeatureStore.open(root))
-            assert found in (old, new), f"call {k}"
-            assert found == content(writer.store)
+            published = content(FeatureStore.open(root))
+            assert published in (old, new), f"call {k}"
+            assert published == content(writer.store)
             assert verify(root) == notes(root) == []
             assert content(writer.commit(change)) == new
         if failing.left > 0:
@@ -297,7 +297,7 @@ def test_any_failing_system_call_leaves_the_old_or_the_new_store(memory_path, co
     assert ("ResourceError" in outcomes) == (code == errno.ENOSPC)
 
 
-def test_a_full_disk_is_named_before_a_byte_is_written(root, monkeypatch):
+def test_a_full_disk_is_reported_before_the_first_write(root, monkeypatch):
     with StoreWriter(root) as writer:
         monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(ResourceError, match=r"needs \d+ bytes, 1000 are free"):
@@ -321,7 +321,7 @@ with StoreWriter(Path(sys.argv[1])) as writer:
 """
 
 
-def test_kill_9_loses_no_acknowledged_row(root, tmp_path):
+def test_kill_9_loses_no_committed_row(root, tmp_path):
     rng = np.random.default_rng(0)
     acknowledged = -1
     for _ in range(4):
@@ -333,22 +333,22 @@ def test_kill_9_loses_no_acknowledged_row(root, tmp_path):
             child.send_signal(signal.SIGKILL)
             numbers = [int(line) for line in child.stdout.read().splitlines() if line.strip().isdigit()]
         acknowledged = max([acknowledged, *numbers])
-        found = content(FeatureStore.open(root))
-        assert set(found) >= {path_of(number) for number in range(acknowledged + 1)}
-        assert all(key == path_of(int(value)) for key, value in found.items())
+        published = content(FeatureStore.open(root))
+        assert set(published) >= {path_of(number) for number in range(acknowledged + 1)}
+        assert all(key == path_of(int(value)) for key, value in published.items())
         assert verify(root) == []
     with StoreWriter(root):
         assert notes(root) == []
 
 
-def test_a_commit_rereads_no_shard(root, monkeypatch):
+def test_a_commit_does_not_read_shards_again(root, monkeypatch):
     with StoreWriter(root) as writer:
         writer.commit([shard([number]) for number in range(20)])
         monkeypatch.setattr(FeatureStore, "open_shard", None)
         writer.commit([shard([3, 100])])
 
 
-def test_a_path_that_cannot_hold_a_store_is_explained(tmp_path):
+def test_a_path_that_cannot_be_a_store_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot write the store"):
         StoreWriter(tmp_path / "file" / "store")
@@ -375,10 +375,10 @@ def test_dropping_an_embedding_frees_its_name_and_space(tmp_path):
         writer.commit([shard([1, 2, 3])])
         other = replace(INFO, name="other")
         writer.commit([shard([1, 2], info=other)])
-        kept = {path.name for path in (tmp_path / "s" / "shards").iterdir()}
+        before = {path.name for path in (tmp_path / "s" / "shards").iterdir()}
         writer.drop("twfr")
         assert set(writer.store.embeddings) == {"other"}
-        assert len(list((tmp_path / "s" / "shards").iterdir())) == len(kept) - 1
+        assert len(list((tmp_path / "s" / "shards").iterdir())) == len(before) - 1
         writer.commit([shard([7], info=replace(INFO, fingerprint="0" * 64))])
     store = FeatureStore.open(tmp_path / "s")
     assert (store.rows("other"), store.rows("twfr")) == (2, 1)

@@ -1,4 +1,4 @@
-"""Small recordings and embedders that tests, and the worker processes they start, share."""
+"""Small recordings and embedders for tests and the worker processes that they start."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ RATE = 8000
 class MomentsEmbedder:
     """Mean, standard deviation and length of a wave.
 
-    A wave that starts with `deadly` kills its process, one that starts with `endless` becomes infinite.
+    A wave that starts with `deadly` crashes its process; one that starts with `endless` gives an infinite vector.
     """
 
     scale: float = 1.0
@@ -48,7 +48,7 @@ class MomentsEmbedder:
 
 
 def write_clip(root: Path, path: str, seed: int, samples: int = 400, first: float | None = None) -> None:
-    """Noise in a WAV file; `first` sets the first sample."""
+    """Write noise to a WAV file; `first` sets the first sample."""
     wave = np.random.default_rng(seed).uniform(-0.5, 0.5, samples)
     if first is not None:
         wave[0] = first
@@ -57,7 +57,7 @@ def write_clip(root: Path, path: str, seed: int, samples: int = 400, first: floa
 
 
 def make_clips(root: Path, n: int, *, machine: str = "fan", lengths: tuple[int, ...] = (400, 400, 700)) -> list[Clip]:
-    """`n` training clips of `machine` below `root`, of several lengths."""
+    """`n` training clips of `machine` below `root`, with several lengths."""
     clips = [Clip(f"{machine}/{i:04d}.wav", machine, "00", "train", "source", "normal") for i in range(n)]
     for i, clip in enumerate(clips):
         write_clip(root, clip.path, i, lengths[i % len(lengths)])

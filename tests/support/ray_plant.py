@@ -1,7 +1,7 @@
-"""A Ray cluster of two machines on this one, and builds on it in processes of their own.
+"""A Ray cluster of two nodes on this machine, and builds on it in separate processes.
 
 python ray_plant.py cluster TEMP                    prints the address; ends with its standard input
-python ray_plant.py build ROOT STORE ADDRESS KIND   one build by actors on processors, or (KIND gpu) on "GPUs"
+python ray_plant.py build ROOT STORE ADDRESS KIND   one build by CPU actors, or with KIND gpu by "GPU" actors
 """
 
 import json
@@ -26,7 +26,7 @@ OPTIONS = BuildOptions(workers=2, plan=PlanOptions(unit_clips=20))
 
 @dataclass(frozen=True)
 class Deadly(MomentsEmbedder):
-    """Dies of one wave, returns infinity for another."""
+    """Crashes at one wave, returns infinity for another."""
 
     deadly: float = 0.75
     endless: float = -0.75
@@ -34,7 +34,7 @@ class Deadly(MomentsEmbedder):
 
 @dataclass(frozen=True)
 class Trapped(MomentsEmbedder):
-    """Says which process it is in, and waits, while a file says so."""
+    """Writes its process id and waits, while the trap file exists."""
 
     def embed(self, waves: np.ndarray) -> np.ndarray:
         trap = Path(os.environ.get("TRAP", "no trap"))
@@ -46,7 +46,7 @@ class Trapped(MomentsEmbedder):
 
 @dataclass(frozen=True)
 class Failing(MomentsEmbedder):
-    """Cannot embed."""
+    """Fails at every wave."""
 
     def embed(self, waves: np.ndarray) -> np.ndarray:
         raise ValueError("this layer has no weights")
@@ -54,7 +54,7 @@ class Failing(MomentsEmbedder):
 
 @dataclass(frozen=True)
 class Other(MomentsEmbedder):
-    """Another one in every process."""
+    """Has another fingerprint in every process."""
 
     process: int = field(default_factory=os.getpid)
 
@@ -73,7 +73,7 @@ def listing(root: Path) -> list[Clip]:
 
 
 def build_on_ray(root: Path, store: Path, kind: str) -> dict[str, object]:
-    """One build by actors on processors or, of the kind gpu, on what the cluster takes for a GPU."""
+    """One build by CPU actors or, for the kind gpu, by actors on the declared GPU."""
     engine = ray_engine(2, 0.5, OPTIONS.plan.unit_clips)
     options = replace(OPTIONS, workers=engine, embed_in_workers=kind != "gpu")
     try:
@@ -85,8 +85,8 @@ def build_on_ray(root: Path, store: Path, kind: str) -> dict[str, object]:
 
 def build_all(root: Path, stores: Path, address: str, *kinds: str) -> None:
     with cluster(address):
-        found = {kind: build_on_ray(root, stores / kind, kind) for kind in kinds}
-    print(json.dumps(found))
+        results = {kind: build_on_ray(root, stores / kind, kind) for kind in kinds}
+    print(json.dumps(results))
 
 
 def run_cluster(folder: str) -> None:
@@ -94,14 +94,14 @@ def run_cluster(folder: str) -> None:
 
     common = {"object_store_memory": 80 << 20, "temp_dir": folder}
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **common})
-    nodes.add_node(num_cpus=1, num_gpus=1, **common)  # the GPU is a number, nobody touches it
+    nodes.add_node(num_cpus=1, num_gpus=1, **common)  # a declared GPU that is never used
     print(nodes.address, flush=True)
     sys.stdin.read()
     nodes.shutdown()
 
 
 if __name__ == "__main__":
-    import ray_plant  # so that workers find the embedders by this name
+    import ray_plant  # workers import the embedders by this name
 
     if sys.argv[1] == "cluster":
         run_cluster(sys.argv[2])

@@ -1,4 +1,4 @@
-"""Small shards and stores for the tests: every value follows from the clip's number."""
+"""Small shards and stores for tests; every value is derived from the number of its clip."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ def make_store(root: Path, *shards: ShardData) -> FeatureStore:
 
 
 def content(store: FeatureStore, name: str = "twfr") -> dict[str, float]:
-    """First value of every (n, d) row by key, and -1 for every rejection: two stores are equal when these are."""
+    """First value of every row by key, and -1 for every rejection; equal for equal stores."""
     if name not in store.embeddings:
         return {}
     first = store.matrix(name)[:, 0].tolist()

@@ -1,4 +1,4 @@
-"""A planned build of small recordings, and worker processes on it, for the tests of shared builds."""
+"""A planned build of small recordings and its worker processes, for tests of shared builds."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ from featstore.build import Request
 
 @dataclass(frozen=True)
 class Trapped(fakes.MomentsEmbedder):
-    "Says that it has begun, and waits to be killed, where a file says so."
+    "Reports its start and waits to be killed, while the trap file exists."
     def embed(self, waves):
         if os.path.exists(trap):
             Path(trap + ".caught").touch()
@@ -50,7 +50,7 @@ work_share(Path(root), Path(store), [Request("moments", Trapped)], shared_plant.
 
 @dataclass(frozen=True)
 class Plant:
-    """Recordings, their listing, and a store in which their build is planned."""
+    """Recordings, the list of their clips, and a store with the plan of their build."""
 
     root: Path
     clips: list[Clip]
@@ -68,14 +68,14 @@ class Plant:
         return work_share(self.root, self.store, [MOMENTS], INLINE, share or Share())
 
     def worker(self, rank: int = 0, world: int = 1, *, claim: bool = True, before: str = "") -> subprocess.Popen[str]:
-        """A worker in a process of its own; `before` is run before anything is imported."""
+        """A worker in its own process; it runs `before` before its imports."""
         how = ["0", "1", "claim"] if claim else [str(rank), str(world), "ranked"]
         arguments = [str(self.root), str(self.store), *how, str(self.trap)]
         script = WORKER.replace("{before}", before)
         return subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE, text=True)
 
     def caught(self) -> subprocess.Popen[str]:
-        """A claiming worker that sits in the middle of a unit."""
+        """A claiming worker that waits in the middle of a unit."""
         self.trap.touch()
         process = self.worker()
         deadline = time.monotonic() + 30
@@ -88,22 +88,22 @@ class Plant:
 
 
 def make_plant(folder: Path, n: int = 11) -> Plant:
-    """`n` recordings, one of them broken, in units of two."""
+    """`n` recordings, one of them damaged, in units of two."""
     clips = make_clips(folder / "data", n)
     (folder / "data" / clips[2].path).write_bytes(b"no sound")
     return Plant(folder / "data", clips, folder / "store")
 
 
 def done(*processes: subprocess.Popen[str]) -> None:
-    """All of them ended well."""
+    """Wait for the processes, which must end without an error."""
     for process in processes:
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
 
 
-def assert_same_rows(ours: Path, theirs: Path) -> None:
-    """Both stores hold the same embeddings, rows, facts and rejections, in the same order."""
-    a, b = FeatureStore.open(ours), FeatureStore.open(theirs)
+def assert_same_rows(first: Path, second: Path) -> None:
+    """Both stores have the same embeddings, rows, facts and rejections, in the same order."""
+    a, b = FeatureStore.open(first), FeatureStore.open(second)
     assert dict(a.embeddings) == dict(b.embeddings)
     assert a.embeddings
     for name in a.embeddings:
@@ -115,6 +115,6 @@ def assert_same_rows(ours: Path, theirs: Path) -> None:
 
 
 def files_below(store: Path) -> set[str]:
-    """Everything in the store but numbered manifests and shards."""
-    found = {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
-    return {name for name in found if not name.startswith(("manifest" + os.sep, "shards" + os.sep))}
+    """All files in the store except manifests and shards."""
+    files = {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+    return {name for name in files if not name.startswith(("manifest" + os.sep, "shards" + os.sep))}

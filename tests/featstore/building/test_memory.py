@@ -28,7 +28,7 @@ print(int(info.arena > 64 << 20))
 
 
 def mapped_and_kept(mode: str) -> list[str]:
-    """Large blocks mapped one by one, and whether a freed one stays."""
+    """Number of blocks mapped separately, and whether a freed block stays in the process."""
     done = subprocess.run([sys.executable, "-c", MAPPED, mode], check=False, capture_output=True, text=True)
     if "no mallinfo2" in done.stderr:
         pytest.skip("needs glibc 2.33 or newer")
@@ -43,11 +43,11 @@ def test_a_freed_block_stays_with_the_process():
 
 
 class Other:
-    """Another C library; `mallopt` must not be asked for."""
+    """A C library other than glibc, without `mallopt`."""
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-def test_nothing_elsewhere(monkeypatch, platform):
+def test_without_glibc_nothing_is_changed(monkeypatch, platform):
     monkeypatch.setattr(memory.sys, "platform", platform)
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Other())
     assert not memory.keep_freed_memory()

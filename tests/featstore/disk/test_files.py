@@ -1,4 +1,4 @@
-"""Writes appear whole or not at all, whoever writes the bytes."""
+"""A file is written completely or not at all, and the free space and cores are counted once."""
 
 import os
 from pathlib import Path

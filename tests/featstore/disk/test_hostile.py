@@ -1,4 +1,4 @@
-"""Files made to harm: each is refused with its name, before anything large is allocated or any other file is read."""
+"""Malicious files are rejected by name, before large memory is allocated or another file is read."""
 
 import hashlib
 import io
@@ -69,7 +69,7 @@ def compressed(file: h5py.File) -> None:
 
 
 def aliased(file: h5py.File) -> None:
-    """Every text column is one and the same large dataset: together they claim more than there is."""
+    """All text columns are one large dataset, so together they declare more bytes than the file has."""
     for name in ("machine", "section"):
         del file["clip"][name]
     big = file.create_dataset("clip/machine", data=np.zeros(2, dtype="S60000"))
@@ -163,7 +163,7 @@ def crafted(harm) -> bytes:
 
 
 def plant(root: Path, image: bytes) -> None:
-    """Put `image` in place of the only shard, with a manifest that vouches for it."""
+    """Replace the only shard by `image`, with a manifest that has its checksum."""
     manifest, _ = load_latest(root)
     entry = replace(manifest.shards[0], bytes=len(image), sha256=hashlib.sha256(image).hexdigest())
     (root / "shards" / entry.file).write_bytes(image)
@@ -177,7 +177,7 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize("harm", CRAFTED, ids=lambda harm: harm.__name__)
-def test_crafted_shards_are_refused_although_their_checksum_is_right(root, harm):
+def test_malicious_shards_with_a_right_checksum_are_rejected(root, harm):
     plant(root, crafted(harm))
     store = FeatureStore.open(root)
     tracemalloc.start()
@@ -192,12 +192,12 @@ def test_crafted_shards_are_refused_although_their_checksum_is_right(root, harm)
     assert [problem.file for problem in problems] == [f"shards/{store.manifest.shards[0].file}"]
 
 
-def test_the_crafting_itself_is_harmless():
+def test_the_unchanged_shard_is_accepted():
     with open_image(crafted(lambda file: None), "untouched") as opened:
         assert opened.n_rows == 2
 
 
-def test_a_shard_of_another_embedding_is_refused(root):
+def test_a_shard_of_another_embedding_is_rejected(root):
     other = shard([1, 2])
     plant(root, build_image(replace(other, info=replace(other.info, fingerprint="0" * 64))))
     with pytest.raises(StoreError, match="does not match its manifest"):
@@ -208,7 +208,7 @@ def only_shard(root: Path) -> Path:
     return next((root / "shards").glob("*.h5"))
 
 
-def test_a_linked_shard_is_refused(root, tmp_path):
+def test_a_linked_shard_is_rejected(root, tmp_path):
     path = only_shard(root)
     path.rename(tmp_path / "outside.h5")
     path.symlink_to(tmp_path / "outside.h5")
@@ -217,7 +217,7 @@ def test_a_linked_shard_is_refused(root, tmp_path):
     assert [problem.file for problem in verify(root)] == [f"shards/{path.name}"]
 
 
-def test_linked_directories_are_refused(root, tmp_path):
+def test_linked_directories_are_rejected(root, tmp_path):
     (root / "shards").rename(tmp_path / "outside")
     (root / "shards").symlink_to(tmp_path / "outside")
     with pytest.raises(StoreError, match="symbolic link"):
@@ -232,7 +232,7 @@ def newest_manifest(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("place", [only_shard, newest_manifest])
-def test_a_pipe_neither_hangs_nor_is_read(root, place):
+def test_a_pipe_is_rejected_without_blocking(root, place):
     path = place(root)
     path.unlink()
     os.mkfifo(path)
@@ -241,7 +241,7 @@ def test_a_pipe_neither_hangs_nor_is_read(root, place):
     assert any(path.name in problem.file for problem in verify(root))
 
 
-def test_a_directory_as_shard(root):
+def test_a_directory_as_shard_is_rejected(root):
     path = only_shard(root)
     path.unlink()
     path.mkdir()
@@ -249,7 +249,7 @@ def test_a_directory_as_shard(root):
         FeatureStore.open(root).matrix("twfr")
 
 
-def test_a_sparse_giant_is_not_read(root):
+def test_a_huge_sparse_file_is_not_read(root):
     path = only_shard(root)
     os.truncate(path, 1 << 40)
     with pytest.raises(StoreError, match=rf"{path.name} has {1 << 40} bytes"):
@@ -259,7 +259,7 @@ def test_a_sparse_giant_is_not_read(root):
 
 
 def rewrite(root: Path, change) -> None:
-    """Change the newest manifest and give it a right checksum."""
+    """Change the newest manifest and write a right checksum."""
     path = newest_manifest(root)
     raw = json.loads(path.read_bytes())
     del raw["checksum"]
@@ -307,12 +307,12 @@ def test_a_malformed_manifest_is_skipped(root, change):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"number": ' + "9" * 10_000 + "}", "{}"])
-def test_text_that_is_no_manifest_is_skipped(root, text):
+def test_a_file_that_is_not_a_manifest_is_skipped(root, text):
     (root / "manifest" / "00000002.json").write_text(text)
     assert FeatureStore.open(root).manifest.number == 1
 
 
-def test_a_newer_manifest_is_never_taken_for_damage(root):
+def test_a_manifest_of_a_newer_version_is_not_skipped(root):
     rewrite(root, lambda raw: raw.update(version=2))
     with pytest.raises(StoreError, match="version 2; this program reads 'featstore-manifest' version 1"):
         FeatureStore.open(root)

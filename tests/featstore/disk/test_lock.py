@@ -32,7 +32,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def holder(root):
-    """A second process that holds the store, commits one clip when told to, and ends."""
+    """A second process that locks the store, commits one clip on request, and ends."""
     arguments = [sys.executable, "-c", HOLD, str(root), str(SUPPORT)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
@@ -40,7 +40,7 @@ def holder(root):
         process.kill()
 
 
-def test_a_second_writer_is_refused_and_the_first_is_unharmed(root, holder):
+def test_a_second_writer_is_refused_and_the_first_continues(root, holder):
     start = time.perf_counter()
     with pytest.raises(StoreError, match=f"being written by process {holder.pid} on "):
         StoreWriter(root)
@@ -51,7 +51,7 @@ def test_a_second_writer_is_refused_and_the_first_is_unharmed(root, holder):
     assert content(FeatureStore.open(root)) == {path_of(1): 1.0}
 
 
-def test_the_lock_of_a_killed_writer_is_taken_over_at_once(root, holder):
+def test_the_lock_of_a_killed_writer_is_free_at_once(root, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert json.loads((root / "lock").read_text())["pid"] == holder.pid
@@ -73,7 +73,7 @@ def owner(**change) -> str:
     return json.dumps({"host": "elsewhere", "boot_id": "another", "pid": 7, "heartbeat": time.time()} | change)
 
 
-def test_a_living_writer_on_another_host_is_refused(root):
+def test_a_writer_is_refused_while_another_host_has_a_recent_heartbeat(root):
     root.mkdir()
     (root / "lock").write_text(owner())
     with pytest.raises(StoreError, match="process 7 on elsewhere"):
@@ -95,14 +95,14 @@ def test_a_living_writer_on_another_host_is_refused(root):
     ],
     ids=["silent", "clock", "same kernel", "rebooted", "no heartbeat", "empty", "text", "nested", "list"],
 )
-def test_what_is_no_living_writer_does_not_block(root, text):
+def test_a_stale_or_invalid_owner_does_not_block(root, text):
     root.mkdir()
     (root / "lock").write_text(text)
     with StoreWriter(root):
         pass
 
 
-def test_the_heartbeat_beats(root, monkeypatch):
+def test_the_heartbeat_is_renewed(root, monkeypatch):
     monkeypatch.setattr(lock, "HEARTBEAT_S", 0.01)
     with StoreWriter(root):
         first = json.loads((root / "lock").read_text())

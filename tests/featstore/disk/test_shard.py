@@ -11,7 +11,7 @@ from featstore.errors import StoreError
 from featstore.table import encode
 
 
-def test_an_image_holds_what_it_was_built_from():
+def test_a_shard_returns_the_data_it_was_built_from():
     data = shard([3, 1, 2], rejected=[7, 8])
     with open_image(build_image(data), "image") as opened:
         assert (opened.n_rows, opened.n_rejected) == (3, 2)
@@ -22,7 +22,7 @@ def test_an_image_holds_what_it_was_built_from():
         assert opened.facts()["mtime_ns"].tolist() == [3, 1, 2]
 
 
-def test_every_fact_survives():
+def test_all_facts_are_stored():
     facts = {
         "size_bytes": np.array([2**40, 1]),
         "mtime_ns": np.array([-1, 2**62]),
@@ -34,14 +34,14 @@ def test_every_fact_survives():
     }
     assert list(facts) == list(FACTS)
     with open_image(build_image(replace(shard([1, 2]), facts=facts)), "image") as opened:
-        found = opened.facts()
-    assert {name: values.tolist() for name, values in found.items()} == {
+        facts = opened.facts()
+    assert {name: values.tolist() for name, values in facts.items()} == {
         **{name: values.tolist() for name, values in facts.items()},
         "content_hash": [b"a" * 64, b""],
     }
 
 
-def test_a_shard_may_hold_rejections_only():
+def test_a_shard_may_contain_rejections_only():
     with open_image(build_image(shard([], rejected=[1])), "image") as opened:
         assert opened.matrix().shape == (0, 4)
         assert len(opened.clips()) == 0
@@ -71,19 +71,19 @@ def test_plain_hdf5_tools_can_read_a_shard(tmp_path):
         ({"rejected": [Rejection("p", "r" * 70000, 0, 0)]}, "'reason' has a text of 70000 bytes"),
     ],
 )
-def test_unusable_data_is_refused(change, message):
+def test_invalid_data_is_rejected(change, message):
     with pytest.raises(StoreError, match=message):
         build_image(replace(shard([1]), **change))
 
 
-def test_a_shard_is_bounded():
+def test_the_size_of_a_shard_is_limited():
     shape = (MAX_SHARD_BYTES // 4,)
     data = replace(shard([1]), info=replace(INFO, shape=shape), matrix=np.broadcast_to(np.float32(0), (1, *shape)))
     with pytest.raises(StoreError, match="too large"):
         build_image(data)
 
 
-def test_a_newer_version_is_named():
+def test_a_newer_version_is_named_in_the_error():
     buffer = io.BytesIO(build_image(shard([1])))
     with h5py.File(buffer, "r+") as file:
         file.attrs.modify("version", 2)

@@ -1,4 +1,4 @@
-"""A commit publishes exactly what was planned and is sound, and can be killed at any moment."""
+"""A commit publishes exactly the valid planned units, and can be killed at any step."""
 
 import hashlib
 import io
@@ -60,13 +60,13 @@ def plant(tmp_path: Path) -> Plant:
 
 @pytest.fixture
 def plan(plant: Plant) -> PlanFile:
-    made = plant.plan()
-    assert made is not None
-    return made
+    plan = plant.plan()
+    assert plan is not None
+    return plan
 
 
 def finish(plant: Plant) -> None:
-    """Run what is missing, commit, and find the store whole."""
+    """Compute the missing units, commit, and check that the store is complete."""
     if plans_of(plant.store):
         plant.work()
         commit(plant.store)
@@ -76,12 +76,12 @@ def finish(plant: Plant) -> None:
     assert len(list((plant.store / "shards").iterdir())) == 3, "every unit was published once"
 
 
-class Death(BaseException):
-    """Raised where a process is killed."""
+class Killed(BaseException):
+    """Raised at the step where the process is "killed"."""
 
 
-class Mortal:
-    """Dies before its n-th change of a folder; from then on it changes nothing, whatever is tried to clean up."""
+class KilledAtStep:
+    """Raises before the n-th change of a folder; after that no clean-up changes anything."""
 
     def __init__(self, patch: pytest.MonkeyPatch, at: int) -> None:
         self.left = at
@@ -95,7 +95,7 @@ class Mortal:
             if changes(args):
                 self.left -= 1
                 if self.left <= 0:
-                    raise Death
+                    raise Killed
             return function(*args, **more)
 
         return call
@@ -111,11 +111,11 @@ ACTS: dict[str, tuple[Callable[[Plant], object], Callable[[Plant], object]]] = {
         lambda plant: build(plant.root, plant.clips, plant.store, [MOMENTS], INLINE),
     ),
 }
-"""What comes before, and what is killed."""
+"""Steps before, and the command that is killed."""
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_whoever_is_killed_at_whatever_step_the_same_commands_end_with_the_same_store(
+def test_after_a_kill_at_any_step_the_same_commands_give_the_same_store(
     plant: Plant, act: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featstore.distributed.gather.BATCH_UNITS", 2)
@@ -128,22 +128,22 @@ def test_whoever_is_killed_at_whatever_step_the_same_commands_end_with_the_same_
         mortal = Plant(plant.root, plant.clips, plant.root.parent / f"{act}{at}")
         shutil.copytree(plant.store, mortal.store)
         with pytest.MonkeyPatch.context() as patch:
-            Mortal(patch, at)
+            KilledAtStep(patch, at)
             try:
                 killed(mortal)
                 died = False
-            except Death:
+            except Killed:
                 pass
         if (mortal.store / "manifest").is_dir() and (mortal.store / "shards").is_dir():
             assert verify(mortal.store) == []
         mortal.plan()
         finish(mortal)
         shutil.rmtree(mortal.store)
-    assert at > 10, "there were steps to die at"
+    assert at > 10, "there are steps to be killed at"
 
 
 @pytest.mark.parametrize("step", [2, 4, 6, 8, 10])
-def test_a_commit_killed_in_earnest_goes_on_when_run_again(plant: Plant, plan: PlanFile, step: int) -> None:
+def test_a_killed_commit_process_resumes_when_run_again(plant: Plant, plan: PlanFile, step: int) -> None:
     plant.work()
     command = [sys.executable, "-c", KILLED, str(plant.store), str(step)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
@@ -163,7 +163,7 @@ def test_missing_units_are_named_and_the_others_published(plant: Plant, plan: Pl
     finish(plant)
 
 
-def test_a_commit_with_nothing_new_changes_nothing(plant: Plant, plan: PlanFile) -> None:
+def test_a_commit_without_new_units_changes_nothing(plant: Plant, plan: PlanFile) -> None:
     plant.work(Share(1, 3))
     commit(plant.store)
     before = FeatureStore.open(plant.store).manifest
@@ -171,14 +171,14 @@ def test_a_commit_with_nothing_new_changes_nothing(plant: Plant, plan: PlanFile)
     assert FeatureStore.open(plant.store).manifest == before
 
 
-def test_no_store_is_made_of_a_wrong_path(tmp_path: Path) -> None:
+def test_a_wrong_path_does_not_become_a_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a feature store"):
         commit(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
 def make_unit(plant: Plant, plan: PlanFile, number: int, *, as_number: int | None = None, scale: float = 1.0) -> None:
-    """Put unit `number` beside the plan as `as_number`, from an embedder of another scale."""
+    """Add unit `number` to the plan under `as_number`, computed by an embedder with `scale`."""
     request = replace(MOMENTS, make=lambda: MomentsEmbedder(scale=scale))
     unit = plan.unit(number)
 
@@ -190,7 +190,7 @@ def make_unit(plant: Plant, plan: PlanFile, number: int, *, as_number: int | Non
 
 
 def refused(plant: Plant, plan: PlanFile) -> str:
-    """The only reason of a refusal by commit, after which another worker makes the unit again."""
+    """The reason of the only refused unit; another worker then computes it again."""
     [gathered], _ = commit(plant.store)
     assert 0 in gathered.missing
     assert 0 not in finished(plan)
@@ -220,7 +220,7 @@ def image(plan: PlanFile) -> Path:
 
 
 def reseal(folder: Path, **change: object) -> None:
-    """Forge the record of unit 0, with a right checksum."""
+    """Change the record of unit 0 and write a right checksum."""
     record = folder / "00000000.json"
     raw = json.loads(record.read_bytes()) | change
     raw.pop("checksum")
@@ -258,14 +258,14 @@ def image_link(plan: PlanFile) -> None:
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_damaged_or_forged_unit_is_refused_and_made_again(plant: Plant, plan: PlanFile, harm: str) -> None:
+def test_a_damaged_or_forged_unit_is_refused_and_computed_again(plant: Plant, plan: PlanFile, harm: str) -> None:
     make_unit(plant, plan, 0)
     act, words = HARMS[harm]
     act(plan)
     assert words in refused(plant, plan)
 
 
-def test_what_the_store_has_got_otherwise_meanwhile_is_not_mixed(plant: Plant, plan: PlanFile) -> None:
+def test_units_do_not_mix_with_rows_stored_in_the_meantime(plant: Plant, plan: PlanFile) -> None:
     other = replace(MOMENTS, make=partial(MomentsEmbedder, scale=2.0))
     plant.work(Share(0, 3))
     build(plant.root, plant.clips[:1], plant.root.parent / "other", [other], INLINE)

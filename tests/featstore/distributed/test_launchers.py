@@ -1,4 +1,4 @@
-"""Rank and world from what Slurm, torchrun and Kubernetes put into the environment."""
+"""Rank and world size from the environment variables of Slurm, torchrun and Kubernetes."""
 
 import pytest
 
@@ -26,7 +26,7 @@ ARRAY = {
     ],
     ids=["torchrun", "srun", "array", "srun in an array", "torchrun under srun"],
 )
-def test_every_launcher_tells_rank_and_world(env: dict[str, str], expected: tuple[int, int]) -> None:
+def test_rank_and_world_of_every_launcher(env: dict[str, str], expected: tuple[int, int]) -> None:
     assert place("auto", "auto", env) == place("auto", None, env) == expected
 
 
@@ -36,14 +36,14 @@ def test_an_array_covers_every_share_once() -> None:
     assert sorted(places) == [(rank, 10) for rank in range(10)]
 
 
-def test_a_kubernetes_pod_is_told_how_many_there_are() -> None:
+def test_a_kubernetes_pod_needs_the_number_of_pods() -> None:
     pod = {"JOB_COMPLETION_INDEX": "2"}
     assert place("auto", "8", pod) == (2, 8)
     with pytest.raises(RequestError, match="use --world N"):
         place("auto", "auto", pod)
 
 
-def test_numbers_need_no_launcher_and_win_over_it() -> None:
+def test_given_numbers_override_the_launcher() -> None:
     assert place("0", "4", {}) == (0, 4)
     assert place("1", "2", SRUN) == (1, 2)
 
@@ -58,6 +58,6 @@ def test_numbers_need_no_launcher_and_win_over_it() -> None:
         ("one", "2", {}, "expected two integers"),
     ],
 )
-def test_what_is_not_told_is_asked_for(rank: str, world: str | None, env: dict[str, str], words: str) -> None:
+def test_missing_or_invalid_values_are_reported(rank: str, world: str | None, env: dict[str, str], words: str) -> None:
     with pytest.raises(RequestError, match=words):
         place(rank, world, env)

@@ -1,4 +1,4 @@
-"""A plan on disk gives back what was planned, and nothing that was forged."""
+"""A plan on disk returns the planned units, and rejects forged content."""
 
 import hashlib
 import json
@@ -30,24 +30,24 @@ def plant(tmp_path: Path) -> Plant:
 
 @pytest.fixture
 def plan(plant: Plant) -> PlanFile:
-    made = plant.plan()
-    assert made is not None
-    return made
+    written = plant.plan()
+    assert written is not None
+    return written
 
 
-def test_units_come_back_with_clips_and_states(plant: Plant, plan: PlanFile) -> None:
+def test_units_are_read_with_clips_and_states(plant: Plant, plan: PlanFile) -> None:
     odd = replace(plant.clips[1], path="fan/e\u0301 \udcff.wav", variant="louder 2 0", attributes={"speed": "7"})
-    made = plan_shares(plant.root, [plant.clips[0], odd], plant.store, [MOMENTS], INLINE, asked={"prune": True})
-    assert made is not None
+    written = plan_shares(plant.root, [plant.clips[0], odd], plant.store, [MOMENTS], INLINE, asked={"prune": True})
+    assert written is not None
     [read] = plans_of(plant.store)
-    assert read == made
+    assert read == written
     assert (len(read), read.clips, read.listed, read.asked) == (1, 2, 2, {"prune": True})
     unit = read.unit(0)
     assert unit.clips == (plant.clips[0], odd)
     assert unit.states == (FileState.of(plant.root / plant.clips[0].path), FileState(-1, -1))
 
 
-def test_a_plan_that_left_is_told_from_a_damaged_one(plant: Plant, plan: PlanFile) -> None:
+def test_a_removed_plan_is_distinguished_from_a_damaged_one(plant: Plant, plan: PlanFile) -> None:
     remove_plan(plan.folder)
     with pytest.raises(PlanGone, match="was completed or replaced"):
         plan.unit(0)
@@ -58,7 +58,7 @@ def test_a_plan_that_left_is_told_from_a_damaged_one(plant: Plant, plan: PlanFil
 
 
 def forge(plan: PlanFile, **change: object) -> Path:
-    """Change the header, with a right checksum and under the right name."""
+    """Change the header, with a right checksum and folder name."""
     raw = json.loads((plan.folder / "plan.json").read_bytes()) | change
     raw.pop("checksum")
     (plan.folder / "plan.json").write_bytes(canonical(seal(raw)))
@@ -92,7 +92,7 @@ def test_forged_headers_are_refused(plant: Plant, plan: PlanFile, change: dict[s
         commit(plant.store)
 
 
-def test_a_flipped_bit_is_noticed(plan: PlanFile) -> None:
+def test_a_flipped_bit_is_reported(plan: PlanFile) -> None:
     for name, read in (("plan.json", lambda: read_plan(plan.folder)), ("units.jsonl", lambda: plan.unit(0))):
         content = bytearray((plan.folder / name).read_bytes())
         content[len(content) // 4] ^= 1
@@ -146,7 +146,7 @@ def test_links_and_pipes_are_refused(plan: PlanFile, tmp_path: Path, name: str) 
         read_plan(plan.folder).unit(0)
 
 
-def test_a_linked_pending_folder_is_refused_and_its_target_kept(plant: Plant, plan: PlanFile, tmp_path: Path) -> None:
+def test_a_linked_pending_folder_is_refused_and_its_target_stays(plant: Plant, plan: PlanFile, tmp_path: Path) -> None:
     (plant.store / "pending").rename(tmp_path / "elsewhere")
     (plant.store / "pending").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "precious.tmp").mkdir()
@@ -157,7 +157,7 @@ def test_a_linked_pending_folder_is_refused_and_its_target_kept(plant: Plant, pl
     assert (tmp_path / "elsewhere" / "precious.tmp").exists()
 
 
-def test_leftovers_of_a_killed_planner_go_with_the_next_commit(plant: Plant, plan: PlanFile) -> None:
+def test_the_next_commit_removes_leftovers_of_a_killed_planner(plant: Plant, plan: PlanFile) -> None:
     leftover = plant.store / "pending" / "0123456789abcdef.tmp"
     leftover.mkdir()
     (leftover / "units.jsonl").write_text("half")
@@ -165,17 +165,17 @@ def test_leftovers_of_a_killed_planner_go_with_the_next_commit(plant: Plant, pla
     assert [path.name for path in (plant.store / "pending").iterdir()] == [plan.id]
 
 
-def test_two_plans_of_different_embeddings_stand_side_by_side(plant: Plant, plan: PlanFile) -> None:
+def test_plans_of_different_embeddings_coexist(plant: Plant, plan: PlanFile) -> None:
     other = replace(MOMENTS, name="other")
-    made = plan_shares(plant.root, plant.clips, plant.store, [other], INLINE, asked={})
-    assert {one.id for one in plans_of(plant.store)} == {plan.id, made.id if made else ""}
-    assert plan_for(plant.store, ["other"]) == made
+    written = plan_shares(plant.root, plant.clips, plant.store, [other], INLINE, asked={})
+    assert {stored.id for stored in plans_of(plant.store)} == {plan.id, written.id if written else ""}
+    assert plan_for(plant.store, ["other"]) == written
     with StoreWriter(plant.store):
         assert len(plans_of(plant.store)) == 2
 
 
-def test_clips_are_told_apart_by_every_field() -> None:
-    """What `_row` writes is every field of Clip; a new field must not be lost on the way."""
+def test_every_field_of_a_clip_is_written() -> None:
+    """`_row` must write every field of Clip, also new ones."""
     assert set(Clip.__dataclass_fields__) == {
         "path",
         "machine",

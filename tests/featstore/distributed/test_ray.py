@@ -1,4 +1,4 @@
-"""On a Ray cluster of two machines builds and archives come out as on this one, whatever happens to workers."""
+"""Builds and archive runs on a Ray cluster of two machines give the local results, also after crashes."""
 
 import json
 import os
@@ -47,21 +47,21 @@ PLANT = SUPPORT / "ray_plant.py"
 
 
 def start(folder: Path, *command: object, code: str = "code") -> subprocess.Popen[str]:
-    """A process in a session of its own, with the code of the cluster, which knows nothing of other clusters."""
+    """A process in its own session, with the cluster's code and no settings of other clusters."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     paths = f"{folder / code}{os.pathsep}{PLANT.parent}"
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": paths, "TRAP": str(folder / "trap")}
-    environment["RAY_TMPDIR"] = str(folder / "own")  # also what `auto` would find
+    environment["RAY_TMPDIR"] = str(folder / "own")  # `auto` also looks here
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     arguments = list(map(str, command))
     return subprocess.Popen(arguments, env=environment, cwd=folder, text=True, start_new_session=True, **pipes)
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    """What a process that ended with `code` wrote."""
-    out, said = process.communicate(timeout=240)
-    assert process.returncode == code, said
-    return out, said
+    """stdout and stderr of a process that must end with `code`."""
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == code, err
+    return out, err
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -76,14 +76,14 @@ def processes_naming(text: str) -> list[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
     return [line for line in lines if text in line]
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """With a short name, as Ray's sockets must have, and a copy of the code, which nobody edits meanwhile."""
+    """A folder with a short path, as Ray's sockets need, and a copy of the code that stays unchanged."""
     with tempfile.TemporaryDirectory(prefix="ray-") as name:
         for package in PACKAGES:
             shutil.copytree(ROOT / package, Path(name, "code", package))
@@ -95,16 +95,16 @@ def folder() -> Iterator[Path]:
 def address(folder: Path) -> Iterator[str]:
     nodes = start(folder, sys.executable, PLANT, "cluster", folder / "r")
     assert nodes.stdout is not None
-    found = nodes.stdout.readline().strip()
-    assert found, nodes.communicate()[1]
-    yield found
+    address = nodes.stdout.readline().strip()
+    assert address, nodes.communicate()[1]
+    yield address
     ended(nodes)
     wait_for(lambda: not processes_naming(str(folder / "r")), "every process of the cluster has ended")
 
 
 @pytest.fixture(scope="module")
 def data(folder: Path) -> Path:
-    """Recordings, of which one is broken, one kills its process and one makes no finite vector."""
+    """Recordings: one is damaged, one crashes its process, one gives a vector that is not finite."""
     clips = make_clips(folder / "data", 50)
     (folder / "data" / clips[3].path).write_bytes(b"no sound")
     write_clip(folder / "data", clips[21].path, seed=21, first=0.75)
@@ -118,10 +118,10 @@ def on_ray(folder: Path, address: str, *kinds: str) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def outcomes(folder: Path, address: str, data: Path) -> dict[str, Any]:
-    """What became of builds of every kind, one after the other."""
+    """Results of builds of several kinds, one after the other."""
     out, _ = ended(on_ray(folder, address, "deadly", "gpu", "failing", "other"))
-    found: dict[str, Any] = json.loads(out)
-    return found
+    results: dict[str, Any] = json.loads(out)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def local(data: Path, folder: Path) -> Path:
 def test_bad_recordings_are_rejected_as_by_a_local_build(
     folder: Path, outcomes: dict[str, Any], local: Path, kind: str
 ) -> None:
-    """Also that which kills its worker, and with it whatever else that was given."""
+    """Also the recording that crashes its worker."""
     assert outcomes[kind] == {"rejected": ["fan/0003.wav", "fan/0021.wav", "fan/0030.wav"]}
     assert_same_rows(folder / kind, local)
     assert verify(folder / kind) == []
@@ -149,9 +149,7 @@ def test_bad_recordings_are_rejected_as_by_a_local_build(
         ("other", r"fingerprint of process \d+ in a worker, of process \d+ in the building process; use the same"),
     ],
 )
-def test_what_goes_wrong_in_a_worker_is_told_here(
-    folder: Path, outcomes: dict[str, Any], kind: str, words: str
-) -> None:
+def test_errors_in_a_worker_are_reported_here(folder: Path, outcomes: dict[str, Any], kind: str, words: str) -> None:
     assert re.search(words, outcomes[kind]["error"]), outcomes[kind]
     assert not FeatureStore.open(folder / kind).embeddings
 
@@ -168,7 +166,7 @@ def test_workers_that_run_other_code_are_refused(folder: Path, address: str, dat
 
 @pytest.fixture
 def trap(folder: Path) -> Iterator[Path]:
-    """While it is there, workers stop in the middle of a task."""
+    """While this file exists, workers stop in the middle of a task."""
     (folder / "trap").touch()
     yield folder / "trap"
     for path in folder.glob("trap.*"):
@@ -176,7 +174,7 @@ def trap(folder: Path) -> Iterator[Path]:
 
 
 def caught(trap: Path, n: int) -> list[int]:
-    """`n` processes that sit in the trap."""
+    """Ids of `n` processes that wait in the trap."""
     wait_for(lambda: len(list(trap.parent.glob("trap.*"))) >= n, f"{n} actors are embedding")
     return [int(path.suffix[1:]) for path in trap.parent.glob("trap.*")]
 
@@ -187,27 +185,27 @@ def assert_as_without_ray(folder: Path, data: Path, name: str) -> None:
 
 
 @needs_ray
-def test_killed_workers_cost_nothing_but_time(folder: Path, address: str, data: Path, trap: Path) -> None:
+def test_killed_workers_do_not_change_the_result(folder: Path, address: str, data: Path, trap: Path) -> None:
     process = on_ray(folder, address, "trapped")
     victims = caught(trap, 2)
     trap.unlink()
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
-    out, said = ended(process)
+    out, err = ended(process)
     assert json.loads(out) == {"trapped": {"rejected": ["fan/0003.wav"]}}
-    assert "A worker died or was killed" in said
+    assert "A worker died or was killed" in err
     assert_as_without_ray(folder, data, "trapped")
 
 
 @needs_ray
-def test_an_interrupted_build_goes_on_where_it_was_and_leaves_no_process(folder: Path, data: Path, trap: Path) -> None:
-    """On a cluster that it started itself; Ctrl-C in a terminal reaches all of its processes."""
+def test_an_interrupted_build_resumes_and_leaves_no_process(folder: Path, data: Path, trap: Path) -> None:
+    """On a local cluster that the build started; Ctrl-C reaches all its processes."""
     process = on_ray(folder, "local", "stopped")
     victims = caught(trap, 2)
     assert processes_naming(str(folder / "own"))
     os.killpg(process.pid, signal.SIGINT)
-    _, said = ended(process, -signal.SIGINT)
-    assert "KeyboardInterrupt" in said
+    _, err = ended(process, -signal.SIGINT)
+    assert "KeyboardInterrupt" in err
     wait_for(lambda: not any(Path("/proc", str(victim)).exists() for victim in victims), "the actors have ended")
     wait_for(lambda: not processes_naming(str(folder / "own")), "the cluster has ended")
     trap.unlink()
@@ -216,7 +214,7 @@ def test_an_interrupted_build_goes_on_where_it_was_and_leaves_no_process(folder:
 
 
 @needs_ray
-def test_the_build_command_makes_what_it_makes_without_ray(folder: Path, address: str) -> None:
+def test_the_build_command_gives_the_same_store_with_ray(folder: Path, address: str) -> None:
     make_clips(folder / "plant", 40, machine="fan/normal")
     (folder / "plant/fan/normal/0007.wav").write_bytes(b"no sound")
     how = ["-e", "logmel", "--unit-clips", 8, "--device", "cpu"]
@@ -224,14 +222,14 @@ def test_the_build_command_makes_what_it_makes_without_ray(folder: Path, address
     assert CliRunner().invoke(main, list(map(str, here))).exit_code == 3
     program = Path(sys.executable).with_name("featstore")
     how += ["--engine", "ray", "--address", address]
-    _, said = ended(start(folder, program, "build", folder / "plant", folder / "c2", *how), 3)
-    assert "ETA" in said
-    assert "not decodable" in said
+    _, err = ended(start(folder, program, "build", folder / "plant", folder / "c2", *how), 3)
+    assert "ETA" in err
+    assert "not decodable" in err
     assert_same_rows(folder / "c2", folder / "c1")
 
 
 def big_store(path: Path) -> Path:
-    """A bank, and an archive of two units."""
+    """Training clips for a bank, and an archive of two units."""
     info, rng = EmbeddingInfo("e", (4,), "float32", "f" * 64), np.random.default_rng(0)
     with StoreWriter(path) as writer:
         for split, n in (("train", 300), ("test", 66_000), ("test", 500)):
@@ -244,7 +242,7 @@ def big_store(path: Path) -> Path:
 
 
 @needs_ray
-def test_the_archive_command_writes_what_it_writes_without_ray(folder: Path, address: str) -> None:
+def test_the_archive_command_writes_the_same_files_with_ray(folder: Path, address: str) -> None:
     store = big_store(folder / "big")
     how = [Path(sys.executable).with_name("detect"), "archive", store, store, "--memory", "500MB"]
     ended(start(folder, *how, "-o", folder / "a1", "--threads", 1))
@@ -255,7 +253,7 @@ def test_the_archive_command_writes_what_it_writes_without_ray(folder: Path, add
         assert (folder / "a1" / name).read_bytes() == (folder / "a2" / name).read_bytes()
 
 
-def test_units_of_an_archive_that_kill_their_workers_are_found_after_all_others(folder: Path) -> None:
+def test_archive_units_that_crash_their_workers_are_reported_after_all_others(folder: Path) -> None:
     store, out = big_store(folder / "direct"), folder / "out"
     out.mkdir()
     run = ArchiveRun(ArchiveJob(str(store), str(store)), Resources())
@@ -275,14 +273,14 @@ def test_units_of_an_archive_that_kill_their_workers_are_found_after_all_others(
         scorer.score(replace(other, id="0" * 16), out)
 
 
-def test_recordings_that_only_workers_cannot_read_are_not_rejected(data: Path) -> None:
+def test_recordings_that_only_workers_cannot_read_are_an_error(data: Path) -> None:
     lost = [Result(reason="cannot be read: No such file or directory")]
     with pytest.raises(DataError, match=r"0000\.wav: a worker reports 'cannot be read.*must be at the same path"):
         check_mounted(data, Task(("fan/0000.wav",), (0,)), lost)
     check_mounted(data, Task(("fan/gone.wav",), (0,)), lost)
 
 
-def test_without_ray_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RequestError, match=r"pip install 'featstore\[ray\]'"):
         load_ray()
@@ -290,11 +288,11 @@ def test_without_ray_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_ray
 @pytest.mark.parametrize("where", ["127.0.0.1:9", "ray://127.0.0.1:9"])
-def test_an_address_where_nobody_is_fails_at_once(where: str) -> None:
+def test_an_address_without_a_cluster_fails_at_once(where: str) -> None:
     with pytest.raises(DataError, match=rf"--address {where}: no cluster answers at this address"), cluster(where):
         pass
 
 
-def test_options_of_a_cluster_need_one() -> None:
+def test_options_for_a_cluster_need_the_ray_engine() -> None:
     with pytest.raises(click.UsageError, match="--gpus-per-actor needs --engine ray"):
         check_engine({"engine": "local", "address": None, "gpus_per_actor": 0.5}, "gpus_per_actor")

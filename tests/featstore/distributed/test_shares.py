@@ -1,4 +1,4 @@
-"""However many workers make it, and whatever happens to them, the store is the one that a single build makes."""
+"""A build shared by workers gives the same store as a single build, also after crashes."""
 
 import os
 import shutil
@@ -37,16 +37,16 @@ def plant(tmp_path: Path) -> Plant:
 
 @pytest.fixture
 def whole(plant: Plant) -> Path:
-    """The store that one plain build makes."""
+    """The store of a single build."""
     build(plant.root, plant.clips, plant.root.parent / "whole", [MOMENTS], INLINE)
     return plant.root.parent / "whole"
 
 
 def publish(store: Path) -> None:
     gathered, _ = commit(store)
-    assert all(one.complete and not one.refused for one in gathered)
+    assert all(result.complete and not result.refused for result in gathered)
     assert verify(store) == notes(store) == []
-    assert files_below(store) == {"lock", "build.json"}, "nothing of the plan is left"
+    assert files_below(store) == {"lock", "build.json"}, "the plan is removed"
 
 
 def shards(store: Path) -> list[tuple[str, bytes]]:
@@ -55,18 +55,18 @@ def shards(store: Path) -> list[tuple[str, bytes]]:
     return [(entry.file, (store / "shards" / entry.file).read_bytes()) for entry in entries]
 
 
-def test_one_two_and_four_workers_make_the_same_bytes(plant: Plant, whole: Path, tmp_path: Path) -> None:
+def test_one_two_and_four_workers_write_the_same_bytes(plant: Plant, whole: Path, tmp_path: Path) -> None:
     plant.plan()
-    made = {}
+    shards_of = {}
     for name, world in (("one", 1), ("two", 2), ("four", 4), ("claiming", 4)):
         fleet = Plant(plant.root, plant.clips, tmp_path / name)
         shutil.copytree(plant.store, fleet.store)
         done(*[fleet.worker(rank, world, claim=name == "claiming") for rank in range(world)])
         publish(fleet.store)
         assert_same_rows(fleet.store, whole)
-        made[name] = shards(fleet.store)
-    assert len(made["one"]) == 6
-    assert made["one"] == made["two"] == made["four"] == made["claiming"]
+        shards_of[name] = shards(fleet.store)
+    assert len(shards_of["one"]) == 6
+    assert shards_of["one"] == shards_of["two"] == shards_of["four"] == shards_of["claiming"]
 
 
 def test_a_grown_changed_relabelled_pruned_store_and_a_second_embedding(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_processes_of_a_worker_change_nothing(plant: Plant, whole: Path) -> None
     assert_same_rows(plant.store, whole)
 
 
-def test_what_is_there_is_not_planned_and_the_same_plan_is_left_to_its_workers(plant: Plant, whole: Path) -> None:
+def test_existing_rows_are_not_planned_and_an_equal_plan_is_unchanged(plant: Plant, whole: Path) -> None:
     assert plan_shares(plant.root, plant.clips, whole, [MOMENTS], INLINE, asked={}) is None
     first = plant.plan()
     plant.work(Share(0, 2))
@@ -120,10 +120,10 @@ def test_what_is_there_is_not_planned_and_the_same_plan_is_left_to_its_workers(p
     assert first is not None
     assert again == first
     assert len(finished(first)) == 3
-    assert plant.work().units == 3, "what is finished is not made again"
+    assert plant.work().units == 3, "finished units are not computed again"
 
 
-def test_a_commit_amid_the_work_keeps_the_order_of_the_plan(plant: Plant, whole: Path) -> None:
+def test_a_commit_during_the_work_keeps_the_order_of_the_plan(plant: Plant, whole: Path) -> None:
     plant.plan()
     for rank in (3, 1, 0, 2):
         plant.work(Share(rank, 4))
@@ -132,22 +132,22 @@ def test_a_commit_amid_the_work_keeps_the_order_of_the_plan(plant: Plant, whole:
     assert_same_rows(plant.store, whole)
 
 
-def test_a_killed_worker_loses_its_unit_and_another_takes_it_over(plant: Plant, whole: Path) -> None:
-    """Its lease outlives it: the other waits for the limit, then makes the unit."""
+def test_another_worker_computes_the_unit_of_a_killed_one(plant: Plant, whole: Path) -> None:
+    """The lease remains: the other worker waits for the limit, then computes the unit."""
     plant.plan()
     victim = plant.caught()
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     [plan] = plans_of(plant.store)
     assert list(plan.folder.glob("*.lease"))
-    assert list(plan.folder.glob("*.beat")), "nobody told the others"
+    assert list(plan.folder.glob("*.beat")), "its heartbeat file remains"
     assert finished(plan) == {}
     done(plant.worker())
     publish(plant.store)
     assert_same_rows(plant.store, whole)
 
 
-def test_a_worker_that_sleeps_through_its_lease_does_no_harm(plant: Plant, whole: Path) -> None:
+def test_a_worker_that_is_paused_past_its_lease_does_no_harm(plant: Plant, whole: Path) -> None:
     plant.plan()
     sleeper = plant.caught()
     sleeper.send_signal(signal.SIGSTOP)
@@ -162,7 +162,7 @@ def test_a_worker_that_sleeps_through_its_lease_does_no_harm(plant: Plant, whole
     assert_same_rows(plant.store, whole)
 
 
-def test_a_unit_made_twice_counts_once(plant: Plant, whole: Path) -> None:
+def test_a_unit_computed_twice_is_published_once(plant: Plant, whole: Path) -> None:
     plan = plant.plan()
     assert plan is not None
     plant.work()
@@ -177,8 +177,8 @@ def test_a_unit_made_twice_counts_once(plant: Plant, whole: Path) -> None:
 
 
 @pytest.mark.parametrize("years", [10, -40])
-def test_a_worker_whose_clock_is_off_works_like_any_other(plant: Plant, whole: Path, years: int) -> None:
-    """It neither robs a living worker that sits in a unit, nor leaves its time in the store."""
+def test_a_wrong_clock_of_a_worker_has_no_effect(plant: Plant, whole: Path, years: int) -> None:
+    """It does not take the unit of a live worker, and the store does not contain its time."""
     plant.plan()
     off = f"import time; right = time.time; time.time = lambda: right() + {years} * 3.2e7"
     slow = plant.caught()
@@ -205,7 +205,7 @@ def test_a_worker_whose_clock_is_off_works_like_any_other(plant: Plant, whole: P
     ],
     ids=["fingerprint", "dtype", "length", "longest", "name"],
 )
-def test_a_worker_that_would_make_something_else_is_refused(
+def test_a_worker_that_differs_from_the_plan_is_refused(
     plant: Plant, request_: Request, options: BuildOptions, words: str
 ) -> None:
     plan = plant.plan()
@@ -215,7 +215,7 @@ def test_a_worker_that_would_make_something_else_is_refused(
     assert finished(plan) == {}
 
 
-def test_a_worker_without_the_recordings_makes_nothing(plant: Plant, tmp_path: Path) -> None:
+def test_a_worker_without_the_recordings_is_refused(plant: Plant, tmp_path: Path) -> None:
     plan = plant.plan()
     assert plan is not None
     (tmp_path / "unmounted").mkdir()
@@ -225,7 +225,7 @@ def test_a_worker_without_the_recordings_makes_nothing(plant: Plant, tmp_path: P
 
 
 def rows_of(store: Path) -> list[tuple[str, bytes]]:
-    """Every key with its row."""
+    """Keys and rows."""
     opened = FeatureStore.open(store)
     keys, matrix = opened.clips(MOMENTS.name).keys(), opened.matrix(MOMENTS.name)
     return [(key, row.tobytes()) for key, row in zip(keys, matrix, strict=True)]
@@ -244,7 +244,7 @@ def test_a_worker_refuses_another_folder_whose_recordings_have_other_sizes(plant
 
 
 def test_rows_carry_the_states_of_the_files_that_were_read(plant: Plant, whole: Path, tmp_path: Path) -> None:
-    """Another folder's recordings of equal size pass; a build that knows the right ones finds out, and mends it."""
+    """Other recordings of equal size are accepted; the next build from the right folder replaces their rows."""
     plant.plan()
     other = tmp_path / "other"
     shutil.copytree(plant.root, other)
@@ -256,11 +256,11 @@ def test_rows_carry_the_states_of_the_files_that_were_read(plant: Plant, whole: 
     publish(plant.store)
     mended = build(plant.root, plant.clips, plant.store, [MOMENTS], INLINE)
     assert mended.plan.changed[MOMENTS.name] > len(plant.clips) // 2
-    found, right = (dict(rows_of(store)) for store in (plant.store, whole))
-    assert found == right
+    actual, expected = (dict(rows_of(store)) for store in (plant.store, whole))
+    assert actual == expected
 
 
-def test_strict_stops_its_worker_alone(plant: Plant) -> None:
+def test_strict_stops_only_its_worker(plant: Plant) -> None:
     plan = plant.plan()
     assert plan is not None
     with pytest.raises(DataError, match=r"fan/0002\.wav: not decodable"):
@@ -270,39 +270,39 @@ def test_strict_stops_its_worker_alone(plant: Plant) -> None:
 
 
 def interrupt(plant: Plant, at: int, act: Callable[[], object]) -> Callable[[Progress], None]:
-    """A progress report that does `act` once `at` clips are done."""
-    left = [act]
+    """A progress report that calls `act` once `at` clips are done."""
+    pending = [act]
 
     def report(progress: Progress) -> None:
-        if progress.done >= at and left:
-            left.pop()()
+        if progress.done >= at and pending:
+            pending.pop()()
 
     return report
 
 
-def test_a_plain_build_takes_over_from_living_workers(plant: Plant, whole: Path) -> None:
-    """What they have finished it publishes, what they have not it makes; they stop without an error."""
+def test_a_plain_build_replaces_the_plan_of_running_workers(plant: Plant, whole: Path) -> None:
+    """It publishes their finished units and computes the others; the workers stop without an error."""
     plant.plan()
     act = partial(build, plant.root, plant.clips, plant.store, [MOMENTS], INLINE)
     report = interrupt(plant, 5, act)
-    said = work_share(plant.root, plant.store, [MOMENTS], INLINE, Share(claim=True), report=report)
-    assert said.gone
-    assert said.units == 2
+    result = work_share(plant.root, plant.store, [MOMENTS], INLINE, Share(claim=True), report=report)
+    assert result.gone
+    assert result.units == 2
     publish(plant.store)
     assert_same_rows(plant.store, whole)
 
 
-def test_a_worker_of_a_replaced_plan_stops_and_says_so(plant: Plant, whole: Path) -> None:
+def test_a_worker_of_a_replaced_plan_stops_with_an_error(plant: Plant, whole: Path) -> None:
     plant.plan(plant.clips[:8])
     report = interrupt(plant, 3, plant.plan)
     with pytest.raises(RequestError, match="planned again during the run; start this worker again"):
         work_share(plant.root, plant.store, [MOMENTS], INLINE, Share(), report=report)
-    assert plant.work().clips == 9, "the unit that was finished before is not made again"
+    assert plant.work().clips == 9, "the finished unit is not computed again"
     publish(plant.store)
     assert_same_rows(plant.store, whole)
 
 
-def test_other_writers_leave_pending_work_alone(plant: Plant, whole: Path) -> None:
+def test_other_writers_do_not_touch_pending_units(plant: Plant, whole: Path) -> None:
     plan = plant.plan()
     assert plan is not None
     plant.work(Share(0, 2))
@@ -324,7 +324,7 @@ def test_workers_need_no_lock(plant: Plant) -> None:
         assert plant.work().units == 6
 
 
-def test_a_worker_makes_again_what_a_commit_refused_from_it(plant: Plant, whole: Path) -> None:
+def test_a_worker_computes_its_refused_unit_again(plant: Plant, whole: Path) -> None:
     plan = plant.plan()
     assert plan is not None
 
@@ -335,8 +335,8 @@ def test_a_worker_makes_again_what_a_commit_refused_from_it(plant: Plant, whole:
         assert set(gathered.refused) == {0}
 
     report = interrupt(plant, 5, spoil)
-    said = work_share(plant.root, plant.store, [MOMENTS], INLINE, Share(claim=True), report=report)
-    assert said.units == 7
+    result = work_share(plant.root, plant.store, [MOMENTS], INLINE, Share(claim=True), report=report)
+    assert result.units == 7
     publish(plant.store)
     assert_same_rows(plant.store, whole)
 
@@ -344,13 +344,13 @@ def test_a_worker_makes_again_what_a_commit_refused_from_it(plant: Plant, whole:
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
 
 
-def test_a_full_disk_on_one_worker_stops_that_one_and_leaves_no_trace(plant: Plant, whole: Path) -> None:
+def test_a_full_disk_stops_one_worker_and_leaves_no_files(plant: Plant, whole: Path) -> None:
     plan = plant.plan()
     assert plan is not None
     full = plant.worker(before=FULL)
-    _, said = full.communicate(timeout=60)
+    _, stderr = full.communicate(timeout=60)
     assert full.returncode != 0
-    assert "ResourceError: no space for" in said
+    assert "ResourceError: no space for" in stderr
     assert finished(plan) == {}
     assert not [path for path in plan.folder.iterdir() if path.suffix in (".tmp", ".h5", ".beat")]
     done(plant.worker())
@@ -358,7 +358,7 @@ def test_a_full_disk_on_one_worker_stops_that_one_and_leaves_no_trace(plant: Pla
     assert_same_rows(plant.store, whole)
 
 
-def test_a_full_disk_in_earnest_and_on_when_there_is_space(plant: Plant, whole: Path, tmp_path: Path) -> None:
+def test_a_really_full_disk_and_a_resume_after_freeing_space(plant: Plant, whole: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=18m", "tmpfs", str(small)]
@@ -378,12 +378,12 @@ def test_a_full_disk_in_earnest_and_on_when_there_is_space(plant: Plant, whole: 
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_ranks_lie_in_the_world() -> None:
+def test_a_rank_must_be_below_the_world_size() -> None:
     with pytest.raises(RequestError, match="rank 4 of 4: expected a rank from 0 to 3"):
         Share(4, 4)
 
 
-def test_a_claiming_worker_waits_for_a_living_one_and_ends_when_that_has_finished(plant: Plant, whole: Path) -> None:
+def test_a_claiming_worker_waits_for_a_live_one_and_then_ends(plant: Plant, whole: Path) -> None:
     plan = plant.plan()
     assert plan is not None
     with Leases(plan.folder, limit_s=LIMIT_S) as other:

@@ -1,4 +1,4 @@
-"""Damage costs the rows of the damaged shard, once, and nothing else."""
+"""A repair removes only the rows of damaged shards, and the next build restores them."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [flip, Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:100])])
-def test_a_damaged_shard_is_taken_out_and_built_again(tmp_path: Path, harm) -> None:
+def test_a_damaged_shard_is_removed_and_built_again(tmp_path: Path, harm) -> None:
     clips = make_clips(tmp_path, 9)
     requests = [Request("moments", MomentsEmbedder)]
     store = tmp_path / "store"
@@ -46,7 +46,7 @@ def test_a_damaged_shard_is_taken_out_and_built_again(tmp_path: Path, harm) -> N
         np.testing.assert_array_equal(after[key], row)
 
 
-def test_an_intact_store_stays_as_it_is(tmp_path: Path) -> None:
+def test_an_intact_store_is_unchanged(tmp_path: Path) -> None:
     build(tmp_path, make_clips(tmp_path, 4), tmp_path / "store", [Request("moments", MomentsEmbedder)], OPTIONS)
     shards = {path: path.read_bytes() for path in (tmp_path / "store" / "shards").iterdir()}
     assert repair(tmp_path / "store") == []

@@ -31,7 +31,7 @@ def published(root):
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["shard", "last shard", "manifest"])
 @pytest.mark.parametrize("size", [0, 1, 96, 2048, 0.25, 0.5, 0.99], ids=str)
-def test_every_truncation_is_named(root, which, size):
+def test_every_truncation_is_reported(root, which, size):
     path = published(root)[which]
     image = path.read_bytes()
     path.write_bytes(image[: min(size if isinstance(size, int) else int(len(image) * size), len(image) - 1)])
@@ -40,8 +40,8 @@ def test_every_truncation_is_named(root, which, size):
     assert refused(root) or FeatureStore.open(root).warnings
 
 
-def test_every_sampled_bit_flip_is_caught(root, rng):
-    """Never a silent wrong number, wherever the bit is: headers, text, numbers, manifest."""
+def test_every_sampled_bit_flip_is_reported(root, rng):
+    """Bits of headers, text, numbers and the manifest: no wrong number is ever returned."""
     before = content(FeatureStore.open(root))
     for path in published(root):
         image = path.read_bytes()
@@ -57,7 +57,7 @@ def test_every_sampled_bit_flip_is_caught(root, rng):
     assert verify(root) == []
 
 
-def test_a_missing_shard_is_named(root):
+def test_a_missing_shard_is_reported(root):
     path = published(root)[0]
     path.unlink()
     with pytest.raises(StoreError, match=f"{path.name} is missing"):
@@ -65,7 +65,7 @@ def test_a_missing_shard_is_named(root):
     assert [problem.file for problem in verify(root)] == [f"shards/{path.name}"]
 
 
-def test_lost_manifests_do_not_look_like_an_empty_store(root):
+def test_a_store_without_its_manifests_is_not_an_empty_store(root):
     for path in (root / "manifest").iterdir():
         path.unlink()
     with pytest.raises(StoreError, match="holds shards but no manifest"):
@@ -73,13 +73,13 @@ def test_lost_manifests_do_not_look_like_an_empty_store(root):
     assert [problem.file for problem in verify(root)] == ["."]
 
 
-def test_no_store_is_a_problem_not_a_crash(tmp_path):
+def test_a_missing_store_is_reported_as_a_problem(tmp_path):
     assert [problem.file for problem in verify(tmp_path / "nowhere")] == ["."]
     assert notes(tmp_path / "nowhere") == []
 
 
-def test_a_row_that_is_not_finite_is_found(root, monkeypatch):
-    """Nothing writes such a row, but another program might."""
+def test_a_row_that_is_not_finite_is_reported(root, monkeypatch):
+    """This program never writes such a row; another program might."""
     monkeypatch.setattr("featstore.disk.shard.finite_rows", lambda matrix: np.ones(len(matrix), dtype=bool))
     data = shard([200, 201])
     data.matrix[1, 1] = np.nan
@@ -89,7 +89,7 @@ def test_a_row_that_is_not_finite_is_found(root, monkeypatch):
     assert "1 rows are not finite, the first is row 1" in problem.what
 
 
-def test_a_key_that_lives_twice_is_found(root, monkeypatch):
+def test_a_key_that_is_live_twice_is_reported(root, monkeypatch):
     monkeypatch.setattr(StoreWriter, "_without", lambda writer, _: list(writer.store.manifest.shards))
     with StoreWriter(root) as writer:
         writer.commit([shard([3])])
@@ -100,7 +100,7 @@ def test_a_key_that_lives_twice_is_found(root, monkeypatch):
 @pytest.mark.parametrize(
     ("column", "value"), [("split", "validation"), ("label", ""), ("attributes", "[1]"), ("attributes", "{")]
 )
-def test_clips_that_cannot_be_read_are_found(root, column, value):
+def test_invalid_clips_are_reported(root, column, value):
     columns = dict(ClipTable.from_clips([Clip("p", "m", "s", "train")]).columns)
     columns[column] = encode([value])
     with StoreWriter(root) as writer:
@@ -136,12 +136,12 @@ def entry(live: int, dropped: int = 0, width: int = 100) -> ShardEntry:
         ([], []),
     ],
 )
-def test_groups_are_worth_rewriting_and_bounded(sizes, expected):
-    found = groups(sizes, max_rows=10, max_bytes=2000)
-    assert [[entry.live_rows for entry in group] for group in found] == expected
+def test_groups_need_rewriting_and_respect_the_limits(sizes, expected):
+    result = groups(sizes, max_rows=10, max_bytes=2000)
+    assert [[entry.live_rows for entry in group] for group in result] == expected
 
 
-def test_compact_keeps_every_row_and_frees_the_rest(root):
+def test_compact_keeps_live_rows_and_removes_the_rest(root):
     with StoreWriter(root) as writer:
         for number in range(5):
             writer.commit([shard([number], offset=500.0), shard([], rejected=[number + 50])])
@@ -171,7 +171,7 @@ def test_compact_of_a_compact_store_changes_nothing(root):
     assert {path: path.read_bytes() for path in (root / "shards").iterdir()} == files
 
 
-def test_compact_refuses_what_it_could_destroy(root, tmp_path):
+def test_compact_refuses_a_wrong_path_and_a_damaged_manifest(root, tmp_path):
     with StoreWriter(root) as writer:
         writer.commit([shard([300])])
     newest = max((root / "manifest").iterdir())
