@@ -44,9 +44,9 @@ def test_csv_reads_back_exactly(store, tmp_path):
         store = writer.commit([replace(shard([5, 6, 7]), matrix=values[:3])])
     export(store, "twfr", tmp_path / "out.csv", to="csv")
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
-        found = list(csv.DictReader(file))
-    assert {name: [row[name] for row in found] for name in COLUMNS} == expected(store)
-    numbers = np.array([[row[f"e{i}"] for i in range(4)] for row in found]).astype(np.float32)
+        lines = list(csv.DictReader(file))
+    assert {name: [line[name] for line in lines] for name in COLUMNS} == expected(store)
+    numbers = np.array([[line[f"e{i}"] for i in range(4)] for line in lines]).astype(np.float32)
     np.testing.assert_array_equal(numbers, store.matrix("twfr"))
 
 
@@ -118,7 +118,7 @@ def test_the_same_import_again_changes_nothing(tmp_path):
     assert import_matrix(root, "mine", rows([1, 2]), clips) == 2
     assert FeatureStore.open(root).manifest.number == number
     for values, table in ((rows([1, 3]), clips), (rows([1, 2]), ClipTable.from_clips([clip(1), clip(3)]))):
-        with pytest.raises(StoreError, match="already holds other rows as 'mine'"):
+        with pytest.raises(StoreError, match="already has other rows as 'mine'"):
             import_matrix(root, "mine", values, table)
     with StoreWriter(root) as writer:
         import_matrix(writer, "another", rows([1, 3]), clips)
@@ -157,9 +157,9 @@ def test_an_array_with_a_manifest(tmp_path, suffix):
 def test_one_of_several_arrays_is_named(tmp_path):
     np.savez(tmp_path / "x.npz", a=rows([1]), b=rows([2]))
     write_manifest(tmp_path / "clips.csv", [1])
-    with pytest.raises(DataError, match="holds a, b; say which"):
+    with pytest.raises(DataError, match="arrays a, b; name the one"):
         import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine", manifest=tmp_path / "clips.csv")
-    with pytest.raises(DataError, match="no array 'c', only: a, b"):
+    with pytest.raises(DataError, match="no array 'c'; choose from a, b"):
         import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine", manifest=tmp_path / "clips.csv", key="c")
     import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine", manifest=tmp_path / "clips.csv", key="b")
     np.testing.assert_array_equal(FeatureStore.open(tmp_path / "store").matrix("mine"), rows([2]))
@@ -201,7 +201,7 @@ def test_several_extracts_become_one_embedding(tmp_path):
     assert import_files(tmp_path / "store", [tmp_path / "a_extract.npz", tmp_path / "b_extract.npz"], "all") == 4
     assert import_files(tmp_path / "store", [tmp_path / "b_extract.npz"], "second", key="embed_2") == 2
     asdkit(tmp_path / "c_extract.npz", embed=np.zeros((2, 5)))
-    with pytest.raises(DataError, match="different shapes"):
+    with pytest.raises(DataError, match="embeddings of different shapes"):
         import_files(tmp_path / "store", [tmp_path], "mixed")
     with pytest.raises(DataError, match=r"no \*_extract.npz below"):
         import_files(tmp_path / "store", [tmp_path / "store"], "none")
@@ -210,7 +210,7 @@ def test_several_extracts_become_one_embedding(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"path": np.array(["a.wav", "b.wav"])}, "'a.wav' of row 0 does not end in machine/split/name"),
+        ({"path": np.array(["a.wav", "b.wav"])}, "ends in machine/split/name in row 0, got 'a.wav'"),
         ({"section": np.array([0.5, 1])}, "section is float64, expected integers"),
         ({"is_normal": np.array([1])}, "2 embeddings, but ASDKit columns of"),
         ({"embed": np.array(["a", "b"])}, "expected numbers"),
@@ -229,13 +229,13 @@ class Boom:
         return (pytest.fail, ("a pickle was executed",))
 
 
-def test_pickles_are_refused_with_a_cure(tmp_path):
+def test_pickles_are_refused_with_what_to_do(tmp_path):
     objects = np.array([Boom()], dtype=object)
     np.save(tmp_path / "x.npy", objects)
     np.savez(tmp_path / "x_extract.npz", embed=objects)
     write_manifest(tmp_path / "clips.csv", [1])
     for file, manifest in (("x.npy", tmp_path / "clips.csv"), ("x_extract.npz", None)):
-        with pytest.raises(DataError, match=f"{file}: it holds pickled Python objects.*np.savez"):
+        with pytest.raises(DataError, match=f"{file}: pickled Python objects.*np.savez"):
             import_files(tmp_path / "store", [tmp_path / file], "mine", manifest=manifest)
 
 
@@ -261,7 +261,7 @@ def test_files_that_are_no_arrays(tmp_path, content):
 
 def test_an_array_without_description_asks_for_a_manifest(tmp_path):
     np.savez(tmp_path / "x.npz", embed=rows([1]))
-    with pytest.raises(DataError, match=r"does not say what its rows are \(arrays: embed\); give a manifest"):
+    with pytest.raises(DataError, match=r"no description of its rows \(arrays: embed\); give a manifest"):
         import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine")
 
 
