@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from featstore.errors import DataError
+
 Split = Literal["train", "test", "supplemental"]
 Domain = Literal["source", "target", "unknown"]
 Label = Literal["normal", "anomaly", "unknown"]
@@ -15,6 +17,13 @@ LABELS: tuple[str, ...] = get_args(Label)
 
 VARIANT_MARK = "::"
 """Separates path and variant in a key; layouts refuse paths that contain it."""
+
+
+def checked_path(path: str) -> str:
+    """`path` itself; DataError where it contains VARIANT_MARK."""
+    if VARIANT_MARK in path:
+        raise DataError(f"{path!r}: {VARIANT_MARK!r} marks generated variants; rename the file or folder")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import pytest
 from scipy import fft, signal
 
 from featstore.anomalies import added, altered
-from featstore.anomalies.severity import change_db, rms_spectrum, smallest
+from featstore.anomalies.severity import change_db, parameter_for, rms_spectrum
 from featstore.anomalies.table import ANOMALIES, Anomaly, find, render
 
 RATE = 16000
@@ -70,7 +70,7 @@ def test_severity_is_as_asked_where_it_can_be_and_never_falls(name, seed):
     wave = hum()
     found = [measured(name, wave, severity, seed=seed) for severity in SEVERITIES]
     assert np.diff(found).min() > -0.01
-    most = ANOMALIES[name].most_db
+    most = ANOMALIES[name].max_db
     for asked, got in zip(SEVERITIES, found, strict=True):
         assert got < asked + 1.5
         if asked <= most:
@@ -208,7 +208,7 @@ def test_speed_moves_pitch_and_rhythm_by_one_factor(seed):
 def test_pitch_moves_frequencies_and_keeps_the_rhythm():
     t = np.arange(8 * RATE) / RATE
     wave = ((tone(1050, 8.0) + 0.3 * tone(3050, 8.0)) * (1.2 + np.sin(2 * np.pi * 4 * t))).astype(np.float32)
-    out = altered._move_bands(wave, RATE, lambda hz: 1.2 * hz)
+    out = altered.move_bands(wave, RATE, lambda hz: 1.2 * hz)
     assert strongest_hz(out) == pytest.approx(1260, abs=1)
     assert strongest_hz(out, 2000) == pytest.approx(3660, abs=1)
     assert strongest_hz(np.abs(signal.hilbert(out)), 1, 20) == pytest.approx(4, abs=0.15)
@@ -263,7 +263,7 @@ def test_reversed_and_shuffled_keep_what_there_is_and_change_its_order():
         assert change_db(wave, out, RATE) == pytest.approx(3, abs=0.3), name
         assert change_db(wave, out, RATE, measure="spectrum") < -17, name
     segment = 0.1 * np.arange(8, dtype=np.float32)
-    out = altered.in_segments(segment, 8, 5.0, np.random.default_rng(0), lambda S: S[:, ::-1], seconds=(0.25, 0.25))
+    out = altered.alter_segments(segment, 8, 5.0, np.random.default_rng(0), lambda S: S[:, ::-1], seconds=(0.25, 0.25))
     np.testing.assert_allclose(out, 0.1 * np.array([1, 0, 3, 2, 5, 4, 7, 6]), atol=1e-6)
 
 
@@ -301,7 +301,7 @@ def test_recorded_replaces_the_clip_from_three_db_on():
 def test_change_by_hand():
     before, after = np.array([1.0, -1.0, 1.0, -1.0] * 20), np.array([2.0, -1.0, 1.0, -1.0] * 20)
     assert change_db(before, after, 8) == pytest.approx(10 * np.log10(0.25))
-    assert change_db(before + 7, after + 7, 8) == pytest.approx(10 * np.log10(0.25)), "an offset is no sound"
+    assert change_db(before + 7, after + 7, 8) == pytest.approx(10 * np.log10(0.25)), "a DC offset does not count"
     assert change_db(before, before, 8) == -np.inf
     assert change_db(np.zeros(80), after, 8) == np.inf
     assert change_db(np.zeros(80), np.zeros(80), 8) == -np.inf
@@ -312,9 +312,9 @@ def test_change_by_hand():
         change_db(before, after, 8, measure="loudness")
 
 
-def test_smallest_solves_and_saturates():
-    assert smallest(lambda x: x**2, 1e-3, 10, 0) == pytest.approx(1, rel=1e-5)
-    assert smallest(lambda x: x**2, 1e-3, 10, 100) == 10
+def test_parameter_for_solves_and_saturates():
+    assert parameter_for(lambda x: x**2, 1e-3, 10, 0) == pytest.approx(1, rel=1e-5)
+    assert parameter_for(lambda x: x**2, 1e-3, 10, 100) == 10
 
 
 def test_what_cannot_be_rendered_is_said():

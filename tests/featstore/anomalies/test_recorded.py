@@ -36,14 +36,14 @@ def test_donors_by_machine_relative_to_the_data_where_they_lie_in_it(tmp_path):
     assert donors_by_machine(folder, tmp_path, ["fan"]) == {"fan": ["sounds/a.wav"], "": ["sounds/b.wav"]}
     outside = donors_by_machine(folder, tmp_path / "elsewhere", ["fan"])
     assert outside == {"fan": [f"{folder}/a.wav"], "": [f"{folder}/b.wav"]}
-    with pytest.raises(DataError, match=r"a\.wav is for machine 'fan'; the data have pump"):
+    with pytest.raises(DataError, match=r"a\.wav is for machine 'fan', but the data have pump"):
         donors_by_machine(folder, tmp_path, ["pump"])
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("file,caption\na.wav,x\n", "no column 'machine'; expected file, machine, caption"),
+        ("file,caption\na.wav,x\n", "no column 'machine'; expected the columns file, machine, caption"),
         ("file,machine,caption\n", "lists no sound"),
         ("file,machine,caption\nb.wav,fan,x\n", "lists 'b.wav', which is not in"),
         ("file,machine,caption\na.wav,fan,x\na.wav,fan,y\n", "lists 'a.wav' twice"),
@@ -95,11 +95,11 @@ class FakePipeline:
 
     def __init__(self, level: float = 0.5) -> None:
         self.level = level
-        self.asked: list[tuple[str, object]] = []
+        self.calls: list[tuple[str, object]] = []
 
     def __call__(self, prompt: str, *, audio_length_in_s: float, generator: object, **options: object) -> object:
         assert set(options) == {"negative_prompt", "num_inference_steps"}
-        self.asked.append((prompt, generator))
+        self.calls.append((prompt, generator))
         n = round(16000 * audio_length_in_s)
         return SimpleNamespace(audios=np.full((1, n), self.level, dtype=np.float32))
 
@@ -108,7 +108,7 @@ def test_generated_sounds_are_a_folder_of_recorded_anomalies(tmp_path):
     pipeline = FakePipeline(level=4.0)
     prompts = [("fan", "the anomaly sound of a fan"), ("pump", "the anomaly sound of a pump")]
     text_to_audio.generate(pipeline, prompts, tmp_path / "out", seconds=0.5, generator=lambda seed: seed)
-    assert pipeline.asked == [(prompts[0][1], 0), (prompts[1][1], 1)]
+    assert pipeline.calls == [(prompts[0][1], 0), (prompts[1][1], 1)]
     assert read_captions(tmp_path / "out") == [
         Sound("fan_0000.wav", "fan", prompts[0][1]),
         Sound("pump_0001.wav", "pump", prompts[1][1]),

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from fakes import RATE, MomentsEmbedder, write_clip
 
 from featstore.anomalies.table import ANOMALIES, render
-from featstore.anomalies.variants import LEAST_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
+from featstore.anomalies.variants import MIN_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
 from featstore.audio import AudioPolicy, RejectedAudio
 from featstore.build import BuildOptions, Request, build
 from featstore.cli import main
@@ -73,11 +73,11 @@ def test_every_pair_comes_about_equally_often_in_every_section_and_domain():
     assert len(counts) == 8
     for group, found in counts.items():
         assert set(found) == set(pairs), group
-        assert min(found.values()) >= LEAST_PER_PAIR
+        assert min(found.values()) >= MIN_PER_PAIR
         assert max(found.values()) - min(found.values()) <= 1
     per_clip = Counter(clip.path for clip in made)
-    assert {per_clip[c.path] for c in plant() if c.domain == "source"} == {-(-LEAST_PER_PAIR * len(pairs) // 40)}
-    assert {per_clip[c.path] for c in plant() if c.domain == "target"} == {LEAST_PER_PAIR * len(pairs) // 3}
+    assert {per_clip[c.path] for c in plant() if c.domain == "source"} == {-(-MIN_PER_PAIR * len(pairs) // 40)}
+    assert {per_clip[c.path] for c in plant() if c.domain == "target"} == {MIN_PER_PAIR * len(pairs) // 3}
     many = variants_of(plant(source=400), VariantDesign(per_clip=2))
     assert Counter(Counter(c.path for c in many if c.domain == "source").values()) == {2: 1600}
 
@@ -117,12 +117,12 @@ def test_donors_come_from_elsewhere_in_the_same_domain():
 def test_without_donors_their_transforms_are_left_out_and_with_recordings_there_is_one_more():
     alone = plant(machines=("fan",), sections=1)
     names = {Variant.parse(clip.variant).name for clip in variants_of(alone)}
-    assert names == {name for name, anomaly in ANOMALIES.items() if anomaly.usual and not anomaly.donor}
+    assert names == {name for name, anomaly in ANOMALIES.items() if anomaly.default and not anomaly.donor}
     asked = variants_of(alone, VariantDesign(transforms=("reversed",)))
     assert {Variant.parse(clip.variant).name for clip in asked} == {"reversed"}
     one_section = variants_of(plant(sections=1))
     assert {Variant.parse(clip.variant).name for clip in one_section} == {
-        name for name, anomaly in ANOMALIES.items() if anomaly.usual and name != "recorded"
+        name for name, anomaly in ANOMALIES.items() if anomaly.default and name != "recorded"
     }
     recorded = variants_of(
         alone, VariantDesign(transforms=("recorded",)), recorded={"fan": ["/x/rattle.wav"], "pump": ["no"]}
@@ -176,9 +176,9 @@ def test_the_renderer_makes_what_the_text_says(tmp_path):
     variant = Variant("mix", 0, 3, "pump/a.wav")
     expected = render("mix", wave_of(0), RATE, 0, rng=variant.rng(), donor=donor)
     np.testing.assert_array_equal(renderer(wave_of(0), RATE, str(variant)), expected)
-    with pytest.raises(RejectedAudio, match=r"its donor pump/gone\.wav: cannot be read"):
+    with pytest.raises(RejectedAudio, match=r"donor pump/gone\.wav: cannot be read"):
         renderer(wave_of(0), RATE, str(replace(variant, donor="pump/gone.wav")))
-    with pytest.raises(RejectedAudio, match="10 samples are too few"):
+    with pytest.raises(RejectedAudio, match="10 samples; an anomaly needs at least 64"):
         renderer(wave_of(0)[:10], RATE, "leak@0dB#0")
 
 
@@ -226,8 +226,8 @@ def test_a_donor_that_cannot_be_read_rejects_the_variant_only(tmp_path):
     variant = replace(clip, label="anomaly", variant="mix@0dB#1<gone.wav")
     options = BuildOptions(workers=0, render=Renderer(tmp_path, AudioPolicy()))
     report = build(tmp_path, [clip, variant], tmp_path / "store", [Request("a", MomentsEmbedder)], options)
-    assert [(one.key, one.reason) for one in report.rejected] == [
-        (variant.key, "its donor gone.wav: cannot be read: No such file or directory")
+    assert [(rejection.key, rejection.reason) for rejection in report.rejected] == [
+        (variant.key, "donor gone.wav: cannot be read: No such file or directory")
     ]
     assert report.rows == {"a": 1}
 
@@ -253,10 +253,10 @@ def test_the_command_builds_them(tmp_path):
     )
     assert done.exit_code == 0, done.output
     names = Counter(clip.variant.partition("@")[0] for clip in FeatureStore.open(tmp_path / "store").clips("logmel"))
-    assert names == {"": 4, "leak": LEAST_PER_PAIR, "recorded": LEAST_PER_PAIR}
+    assert names == {"": 4, "leak": MIN_PER_PAIR, "recorded": MIN_PER_PAIR}
     done = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
     pairs = len(VariantDesign().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
-    variants = 4 * -(-LEAST_PER_PAIR * pairs // 4)
+    variants = 4 * -(-MIN_PER_PAIR * pairs // 4)
     assert f"and {variants} generated anomalies made of 4 of these recordings" in done.output
     done = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
     assert done.exit_code == 1
