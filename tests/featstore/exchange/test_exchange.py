@@ -73,7 +73,7 @@ def test_undecodable_names_survive_csv(tmp_path):
 
 
 @pytest.mark.parametrize("to", ["npz", "csv", "parquet"])
-def test_an_export_appears_whole_or_not_at_all(store, tmp_path, to):
+def test_a_failed_export_leaves_the_old_file(store, tmp_path, to):
     if to == "parquet":
         pytest.importorskip("pyarrow")
     out = tmp_path / "out"
@@ -85,7 +85,7 @@ def test_an_export_appears_whole_or_not_at_all(store, tmp_path, to):
     assert {path.name for path in tmp_path.iterdir()} == {"out", "store"}
 
 
-def test_unknown_format_and_folder_are_explained(store, tmp_path):
+def test_unknown_format_and_folder_are_errors(store, tmp_path):
     with pytest.raises(DataError, match="'xlsx'; choose from npz, parquet, csv"):
         export(store, "twfr", tmp_path / "out", to="xlsx")
     with pytest.raises(StoreError, match=r"cannot write .*nowhere"):
@@ -154,7 +154,7 @@ def test_an_array_with_a_manifest(tmp_path, suffix):
         import_files(tmp_path / "store", [array], "other", manifest=manifest)
 
 
-def test_one_of_several_arrays_is_named(tmp_path):
+def test_one_of_several_arrays_is_chosen_by_its_key(tmp_path):
     np.savez(tmp_path / "x.npz", a=rows([1]), b=rows([2]))
     write_manifest(tmp_path / "clips.csv", [1])
     with pytest.raises(DataError, match="arrays a, b; name the one"):
@@ -217,7 +217,7 @@ def test_several_extracts_become_one_embedding(tmp_path):
         ({"embed": np.array([1.0, 2.0])}, r"expected numbers of shape \(n, d\)"),
     ],
 )
-def test_malformed_extracts_are_explained(tmp_path, change, message):
+def test_malformed_extracts_are_errors(tmp_path, change, message):
     asdkit(tmp_path / "x_extract.npz", **change)
     with pytest.raises(DataError, match=message):
         import_files(tmp_path / "store", [tmp_path / "x_extract.npz"], "mine")
@@ -239,7 +239,7 @@ def test_pickles_are_refused_with_what_to_do(tmp_path):
             import_files(tmp_path / "store", [tmp_path / file], "mine", manifest=manifest)
 
 
-def test_a_shape_bomb_is_refused(tmp_path):
+def test_an_array_larger_than_its_file_is_refused(tmp_path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 4)})
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
@@ -252,7 +252,7 @@ def test_a_shape_bomb_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"plain text"])
-def test_files_that_are_no_arrays(tmp_path, content):
+def test_files_without_arrays_are_errors(tmp_path, content):
     for name in ("x.npz", "x.npy"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=name):
