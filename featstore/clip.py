@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from featstore.errors import DataError
+
 Split = Literal["train", "test", "supplemental"]
 Domain = Literal["source", "target", "unknown"]
 Label = Literal["normal", "anomaly", "unknown"]
@@ -20,6 +22,13 @@ VARIANT_MARK = "::"
 def key_of(path: str, variant: str) -> str:
     """The key of a recording, or of one of its generated variants."""
     return f"{path}{VARIANT_MARK}{variant}" if variant else path
+
+
+def checked_path(path: str) -> str:
+    """`path` itself; DataError where it contains VARIANT_MARK."""
+    if VARIANT_MARK in path:
+        raise DataError(f"{path!r}: {VARIANT_MARK!r} marks generated variants; rename the file or folder")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

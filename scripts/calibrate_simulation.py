@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""How hard the simulated plant is: each pooling x detector per machine, and each fault by its easiest detector.
+"""Measures how difficult the simulated plant is: scores of simple detectors per machine, and AUC per fault.
 
     python scripts/calibrate_simulation.py [--clips 1200] [--seed 0] [--machine fan ...]
 
-Figures are the harmonic mean of AUC source, AUC target and pAUC(0.1), the overall AUC, and the AUC of each fault
-against all normal test clips. The detectors are deliberately plain and independent of the shipped ones.
+Printed for every pooling and detector: the official score (harmonic mean of AUC source, AUC target and pAUC(0.1)); for
+every machine the best AUC; for every fault its best and median AUC against all normal test clips. The detectors are
+simple and independent of those in `detectors`.
 """
 
 import argparse
@@ -36,19 +37,19 @@ def pooled(plant: Plant, mel: np.ndarray, clip: SimulatedClip) -> dict[str, np.n
 
 
 def cosine_nearest(Z: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """1 - cosine to the nearest training clip."""
+    """1 - cosine similarity to the nearest training clip."""
     unit = [X / np.linalg.norm(X, axis=1, keepdims=True) for X in (Z, test)]
     return 1 - (unit[1] @ unit[0].T).max(1)
 
 
 def gaussian(Z: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Mahalanobis distance, empirical covariance plus 0.1."""
+    """Squared Mahalanobis distance, empirical covariance plus 0.1 on the diagonal."""
     precision = np.linalg.inv(np.cov(Z.T) + 0.1 * np.eye(Z.shape[1]))
     return np.einsum("nd,de,ne->n", test, precision, test)
 
 
 def shrunk(Z: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Mahalanobis distance, Ledoit-Wolf covariance."""
+    """Squared Mahalanobis distance, Ledoit-Wolf covariance."""
     return np.einsum("nd,de,ne->n", test, np.linalg.inv(ledoit_wolf(Z)[0]), test)
 
 
@@ -80,7 +81,7 @@ def main() -> None:
 
 
 def report(machine: str, clips: list[SimulatedClip], features: list[dict[str, np.ndarray]]) -> None:
-    """Print the figures of one machine."""
+    """Print the metrics of one machine."""
     train = np.array([clip.split == "train" for clip in clips])
     fault = np.array([clip.fault for clip in clips])[~train]
     faulty, target = fault != "", np.array([clip.domain == "target" for clip in clips])[~train]
@@ -89,20 +90,22 @@ def report(machine: str, clips: list[SimulatedClip], features: list[dict[str, np
         X = np.array([feature[pooling] for feature in features])
         Z = (X - X[train].mean(0)) / (X[train].std(0) + 1e-9)
         scores |= {(pooling, name): detect(Z[train], Z[~train]) for name, detect in DETECTORS.items()}
-    figures = {key: official(score, faulty, target) for key, score in scores.items()}
+    overall = {key: official(score, faulty, target) for key, score in scores.items()}
     auc = {key: roc_auc_score(faulty, score) for key, score in scores.items()}
-    best = max(figures, key=lambda key: figures[key])
-    middle = np.median(list(figures.values()))
+    best = max(overall, key=lambda key: overall[key])
+    middle = np.median(list(overall.values()))
     print(
-        f"\n{machine}: best {'/'.join(best)} {figures[best]:.3f}, median {middle:.3f}; best AUC {max(auc.values()):.3f}"
+        f"\n{machine}: best {'/'.join(best)} {overall[best]:.3f}, median {middle:.3f}; best AUC {max(auc.values()):.3f}"
     )
     for name in DETECTORS:
-        print(f"  {name:6}" + "".join(f" {pooling} {figures[pooling, name]:.3f}" for pooling in features[0]))
+        print(f"  {name:6}" + "".join(f" {pooling} {overall[pooling, name]:.3f}" for pooling in features[0]))
     for kind in MACHINES[machine].faults:
         keep = ~faulty | (fault == kind)
-        by = {key: roc_auc_score(faulty[keep], score[keep]) for key, score in scores.items()}
-        easiest = max(by, key=lambda key: by[key])
-        print(f"  {kind:14} AUC {by[easiest]:.3f} by {'/'.join(easiest)}, median {np.median(list(by.values())):.3f}")
+        aucs = {key: roc_auc_score(faulty[keep], score[keep]) for key, score in scores.items()}
+        easiest = max(aucs, key=lambda key: aucs[key])
+        print(
+            f"  {kind:14} AUC {aucs[easiest]:.3f} by {'/'.join(easiest)}, median {np.median(list(aucs.values())):.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Sounds of faults from a text-to-audio model: captions made of the clips' metadata in, a folder of sounds out.
+"""Generates sounds of faults with a text-to-audio model, from captions made of the clips' metadata.
 
     python scripts/text_to_audio.py DATA OUT --weights FOLDER
 
-FOLDER holds the weights of a diffusers AudioLDM2 pipeline; nothing is downloaded. The published weights allow no
-commercial use. A model that was not tuned on recordings of the same microphones makes sounds that are easily told
-from recordings, so they serve as donors (recorded.py), in the clip's own background, rather than as clips.
+FOLDER contains the weights of a diffusers AudioLDM2 pipeline; nothing is downloaded. The licence of the published
+weights excludes commercial use. Sounds of a model that was not tuned on the same microphones are easy to distinguish
+from recordings. So they are not used as clips but as donors (recorded.py): they are mixed into recordings.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ STEPS = 100
 NEGATIVE = "low quality, speech, music"
 
 Pipeline = Callable[..., Any]
-"""As diffusers' AudioLDM2Pipeline: called with a prompt, returns an object whose `audios[0]` is a wave."""
+"""Like AudioLDM2Pipeline of diffusers: called with a prompt, returns an object whose `audios[0]` is a wave."""
 
 
 def load_pipeline(weights: Path, device: str = "cpu") -> Pipeline:
@@ -35,22 +35,22 @@ def load_pipeline(weights: Path, device: str = "cpu") -> Pipeline:
     try:
         from diffusers import AudioLDM2Pipeline  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
-        raise DataError("generating sounds from text needs diffusers; pip install diffusers") from error
+        raise DataError("generating sounds from text needs diffusers; run pip install diffusers") from error
     try:
         pipeline = AudioLDM2Pipeline.from_pretrained(str(weights), local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{weights}: not the weights of an AudioLDM2 pipeline: {error}") from error
+        raise DataError(f"{weights}: expected the weights of an AudioLDM2 pipeline: {error}") from error
     return pipeline.to(device)  # type: ignore[no-any-return]
 
 
 def captions_for(clips: Sequence[Clip], per_machine: int) -> list[tuple[str, str]]:
-    """(machine, caption) of up to `per_machine` different captions per machine, from its training clips in order."""
-    chosen: dict[str, dict[str, None]] = {}
+    """Pairs (machine, caption): up to `per_machine` different captions of each machine's training clips, in order."""
+    captions_by_machine: dict[str, dict[str, None]] = {}
     for clip in clips:
-        captions = chosen.setdefault(clip.machine, {})
+        captions = captions_by_machine.setdefault(clip.machine, {})
         if clip.split == "train" and not clip.variant and len(captions) < per_machine:
             captions[caption_of(clip)] = None
-    return [(machine, caption) for machine, captions in sorted(chosen.items()) for caption in captions]
+    return [(machine, caption) for machine, captions in sorted(captions_by_machine.items()) for caption in captions]
 
 
 def generate(
@@ -62,29 +62,29 @@ def generate(
     generator: Callable[[int], object] = lambda seed: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Sound]:
-    """One sound per (machine, caption) into the new folder `out`, with its captions.csv.
+    """Write one sound per (machine, caption) and captions.csv to the new folder `out`.
 
-    generator: from a seed to the pipeline's source of randomness. Raises DataError for a wave that is none.
+    generator: from a seed to the random generator for the pipeline. DataError for an empty or infinite wave.
     """
     if out.exists():
-        raise DataError(f"{out}: exists already; give a new folder")
+        raise DataError(f"{out}: already exists; give a new folder")
     out.mkdir(parents=True)
     sounds = []
     for i, (machine, caption) in enumerate(prompts):
-        made = pipeline(
+        result = pipeline(
             caption,
             negative_prompt=NEGATIVE,
             num_inference_steps=STEPS,
             audio_length_in_s=seconds,
             generator=generator(i),
         )
-        wave = np.asarray(made.audios[0], dtype=np.float32).reshape(-1)
+        wave = np.asarray(result.audios[0], dtype=np.float32).reshape(-1)
         if not len(wave) or not np.isfinite(wave).all():
-            raise DataError(f"the pipeline returned no finite wave for {caption!r}")
+            raise DataError(f"expected a finite wave for {caption!r}, the pipeline returned another; check the weights")
         sound = Sound(f"{machine}_{i:04d}.wav", machine, caption)
         soundfile.write(out / sound.file, wave / max(1.0, float(np.abs(wave).max())), SAMPLE_RATE_HZ)
         sounds.append(sound)
-        write_captions(out, sounds)  # after every sound, so that what an interrupted run made can be used
+        write_captions(out, sounds)  # after every sound, so that the sounds of an interrupted run can be used
         progress(i + 1, len(prompts))
     return sounds
 
@@ -93,7 +93,7 @@ def generate(
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--weights", type=click.Path(path_type=Path), required=True, help="Folder of an AudioLDM2 pipeline.")
-@click.option("--per-machine", default=10, show_default=True, type=click.IntRange(1), help="Different captions.")
+@click.option("--per-machine", default=10, show_default=True, type=click.IntRange(1), help="Captions per machine.")
 @click.option("--seconds", default=10.0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 def main(data: Path, out: Path, weights: Path, device: str, **options: Any) -> None:

@@ -1,14 +1,14 @@
-"""Anomalies made in embedding space, for embeddings that have no audio to make anomalies of.
+"""Perturbations: anomalies made in embedding space, for embeddings without audio.
 
-A perturbation moves a clip's embedding in a direction that says something about faults. Everything happens in
-coordinates in which the section's normal clips spread by 1 along every dimension, because imported features come in
-unlike units. Severity has one unit: dB of the length of the change against the root mean square distance of the
-section's normal clips from their centre, in those coordinates. At 0 dB a clip moves as far as clips typically lie from
-the centre. The bank that gives centre, spread and neighbours is the one that the perturbed clip is scored by, so it
-holds neither the clip nor a copy of it.
+A perturbation moves the embedding of a clip, in coordinates in which the section's normal clips have a standard
+deviation of 1 in every dimension, because imported features have different units. Severity is the length of the change
+in dB, relative to the root mean square distance of the section's normal clips from their centre. At 0 dB a clip moves
+as far as normal clips are from the centre. Centre, deviation and neighbours come from the bank that scores the
+perturbed clip, which contains neither the clip nor a copy of it.
 
-What is not here ranked candidates by noise or the wrong way round on real anomalies (scripts/bench_selection_mimii.py):
-moving towards another clip, noise along the directions in which normal clips vary most, noise shaped as they vary.
+Three other perturbations are left out, because they ranked candidates at random or in the wrong order on real anomalies
+(scripts/bench_selection_mimii.py): moving towards another clip, noise along the directions in which normal clips vary
+most, and noise with the covariance of normal clips.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ from functools import cached_property
 import numpy as np
 
 VERSION = 1
-"""Counts changes of what is made of the same clip, so that scores of older ones are not taken for these."""
+"""Version of the perturbations: scores in the cache of another version are not used."""
 
 SHARE = (0.05, 0.4)
-"""Least and greatest share of the dimensions in a block."""
+"""Smallest and largest share of the dimensions in a block."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Normal clips Z (n, d) of a section in coordinates of unit spread; a dimension without any spread is not moved."""
+    """Normal clips Z (n, d) of a section, standardised; a constant dimension has scale 0 and is not changed."""
 
     centre: np.ndarray
     scale: np.ndarray
@@ -37,11 +37,11 @@ class Bank:
         """From embeddings (n, d)."""
         X = np.asarray(X, dtype=np.float64)
         centre, scale = X.mean(axis=0), X.std(axis=0)
-        scale = np.where(scale > 1e-6 * np.abs(X).max(axis=0), scale, 0.0)  # float32 rounding of a constant is none
+        scale = np.where(scale > 1e-6 * np.abs(X).max(axis=0), scale, 0.0)  # float32 rounding makes constants vary
         return cls(centre, scale, _divided(X - centre, scale))
 
-    def place(self, X: np.ndarray) -> np.ndarray:
-        """Embeddings (m, d) in the bank's coordinates."""
+    def standardised(self, X: np.ndarray) -> np.ndarray:
+        """Embeddings (m, d) in the coordinates of Z."""
         return _divided(np.asarray(X, dtype=np.float64) - self.centre, self.scale)
 
     @cached_property
@@ -57,22 +57,22 @@ def _divided(X: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 Rngs = Sequence[np.random.Generator]
 Move = Callable[[np.ndarray, Bank, Rngs, np.ndarray], np.ndarray]
-"""(Z, bank, a generator per clip, donors) -> directions (m, d) of any length; all in the bank's coordinates."""
+"""(Z, bank, a generator per clip, donors) -> directions (m, d) of any length; all arrays are standardised."""
 
 
 def noise(Z: np.ndarray, bank: Bank, rngs: Rngs, donors: np.ndarray) -> np.ndarray:
-    """A random direction, every dimension alike: nearly all of it lies where normal clips hardly vary."""
+    """A random direction, equal in all dimensions: mostly where normal clips vary little."""
     return np.array([rng.standard_normal(Z.shape[1]) for rng in rngs])
 
 
 def block(Z: np.ndarray, bank: Bank, rngs: Rngs, donors: np.ndarray) -> np.ndarray:
-    """Neighbouring dimensions moved together, up or down, as a tone moves neighbouring bands."""
-    return np.array([_inside(rng, Z.shape[1]) * rng.choice([-1.0, 1.0]) for rng in rngs])
+    """A block of neighbouring dimensions moves together, up or down, as neighbouring bands do for a tone."""
+    return np.array([_block_mask(rng, Z.shape[1]) * rng.choice([-1.0, 1.0]) for rng in rngs])
 
 
 def exchange(Z: np.ndarray, bank: Bank, rngs: Rngs, donors: np.ndarray) -> np.ndarray:
-    """Neighbouring dimensions moved towards another clip."""
-    return np.asarray(np.array([_inside(rng, Z.shape[1]) for rng in rngs]) * (donors - Z))
+    """A block of neighbouring dimensions moves towards the donor."""
+    return np.asarray(np.array([_block_mask(rng, Z.shape[1]) for rng in rngs]) * (donors - Z))
 
 
 def apart(Z: np.ndarray, bank: Bank, rngs: Rngs, donors: np.ndarray) -> np.ndarray:
@@ -82,22 +82,22 @@ def apart(Z: np.ndarray, bank: Bank, rngs: Rngs, donors: np.ndarray) -> np.ndarr
 
 
 def away(Z: np.ndarray, bank: Bank, rngs: Rngs, donors: np.ndarray) -> np.ndarray:
-    """Away from another clip."""
+    """Away from the donor."""
     return np.asarray(Z - donors)
 
 
-def _inside(rng: np.random.Generator, d: int) -> np.ndarray:
-    """1 for a block of neighbouring dimensions (d,), 0 elsewhere."""
+def _block_mask(rng: np.random.Generator, d: int) -> np.ndarray:
+    """1 in a random block of neighbouring dimensions, 0 elsewhere, (d,)."""
     width = max(1, round(rng.uniform(*SHARE) * d))
     start = int(rng.uniform() * (d - width + 1))
-    inside = np.zeros(d)
-    inside[start : start + width] = 1
-    return inside
+    mask = np.zeros(d)
+    mask[start : start + width] = 1
+    return mask
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A move, and whether it needs a donor: a clip of another machine, of another section where there is only one."""
+    """A move; donor: whether it needs a clip of another machine (of another section if there is one machine)."""
 
     move: Move
     donor: bool = False
@@ -122,15 +122,16 @@ def find(name: str) -> Perturbation:
 def perturb(
     name: str, X: np.ndarray, bank: Bank, severity_db: float, *, rngs: Rngs, donors: np.ndarray | None = None
 ) -> np.ndarray:
-    """Rows X (m, d) changed by a length that the severity asks for; donors (m, d) as the perturbation needs.
+    """Rows X (m, d) changed by the severity; donors (m, d) where the perturbation needs them.
 
-    A clip that has no direction to go (it lies on the clip it would move away from) stays where it is.
+    A clip without a direction is unchanged: it equals the clip that it would move away from.
     """
-    found = find(name)
-    if (donors is None) == found.donor or len(rngs) != len(X):
-        raise ValueError(f"{name}: expected one generator per clip{' and a donor' if found.donor else ', no donor'}")
-    Z = bank.place(X)
-    direction = found.move(Z, bank, rngs, Z if donors is None else bank.place(donors)) * (bank.scale > 0)
+    perturbation = find(name)
+    if (donors is None) == perturbation.donor or len(rngs) != len(X):
+        needs = "and a donor" if perturbation.donor else "and no donor"
+        raise ValueError(f"{name}: expected one generator per clip {needs}; got {len(rngs)} for {len(X)} clips")
+    Z = bank.standardised(X)
+    direction = perturbation.move(Z, bank, rngs, Z if donors is None else bank.standardised(donors)) * (bank.scale > 0)
     length = np.sqrt(np.square(direction).sum(axis=1, keepdims=True))
     step = bank.spread * 10 ** (severity_db / 20)
     return np.asarray(X + _divided(direction * step, np.broadcast_to(length, direction.shape)) * bank.scale)

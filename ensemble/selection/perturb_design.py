@@ -1,7 +1,7 @@
-"""Which clip is perturbed how: the balanced design, the names of perturbed clips, and their rows when a view is read.
+"""Which clips are perturbed and how: the balanced design, the names of perturbed clips, and their rows in a view.
 
-One change of one clip is the same in every embedding and view: the same donor, the same seed, the same severity
-relative to how the section's normal clips spread there.
+A change of a clip is the same in every embedding and view: the same donor, seed and severity, relative to the
+distribution of the section's normal clips there.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class PerturbDesign(AnomalyDesign):
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """Perturbed clips in columns (v,); origin and donor are numbers of recordings, donor -1 where there is none."""
+    """Perturbed clips in columns (v,); origin and donor are positions of recordings, donor is -1 for none."""
 
     name: np.ndarray
     severity_db: np.ndarray
@@ -45,18 +45,18 @@ class Changes:
     def __len__(self) -> int:
         return len(self.name)
 
-    def __getitem__(self, at: np.ndarray) -> "Changes":
-        return Changes(self.name[at], self.severity_db[at], self.origin[at], self.donor[at], self.seed[at])
+    def __getitem__(self, rows: np.ndarray) -> "Changes":
+        return Changes(self.name[rows], self.severity_db[rows], self.origin[rows], self.donor[rows], self.seed[rows])
 
     def variants(self, keys: Sequence[str]) -> list[str]:
-        """How a clip is named after its change, with the keys of all recordings: `noise@0dB#7`, `away@0dB#3<x.wav`."""
+        """Variant text of each change, from the keys of all recordings: `noise@0dB#7`, `away@0dB#3<x.wav`."""
         columns = (self.name, self.severity_db, self.seed, self.donor)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [f"{name}@{db:g}dB#{seed}{'<' + keys[at] if at >= 0 else ''}" for name, db, seed, at in rows]
+        return [f"{name}@{db:g}dB#{seed}{'<' + keys[donor] if donor >= 0 else ''}" for name, db, seed, donor in rows]
 
 
 class Recordings(Protocol):
-    """Recordings in columns (n,), as a validation holds them: `section` counts in `sections`."""
+    """Recordings in columns (n,), as a validation has them; `section` is an index into `sections`."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -70,39 +70,42 @@ class Recordings(Protocol):
 
     @property
     def section(self) -> np.ndarray:
-        """Number of each recording's section."""
+        """Index of each recording's section."""
         ...
 
     @property
     def domain(self) -> np.ndarray:
-        """Domain of each."""
+        """Domain of each recording."""
         ...
 
 
 def plan(recordings: Recordings, design: PerturbDesign) -> Changes:
-    """Which change is made of which recording: every pair of as many clips in each section and domain.
+    """Which changes are made of which recordings: every pair for equally many clips in each section and domain.
 
-    A change has the same clips, donors and seeds at every severity: a stronger one is the same fault further on.
-    Nothing depends on the order of the recordings. A perturbation that needs a donor is left out where there is
-    none; DataError where nothing is left.
+    A change has the same clips, donors and seeds at every severity: a stronger one is a later state of the same fault.
+    The order of the recordings does not matter. Where there is no donor, perturbations that need one are left out;
+    DataError where none is left.
     """
     keys, order = recordings.keys, np.argsort(np.array(recordings.keys, dtype=object), kind="stable")
-    section, domain = recordings.section[order], recordings.domain[order]
+    sections, domains = recordings.section[order], recordings.domain[order]
     rows: list[tuple[str, float, int, int, int]] = []
-    for one, side in sorted(set(zip(section.tolist(), domain.tolist(), strict=True))):
-        members = order[(section == one) & (domain == side)]
-        label = f"{'/'.join(recordings.sections[one])}/{side}"
-        donors = {False: np.array([-1]), True: _donors(recordings, order, one, side)}
+    for section, domain in sorted(set(zip(sections.tolist(), domains.tolist(), strict=True))):
+        members = order[(sections == section) & (domains == domain)]
+        label = f"{'/'.join(recordings.sections[section])}/{domain}"
+        donors = {False: np.array([-1]), True: _donors(recordings, order, section, domain)}
         for name in design.transforms or PERTURBATIONS:
             pool = donors[PERTURBATIONS[name].donor]
             rng = np.random.default_rng([design.seed, _number(f"{name}/{label}")])
             chosen = members[np.sort(rng.permutation(len(members))[: design.per_pair])]
-            lots = rng.uniform(size=len(chosen))
-            for at, lot in zip(chosen.tolist() if len(pool) else (), lots.tolist(), strict=False):
-                donor, seed = int(pool[int(lot * len(pool))]), _number(f"{design.seed}/{name}/{keys[at]}")
-                rows += [(name, db, at, donor, seed) for db in design.severities_db]
+            draws = rng.uniform(size=len(chosen))
+            for origin, draw in zip(chosen.tolist() if len(pool) else (), draws.tolist(), strict=False):
+                donor, seed = int(pool[int(draw * len(pool))]), _number(f"{design.seed}/{name}/{keys[origin]}")
+                rows += [(name, db, origin, donor, seed) for db in design.severities_db]
     if not rows:
-        raise DataError(f"{', '.join(design.transforms)}: no clip has a donor in another section or machine")
+        raise DataError(
+            f"{', '.join(design.transforms)}: no clip has a donor in another section or machine; "
+            "add recordings of one, or choose perturbations without a donor"
+        )
     return Changes(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
@@ -111,23 +114,21 @@ def _number(text: str) -> int:
 
 
 def _donors(recordings: Recordings, order: np.ndarray, section: int, domain: str) -> np.ndarray:
-    """Possible donors: clips of another machine, or else of another section; of the same domain, or else of any."""
+    """Positions of possible donors: clips of other machines, else of other sections; of the domain, else of any."""
     machine = np.array([machine for machine, _ in recordings.sections])[recordings.section[order]]
-    elsewhere = machine != recordings.sections[section][0]
-    possible = elsewhere if elsewhere.any() else recordings.section[order] != section
-    same = possible & (recordings.domain[order] == domain)
-    return np.asarray(order[same if same.any() else possible])
+    other_machine = machine != recordings.sections[section][0]
+    possible = other_machine if other_machine.any() else recordings.section[order] != section
+    same_domain = possible & (recordings.domain[order] == domain)
+    return np.asarray(order[same_domain if same_domain.any() else possible])
 
 
 def perturbed_rows(X: np.ndarray, changes: Changes, bank: np.ndarray) -> np.ndarray:
-    """Rows (v, d), float32, of changes of recordings X (n, d) that the recordings `bank` (numbers) score."""
+    """Rows float32 (v, d) of `changes` of recordings X (n, d); bank: positions of the recordings that score them."""
     out = np.empty((len(changes), X.shape[1]), dtype=np.float32)
     normal = Bank.of(X[bank])
-    for name in sorted(set(changes.name.tolist())):
-        of_name = np.flatnonzero(changes.name == name)
-        for db in sorted(set(changes.severity_db[of_name].tolist())):
-            at = of_name[changes.severity_db[of_name] == db]
-            rngs = [np.random.default_rng(seed) for seed in changes.seed[at].tolist()]
-            donors = X[changes.donor[at]] if PERTURBATIONS[name].donor else None
-            out[at] = perturb(name, X[changes.origin[at]], normal, db, rngs=rngs, donors=donors)
+    for name, db in sorted(set(zip(changes.name.tolist(), changes.severity_db.tolist(), strict=True))):
+        rows = np.flatnonzero((changes.name == name) & (changes.severity_db == db))
+        rngs = [np.random.default_rng(seed) for seed in changes.seed[rows].tolist()]
+        donors = X[changes.donor[rows]] if PERTURBATIONS[name].donor else None
+        out[rows] = perturb(name, X[changes.origin[rows]], normal, db, rngs=rngs, donors=donors)
     return out

@@ -1,1 +1,1 @@
-"""Generated anomalies: a normal wave in, the same wave with a fault of a calibrated strength out."""
+"""Generated anomalies: functions that add a fault of a calibrated severity to a normal wave."""

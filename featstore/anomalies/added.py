@@ -1,7 +1,7 @@
 """Anomalies that add a sound to a clip: impacts, squeal, leaks, rattle, another machine.
 
-Every function takes a wave float32 (time,) without offset, its sample rate, the asked severity (see severity.py) and a
-generator, and returns a wave of the same length; what is random is drawn in the same order at every severity.
+Every function takes a wave float32 (time,) without DC offset, its sample rate, the requested severity (see severity.py)
+and a generator, and returns a wave of the same length. Random numbers are drawn in the same order at every severity.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ from scipy import fft
 
 from featstore.anomalies.severity import add
 
-CHIRP_POINTS_HZ = 100  # how often a tone's frequency and a burst's envelope may change
-KERNEL_DECAYS = 7  # an impact is cut where it has died away by 60 dB
+CONTROL_POINTS_HZ = 100  # rate of the control points of a tone's pitch and of a burst's envelope
+KERNEL_DECAYS = 7  # length of an impact in decay times, when it has decayed by 60 dB
 
 
 def impacts(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
@@ -22,7 +22,7 @@ def impacts(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.G
 
 
 def squeal(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """A tone of 0.5 to 7 kHz with up to four harmonics and a drifting pitch: dry friction, a whistle."""
+    """A tone of 0.5 to 7 kHz with up to four harmonics and a drifting pitch: dry friction, whistling."""
     pitch_hz = min(log_uniform(rng, 500, 7000), 0.4 * rate_hz)
     return add(
         wave,
@@ -32,34 +32,35 @@ def squeal(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Ge
 
 
 def leak(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """A steady hiss of a third to one and a half octaves: gas or air that escapes."""
+    """Steady noise in a band of a third to one and a half octaves: escaping gas or air."""
     return add(wave, band_noise(len(wave), rate_hz, _band(rng, rate_hz), rng), severity_db)
 
 
 def bursts(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """The hiss of `leak` in bursts of 30 to 300 ms: clogging, a valve that does not close."""
+    """The noise of `leak` in bursts of 30 to 300 ms: clogging, a valve that does not close."""
     noise = band_noise(len(wave), rate_hz, _band(rng, rate_hz), rng)
     return add(wave, noise * _gate(len(wave), rate_hz, rng), severity_db)
 
 
 def distortion(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """What a bent characteristic adds to the clip, without the clip itself: a loose part that rattles along."""
+    """Distortion products of a non-linear characteristic, without the clip itself: a loose part that rattles along."""
     power = np.dot(wave, wave)
     if power == 0:
         return wave.copy()
-    bent = np.tanh(np.float32(rng.uniform(1.5, 5)) * wave / np.sqrt(power / len(wave)) + np.float32(rng.uniform(-1, 1)))
-    return add(wave, bent - np.dot(bent, wave) / power * wave, severity_db)
+    drive, bias = np.float32(rng.uniform(1.5, 5)), np.float32(rng.uniform(-1, 1))
+    distorted = np.tanh(drive * wave / np.sqrt(power / len(wave)) + bias)
+    return add(wave, distorted - np.dot(distorted, wave) / power * wave, severity_db)
 
 
 def mix(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, donor: np.ndarray) -> np.ndarray:
-    """Another machine is heard too."""
-    return add(wave, fitted(donor, len(wave), rng), severity_db)
+    """The sound of another machine is added."""
+    return add(wave, excerpt(donor, len(wave), rng), severity_db)
 
 
 def impact_train(
     n: int, rate_hz: int, per_second: float, resonance: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Decaying sines at nearly equal distances, float32 (n,); resonance: frequency in Hz and decay time in s."""
+    """Decaying sines at nearly equal intervals, float32 (n,); resonance: frequency in Hz and decay time in s."""
     resonance_hz, decay_s = resonance
     t = np.arange(max(2, round(KERNEL_DECAYS * decay_s * rate_hz))) / rate_hz
     kernel = (np.exp(-t / decay_s) * np.sin(2 * np.pi * resonance_hz * t)).astype(np.float32)
@@ -76,11 +77,11 @@ def impact_train(
 def drifting_tone(
     n: int, rate_hz: int, pitch_hz: float, form: tuple[float, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """A tone and its harmonics below half the rate, float32 (n,); form: relative drift of the pitch, partials."""
+    """A tone and its harmonics below the Nyquist frequency, float32 (n,); form: relative pitch drift, partials."""
     drift, partials = form
-    t = np.arange(0, n + rate_hz / CHIRP_POINTS_HZ, rate_hz / CHIRP_POINTS_HZ) / rate_hz
-    sway = np.sin(2 * np.pi * (rng.uniform(0.2, 1.0) * t + rng.uniform()))
-    cycles = np.cumsum(pitch_hz * (1 + drift * sway)) / CHIRP_POINTS_HZ
+    t = np.arange(0, n + rate_hz / CONTROL_POINTS_HZ, rate_hz / CONTROL_POINTS_HZ) / rate_hz
+    deviation = np.sin(2 * np.pi * (rng.uniform(0.2, 1.0) * t + rng.uniform()))
+    cycles = np.cumsum(pitch_hz * (1 + drift * deviation)) / CONTROL_POINTS_HZ
     angle = np.interp(np.arange(n) / rate_hz, t, cycles)
     out = np.zeros(n, dtype=np.float32)
     for k in range(1, partials + 1):
@@ -90,7 +91,7 @@ def drifting_tone(
 
 
 def band_noise(n: int, rate_hz: int, band_hz: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise that fills a band evenly, float32 (n,)."""
+    """Gaussian noise with a flat spectrum in a band, float32 (n,)."""
     length = fft.next_fast_len(n, real=True)
     low, high = (round(edge_hz * length / rate_hz) for edge_hz in band_hz)
     low, high = max(1, low), min(length // 2, max(high, low + 2))
@@ -99,8 +100,8 @@ def band_noise(n: int, rate_hz: int, band_hz: tuple[float, float], rng: np.rando
     return np.asarray(fft.irfft(spectrum, length)[:n])
 
 
-def fitted(wave: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """A stretch of `n` samples from anywhere in `wave`, which is repeated where it is shorter."""
+def excerpt(wave: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` samples from a random position of `wave`, which is repeated where it is shorter."""
     if len(wave) < n:
         return np.resize(wave, n)
     start = rng.integers(len(wave) - n + 1)
@@ -108,19 +109,19 @@ def fitted(wave: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Drawn evenly in the logarithm."""
+    """A random number, uniform on a logarithmic scale."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _band(rng: np.random.Generator, rate_hz: int) -> tuple[float, float]:
-    """A third to one and a half octaves around a centre between 8 and 80 % of half the rate."""
+    """A band of a third to one and a half octaves with its centre at 8 to 80 % of the Nyquist frequency."""
     centre_hz, octaves = log_uniform(rng, 0.08, 0.8) * rate_hz / 2, rng.uniform(1 / 3, 1.5)
     return centre_hz * 2 ** (-octaves / 2), min(centre_hz * 2 ** (octaves / 2), 0.98 * rate_hz / 2)
 
 
 def _gate(n: int, rate_hz: int, rng: np.random.Generator) -> np.ndarray:
-    """Envelope of bursts at random times, one at least, float32 (n,)."""
-    points = max(4, int(n / rate_hz * CHIRP_POINTS_HZ) + 1)
+    """Envelope of one or more bursts at random times, float32 (n,)."""
+    points = max(4, int(n / rate_hz * CONTROL_POINTS_HZ) + 1)
     gate = np.zeros(points)
     for start in rng.integers(points, size=max(1, round(rng.uniform(0.5, 3) * n / rate_hz))).tolist():
         gate[start : start + rng.integers(3, 31)] = 1

@@ -1,6 +1,6 @@
-"""Anomalies that alter the clip itself: its speed, its spectrum, its course in time, its statistics.
+"""Anomalies that alter the clip itself: its speed, spectrum, order in time or statistics.
 
-Signatures as in added.py; waves come without offset. Where a change saturates before the asked severity, the strongest
+Signatures as in added.py; waves have no DC offset. Where a change cannot reach the requested severity, the strongest
 form is returned.
 """
 
@@ -10,71 +10,71 @@ import numpy as np
 import soxr
 from scipy import fft
 
-from featstore.anomalies.added import fitted, log_uniform
+from featstore.anomalies.added import excerpt, log_uniform
 from featstore.anomalies.severity import (
     add,
+    alter_segments,
     blend,
-    in_segments,
+    parameter_for,
     ratio_of,
     rms_spectrum,
-    smallest,
     variance,
     window_samples,
 )
 
-MOST_FACTOR = 1.7  # speed and pitch change by at most nine semitones
+MAX_FACTOR = 1.7  # speed and pitch change by at most nine semitones
 BAND_HZ = 100  # `pitch` and `warp` move the spectrum in bands; envelopes keep a resolution of 1 / BAND_HZ
-FLOOR = 0.03  # what dropouts and blockages leave
+FLOOR = 0.03  # share of the amplitude that remains in a dropout or a removed band
 GAIN_POINTS_HZ = 400
 
 
 def modulation(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """The level swings 2 to 30 times a second, evenly in dB: imbalance, eccentricity."""
+    """The level varies 2 to 30 times per second, as a sine in dB: imbalance, eccentricity."""
     n, frequency_hz = len(wave), log_uniform(rng, 2, 30)
     points = max(2, int(n / rate_hz * GAIN_POINTS_HZ))
     starts = np.arange(points) * n // points
     swing = np.sin(2 * np.pi * (frequency_hz * starts / rate_hz + rng.uniform()))
     energy = np.add.reduceat(np.square(wave), starts).astype(np.float64)
     energy /= max(float(energy.sum()), np.finfo(np.float64).tiny)
-    depth = smallest(lambda depth: float(energy @ np.expm1(depth * swing) ** 2), 1e-3, 4.0, severity_db)
+    depth = parameter_for(lambda depth: float(energy @ np.expm1(depth * swing) ** 2), 1e-3, 4.0, severity_db)
     gain = np.interp(np.arange(n), starts, np.exp(depth * swing)).astype(np.float32)
     return np.asarray(wave * gain)
 
 
 def speed(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Everything runs faster or slower, pitch and rhythm together: load, supply, a slipping belt."""
+    """The clip runs faster or slower, pitch and rhythm together: load, supply, a slipping belt."""
     factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor)
     moved = soxr.resample(wave, rate_hz * factor, rate_hz, quality="HQ")
     return _looped(moved, len(wave), rate_hz)
 
 
 def pitch(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Every frequency is multiplied by one factor and the rhythm kept: a resonance or a tooth count has changed."""
+    """All frequencies are multiplied by one factor, the rhythm is unchanged: another resonance or tooth count."""
     factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor)
-    return _move_bands(wave, rate_hz, lambda hz: hz * factor)
+    return move_bands(wave, rate_hz, lambda hz: hz * factor)
 
 
 def warp(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Low frequencies move by a factor, high ones ever less: a changed stiffness or cavity."""
+    """Frequencies move by a factor that falls to 1 at the Nyquist frequency: a changed stiffness or cavity."""
     axis = np.linspace(0, rate_hz / 2, 1024)
 
     def moved(hz: np.ndarray, factor: float) -> np.ndarray:
         return np.asarray(hz * (1 + (factor - 1) * (1 - 2 * hz / rate_hz)))
 
     factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: np.interp(hz, moved(axis, factor), axis))
-    return _move_bands(wave, rate_hz, lambda hz: moved(hz, factor))
+    return move_bands(wave, rate_hz, lambda hz: moved(hz, factor))
 
 
 def blockage(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """High frequencies are lost: something covers the source."""
+    """High frequencies are removed: something covers the source."""
     spectrum, energy, length = _whole_spectrum(wave)
     above = np.cumsum(energy[::-1])[::-1]
     cut = int(np.searchsorted(-above, -ratio_of(severity_db) * above[0], side="right")) - 1
-    return _without(wave, spectrum, (max(1, cut), len(energy)), length, severity_db)
+    return _remove_band(wave, spectrum, (max(1, cut), len(energy)), length, severity_db)
 
 
 def bandstop(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """A band around a random frequency is lost: a blocked opening, a part that no longer sounds."""
+    """A band around a random frequency is removed: a blocked opening, a part that no longer sounds."""
     spectrum, energy, length = _whole_spectrum(wave)
     total = np.concatenate([[0.0], np.cumsum(energy)])
     centre = log_uniform(rng, 0.05, 0.6) * len(energy)
@@ -88,44 +88,44 @@ def bandstop(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.
         return float((total[high] - total[low]) / max(total[-1], np.finfo(np.float64).tiny))
 
     widest = np.log2(len(energy))
-    return _without(wave, spectrum, band(smallest(inside, 1e-3, widest, severity_db)), length, severity_db)
+    return _remove_band(wave, spectrum, band(parameter_for(inside, 1e-3, widest, severity_db)), length, severity_db)
 
 
 def dropouts(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """The sound stops for moments: sticking, a loose contact."""
-    return in_segments(wave, rate_hz, severity_db, rng, lambda segments: FLOOR * segments, seconds=(0.05, 0.3))
+    """The sound stops for short times: sticking, a loose contact."""
+    return alter_segments(wave, rate_hz, severity_db, rng, lambda segments: FLOOR * segments, seconds=(0.05, 0.3))
 
 
 def stutter(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """A moment's sound repeats instead of what should follow: sticking and slipping."""
+    """A short piece repeats instead of the sound that follows it: sticking and slipping."""
     parts = rng.integers(3, 7)
 
     def alter(segments: np.ndarray) -> np.ndarray:
         length = segments.shape[1]
         return segments[:, np.arange(length) % max(1, length // parts)]
 
-    return in_segments(wave, rate_hz, severity_db, rng, alter)
+    return alter_segments(wave, rate_hz, severity_db, rng, alter)
 
 
 def reversed_segments(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Stretches of the clip run backwards: attack and decay change places."""
-    return in_segments(wave, rate_hz, severity_db, rng, lambda segments: segments[:, ::-1])
+    """Segments of the clip are played backwards: attack and decay are exchanged."""
+    return alter_segments(wave, rate_hz, severity_db, rng, lambda segments: segments[:, ::-1])
 
 
 def shuffled(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Stretches of the clip come in another order: a sequence gone wrong."""
+    """Segments of the clip are played in another order: a wrong sequence."""
 
     def alter(segments: np.ndarray) -> np.ndarray:
         order = rng.permutation(len(segments))
         altered = np.empty_like(segments)
-        altered[order] = segments[np.roll(order, 1)]  # so that no segment keeps its place
+        altered[order] = segments[np.roll(order, 1)]  # no segment stays in its place
         return altered
 
-    return in_segments(wave, rate_hz, severity_db, rng, alter)
+    return alter_segments(wave, rate_hz, severity_db, rng, alter)
 
 
 def clipping(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Peaks are cut off: an overdriven part, a stop that is struck."""
+    """Peaks are cut off: an overdriven part, a part that hits a stop."""
     size = np.abs(wave)
     power, peak = variance(wave), float(size.max())
     if power == 0:
@@ -134,35 +134,35 @@ def clipping(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.
     def lost(closeness: float) -> float:
         return float(np.mean(np.square(np.maximum(size - peak * (1 - closeness), 0)), dtype=np.float64)) / power
 
-    limit = peak * (1 - smallest(lost, 1e-6, 1 - 1e-3, severity_db))
+    limit = peak * (1 - parameter_for(lost, 1e-6, 1 - 1e-3, severity_db))
     return np.asarray(np.clip(wave, -limit, limit))
 
 
 def statistics_exchange(
     wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, donor: np.ndarray
 ) -> np.ndarray:
-    """Each frequency takes the mean and deviation over time that it has in `donor` (StatEx), as far as asked.
+    """Each frequency gets the mean and deviation over time that it has in `donor` (StatEx), up to the severity.
 
-    The donor is brought to the clip's level first: loudness is not what is exchanged.
+    The donor is scaled to the level of the clip, so that the loudness stays the same.
     """
     n = min(window_samples(len(wave), rate_hz), window_samples(len(donor), rate_hz))
     level = np.sqrt(variance(wave) / variance(donor)) if variance(donor) > 0 else 0.0
     S, size = _short_time(wave, n)
-    theirs = np.float32(level) * _short_time(donor, n)[1]
+    donor_size = np.float32(level) * _short_time(donor, n)[1]
     least = np.float32(1e-6) * size.max() + np.finfo(np.float32).tiny
     z = (size - size.mean(axis=0)) / np.maximum(size.std(axis=0), least)
-    wanted = np.maximum(theirs.mean(axis=0) + theirs.std(axis=0) * z, 0)
-    return blend(wave, _overlap_add(S * (wanted / np.maximum(size, least)), len(wave), n), severity_db)
+    target = np.maximum(donor_size.mean(axis=0) + donor_size.std(axis=0) * z, 0)
+    return blend(wave, _overlap_add(S * (target / np.maximum(size, least)), len(wave), n), severity_db)
 
 
 def recorded(
     wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, donor: np.ndarray
 ) -> np.ndarray:
-    """A recorded or generated anomaly, at the clip's level, takes the clip's place as far as asked.
+    """A recorded or generated anomaly, scaled to the level of the clip, replaces it up to the severity.
 
-    From +3 dB on, nothing of the clip is left.
+    From +3 dB on the clip is replaced completely.
     """
-    other = fitted(donor, len(wave), rng)
+    other = excerpt(donor, len(wave), rng)
     level = np.sqrt(variance(wave) / variance(other)) if variance(other) > 0 else 0.0
     return blend(wave, np.float32(level) * (other - other.mean()), severity_db)
 
@@ -174,12 +174,12 @@ def _factor(
     rng: np.random.Generator,
     source_hz: Callable[[np.ndarray, float], np.ndarray],
 ) -> float:
-    """The factor nearest to 1, up or down, that changes the RMS spectrum as asked.
+    """The factor nearest to 1, up or down, that changes the RMS spectrum by the severity.
 
-    source_hz: for frequencies of the changed clip and a factor, where they were before. The change is foreseen from
-    the spectrum alone.
+    source_hz: from frequencies of the changed clip and a factor to the frequencies before the change. The change is
+    estimated from the spectrum alone.
     """
-    factors = 1 + np.geomspace(5e-4, MOST_FACTOR - 1, 80)
+    factors = 1 + np.geomspace(5e-4, MAX_FACTOR - 1, 80)
     up = rng.uniform() < 0.5
     A = rms_spectrum(wave, rate_hz)
     hz = np.linspace(0, rate_hz / 2, len(A))
@@ -198,13 +198,13 @@ def _looped(wave: np.ndarray, n: int, rate_hz: int) -> np.ndarray:
         return np.asarray(wave[:n], dtype=np.float32)
     fade = max(1, min(round(0.02 * rate_hz), len(wave) // 4))
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
-    unit = wave[fade:].copy()  # starts where the cross-faded end leaves off
+    unit = wave[fade:].copy()  # the end is cross-faded into wave[:fade], so the next repetition starts after it
     unit[-fade:] = unit[-fade:] * (1 - ramp) + wave[:fade] * ramp
     return np.concatenate([wave[:fade], np.resize(unit, n - fade)]).astype(np.float32)
 
 
-def _move_bands(wave: np.ndarray, rate_hz: int, target_hz: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Move each band of the spectrum as a whole by what `target_hz` says of its centre; the level is kept."""
+def move_bands(wave: np.ndarray, rate_hz: int, target_hz: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Move each band of the spectrum as a whole: its centre goes to `target_hz(centre)`. The level is unchanged."""
     length = fft.next_fast_len(len(wave), real=True)
     spectrum = fft.rfft(wave, length)
     bins = len(spectrum)
@@ -223,20 +223,20 @@ def _move_bands(wave: np.ndarray, rate_hz: int, target_hz: Callable[[np.ndarray]
 
 
 def _whole_spectrum(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Spectrum of the whole clip, energy per bin, and the FFT length."""
+    """Spectrum of the whole clip, energy per bin, and FFT length."""
     length = fft.next_fast_len(len(wave), real=True)
     spectrum = fft.rfft(wave, length)
     energy = np.square(np.abs(spectrum)).astype(np.float64)
     return spectrum, energy, length
 
 
-def _without(
+def _remove_band(
     wave: np.ndarray, spectrum: np.ndarray, band: tuple[int, int], length: int, severity_db: float
 ) -> np.ndarray:
-    """The clip without the bins of `band`: all but the floor, or less where one line alone is more than was asked."""
+    """The clip with the bins of `band` reduced to FLOOR, or less where that would exceed the severity."""
     lost = np.zeros_like(spectrum)
     lost[slice(*band)] = -spectrum[slice(*band)]
-    return add(wave, fft.irfft(lost, length)[: len(wave)], severity_db, most=1 - FLOOR)
+    return add(wave, fft.irfft(lost, length)[: len(wave)], severity_db, max_factor=1 - FLOOR)
 
 
 def _short_time(wave: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What every design of made anomalies states: which transforms, at which severities, from which seed."""
+"""What every design of artificial anomalies states: transforms, severities and seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class AnomalyDesign:
     """Anomalies to make: every pair of a transform and a severity. A subclass adds how many of each.
 
-    transforms: empty means all usual ones that the data allow. seed: of the random draws.
+    transforms: empty means all default ones that the data allow. seed: of the random draws.
     """
 
     transforms: tuple[str, ...] = ()

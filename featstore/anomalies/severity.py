@@ -1,10 +1,10 @@
-"""How strong a change is: one unit, dB of the change against the clip, and ways to reach an asked strength.
+"""Severity of a change: its energy relative to the clip in dB, and ways to reach a requested severity.
 
-Two measures of the same unit. "wave": the energy of `after - before` over the energy of `before`, both over the whole
-clip. "spectrum", for changes that move sounds in time, where a sample-by-sample difference says nothing: the same ratio
-for the clip's RMS magnitude spectrum (64 ms Hann windows). 0 dB is a change as strong as the clip itself. Energies are
-summed over the clip before the ratio is taken: a mean of segments' dB, the usual segmental SNR, has no value where an
-impact leaves most segments as they were. A clip's energy is its variance; an offset is no sound.
+0 dB is a change as strong as the clip itself. There are two measures. "wave": energy of `after - before` over energy of
+`before`, both over the whole clip. "spectrum": the same ratio for the RMS magnitude spectrum (64 ms Hann windows), for
+changes that move sounds in time, where a sample-by-sample difference is not informative. Energies are summed over the
+clip before the ratio is taken, because the usual segmental SNR (a mean of dB per segment) is undefined where most
+segments are unchanged. The energy of a clip is its variance: a DC offset does not count.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ import numpy as np
 from scipy import fft, ndimage
 
 WINDOW_S = 0.064
-STEPS = 24  # bisection steps; the interval ends 2e-7 wide
-RAMP_S = 0.004  # a segment's change fades in and out
+STEPS = 24  # bisection steps; the last interval is 2e-7 wide
+RAMP_S = 0.004  # fade-in and fade-out of the change of a segment
 
 
 def change_db(before: np.ndarray, after: np.ndarray, rate_hz: int, *, measure: str = "wave") -> float:
-    """Strength of the change in dB; -inf where nothing changed, +inf where sound was added to silence."""
+    """Severity of the change in dB; -inf where nothing changed, +inf where sound was added to silence."""
     if measure not in MEASURES:
         raise ValueError(f"unknown measure {measure!r}; choose from {', '.join(MEASURES)}")
     changed, whole = MEASURES[measure](before, after, rate_hz)
@@ -42,17 +42,17 @@ MEASURES: dict[str, Callable[[np.ndarray, np.ndarray, int], tuple[float, float]]
 
 
 def variance(wave: np.ndarray) -> float:
-    """Mean power without the offset."""
+    """Mean power without the DC offset."""
     return float(np.var(wave, dtype=np.float64))
 
 
 def window_samples(n: int, rate_hz: int) -> int:
-    """Samples, an even number, of the 64 ms window; less for clips that hold few of them."""
+    """Samples in the 64 ms window, an even number; fewer for clips shorter than four windows."""
     return max(8, min(round(WINDOW_S * rate_hz), n // 4) // 2 * 2)
 
 
 def rms_spectrum(wave: np.ndarray, rate_hz: int) -> np.ndarray:
-    """RMS over time of the magnitude spectrum, (window // 2 + 1,), of the wave without its offset."""
+    """RMS over time of the magnitude spectrum, (window // 2 + 1,), of the wave without its DC offset."""
     n = window_samples(len(wave), rate_hz)
     frames = np.lib.stride_tricks.sliding_window_view(wave, n)[:: n // 2]
     S = fft.rfft((frames - wave.mean()) * np.hanning(n).astype(np.float32), axis=1)
@@ -60,38 +60,38 @@ def rms_spectrum(wave: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def ratio_of(severity_db: float) -> float:
-    """Energy ratio of a severity."""
+    """Energy ratio that a severity in dB means."""
     return float(10 ** (severity_db / 10))
 
 
-def add(wave: np.ndarray, addition: np.ndarray, severity_db: float, *, most: float = np.inf) -> np.ndarray:
-    """`wave` plus `addition` at the asked strength, its factor at most `most`."""
+def add(wave: np.ndarray, addition: np.ndarray, severity_db: float, *, max_factor: float = np.inf) -> np.ndarray:
+    """`wave` plus `addition`, scaled to the severity by a factor of at most `max_factor`."""
     addition = addition - addition.mean()
     power = variance(addition)
     factor = np.sqrt(ratio_of(severity_db) * variance(wave) / power) if power > 0 else 0.0
-    return np.asarray(wave + np.float32(min(factor, most)) * addition)
+    return np.asarray(wave + np.float32(min(factor, max_factor)) * addition)
 
 
 def blend(wave: np.ndarray, other: np.ndarray, severity_db: float) -> np.ndarray:
-    """`wave` moved towards `other` as far as asked, at most all the way."""
-    return add(wave, other - wave, severity_db, most=1.0)
+    """`wave` moved towards `other` up to the severity, at most to `other` itself."""
+    return add(wave, other - wave, severity_db, max_factor=1.0)
 
 
-def smallest(change: Callable[[float], float], low: float, high: float, severity_db: float) -> float:
-    """Parameter between `low` (no change) and `high` at which the energy ratio `change`, rising, is as asked.
+def parameter_for(change: Callable[[float], float], low: float, high: float, severity_db: float) -> float:
+    """The parameter from `low` (no change) to `high` at which `change`, a rising energy ratio, reaches the severity.
 
-    `high` where even that changes too little. Bisection in the logarithm; both ends are positive.
+    `high` where it does not. Bisection on a logarithmic scale; both ends are positive.
     """
-    asked = ratio_of(severity_db)
-    if change(high) <= asked:
+    ratio = ratio_of(severity_db)
+    if change(high) <= ratio:
         return high
     for _ in range(STEPS):
         middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if change(middle) < asked else (low, middle)
+        low, high = (middle, high) if change(middle) < ratio else (low, middle)
     return high
 
 
-def in_segments(
+def alter_segments(
     wave: np.ndarray,
     rate_hz: int,
     severity_db: float,
@@ -100,9 +100,9 @@ def in_segments(
     *,
     seconds: tuple[float, float] = (0.1, 0.4),
 ) -> np.ndarray:
-    """Alter as many segments of the clip as the severity asks for, the last of them in part.
+    """Alter as many random segments of the clip as the severity needs, the last one partly.
 
-    alter: segments float32 (segment, time) to their altered form. Segment lengths are drawn from `seconds`.
+    alter: from segments float32 (segment, time) to altered segments. The segment length is drawn from `seconds`.
     """
     length = max(2, min(round(rng.uniform(*seconds) * rate_hz), len(wave) // 4))
     segments = wave[: len(wave) // length * length].reshape(-1, length)

@@ -1,7 +1,7 @@
-"""Generated anomalies: the table of everything that can be done to a normal clip so that it is one no longer.
+"""Generated anomalies: the table of transforms that turn a normal clip into an anomaly.
 
-Adding one = one function in added.py or altered.py and one line here. They stand in for real faults when detectors are
-chosen without any (see variants.py for which clip gets which).
+They replace real faults when detectors are chosen without any (variants.py assigns transforms to clips). A new one
+needs one function in added.py or altered.py and one line here.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,20 @@ SHORTEST_SAMPLES = 64
 
 @dataclass(frozen=True)
 class Anomaly:
-    """A transform (wave, sample_rate_hz, severity_db, rng[, donor]) -> wave, of waves without offset.
+    """A transform (wave, sample_rate_hz, severity_db, rng[, donor]) -> wave, for waves without DC offset.
 
-    measure: how its severity is measured, see severity.py. most_db: a strength that it reaches on nearly every clip;
-    asking for more is allowed, and gives what there is. donor: the second recording it needs, if any: "section" (of
-    another section), "machine" (of another machine), "recorded" (from a folder of recorded anomalies). usual: made
-    unless others are asked for; the rest ranked detectors unlike real anomalies wherever that could be seen.
+    measure: how its severity is measured, see severity.py. max_db: the severity that it reaches on nearly every clip; a
+    higher request gives the strongest possible change. donor: the second recording that it needs: "" (none), "section"
+    (of another section), "machine" (of another machine) or "recorded" (from a folder of recorded anomalies). default:
+    whether it is made when no transforms are named; those that are not ranked detectors differently from real
+    anomalies.
     """
 
     apply: Callable[..., np.ndarray]
     measure: str = "wave"
-    most_db: float = np.inf
+    max_db: float = np.inf
     donor: str = ""
-    usual: bool = True
+    default: bool = True
 
 
 ANOMALIES: dict[str, Anomaly] = {
@@ -40,18 +41,18 @@ ANOMALIES: dict[str, Anomaly] = {
     "distortion": Anomaly(added.distortion),
     "mix": Anomaly(added.mix, donor="machine"),
     "modulation": Anomaly(altered.modulation),
-    "speed": Anomaly(altered.speed, measure="spectrum", most_db=-5),
-    "pitch": Anomaly(altered.pitch, measure="spectrum", most_db=-5),
-    "warp": Anomaly(altered.warp, measure="spectrum", most_db=-5),
-    "blockage": Anomaly(altered.blockage, most_db=-1),
-    "bandstop": Anomaly(altered.bandstop, most_db=-1),
-    "dropouts": Anomaly(altered.dropouts, most_db=-1),
-    "stutter": Anomaly(altered.stutter, most_db=0),
-    "reversed": Anomaly(altered.reversed_segments, most_db=0, usual=False),
-    "shuffled": Anomaly(altered.shuffled, most_db=0, usual=False),
-    "clipping": Anomaly(altered.clipping, most_db=-1),
-    "statex": Anomaly(altered.statistics_exchange, most_db=-5, donor="section"),
-    "recorded": Anomaly(altered.recorded, most_db=0, donor="recorded"),
+    "speed": Anomaly(altered.speed, measure="spectrum", max_db=-5),
+    "pitch": Anomaly(altered.pitch, measure="spectrum", max_db=-5),
+    "warp": Anomaly(altered.warp, measure="spectrum", max_db=-5),
+    "blockage": Anomaly(altered.blockage, max_db=-1),
+    "bandstop": Anomaly(altered.bandstop, max_db=-1),
+    "dropouts": Anomaly(altered.dropouts, max_db=-1),
+    "stutter": Anomaly(altered.stutter, max_db=0),
+    "reversed": Anomaly(altered.reversed_segments, max_db=0, default=False),
+    "shuffled": Anomaly(altered.shuffled, max_db=0, default=False),
+    "clipping": Anomaly(altered.clipping, max_db=-1),
+    "statex": Anomaly(altered.statistics_exchange, max_db=-5, donor="section"),
+    "recorded": Anomaly(altered.recorded, max_db=0, donor="recorded"),
 }
 
 
@@ -70,10 +71,10 @@ def render(
     rng: np.random.Generator,
     donor: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The clip with the anomaly `name`: float32 (time,), as long as `wave`, which is not changed.
+    """The clip with the anomaly `name`, float32 (time,), as long as `wave`.
 
-    The result stays within +-1 (or the clip's own range where that is wider): what a fault would drive beyond the
-    microphone's range is cut off, as a recorder does. Silence stays silence, since severity is relative to the clip.
+    The result is clipped to +-1, or to the range of the clip where that is wider, as a recorder would clip it. Silence
+    stays silence, since severity is relative to the clip. The DC offset is unchanged.
     """
     anomaly = find(name)
     wave = np.ascontiguousarray(wave, dtype=np.float32)
@@ -82,7 +83,7 @@ def render(
     if (donor is None) == bool(anomaly.donor):
         needs = f"a donor wave from another {anomaly.donor}" if anomaly.donor else "no donor wave"
         raise ValueError(f"anomaly {name!r} takes {needs}")
-    offset = wave.mean()  # is no sound, and stays as it is
+    offset = wave.mean()
     extra = () if donor is None else (np.asarray(donor, dtype=np.float32) - np.mean(donor, dtype=np.float32),)
     out = anomaly.apply(wave - offset, sample_rate_hz, severity_db, rng, *extra) + offset
     limit = max(1.0, float(np.abs(wave).max()))

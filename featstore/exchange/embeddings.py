@@ -1,4 +1,4 @@
-"""Embeddings out of a store (npz, Parquet, CSV) and embeddings made elsewhere into one."""
+"""Exports embeddings of a store (npz, Parquet, CSV) and imports embeddings of other programs."""
 
 import csv
 import hashlib
@@ -27,7 +27,7 @@ def export(store: FeatureStore, embedding: str, out: str | Path, to: str = "npz"
     """Write one embedding with the columns of its clips to `out` and return the number of rows.
 
     `to` is npz (arrays `embedding` and one per column, no pickle), parquet (`embedding` as a list of fixed size) or
-    csv (columns e0, e1, ...; float32 digits that read back exactly). `out` appears whole or not at all; rows are
+    csv (columns e0, e1, ...; float32 digits that read back exactly). After an error `out` is unchanged. Rows are
     streamed in blocks.
     """
     if to not in _WRITERS:
@@ -44,12 +44,13 @@ def import_files(
 ) -> int:
     """Store the embeddings of `arrays` as `name` and return the number of rows.
 
-    With `manifest` (CSV or Parquet, one row per row) there is one .npy or .npz file; without, the .npz files describe
-    their own rows: exports of this program, or ASDKit's extracts. A folder stands for every *_extract.npz below it.
+    With `manifest` (CSV or Parquet, one row per row of the array), `arrays` is one .npy or .npz file. Without it, the
+    files are .npz files that describe their own rows: exports of this program or extracts of ASDKit. A folder means
+    every *_extract.npz below it.
     """
     if manifest is not None:
         if len(arrays) != 1:
-            raise DataError(f"{manifest} describes one array, got {len(arrays)}; import them under one name each")
+            raise DataError(f"{manifest} describes one array, got {len(arrays)}; import each under its own name")
         return import_matrix(store, name, read_array(arrays[0], key), read_clips(manifest))
     files = [file for path in arrays for file in (sorted(path.rglob("*_extract.npz")) if path.is_dir() else [path])]
     if not files:
@@ -57,7 +58,7 @@ def import_files(
     parts = [read_described(file, key) for file in files]
     widths = {str(file): matrix.shape[1:] for file, (matrix, _) in zip(files, parts, strict=True)}
     if len(set(widths.values())) > 1:
-        raise DataError(f"the files hold embeddings of different shapes: {widths}")
+        raise DataError(f"embeddings of different shapes: {widths}; import them under different names")
     clips = ClipTable.concatenate([table for _, table in parts])
     return import_matrix(store, name, np.concatenate([matrix for matrix, _ in parts]), clips)
 
@@ -71,12 +72,12 @@ def import_matrix(
 ) -> int:
     """Store `matrix` (n, d) or (n, views, d), one row per clip, as embedding `name`; returns the number of rows.
 
-    float16 stays float16, everything else becomes float32. The same import again changes nothing; other rows under a
-    name that exists are a StoreError. All rows are published in one manifest.
+    float16 stays float16; every other type becomes float32. The same import again changes nothing; RequestError for
+    other rows under an existing name. All rows are published in one manifest.
     """
     matrix = checked_matrix(matrix, name)
     if len(matrix) != len(clips):
-        raise DataError(f"{name}: {len(matrix)} rows of embeddings for {len(clips)} clips; both must match row by row")
+        raise DataError(f"{name}: {len(matrix)} rows of embeddings for {len(clips)} clips; each row needs its clip")
     if isinstance(store, StoreWriter):
         return _import(store, name, matrix, clips, config or {})
     with StoreWriter(store) as writer:
@@ -95,8 +96,8 @@ def _import(writer: StoreWriter, name: str, matrix: np.ndarray, clips: ClipTable
     if name in writer.store.embeddings:
         if writer.store.info(name).fingerprint != info.fingerprint or writer.store.rows(name) != len(matrix):
             raise RequestError(
-                f"{writer.path} already holds other rows as {name!r}; import under another name (--as NAME), "
-                "or remove them with featstore drop"
+                f"{writer.path} already has other rows as {name!r}; import under another name (--as NAME), "
+                "or remove those rows with featstore drop"
             )
         return len(matrix)
     step = max(1, min(MAX_ROWS, MAX_BYTES // (int(np.prod(info.shape)) * np.dtype(dtype).itemsize)))
@@ -142,7 +143,7 @@ def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
     schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), size))], metadata=metadata)
     with ParquetWriter(file, schema) as writer:
         for clips, block in store.blocks(name, BLOCK_ROWS):
-            # Parquet text is UTF-8: bytes of undecodable file names appear as \xNN.
+            # Parquet text is UTF-8: bytes of file names that are not UTF-8 are written as \xNN.
             texts = [[text.decode("utf-8", "backslashreplace") for text in clips.columns[c].tolist()] for c in COLUMNS]
             rows = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), size)
             writer.write_table(pa.table([*map(pa.array, texts), rows], schema=schema))
@@ -154,7 +155,7 @@ def _write_csv(store: FeatureStore, name: str, file: IO[bytes]) -> None:
     writer.writerow([*COLUMNS, *(f"e{i}" for i in range(int(np.prod(store.info(name).shape))))])
     for clips, block in store.blocks(name, BLOCK_ROWS):
         columns: list[Any] = [clips.column(column).tolist() for column in COLUMNS]
-        digits = block.reshape(len(block), -1).astype("U32").tolist()  # the shortest that reads back exactly
+        digits = block.reshape(len(block), -1).astype("U32").tolist()  # the fewest digits that read back exactly
         writer.writerows([*row, *numbers] for *row, numbers in zip(*columns, digits, strict=True))
     text.flush()
     text.detach()

@@ -1,4 +1,4 @@
-"""Files over HTTP, and out of zip archives, carefully: resumed, checked, whole or not there, never outside a folder."""
+"""Fetches files over HTTP (resumed, checked by size and md5) and unpacks zip archives (only below one folder)."""
 
 import hashlib
 import http.client
@@ -20,13 +20,13 @@ from featstore.errors import DataError, ResourceError
 CHUNK_BYTES = 1 << 20
 RESERVE_BYTES = 64 << 20
 TIMEOUT_S = 60.0
-FAILURES = 5  # in a row without a new byte
-GONE = {400, 401, 403, 404, 410}  # asking again would not help
+FAILURES = 5  # failed requests in a row without a new byte
+PERMANENT = {400, 401, 403, 404, 410}  # HTTP errors that a retry does not change
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to fetch: its size in bytes and md5 (hex) are what its publisher states."""
+    """A file to fetch, with the size in bytes and the md5 (hex) that its publisher states."""
 
     url: str
     size: int
@@ -34,69 +34,71 @@ class Remote:
 
 
 Report = Callable[[int, int], None]
-"""Bytes there, bytes in all."""
+"""(bytes received, bytes in all)"""
 
 
 def fetch(remote: Remote, target: Path, report: Report = lambda done, total: None, *, pause_s: float = 2.0) -> None:
-    """Bring a file to `target`, going on where an earlier try stopped.
+    """Download a file to `target`; resumes after an interruption.
 
-    Bytes gather in TARGET.part; the name appears when size and md5 are right. A file that is already there is checked
-    and never touched. Raises ResourceError before the disk would be full, DataError for everything the far side does.
+    Bytes are written to TARGET.part, which is renamed when size and md5 are right. An existing `target` is checked and
+    never changed. ResourceError where the disk is too small, DataError for every failure of server or connection.
     """
     if not remote.url.startswith(("https://", "http://")):
         raise DataError(f"{remote.url}: expected an http or https address")
     if target.exists():
         if target.stat().st_size != remote.size or md5_of(target) != remote.md5:
-            raise DataError(f"{target}: is there with other content than {remote.url}; move it away to fetch it anew")
+            raise DataError(f"{target}: exists with other content than {remote.url}; move it away to fetch the file")
         return report(remote.size, remote.size)
     part = target.with_name(target.name + ".part")
-    have = part.stat().st_size if part.exists() else 0
-    refuse_full(target.parent, remote.size - have, target.name)
+    received = part.stat().st_size if part.exists() else 0
+    refuse_full(target.parent, remote.size - received, target.name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for fresh in (have == 0, True):
-        _gather(remote, part, report, pause_s)
+    for from_start in (received == 0, True):
+        _receive_all(remote, part, report, pause_s)
         if md5_of(part) == remote.md5:
             part.replace(target)
             return None
         part.unlink()
-        if fresh:  # else what an earlier try left was wrong: once more from the start
+        if from_start:  # otherwise the bytes of an earlier try may be wrong: fetch once more from the start
             break
-    raise DataError(f"{remote.url}: {remote.size:,} bytes came, but their md5 is not {remote.md5}; try again later")
+    raise DataError(f"{remote.url}: received {remote.size:,} bytes whose md5 is not {remote.md5}; try again later")
 
 
-def _gather(remote: Remote, part: Path, report: Report, pause_s: float) -> None:
-    """Append to `part` until it has the stated size, asking again after every break."""
+def _receive_all(remote: Remote, part: Path, report: Report, pause_s: float) -> None:
+    """Append to `part` until it has the stated size, with a new request after every interruption."""
     failures = 0
-    while (have := part.stat().st_size if part.exists() else 0) != remote.size:
-        if have > remote.size:
+    while (received := part.stat().st_size if part.exists() else 0) != remote.size:
+        if received > remote.size:
             part.unlink()
             continue
         try:
-            _receive(remote, part, have, report)
+            _receive(remote, part, received, report)
             reason = "the connection closed early"
         except urllib.error.HTTPError as error:
-            if error.code in GONE:
+            if error.code in PERMANENT:
                 raise DataError(f"{remote.url}: HTTP {error.code} {error.reason}") from error
             reason = f"HTTP {error.code} {error.reason}"
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reason = str(error)
-        grown = (part.stat().st_size if part.exists() else 0) > have
+        grown = (part.stat().st_size if part.exists() else 0) > received
         failures = 0 if grown else failures + 1
         if failures >= FAILURES:
-            raise DataError(f"{remote.url}: {reason}, {FAILURES} times in a row; run the same command to go on")
+            raise DataError(f"{remote.url}: {reason}, {FAILURES} times in a row; run the same command again to resume")
         if failures:
             time.sleep(pause_s * 2 ** (failures - 1))
 
 
-def _receive(remote: Remote, part: Path, have: int, report: Report) -> None:
-    """One request for what is missing; DataError when the server states, or sends, another size."""
-    request = urllib.request.Request(remote.url, headers={"Range": f"bytes={have}-"} if have else {})
+def _receive(remote: Remote, part: Path, received: int, report: Report) -> None:
+    """One request for the missing bytes; DataError where the server states or sends another size."""
+    request = urllib.request.Request(remote.url, headers={"Range": f"bytes={received}-"} if received else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-        start = have if resumed else 0
+        start = received if resumed else 0
         stated = _stated_size(response, start)
         if stated not in (None, remote.size):
-            raise DataError(f"{remote.url}: expected {remote.size:,} bytes, the server offers {stated:,}")
+            raise DataError(
+                f"{remote.url}: expected {remote.size:,} bytes, the server states {stated:,}; try again later"
+            )
         with part.open("r+b" if part.exists() else "wb") as file:
             file.truncate(start)
             file.seek(start)
@@ -104,18 +106,20 @@ def _receive(remote: Remote, part: Path, have: int, report: Report) -> None:
             while chunk := response.read(CHUNK_BYTES):
                 done += len(chunk)
                 if done > remote.size:
-                    raise DataError(f"{remote.url}: sends more than the stated {remote.size:,} bytes; stopped")
+                    raise DataError(
+                        f"{remote.url}: expected {remote.size:,} bytes, the server sends more; try again later"
+                    )
                 file.write(chunk)
                 report(done, remote.size)
 
 
 def _stated_size(response: Any, start: int) -> int | None:
-    """Size of the whole file by the response's headers; DataError for a part that was not asked for."""
-    span = response.headers.get("Content-Range")
+    """Size of the whole file by the headers of the response; DataError where it is another part than requested."""
+    content_range = response.headers.get("Content-Range")
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", span or "")
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", content_range or "")
         if match is None or int(match[1]) != start:
-            raise DataError(f"{response.url}: asked for bytes from {start}, got Content-Range {span!r}")
+            raise DataError(f"{response.url}: requested bytes from {start}, got Content-Range {content_range!r}")
         return int(match[2])
     length = response.headers.get("Content-Length") or ""
     return int(length) if length.isdecimal() else None
@@ -129,48 +133,48 @@ def refuse_full(folder: Path, needed: int, what: str) -> None:
 
 
 def md5_of(path: Path) -> str:
-    """Hex md5 of a file: what Zenodo publishes; it guards against accidents, not against forgers."""
+    """Hex md5 of a file, as Zenodo publishes it: it detects transmission errors, not manipulated files."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Unpack a zip below `folder`; the number of files in it.
+    """Unpack a zip archive below `folder` and return the number of its files.
 
-    Every name is checked before the first byte is written: DataError for one that would lie outside `folder`, for
-    links, and for a file that is already there with other content. Files appear whole; what is there already is kept.
+    All names are checked before the first byte is written: DataError for a name that leads outside `folder`, for a
+    link, and for an existing file with other content. Existing files with the same content are kept.
     """
     try:
         with zipfile.ZipFile(archive) as source:
             members = [member for member in source.infolist() if not member.filename.endswith("/")]
             targets = [_inside(folder, member, archive) for member in members]
-            missing = [pair for pair in zip(members, targets, strict=True) if not _is_there(*pair)]
+            missing = [pair for pair in zip(members, targets, strict=True) if not _is_unpacked(*pair)]
             refuse_full(folder, sum(member.file_size for member, _ in missing), f"unpacking {archive.name}")
             for member, target in missing:
                 _extract(source, member, target)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError is how zipfile refuses what is encrypted
-        raise DataError(f"{archive}: not a sound zip file ({error}); delete it and fetch it again") from error
+        # zipfile raises RuntimeError for encrypted members
+        raise DataError(f"{archive}: cannot be unpacked ({error}); delete it and fetch it again") from error
     return len(members)
 
 
 def _inside(folder: Path, member: zipfile.ZipInfo, archive: Path) -> Path:
     name = PurePosixPath(member.orig_filename)
-    odd = not name.name or name.is_absolute() or ".." in name.parts or re.search(r"[\\:\0]", member.orig_filename)
+    unsafe = not name.name or name.is_absolute() or ".." in name.parts or re.search(r"[\\:\0]", member.orig_filename)
     target = folder / name
-    # The second test sees links that lie in the folder already.
-    if odd or not target.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{archive}: {member.orig_filename!r} would lie outside {folder}; nothing was unpacked")
+    # resolve() also follows links that are already in the folder
+    if unsafe or not target.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{archive}: {member.orig_filename!r} leads outside {folder}; nothing was unpacked")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{archive}: {member.orig_filename!r} is a link; nothing was unpacked")
     return target
 
 
-def _is_there(member: zipfile.ZipInfo, target: Path) -> bool:
+def _is_unpacked(member: zipfile.ZipInfo, target: Path) -> bool:
     if not target.exists():
         return False
     if not target.is_file() or target.stat().st_size != member.file_size or _crc32(target) != member.CRC:
-        raise DataError(f"{target}: is there with other content than in the archive; move it away and try again")
+        raise DataError(f"{target}: exists with other content than in the archive; move it away and try again")
     return True
 
 
@@ -183,7 +187,7 @@ def _crc32(path: Path) -> int:
 
 
 def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    """Write one member under a temporary name, no further than its stated size, then rename."""
+    """Write one member to a temporary name, at most its stated size, then rename it."""
     # Without fsync, unlike `replacing`: there are thousands of members, and the next run checks each by its CRC.
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")

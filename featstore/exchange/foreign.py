@@ -1,6 +1,6 @@
-"""Embeddings made elsewhere: .npy and .npz arrays, our own exports, and the extract files of ASDKit.
+"""Embeddings of other programs: .npy and .npz arrays, exports of this program, and extract files of ASDKit.
 
-Nothing is ever unpickled, and no array may claim more bytes than its file holds.
+Pickled objects are refused, and an array that states more bytes than its file has.
 """
 
 import math
@@ -22,23 +22,23 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def read_clips(manifest: Path) -> ClipTable:
-    """The rows of a CSV or Parquet manifest as clips; its columns are those of the manifest layout."""
+    """Rows of a CSV or Parquet manifest as clips; its columns are those of the manifest layout."""
     return ClipTable.from_clips(read_manifest(Tree(manifest.parent, listed_in=manifest)).clips)
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:
     """The embeddings (n, d) or (n, views, d) in a .npy file, or in an .npz file under `key`.
 
-    `key` may be left out where the .npz holds one array only. A .npy file is mapped, not read.
+    `key` may be omitted where the .npz has one array only. A .npy file is memory-mapped.
     """
     if path.suffix == ".npy":
         try:
             return checked_matrix(np.lib.format.open_memmap(path, mode="r"), str(path))
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: {_cure(error)}") from error
+            raise DataError(f"{path}: {_reason(error)}") from error
     arrays = read_npz(path)
     if key is None and len(arrays) != 1:
-        raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; say which array holds the embeddings (--key)")
+        raise DataError(f"{path}: arrays {', '.join(arrays) or '(none)'}; name the one with the embeddings (--key)")
     return _pick(arrays, key or next(iter(arrays)), path)
 
 
@@ -46,8 +46,8 @@ def read_described(path: Path, key: str | None = None) -> tuple[np.ndarray, Clip
     """Embeddings and clips of an .npz file that describes its own rows: a featstore export or an ASDKit extract."""
     if path.suffix != ".npz":
         raise DataError(
-            f"{path}: says nothing about whose rows it holds; give --manifest with a CSV or Parquet file of one line "
-            "per row (column path, and as known machine, section, split, domain, label), or an .npz export"
+            f"{path}: no description of its rows; give --manifest with a CSV or Parquet file of one line per row "
+            "(column path, optionally machine, section, split, domain, label), or give an .npz export"
         )
     arrays = read_npz(path)
     for kind, (needed, clips_of, default) in _DESCRIBED.items():
@@ -55,30 +55,30 @@ def read_described(path: Path, key: str | None = None) -> tuple[np.ndarray, Clip
             matrix = _pick(arrays, key or default, path)
             lengths = {name: len(arrays[name]) for name in needed}
             if set(lengths.values()) != {len(matrix)}:
-                raise DataError(f"{path}: {len(matrix)} embeddings, but {kind} columns of {lengths} rows")
+                raise DataError(f"{path}: {len(matrix)} embeddings, but {kind} columns of other lengths: {lengths}")
             return matrix, clips_of(arrays, path)
     raise DataError(
-        f"{path} does not say what its rows are (arrays: {', '.join(arrays) or 'none'}); "
+        f"{path}: no description of its rows (arrays: {', '.join(arrays) or 'none'}); "
         "give a manifest with one row per row of the array (--manifest)"
     )
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Every array of an .npz file by name; DataError for pickled arrays and for sizes that cannot be true."""
+    """Every array of an .npz file by name; DataError for pickled arrays and for impossible sizes."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {
                 member.filename.removesuffix(".npy"): _read_member(archive, member) for member in archive.infolist()
             }
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(f"{path}: {_cure(error)}") from error
+        raise DataError(f"{path}: {_reason(error)}") from error
 
 
 def checked_matrix(matrix: np.ndarray, where: str) -> np.ndarray:
-    """`matrix` when it is a numeric (n, d) or (n, views, d)."""
+    """`matrix` itself; DataError unless it holds numbers (n, d) or (n, views, d)."""
     if matrix.dtype.kind not in "fiu" or matrix.ndim not in (2, 3) or 0 in matrix.shape:
-        found = f"{matrix.dtype} of shape {matrix.shape}"
-        raise DataError(f"{where}: expected numbers of shape (n, d) or (n, views, d), got {found}")
+        got = f"{matrix.dtype} of shape {matrix.shape}"
+        raise DataError(f"{where}: expected numbers of shape (n, d) or (n, views, d), got {got}")
     return matrix
 
 
@@ -87,18 +87,20 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(file)
-        claimed, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
-    if claimed != held and not dtype.hasobject:
-        raise ValueError(f"{member.filename} claims {claimed} bytes and holds {held}")
+        n_bytes = member.file_size - file.tell()
+    stated = math.prod(shape) * dtype.itemsize
+    if stated != n_bytes and not dtype.hasobject:
+        raise ValueError(f"{member.filename} states {stated} bytes and has {n_bytes}")
     with archive.open(member) as file:
         array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
         return array
 
 
-def _cure(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """What is wrong with an array file, and for pickled objects what to do."""
     if "Object arrays" in str(error) or "Python objects" in str(error):
         return (
-            "it holds pickled Python objects, which can run code and are never loaded; save plain arrays instead: "
+            "pickled Python objects, which can run code, are never loaded; save plain arrays instead: "
             "np.savez(path, embed=np.asarray(embed, dtype='float32'), path=np.asarray(path, dtype=str))"
         )
     return str(error)
@@ -106,7 +108,7 @@ def _cure(error: Exception) -> str:
 
 def _pick(arrays: Arrays, key: str, path: Path) -> np.ndarray:
     if key not in arrays:
-        raise DataError(f"{path} has no array {key!r}, only: {', '.join(arrays)}")
+        raise DataError(f"{path}: no array {key!r}; choose from {', '.join(arrays)}")
     return checked_matrix(arrays[key], f"{path}: {key}")
 
 
@@ -115,13 +117,13 @@ def _own_clips(arrays: Arrays, path: Path) -> ClipTable:
 
 
 def _asdkit_clips(arrays: Arrays, path: Path) -> ClipTable:
-    """Clips of an ASDKit extract: its paths end in machine/split/name.wav, its section and flags are integers."""
+    """Clips of an ASDKit extract: paths end in machine/split/name.wav, section and flags are integers."""
     section, is_normal, is_target = (_integers(arrays, name, path) for name in ("section", "is_normal", "is_target"))
     clips = []
     for row, text in enumerate(_texts(arrays, "path", path)):
         parts = text.replace("\\", "/").split("/")[-3:]
         if len(parts) < 3 or parts[1] not in SPLITS:
-            raise DataError(f"{path}: path {text!r} of row {row} does not end in machine/split/name")
+            raise DataError(f"{path}: expected a path that ends in machine/split/name in row {row}, got {text!r}")
         name = parse_section_name(parts[2].rpartition(".")[0])
         clips.append(
             Clip(
@@ -155,4 +157,4 @@ _DESCRIBED: Mapping[str, tuple[set[str], Callable[[Arrays, Path], ClipTable], st
     "featstore": ({*COLUMNS}, _own_clips, "embedding"),
     "ASDKit": ({"path", "section", "is_normal", "is_target"}, _asdkit_clips, "embed"),
 }
-"""Kind of self-describing .npz -> the arrays that tell it, how its rows become clips, its usual embedding."""
+"""Kind of self-describing .npz -> the arrays that identify it, the function for its clips, its usual embedding."""

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from featstore import registry
-from featstore.clip import DOMAINS, LABELS, SPLITS, VARIANT_MARK, Clip
+from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, checked_path
 from featstore.console import one_line, table
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
@@ -92,7 +92,8 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
     if ground_truth is not None:
         clips, truth_notes = apply_truth(clips, Path(ground_truth))
         notes += truth_notes
-    _refuse_marks(clips)
+    for clip in clips:
+        checked_path(clip.path)
     return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes))
 
 
@@ -188,12 +189,6 @@ def _choose_year(tree: Tree, clips: Sequence[Clip]) -> tuple[str, list[str]]:
     """The oldest of the years that fit best, and a note that names the others; all of them give the same clips."""
     first, *others = likely_years(YEARS, tree, list(clips))
     return first, [f"read as {first}; {', '.join(others)} would give the same clips"] if others else []
-
-
-def _refuse_marks(clips: Sequence[Clip]) -> None:
-    for clip in clips:
-        if VARIANT_MARK in clip.path:
-            raise DataError(f"{clip.path!r}: {VARIANT_MARK!r} marks generated variants; rename the file or folder")
 
 
 def _order(clip: Clip) -> tuple[str, str, int, str]:

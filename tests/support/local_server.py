@@ -1,4 +1,4 @@
-"""A local HTTP server for what is fetched: honest, or as bad as it is told to be; and zip archives from names."""
+"""A local HTTP server that answers correctly or with a chosen fault, and zip archives from names and contents."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from featstore.exchange.fetch import Remote
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` by path; a path of `tricks` behaves as badly as its name says."""
+    """Serves `files` by path; `tricks` names the fault of a path, "" for none."""
 
     daemon_threads = True
 
@@ -22,7 +22,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.tricks: dict[str, str] = {}
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_port}{path}"
@@ -32,7 +32,7 @@ class Server(ThreadingHTTPServer):
         return Remote(self.url(path), len(content), hashlib.md5(content).hexdigest())
 
     def add_record(self, number: int, contents: dict[str, bytes]) -> None:
-        """Files by name, described as Zenodo describes a record."""
+        """Add files by name and the description of their Zenodo record."""
         files = []
         for name, content in contents.items():
             remote = self.add(f"/files/{number}/{name}/content", content)
@@ -45,14 +45,14 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self):
-        span = self.headers.get("Range", "")
-        self.server.asked.append((self.path, span))
+        byte_range = self.headers.get("Range", "")
+        self.server.requests.append((self.path, byte_range))
         if self.path not in self.server.files:
             return self.send_error(404)
         trick = self.server.tricks[self.path]
-        if trick == "busy" or (trick == "busy twice" and len(self.server.asked) <= 2):
+        if trick == "busy" or (trick == "busy twice" and len(self.server.requests) <= 2):
             return self.send_error(503)
-        start = 0 if trick in ("no ranges", "stops early") else int(span.removeprefix("bytes=").rstrip("-") or 0)
+        start = 0 if trick in ("no ranges", "stops early") else int(byte_range.removeprefix("bytes=").rstrip("-") or 0)
         return self.answer(self.server.files[self.path], start, trick)
 
     def answer(self, content: bytes, start: int, trick: str) -> None:
@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def running_server() -> Iterator[Server]:
-    """A server until the end of the block."""
+    """A server that runs until the end of the block."""
     running = Server()
     thread = threading.Thread(target=running.serve_forever, args=(0.01,))
     thread.start()

@@ -1,4 +1,4 @@
-"""Perturbations: their severity, what they leave alone, and where they go."""
+"""Perturbations: their severity, what they do not change, and their directions."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ import pytest
 from ensemble.selection.perturb import PERTURBATIONS, Bank, perturb
 from featstore.anomalies.table import ANOMALIES
 
-SCALE = np.array([1, 100, 0.01, 3, 1, 1, 7, 1, 0, 1.0])  # one dimension never varies
+SCALE = np.array([1, 100, 0.01, 3, 1, 1, 7, 1, 0, 1.0])  # one dimension is constant
 
 
 def embeddings(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, len(SCALE))) * SCALE + 5
 
 
-def made(name: str, X: np.ndarray, bank: Bank, severity_db: float, seeds: range) -> np.ndarray:
+def perturbed(name: str, X: np.ndarray, bank: Bank, severity_db: float, seeds: range) -> np.ndarray:
     rngs = [np.random.default_rng(seed) for seed in seeds]
     donors = embeddings(50, 2)[: len(X)] + 1 if PERTURBATIONS[name].donor else None
     return perturb(name, X, bank, severity_db, rngs=rngs, donors=donors)
@@ -38,36 +38,36 @@ def test_the_spread_is_that_of_unit_dimensions(bank: Bank) -> None:
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 @pytest.mark.parametrize("severity_db", [-20.0, 0.0, 6.0])
-def test_a_change_is_as_long_as_asked(name: str, severity_db: float, X: np.ndarray, bank: Bank) -> None:
-    change = bank.place(made(name, X, bank, severity_db, range(12))) - bank.place(X)
+def test_the_length_of_a_change_is_its_severity(name: str, severity_db: float, X: np.ndarray, bank: Bank) -> None:
+    change = bank.standardised(perturbed(name, X, bank, severity_db, range(12))) - bank.standardised(X)
     np.testing.assert_allclose(np.linalg.norm(change, axis=1), 3 * 10 ** (severity_db / 20), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
-def test_a_clip_is_changed_by_itself_and_by_its_seed(name: str, X: np.ndarray, bank: Bank) -> None:
-    whole = made(name, X, bank, 0, range(12))
-    np.testing.assert_allclose(made(name, X[:3], bank, 0, range(3)), whole[:3], rtol=1e-12)
-    np.testing.assert_array_equal(made(name, X, bank, 0, range(12)), whole)
+def test_a_change_depends_on_the_clip_and_its_seed_only(name: str, X: np.ndarray, bank: Bank) -> None:
+    whole = perturbed(name, X, bank, 0, range(12))
+    np.testing.assert_allclose(perturbed(name, X[:3], bank, 0, range(3)), whole[:3], rtol=1e-12)
+    np.testing.assert_array_equal(perturbed(name, X, bank, 0, range(12)), whole)
     np.testing.assert_array_equal(whole[:, SCALE == 0], X[:, SCALE == 0])
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
-def test_a_stronger_change_goes_on_in_the_same_direction(name: str, X: np.ndarray, bank: Bank) -> None:
-    weak, strong = (made(name, X, bank, db, range(12)) - X for db in (-20, 0))
+def test_a_stronger_change_has_the_same_direction(name: str, X: np.ndarray, bank: Bank) -> None:
+    weak, strong = (perturbed(name, X, bank, db, range(12)) - X for db in (-20, 0))
     np.testing.assert_allclose(10 * weak, strong, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_units_of_the_dimensions_do_not_matter(name: str, X: np.ndarray, bank: Bank) -> None:
-    """The same clips in other units are changed alike: another view of the same is perturbed coherently."""
+    """The same clips in other units are changed alike: so views of one clip are perturbed coherently."""
     unit = np.array([10, 1e-3, 5, 1, 2, 3, 4, 5, 6, 7.0])
     other = Bank.of(embeddings(40, 0) * unit - 3)
     rngs, again = ([np.random.default_rng(seed) for seed in range(12)] for _ in range(2))
     donors = embeddings(12, 2) if PERTURBATIONS[name].donor else None
     plain = perturb(name, X, bank, 0, rngs=rngs, donors=donors)
-    there = None if donors is None else donors * unit - 3
+    scaled_donors = None if donors is None else donors * unit - 3
     np.testing.assert_allclose(
-        perturb(name, X * unit - 3, other, 0, rngs=again, donors=there), plain * unit - 3, rtol=1e-7
+        perturb(name, X * unit - 3, other, 0, rngs=again, donors=scaled_donors), plain * unit - 3, rtol=1e-7
     )
 
 
@@ -79,13 +79,13 @@ def test_directions_by_hand() -> None:
     np.testing.assert_allclose(apart, [[1, 3 + np.sqrt(2)]])
     away = perturb("away", np.array([[0.0, 0]]), bank, 20, rngs=rngs, donors=np.array([[3.0, 4]]))
     np.testing.assert_allclose(away, 10 * np.sqrt(2) * np.array([[-0.6, -0.8]]))
-    still = perturb("apart", np.array([[1.0, 1]]), bank, 0, rngs=rngs)
-    np.testing.assert_array_equal(still, [[1, 1]])
+    unchanged = perturb("apart", np.array([[1.0, 1]]), bank, 0, rngs=rngs)
+    np.testing.assert_array_equal(unchanged, [[1, 1]])
 
 
 def test_a_block_moves_neighbours_alike(bank: Bank, X: np.ndarray) -> None:
-    """All of a block by the same step, up or down; without a gap but for the dimension that never varies."""
-    change = (bank.place(made("block", X, bank, 0, range(12))) - bank.place(X))[:, SCALE > 0]
+    """A block moves by one step, up or down, without a gap except for the constant dimension."""
+    change = (bank.standardised(perturbed("block", X, bank, 0, range(12))) - bank.standardised(X))[:, SCALE > 0]
     for row in change:
         moved = np.flatnonzero(np.abs(row) > 1e-9)
         assert np.ptp(moved) + 1 == len(moved) <= 4
@@ -96,23 +96,23 @@ def test_a_block_moves_neighbours_alike(bank: Bank, X: np.ndarray) -> None:
 
 def test_an_exchange_goes_towards_the_donor_in_a_block(bank: Bank, X: np.ndarray) -> None:
     donors = embeddings(50, 2)[:12] + 1
-    change = bank.place(made("exchange", X, bank, 0, range(12))) - bank.place(X)
-    towards = bank.place(donors) - bank.place(X)
+    change = bank.standardised(perturbed("exchange", X, bank, 0, range(12))) - bank.standardised(X)
+    towards = bank.standardised(donors) - bank.standardised(X)
     for row, whole in zip(change, towards, strict=True):
-        inside = np.abs(row) > 1e-9
-        assert 0 < inside.sum() <= 4
-        np.testing.assert_allclose(row[inside] / whole[inside], 3 / np.linalg.norm(whole[inside]))
+        moved = np.abs(row) > 1e-9
+        assert 0 < moved.sum() <= 4
+        np.testing.assert_allclose(row[moved] / whole[moved], 3 / np.linalg.norm(whole[moved]))
 
 
-def test_what_is_wrong_is_named(X: np.ndarray, bank: Bank) -> None:
+def test_wrong_arguments_are_named_in_the_error(X: np.ndarray, bank: Bank) -> None:
     rngs = [np.random.default_rng(0)] * 12
     with pytest.raises(ValueError, match="unknown perturbation 'wobble'; choose from"):
         perturb("wobble", X, bank, 0, rngs=rngs)
-    with pytest.raises(ValueError, match="and a donor"):
+    with pytest.raises(ValueError, match="one generator per clip and a donor; got 12 for 12 clips"):
         perturb("away", X, bank, 0, rngs=rngs)
-    with pytest.raises(ValueError, match="one generator per clip"):
+    with pytest.raises(ValueError, match="one generator per clip and no donor; got 3 for 12 clips"):
         perturb("noise", X, bank, 0, rngs=rngs[:3])
 
 
-def test_names_say_that_no_sound_was_made() -> None:
+def test_names_differ_from_those_of_generated_anomalies() -> None:
     assert not set(PERTURBATIONS) & set(ANOMALIES)

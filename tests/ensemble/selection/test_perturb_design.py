@@ -1,4 +1,4 @@
-"""The design of perturbations, in the protocol: coherent, balanced, and never scored by what they are made of."""
+"""The design of perturbations in a validation: coherent, balanced, and never scored by a bank with the same clip."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_a_change_is_the_same_at_every_severity(clips: list[Clip]) -> None:
         np.testing.assert_array_equal(getattr(weak, column), getattr(strong, column))
 
 
-def test_donors_are_strangers_of_the_same_domain(clips: list[Clip]) -> None:
+def test_donors_are_clips_of_another_machine_in_the_same_domain(clips: list[Clip]) -> None:
     plan = planned(clips)
     changes = plan.changes
     assert changes is not None
@@ -69,9 +69,9 @@ def test_donors_are_strangers_of_the_same_domain(clips: list[Clip]) -> None:
     assert (plan.domain[donor] == plan.domain[origin]).all()
     fan = planned([clip for clip in clips if clip.machine == "fan"])
     assert fan.changes is not None
-    given = fan.changes.donor >= 0
-    assert given.any()
-    assert (fan.section[fan.changes.donor[given]] != fan.section[fan.changes.origin[given]]).all()
+    with_donor = fan.changes.donor >= 0
+    assert with_donor.any()
+    assert (fan.section[fan.changes.donor[with_donor]] != fan.section[fan.changes.origin[with_donor]]).all()
 
 
 def test_rows_do_not_depend_on_the_order_of_clips(clips: list[Clip]) -> None:
@@ -82,14 +82,14 @@ def test_rows_do_not_depend_on_the_order_of_clips(clips: list[Clip]) -> None:
     np.testing.assert_array_equal(rows(first, vectors_of(clips)), rows(second, vectors_of(clips)))
 
 
-def test_a_clip_is_made_with_the_bank_that_scores_it_and_that_never_met_it(clips: list[Clip]) -> None:
-    """Two recordings are copies: if the bank held the copy, `apart` would have nowhere to go."""
-    one, two = clips[0].path, clips[7].path
+def test_a_clip_is_perturbed_with_the_bank_that_scores_it_and_does_not_contain_it(clips: list[Clip]) -> None:
+    """Two recordings are copies: with the copy in the bank, `apart` would have no direction."""
+    path, copy = clips[0].path, clips[7].path
     plan = planned(
-        clips, PerturbDesign(per_pair=40, transforms=("apart",), severities_db=(0.0,)), {one: "same", two: "same"}
+        clips, PerturbDesign(per_pair=40, transforms=("apart",), severities_db=(0.0,)), {path: "same", copy: "same"}
     )
     vectors = vectors_of(clips)
-    vectors[two] = vectors[one]
+    vectors[copy] = vectors[path]
     X = rows(plan, vectors)
     for fold in range(5):
         for section in range(4):
@@ -98,11 +98,13 @@ def test_a_clip_is_made_with_the_bank_that_scores_it_and_that_never_met_it(clips
             bank = Bank.of(X[here & (plan.fold != fold)])
             assert not set(plan.source[held]) & set(plan.source[here & (plan.fold != fold)])
             origin = np.array([plan.keys.index(plan.keys[at].partition("::")[0]) for at in held])
-            np.testing.assert_allclose(np.linalg.norm(bank.place(X[held]) - bank.place(X[origin]), axis=1), 3, 1e-4)
+            np.testing.assert_allclose(
+                np.linalg.norm(bank.standardised(X[held]) - bank.standardised(X[origin]), axis=1), 3, 1e-4
+            )
 
 
 def test_views_of_a_store_are_perturbed_coherently(tmp_path) -> None:
-    """Changed clips come behind the stored ones, found by key, and a joined matrix is no view."""
+    """Perturbed clips follow the stored ones, in each view and in the joined matrix."""
     store = selection_store(tmp_path / "store", [*recordings(), *variants(recordings())])
     plan = plan_validation(store.clips("emb"), store.facts("emb"), perturbed=SMALL)
     assert not any(pair.transform in ("leak", "squeal") for pair in plan.pairs)
@@ -128,7 +130,7 @@ def test_the_command_chooses_without_generated_anomalies(tmp_path) -> None:
     assert "noise@0" in json.loads((tmp_path / "selection.json").read_text())["pair_weights"]
 
 
-def test_the_digest_follows_from_the_design(clips: list[Clip]) -> None:
+def test_the_digest_depends_on_the_design(clips: list[Clip]) -> None:
     designs = (SMALL, replace(SMALL, seed=1), replace(SMALL, severities_db=(-5.0,)), replace(SMALL, per_pair=5))
     assert len({planned(clips, design).digest for design in designs}) == 4
     plan = planned(clips)
@@ -137,7 +139,7 @@ def test_the_digest_follows_from_the_design(clips: list[Clip]) -> None:
     assert len(set(plan.keys)) == len(plan)
 
 
-def test_what_cannot_be_made_is_said(clips: list[Clip]) -> None:
+def test_impossible_designs_are_refused(clips: list[Clip]) -> None:
     alone = [clip for clip in clips if clip.machine == "fan" and clip.section == "00"]
     names = {pair.transform for pair in planned(alone).pairs}
     assert names == {name for name, perturbation in PERTURBATIONS.items() if not perturbation.donor}

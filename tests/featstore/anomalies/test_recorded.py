@@ -1,4 +1,4 @@
-"""Folders of recorded anomalies, captions from metadata, and a text-to-audio model that is not there."""
+"""Folders of recorded anomalies, captions from metadata, and a fake text-to-audio model."""
 
 import sys
 from pathlib import Path
@@ -31,25 +31,25 @@ def clip(machine: str = "ToyCar", split: str = "train", **attributes: str) -> Cl
     return Clip(f"{machine}/{split}/{name}.wav", machine, "00", split, attributes=attributes)  # type: ignore[arg-type]
 
 
-def test_donors_by_machine_relative_to_the_data_where_they_lie_in_it(tmp_path):
+def test_donor_paths_are_relative_to_the_data_where_they_are_below_it(tmp_path):
     folder = folder_with(tmp_path, "file,machine,caption\na.wav,fan,x\nb.wav,,y\n", "a.wav", "b.wav")
     assert donors_by_machine(folder, tmp_path, ["fan"]) == {"fan": ["sounds/a.wav"], "": ["sounds/b.wav"]}
     outside = donors_by_machine(folder, tmp_path / "elsewhere", ["fan"])
     assert outside == {"fan": [f"{folder}/a.wav"], "": [f"{folder}/b.wav"]}
-    with pytest.raises(DataError, match=r"a\.wav is for machine 'fan'; the data have pump"):
+    with pytest.raises(DataError, match=r"a\.wav is for machine 'fan', but the data have pump"):
         donors_by_machine(folder, tmp_path, ["pump"])
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("file,caption\na.wav,x\n", "no column 'machine'; expected file, machine, caption"),
+        ("file,caption\na.wav,x\n", "no column 'machine'; expected the columns file, machine, caption"),
         ("file,machine,caption\n", "lists no sound"),
         ("file,machine,caption\nb.wav,fan,x\n", "lists 'b.wav', which is not in"),
         ("file,machine,caption\na.wav,fan,x\na.wav,fan,y\n", "lists 'a.wav' twice"),
     ],
 )
-def test_tables_that_do_not_fit_are_refused(tmp_path, table, message):
+def test_wrong_tables_are_refused(tmp_path, table, message):
     with pytest.raises(DataError, match=message):
         read_captions(folder_with(tmp_path, table, "a.wav"))
 
@@ -77,7 +77,7 @@ def test_captions_survive_the_table(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_captions_say_what_the_metadata_say(clip, caption):
+def test_captions_state_the_metadata(clip, caption):
     assert caption_of(clip) == caption
 
 
@@ -91,15 +91,15 @@ def test_captions_are_taken_from_training_clips_and_differ():
 
 
 class FakePipeline:
-    """Answers as AudioLDM2Pipeline does, with a tone as long as was asked."""
+    """Returns what AudioLDM2Pipeline returns, with a constant wave of the requested length."""
 
     def __init__(self, level: float = 0.5) -> None:
         self.level = level
-        self.asked: list[tuple[str, object]] = []
+        self.calls: list[tuple[str, object]] = []
 
     def __call__(self, prompt: str, *, audio_length_in_s: float, generator: object, **options: object) -> object:
         assert set(options) == {"negative_prompt", "num_inference_steps"}
-        self.asked.append((prompt, generator))
+        self.calls.append((prompt, generator))
         n = round(16000 * audio_length_in_s)
         return SimpleNamespace(audios=np.full((1, n), self.level, dtype=np.float32))
 
@@ -108,7 +108,7 @@ def test_generated_sounds_are_a_folder_of_recorded_anomalies(tmp_path):
     pipeline = FakePipeline(level=4.0)
     prompts = [("fan", "the anomaly sound of a fan"), ("pump", "the anomaly sound of a pump")]
     text_to_audio.generate(pipeline, prompts, tmp_path / "out", seconds=0.5, generator=lambda seed: seed)
-    assert pipeline.asked == [(prompts[0][1], 0), (prompts[1][1], 1)]
+    assert pipeline.calls == [(prompts[0][1], 0), (prompts[1][1], 1)]
     assert read_captions(tmp_path / "out") == [
         Sound("fan_0000.wav", "fan", prompts[0][1]),
         Sound("pump_0001.wav", "pump", prompts[1][1]),
@@ -116,13 +116,13 @@ def test_generated_sounds_are_a_folder_of_recorded_anomalies(tmp_path):
     wave, rate_hz = sf.read(tmp_path / "out" / "fan_0000.wav")
     assert (len(wave), rate_hz) == (8000, 16000)
     assert np.abs(wave).max() == pytest.approx(1, abs=1e-3)
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match="already exists"):
         text_to_audio.generate(pipeline, prompts, tmp_path / "out")
-    with pytest.raises(DataError, match="no finite wave for 'the anomaly sound of a fan'"):
+    with pytest.raises(DataError, match="expected a finite wave for 'the anomaly sound of a fan'"):
         text_to_audio.generate(FakePipeline(np.nan), prompts, tmp_path / "other")
 
 
-def test_missing_weights_and_a_missing_library_are_said(tmp_path, monkeypatch):
+def test_missing_weights_and_a_missing_library_are_errors(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"no model_index\.json; expected the folder of a saved diffusers AudioLDM2"):
         text_to_audio.load_pipeline(tmp_path)
     (tmp_path / "model_index.json").write_text("{}")
@@ -137,7 +137,7 @@ def test_missing_weights_and_a_missing_library_are_said(tmp_path, monkeypatch):
             raise OSError("no unet")
 
     monkeypatch.setitem(sys.modules, "diffusers", SimpleNamespace(AudioLDM2Pipeline=Broken))
-    with pytest.raises(DataError, match="not the weights of an AudioLDM2 pipeline: no unet"):
+    with pytest.raises(DataError, match="expected the weights of an AudioLDM2 pipeline: no unet"):
         text_to_audio.load_pipeline(tmp_path)
 
 
@@ -146,7 +146,7 @@ def test_the_command_ends_in_one_line_without_weights(tmp_path):
     folder.mkdir(parents=True)
     sf.write(folder / "a.wav", np.full(100, 0.1), 16000)
     command = [str(tmp_path / "data"), str(tmp_path / "out"), "--weights", str(tmp_path)]
-    done = CliRunner().invoke(text_to_audio.main, command)
-    assert done.exit_code == 1
-    assert done.output.startswith("Error: ")
+    result = CliRunner().invoke(text_to_audio.main, command)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Names of variants, the balanced design, and variants rendered while a build reads."""
+"""Names of variants, the balanced design, and variants rendered during a build."""
 
 import pickle
 from collections import Counter
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from fakes import RATE, MomentsEmbedder, write_clip
 
 from featstore.anomalies.table import ANOMALIES, render
-from featstore.anomalies.variants import LEAST_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
+from featstore.anomalies.variants import MIN_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
 from featstore.audio import AudioPolicy, RejectedAudio
 from featstore.build import BuildOptions, Request, build
 from featstore.cli import main
@@ -64,33 +64,33 @@ def test_other_texts_are_refused(text):
 
 
 def test_every_pair_comes_about_equally_often_in_every_section_and_domain():
-    made = variants_of(plant(), VariantDesign(per_clip=4))
+    variants = variants_of(plant(), VariantDesign(per_clip=4))
     counts: dict[tuple[str, ...], Counter[tuple[str, float]]] = {}
-    for clip in made:
+    for clip in variants:
         variant = Variant.parse(clip.variant)
         counts.setdefault((clip.machine, clip.section, clip.domain), Counter())[variant.name, variant.severity_db] += 1
     pairs = VariantDesign().pairs([name for name in ANOMALIES if name != "recorded"])
     assert len(counts) == 8
-    for group, found in counts.items():
-        assert set(found) == set(pairs), group
-        assert min(found.values()) >= LEAST_PER_PAIR
-        assert max(found.values()) - min(found.values()) <= 1
-    per_clip = Counter(clip.path for clip in made)
-    assert {per_clip[c.path] for c in plant() if c.domain == "source"} == {-(-LEAST_PER_PAIR * len(pairs) // 40)}
-    assert {per_clip[c.path] for c in plant() if c.domain == "target"} == {LEAST_PER_PAIR * len(pairs) // 3}
+    for group, count in counts.items():
+        assert set(count) == set(pairs), group
+        assert min(count.values()) >= MIN_PER_PAIR
+        assert max(count.values()) - min(count.values()) <= 1
+    per_clip = Counter(clip.path for clip in variants)
+    assert {per_clip[c.path] for c in plant() if c.domain == "source"} == {-(-MIN_PER_PAIR * len(pairs) // 40)}
+    assert {per_clip[c.path] for c in plant() if c.domain == "target"} == {MIN_PER_PAIR * len(pairs) // 3}
     many = variants_of(plant(source=400), VariantDesign(per_clip=2))
     assert Counter(Counter(c.path for c in many if c.domain == "source").values()) == {2: 1600}
 
 
-def test_variants_are_training_clips_labelled_anomaly_with_keys_of_their_own():
-    made = variants_of(plant(), VariantDesign())
-    assert {(clip.split, clip.label) for clip in made} == {("train", "anomaly")}
-    assert len({clip.key for clip in made}) == len(made)
+def test_variants_are_training_clips_labelled_anomaly_with_unique_keys():
+    variants = variants_of(plant(), VariantDesign())
+    assert {(clip.split, clip.label) for clip in variants} == {("train", "anomaly")}
+    assert len({clip.key for clip in variants}) == len(variants)
     by_path = {clip.path: clip for clip in plant()}
-    assert all(replace(clip, variant="", label="normal") == by_path[clip.path] for clip in made)
+    assert all(replace(clip, variant="", label="normal") == by_path[clip.path] for clip in variants)
 
 
-def test_nothing_but_normal_training_recordings_is_a_source_or_a_donor():
+def test_sources_and_donors_are_normal_training_recordings():
     clips = plant()
     others = [
         replace(clips[0], path="fan/test.wav", split="test", label="unknown"),
@@ -101,7 +101,7 @@ def test_nothing_but_normal_training_recordings_is_a_source_or_a_donor():
     assert variants_of([*clips, *others]) == variants_of(clips)
 
 
-def test_donors_come_from_elsewhere_in_the_same_domain():
+def test_donors_come_from_other_sections_or_machines_in_the_same_domain():
     for clip in variants_of(plant()):
         variant = Variant.parse(clip.variant)
         kind = ANOMALIES[variant.name].donor
@@ -114,15 +114,15 @@ def test_donors_come_from_elsewhere_in_the_same_domain():
         assert not kind or clip.domain in variant.donor
 
 
-def test_without_donors_their_transforms_are_left_out_and_with_recordings_there_is_one_more():
+def test_transforms_without_donors_are_left_out():
     alone = plant(machines=("fan",), sections=1)
     names = {Variant.parse(clip.variant).name for clip in variants_of(alone)}
-    assert names == {name for name, anomaly in ANOMALIES.items() if anomaly.usual and not anomaly.donor}
-    asked = variants_of(alone, VariantDesign(transforms=("reversed",)))
-    assert {Variant.parse(clip.variant).name for clip in asked} == {"reversed"}
+    assert names == {name for name, anomaly in ANOMALIES.items() if anomaly.default and not anomaly.donor}
+    reversed_only = variants_of(alone, VariantDesign(transforms=("reversed",)))
+    assert {Variant.parse(clip.variant).name for clip in reversed_only} == {"reversed"}
     one_section = variants_of(plant(sections=1))
     assert {Variant.parse(clip.variant).name for clip in one_section} == {
-        name for name, anomaly in ANOMALIES.items() if anomaly.usual and name != "recorded"
+        name for name, anomaly in ANOMALIES.items() if anomaly.default and name != "recorded"
     }
     recorded = variants_of(
         alone, VariantDesign(transforms=("recorded",)), recorded={"fan": ["/x/rattle.wav"], "pump": ["no"]}
@@ -132,7 +132,7 @@ def test_without_donors_their_transforms_are_left_out_and_with_recordings_there_
     assert variants_of([]) == []
 
 
-def test_the_plan_depends_on_no_order_and_stays_when_recordings_are_added():
+def test_variants_do_not_depend_on_the_order_of_clips_or_on_added_clips():
     clips = plant(source=200)
     planned = {clip.key for clip in variants_of(clips)}
     assert {clip.key for clip in variants_of(clips[::-1])} == planned
@@ -144,13 +144,13 @@ def test_the_plan_depends_on_no_order_and_stays_when_recordings_are_added():
     }
 
 
-def test_severities_beyond_reach_are_left_out():
+def test_severities_that_a_transform_cannot_reach_are_left_out():
     pairs = VariantDesign().pairs(list(ANOMALIES))
     assert ("speed", 5.0) not in pairs
     assert ("speed", -5.0) in pairs
     assert ("leak", 5.0) in pairs
     assert VariantDesign(severities_db=(5.0,)).pairs(["clipping"]) == [("clipping", 5.0)], (
-        "the least of the grid always stays"
+        "the lowest severity is always kept"
     )
 
 
@@ -169,16 +169,16 @@ def wave_of(seed: int, samples: int = 4000) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.5, 0.5, samples).astype(np.float32)
 
 
-def test_the_renderer_makes_what_the_text_says(tmp_path):
+def test_the_renderer_follows_the_text(tmp_path):
     write_clip(tmp_path, "pump/a.wav", seed=1, samples=4000)
     donor, _ = sf.read(tmp_path / "pump/a.wav", dtype="float32")
     renderer = pickle.loads(pickle.dumps(Renderer(tmp_path, AudioPolicy())))
     variant = Variant("mix", 0, 3, "pump/a.wav")
     expected = render("mix", wave_of(0), RATE, 0, rng=variant.rng(), donor=donor)
     np.testing.assert_array_equal(renderer(wave_of(0), RATE, str(variant)), expected)
-    with pytest.raises(RejectedAudio, match=r"its donor pump/gone\.wav: cannot be read"):
+    with pytest.raises(RejectedAudio, match=r"donor pump/gone\.wav: cannot be read"):
         renderer(wave_of(0), RATE, str(replace(variant, donor="pump/gone.wav")))
-    with pytest.raises(RejectedAudio, match="10 samples are too few"):
+    with pytest.raises(RejectedAudio, match="10 samples; an anomaly needs at least 64"):
         renderer(wave_of(0)[:10], RATE, "leak@0dB#0")
 
 
@@ -192,13 +192,13 @@ def test_a_build_embeds_variants_beside_their_recordings(tmp_path, workers):
     requests = [Request("a", MomentsEmbedder), Request("b", MomentsEmbedder)]
     build(tmp_path / "data", [*clips, *chosen], tmp_path / "store", requests, options)
     store = FeatureStore.open(tmp_path / "store")
-    found = dict(zip(store.clips("a").keys(), store.matrix("a"), strict=True))
-    assert list(found) == [clip.key for clip in [*clips, *chosen]]
+    row_of = dict(zip(store.clips("a").keys(), store.matrix("a"), strict=True))
+    assert list(row_of) == [clip.key for clip in [*clips, *chosen]]
     for clip in chosen:
         wave, _ = sf.read(tmp_path / "data" / clip.path, dtype="float32")
         expected = MomentsEmbedder().embed(options.render(wave, RATE, clip.variant)[None])[0]
-        np.testing.assert_allclose(found[clip.key], expected, rtol=1e-6)
-        assert not np.allclose(found[clip.key], found[clip.path])
+        np.testing.assert_allclose(row_of[clip.key], expected, rtol=1e-6)
+        assert not np.allclose(row_of[clip.key], row_of[clip.path])
     np.testing.assert_array_equal(store.matrix("a"), store.matrix("b"))
     hashes = dict(zip(store.clips("a").keys(), store.facts("a")["content_hash"].tolist(), strict=True))
     assert all(hashes[clip.key] == hashes[clip.path] for clip in chosen)
@@ -226,18 +226,18 @@ def test_a_donor_that_cannot_be_read_rejects_the_variant_only(tmp_path):
     variant = replace(clip, label="anomaly", variant="mix@0dB#1<gone.wav")
     options = BuildOptions(workers=0, render=Renderer(tmp_path, AudioPolicy()))
     report = build(tmp_path, [clip, variant], tmp_path / "store", [Request("a", MomentsEmbedder)], options)
-    assert [(one.key, one.reason) for one in report.rejected] == [
-        (variant.key, "its donor gone.wav: cannot be read: No such file or directory")
+    assert [(rejection.key, rejection.reason) for rejection in report.rejected] == [
+        (variant.key, "donor gone.wav: cannot be read: No such file or directory")
     ]
     assert report.rows == {"a": 1}
 
 
 def test_summaries_count_variants_apart():
     clips = plant(machines=("fan",), sections=1)
-    made = variants_of(clips, VariantDesign(per_clip=2, transforms=("leak",), severities_db=(0.0,)))
-    table, _, last = summary([*clips, *made]).rpartition("\n")
+    variants = variants_of(clips, VariantDesign(per_clip=2, transforms=("leak",), severities_db=(0.0,)))
+    table, _, last = summary([*clips, *variants]).rpartition("\n")
     assert table == summary(clips)
-    assert last == f"and {len(made)} generated anomalies made of 43 of these recordings"
+    assert last == f"and {len(variants)} generated anomalies made of 43 of these recordings"
 
 
 def test_the_command_builds_them(tmp_path):
@@ -248,17 +248,17 @@ def test_the_command_builds_them(tmp_path):
     write_clip(sounds, "rattle.wav", 5, 9000)
     (sounds / "captions.csv").write_text("file,machine,caption\nrattle.wav,fan,the anomaly sound of a fan\n")
     base = ["build", str(data), str(tmp_path / "store"), "-e", "logmel", "--workers", "0"]
-    done = CliRunner().invoke(
+    result = CliRunner().invoke(
         main, [*base, "--with-anomalies", "1:leak,recorded@0", "--recorded-anomalies", str(sounds)]
     )
-    assert done.exit_code == 0, done.output
+    assert result.exit_code == 0, result.output
     names = Counter(clip.variant.partition("@")[0] for clip in FeatureStore.open(tmp_path / "store").clips("logmel"))
-    assert names == {"": 4, "leak": LEAST_PER_PAIR, "recorded": LEAST_PER_PAIR}
-    done = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
+    assert names == {"": 4, "leak": MIN_PER_PAIR, "recorded": MIN_PER_PAIR}
+    result = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
     pairs = len(VariantDesign().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
-    variants = 4 * -(-LEAST_PER_PAIR * pairs // 4)
-    assert f"and {variants} generated anomalies made of 4 of these recordings" in done.output
-    done = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
-    assert done.exit_code == 1
-    assert "unknown anomaly: 'rumble'" in done.output
+    variants = 4 * -(-MIN_PER_PAIR * pairs // 4)
+    assert f"and {variants} generated anomalies made of 4 of these recordings" in result.output
+    result = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
+    assert result.exit_code == 1
+    assert "unknown anomaly: 'rumble'" in result.output
     assert CliRunner().invoke(main, [*base, "--recorded-anomalies", str(sounds)]).exit_code == 2

@@ -44,9 +44,9 @@ def test_csv_reads_back_exactly(store, tmp_path):
         store = writer.commit([replace(shard([5, 6, 7]), matrix=values[:3])])
     export(store, "twfr", tmp_path / "out.csv", to="csv")
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
-        found = list(csv.DictReader(file))
-    assert {name: [row[name] for row in found] for name in COLUMNS} == expected(store)
-    numbers = np.array([[row[f"e{i}"] for i in range(4)] for row in found]).astype(np.float32)
+        lines = list(csv.DictReader(file))
+    assert {name: [line[name] for line in lines] for name in COLUMNS} == expected(store)
+    numbers = np.array([[line[f"e{i}"] for i in range(4)] for line in lines]).astype(np.float32)
     np.testing.assert_array_equal(numbers, store.matrix("twfr"))
 
 
@@ -73,7 +73,7 @@ def test_undecodable_names_survive_csv(tmp_path):
 
 
 @pytest.mark.parametrize("to", ["npz", "csv", "parquet"])
-def test_an_export_appears_whole_or_not_at_all(store, tmp_path, to):
+def test_a_failed_export_leaves_the_old_file(store, tmp_path, to):
     if to == "parquet":
         pytest.importorskip("pyarrow")
     out = tmp_path / "out"
@@ -85,7 +85,7 @@ def test_an_export_appears_whole_or_not_at_all(store, tmp_path, to):
     assert {path.name for path in tmp_path.iterdir()} == {"out", "store"}
 
 
-def test_unknown_format_and_folder_are_explained(store, tmp_path):
+def test_unknown_format_and_folder_are_errors(store, tmp_path):
     with pytest.raises(DataError, match="'xlsx'; choose from npz, parquet, csv"):
         export(store, "twfr", tmp_path / "out", to="xlsx")
     with pytest.raises(StoreError, match=r"cannot write .*nowhere"):
@@ -118,7 +118,7 @@ def test_the_same_import_again_changes_nothing(tmp_path):
     assert import_matrix(root, "mine", rows([1, 2]), clips) == 2
     assert FeatureStore.open(root).manifest.number == number
     for values, table in ((rows([1, 3]), clips), (rows([1, 2]), ClipTable.from_clips([clip(1), clip(3)]))):
-        with pytest.raises(StoreError, match="already holds other rows as 'mine'"):
+        with pytest.raises(StoreError, match="already has other rows as 'mine'"):
             import_matrix(root, "mine", values, table)
     with StoreWriter(root) as writer:
         import_matrix(writer, "another", rows([1, 3]), clips)
@@ -154,12 +154,12 @@ def test_an_array_with_a_manifest(tmp_path, suffix):
         import_files(tmp_path / "store", [array], "other", manifest=manifest)
 
 
-def test_one_of_several_arrays_is_named(tmp_path):
+def test_one_of_several_arrays_is_chosen_by_its_key(tmp_path):
     np.savez(tmp_path / "x.npz", a=rows([1]), b=rows([2]))
     write_manifest(tmp_path / "clips.csv", [1])
-    with pytest.raises(DataError, match="holds a, b; say which"):
+    with pytest.raises(DataError, match="arrays a, b; name the one"):
         import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine", manifest=tmp_path / "clips.csv")
-    with pytest.raises(DataError, match="no array 'c', only: a, b"):
+    with pytest.raises(DataError, match="no array 'c'; choose from a, b"):
         import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine", manifest=tmp_path / "clips.csv", key="c")
     import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine", manifest=tmp_path / "clips.csv", key="b")
     np.testing.assert_array_equal(FeatureStore.open(tmp_path / "store").matrix("mine"), rows([2]))
@@ -201,7 +201,7 @@ def test_several_extracts_become_one_embedding(tmp_path):
     assert import_files(tmp_path / "store", [tmp_path / "a_extract.npz", tmp_path / "b_extract.npz"], "all") == 4
     assert import_files(tmp_path / "store", [tmp_path / "b_extract.npz"], "second", key="embed_2") == 2
     asdkit(tmp_path / "c_extract.npz", embed=np.zeros((2, 5)))
-    with pytest.raises(DataError, match="different shapes"):
+    with pytest.raises(DataError, match="embeddings of different shapes"):
         import_files(tmp_path / "store", [tmp_path], "mixed")
     with pytest.raises(DataError, match=r"no \*_extract.npz below"):
         import_files(tmp_path / "store", [tmp_path / "store"], "none")
@@ -210,14 +210,14 @@ def test_several_extracts_become_one_embedding(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"path": np.array(["a.wav", "b.wav"])}, "'a.wav' of row 0 does not end in machine/split/name"),
+        ({"path": np.array(["a.wav", "b.wav"])}, "ends in machine/split/name in row 0, got 'a.wav'"),
         ({"section": np.array([0.5, 1])}, "section is float64, expected integers"),
         ({"is_normal": np.array([1])}, "2 embeddings, but ASDKit columns of"),
         ({"embed": np.array(["a", "b"])}, "expected numbers"),
         ({"embed": np.array([1.0, 2.0])}, r"expected numbers of shape \(n, d\)"),
     ],
 )
-def test_malformed_extracts_are_explained(tmp_path, change, message):
+def test_malformed_extracts_are_errors(tmp_path, change, message):
     asdkit(tmp_path / "x_extract.npz", **change)
     with pytest.raises(DataError, match=message):
         import_files(tmp_path / "store", [tmp_path / "x_extract.npz"], "mine")
@@ -229,17 +229,17 @@ class Boom:
         return (pytest.fail, ("a pickle was executed",))
 
 
-def test_pickles_are_refused_with_a_cure(tmp_path):
+def test_pickles_are_refused_with_what_to_do(tmp_path):
     objects = np.array([Boom()], dtype=object)
     np.save(tmp_path / "x.npy", objects)
     np.savez(tmp_path / "x_extract.npz", embed=objects)
     write_manifest(tmp_path / "clips.csv", [1])
     for file, manifest in (("x.npy", tmp_path / "clips.csv"), ("x_extract.npz", None)):
-        with pytest.raises(DataError, match=f"{file}: it holds pickled Python objects.*np.savez"):
+        with pytest.raises(DataError, match=f"{file}: pickled Python objects.*np.savez"):
             import_files(tmp_path / "store", [tmp_path / file], "mine", manifest=manifest)
 
 
-def test_a_shape_bomb_is_refused(tmp_path):
+def test_an_array_larger_than_its_file_is_refused(tmp_path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 4)})
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
@@ -252,7 +252,7 @@ def test_a_shape_bomb_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"plain text"])
-def test_files_that_are_no_arrays(tmp_path, content):
+def test_files_without_arrays_are_errors(tmp_path, content):
     for name in ("x.npz", "x.npy"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=name):
@@ -261,7 +261,7 @@ def test_files_that_are_no_arrays(tmp_path, content):
 
 def test_an_array_without_description_asks_for_a_manifest(tmp_path):
     np.savez(tmp_path / "x.npz", embed=rows([1]))
-    with pytest.raises(DataError, match=r"does not say what its rows are \(arrays: embed\); give a manifest"):
+    with pytest.raises(DataError, match=r"no description of its rows \(arrays: embed\); give a manifest"):
         import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine")
 
 

@@ -38,7 +38,7 @@ def spellings(attributes):
         ("section_00_noise_supplemental_normal_0003", ("00", "supplemental", "noise", "normal", "")),
     ],
 )
-def test_names_state_what_they_say(stem, stated):
+def test_fields_of_names(stem, stated):
     assert tuple(parse_any_name(stem)) == stated
 
 
@@ -94,13 +94,13 @@ def test_no_token_is_lost(tokens):
         assert tail in set(spellings(parse_attributes(tail)))
 
 
-def test_attributes_belong_to_the_caller():
+def test_each_call_returns_its_own_attributes():
     parse_attributes("vel_6")["vel"] = "7"
     assert parse_attributes("vel_6") == {"vel": "6"}
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_parsed_or_not(text):
+def test_any_text_gives_a_name_or_none(text):
     name = parse_section_name(text) or parse_id_name(text)
     assert name is None or name.section in text
 
@@ -119,7 +119,7 @@ def rebuilt(clip: Clip, number: str) -> set[str]:
 
 
 @pytest.mark.parametrize("year", range(2020, 2027))
-def test_every_real_name_says_no_more_and_no_less(year):
+def test_fields_of_every_real_name_are_complete(year):
     files = sorted(NAMES.glob(f"dcase{year}*.txt"))
     if not files:
         pytest.skip("lists of real file names are not here")

@@ -84,7 +84,7 @@ def test_parquet_equals_csv(tmp_path):
         ("path\npipe.wav\n", "not a file below"),
     ],
 )
-def test_bad_manifests_name_the_place(tmp_path, text, message):
+def test_errors_of_manifests_name_row_and_column(tmp_path, text, message):
     root = touch(tmp_path / "data", "a.wav")
     outside = touch(tmp_path / "outside", "a.wav")
     (root / "out").symlink_to(outside)
@@ -100,7 +100,7 @@ def test_missing_recordings_stay_listed_for_the_build_to_reject(tmp_path):
     assert "2 listed recordings are missing, first 'b.wav'" in listing.notes
 
 
-def test_a_manifest_in_the_folder_is_used_when_asked_for(tmp_path):
+def test_a_manifest_in_the_folder_is_used_with_layout_manifest(tmp_path):
     touch(tmp_path, "a.wav", "b.wav")
     write(tmp_path / "manifest.csv", "path\na.wav\n")
     assert len(find_clips(tmp_path).clips) == 2

@@ -105,7 +105,7 @@ def test_noise_and_clean_machine_supplements(tmp_path):
 
 
 @pytest.mark.parametrize("root", ["dev_data/raw", "dev_data/raw/fan", "dev_data/raw/fan/train"])
-def test_a_machine_keeps_its_name_whatever_folder_is_given(tmp_path, root):
+def test_the_machine_name_does_not_depend_on_the_folder_given(tmp_path, root):
     touch(tmp_path, "dev_data/raw/fan/train/section_00_source_train_normal_0000_m-n_W.wav")
     clip = find_clips(tmp_path / root).clips[0]
     assert fields(clip) == ("fan", "00", "train", "source", "normal")
@@ -120,7 +120,7 @@ def test_folders_fill_in_what_names_leave_out(tmp_path):
     }
 
 
-def test_years_that_cannot_be_told_apart_are_said_and_a_folder_name_decides(tmp_path):
+def test_years_that_fit_equally_are_noted_and_a_folder_name_decides(tmp_path):
     name = "valve/test/section_00_source_test_normal_0000_v1pat_05.wav"
     listing = find_clips(touch(tmp_path / "a", name))
     assert listing.layout == "dcase2023"
@@ -255,12 +255,12 @@ def test_a_socket_is_not_a_recording(tmp_path, monkeypatch):
         assert [clip.path for clip in find_clips(tmp_path).clips] == ["a.wav"]
 
 
-def test_strange_names_survive(tmp_path):
-    strange = ["new\nline.wav", "tab\t.wav", "🔧.wav", "a" * 251 + ".wav", "é.wav", "e\u0301.wav", " space .wav"]
-    touch(tmp_path, *(f"ma\nchine/{name}" for name in strange))
+def test_unusual_names_are_read(tmp_path):
+    names = ["new\nline.wav", "tab\t.wav", "🔧.wav", "a" * 251 + ".wav", "é.wav", "e\u0301.wav", " space .wav"]
+    touch(tmp_path, *(f"ma\nchine/{name}" for name in names))
     (tmp_path / os.fsdecode(b"ma\nchine/\xff.wav")).touch()
     listing = find_clips(tmp_path)
-    assert len(listing.clips) == len(strange) + 1
+    assert len(listing.clips) == len(names) + 1
     for clip in listing.clips:
         assert (tmp_path / clip.path).is_file()
     assert len(summary(listing.clips).splitlines()) == 4
@@ -272,7 +272,7 @@ def test_the_variant_mark_is_refused(tmp_path):
         find_clips(touch(tmp_path, "fan/a::b.wav"))
 
 
-def test_clips_travel_to_worker_processes(tmp_path):
+def test_clips_can_be_pickled(tmp_path):
     clips = find_clips(touch(tmp_path, *YEARS["dcase2026"])).clips
     assert pickle.loads(pickle.dumps(clips)) == clips
 

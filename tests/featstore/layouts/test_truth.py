@@ -130,7 +130,7 @@ def test_2021_names_state_the_domain(tmp_path):
         ),
     ],
 )
-def test_contradictions_name_the_first(tmp_path, data, files, message):
+def test_contradictions_are_errors(tmp_path, data, files, message):
     with pytest.raises(DataError, match=message):
         find_clips(data, ground_truth=write(tmp_path / "truth", files))
 
@@ -144,7 +144,7 @@ def test_other_sections_are_noted(tmp_path, data):
     assert "1 sections of the truth are not in the data, first fan 04" in notes
 
 
-def test_same_name_twice_cannot_be_told_apart(tmp_path, data):
+def test_two_test_clips_of_one_name_are_an_error(tmp_path, data):
     write(data, {"fan/test/section_03_0000.flac": ""})
     with pytest.raises(DataError, match="two test clips of fan 03 have this name"):
         find_clips(data, ground_truth=write(tmp_path / "truth", OFFICIAL["2021 on: 0 and 1"]))

@@ -62,7 +62,7 @@ def test_noise_has_the_stated_rms():
     np.testing.assert_allclose(empty.power.mean(), 0.09)
 
 
-def test_a_strike_between_two_samples_keeps_its_size_and_place():
+def test_an_impact_between_two_samples_keeps_its_size_and_time():
     empty = scene()
     empty.add_impacts("body", np.array([1000.25, -3.0, 1e9]) / RATE_HZ, 2.0)
     train = empty.impacts["body"]
@@ -71,7 +71,7 @@ def test_a_strike_between_two_samples_keeps_its_size_and_place():
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_recordings_are_sane(machine):
+def test_recordings_are_finite_and_within_range(machine):
     for clip in list(plan(Plant(clips=8, machines=(machine,)))):
         wave = synthesise(PLANT, clip)
         assert wave.shape == (PLANT.samples,)
@@ -108,7 +108,7 @@ def test_loudness_alone_does_not_find_the_faults(machine):
 
 
 @pytest.mark.parametrize("speed", [22.0, 28.0])
-def test_fan_sings_at_its_blade_pass(speed):
+def test_fan_has_a_tone_at_its_blade_pass_frequency(speed):
     wave = sound("fan", {"spd": speed, "load": 1.0})
     assert strongest_hz(wave, 50, 400) == pytest.approx(FAN_BLADES * speed, rel=0.02)
 
@@ -122,13 +122,13 @@ def test_imbalance_raises_the_line_at_the_shaft_speed():
 
 
 @pytest.mark.parametrize("speed", [18.0, 24.0])
-def test_gearbox_sings_at_its_mesh(speed):
+def test_gearbox_has_a_tone_at_its_mesh_frequency(speed):
     wave = sound("gearbox", {"spd": speed, "load": 1.0})
     assert strongest_hz(wave, 300, 800) == pytest.approx(GEAR_TEETH * speed, rel=0.02)
 
 
 @pytest.mark.parametrize(("fault", "passes"), [("outer_race", OUTER_RACE), ("inner_race", INNER_RACE)])
-def test_a_spalled_race_beats_at_its_ball_pass_frequency(fault, passes):
+def test_a_damaged_race_modulates_at_its_ball_pass_frequency(fault, passes):
     condition = {"vel": 16.0, "load": 1.0}
     beats = {}
     for worn in ("", fault):
@@ -148,7 +148,7 @@ def test_valve_is_intermittent_and_a_fan_is_not():
     assert spread["fan"] < 0.5
 
 
-def test_leaking_valve_hisses_while_it_is_closed():
+def test_a_leaking_valve_is_louder_while_it_is_closed():
     quiet = {}
     for fault in ("", "leakage"):
         loud = envelope(sound("valve", {"pat": 2.0, "load": 1.0}, fault), 1500, 3500).reshape(-1, 800).mean(axis=1)
@@ -156,14 +156,14 @@ def test_leaking_valve_hisses_while_it_is_closed():
     assert quiet["leakage"] > 2 * quiet[""]
 
 
-def test_slider_strokes_at_the_period_its_velocity_gives():
+def test_slider_period_follows_from_its_velocity():
     loud = envelope(sound("slider", {"vel": 700.0, "load": 1.0}), 800, 3000).reshape(-1, 160).mean(axis=1)  # 100 Hz
     loud = loud - loud.mean()
     echo = signal.correlate(loud, loud)[len(loud) :]
     assert 60 + np.argmax(echo[60:200]) == pytest.approx(110, abs=4)
 
 
-def test_numbers_of_a_clip_depend_on_its_identity_alone():
+def test_the_sound_of_a_clip_depends_on_its_identity_only():
     clip = next(plan(PLANT))
     np.testing.assert_array_equal(synthesise(PLANT, clip), synthesise(Plant(clips=48), clip))
     other: SimulatedClip = replace(clip, number=clip.number + 1)

@@ -54,7 +54,7 @@ def test_shares_of_one_machine(clips, train, target, test):
     assert sum(clip.split == "test" for clip in planned) == test
 
 
-def test_clips_are_shared_out_to_the_last_one():
+def test_the_number_of_clips_is_exact():
     count = Counter(clip.machine for clip in plan(Plant(clips=50, machines=("fan", "pump", "valve"))))
     assert count == {"fan": 17, "pump": 17, "valve": 16}
 
@@ -86,7 +86,7 @@ def test_attributes_table_agrees_with_the_names(small):
     assert [tuple(zip(row[1::2], row[2::2], strict=True)) for row in rows] == [clip.attributes for clip in wanted]
 
 
-def test_truth_grades_every_anomaly_and_stays_outside_the_data(small):
+def test_truth_has_the_severity_of_every_anomaly_and_is_outside_the_data(small):
     assert [path.parent for path in small.rglob("truth.csv")] == [small]
     with (small / "truth.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -97,7 +97,7 @@ def test_truth_grades_every_anomaly_and_stays_outside_the_data(small):
         assert (float(row["severity"]) in module.SEVERITIES) == faulty
 
 
-def test_every_fault_and_every_grade_occurs():
+def test_every_fault_and_every_severity_occurs():
     drawn = {(clip.machine, clip.fault) for clip in plan(Plant()) if clip.fault}
     assert drawn == {(name, fault) for name, machine in MACHINES.items() for fault in machine.faults}
     assert {clip.severity for clip in plan(Plant())} == {0.0, *module.SEVERITIES}
@@ -110,7 +110,7 @@ def test_parameters_mark_the_data_as_simulated(small):
 
 
 @pytest.mark.parametrize(("seconds", "rate_hz"), [(1.0, 8000), (1.37, 16000), (1.0, 44100)])
-def test_length_and_rate_are_honoured(tmp_path, seconds, rate_hz):
+def test_length_and_rate(tmp_path, seconds, rate_hz):
     simulate(tmp_path, Plant(clips=8, machines=("bearing",), seconds=seconds, sample_rate_hz=rate_hz), workers=1)
     for path in tmp_path.rglob("*.wav"):
         with wave.open(str(path)) as file:
@@ -134,7 +134,7 @@ def test_another_seed_is_another_plant(small, tmp_path):
     assert not set(contents(small / RAW).values()) & set(contents(tmp_path / RAW).values())
 
 
-def test_resume_makes_what_is_missing_and_only_that(small, tmp_path):
+def test_resuming_renders_missing_clips_only(small, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(small, out)
     gone, cut, *_ = sorted(out.rglob("*.wav"))
@@ -173,7 +173,7 @@ def test_a_file_in_the_way_is_refused(tmp_path):
         simulate(tmp_path / "file" / "below", SMALL)
 
 
-def test_a_full_disk_is_noticed_before_the_first_recording(tmp_path, monkeypatch):
+def test_free_space_is_checked_before_the_first_recording(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "free_bytes", lambda _: 1000)
     with pytest.raises(ResourceError, match=f"need {20 * SMALL.file_bytes:,} bytes, 1,000 are free"):
         simulate(tmp_path, SMALL)
