@@ -10,6 +10,7 @@ import click
 from detectors import DETECTORS
 from ensemble.commands.archive import archive
 from ensemble.commands.members import EXISTING, EXTERNAL, asked_recipe, judged_members, ranked_file, recipe_options
+from featstore.clip import path_tail
 from featstore.console import Commands, Meter, size, table
 from featstore.errors import DataError
 
@@ -297,11 +298,6 @@ def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict
     return found
 
 
-def _tail(key: str) -> str:
-    """The end of a clip's path, enough to recognise it on a terminal; the files hold the whole."""
-    return "/".join(key.split("/")[-3:])
-
-
 def _top(detection: "Detection") -> str:
     """The most anomalous clips with their evidence."""
     import numpy as np
@@ -310,10 +306,10 @@ def _top(detection: "Detection") -> str:
     order = np.argsort(-detection.percentile, kind="stable")[:SHOWN]
     rows = [
         [
-            _tail(keys[i]),
+            path_tail(keys[i]),
             f"{detection.percentile[i]:.4f}",
             "ANOMALY" if detection.decision[i] else "normal",
-            _tail(detection.nearest[i]),
+            path_tail(detection.nearest[i]),
         ]
         for i in order
     ]

@@ -39,3 +39,8 @@ class Clip:
     def key(self) -> str:
         """Path and variant: stable over rebuilds and unique in a store."""
         return f"{self.path}{VARIANT_MARK}{self.variant}" if self.variant else self.path
+
+
+def path_tail(key: str) -> str:
+    """The last three parts of a clip's key: enough to recognise the clip in a table on the terminal."""
+    return "/".join(key.split("/")[-3:])

@@ -17,6 +17,7 @@ import click
 
 from ensemble.commands.members import EXISTING
 from featstore.building.memory import keep_freed_memory
+from featstore.clip import path_tail
 from featstore.console import EXIT_REJECTED, Meter, check_engine, ray_options, size, table
 from featstore.disk.files import explained, read_regular, write_new
 from featstore.errors import DataError, RequestError
@@ -253,10 +254,10 @@ def _plan(run: "ArchiveRun") -> str:
 def _shown(top: "Top", bank: str) -> str:
     rows = [
         [
-            "/".join(row["clip"].split("/")[-3:]),
+            path_tail(row["clip"]),
             f"{row['percentile']:.5f}",
             f"{row['score']:.4g}",
-            "/".join(row["neighbour_1"].split("/")[-3:]),
+            path_tail(row["neighbour_1"]),
         ]
         for row in top.rows[:SHOWN]
     ]
