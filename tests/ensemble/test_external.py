@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,6 +174,17 @@ def test_the_recipe_runs_again_from_anywhere_and_refuses_another_content(
     assert not (tmp_path / "never" / "scores.csv").exists()
 
 
+def test_a_score_file_whose_name_is_not_utf_8_runs_again_from_its_recipe(
+    store: FeatureStore, theirs: Path, tmp_path: Path
+) -> None:
+    odd = theirs.rename(tmp_path / os.fsdecode(b"th\xe9irs.csv"))
+    first = run(store.path, "-d", OTHER.detector, "-e", OTHER.source, "--scores", odd, "-o", tmp_path / "out")
+    assert first.exit_code == 0, first.output
+    again = run(store.path, "--recipe", tmp_path / "out" / "recipe.toml", "-o", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "again" / "scores.csv").read_bytes() == (tmp_path / "out" / "scores.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -298,7 +310,7 @@ def test_the_recipe_keeps_files_apart_by_name_and_refuses_a_view(tmp_path: Path)
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "same.csv", {"x.wav": 1.0})
-    with pytest.raises(DataError, match="files of scores are told apart by their names"):
+    with pytest.raises(DataError, match="two score files need different names"):
         Recipe(tuple(external_member(tmp_path / folder / "same.csv") for folder in ("a", "b")))
     with pytest.raises(DataError, match="neither embedding nor view"):
         Member("", "scores:x.csv", "view")
