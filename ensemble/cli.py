@@ -65,16 +65,16 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
 def run(store: Path, out: Path, **options: Any) -> None:
     """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT."""
-    from ensemble.output import clear_earlier, write_detection
+    from ensemble.output import prepare_out, write_detection, write_package
     from featstore.store import FeatureStore
 
     opened = FeatureStore.open(store)
     recipe, ranked = asked_recipe(opened, options)
-    notes = clear_earlier(out, package="dcase" in options["kinds"])
+    notes = prepare_out(out, package="dcase" in options["kinds"])
     detection = _detection(opened, recipe, options)
     files = write_detection(detection, out)
     files += ranked_file(detection, ranked, out)
-    files += _submission(detection, out, options) if "dcase" in options["kinds"] else []
+    files += [write_package(detection, out, options["year"])] if "dcase" in options["kinds"] else []
     figures = _figures(detection, out, options)
     files.append(out / "metrics.json")
     for note in [*detection.notes, *notes]:
@@ -118,7 +118,7 @@ def report(store: Path, out: Path, data: Path | None, selection: Path | None, **
     shown = ReportOptions(
         f"Anomaly report: {store.resolve().name}", options["top"], options["seconds"], options["year"]
     )
-    drifts = drift(detection, anomalies_at_most=options["anomalies_at_most"])
+    drifts = drift(detection.score, detection.decided, anomalies_at_most=options["anomalies_at_most"])
     write_report(out, detection, shown, drifts=drifts, listen=listen, selection=chosen)
     click.echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
 
@@ -249,16 +249,6 @@ def _detection(store: "FeatureStore", recipe: "Recipe", options: dict[str, Any])
     return detection
 
 
-def _submission(detection: "Detection", out: Path, options: dict[str, Any]) -> list[Path]:
-    """DCASE files of the year, in the official layout."""
-    from ensemble.output import PACKAGE, package_year, score_table
-    from ensemble.submission.package import write_submission
-
-    year = options["year"] or package_year(detection.clips)
-    scores = score_table(detection)
-    return [write_submission(out / PACKAGE, detection.clips, scores, detection.decision, year=year)]
-
-
 def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Write metrics.json; show figures and real rates where labels exist, and warn of drift on stderr."""
     from ensemble.decision.drift import drift
@@ -275,7 +265,7 @@ def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict
         year_of,
     )
 
-    drifts = drift(detection, anomalies_at_most=options["anomalies_at_most"])
+    drifts = drift(detection.score, detection.decided, anomalies_at_most=options["anomalies_at_most"])
     year = options["year"] or year_of(detection.clips)
     clips, lacking = labelled(detection.clips, year)
     found = trust_json(detection, drifts)
@@ -285,7 +275,7 @@ def _figures(detection: "Detection", out: Path, options: dict[str, Any]) -> dict
         found = {**metrics_json(*figures), **found}
         texts.append(metrics_text(*figures))
     texts += filter(None, [separation_text(detection)])
-    rates = false_alarm_rates(detection)
+    rates = false_alarm_rates(detection.clips, detection.decided)
     texts += [false_alarms_text(rates)] if rates else []
     for text in texts:
         click.echo(text + "\n", err=options["as_json"])

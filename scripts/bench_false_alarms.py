@@ -70,7 +70,7 @@ def report(name: str, store: FeatureStore, named: Iterable[tuple[str, Recipe]]) 
     """Rows of one store."""
     for system, recipe in named:
         detection = detect(store, recipe)
-        warned = [one for one in drift(detection) if one.warning]
+        warned = [check for check in drift(detection.score, detection.decided) if check.warning]
         print(
             f"{name}, {system}: drift warnings in {len(warned)} of {len(detection.decided.banks)} sections",
             file=sys.stderr,

@@ -11,7 +11,7 @@ from detectors import DETECTORS
 from featstore.errors import DataError
 
 if TYPE_CHECKING:
-    from ensemble.external import Holding
+    from ensemble.external import Coverage
     from ensemble.recipe import Member, Recipe
     from ensemble.run import Detection
     from featstore.store import FeatureStore
@@ -108,15 +108,15 @@ def _named(store: "FeatureStore", options: dict[str, Any]) -> "Recipe | None":
     return None
 
 
-def _members_of(store: "FeatureStore", files: tuple[Path, ...]) -> list[tuple["Member", "Holding"]]:
+def _members_of(store: "FeatureStore", files: tuple[Path, ...]) -> list[tuple["Member", "Coverage"]]:
     """Other systems' files of scores as members, with what they hold, which is said."""
-    from ensemble.external import external_member, holding
+    from ensemble.external import coverage, external_member
 
     found = []
     for file in files:
         member = external_member(file)
-        found.append((member, holding(store, member)))
-        click.echo(f"note: {file}: {found[-1][1].said}", err=True)
+        found.append((member, coverage(store, member)))
+        click.echo(f"note: {file}: {found[-1][1].summary}", err=True)
     return found
 
 

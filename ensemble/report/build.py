@@ -109,7 +109,7 @@ def _lead(detection: Detection, figures: Figures | None, drifts: Sequence[Drift]
         _fact("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
         _fact(f"nominal {'false-discovery' if recipe.fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "aimed at"),
     ]
-    rates = false_alarm_rates(detection)
+    rates = false_alarm_rates(detection.clips, detection.decided)
     if rates:
         normal, alarms = sum(one.clips for one in rates), sum(one.reported for one in rates)
         facts.append(
@@ -121,7 +121,7 @@ def _lead(detection: Detection, figures: Figures | None, drifts: Sequence[Drift]
         between = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {evaluation.year}"
         facts.append(_fact("official score", f"{100 * score.value:.2f}", between))
     if rates and recipe.fdr:
-        found = discoveries(detection)
+        found = discoveries(detection.clips, detection.decided)
         facts.append(
             _fact(
                 "real false-discovery rate", f"{100 * found.rate:.1f} %", f"{found.normal} of {found.reported} reports"
@@ -150,7 +150,7 @@ def _figures(detection: Detection, figures: Figures | None) -> list[str]:
         rows.append([f"{mean} mean", "", *(f"{100 * evaluation.mean(one):.2f}" for one in names)])
         caption = f"Official figures in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
         content.append(table(caption, ["machine", "section", *map(_readable, names)], rows, text_columns=2))
-    rates = false_alarm_rates(detection)
+    rates = false_alarm_rates(detection.clips, detection.decided)
     if rates:
         rows = [
             [

@@ -131,7 +131,8 @@ def test_a_calibrated_file_decides_as_the_detector_that_made_it(
 ) -> None:
     shown = run(store.path, "--scores", theirs, "-o", tmp_path / "file")
     assert shown.exit_code == 0, shown.output
-    assert "32 test clips, 40 training clips, 0 generated anomalies: calibrated by its training clips" in shown.stderr
+    counts = "32 test clips, 40 training clips, 0 generated anomalies"
+    assert f"{counts}: calibrated by its training clips; detect select cannot judge it" in shown.stderr
     assert run(store.path, "-d", OURS.detector, "-e", OURS.source, "-o", tmp_path / "detector").exit_code == 0
     same = ("clip", "score", "percentile", "p_value", "threshold", "decision")
     one, other = (rows(tmp_path / name / "scores.csv") for name in ("file", "detector"))
@@ -214,14 +215,14 @@ def test_test_scores_alone_are_ranked_beside_a_detection_and_decide_nothing(
     plain = run(store.path, "-d", OURS.detector, "-e", OURS.source, "-o", tmp_path / "plain")
     beside = run(store.path, "-d", OURS.detector, "-e", OURS.source, "--scores", file, "-o", tmp_path / "beside")
     assert (plain.exit_code, beside.exit_code) == (0, 0), beside.output
-    assert "only ranked among the test clips (transductive)" in beside.stderr
+    assert "without scores of training clips, ranking only; it does not affect decisions" in beside.stderr
     assert (tmp_path / "beside" / "scores.csv").read_bytes() == (tmp_path / "plain" / "scores.csv").read_bytes()
     fused = read_scores(tmp_path / "beside" / "fused-transductive.csv")
     np.testing.assert_allclose(fused.scores, 0.5, err_msg="a ranking and its reverse cancel out")
     (tmp_path / "r.toml").write_text(member)
     refused = run(store.path, "--recipe", tmp_path / "r.toml", "-o", tmp_path / "never")
     assert refused.exit_code == 1
-    assert "leave it out of the recipe and give it by --scores" in refused.stderr
+    assert "to rank the file beside a detection, remove it from the recipe and pass it with --scores" in refused.stderr
     nothing = run(store.path, "--scores", file, "-o", tmp_path / "never")
     assert nothing.exit_code == 2
     again = run(store.path, "-d", OURS.detector, "-e", OURS.source, "-o", tmp_path / "beside")
@@ -276,7 +277,7 @@ def test_it_is_known_for_the_detector_that_made_it(store: FeatureStore, alone: D
 def test_a_selection_says_what_it_cannot_judge(store: FeatureStore, theirs: Path, tmp_path: Path) -> None:
     result = select(store, tmp_path, theirs)
     assert result.exit_code == 0, result.output
-    assert "without anomalies nothing can choose it" in result.stderr
+    assert "cannot judge it without scores of generated anomalies" in result.stderr
     assert "theirs" not in (tmp_path / "recipe.toml").read_text()
     assert not (tmp_path / "fused-transductive.csv").exists()
     table = read_scores(theirs)
