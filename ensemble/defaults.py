@@ -1,4 +1,4 @@
-"""The fixed default ensemble: the same few detectors on every view of every embedding, chosen without any label."""
+"""The fixed default ensemble: the same three detectors on every view of every embedding, chosen without any label."""
 
 from ensemble.recipe import Member, Recipe
 from featstore.errors import StoreError
@@ -9,15 +9,15 @@ DETECTORS = (
     "mahalanobis:covariance=ledoit_wolf,standardize=true",
     "gmm:standardize=true",
 )
-"""One that remembers and two that model: they err in different places."""
+"""One that compares with stored clips and two that fit a distribution: they make different mistakes."""
 
 FUSION = "fisher"
 
 
 def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detectors: tuple[str, ...] = ()) -> Recipe:
-    """Every detector on every view of every embedding asked for (by default: of all), fused by their mean surprise.
+    """Every detector on every view of the named embeddings (default: all), fused by Fisher's rule.
 
-    An embedding may be named with a view, `twfr@r0.9`. Raises StoreError for an empty store.
+    An embedding can be named with a view, `twfr@r0.9`. StoreError for an empty store.
     """
     names = embeddings or tuple(sorted(store.embeddings))
     if not names:
@@ -32,7 +32,7 @@ def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detect
 
 
 def single_recipe(store: FeatureStore, detector: str, embedding: str) -> Recipe:
-    """One detector on one embedding (`NAME` joins its views, `NAME@VIEW` takes one); its raw scores are kept."""
+    """One detector on one embedding: `NAME` joins its views, `NAME@VIEW` takes one. The scores stay raw."""
     name, view = split_source(store, embedding)
     return Recipe((Member(name, detector, view),), name="single")
 
@@ -48,4 +48,4 @@ def split_source(store: FeatureStore, text: str) -> tuple[str, str]:
 
 def _views(store: FeatureStore, text: str) -> list[tuple[str, str]]:
     name, view = split_source(store, text)
-    return [(name, one) for one in ((view,) if view else store.info(name).views or ("",))]
+    return [(name, view_name) for view_name in ((view,) if view else store.info(name).views or ("",))]

@@ -1,6 +1,7 @@
-"""What `detect` leaves behind: scores.csv for people and programs, the resolved recipe, metrics as text and JSON."""
+"""The files that `detect` writes: scores.csv, the resolved recipe, metrics and the submission package."""
 
 import csv
+import io
 import json
 import shutil
 import tempfile
@@ -20,8 +21,9 @@ from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
-from ensemble.submission.package import read_submission
+from ensemble.submission.package import read_submission, write_submission
 from featstore.console import table
+from featstore.disk.files import write_new
 from featstore.errors import DataError
 from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
@@ -30,74 +32,85 @@ from featstore.table import ClipTable
 REPLICATES = 1000
 PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020
+SCORES_FILE, RECIPE_FILE, METRICS_FILE = "scores.csv", "recipe.toml", "metrics.json"
 
 
-def write_detection(detection: Detection, out: Path) -> list[Path]:
-    """Write scores.csv and recipe.toml below `out`; returns the files."""
-    out.mkdir(parents=True, exist_ok=True)
-    files = [out / "scores.csv", out / "recipe.toml"]
-    write_scores_csv(detection, files[0])
-    write_recipe(detection.recipe, files[1])
-    return files
+def prepare_out(out: Path, *, package: bool) -> list[str]:
+    """Make the folder `out`; notes on the results of an earlier run in it.
 
-
-def write_scores_csv(detection: Detection, path: Path) -> None:
-    """One row per clip, most anomalous first within the file, with the evidence beside the decision."""
-    members = [member.name for member in detection.recipe.members]
-    header = ["clip", "machine", "section", "domain", "score", "percentile", "p_value", "threshold", "decision"]
-    clips = detection.clips
-    p_values, thresholds = detection.decided.p_value, detection.decided.threshold
-    text = [clips.column(name).tolist() for name in ("machine", "section", "domain")]
-    keys = clips.keys()
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*header, "nearest_normal", "nearest_distance", *members])
-        for i in np.argsort(-detection.percentile, kind="stable"):
-            writer.writerow(
-                [
-                    keys[i],
-                    *(column[i] for column in text),
-                    repr(float(detection.score[i])),
-                    f"{detection.percentile[i]:.6f}",
-                    f"{p_values[i]:.6f}",
-                    repr(float(thresholds[i])),
-                    int(detection.decision[i]),
-                    detection.nearest[i],
-                    f"{detection.nearest_distance[i]:.6f}" if detection.nearest[i] else "",
-                    *(f"{value:.6f}" for value in detection.member_percentiles[:, i]),
-                ]
-            )
-
-
-def clear_earlier(out: Path, *, package: bool) -> list[str]:
-    """Remove the files an earlier run left in `out`, so that no two runs mix; notes about what stays.
-
-    Also finds out whether `out` can be written, before anything is computed. The submission package of an earlier run
-    is removed only when a new one is asked for.
+    OSError where `out` cannot be written, before anything is computed. `package`: a submission package will be written.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):
         pass
-    earlier = [out / name for name in ("scores.csv", "recipe.toml", "metrics.json") if (out / name).exists()]
-    for path in earlier:
-        path.unlink()
-    notes = [f"the results of an earlier run in {out} are replaced; -o keeps them apart"] if earlier else []
-    if not (out / PACKAGE).exists():
-        return notes
-    if not package:
-        return [*notes, f"{out / PACKAGE} is the package of an earlier run"]
-    shutil.rmtree(out / PACKAGE)
+    notes = []
+    if any((out / name).exists() for name in (SCORES_FILE, RECIPE_FILE, METRICS_FILE)):
+        notes.append(
+            f"the results of an earlier run in {out} are replaced; to keep both, choose another folder with -o"
+        )
+    if (out / PACKAGE).exists() and not package:
+        notes.append(f"{out / PACKAGE} is the package of an earlier run")
     return notes
 
 
+def write_detection(detection: Detection, out: Path) -> list[Path]:
+    """Write scores.csv and recipe.toml to the folder `out`; returns the files. metrics.json of an earlier run goes."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_new(out / SCORES_FILE, scores_csv(detection).encode("utf-8", "surrogateescape"))
+    (out / METRICS_FILE).unlink(missing_ok=True)  # no two runs may mix
+    write_recipe(detection.recipe, out / RECIPE_FILE)
+    return [out / SCORES_FILE, out / RECIPE_FILE]
+
+
+def scores_csv(detection: Detection) -> str:
+    """One row per clip, most anomalous first, with the evidence beside the decision."""
+    members = [member.name for member in detection.recipe.members]
+    header = ["clip", "machine", "section", "domain", "score", "percentile", "p_value", "threshold", "decision"]
+    p_values, thresholds = detection.decided.p_value, detection.decided.threshold
+    columns = [detection.clips.column(name).tolist() for name in ("machine", "section", "domain")]
+    keys, text = detection.clips.keys(), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*header, "nearest_normal", "nearest_distance", *members])
+    for i in np.argsort(-detection.percentile, kind="stable"):
+        writer.writerow(
+            [
+                keys[i],
+                *(column[i] for column in columns),
+                repr(float(detection.score[i])),
+                f"{detection.percentile[i]:.6f}",
+                f"{p_values[i]:.6f}",
+                repr(float(thresholds[i])),
+                int(detection.decision[i]),
+                detection.nearest[i],
+                f"{detection.nearest_distance[i]:.6f}" if detection.nearest[i] else "",
+                *(f"{value:.6f}" for value in detection.member_percentiles[:, i]),
+            ]
+        )
+    return text.getvalue()
+
+
+def write_package(detection: Detection, out: Path, year: int | None) -> Path:
+    """Write the submission files to OUT/dcase and return their folder; a package of an earlier run is replaced last."""
+    package, new = out / PACKAGE, out / f"{PACKAGE}.tmp"
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        year = year or package_year(detection.clips)
+        folder = write_submission(new, detection.clips, score_table(detection), detection.decision, year=year)
+        shutil.rmtree(package, ignore_errors=True)
+        new.rename(package)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return package / folder.relative_to(new)
+
+
 def score_table(detection: Detection) -> ScoreTable:
-    """The fused (or the single detector's) scores by clip key."""
+    """The fused scores (or those of the single member) by clip key."""
     name = FUSED if len(detection.recipe.members) > 1 else detection.recipe.members[0].name
     return ScoreTable(name, tuple(detection.clips.keys()), detection.score)
 
 
 def test_clips(store: FeatureStore, ground_truth: Path | None) -> ClipTable:
-    """The test clips of a store, with the labels of official ground-truth files where they are given."""
+    """The test clips of a store, with the labels of official ground-truth files where these are given."""
     tables = [store.clips(name) for name in sorted(store.embeddings)]
     clips = max(tables, key=len, default=ClipTable.from_clips([]))
     tests = clips[clips.where(split="test")]
@@ -105,10 +118,10 @@ def test_clips(store: FeatureStore, ground_truth: Path | None) -> ClipTable:
 
 
 def read_any_scores(path: Path, clips: ClipTable, year: int) -> ScoreTable:
-    """Anybody's scores of the test clips by key: a submission folder, or a CSV of `clip,score`.
+    """Scores of the test clips by key, from a submission folder or a CSV of `clip,score`.
 
-    Names in a CSV may be keys or bare file names that only one test clip has. DataError names the first that is
-    neither, or fits several clips.
+    A clip of the CSV is named by its key, or by a file name that only one test clip has. DataError names the first name
+    that fits no clip or several.
     """
     if path.is_dir():
         return read_submission(path, clips, year=year)
@@ -117,39 +130,41 @@ def read_any_scores(path: Path, clips: ClipTable, year: int) -> ScoreTable:
     keys, of_name = set(known), dict[str, list[str]]()
     for key in known:
         of_name.setdefault(PurePosixPath(key).name, []).append(key)
-    found: list[str] = []
+    scored: list[str] = []
     for name in table.keys:
         fitting = [name] if name in keys else of_name.get(PurePosixPath(name.replace("\\", "/")).name, [])
         if len(fitting) != 1:
-            fits = f"fits {len(fitting)} test clips, as {fitting[0]!r}" if fitting else "is no test clip of the store"
-            raise DataError(
-                f"{path}: {name!r} {fits}; expected paths as `featstore export` and scores.csv give them, file names "
-                "that are unique, or the folder of a submission"
+            problem = (
+                f"fits {len(fitting)} test clips, as {fitting[0]!r}" if fitting else "is no test clip of the store"
             )
-        found += fitting
+            raise DataError(
+                f"{path}: {name!r} {problem}; expected paths as in scores.csv and `featstore export`, unique file "
+                "names, or the folder of a submission"
+            )
+        scored += fitting
     try:
-        return ScoreTable(table.name, tuple(found), table.scores)
+        return ScoreTable(table.name, tuple(scored), table.scores)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
 
 
 def labelled(clips: ClipTable, year: int | None = None) -> tuple[ClipTable, list[str]]:
-    """The clips of the sections that the rule of `year` can measure, and what the other labelled sections lack."""
+    """The clips of the sections that the rule of `year` can measure, and why each other labelled section cannot be."""
     known = clips[~clips.where(label="unknown")]
     labels = Labels.of(known)
-    kept, lacking = np.zeros(len(known), dtype=bool), []
+    measurable, reasons = np.zeros(len(known), dtype=bool), []
     for machine, section, rows in labels.sections():
         try:
-            for figure in rule_of(year or year_of(clips)).figures.values():
-                figure.split(labels.domain[rows], labels.is_anomaly[rows], f"{machine} section {section}")
-            kept[rows] = True
+            for metric in rule_of(year or year_of(clips)).figures.values():
+                metric.split(labels.domain[rows], labels.is_anomaly[rows], f"{machine} section {section}")
+            measurable[rows] = True
         except ValueError as error:
-            lacking.append(str(error))
-    return known[kept], lacking
+            reasons.append(str(error))
+    return known[measurable], reasons
 
 
 def year_of(clips: ClipTable) -> int:
-    """The rule where the user names none: per domain where the domains are known and some section has both."""
+    """The rule where the user names none: by domain where all domains are known and some section has both."""
     known = clips[~clips.where(label="unknown")]
     normal = known[known.where(label="normal")]
     source, target = (set(normal[normal.where(domain=domain)].sections()) for domain in ("source", "target"))
@@ -157,20 +172,20 @@ def year_of(clips: ClipTable) -> int:
 
 
 def package_year(clips: ClipTable) -> int:
-    """The submission format where the user names no year: machine ids were handed in in 2020, sections since."""
+    """The submission format where the user names no year: 2020 for machine ids, 2023 for sections."""
     return 2020 if all(section.startswith("id_") for section in clips.column("section").tolist()) else DOMAIN_RULE
 
 
 def measure(scores: ScoreTable, clips: ClipTable, year: int, *, seed: int = 0) -> tuple[Evaluation, Intervals]:
-    """Official figures of the labelled `clips` with bootstrap intervals."""
+    """Official metrics of the labelled `clips` with bootstrap intervals."""
     labels = Labels.of(clips)
     try:
-        ours = ScoreTable(scores.name, labels.keys, scores.aligned(labels.keys))
+        labelled_scores = ScoreTable(scores.name, labels.keys, scores.aligned(labels.keys))
     except ValueError as error:
         raise DataError(str(error)) from error
-    return evaluate(ours, labels, year), bootstrap(
-        ours, labels, year, np.random.default_rng(seed), replicates=REPLICATES
-    )
+    rng = np.random.default_rng(seed)
+    intervals = bootstrap(labelled_scores, labels, year, rng, replicates=REPLICATES)
+    return evaluate(labelled_scores, labels, year), intervals
 
 
 def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
@@ -178,11 +193,10 @@ def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
     names = list(rule_of(evaluation.year).figures)
     rows: list[list[object]] = []
     for row in evaluation.rows:
-        found = intervals.sections[row.machine, row.section]
-        rows.append([row.machine, row.section, *(_percent(found[name]) for name in names)])
-    kind = rule_of(evaluation.year).mean
+        values = intervals.sections[row.machine, row.section]
+        rows.append([row.machine, row.section, *(_percent(values[name]) for name in names)])
     means = [f"{100 * evaluation.mean(name):.2f}" for name in names]
-    rows.append([f"{kind} mean", "", *means])
+    rows.append([f"{rule_of(evaluation.year).mean} mean", "", *means])
     lines = [table(["machine", "section", *names], rows)]
     lines.append(f"official score ({evaluation.year} rule): {_percent(intervals.score)}")
     lines += [f"warning: {warning}" for warning in evaluation.warnings]
@@ -190,19 +204,20 @@ def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
 
 
 def separation_text(detection: Detection) -> str:
-    """How labelled anomalies stand against the training clips' honest scores, where no normal clip was held out.
+    """AUC of labelled anomalies against the honest scores of training clips, for sections without normal test clips.
 
-    Not an official figure: the training clips' scores are leave-one-out or cross-fitted. Empty where figures exist.
+    This is not an official metric: the scores of training clips are leave-one-out or cross-fitted. Empty text where
+    there is no such section.
     """
     tests, train = detection.clips, detection.train
-    normal = set(tests[tests.where(label="normal")].sections())
+    with_normal = set(tests[tests.where(label="normal")].sections())
     rows = []
     for machine, section in tests[tests.where(label="anomaly")].sections():
-        faults = tests.where(machine=machine, section=section, label="anomaly")
-        among = train.where(machine=machine, section=section)
-        if (machine, section) not in normal and among.any():
-            value = auc(detection.reference[among], detection.score[faults])
-            rows.append([machine, section, int(faults.sum()), int(among.sum()), f"{100 * value:.2f}"])
+        anomalies = tests.where(machine=machine, section=section, label="anomaly")
+        of_section = train.where(machine=machine, section=section)
+        if (machine, section) not in with_normal and of_section.any():
+            value = auc(detection.reference[of_section], detection.score[anomalies])
+            rows.append([machine, section, int(anomalies.sum()), int(of_section.sum()), f"{100 * value:.2f}"])
     if not rows:
         return ""
     header = ["machine", "section", "anomalies", "training clips", "auc against their leave-one-out scores"]
@@ -210,13 +225,13 @@ def separation_text(detection: Detection) -> str:
 
 
 def metrics_json(evaluation: Evaluation, intervals: Intervals) -> dict[str, Any]:
-    """The same, unrounded."""
+    """The metrics of `metrics_text`, unrounded."""
     sections = [
         {
             "machine": row.machine,
             "section": row.section,
             "clips": dict(row.counts),
-            **{name: _values(one) for name, one in intervals.sections[row.machine, row.section].items()},
+            **{name: _values(interval) for name, interval in intervals.sections[row.machine, row.section].items()},
         }
         for row in evaluation.rows
     ]
@@ -224,18 +239,20 @@ def metrics_json(evaluation: Evaluation, intervals: Intervals) -> dict[str, Any]
 
 
 def trust_json(detection: Detection, drifts: Sequence[Drift]) -> dict[str, Any]:
-    """Nominal and real rates where labels exist, and what the drift check found: how far decisions can be trusted."""
-    real = [{**asdict(one), "rate": one.rate} for one in false_alarm_rates(detection)]
-    shifts = [{**asdict(one), "warning": one.warning} for one in drifts]
-    found: dict[str, Any] = {"false_alarms": real, "drift": shifts}
-    if detection.recipe.fdr and real:
-        found["false_discoveries"] = {**asdict(discoveries(detection)), "rate": discoveries(detection).rate}
-    return found
+    """How far the decisions can be trusted: nominal and real rates where labels exist, and the drift check."""
+    clips, decided = detection.clips, detection.decided
+    rates = [{**asdict(alarms), "rate": alarms.rate} for alarms in false_alarm_rates(clips, decided)]
+    shifts = [{**asdict(drift), "warning": drift.warning} for drift in drifts]
+    trust: dict[str, Any] = {"false_alarms": rates, "drift": shifts}
+    if decided.fdr and rates:
+        false = discoveries(clips, decided)
+        trust["false_discoveries"] = {**asdict(false), "rate": false.rate}
+    return trust
 
 
-def write_metrics(path: Path, figures: dict[str, Any]) -> None:
-    """Write metrics as indented JSON."""
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    """Write metrics as indented JSON, whole or not at all."""
+    write_new(path, (json.dumps(metrics, indent=1) + "\n").encode())
 
 
 def _percent(interval: Interval) -> str:

@@ -1,4 +1,6 @@
-"""A recipe: which detectors run on which embeddings and how their scores become one; written beside every result.
+"""A recipe: what `detect` runs. It is written beside every result, and `detect STORE --recipe FILE` runs it again.
+
+It names the members (each a detector on an embedding), how their scores are fused and how each clip is decided:
 
     name = "default"
     fusion = "mean"
@@ -9,39 +11,45 @@
     view = "r0.9"
     detector = "mahalanobis:covariance=ledoit_wolf"
     weight = 1.0
-    fingerprint = "..."          # of the embedding; a store with another one is refused
+    fingerprint = "..."          # of the embedding; a store whose embedding has another one is refused
 
     [[member]]
     detector = "scores:theirs.csv"   # scores of another system; the path is relative to the recipe
-    fingerprint = "..."              # SHA-256 of the file; another content is refused
+    fingerprint = "..."              # SHA-256 of the file; a file with another content is refused
 
-`detect STORE --recipe FILE` runs it again.
+TOML holds Unicode text only. So a path that is not valid UTF-8 is percent-encoded: `scores-encoded:%FF.csv`.
 """
 
 import difflib
-import json
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
+import tomli_w
+
+from featstore.disk.files import write_new
 from featstore.errors import DataError
 
 FUSED = "ensemble"
 DOMAINS = ("unknown", "known")
-"""Whether the domain of a test clip may enter decisions; it never enters scores."""
+"""Whether decisions may use the domain of a test clip. Scores never use it."""
 
 SCORES = "scores:"
-"""Begins the detector of a member that is a file of another system's scores; in memory the path is as any other."""
+"""Begins the `detector` of a member that is a score file of another system."""
+
+ENCODED_SCORES = "scores-encoded:"
+"""The same in a recipe file, for a percent-encoded path; in memory such a path is like any other."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One detector on one embedding; without a view the views of the embedding are joined end to end.
+    """One detector on one embedding. Without a view, all views of the embedding are joined into one vector.
 
-    A member without an embedding is a file of another system's scores, see `external`.
+    A member without an embedding is a score file of another system, see `external`.
     """
 
     embedding: str
@@ -51,7 +59,7 @@ class Member:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what is neither a detector on an embedding nor a file of scores."""
+        """Refuse a member that is neither a detector on an embedding nor a score file."""
         if self.detector.startswith(SCORES) == bool(self.embedding) or (self.view and not self.embedding):
             raise DataError(
                 f"the member {self.embedding!r}, {self.detector!r}: expected an embedding with a detector, or "
@@ -60,19 +68,19 @@ class Member:
 
     @property
     def file(self) -> str:
-        """Path of another system's scores; empty for a detector."""
+        """Path of another system's score file; empty for a detector."""
         return "" if self.embedding else self.detector.removeprefix(SCORES)
 
     @property
     def source(self) -> str:
-        """Embedding and view as one text, `twfr@r0.9`; `scores` for another system's."""
+        """Embedding and view as one text, `twfr@r0.9`; `scores` for a score file."""
         if not self.embedding:
             return SCORES.rstrip(":")
         return f"{self.embedding}@{self.view}" if self.view else self.embedding
 
     @property
     def method(self) -> str:
-        """The detector, or the name of the file of scores: not its folder, which changes with the place of a recipe."""
+        """The detector, or the name of the score file without its folder, which may change with the recipe's place."""
         return self.detector if self.embedding else Path(self.file).name
 
     @property
@@ -83,7 +91,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Members, fusion rule and decisions; see the module's text for the file form.
+    """Members, fusion rule and decision rule; the module docstring shows the file form.
 
     fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`.
     """
@@ -104,87 +112,105 @@ class Recipe:
             raise DataError("a recipe needs at least one member")
         names = [member.name for member in self.members]
         if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+            repeated = next(name for name in names if names.count(name) > 1)
             raise DataError(
-                f"the member {twice!r} occurs twice; give it once, with a greater weight if that was meant (files of "
-                "scores are told apart by their names)"
+                f"the member {repeated!r} occurs twice; list it once, with a greater weight if it should count more "
+                "(two score files need different names)"
             )
         if not 0 < self.false_alarm_rate < 1:
             raise DataError(f"false_alarm_rate = {self.false_alarm_rate}: expected a rate between 0 and 1")
         if not 0 <= self.fdr < 1:
-            raise DataError(f"fdr = {self.fdr}: expected a rate between 0 and 1, 0 to decide by false_alarm_rate")
+            raise DataError(f"fdr = {self.fdr}: expected a rate between 0 and 1, or 0 to decide by false_alarm_rate")
         if self.domains not in DOMAINS:
             raise DataError(f"domains = {self.domains!r}: expected {' or '.join(DOMAINS)}")
 
 
 def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
-    """The recipe as TOML that lies in `folder`, which paths are relative to."""
-    values = {key: value for key, value in asdict(recipe).items() if key != "members"}
-    lines = [_line(key, value) for key, value in values.items()]
-    for member in recipe.members:
-        lines += ["", "[[member]]", *(_line(key, value) for key, value in asdict(_moved(member, folder)).items())]
-    return "\n".join(lines) + "\n"
+    """The recipe as TOML for a file in `folder`; paths are relative to it.
+
+    DataError where a text other than a path is not valid Unicode, which TOML cannot hold.
+    """
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "members"}
+    tables = [_toml("the recipe", values)]
+    for i, member in enumerate(recipe.members):
+        values = {**asdict(member), "detector": _detector_text(member, folder)}
+        tables.append(f"\n[[member]]\n{_toml(f'member {i + 1}', values)}")
+    return "".join(tables)
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the recipe as TOML."""
-    path.write_text(recipe_text(recipe, path.parent), encoding="utf-8")
+    """Write the recipe as TOML, whole or not at all."""
+    try:
+        text = recipe_text(recipe, path.parent)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    write_new(path, text.encode("utf-8"))
 
 
-def _moved(member: Member, folder: Path) -> Member:
-    """The member as a recipe in `folder` spells it."""
+def _toml(where: str, values: Mapping[str, Any]) -> str:
+    for key, value in values.items():
+        if isinstance(value, str) and not _is_unicode(value):
+            raise DataError(f"{where}: {key} = {value!r} is not valid Unicode text, which TOML needs; rename it")
+    return tomli_w.dumps(values)
+
+
+def _is_unicode(text: str) -> bool:
+    """False for undecodable bytes, which `os.fsdecode` turns into lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _detector_text(member: Member, folder: Path) -> str:
+    """The member's detector as a recipe in `folder` writes it."""
     if not member.file:
-        return member
-    relative = Path(os.path.relpath(Path(member.file).resolve(), folder.resolve())).as_posix()
-    return replace(member, detector=f"{SCORES}{relative}")
+        return member.detector
+    path = Path(os.path.relpath(Path(member.file).resolve(), folder.resolve())).as_posix()
+    return f"{SCORES}{path}" if _is_unicode(path) else f"{ENCODED_SCORES}{quote(os.fsencode(path))}"
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; DataError names the file and the key that is unknown, missing or of the wrong type."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _recipe(tomllib.loads(path.read_text(encoding="utf-8")), path.parent)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: not a readable recipe: {error}") from error
-    members = raw.pop("member", [])
-    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
-        raise DataError(f"{path}: expected [[member]] tables")
-    parsed = tuple(_member(path, f"member {i + 1}", one) for i, one in enumerate(members))
-    return Recipe(parsed, **_checked(path, "the recipe", Recipe, raw, given={"members"}))
 
 
-def _member(path: Path, where: str, raw: Mapping[str, Any]) -> Member:
-    external = str(raw.get("detector", "")).startswith(SCORES)
-    values = _checked(path, where, Member, {"embedding": "", **raw} if external else raw)
-    try:
-        member = Member(**values)
-    except DataError as error:
-        raise DataError(f"{path}: {where}: {error}") from error
-    return replace(member, detector=f"{SCORES}{path.parent / member.file}") if member.file else member
+def _recipe(raw: dict[str, Any], folder: Path) -> Recipe:
+    tables = raw.pop("member", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise DataError("expected [[member]] tables")
+    members = tuple(_member(f"member {i + 1}", table, folder) for i, table in enumerate(tables))
+    known = {field.name: field.type for field in fields(Recipe) if field.name != "members"}
+    return Recipe(members, **_checked("the recipe", known, raw))
 
 
-def _line(key: str, value: object) -> str:
-    return f"{key} = {json.dumps(value)}"  # TOML's basic strings, numbers and booleans are JSON's
+def _member(where: str, table: dict[str, Any], folder: Path) -> Member:
+    detector = table.get("detector")
+    if isinstance(detector, str) and detector.startswith(ENCODED_SCORES):
+        encoded = detector.removeprefix(ENCODED_SCORES)
+        detector = table["detector"] = f"{SCORES}{os.fsdecode(unquote_to_bytes(encoded))}"
+    if isinstance(detector, str) and detector.startswith(SCORES):
+        table = {"embedding": "", **table}
+    known = {field.name: field.type for field in fields(Member)}
+    member = Member(**_checked(where, known, table, required=("embedding", "detector")))
+    return replace(member, detector=f"{SCORES}{folder / member.file}") if member.file else member
 
 
 def _checked(
-    path: Path, where: str, kind: type, raw: Mapping[str, Any], given: frozenset[str] | set[str] = frozenset()
+    where: str, known: Mapping[str, Any], table: Mapping[str, Any], *, required: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Values of a table after checking names and types against the fields of `kind`."""
-    known = {field.name: field for field in fields(kind) if field.name not in given}
-    for key, value in raw.items():
+    """The table's values; DataError for a key that is unknown or missing, or a value that is not of the known type."""
+    for key, value in table.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise DataError(f"{path}: {where} has the unknown key {key!r}{hint} (known: {', '.join(known)})")
-        wanted = known[key].type
-        fits = (
-            isinstance(value, (int, float)) and not isinstance(value, bool)
-            if wanted is float
-            else type(value) is wanted
-        )
-        if not fits:
-            raise DataError(f"{path}: {where}: {key} = {value!r}, expected {getattr(wanted, '__name__', wanted)}")
-    for key in ("embedding", "detector"):
-        if key in known and key not in raw:
-            raise DataError(f"{path}: {where} lacks {key!r}")
-    return dict(raw)
+            nearest = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise DataError(f"{where} has the unknown key {key!r}{hint} (known: {', '.join(known)})")
+        expected = known[key]
+        if type(value) is not expected and not (expected is float and type(value) is int):
+            raise DataError(f"{where}: {key} = {value!r}, expected {expected.__name__}")
+    for key in required:
+        if key not in table:
+            raise DataError(f"{where} lacks {key!r}")
+    return dict(table)

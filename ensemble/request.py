@@ -6,7 +6,7 @@ from pathlib import Path
 
 from detectors.metrics.scores import read_scores, write_scores
 from ensemble.defaults import FUSION, default_recipe, single_recipe
-from ensemble.external import Holding, external_member, fuse_transductive, holding, joined, scores_of
+from ensemble.external import Coverage, coverage, external_member, fuse_transductive, joined, scores_of
 from ensemble.output import score_table, test_clips
 from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import Detection
@@ -89,13 +89,13 @@ def _named(store: FeatureStore, request: RunRequest) -> Recipe | None:
     return None
 
 
-def _external_members(store: FeatureStore, files: Sequence[Path], say: Say) -> list[tuple[Member, Holding]]:
+def _external_members(store: FeatureStore, files: Sequence[Path], say: Say) -> list[tuple[Member, Coverage]]:
     """Other systems' score files as members, with the clips each of them covers."""
     members = []
     for file in files:
         member = external_member(file)
-        members.append((member, holding(store, member)))
-        say(f"note: {file}: {members[-1][1].said}")
+        members.append((member, coverage(store, member)))
+        say(f"note: {file}: {members[-1][1].summary}")
     return members
 
 

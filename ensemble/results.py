@@ -8,13 +8,12 @@ from typing import Any
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
 from ensemble.output import (
-    PACKAGE,
-    clear_earlier,
     labelled,
     measure,
     metrics_json,
     metrics_text,
     package_year,
+    prepare_out,
     read_any_scores,
     score_table,
     separation_text,
@@ -22,6 +21,7 @@ from ensemble.output import (
     trust_json,
     write_detection,
     write_metrics,
+    write_package,
     year_of,
 )
 from ensemble.recipe import Recipe
@@ -29,7 +29,6 @@ from ensemble.report.build import ReportOptions, read_selection, write_report
 from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, recipe_of, write_transductive
 from ensemble.run import Detection, detect, evidence_of
-from ensemble.submission.package import write_submission
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 
@@ -57,16 +56,13 @@ def run_to(
     """
     store = FeatureStore.open(path)
     recipe, ranked = recipe_of(store, request, say)
-    notes = clear_earlier(out, package=submission)
+    notes = prepare_out(out, package=submission)
     detection = detect(store, recipe, machines=request.machines, progress=progress)
     files = write_detection(detection, out)
     files += write_transductive(detection, ranked, out)
     if submission:
-        rule = year or package_year(detection.clips)
-        files.append(
-            write_submission(out / PACKAGE, detection.clips, score_table(detection), detection.decision, year=rule)
-        )
-    drifts = drift(detection, anomalies_at_most=request.anomalies_at_most)
+        files.append(write_package(detection, out, year))
+    drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
     metrics, texts, lacking = _measured(detection, drifts, year)
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
@@ -88,7 +84,7 @@ def _measured(
         metrics = {**metrics_json(*measured), **metrics}
         texts.append(metrics_text(*measured))
     texts += filter(None, [separation_text(detection)])
-    rates = false_alarm_rates(detection)
+    rates = false_alarm_rates(detection.clips, detection.decided)
     texts += [false_alarms_text(rates)] if rates else []
     return metrics, texts, lacking
 
@@ -117,7 +113,7 @@ def report_to(page: ReportRequest, request: RunRequest, *, say: Say, progress: P
     info = store.info(evidence_of(store, detection.recipe).embedding)
     listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
-    drifts = drift(detection, anomalies_at_most=request.anomalies_at_most)
+    drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
     write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection)
 
 

@@ -53,3 +53,8 @@ class Clip:
     def key(self) -> str:
         """Path and variant; the same in every build, unique in one embedding of a store."""
         return key_of(self.path, self.variant)
+
+
+def path_tail(key: str) -> str:
+    """The last three parts of a clip's key: enough to recognise the clip in a table on the terminal."""
+    return "/".join(key.split("/")[-3:])

@@ -1,13 +1,13 @@
-"""Nominal against real false-alarm rate per domain, with one bank per section and with banks per domain.
+"""Nominal and real false-alarm rates by domain, with one bank per section and with one bank per domain.
 
     python scripts/bench_false_alarms.py STORE [STORE ...] [--recipe STORE FILE] [--mimii FOLDER]
 
 STORE: stores of labelled folders, made by `featstore build`; FILE: a recipe to run on that store, as `detect select`
 leaves it. FOLDER: fan.npz, pump.npz, slider.npz as scripts/bench_mimii_features.py takes them; they have no domains.
-Thresholds come from honest scores of the training clips alone. Prints one Markdown row per data, system, domain and
-rate. Promised: the mean false-alarm rate to expect of the thresholds in use on clips like the training clips, which is
-more than the nominal one where the training clips are few. Real: the share of normal clips reported, with its 95 %
-interval (as if clips were independent; those of a section share one threshold). Found: the share of anomalies reported.
+Thresholds come from honest scores of the training clips alone. Prints one Markdown row per data set, recipe, domain
+and rate. Expected: the mean false-alarm rate of the thresholds on clips like the training clips, which exceeds the
+nominal one where there are few training clips. Real: the share of normal clips reported, with its 95 % interval (as if
+clips were independent; those of a section share one threshold). Detected: the share of anomalies reported.
 """
 
 import argparse
@@ -32,23 +32,23 @@ RATES = (0.01, 0.05, 0.1)
 
 
 def main() -> None:
-    """Score every store once per system, decide at every rate, print."""
+    """Score every store once per recipe, decide at every rate, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stores", type=Path, nargs="*")
     parser.add_argument("--recipe", type=Path, nargs=2, action="append", default=[], metavar=("STORE", "FILE"))
     parser.add_argument("--mimii", type=Path, metavar="FOLDER")
     args = parser.parse_args()
-    of_bank = "promised % | real % | found %"
-    print(f"| data | system | domain | training / normal clips | nominal % | {of_bank} | by domain: {of_bank} |")
+    of_bank = "expected % | real % | detected %"
+    print(f"| data | recipe | domain | training / normal clips | nominal % | {of_bank} | by domain: {of_bank} |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for path in args.stores:
         store = FeatureStore.open(path)
-        chosen = [read_recipe(recipe) for at, recipe in args.recipe if at == path]
-        report(path.stem, store, [*systems(store), *((recipe.name, recipe) for recipe in chosen)])
+        given = [read_recipe(recipe) for at, recipe in args.recipe if at == path]
+        report(path.stem, store, [*recipes(store), *((recipe.name, recipe) for recipe in given)])
     if args.mimii:
         with tempfile.TemporaryDirectory() as temporary:
             store = mimii_store(args.mimii, Path(temporary))
-            report("MIMII features", store, systems(store))
+            report("MIMII features", store, recipes(store))
 
 
 def mimii_store(folder: Path, out: Path) -> FeatureStore:
@@ -59,20 +59,20 @@ def mimii_store(folder: Path, out: Path) -> FeatureStore:
     return FeatureStore.open(out / "store")
 
 
-def systems(store: FeatureStore) -> Iterator[tuple[str, Recipe]]:
+def recipes(store: FeatureStore) -> Iterator[tuple[str, Recipe]]:
     """The default ensemble, and one of its members alone."""
     yield "default ensemble", default_recipe(store)
-    member = next(one for one in default_recipe(store).members if one.detector == DETECTORS[1])
+    member = next(member for member in default_recipe(store).members if member.detector == DETECTORS[1])
     yield member.name, Recipe((member,), name="single")
 
 
 def report(name: str, store: FeatureStore, named: Iterable[tuple[str, Recipe]]) -> None:
-    """Rows of one store."""
-    for system, recipe in named:
+    """Print the rows of one store."""
+    for recipe_name, recipe in named:
         detection = detect(store, recipe)
-        warned = [one for one in drift(detection) if one.warning]
+        warned = [check for check in drift(detection.score, detection.decided) if check.warning]
         print(
-            f"{name}, {system}: drift warnings in {len(warned)} of {len(detection.decided.banks)} sections",
+            f"{name}, {recipe_name}: drift warnings in {len(warned)} of {len(detection.decided.banks)} sections",
             file=sys.stderr,
         )
         for domain in sorted(set(detection.clips.column("domain").tolist())):
@@ -81,7 +81,7 @@ def report(name: str, store: FeatureStore, named: Iterable[tuple[str, Recipe]]) 
                 pooled = redecided(detection, by_rate)
                 own = cell(redecided(detection, replace(by_rate, domains="known")), domain)
                 clips = f"{int(detection.train.where(domain=domain).sum())} / {len(rows(detection, domain, 'normal'))}"
-                cells = [name, system, domain, clips, f"{100 * rate:g}", cell(pooled, domain)]
+                cells = [name, recipe_name, domain, clips, f"{100 * rate:g}", cell(pooled, domain)]
                 beside = own if domain != "unknown" else "no domains | | "
                 print(f"| {' | '.join(cells)} | {beside} |", flush=True)
 
@@ -92,7 +92,7 @@ def rows(detection: Detection, domain: str, label: str) -> np.ndarray:
 
 
 def cell(detection: Detection, domain: str) -> str:
-    """Promised rate, real one with interval, and hits, in percent."""
+    """Expected rate, real rate with interval, and share of anomalies reported, in percent."""
     normal = rows(detection, domain, "normal")
     expected = np.full(len(detection.clips), np.nan)
     for bank, threshold in zip(detection.decided.banks, detection.decided.thresholds, strict=True):

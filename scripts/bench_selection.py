@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Does selection by generated anomalies hold on real ones? Choose without labels, then look at the labelled test clips.
+"""Does a selection by generated anomalies hold on real ones? It chooses without labels; labelled test clips check it.
 
     python scripts/bench_selection.py DATA [DATA ...] --work DIR [--anomalies N@DB,...] [--figure agreement.png]
 
 DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. Each is built with generated
-anomalies into DIR and an ensemble is selected. Printed:
+anomalies into DIR, and an ensemble is selected. Printed:
 
 - the real official score of the selection, of the fixed default, of the label-free fusions of all candidates, and of
   the best and the median single candidate by labels, with the paired bootstrap of the selection's lead;
 - the same where the best single candidate is chosen by the labels of half of the test clips and scored on the other
-  half, which takes the luck out of choosing one of hundreds;
-- Spearman's rho between the candidates' figures on generated and on real anomalies: of every rule for pairs, of each
-  transform, and per machine and severity; and the rho that test clips so few allow at most.
+  half, which removes the luck of choosing one of hundreds;
+- Spearman's rho between the candidates' metrics on generated and on real anomalies: of every rule for pairs, of each
+  transform, and by machine and severity; and the greatest rho that so few test clips allow.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from ensemble.run import detect
 from ensemble.selection.cache import ScoreCache
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.choose import Problem, positions
-from ensemble.selection.informative import RULES, candidate_figure, spearman
+from ensemble.selection.informative import RULES, mean_rank, spearman
 from ensemble.selection.quality import by_pair
 from ensemble.selection.score_candidates import score_candidates
 from ensemble.selection.select import Selection, select
@@ -56,32 +56,32 @@ def build(data: Path, store: Path, anomalies: str) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def systems(store: FeatureStore, selection: Selection, real: Real, singles: np.ndarray) -> dict[str, ScoreTable]:
-    """Scores of what is compared, by name."""
+def compared(store: FeatureStore, selection: Selection, real: Real, singles: np.ndarray) -> dict[str, ScoreTable]:
+    """Scores of the compared ensembles and candidates, by name."""
     runs = {"selected": selection.recipe, "fixed default": default_recipe(store)}
-    found = {name: score_table(detect(store, recipe)) for name, recipe in runs.items()}
-    found |= {name: real.table(name, real.fused(rule)) for name, rule in FUSIONS.items()}
+    tables = {name: score_table(detect(store, recipe)) for name, recipe in runs.items()}
+    tables |= {name: real.table(name, real.fused(rule)) for name, rule in FUSIONS.items()}
     middle = int(np.argsort(singles)[len(singles) // 2])
-    found["best single (labels)"] = real.table("best", real.test[int(singles.argmax())])
-    return found | {"median single": real.table("median", real.test[middle])}
+    tables["best single (labels)"] = real.table("best", real.test[int(singles.argmax())])
+    return tables | {"median single": real.table("median", real.test[middle])}
 
 
-def report(real: Real, found: dict[str, ScoreTable]) -> str:
-    """Real score of every system and the selected one's lead."""
+def report(real: Real, tables: dict[str, ScoreTable]) -> str:
+    """Real score of every choice, and the lead of the selected ensemble."""
     rows = []
-    for name, scores in found.items():
+    for name, scores in tables.items():
         score = bootstrap(scores, real.labels, real.year, np.random.default_rng(0), replicates=500).score
         lead = compare(
-            found["selected"], scores, real.labels, real.year, np.random.default_rng(0), replicates=500
+            tables["selected"], scores, real.labels, real.year, np.random.default_rng(0), replicates=500
         ).score
-        shown = [f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]" for one in (score, lead)]
-        rows.append([name, *shown])
-    return table(["system", "real official score", "selected minus it"], rows)
+        cells = [f"{100 * cell.value:.1f} [{100 * cell.low:.1f}, {100 * cell.high:.1f}]" for cell in (score, lead)]
+        rows.append([name, *cells])
+    return table(["choice", "real official score", "lead of selected"], rows)
 
 
 @dataclass
 class Agreement:
-    """Generated and real figures of the candidates, and rho by machine (rows) and severity (columns; last: all)."""
+    """Ranks on generated anomalies, real scores, and rho by machine (rows) and severity (columns; last: all)."""
 
     generated: np.ndarray
     real: np.ndarray
@@ -91,51 +91,51 @@ class Agreement:
 
 
 def agreement(problem: Problem, real: Real, singles: np.ndarray) -> Agreement:
-    """How far the candidates' figures on generated anomalies follow their real ones."""
+    """How well the candidates' ranks on generated anomalies agree with their real scores."""
     validation, weights = problem.validation, problem.pair_weights
     severity = np.array([pair.severity_db for pair in validation.pairs])
     machines = np.array([machine for machine, _ in validation.sections])
-    columns = [*(severity == one for one in np.unique(severity)), np.ones(len(severity), dtype=bool)]
+    columns = [*(severity == level for level in np.unique(severity)), np.ones(len(severity), dtype=bool)]
     names, rows = sorted(set(machines.tolist())), []
     for machine in names:
         of_clip = real.labels.machine == machine
         of_machine = np.array([real.score(row, of_clip) for row in real.test]) if len(names) > 1 else singles
-        values = by_pair(problem.figures[2][:, machines == machine])
+        values = by_pair(problem.metrics[2][:, machines == machine])
         used = [np.where(column, weights, 0) for column in columns]
-        rows.append([_rho(candidate_figure(values, one), of_machine) if one.any() else np.nan for one in used])
-    figure = candidate_figure(by_pair(problem.figures[2]), weights)
-    return Agreement(figure, singles, names, np.unique(severity).tolist(), np.array(rows))
+        rows.append([_rho(mean_rank(values, column), of_machine) if column.any() else np.nan for column in used])
+    rank = mean_rank(by_pair(problem.metrics[2]), weights)
+    return Agreement(rank, singles, names, np.unique(severity).tolist(), np.array(rows))
 
 
 def _rho(first: np.ndarray, second: np.ndarray) -> float:
     return float(spearman(first[:, None], second[:, None])[0])
 
 
-def agreement_text(problem: Problem, found: Agreement, ceiling: float) -> str:
+def agreement_text(problem: Problem, agreed: Agreement, ceiling: float) -> str:
     """Tables of rho."""
-    values, real = by_pair(problem.figures[2]), found.real
-    halves = (by_pair(problem.figures[0]), by_pair(problem.figures[1]))
-    rules = {name: candidate_figure(values, rule(values, halves)) for name, rule in RULES.items()}
+    values, real = by_pair(problem.metrics[2]), agreed.real
+    halves = (by_pair(problem.metrics[0]), by_pair(problem.metrics[1]))
+    rules = {name: mean_rank(values, rule(values, halves)) for name, rule in RULES.items()}
     of_pair = spearman(values, real[:, None])
     strongest = {pair.transform: at for at, pair in enumerate(problem.validation.pairs)}  # pairs rise in severity
     alone = sorted(((of_pair[at], name) for name, at in strongest.items()), reverse=True)
     rows = [
         [machine, *("-" if np.isnan(value) else f"{value:.2f}" for value in row)]
-        for machine, row in zip(found.machines, found.rho, strict=True)
+        for machine, row in zip(agreed.machines, agreed.rho, strict=True)
     ]
     return "\n".join(
         [
-            "rho of generated and real figures: "
-            + ", ".join(f"{name} {_rho(figure, real):.2f}" for name, figure in rules.items())
-            + f"; at most {ceiling:.2f} with test clips so few",
+            "rho of ranks on generated and scores on real anomalies: "
+            + ", ".join(f"{name} {_rho(rank, real):.2f}" for name, rank in rules.items())
+            + f"; at most {ceiling:.2f} with so few test clips",
             f"  of each transform at its strongest: {', '.join(f'{name} {value:.2f}' for value, name in alone)}",
-            table(["machine", *(f"{one:g} dB" for one in found.severities), "all"], rows),
+            table(["machine", *(f"{level:g} dB" for level in agreed.severities), "all"], rows),
         ]
     )
 
 
 def bench(data: Path, work: Path, anomalies: str) -> Agreement:
-    """One folder, from recordings to the tables."""
+    """Build, select and print the tables of one folder."""
     store_path = work / f"{data.name}.store"
     build(data, store_path, anomalies)
     store = FeatureStore.open(store_path)
@@ -150,9 +150,9 @@ def bench(data: Path, work: Path, anomalies: str) -> Agreement:
     print(f"chosen: {selection.chosen}; {selection.reason}\n", flush=True)
     real = look(store, members, cache)
     singles = np.array([real.score(row) for row in real.test])
-    found = systems(store, selection, real, singles)
-    print(report(real, found), flush=True)
-    held = held_out(real, singles, {name: found[name].aligned(real.labels.keys) for name in ("selected",)})
+    tables = compared(store, selection, real, singles)
+    print(report(real, tables), flush=True)
+    held = held_out(real, singles, {name: tables[name].aligned(real.labels.keys) for name in ("selected",)})
     print(
         f"on halves: best single by the labels of the other half {100 * held.oracle:.1f}, "
         f"selected without labels {100 * held.systems['selected']:.1f}"
@@ -166,17 +166,17 @@ def bench(data: Path, work: Path, anomalies: str) -> Agreement:
     return agreed
 
 
-def draw(path: Path, found: dict[str, Agreement]) -> None:
-    """Generated against real figures of every candidate, and rho by severity; one column per folder."""
+def draw(path: Path, folders: dict[str, Agreement]) -> None:
+    """Plot rank on generated against score on real anomalies, and rho by severity; one column per folder."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(found), 7), layout="constrained")
-    axes = figure.subplots(2, len(found), squeeze=False)
-    for (above, below), (name, one) in zip(axes.T, found.items(), strict=True):
-        above.plot(one.generated, 100 * one.real, ".", alpha=0.5)
+    figure = Figure(figsize=(4 * len(folders), 7), layout="constrained")
+    axes = figure.subplots(2, len(folders), squeeze=False)
+    for (above, below), (name, agreed) in zip(axes.T, folders.items(), strict=True):
+        above.plot(agreed.generated, 100 * agreed.real, ".", alpha=0.5)
         above.set(title=name, xlabel="rank on generated anomalies", ylabel="real official score")
-        for machine, row in zip(one.machines, one.rho, strict=True):
-            below.plot(one.severities, row[:-1], marker="o", label=machine)
+        for machine, row in zip(agreed.machines, agreed.rho, strict=True):
+            below.plot(agreed.severities, row[:-1], marker="o", label=machine)
         below.set(xlabel="severity, dB", ylabel="Spearman's rho", ylim=(-0.5, 1))
         below.grid(visible=True, alpha=0.3)
         below.legend(fontsize="small")
@@ -194,9 +194,9 @@ def main() -> None:
     if args.figure and not find_spec("matplotlib"):
         parser.error("--figure needs matplotlib: pip install 'featstore[report]'")
     args.work.mkdir(parents=True, exist_ok=True)
-    found = {data.name: bench(data, args.work, args.anomalies) for data in args.data}
+    folders = {data.name: bench(data, args.work, args.anomalies) for data in args.data}
     if args.figure:
-        draw(args.figure, found)
+        draw(args.figure, folders)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""Selection without audio: perturbed embeddings choose, real MIMII anomalies judge.
+"""Selection without audio, by perturbed embeddings, checked on real MIMII anomalies.
 
     python scripts/bench_selection_mimii.py FOLDER [--machines fan,pump] [--severities -10,-5,0,5]
 
 FOLDER holds fan.npz, pump.npz, slider.npz (see bench_mimii_features.py: half of the normal clips of each id train). The
-features have no audio, so no sound can be added to it and the anomalies are made in embedding space (`detect select
---perturb`). Every SNR is a store of its own. Printed for each: the official score of 2020 (AUC and pAUC of each id, no
-domains) of the selection, of what it is compared with, and its lead by a paired bootstrap; what is known without any
-anomaly; rho, Spearman's rank correlation between the candidates' figures on perturbed and on real anomalies, of each
-perturbation and severity.
+features have no audio, so the anomalies are made in embedding space (`detect select --perturb`). Every SNR is a store
+of its own. Printed for each: the official score of 2020 (AUC and pAUC of each id, no domains) of the selection and of
+what it is compared with, and its lead by a paired bootstrap; the label-free indicators; rho, Spearman's rank
+correlation between the candidates' metrics on perturbed and on real anomalies, of each perturbation and severity.
 
-The perturbations and severities were settled on fan and pump (and on the UAV flights at -10 dB); slider was looked at
-once, afterwards.
+The perturbations and severities were chosen on fan and pump (and on the UAV flights at -10 dB); the test labels of
+slider were inspected once, afterwards.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from bench_mimii_features import write_arrays
-from bench_selection import report, systems
+from bench_selection import compared, report
 from real_figures import look
 
 from ensemble.recipe import Member
@@ -30,9 +29,9 @@ from ensemble.selection.cache import ScoreCache
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.choose import Problem, positions
 from ensemble.selection.indicators import agreement, stability
-from ensemble.selection.informative import RULES, candidate_figure, spearman
+from ensemble.selection.informative import RULES, mean_rank, spearman
 from ensemble.selection.perturb_design import SEVERITIES_DB, PerturbDesign
-from ensemble.selection.quality import by_pair, official
+from ensemble.selection.quality import by_pair, official_score
 from ensemble.selection.score_candidates import score_candidates
 from ensemble.selection.select import Options, select
 from ensemble.selection.validation import FOLDS, plan_validation
@@ -61,33 +60,36 @@ def import_snr(folder: Path, store: Path, machines: Iterable[str], snr: str) -> 
 
 
 def rho(values: np.ndarray, real: np.ndarray) -> float:
-    """Rank correlation of one value per candidate with the real figures."""
+    """Rank correlation of one value per candidate with the real scores."""
     return float(spearman(values[:, None], real[:, None])[0])
 
 
 def without_anomalies(problem: Problem, halved: Problem, real: np.ndarray) -> str:
-    """What normal clips alone say of the candidates.
+    """Label-free indicators from normal clips alone.
 
-    Who agrees with the others, and whose ranking of the clips stays with other banks (of half of the clips).
+    The agreement of a candidate with the others, and of its ranking of the clips with that by banks of half the clips.
     """
-    first, second = (one.placed[:, one.validation.normal] for one in (problem, halved))
-    voices = {"agreement between members": agreement(first), "stability under resampling": spearman(first.T, second.T)}
-    told = [
-        f"{name} rho {rho(voice, real):+.2f}, its first reaches {100 * real[int(voice.argmax())]:.1f}"
-        for name, voice in voices.items()
+    first, second = (each.placed[:, each.validation.normal] for each in (problem, halved))
+    indicators = {
+        "agreement between members": agreement(first),
+        "stability under resampling": spearman(first.T, second.T),
+    }
+    texts = [
+        f"{name} rho {rho(values, real):+.2f}, its best candidate reaches {100 * real[int(values.argmax())]:.1f}"
+        for name, values in indicators.items()
     ]
-    return f"without any anomaly: {'; '.join(told)}"
+    return f"without any anomaly: {'; '.join(texts)}"
 
 
 def of_pairs(problem: Problem, real: np.ndarray, severities: tuple[float, ...]) -> str:
-    """rho of every perturbation (rows) and severity (columns), with the average candidate's figure."""
-    values = by_pair(problem.figures[2])
+    """rho of every perturbation (rows) and severity (columns), with the mean value of the candidates."""
+    values = by_pair(problem.metrics[2])
     numbers = {(pair.transform, pair.severity_db): i for i, pair in enumerate(problem.validation.pairs)}
     rows = []
     for name in dict.fromkeys(pair.transform for pair in problem.validation.pairs):
         columns = [values[:, numbers[name, db]] for db in severities]
         rows.append([name, *(f"{rho(column, real):+.2f} ({100 * column.mean():.0f})" for column in columns)])
-    return table(["rho (mean figure)", *(f"{db:g} dB" for db in severities)], rows)
+    return table(["rho (mean value)", *(f"{db:g} dB" for db in severities)], rows)
 
 
 def problem_of(
@@ -99,7 +101,7 @@ def problem_of(
 
 
 def bench(store: FeatureStore, cache: ScoreCache, design: PerturbDesign) -> str:
-    """Everything that is printed of one store."""
+    """The text of one store."""
     members = default_candidates(store)
     selection = select(store, members, cache, Options(workers=2, perturbed=design))
     real = look(store, members, cache)
@@ -108,16 +110,16 @@ def bench(store: FeatureStore, cache: ScoreCache, design: PerturbDesign) -> str:
     halved = problem_of(
         store, members, cache, PerturbDesign(per_pair=1, transforms=("noise",), severities_db=(0.0,)), folds=2
     )
-    values, halves = by_pair(problem.figures[2]), (by_pair(problem.figures[0]), by_pair(problem.figures[1]))
-    rules = {name: candidate_figure(values, rule(values, halves)) for name, rule in RULES.items()}
-    perturbed = official(problem.figures[2], problem.pair_weights)
-    stable = stability(problem.figures, problem.pair_weights)[1]
+    values, halves = by_pair(problem.metrics[2]), (by_pair(problem.metrics[0]), by_pair(problem.metrics[1]))
+    rules = {name: mean_rank(values, rule(values, halves)) for name, rule in RULES.items()}
+    perturbed = official_score(problem.metrics[2], problem.pair_weights)
+    stable = stability(problem.metrics, problem.pair_weights)[1]
     parts = [
         f"chosen: {selection.chosen}; {selection.reason}",
         f"members: {', '.join(member.detector for member in selection.recipe.members)}",
-        report(real, systems(store, selection, real, singles)),
-        "rho of perturbed and real figures: "
-        + ", ".join(f"{name} {rho(figure, singles):.2f}" for name, figure in rules.items())
+        report(real, compared(store, selection, real, singles)),
+        "rho of ranks on perturbed and scores on real anomalies: "
+        + ", ".join(f"{name} {rho(rank, singles):.2f}" for name, rank in rules.items())
         + f"; official score {rho(perturbed, singles):.2f}; of two halves of the clips {stable:.2f}",
         without_anomalies(problem, halved, singles),
         of_pairs(problem, singles, design.severities_db),
@@ -126,10 +128,10 @@ def bench(store: FeatureStore, cache: ScoreCache, design: PerturbDesign) -> str:
 
 
 def main() -> None:
-    """Import, select, look and print."""
+    """Import the features, select, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--machines", default="fan,pump", help="in one store; fan,pump is what the design saw")
+    parser.add_argument("--machines", default="fan,pump", help="in one store; the design was chosen on fan,pump")
     parser.add_argument("--severities", default=",".join(f"{db:g}" for db in SEVERITIES_DB), help="dB")
     args = parser.parse_args()
     design = PerturbDesign(severities_db=tuple(sorted(float(db) for db in args.severities.split(","))))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.building.cores import cores
+from featstore.clip import path_tail
 from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
 
 if TYPE_CHECKING:
@@ -105,10 +106,10 @@ def _unscored(top: "Top") -> str:
 def _most_anomalous(top: "Top", bank: str) -> str:
     rows = [
         [
-            "/".join(row["clip"].split("/")[-3:]),
+            path_tail(row["clip"]),
             f"{row['percentile']:.5f}",
             f"{row['score']:.4g}",
-            "/".join(row["neighbour_1"].split("/")[-3:]),
+            path_tail(row["neighbour_1"]),
         ]
         for row in top.rows[:SHOWN]
     ]

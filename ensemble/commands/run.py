@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ensemble.commands.options import recipe_options, year_option
+from featstore.clip import path_tail
 from featstore.console import EXISTING, PATH, Command, Meter, size, table
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def _most_anomalous(detection: "Detection") -> str:
     order = np.argsort(-detection.percentile, kind="stable")[:SHOWN]
     rows = [
         [
-            _tail(keys[i]),
+            path_tail(keys[i]),
             f"{detection.percentile[i]:.4f}",
             "ANOMALY" if detection.decision[i] else "normal",
-            _tail(detection.nearest[i]),
+            path_tail(detection.nearest[i]),
         ]
         for i in order
     ]
@@ -67,11 +68,6 @@ def _most_anomalous(detection: "Detection") -> str:
         lines[0] += f" At a {100 * rate:g} % false-alarm rate {expected}."
     lines.append(f"The {len(rows)} most anomalous:")
     return "\n".join([*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows)])
-
-
-def _tail(key: str) -> str:
-    """The end of a clip's path, enough to recognise it on a terminal; the files hold the whole."""
-    return "/".join(key.split("/")[-3:])
 
 
 @click.command(cls=Command)

@@ -1,16 +1,16 @@
-"""Where a score lies among the honest scores of the section's training clips.
+"""Calibration: the position of a score among the honest scores of the section's training clips (reference scores).
 
-Raw scores of different detectors and sections do not compare; their positions do. Two calibrations, one table:
+Raw scores of different detectors and sections cannot be compared; their positions can. There are two calibrations:
 
-- `ecdf`, the default: position in (0, 1). The i-th of n reference scores has position i / (n + 1), ties share their
-  middle rank, and between two reference scores the position is interpolated. Beyond the largest (below the smallest) it
-  goes on rising (falling) without ever reaching 1 (0), so that no two scores out there tie. A strictly increasing
-  transform of all scores leaves unchanged: the position at reference scores, the order of everything, and between which
-  two reference scores a score lies. A linear one leaves every position unchanged.
-- `zscore`: distance from the reference mean in reference standard deviations.
+- `ecdf`, the default: a position in (0, 1). The i-th of n reference scores has position i / (n + 1), ties share their
+  middle rank, and between two reference scores the position is interpolated. Above the largest (below the smallest)
+  reference score it keeps rising (falling) without reaching 1 (0), so that scores there do not tie. A strictly
+  increasing transform of all scores changes neither the positions of reference scores nor the order of all scores. A
+  linear transform changes no position.
+- `zscore`: the distance from the reference mean in reference standard deviations.
 
-A training clip is placed among the OTHER training clips' scores (`*_of_reference`). Its own score, honest or not, is
-left out of what it is measured by, so it meets n - 1 strangers exactly as a test clip meets n.
+A training clip is placed among the scores of the other training clips (`*_of_reference`): its own score is left out.
+So it is compared with n - 1 other clips, as a test clip is compared with n.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MIN_DOMAIN = 5
-"""Training clips a domain needs for a map of its own; fewer say too little, and the pooled map serves."""
+"""Training clips that a domain needs to be calibrated by itself. Below that, the whole section is the reference."""
 
 
 def _reference(reference: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def _scores(scores: np.ndarray) -> np.ndarray:
 
 
 def _spread(reference: np.ndarray) -> float:
-    """Standard deviation, floored far below any real spread: rounding alone must not pass for one."""
+    """Standard deviation with a floor: rounding errors alone must not count as spread."""
     largest = float(np.abs(reference).max())
     floor = np.finfo(np.float64).eps * largest
     spread = largest * float((reference / largest).std()) if largest else 0.0  # scaled: squares overflow early
@@ -61,25 +61,25 @@ def position(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _tail(beyond: np.ndarray) -> np.ndarray:
-    """From 1 at 0 towards 0 with growing distance; logarithmic, so that even scores 1e12 spreads away stay apart."""
+    """Falls from 1 at distance 0 towards 0; logarithmic, so that scores 1e12 spreads away still differ."""
     remaining: np.ndarray = 1 / (1 + np.log1p(np.clip(beyond, 0, np.finfo(np.float64).max)))
     return remaining
 
 
 def position_of_reference(reference: np.ndarray) -> np.ndarray:
-    """Position of each reference score among the n - 1 others; 0.5 where there are no others."""
+    """Position of each reference score among the n - 1 others; 0.5 for a single score."""
     reference = _reference(reference)
     n = len(reference)
     if n == 1:
         return np.array([0.5])
     values, inverse, counts = np.unique(reference, return_inverse=True, return_counts=True)
     below = np.cumsum(counts) - counts
-    placed = (below + counts / 2) / n  # a score that has a twin takes the middle rank of the remaining twins
+    placed = (below + counts / 2) / n  # a score that occurs several times takes the middle rank of its other copies
     middle = (counts + 1) / 2
-    alone = np.flatnonzero(counts[1:-1] == 1) + 1
-    low, high = (below + middle)[alone - 1], below[alone] + middle[alone + 1]
-    share = (values[alone] - values[alone - 1]) / (values[alone + 1] - values[alone - 1])
-    placed[alone] = (low + share * (high - low)) / n
+    single = np.flatnonzero(counts[1:-1] == 1) + 1
+    low, high = (below + middle)[single - 1], below[single] + middle[single + 1]
+    share = (values[single] - values[single - 1]) / (values[single + 1] - values[single - 1])
+    placed[single] = (low + share * (high - low)) / n
     for end in (0, len(values) - 1):
         if counts[end] == 1:
             placed[end] = position(values[[end]], np.delete(reference, np.flatnonzero(inverse == end)))[0]
@@ -90,7 +90,7 @@ def position_of_reference(reference: np.ndarray) -> np.ndarray:
 def zscore(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Distance of each score from the reference mean in reference standard deviations (ddof 0).
 
-    Reference scores without spread (one clip, all alike) lend their size instead of a standard deviation.
+    Where the reference scores have no spread (one clip, or all equal), the largest absolute score is the unit.
     """
     scores, reference = _scores(scores), _reference(reference)
     scaled: np.ndarray = (scores - reference.mean()) / _spread(reference)
@@ -98,7 +98,7 @@ def zscore(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def zscore_of_reference(reference: np.ndarray) -> np.ndarray:
-    """z-score of each reference score by the mean and deviation of the n - 1 others; 0 where there are no others."""
+    """z-score of each reference score by the mean and deviation of the n - 1 others; 0 for a single score."""
     reference = _reference(reference)
     n = len(reference)
     if n == 1:
@@ -106,18 +106,19 @@ def zscore_of_reference(reference: np.ndarray) -> np.ndarray:
     deviation = reference - reference.mean()
     total = np.sum(deviation**2)
     variance = (total - deviation**2 * n / (n - 1)) / (n - 1)
-    certain = variance > 1e-9 * total / n
+    precise = variance > 1e-9 * total / n
     scores = np.empty(n)
-    scores[certain] = deviation[certain] * n / (n - 1) / np.sqrt(variance[certain])
-    for i in np.flatnonzero(~certain):  # the others are nearly alike: the subtraction above lost their spread
+    scores[precise] = deviation[precise] * n / (n - 1) / np.sqrt(variance[precise])
+    for i in np.flatnonzero(~precise):  # the others are nearly equal: the subtraction above lost their spread
         scores[i] = zscore(reference[[i]], np.delete(reference, i))[0]
     return scores
 
 
 def transductive_rank(scores: np.ndarray) -> np.ndarray:
-    """Rank of each score among the test scores themselves, in [0, 1], ties averaged; a single score ranks 0.
+    """Rank of each score among the test scores themselves, in [0, 1], ties averaged; a single score has rank 0.
 
-    It uses statistics of the test set, which the challenge rules since 2025 are read to forbid: only ever on request.
+    It uses statistics of the test set, which the challenge rules since 2025 can be read to forbid. So it is used on
+    request only.
     """
     scores = _scores(scores)
     if len(scores) < 2:
@@ -129,7 +130,7 @@ def transductive_rank(scores: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a test score, and how a training score, is placed among reference scores."""
+    """How a test score, and how a training score, is placed among the reference scores."""
 
     of_test: Callable[[np.ndarray, np.ndarray], np.ndarray]
     of_reference: Callable[[np.ndarray], np.ndarray]
@@ -143,7 +144,7 @@ CALIBRATIONS: dict[str, Calibration] = {
 
 @dataclass(frozen=True, eq=False)
 class PlacedScores:
-    """Scores (n,) of clips with the machine, section and (where it is to matter) domain of each; no labels."""
+    """Scores (n,) of clips with the machine and section of each; with `domain`, calibration is by domain. No labels."""
 
     scores: np.ndarray
     machine: np.ndarray
@@ -157,14 +158,14 @@ class PlacedScores:
                 raise ValueError(f"{len(self.scores)} scores need as many values of {name}, got shape {column.shape}")
 
     def groups(self) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-        """Every (machine, section) that occurs, sorted, with the rows of its clips."""
+        """Every (machine, section), sorted, with the rows of its clips."""
         rows: dict[tuple[str, str], list[int]] = {}
         for row, group in enumerate(zip(self.machine.tolist(), self.section.tolist(), strict=True)):
             rows.setdefault(group, []).append(row)
         return ((group, np.array(rows[group])) for group in sorted(rows))
 
     def rows_of(self, group: tuple[str, str]) -> np.ndarray:
-        """Rows of one section; ValueError naming it when there are none."""
+        """Rows of one (machine, section); ValueError names one without rows."""
         rows = np.flatnonzero((self.machine == group[0]) & (self.section == group[1]))
         if not len(rows):
             raise ValueError(f"{group[0]} section {group[1]}: test clips but no reference scores of training clips")
@@ -172,49 +173,49 @@ class PlacedScores:
 
 
 def calibrate(test: PlacedScores, reference: PlacedScores, *, method: str = "ecdf") -> np.ndarray:
-    """Place each test score among its own section's reference scores; returns (m,).
+    """Place each test score among the reference scores of its section; returns (m,).
 
-    Where both sides give a domain, a domain with at least MIN_DOMAIN reference clips has a map of its own; all other
-    clips, those of unknown domain among them, use the map of the whole section.
+    Where both sides give domains, a domain with at least MIN_DOMAIN training clips is calibrated by these alone. All
+    other clips, also those of unknown domain, are calibrated by the whole section.
     """
     rule = calibration(method)
     placed = np.empty(len(test.scores))
     for group, rows in test.groups():
         of_section = reference.rows_of(group)
-        for clips, among in _maps(test, rows, reference, of_section):
-            placed[clips] = rule.of_test(test.scores[clips], reference.scores[among])
+        for clips, training in _maps(test, rows, reference, of_section):
+            placed[clips] = rule.of_test(test.scores[clips], reference.scores[training])
     return placed
 
 
 def calibrate_reference(reference: PlacedScores, *, method: str = "ecdf") -> np.ndarray:
-    """Place each training clip's honest score among the other clips' of the map that `calibrate` would use; (n,)."""
+    """Place each training clip's honest score among the others that `calibrate` compares its kind with; (n,)."""
     rule = calibration(method)
     placed = np.empty(len(reference.scores))
     for _, rows in reference.groups():
-        for clips, among in _maps(reference, rows, reference, rows):
-            chosen = np.searchsorted(among, clips)  # both sorted, and every clip is among them
-            placed[clips] = rule.of_reference(reference.scores[among])[chosen]
+        for clips, training in _maps(reference, rows, reference, rows):
+            at = np.searchsorted(training, clips)  # both are sorted, and `training` contains every one of `clips`
+            placed[clips] = rule.of_reference(reference.scores[training])[at]
     return placed
 
 
 def _maps(
     test: PlacedScores, rows: np.ndarray, reference: PlacedScores, of_section: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The section's clips `rows` of `test` in parts, each with the rows of `reference` that are its map."""
+    """The section's clips `rows` of `test` in parts, each with the rows of `reference` that it is compared with."""
     pooled = np.ones(len(rows), dtype=bool)
     if test.domain is not None and reference.domain is not None:
         for domain in ("source", "target"):
-            among = of_section[reference.domain[of_section] == domain]
+            of_domain = of_section[reference.domain[of_section] == domain]
             here = test.domain[rows] == domain
-            if len(among) >= MIN_DOMAIN and here.any():
+            if len(of_domain) >= MIN_DOMAIN and here.any():
                 pooled &= ~here
-                yield rows[here], among
+                yield rows[here], of_domain
     if pooled.any():
         yield rows[pooled], of_section
 
 
 def calibration(method: str) -> Calibration:
-    """The named calibration; an unknown name lists the known ones."""
+    """The calibration of that name; ValueError lists the known names."""
     if method not in CALIBRATIONS:
         raise ValueError(f"unknown calibration {method!r}; choose from {', '.join(sorted(CALIBRATIONS))}")
     return CALIBRATIONS[method]

@@ -1,13 +1,14 @@
-"""Conformal p-values and the decisions on them: by a false-alarm rate per clip, or a false-discovery rate over all.
+"""Conformal p-values, and decisions on them: by a false-alarm rate per clip, or a false-discovery rate over all clips.
 
-A p-value is (1 + number of reference scores at least as large) / (n + 1): for a normal clip that is exchangeable with
-the training clips it is at most u with probability at most u, at any n and for any detector (Vovk et al. 2005). With
-shared reference scores the p-values of many clips depend on each other only positively, so that Benjamini and
-Hochberg's procedure keeps its promise (Bates et al. 2023, "Testing for outliers with conformal p-values").
+A p-value is (1 + number of reference scores at least as large) / (n + 1). For a normal clip that is exchangeable with
+the training clips, it is at most u with probability at most u, at any n and for any detector (Vovk et al. 2005). The
+p-values of clips that share reference scores depend on each other only positively, so the Benjamini-Hochberg procedure
+keeps its guarantee (Bates et al. 2023, "Testing for outliers with conformal p-values").
 
-What a clip is compared with is its bank. That is its section's training clips; where the domain of test clips is known,
-the training clips of its domain, if they are enough for the rate asked for. Of fewer, only the level is taken, their
-median, and the spread around it from the whole section; such a bank is called shifted, and its promise is approximate.
+A clip is compared with its bank: the reference scores of its section or, where the domains of test clips are known, of
+its domain in the section if these are enough for the requested rate. If they are too few, only the level (median) comes
+from the domain, and the spread around it from the whole section. Such a bank is called shifted; its rate is
+approximate.
 """
 
 import math
@@ -20,7 +21,7 @@ from ensemble.decision.calibrate import PlacedScores, position, position_of_refe
 from ensemble.decision.thresholds import Threshold, given_threshold, threshold
 
 REPORTED_SHARE = 0.1
-"""Share of clips that a discovery rate should be able to report: decides how fine the p-values of a bank must be."""
+"""Share of clips that a false-discovery rate should be able to report; it decides how small p-values must get."""
 
 
 def p_values(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -36,7 +37,7 @@ def p_values_of_reference(reference: np.ndarray) -> np.ndarray:
 
 
 def benjamini_hochberg(p: np.ndarray, fdr: float) -> float:
-    """Largest p-value (m,) that may be reported so that false discoveries are at most `fdr` of all; 0 if none may."""
+    """Largest of the p-values (m,) that may be reported at the false-discovery rate `fdr`; 0 if none may."""
     if not 0 < fdr < 1:
         raise ValueError(f"the false-discovery rate must be between 0 and 1, got {fdr}")
     ordered = np.sort(p)
@@ -45,7 +46,7 @@ def benjamini_hochberg(p: np.ndarray, fdr: float) -> float:
 
 
 def surprise(scores: np.ndarray) -> np.ndarray:
-    """Fused positions in (0, 1) on a line without an end, where shifting them means something."""
+    """-log(1 - score): maps fused positions in (0, 1) to an unbounded scale, on which they can be shifted."""
     return np.asarray(-np.log1p(-np.minimum(scores, 1 - np.finfo(np.float64).epsneg)))
 
 
@@ -56,7 +57,7 @@ def from_surprise(surprises: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scale:
-    """To a line on which scores may be shifted, and back."""
+    """Maps scores to a scale on which they can be shifted, and back."""
 
     forward: Callable[[np.ndarray], np.ndarray] = np.asarray
     back: Callable[[np.ndarray], np.ndarray] = np.asarray
@@ -64,9 +65,9 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """The reference scores (n,) that the scored clips `rows` of one section meet.
+    """The reference scores (n,) that the scored clips `rows` of one section are compared with.
 
-    `domain` is empty where clips of any domain share the bank. `shifted`: see the module's text.
+    `domain` is empty where clips of any domain share the bank. `shifted`: see the module docstring.
     """
 
     machine: str
@@ -78,37 +79,38 @@ class Bank:
 
 
 def banks(test: PlacedScores, reference: PlacedScores, *, level: float, scale: Scale) -> Iterator[Bank]:
-    """Every bank that test clips need, sections sorted; `level` is the p-value that a domain's own bank must reach.
+    """Every bank that test clips need, sections sorted; `level`: the p-value that a domain's own bank must reach.
 
-    Domains count only where both sides give them.
+    Domains have banks of their own only where both sides give them.
     """
     for (machine, section), rows in test.groups():
-        among = reference.rows_of((machine, section))
-        scores, pooled = reference.scores[among], np.ones(len(rows), dtype=bool)
+        training = reference.rows_of((machine, section))
+        scores, pooled = reference.scores[training], np.ones(len(rows), dtype=bool)
         if test.domain is not None and reference.domain is not None:
-            of_train, of_test = reference.domain[among], test.domain[rows]
+            of_train, of_test = reference.domain[training], test.domain[rows]
             for domain in ("source", "target"):
                 here = of_test == domain
-                own = scores[of_train == domain]
-                if here.any() and len(own):
+                of_domain = scores[of_train == domain]
+                if here.any() and len(of_domain):
                     pooled &= ~here
-                    enough = len(own) + 1 >= 1 / level - 1e-9
-                    met = own if enough else shifted_reference(scores, of_train, domain, scale)
-                    yield Bank(machine, section, domain, rows[here], met, shifted=not enough)
+                    enough = len(of_domain) + 1 >= 1 / level - 1e-9
+                    bank = of_domain if enough else shifted_reference(scores, of_train, domain, scale)
+                    yield Bank(machine, section, domain, rows[here], bank, shifted=not enough)
         if pooled.any():
             yield Bank(machine, section, "", rows[pooled], scores)
 
 
 def shifted_reference(scores: np.ndarray, domain: np.ndarray, wanted: str, scale: Scale) -> np.ndarray:
-    """Reference scores (n,) of a section moved to the level of one domain; each leaves its own domain's level unseen.
+    """Reference scores (n,) of a section, moved from the level of their own domain to that of the domain `wanted`.
 
-    A clip that is alone in its domain says nothing about the spread and is left out.
+    A single clip of a domain has no residual and is left out.
     """
-    line = scale.forward(scores)
-    residuals = [median_residuals(line[domain == one]) for one in np.unique(domain) if (domain == one).sum() > 1]
+    scaled = scale.forward(scores)
+    by_domain = [scaled[domain == name] for name in np.unique(domain)]
+    residuals = [median_residuals(values) for values in by_domain if len(values) > 1]
     if not residuals:
         return scores
-    return scale.back(np.median(line[domain == wanted]) + np.concatenate(residuals))
+    return scale.back(np.median(scaled[domain == wanted]) + np.concatenate(residuals))
 
 
 def median_residuals(values: np.ndarray) -> np.ndarray:
@@ -124,9 +126,11 @@ def median_residuals(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """Per scored clip (m,): p-value, position in its bank, score above which it is reported, whether it is.
+    """Per scored clip (m,): p-value, position in its bank, threshold, and whether it is reported (score above it).
 
-    `thresholds` belong to `banks`, one each; None where no clip of a bank can be reported.
+    `thresholds`: one per bank, None where no clip of the bank can be reported. `nominal`: the requested false-alarm
+    rate, None where the false-discovery rate `fdr` decides instead. `self_ranked`: the training clips are decided among
+    themselves.
     """
 
     p_value: np.ndarray
@@ -136,6 +140,9 @@ class Decisions:
     banks: tuple[Bank, ...]
     thresholds: tuple[Threshold | None, ...]
     notes: tuple[str, ...]
+    nominal: float | None
+    fdr: float
+    self_ranked: bool
 
 
 def decisions(
@@ -149,67 +156,69 @@ def decisions(
 ) -> Decisions:
     """Decide every test clip: by `fdr` over all of them where it is not 0, else by the false-alarm `rate`.
 
-    `method` names the threshold rule for the rate. Where `test` is `reference` itself, each clip meets the others, and
-    a discovery rate means nothing: their p-values are 1 / n to 1 by construction. ValueError says so.
+    `method` names the threshold rule for the rate. Where `test` is `reference` itself, each training clip is compared
+    with the others. Their p-values are then 1 / n to 1 by construction, so a false-discovery rate is a ValueError.
     """
-    if fdr and test is reference:
-        raise ValueError("a false-discovery rate needs test clips: training clips ranked among themselves hold none")
+    self_ranked = test is reference
+    if fdr and self_ranked:
+        raise ValueError("a false-discovery rate needs test clips, and there are none; use a false-alarm rate")
     level = fdr * REPORTED_SHARE if fdr else rate
-    found = tuple(banks(test, reference, level=level, scale=scale or Scale()))
+    all_banks = tuple(banks(test, reference, level=level, scale=scale or Scale()))
     p_value, percentile, value = (np.empty(len(test.scores)) for _ in range(3))
-    for bank in found:
+    for bank in all_banks:
         scores = test.scores[bank.rows]
-        themselves = test is reference and not bank.shifted and len(bank.rows) == len(bank.reference)
-        p_value[bank.rows] = p_values_of_reference(scores) if themselves else p_values(scores, bank.reference)
-        percentile[bank.rows] = position_of_reference(scores) if themselves else position(scores, bank.reference)
+        same_clips = self_ranked and not bank.shifted and len(bank.rows) == len(bank.reference)
+        p_value[bank.rows] = p_values_of_reference(scores) if same_clips else p_values(scores, bank.reference)
+        percentile[bank.rows] = position_of_reference(scores) if same_clips else position(scores, bank.reference)
     if fdr:
         cut = benjamini_hochberg(p_value, fdr)
-        thresholds = tuple(_at(cut, bank.reference) for bank in found)
-        notes = _discovery_notes(cut, fdr, found, len(p_value))
+        thresholds = tuple(_threshold_at(cut, bank.reference) for bank in all_banks)
+        notes = _discovery_notes(cut, fdr, all_banks, len(p_value))
     else:
-        thresholds = tuple(_stated(bank, rate, method) for bank in found)
-        notes = _rate_notes(found, thresholds, rate)
-    for bank, one in zip(found, thresholds, strict=True):
-        value[bank.rows] = one.value if one else np.inf
-    return Decisions(p_value, percentile, value, test.scores > value, found, thresholds, notes)
+        thresholds = tuple(_rate_threshold(bank, rate, method) for bank in all_banks)
+        notes = _rate_notes(all_banks, thresholds, rate)
+    for bank, limit in zip(all_banks, thresholds, strict=True):
+        value[bank.rows] = limit.value if limit else np.inf
+    reported, nominal = test.scores > value, None if fdr else rate
+    return Decisions(p_value, percentile, value, reported, all_banks, thresholds, notes, nominal, fdr, self_ranked)
 
 
-def _stated(bank: Bank, rate: float, method: str) -> Threshold:
+def _rate_threshold(bank: Bank, rate: float, method: str) -> Threshold:
     try:
         return threshold(bank.reference, rate=rate, method=method)
     except ValueError as error:
         raise ValueError(f"{bank.machine} section {bank.section}: {error}") from None
 
 
-def _at(cut: float, reference: np.ndarray) -> Threshold | None:
-    """The threshold above which exactly the scores with a p-value of at most `cut` lie."""
+def _threshold_at(cut: float, reference: np.ndarray) -> Threshold | None:
+    """The threshold that exactly the scores with a p-value of at most `cut` exceed; None where there can be none."""
     rank = math.ceil((len(reference) + 1) * (1 - cut) - 1e-9)
     if cut <= 0 or rank > len(reference):
         return None
     return given_threshold(float(np.sort(reference)[rank - 1]) if rank else -math.inf, reference)
 
 
-def _rate_notes(found: Sequence[Bank], thresholds: Sequence[Threshold | None], rate: float) -> tuple[str, ...]:
+def _rate_notes(all_banks: Sequence[Bank], thresholds: Sequence[Threshold | None], rate: float) -> tuple[str, ...]:
     notes = [
-        f"{bank.machine} section {bank.section}{f' {bank.domain}' if bank.domain else ''}: {one.note}"
-        for bank, one in zip(found, thresholds, strict=True)
-        if one is not None and one.note
+        f"{bank.machine} section {bank.section}{f' {bank.domain}' if bank.domain else ''}: {limit.note}"
+        for bank, limit in zip(all_banks, thresholds, strict=True)
+        if limit is not None and limit.note
     ]
-    shifted = [bank for bank in found if bank.shifted]
+    shifted = [bank for bank in all_banks if bank.shifted]
     if shifted:
         notes.append(
-            f"{len(shifted)} domains of sections have too few training clips for a rate of {rate:g}; their level and "
-            "their section's spread are used, so that the rate is approximate there"
+            f"{len(shifted)} domains of sections have too few training clips for a false-alarm rate of {rate:g}: their "
+            "own level and the spread of their whole section are used, so the rate is approximate there"
         )
     return tuple(notes)
 
 
-def _discovery_notes(cut: float, fdr: float, found: Sequence[Bank], m: int) -> tuple[str, ...]:
+def _discovery_notes(cut: float, fdr: float, all_banks: Sequence[Bank], m: int) -> tuple[str, ...]:
     if cut > 0:
         return ()
-    finest = 1 / (1 + max(len(bank.reference) for bank in found))
-    needed = math.ceil(m * finest / fdr - 1e-9)
+    smallest = 1 / (1 + max(len(bank.reference) for bank in all_banks))
+    needed = math.ceil(m * smallest / fdr - 1e-9)
     return (
-        f"no clip is reported at a false-discovery rate of {fdr:g}: the finest p-value that the training clips allow "
-        f"is {finest:.3g}, which at least {needed} of the {m} clips would have to reach together",
+        f"no clip is reported at a false-discovery rate of {fdr:g}: with these training clips the smallest possible "
+        f"p-value is {smallest:.3g}, and at least {needed} of the {m} clips would have to reach it",
     )

@@ -1,14 +1,15 @@
-"""Does the scored batch look like the reference at all? Where it does not, no nominal rate can be trusted.
+"""Drift check: are the scored clips like the training clips at all? If not, the stated false-alarm rate does not hold.
 
-A batch may hold anomalies, and they change its distribution too. So two one-sided Kolmogorov-Smirnov tests are asked
-per bank, each of a part that anomalies cannot fake, as long as they are at most a stated share of the batch:
+The scored clips may contain anomalies, which change their distribution too. So each bank gets two one-sided
+Kolmogorov-Smirnov tests, of scores that anomalies cannot explain as long as they are at most a stated share of the
+clips:
 
-- higher: the batch without that share of its highest scores, against all reference scores. Of a batch whose normal
-  clips are like the training clips, what is left is never stochastically larger than they are, wherever its anomalies
-  lie. The test is exact when all of them lie on top, and on the safe side otherwise.
-- lower: the whole batch. Anomalies, which tend to score higher, can only hide a shift downwards.
+- higher: the scores without that share of the highest ones, against all reference scores. Where the normal clips are
+  like the training clips, the remaining scores are never stochastically larger than the reference scores, wherever the
+  anomalies lie. The test is exact when all anomalies have the highest scores, and conservative otherwise.
+- lower: all scores. Anomalies tend to score higher, so they can only hide a shift to lower scores.
 
-A shift that the stated share of anomalies could explain stays unseen: without labels nobody can tell the two apart.
+A shift that the stated share of anomalies could explain is not detected: without labels the two cannot be told apart.
 """
 
 import math
@@ -16,27 +17,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.decision.conformal import Bank
+from ensemble.decision.conformal import Bank, Decisions
 from ensemble.decision.false_alarms import exact_interval
 from ensemble.decision.thresholds import Threshold
-from ensemble.run import Detection
 
 ANOMALIES_AT_MOST = 0.5
-"""As many as in the challenge's test sets; a plant that knows of fewer sees smaller shifts."""
+"""The share in the challenge's test sets. A smaller share lets the check detect smaller shifts."""
 
 LEVEL = 0.01
-"""Chance of any false warning in a batch without drift, over all its banks and both directions."""
+"""Chance of any false warning where nothing has shifted, over all banks and both directions."""
 
 MIN_CLIPS = 8
+"""Scored clips that a bank needs to be checked."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One bank's batch of `clips` against `references` training clips; `domain` is empty where domains share a bank.
+    """`clips` scored clips of one bank against its `references`; `domain` is empty where domains share a bank.
 
-    `higher`, `lower`: p-values of the two tests. `direction`: the shift that is beyond chance, or empty. `at_least`:
-    the share of normal clips that is surely reported (95 %), whichever clips are anomalous. `nominal`: the highest rate
-    that the number of training clips leaves possible (95 %).
+    `higher`, `lower`: p-values of the two tests. `direction`: the significant shift, or empty. `at_least`: lower bound
+    (95 %) of the share of normal clips that is reported, whichever clips are anomalous. `nominal`: upper bound (95 %)
+    of the false-alarm rate that the training clips allow.
     """
 
     machine: str
@@ -53,52 +54,59 @@ class Drift:
 
     @property
     def warning(self) -> str:
-        """What the user should know; empty where nothing speaks against the nominal rate."""
+        """What the user should know; empty where nothing contradicts the nominal rate."""
         if not self.direction and self.at_least <= self.nominal:
             return ""
-        where = f"{self.machine} section {self.section}{f' {self.domain}' if self.domain else ''}"
-        share = f"{100 * self.anomalies_at_most:g} %"
-        surely = (
-            f"unless more than {share} of the clips are anomalous, {100 * self.at_least:.0f} % of the normal ones are"
-        )
-        told = {
-            "": f"{surely} reported, and the nominal false-alarm rate cannot be trusted",
-            "higher": f"more than {share} of the clips are anomalous, or normal sound has shifted and the nominal "
-            "false-alarm rate cannot be trusted",
-            "lower": "scores lie lower than those of training clips: normal sound shifted, and faults may go unseen",
+        bank = f"{self.machine} section {self.section}{f' {self.domain}' if self.domain else ''}"
+        share = "half" if self.anomalies_at_most == 0.5 else f"{100 * self.anomalies_at_most:g} %"
+        invalid = "the stated false-alarm rate does not hold here"
+        message = {
+            "": f"at least {100 * self.at_least:.0f} % of the normal clips are reported (or over {share} of the clips "
+            f"are anomalous): {invalid}",
+            "higher": f"normal sound has probably shifted (or over {share} of the clips are anomalous): {invalid}",
+            "lower": "normal sound has probably shifted: scores are lower than those of the training clips, and faults "
+            "may be missed",
         }[self.direction]
-        return f"{where}: {told}{f' (p {min(self.higher, self.lower):.1g})' if self.direction else ''}"
+        return f"{bank}: {message}{f' (p {min(self.higher, self.lower):.1g})' if self.direction else ''}"
 
 
-def drift(detection: Detection, *, anomalies_at_most: float = ANOMALIES_AT_MOST) -> tuple[Drift, ...]:
-    """One entry per bank with at least MIN_CLIPS scored clips; none where training clips rank among themselves."""
+def drift(
+    scores: np.ndarray, decisions: Decisions, *, anomalies_at_most: float = ANOMALIES_AT_MOST
+) -> tuple[Drift, ...]:
+    """One entry per bank with at least MIN_CLIPS scored clips; none where training clips are ranked among themselves.
+
+    `decisions` are those on `scores` (m,).
+    """
     if not 0 <= anomalies_at_most < 1:
         raise ValueError(f"anomalies_at_most must be at least 0 and below 1, got {anomalies_at_most}")
-    if detection.self_ranked:
+    if decisions.self_ranked:
         return ()
-    decided = detection.decided
-    asked = [pair for pair in zip(decided.banks, decided.thresholds, strict=True) if len(pair[0].rows) >= MIN_CLIPS]
+    pairs = zip(decisions.banks, decisions.thresholds, strict=True)
+    checked = [(bank, threshold) for bank, threshold in pairs if len(bank.rows) >= MIN_CLIPS]
+    level = LEVEL / (2 * max(1, len(checked)))
     return tuple(
-        _of_bank(detection, bank, threshold, anomalies_at_most, LEVEL / (2 * len(asked))) for bank, threshold in asked
+        _of_bank(bank, threshold, scores, decisions.reported, share=anomalies_at_most, level=level)
+        for bank, threshold in checked
     )
 
 
-def _of_bank(detection: Detection, bank: Bank, threshold: Threshold | None, share: float, level: float) -> Drift:
-    scores, n = detection.score[bank.rows], len(bank.rows)
+def _of_bank(
+    bank: Bank, threshold: Threshold | None, scores: np.ndarray, reported: np.ndarray, *, share: float, level: float
+) -> Drift:
+    scores, reported, n = scores[bank.rows], reported[bank.rows], len(bank.rows)
     higher, lower = shift_p_values(scores, bank.reference, anomalies_at_most=share)
-    reported = int(detection.decision[bank.rows].sum())
-    at_least = max(0.0, (exact_interval(reported, n)[0] - share) / (1 - share))
+    at_least = max(0.0, (exact_interval(int(reported.sum()), n)[0] - share) / (1 - share))
     direction = "higher" if higher <= level else "lower" if lower <= level else ""
     nominal = threshold.high if threshold else 1.0
-    who = (bank.machine, bank.section, bank.domain)
-    return Drift(*who, n, len(bank.reference), higher, lower, direction, at_least, nominal, share)
+    names = (bank.machine, bank.section, bank.domain)
+    return Drift(*names, n, len(bank.reference), higher, lower, direction, at_least, nominal, share)
 
 
 def shift_p_values(scores: np.ndarray, reference: np.ndarray, *, anomalies_at_most: float) -> tuple[float, float]:
-    """p-values of a shift of the normal scores upwards and downwards; see the module's text."""
+    """p-values of a shift of the normal scores to higher and to lower scores; see the module docstring."""
     from scipy.stats import ks_2samp
 
-    kept = np.sort(scores)[: math.ceil((1 - anomalies_at_most) * len(scores))]
-    higher = ks_2samp(kept, reference, alternative="less", method="asymp").pvalue  # "less" is about the distributions
+    lowest = np.sort(scores)[: math.ceil((1 - anomalies_at_most) * len(scores))]
+    higher = ks_2samp(lowest, reference, alternative="less", method="asymp").pvalue  # "less": of the distribution
     lower = ks_2samp(scores, reference, alternative="greater", method="asymp").pvalue
     return float(higher), float(lower)

@@ -1,6 +1,6 @@
-"""The real false-alarm rate next to the nominal one, wherever test clips are known to be normal.
+"""The real false-alarm rate beside the nominal one, where test clips are labelled normal.
 
-Labels enter here only to be counted: nothing that decides calls this.
+Labels are only counted here: nothing that decides calls this module.
 """
 
 from collections.abc import Sequence
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.run import Detection
+from ensemble.decision.conformal import Decisions
 from featstore.console import table
+from featstore.table import ClipTable
 
 
 @dataclass(frozen=True)
 class FalseAlarms:
-    """`reported` of `clips` normal clips of one section and domain; [low, high] holds the real rate with 95 %.
+    """`reported` of `clips` normal clips of one section and domain; [low, high]: 95 % interval of the real rate.
 
-    `nominal` is the rate asked for; None where a false-discovery rate decides, which promises none.
+    `nominal` is the requested rate; None where a false-discovery rate decides, which states no false-alarm rate.
     """
 
     machine: str
@@ -35,7 +36,7 @@ class FalseAlarms:
 
 
 def exact_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's (1934) interval of a share; never too short, however few the clips."""
+    """Interval of a share by Clopper and Pearson (1934): at least as long as `level` needs, however small n is."""
     from scipy.stats import beta
 
     tail = (1 - level) / 2
@@ -43,44 +44,47 @@ def exact_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float
     return low, float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
 
 
-def false_alarm_rates(detection: Detection) -> tuple[FalseAlarms, ...]:
-    """One entry per machine, section and domain with labelled normal test clips, sorted; empty without labels."""
-    clips = detection.clips
+def false_alarm_rates(clips: ClipTable, decisions: Decisions) -> tuple[FalseAlarms, ...]:
+    """One entry per machine, section and domain with labelled normal test clips, sorted; empty without labels.
+
+    `decisions` are those on `clips`.
+    """
+    if decisions.self_ranked:
+        return ()  # the training clips are ranked among themselves: their rate is the nominal one by construction
     normal = np.flatnonzero(clips.where(label="normal"))
-    if detection.self_ranked:
-        return ()  # training clips ranked among themselves: the rate is nominal by construction
     columns = [clips.column(name)[normal].tolist() for name in ("machine", "section", "domain")]
     groups: dict[tuple[str, str, str], list[int]] = {}
     for row, group in zip(normal.tolist(), zip(*columns, strict=True), strict=True):
         groups.setdefault(group, []).append(row)
-    nominal = None if detection.recipe.fdr else detection.recipe.false_alarm_rate
-    found = []
+    rates = []
     for group, rows in sorted(groups.items()):
-        reported = int(detection.decision[rows].sum())
+        reported = int(decisions.reported[rows].sum())
         interval = exact_interval(reported, len(rows))
-        found.append(FalseAlarms(*group, len(rows), reported, nominal, *interval))
-    return tuple(found)
+        rates.append(FalseAlarms(*group, len(rows), reported, decisions.nominal, *interval))
+    return tuple(rates)
 
 
 def false_alarms_text(rates: Sequence[FalseAlarms]) -> str:
     """The table on the terminal, in percent."""
-    rows = [[one.machine, one.section, one.domain, one.clips, nominal_text(one), in_percent(one)] for one in rates]
+    rows = [
+        [rate.machine, rate.section, rate.domain, rate.clips, nominal_text(rate), in_percent(rate)] for rate in rates
+    ]
     return table(["machine", "section", "domain", "normal clips", "nominal %", "real false alarms %"], rows)
 
 
-def nominal_text(one: FalseAlarms) -> str:
-    """The nominal rate in percent, a dash where there is none."""
-    return "-" if one.nominal is None else f"{100 * one.nominal:g}"
+def nominal_text(alarms: FalseAlarms) -> str:
+    """The nominal rate in percent, or a dash where there is none."""
+    return "-" if alarms.nominal is None else f"{100 * alarms.nominal:g}"
 
 
-def in_percent(one: FalseAlarms) -> str:
+def in_percent(alarms: FalseAlarms) -> str:
     """Rate and interval: 25.0 [5.5, 57.2]."""
-    return f"{100 * one.rate:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+    return f"{100 * alarms.rate:.1f} [{100 * alarms.low:.1f}, {100 * alarms.high:.1f}]"
 
 
 @dataclass(frozen=True)
 class Discoveries:
-    """Of `reported` labelled clips, `normal` are false discoveries; `nominal` is the share asked for."""
+    """`normal` of the `reported` labelled clips are false discoveries; `nominal` is the requested share."""
 
     reported: int
     normal: int
@@ -92,9 +96,9 @@ class Discoveries:
         return self.normal / max(1, self.reported)
 
 
-def discoveries(detection: Detection) -> Discoveries:
-    """How many of the labelled clips that were reported are normal, over the whole archive."""
-    label = detection.clips.column("label")
-    reported = detection.decision & (label != "unknown")
+def discoveries(clips: ClipTable, decisions: Decisions) -> Discoveries:
+    """How many of the labelled clips that were reported are normal, over all sections."""
+    label = clips.column("label")
+    reported = decisions.reported & (label != "unknown")
     normal = int((reported & (label == "normal")).sum())
-    return Discoveries(int(reported.sum()), normal, detection.recipe.fdr)
+    return Discoveries(int(reported.sum()), normal, decisions.fdr)

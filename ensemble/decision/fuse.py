@@ -1,8 +1,8 @@
-"""Several members' scores of the same clips to one score, by rules that need no labels.
+"""Fusion: one score per clip from the scores of several members, by rules that need no labels.
 
-A fused threshold is only as honest as the fused reference scores behind it. They are made by the same rule from the
-members' reference positions, each training clip placed among the other training clips by every member. What remains is
-that clips share their neighbours, an effect of order 1/n.
+A threshold on fused scores holds only if the fused reference scores are honest. So these are fused by the same rule,
+from the position of each training clip among the other training clips by each member. A small bias of order 1/n
+remains, because clips share their neighbours.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +26,19 @@ def _smallest(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _fisher(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """1 minus the geometric mean of 1 - position: orders clips as Fisher's (1925) sum of log p-values does.
+    """1 minus the geometric mean of 1 - position: the order of Fisher's (1925) sum of log p-values.
 
-    One member that is certain outweighs several that shrug, which a mean of positions would average away.
+    One member with a position close to 1 outweighs several in the middle; a mean of positions would average it away.
     """
     return np.asarray(-np.expm1(np.average(np.log1p(-matrix), axis=0, weights=weights)))
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """The calibration the members' scores need first, how a (members, m) matrix becomes (m,), whether weights count."""
+    """A fusion rule: `calibration` places the members' scores, `combine` turns (members, m) into (m,).
+
+    weighted: the rule takes weights.
+    """
 
     calibration: str
     combine: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -53,27 +56,27 @@ FUSIONS: dict[str, Fusion] = {
 
 
 def fusion(rule: str) -> Fusion:
-    """The named rule; an unknown name lists the known ones."""
+    """The rule of that name; ValueError lists the known names."""
     if rule not in FUSIONS:
         raise ValueError(f"unknown fusion {rule!r}; choose from {', '.join(sorted(FUSIONS))}")
     return FUSIONS[rule]
 
 
 def combine(rule: str, matrix: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
-    """Fuse calibrated scores (members, m) to (m,); only a weighted rule takes weights, one per member."""
-    chosen = fusion(rule)
+    """Fuse calibrated scores (members, m) to (m,); a weighted rule takes one weight per member, the others none."""
+    fusion_rule = fusion(rule)
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.ndim != 2 or not len(matrix):
         raise ValueError(f"fusion needs scores of shape (members, clips) with at least one member, got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError(f"member {int(np.argwhere(~np.isfinite(matrix))[0, 0])} has scores that are not finite")
-    if chosen.weighted != (weights is not None):
-        raise ValueError(f"{rule} {'needs weights, one per member' if chosen.weighted else 'takes no weights'}")
-    return chosen.combine(matrix, _weights(weights, len(matrix)))
+    if fusion_rule.weighted != (weights is not None):
+        raise ValueError(f"{rule} {'needs weights, one per member' if fusion_rule.weighted else 'takes no weights'}")
+    return fusion_rule.combine(matrix, _weights(weights, len(matrix)))
 
 
 def _weights(weights: Sequence[float] | None, members: int) -> np.ndarray:
-    """Weights that sum to 1; equal ones where none are given."""
+    """The weights scaled to a sum of 1; equal ones where none are given."""
     values = np.ones(members) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.shape != (members,):
         raise ValueError(f"{members} members need {members} weights, got shape {values.shape}")
@@ -85,7 +88,7 @@ def _weights(weights: Sequence[float] | None, members: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Fused:
-    """Fused scores of the test clips (m,) and, by the same rule, of the training clips (n,), in the members' order."""
+    """Fused scores of the test clips (m,) and, by the same rule, of the training clips (n,)."""
 
     scores: np.ndarray
     reference: np.ndarray
@@ -97,9 +100,9 @@ def fuse(
     reference: Sequence[PlacedScores],
     weights: Sequence[float] | None = None,
 ) -> Fused:
-    """Calibrate every member within its sections and fuse, test and training clips alike.
+    """Calibrate every member within its sections, then fuse the test clips and the training clips by the same rule.
 
-    `test` and `reference` hold one entry per member; all entries of a side are about the same clips in the same order.
+    `test` and `reference` hold one entry per member, all of them about the same clips in the same order.
     """
     if len(test) != len(reference):
         raise ValueError(f"{len(test)} members have test scores but {len(reference)} have reference scores")

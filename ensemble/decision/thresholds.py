@@ -1,7 +1,7 @@
 """Thresholds at a stated false-alarm rate, from the honest scores of normal training clips.
 
-What is promised holds for normal clips like the training clips. Under a domain shift the real rate can be several times
-the stated one (0.94 instead of 0.1 has been seen); without anomalies nothing can be said about misses.
+The stated rate holds for normal clips like the training clips. Under a domain shift the real rate can be several times
+higher (0.94 instead of 0.1 has been measured). Without anomalies the miss rate is unknown.
 """
 
 import math
@@ -17,15 +17,15 @@ FALSE_ALARM_RATE = 0.1
 class Threshold:
     """A clip is reported when its score is above `value`.
 
-    `asked` is the false-alarm rate asked for, `expected` the one to expect from `n` training clips, [`low`, `high`] the
-    95 % interval of the real rate on normal clips like them: which clips happened to be in training decides it. `note`
-    says where the rate asked for cannot be promised.
+    `requested` is the false-alarm rate asked for (NaN for a threshold given by hand), `expected` the one to expect with
+    `n` training clips, and [`low`, `high`] the 95 % interval of the real rate on normal clips like them, which depends
+    on the training clips drawn. `note` is not empty where `n` is too small for the requested rate.
     """
 
     value: float
     method: str
     n: int
-    asked: float
+    requested: float
     expected: float
     low: float
     high: float
@@ -35,22 +35,22 @@ class Threshold:
 def quantile_value(reference: np.ndarray, rate: float) -> float:
     """The ceil((n + 1)(1 - rate))-th smallest reference score: at most `rate` false alarms in expectation.
 
-    Where n is too small for the rate, the largest reference score, whose expected rate is 1 / (n + 1).
+    Where n is too small for the rate, it is the largest reference score, whose expected rate is 1 / (n + 1).
     """
     rank = math.ceil((len(reference) + 1) * (1 - rate) - 1e-9)  # 1e-9: 25 * (1 - 0.44) is 14, not 15
     return float(np.sort(reference)[min(max(rank, 1), len(reference)) - 1])
 
 
 def gamma_value(reference: np.ndarray, rate: float) -> float:
-    """The 1 - rate quantile of a gamma distribution fitted to positive reference scores, its location held at 0.
+    """The 1 - rate quantile of a gamma distribution with location 0, fitted to positive reference scores.
 
-    A free location, as in the official baseline, is unstable: on ten ordinary scores it sits at their minimum with a
-    shape below 1, and the quantile falls far below the empirical one.
+    A free location, as in the official baseline, is unstable: on ten ordinary scores the fit puts it at their minimum
+    with a shape below 1, and the quantile is far below the empirical one.
     """
     if (reference <= 0).any() or np.ptp(reference) == 0:
         raise ValueError(
             "a gamma threshold needs positive reference scores that differ, got "
-            f"{len(reference)} from {reference.min():g} to {reference.max():g}; use the quantile"
+            f"{len(reference)} from {reference.min():g} to {reference.max():g}; use the quantile rule"
         )
     from scipy.stats import gamma
 
@@ -71,17 +71,18 @@ def threshold(reference: np.ndarray, *, rate: float = FALSE_ALARM_RATE, method: 
     note = ""
     if method == "quantile" and rate < 1 / (len(reference) + 1) - 1e-12:
         note = (
-            f"{len(reference)} training clips cannot promise a false-alarm rate of {rate:g}: the largest of their "
-            f"scores gives {1 / (len(reference) + 1):.3g}; {math.ceil(1 / rate - 1e-9) - 1} clips are needed"
+            f"{len(reference)} training clips are too few for a false-alarm rate of {rate:g}; their largest score is "
+            f"the threshold, which gives {1 / (len(reference) + 1):.3g}; at least {math.ceil(1 / rate - 1e-9) - 1} "
+            "clips are needed"
         )
-    return _stated(THRESHOLDS[method](reference, rate), method, reference, rate, note)
+    return _with_rates(THRESHOLDS[method](reference, rate), method, reference, rate, note)
 
 
 def given_threshold(value: float, reference: np.ndarray) -> Threshold:
-    """A threshold set by hand, with the false-alarm rate that the reference scores let expect of it."""
+    """A threshold set by hand, with the false-alarm rate to expect by the reference scores."""
     if not math.isfinite(value):
         raise ValueError(f"a threshold must be a finite number, got {value}")
-    return _stated(value, "given", _checked(reference), math.nan, "")
+    return _with_rates(value, "given", _checked(reference), math.nan, "")
 
 
 def _checked(reference: np.ndarray) -> np.ndarray:
@@ -91,18 +92,18 @@ def _checked(reference: np.ndarray) -> np.ndarray:
     return reference
 
 
-def _stated(value: float, method: str, reference: np.ndarray, asked: float, note: str) -> Threshold:
+def _with_rates(value: float, method: str, reference: np.ndarray, requested: float, note: str) -> Threshold:
     """The threshold with its false-alarm rate: Beta(n + 1 - k, k) when k of n reference scores are not above it."""
     n = len(reference)
     k = int((reference <= value).sum())
     low, high = _rate_interval(n, k)
-    return Threshold(value, method, n, asked, (n + 1 - k) / (n + 1), low, high, note)
+    return Threshold(value, method, n, requested, (n + 1 - k) / (n + 1), low, high, note)
 
 
 def _rate_interval(n: int, k: int) -> tuple[float, float]:
     """Middle 95 % of Beta(n + 1 - k, k), the rate at which a new normal score exceeds the k-th smallest of n."""
     if k == 0:
-        return (0.025 ** (1 / (n + 1)), 1.0)  # below every reference score: only a lower bound can be given
+        return (0.025 ** (1 / (n + 1)), 1.0)  # below every reference score: only a lower bound exists
     from scipy.stats import beta
 
     low, high = beta.ppf([0.025, 0.975], n + 1 - k, k)

@@ -94,7 +94,7 @@ def report_html(
     clips, _ = labelled(detection.clips, year)
     metrics = measure(score_table(detection), clips, year) if len(clips) else None
     evaluation = metrics[0] if metrics else None
-    rates = false_alarm_rates(detection)
+    rates = false_alarm_rates(detection.clips, detection.decided)
     parts: list[tuple[str, str, Markup]] = [
         ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen)),
         ("sections", "Machines and sections", section_charts(detection, evaluation)),
@@ -130,7 +130,7 @@ def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseA
         detail = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {metrics[0].year}"
         facts.append(("official score", f"{100 * score.value:.2f}", detail))
     if rates and fdr:
-        false = discoveries(detection)
+        false = discoveries(detection.clips, detection.decided)
         detail = f"{false.normal} of {false.reported} reported clips with a label are normal"
         facts.append(("real false-discovery rate", f"{100 * false.rate:.1f} %", detail))
     return facts

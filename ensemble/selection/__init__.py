@@ -1,1 +1,1 @@
-"""The choice of an ensemble by generated anomalies, without labels."""
+"""Selection: choosing an ensemble by generated anomalies, without labels."""

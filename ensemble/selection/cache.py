@@ -1,12 +1,13 @@
-"""Scores of candidates on disk, one file each, named after everything they follow from.
+"""Cache of candidate scores on disk, one file per candidate.
 
-A file is named by the SHA-256 of the protocol, the clips with their folds, the embedding's fingerprint and shards, the
-view and the detector, so that an interrupted or repeated selection reads what it already has, and nothing stale fits.
+The file name is the SHA-256 of everything that the scores depend on: the protocol, the clips with their folds, the
+fingerprint and shards of the embedding, the view and the detector. So an interrupted or repeated selection reads the
+scores that it already has, and never outdated ones.
 """
 
 import hashlib
+import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.recipe import Member
+from featstore.disk.files import write_new
 from featstore.errors import ResourceError
 from featstore.store import FeatureStore
 
@@ -21,13 +23,13 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def content_of(store: FeatureStore, embedding: str) -> str:
-    """Hash over the embedding's fingerprint and the content and dropped rows of its shards."""
+    """Hash of the embedding's fingerprint and of the content and dropped rows of its shards."""
     shards = [[entry.sha256, sorted(entry.dropped)] for entry in store.entries(embedding)]
     return _hash([store.info(embedding).fingerprint, shards])
 
 
 def candidate_key(member: Member, content: str, protocol: str) -> str:
-    """Name of the candidate's file; `content` as `content_of`, `protocol` as `Validation.digest`."""
+    """Name of the candidate's file, from `content_of` its embedding and `Validation.digest` as protocol."""
     return _hash([protocol, content, member.embedding, member.view, member.detector])
 
 
@@ -37,30 +39,30 @@ def _hash(values: list[object]) -> str:
 
 @dataclass(frozen=True)
 class ScoreCache:
-    """A folder of score files; a file that cannot be read is as good as none."""
+    """A folder of score files; an unreadable file counts as missing."""
 
     folder: Path
 
     def get(self, key: str) -> np.ndarray | None:
-        """Scores (n,) of a key, or None."""
+        """Scores (n,) of a key, or None where they are missing or damaged."""
         try:
-            with self._path(key).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                scores = np.asarray(file["scores"], dtype=np.float64)
+            with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                scores = np.asarray(arrays["scores"], dtype=np.float64)
         except _DAMAGED:
             return None
         return scores if scores.ndim == 1 and np.isfinite(scores).all() else None
 
     def put(self, key: str, scores: np.ndarray) -> None:
-        """Keep the scores; the file appears whole or not at all."""
-        temporary = self._path(f"{key}.{os.getpid()}.part")
+        """Write the scores, whole or not at all; ResourceError where the folder cannot be written."""
+        image = io.BytesIO()
+        np.savez(image, scores=scores)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.savez(file, scores=scores)
-            temporary.replace(self._path(key))
+            write_new(self._path(key), image.getvalue())
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise ResourceError(f"cannot keep scores in {self.folder}: {error}; see --cache") from error
+            raise ResourceError(
+                f"cannot write scores to {self.folder}: {error}; free space or choose another folder with --cache"
+            ) from error
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npz"

@@ -1,6 +1,6 @@
-"""Candidates of a selection: every detector, with every combination of its options, on every view.
+"""Candidates of a selection: every detector with every combination of its options, on every view.
 
-A grid file lists detectors; an option with several values is tried with each, and all options are combined.
+A grid file lists detectors. An option may have several values; all combinations of all options are tried:
 
     embeddings = ["logmel", "twfr@r0.9"]      # default: every view of every embedding
 
@@ -38,24 +38,24 @@ GRID: tuple[Mapping[str, Any], ...] = (
     {"name": "gmm", "n_components": [1, 4], "covariance_type": "diag", "reg_covar": 0.01, "standardize": True},
     {"name": "lof", "k": [4, 20], "standardize": True},
 )
-"""The default grid: neighbours, densities and Gaussians from stiff to loose, 27 per view."""
+"""The default grid, 28 detectors per view: nearest neighbours, local densities, and Gaussians of different freedom."""
 
 
 def default_candidates(store: FeatureStore, embeddings: Sequence[str] = ()) -> list[Member]:
-    """The default grid on the views asked for (by default: on all)."""
+    """The default grid on the named embeddings or views (default: all)."""
     return _candidates(store, embeddings or sorted(store.embeddings), expand(GRID, "the default grid"))
 
 
 def read_grid(path: Path, store: FeatureStore, embeddings: Sequence[str] = ()) -> list[Member]:
-    """Candidates of a grid file; DataError names the key, detector or option that is unknown or of the wrong kind."""
+    """Candidates of a grid file; DataError names the key, detector or option that is unknown or of the wrong type."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: not a readable grid: {error}") from error
     for key in raw:
         if key not in ("embeddings", "detector"):
-            near = difflib.get_close_matches(key, ("embeddings", "detector"), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            nearest = difflib.get_close_matches(key, ("embeddings", "detector"), n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise DataError(f"{path}: unknown key {key!r}{hint} (known: embeddings, detector)")
     named, tables = raw.get("embeddings", []), raw.get("detector", [])
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
@@ -67,7 +67,10 @@ def read_grid(path: Path, store: FeatureStore, embeddings: Sequence[str] = ()) -
 
 
 def expand(tables: Iterable[Mapping[str, Any]], where: str) -> list[str]:
-    """Lines of text of every combination of every table's options, each once, in order."""
+    """Detector specs (`knn:k=4,standardize=true`) of all combinations of the tables' options, each once, in order.
+
+    `where` names the source of the tables in a DataError.
+    """
     specs: dict[str, None] = {}
     for table in tables:
         name = table.get("name")
@@ -100,7 +103,7 @@ def _candidates(store: FeatureStore, embeddings: Iterable[str], detectors: Seque
         views = store.info(name).views
         if view and view not in views:
             raise DataError(f"{store.path}: {name} has no view {view!r}; its views: {', '.join(views) or 'none'}")
-        sources |= dict.fromkeys((name, one) for one in ((view,) if view else views or ("",)))
+        sources |= dict.fromkeys((name, view_name) for view_name in ((view,) if view else views or ("",)))
     if not sources:
         raise DataError(f"{store.path}: no embeddings; fill it with `featstore build`")
     return [

@@ -1,7 +1,7 @@
 """A learned fusion: a LightGBM ranker over the positions that the best candidates give a clip.
 
-It is judged beside the other ways but never chosen: a recipe holds weights, and where real labels could be looked at,
-what it learns from generated anomalies did not carry over to real ones (see the README).
+It is evaluated beside the other strategies but never chosen: a recipe holds weights only, and where real labels could
+be checked, what it learned from generated anomalies did not carry over to real ones.
 """
 
 from typing import Any
@@ -14,24 +14,23 @@ MEMBERS, TREES, LEAVES, LEAST_CLIPS = 20, 60, 8, 10
 
 
 def ranker_scores(problem: Problem, evidence: Evidence, *, seed: int = 0) -> np.ndarray:
-    """Scores (n,) of all clips by a ranker that learned on the evidence's clips and pairs only.
+    """Scores (n,) of all clips by a ranker that is trained on the clips and pairs of the evidence only.
 
-    Anomalies are to rank above the normal clips of their section and weigh as their pair does. No tree may lower a
-    score because a member finds the clip more anomalous.
+    It learns to rank anomalies, weighted as their pair, above the normal clips of their section. A higher score by a
+    member never lowers the result.
     """
-    trees, members = learned(problem, evidence, seed=seed)
+    trees, members = trained_ranker(problem, evidence, seed=seed)
     return np.asarray(trees.predict(problem.placed[members].T), dtype=np.float64)
 
 
-def learned(problem: Problem, evidence: Evidence, *, seed: int = 0) -> tuple[Any, np.ndarray]:
-    """The fitted ranker and the candidates (numbers) whose positions it takes."""
+def trained_ranker(problem: Problem, evidence: Evidence, *, seed: int = 0) -> tuple[Any, np.ndarray]:
+    """The trained ranker, and the numbers of the candidates that are its inputs."""
     from lightgbm import LGBMRanker
 
     validation = problem.validation
     members = evidence.order[:MEMBERS]
     weight = np.where(validation.normal, 1.0, evidence.pair_weights[validation.pair])
-    known = np.ones(len(validation), dtype=bool) if evidence.judge.keep is None else evidence.judge.keep
-    rows = np.flatnonzero(known & (weight > 0))
+    rows = np.flatnonzero(evidence.clips & (weight > 0))
     rows = rows[np.argsort(validation.section[rows], kind="stable")]
     anomalous = ~validation.normal[rows]
     weight = weight[rows]

@@ -1,7 +1,7 @@
-"""Scores of every candidate on the clips of a validation, by spawned single-threaded processes, read from a cache.
+"""Scores of every candidate on the clips of a validation, computed by single-threaded processes and cached.
 
-A process takes one view at a time and runs all its detectors. Two single-threaded processes beat one with two threads
-on matrices of this size.
+A process takes one view at a time and runs all its detectors. For matrices of this size, two single-threaded processes
+are faster than one with two threads.
 """
 
 import multiprocessing
@@ -26,7 +26,7 @@ from featstore.store import FeatureStore
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs to score one view: the clips by key, and (detector, cache key) of what is missing."""
+    """What a process needs to score one view; missing: (detector, cache key) of the scores that the cache lacks."""
 
     store: Path
     source: Member
@@ -37,7 +37,10 @@ class Job:
 
 @dataclass
 class Scored:
-    """Scores (candidates, n) in the order of `members`; failed: why the other candidates have none."""
+    """Scores (candidates, n) in the order of `members`.
+
+    computed: how many the cache lacked. failed: the reason by name of every candidate without scores.
+    """
 
     members: list[Member]
     scores: np.ndarray
@@ -54,8 +57,8 @@ def score_candidates(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scored:
-    """Compute what the cache lacks, then read all; DataError where no candidate could be scored."""
-    contents = {name: content_of(store, name) for name in {one.embedding for one in members if not one.file}}
+    """Compute the scores that the cache lacks, then read all; DataError where no candidate could be scored."""
+    contents = {name: content_of(store, name) for name in {member.embedding for member in members if not member.file}}
     keys = [
         candidate_key(member, contents.get(member.embedding, member.fingerprint), validation.digest)
         for member in members
@@ -66,20 +69,23 @@ def score_candidates(
             cache.put(key, scores_of(member, validation.keys, "training clips and generated anomalies"))
         elif cache.get(key) is None:
             jobs.setdefault((member.embedding, member.view), []).append((member.detector, key))
-    todo = [Job(store.path, Member(at[0], "", at[1]), validation, tuple(list_), cache) for at, list_ in jobs.items()]
-    missing = sum(len(job.missing) for job in todo)
-    failed = _run(todo, workers, lambda done: progress(len(members) - missing + done, len(members)))
-    found = [(member, cache.get(key)) for member, key in zip(members, keys, strict=True) if key not in failed]
-    scored = [(member, scores) for member, scores in found if scores is not None]
+    todo = [
+        Job(store.path, Member(embedding, "", view), validation, tuple(missing), cache)
+        for (embedding, view), missing in jobs.items()
+    ]
+    n_missing = sum(len(job.missing) for job in todo)
+    failed = _run(todo, workers, lambda done: progress(len(members) - n_missing + done, len(members)))
+    cached = [(member, cache.get(key)) for member, key in zip(members, keys, strict=True) if key not in failed]
+    scored = [(member, scores) for member, scores in cached if scores is not None]
     reasons = {member.name: failed[key] for member, key in zip(members, keys, strict=True) if key in failed}
     if not scored:
-        raise DataError(f"no candidate could be scored; the first: {next(iter(reasons.items()))}")
-    kept, matrix = [member for member, _ in scored], np.array([scores for _, scores in scored])
-    return Scored(kept, matrix, missing - len(failed), reasons)
+        raise DataError(f"no candidate could be scored; the first: {': '.join(next(iter(reasons.items())))}")
+    scores = np.array([scores for _, scores in scored])
+    return Scored([member for member, _ in scored], scores, n_missing - len(failed), reasons)
 
 
 def _run(jobs: list[Job], workers: int | None, progress: Callable[[int], None]) -> dict[str, str]:
-    """Run all jobs; returns the reason by cache key of every candidate that failed."""
+    """Run all jobs; returns the reason of every candidate that failed, by cache key."""
     processes = min(workers if workers is not None else cores(), len(jobs))
     failed: dict[str, str] = {}
     done = 0
@@ -102,11 +108,11 @@ def _run(jobs: list[Job], workers: int | None, progress: Callable[[int], None]) 
                         progress(done := done + waiting.pop(future))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in set(multiprocessing.active_children()) - others:  # what is scored so far is kept
+                for process in set(multiprocessing.active_children()) - others:  # scores so far are in the cache
                     process.terminate()
                 raise
     except BrokenProcessPool as error:
-        raise ResourceError("a scoring process died, most likely out of memory; try fewer --workers") from error
+        raise ResourceError("a scoring process died, probably out of memory; try fewer --workers") from error
     finally:
         for name, value in saved.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
@@ -114,7 +120,7 @@ def _run(jobs: list[Job], workers: int | None, progress: Callable[[int], None]) 
 
 
 def run_job(job: Job) -> dict[str, str]:
-    """Score one view with every missing detector and cache the scores; returns why some could not, by cache key."""
+    """Score one view with every missing detector and cache the scores; returns the reasons of failures by cache key."""
     from threadpoolctl import threadpool_limits
 
     X = rows_of(FeatureStore.open(job.store), job.source, job.validation)
@@ -129,14 +135,14 @@ def run_job(job: Job) -> dict[str, str]:
 
 
 def rows_of(store: FeatureStore, source: Member, validation: Validation) -> np.ndarray:
-    """Embeddings (n, d) of the validation's clips, found by key or made of those that are; a view, or all joined."""
+    """Embeddings (n, d) of the validation's clips, found by key or perturbed from those; one view, or all joined."""
     place = {key: i for i, key in enumerate(store.clips(source.embedding).keys())}
     stored = validation.keys[: validation.stored]
     absent = [key for key in stored if key not in place]
     if absent:
         raise DataError(
-            f"{store.path}: {len(absent)} clips have no row in {source.embedding}, first {absent[0]!r}; "
-            f"run featstore build --with-anomalies with -e {source.embedding} too, or leave it out"
+            f"{store.path}: {len(absent)} clips have no row in {source.embedding}, first {absent[0]!r}; run featstore "
+            f"build --with-anomalies with -e {source.embedding} too, or leave {source.embedding} out"
         )
     rows = np.array([place[key] for key in stored])
     where = np.zeros(len(place), dtype=bool)

@@ -1,7 +1,7 @@
-"""Offline model selection: which members, fused how, from generated anomalies only, and whether to trust the choice.
+"""Selection of an ensemble by generated anomalies: its members, their fusion, and whether to trust the choice.
 
-The fixed default stays unless a way of choosing beats it on recordings and transforms that the way has not seen, by
-more than the bootstrap's uncertainty. No test clip takes part, labelled or not.
+The fixed default is kept unless a strategy leads it on recordings and transforms that the strategy did not use, by more
+than the uncertainty of the bootstrap. Test clips are not used, labelled or not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,19 @@ from ensemble.decision.fuse import combine
 from ensemble.defaults import default_recipe
 from ensemble.recipe import Member, Recipe
 from ensemble.selection.cache import ScoreCache
-from ensemble.selection.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions, twins
+from ensemble.selection.choose import (
+    STRATEGIES,
+    Evidence,
+    Problem,
+    bootstrap_weights,
+    duplicates,
+    nested_scores,
+    positions,
+)
 from ensemble.selection.indicators import agreement, domain_gap, stability
-from ensemble.selection.informative import RULES, candidate_figure
+from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.perturb_design import PerturbDesign
-from ensemble.selection.quality import Judge, by_pair, official
+from ensemble.selection.quality import Evaluator, by_pair, official_score
 from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.score_candidates import Scored, score_candidates
 from ensemble.selection.validation import FOLDS, Validation, plan_validation
@@ -28,24 +36,26 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore
 
 SATURATED = 0.98
+"""Median score above which the generated anomalies are too easy."""
+
 CLEAR, RELIABLE = 1.25, 0.5
-"""Candidates count as different from this spread, in spreads by chance, or this rank correlation between halves."""
+"""Candidates differ if their spread is this multiple of the spread by chance, or halves rank them as alike as this."""
 
 SURE = 0.05
-"""Share of the resamples in which a choice that replaces the default may fail to lead it: one side, one question."""
+"""Share of the resamples in which a choice that replaces the default may fail to lead it (one-sided)."""
 
 MARGIN = 0.02
-"""Nested figures of ways that differ by less do not tell which is better on real anomalies (see docs/selection.md)."""
+"""Smaller differences of nested scores do not show which strategy is better on real anomalies (docs/selection.md)."""
 
 DEFAULT, ALL_MEAN, MIN_Z, RANKER = "fixed default", "rank mean of all", "minimum of z-scores", "learned ranker"
 
 
 @dataclass(frozen=True)
 class Options:
-    """rule: how pairs weigh, see informative.RULES. replicates: of the bootstrap. workers: processes, None = cores.
+    """rule: how pairs are weighted, see informative.RULES. replicates: of the bootstrap.
 
-    ranker: judge a learned fusion beside the others, see ranker.py. perturbed: anomalies are made in embedding space,
-    for stores without audio.
+    workers: processes, None for one per core. ranker: also evaluate a learned fusion, see ranker.py. perturbed: make
+    the anomalies in embedding space, for stores without audio.
     """
 
     rule: str = "agreement"
@@ -57,17 +67,17 @@ class Options:
     perturbed: PerturbDesign | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run."""
+        """Refuse an unknown rule."""
         if self.rule not in RULES:
             raise DataError(f"unknown rule {self.rule!r}; choose from {', '.join(RULES)}")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate with its figure (weighted mean rank in [0, 1]), official score, and the second voice."""
+    """A candidate with its weighted mean rank in [0, 1] (1 is best), official score and label-free indicators."""
 
     member: Member
-    figure: float
+    rank: float
     score: float
     domain_gap: float
     agreement: float
@@ -76,9 +86,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Standing:
-    """Nested official score of a system, and its lead over another with the middle 95 % of its replicates.
+    """Nested official score of a choice, and its lead over another with the middle 95 % of the replicates.
 
-    p: share of the replicates in which it does not lead, the observed clips counted as one of them.
+    p: share of the replicates in which it does not lead; the observed clips count as one of them.
     """
 
     name: str
@@ -91,11 +101,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Selection:
-    """The recipe, why it is that, and everything it was weighed by; candidates and pairs with the best first.
+    """The chosen recipe with the reason, and everything that was compared; candidates and pairs with the best first.
 
-    standings: nested, leads over the fixed default. reliability: rank correlation of the candidates' figures between
-    two halves of the recordings. per_machine: lead of choosing for each machine by itself over choosing once, None
-    where there is one machine or the default stays.
+    standings: nested scores, leads over the fixed default. reliability: rank correlation of the candidates between two
+    halves of the recordings. per_machine: lead of choosing for each machine separately, None where there is one machine
+    or the default is kept.
     """
 
     recipe: Recipe
@@ -120,42 +130,42 @@ def select(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Selection:
-    """Score the candidates, judge every way of choosing among them, and choose.
+    """Score the candidates, evaluate every strategy, and choose.
 
     DataError where the store has no generated anomalies, or no candidate could be scored.
     """
     options = options or Options()
-    candidates, notes = _judgeable(store, candidates, options)
+    candidates, notes = _with_anomalies(store, candidates, options)
     base = candidates[0].embedding
     validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
     embeddings = tuple(dict.fromkeys(member.embedding for member in candidates if member.embedding))
     default = _canonical(default_recipe(store, embeddings), store)
-    wanted = list({member.name: member for member in [*candidates, *default.members]}.values())
-    scored = score_candidates(store, wanted, validation, cache, workers=options.workers, progress=progress)
-    found = decide(scored, validation, default, [member.name for member in candidates], options)
-    return replace(found, warnings=(*notes, *found.warnings))
+    to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
+    scored = score_candidates(store, to_score, validation, cache, workers=options.workers, progress=progress)
+    selection = decide(scored, validation, default, [member.name for member in candidates], options)
+    return replace(selection, warnings=(*notes, *selection.warnings))
 
 
-def _judgeable(
+def _with_anomalies(
     store: FeatureStore, candidates: Sequence[Member], options: Options
 ) -> tuple[Sequence[Member], tuple[str, ...]]:
-    """The candidates whose embeddings hold generated anomalies, if any do, and what is left out."""
-    foreign = next((member.file for member in candidates if member.file), "")
-    if options.perturbed and foreign:
+    """The candidates whose embeddings have generated anomalies (all where none has), and notes on the others."""
+    score_file = next((member.file for member in candidates if member.file), "")
+    if options.perturbed and score_file:
         raise DataError(
-            f"{foreign}: no other system has scored perturbed embeddings; leave it out, or choose by sounds"
+            f"{score_file}: a score file has no scores of perturbed embeddings; leave it out, or leave out --perturb"
         )
     names = dict.fromkeys(member.embedding for member in candidates if member.embedding)
     lacking = [] if options.perturbed else [name for name in names if store.clips(name).where(variant="").all()]
     if len(lacking) in (0, len(names)):
         return candidates, ()
-    kept = [member for member in candidates if member.embedding not in lacking]
-    how = "featstore build --with-anomalies, with its -e as before, makes them"
-    return kept, tuple(f"{name} holds no generated anomalies and is left out; {how}" for name in lacking)
+    cure = "featstore build --with-anomalies, with its -e as before, makes them"
+    notes = tuple(f"{name} has no generated anomalies and is left out; {cure}" for name in lacking)
+    return [member for member in candidates if member.embedding not in lacking], notes
 
 
 def _canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
-    """The recipe with detectors as the candidates spell them, and fingerprints."""
+    """The recipe with detectors in canonical spelling, as candidates have them, and with fingerprints."""
     members = [
         replace(
             member,
@@ -170,16 +180,17 @@ def _canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
 def decide(
     scored: Scored, validation: Validation, default: Recipe, candidates: Sequence[str], options: Options
 ) -> Selection:
-    """Choose from scores; `candidates` names the members that may be chosen, the others are the default's."""
+    """Choose from scores; `candidates` names the members that may be chosen, the others belong to the default."""
     names = [member.name for member in scored.members]
-    allowed, in_default = np.isin(names, list(candidates)), np.isin(names, [one.name for one in default.members])
+    allowed = np.isin(names, list(candidates))
+    in_default = np.isin(names, [member.name for member in default.members])
     if not allowed.any() or not in_default.any():
         raise DataError(f"no candidate, or no member of the default, could be scored: {dict(scored.failed)}")
     placed = positions(scored.scores, validation)
-    repeated = np.flatnonzero(allowed)[twins(placed[allowed])]
+    repeated = np.flatnonzero(allowed)[duplicates(placed[allowed])]
     allowed[repeated] = False
     problem = Problem(validation, placed[allowed], options.rule)
-    members = [member for member, taken in zip(scored.members, allowed, strict=True) if taken]
+    members = [scored.members[i] for i in np.flatnonzero(allowed)]
     fixed = {
         DEFAULT: combine(default.fusion, placed[in_default]),
         ALL_MEAN: combine("mean", placed[allowed]),
@@ -187,7 +198,7 @@ def decide(
     }
     listed, reliability, warnings = _candidates(problem, members, scored.scores[allowed])
     recipe, chosen = default, DEFAULT
-    reason = "no pair of transform and severity says anything about the candidates: the fixed default stays"
+    reason = f"no anomaly type and strength separates the candidates: the {DEFAULT} is kept"
     standings: tuple[Standing, ...] = ()
     per_machine = None
     if problem.pair_weights.any():
@@ -209,58 +220,61 @@ def decide(
         reliability=reliability,
         clips={"normal": int(validation.normal.sum()), "generated": int((~validation.normal).sum())},
         failed=scored.failed,
-        warnings=(*validation.notes, *_repeats(len(repeated)), *warnings),
+        warnings=(*validation.notes, *_duplicates_note(len(repeated)), *warnings),
         computed=scored.computed,
     )
 
 
-def _repeats(count: int) -> tuple[str, ...]:
-    told = "candidates that place every clip where another one does, left out, or they would vote twice"
-    return (f"{told}: {count}",) if count else ()
+def _duplicates_note(count: int) -> tuple[str, ...]:
+    reason = "candidates left out because they place every clip like another candidate and would count twice"
+    return (f"{reason}: {count}",) if count else ()
 
 
 def _candidates(
     problem: Problem, members: Sequence[Member], scores: np.ndarray
 ) -> tuple[tuple[Candidate, ...], float, list[str]]:
-    """Every candidate with its figures, the best first; the ranking's reliability; warnings."""
+    """Every candidate with its metrics, the best first; the reliability of the ranking; warnings."""
     validation, weights = problem.validation, problem.pair_weights
     used = weights if weights.any() else np.ones(len(weights))
-    first, second, score = (official(figures, used) for figures in problem.figures)
-    figure = candidate_figure(by_pair(problem.figures[2]), used)
+    first, second, score = (official_score(metrics, used) for metrics in problem.metrics)
+    rank = mean_rank(by_pair(problem.metrics[2]), used)
     normal = validation.normal
     gap = domain_gap(scores[:, normal], validation.section[normal], validation.domain[normal])
-    change, reliability = stability(problem.figures, used)
-    columns = (figure, score, gap, agreement(problem.placed), change)
+    change, reliability = stability(problem.metrics, used)
+    columns = (rank, score, gap, agreement(problem.placed), change)
     rows = zip(members, *(column.tolist() for column in columns), strict=True)
-    listed = sorted((Candidate(*row) for row in rows), key=lambda one: -one.figure)
+    candidates = sorted((Candidate(*row) for row in rows), key=lambda candidate: -candidate.rank)
     warnings = []
     if np.median(score) > SATURATED:
         warnings.append(f"the median candidate reaches {np.median(score):.3f}: the generated anomalies are too easy")
-    chance = (first - second).std() / 2  # what candidates that are all alike would spread by
+    chance = (first - second).std() / 2  # the standard deviation of candidates that are all equally good
     if len(score) > 1 and score.std() < CLEAR * chance and reliability < RELIABLE:
         warnings.append(
-            f"candidates spread by {score.std():.3f}, of which chance makes {chance:.3f}, and halves of the recordings "
-            f"rank them alike by {reliability:.2f} only: too little to go by"
+            f"the candidates' scores have a standard deviation of {score.std():.3f}, where chance alone gives "
+            f"{chance:.3f}, and the rank correlation between two halves of the recordings is {reliability:.2f}: too "
+            "little to choose by"
         )
-    return tuple(listed), reliability, warnings
+    return tuple(candidates), reliability, warnings
 
 
 def _nested(problem: Problem, fixed: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
-    """Official score (1 + replicates,) of every way and every fixed system, the same resamples for all."""
+    """Official score (1 + replicates,) of every strategy and of the `fixed` scores, by the same resamples."""
     weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
 
-    def of_way(name: str) -> np.ndarray:
-        way = WAYS[name]
-        return nested_figures(problem, lambda evidence: way.fused(problem, way.choose(problem, evidence)), weights)
+    def of_strategy(name: str) -> np.ndarray:
+        strategy = STRATEGIES[name]
+        return nested_scores(
+            problem, lambda evidence: strategy.fused(problem, strategy.choose(problem, evidence)), weights
+        )
 
-    found = {name: of_way(name) for name in WAYS}
+    nested = {name: of_strategy(name) for name in STRATEGIES}
     if options.ranker:
-        found[RANKER] = nested_figures(problem, partial(ranker_scores, problem, seed=options.seed), weights)
-    return found | {name: nested_figures(problem, partial(_same, scores), weights) for name, scores in fixed.items()}
+        nested[RANKER] = nested_scores(problem, partial(ranker_scores, problem, seed=options.seed), weights)
+    return nested | {name: nested_scores(problem, partial(_fixed, scores), weights) for name, scores in fixed.items()}
 
 
-def _same(scores: np.ndarray, evidence: Evidence) -> np.ndarray:
-    """Scores that do not depend on any evidence."""
+def _fixed(scores: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """Scores that do not depend on the evidence."""
     return scores
 
 
@@ -271,45 +285,46 @@ def _standing(name: str, values: np.ndarray, other: np.ndarray) -> Standing:
 
 
 def _standings(replicates: Mapping[str, np.ndarray], reference: str) -> tuple[Standing, ...]:
-    found = [_standing(name, values, replicates[reference]) for name, values in replicates.items()]
-    return tuple(sorted(found, key=lambda one: -one.score))
+    standings = [_standing(name, values, replicates[reference]) for name, values in replicates.items()]
+    return tuple(sorted(standings, key=lambda standing: -standing.score))
 
 
 def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tuple[str, str]:
-    """Name of the way to take, or of the default, and the reason in words.
+    """Name of the strategy to take, or of the default, and the reason in words.
 
-    Of the ways that cannot be told from the best, the first that is surely ahead of the default.
+    It is the first strategy that leads the default in all but SURE of the resamples, among those not clearly behind the
+    best.
     """
-    top = max(WAYS, key=lambda name: replicates[name][0])
-    behind = [_standing(name, replicates[name], replicates[top]) for name in WAYS]
-    alike = [one.name for one in behind if one.high >= 0 or one.lead >= -MARGIN]
-    leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in alike]
-    lead = next((one for one in leads if one.p <= SURE), leads[0])
-    points = f"{100 * lead.lead:+.1f} points [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
-    against = f"{lead.name} leads the {DEFAULT} by {points}, and in all but {100 * lead.p:.1f} % of the resamples"
+    top = max(STRATEGIES, key=lambda name: replicates[name][0])
+    behind = [_standing(name, replicates[name], replicates[top]) for name in STRATEGIES]
+    similar = [standing.name for standing in behind if standing.high >= 0 or standing.lead >= -MARGIN]
+    leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in similar]
+    first = next((standing for standing in leads if standing.p <= SURE), leads[0])
+    points = f"{100 * first.lead:+.1f} points [{100 * first.low:+.1f}, {100 * first.high:+.1f}]"
+    lead = f"{first.name} leads the {DEFAULT} by {points}, in all but {100 * first.p:.1f} % of the resamples"
     if warnings:
-        return DEFAULT, f"{against}, but {warnings[0]}: the {DEFAULT} stays"
-    if lead.p > SURE:
-        return DEFAULT, f"{against}, which is within its uncertainty: the {DEFAULT} stays"
-    among = (
-        f"of {len(alike)} ways within {100 * MARGIN:g} points or chance of the best, the first by fixed preference"
-        if len(alike) > 1
-        else "the best way"
+        return DEFAULT, f"{lead}, but {warnings[0]}: the {DEFAULT} is kept"
+    if first.p > SURE:
+        return DEFAULT, f"{lead}, which is within the uncertainty: the {DEFAULT} is kept"
+    preference = (
+        f"the first in fixed order of {len(similar)} strategies within {100 * MARGIN:g} points or chance of the best"
+        if len(similar) > 1
+        else "the best strategy"
     )
-    return lead.name, f"{against} on recordings and transforms it has not seen ({among})"
+    return first.name, f"{lead}, on recordings and anomaly types that were not used to choose ({preference})"
 
 
 def _recipe(problem: Problem, chosen: str, members: Sequence[Member]) -> Recipe:
-    way = WAYS[chosen]
-    weights = way.choose(problem, problem.evidence())
+    strategy = STRATEGIES[chosen]
+    weights = strategy.choose(problem, problem.evidence())
     taken = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
     weighted = tuple(replace(members[i], weight=float(weights[i])) for i in taken)
-    return Recipe(weighted, name="selected", fusion=f"weighted_{way.fusion}")
+    return Recipe(weighted, name="selected", fusion=f"weighted_{strategy.fusion}")
 
 
 def _per_machine(problem: Problem, chosen: str, once: np.ndarray, options: Options) -> Standing | None:
-    """Lead of the same way choosing for every machine by itself; None with a single machine."""
-    validation, way = problem.validation, WAYS[chosen]
+    """Lead of the same strategy choosing for every machine separately; None with a single machine."""
+    validation, strategy = problem.validation, STRATEGIES[chosen]
     machines = np.array([machine for machine, _ in validation.sections])
     if len(set(machines.tolist())) < 2:
         return None
@@ -319,11 +334,10 @@ def _per_machine(problem: Problem, chosen: str, once: np.ndarray, options: Optio
         for machine in np.unique(machines):
             of_section = machines == machine
             of_clip = of_section[validation.section]
-            keep = of_clip if evidence.judge.keep is None else of_clip & evidence.judge.keep
-            figures = np.where(of_section[:, None, None], evidence.figures, np.nan)
-            own = Evidence(Judge(validation, keep), figures, evidence.pair_weights)
-            scores[of_clip] = way.fused(problem, way.choose(problem, own))[of_clip]
+            metrics = np.where(of_section[:, None, None], evidence.metrics, np.nan)
+            own = Evidence(Evaluator(validation, of_clip & evidence.clips), metrics, evidence.pair_weights)
+            scores[of_clip] = strategy.fused(problem, strategy.choose(problem, own))[of_clip]
         return scores
 
     weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
-    return _standing("chosen per machine", nested_figures(problem, fused, weights), once)
+    return _standing("chosen per machine", nested_scores(problem, fused, weights), once)

@@ -1,4 +1,4 @@
-"""What a selection found, as JSON for programs and as tables for people."""
+"""The result of a selection: selection.json for programs, and tables for people."""
 
 import json
 from dataclasses import asdict
@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ensemble.selection.select import DEFAULT, Selection
+from ensemble.selection.select import DEFAULT, Candidate, Selection, Standing
 from featstore.console import table
+from featstore.disk.files import write_new
 
 SHOWN = 12
 LEGEND = (
-    "score: official score on the generated anomalies. rank: mean rank among the candidates, 1 = best; it decides.\n"
-    "agreement: mean rank correlation with the other candidates. domain gap: between the scores of normal source and\n"
-    "target clips, 0 = none. fisher: members' surprises add up; mean: their ranks do."
+    "score: official score on the generated anomalies. rank: mean rank among the candidates, 1 = best; candidates are\n"
+    "chosen by it. Label-free indicators, for information only: agreement: mean rank correlation with the other\n"
+    "candidates; domain gap: between the scores of normal source and target clips, 0 = none."
 )
 
 
 def selection_json(selection: Selection) -> dict[str, Any]:
-    """Everything, as plain values; NaN becomes null."""
+    """The selection as plain values; NaN becomes null."""
     return {
         "chosen": selection.chosen,
         "reason": selection.reason,
@@ -30,35 +31,43 @@ def selection_json(selection: Selection) -> dict[str, Any]:
         "standings": [asdict(standing) for standing in selection.standings],
         "per_machine": asdict(selection.per_machine) if selection.per_machine else None,
         "pair_weights": dict(selection.pairs),
-        "candidates": [_candidate(one) for one in selection.candidates],
+        "candidates": [_candidate(candidate) for candidate in selection.candidates],
         "failed": dict(selection.failed),
         "warnings": list(selection.warnings),
     }
 
 
-def _candidate(one: Any) -> dict[str, Any]:
-    values = {key: value for key, value in asdict(one).items() if key != "member"}
-    return {"name": one.member.name} | {key: value if np.isfinite(value) else None for key, value in values.items()}
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    """A row of "candidates"; its "figure" is the mean rank."""
+    values = {
+        "figure": candidate.rank,
+        "score": candidate.score,
+        "domain_gap": candidate.domain_gap,
+        "agreement": candidate.agreement,
+        "instability": candidate.instability,
+    }
+    finite = {key: value if np.isfinite(value) else None for key, value in values.items()}
+    return {"name": candidate.member.name, **finite}
 
 
 def write_selection(path: Path, selection: Selection) -> None:
-    """Write the JSON form."""
-    path.write_text(json.dumps(selection_json(selection), indent=1) + "\n", encoding="utf-8")
+    """Write the JSON form, whole or not at all."""
+    write_new(path, (json.dumps(selection_json(selection), indent=1) + "\n").encode())
 
 
 def selection_text(selection: Selection) -> str:
-    """Tables: how the ways stand, the best candidates, the pairs that speak, the choice and its reason."""
+    """Tables of the strategies, the best candidates and the pairs that separate them; the choice with its reason."""
     clips = selection.clips
     parts = [
-        f"{clips['generated']:,} generated anomalies and {clips['normal']:,} normal clips, each scored by banks "
-        f"without its recording; {len(selection.candidates)} candidates, reliability of their ranking "
-        f"{selection.reliability:.2f}",
+        f"{clips['generated']:,} generated anomalies and {clips['normal']:,} normal clips, each scored without its own "
+        f"recording; {len(selection.candidates)} candidates, whose ranks by two halves of the recordings have a "
+        f"correlation of {selection.reliability:.2f}",
         _standings(selection),
         _candidates(selection),
         _pairs(selection),
         _machines(selection),
         *(f"warning: {text}" for text in selection.warnings),
-        *(f"could not be scored: {name}: {why}" for name, why in selection.failed.items()),
+        *(f"could not be scored: {name}: {reason}" for name, reason in selection.failed.items()),
         f"chosen: {selection.chosen}; {selection.reason}",
         _members(selection),
     ]
@@ -66,36 +75,37 @@ def selection_text(selection: Selection) -> str:
 
 
 def _standings(selection: Selection) -> str:
-    rows = [
-        [one.name, f"{100 * one.score:.1f}", f"{100 * one.lead:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"]
-        for one in selection.standings
-    ]
-    head = "official score on unseen recordings and transforms (generated):"
-    return f"{head}\n{table(['system', 'score', f'lead over the {DEFAULT}'], rows)}" if rows else ""
+    rows = [[row.name, f"{100 * row.score:.1f}", _lead(row)] for row in selection.standings]
+    head = "official score on generated anomalies of recordings and types that were not used to choose:"
+    return f"{head}\n{table(['choice', 'score', f'lead over the {DEFAULT}'], rows)}" if rows else ""
+
+
+def _lead(standing: Standing) -> str:
+    return f"{100 * standing.lead:+.1f} [{100 * standing.low:+.1f}, {100 * standing.high:+.1f}]"
 
 
 def _candidates(selection: Selection) -> str:
     rows = [
-        [one.member.name, f"{100 * one.score:.1f}", *(f"{v:.2f}" for v in (one.figure, one.agreement, one.domain_gap))]
-        for one in selection.candidates[:SHOWN]
+        [row.member.name, f"{100 * row.score:.1f}", *(f"{v:.2f}" for v in (row.rank, row.agreement, row.domain_gap))]
+        for row in selection.candidates[:SHOWN]
     ]
-    listed = table(["candidate", "score", "rank", "agreement", "domain gap"], rows)
-    return f"the best candidates:\n{listed}\n{LEGEND}"
+    best = table(["candidate", "score", "rank", "agreement", "domain gap"], rows)
+    return f"the best candidates:\n{best}\n{LEGEND}"
 
 
 def _pairs(selection: Selection) -> str:
-    telling = [(name, weight) for name, weight in selection.pairs if weight > 0]
-    listed = [f"{name} {100 * weight:.1f}%" for name, weight in telling[:SHOWN]] + ["..."] * (len(telling) > SHOWN)
-    return f"{len(telling)} of {len(selection.pairs)} pairs of transform and severity count: {', '.join(listed) or '-'}"
+    weighted = [f"{name} {100 * weight:.1f}%" for name, weight in selection.pairs if weight > 0]
+    shown = [*weighted[:SHOWN], "..."] if len(weighted) > SHOWN else weighted or ["-"]
+    head = f"{len(weighted)} of {len(selection.pairs)} anomaly types and strengths separate the candidates"
+    return f"{head}: {', '.join(shown)}"
 
 
 def _machines(selection: Selection) -> str:
-    one = selection.per_machine
-    if one is None:
+    standing = selection.per_machine
+    if standing is None:
         return ""
-    verdict = "one choice for all is kept, safer with few clips" if one.low <= 0 else "consider a store per machine"
-    interval = f"{100 * one.lead:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
-    return f"choosing for each machine by itself would change the score by {interval}: {verdict}"
+    advice = "consider a store per machine" if standing.low > 0 else "one choice for all machines is kept"
+    return f"choosing for each machine separately would change the score by {_lead(standing)}: {advice}"
 
 
 def _members(selection: Selection) -> str:

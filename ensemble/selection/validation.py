@@ -1,9 +1,9 @@
-"""The cross-fitted protocol: every training clip, and every generated anomaly, is scored by a bank that never met it.
+"""The cross-fitted protocol: every training clip and generated anomaly is scored by a bank that does not contain it.
 
-The training clips of a section are dealt into folds. A clip's generated anomalies and its exact copies (equal content
-hash) stay in its fold, and a fold is scored by a detector fitted on the clips of the other folds. So the scores of the
-normal clips are honest reference scores, the anomalies stand to them as test anomalies to test clips, and no test clip
-takes part at all. A bank holds (folds - 1) / folds of the clips that the final one will hold.
+The training clips of a section are divided into folds. A clip's generated anomalies and exact copies (equal content
+hash) are in its fold. A fold is scored by a detector fitted on the clips of the other folds. So the scores of normal
+clips are honest reference scores, the anomalies compare with them as test anomalies with normal test clips, and no test
+clip is used. A bank holds (folds - 1) / folds of the clips of the final one.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from featstore.errors import DataError
 from featstore.table import ClipTable, decode
 
 PROTOCOL = 1
-"""Counts changes of the protocol, so that scores of an older one are not taken for scores of this."""
+"""Version of the protocol; cached scores of another version are not used."""
 
 FOLDS = 5
 NORMAL = -1
@@ -34,33 +34,32 @@ _VARIANT = re.compile(r"(?P<transform>[^@]+)@(?P<severity>[-+]?\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True, order=True)
 class Pair:
-    """A transform at one severity, dB of the change against the clip."""
+    """A transform at one severity: the level of the change relative to the clip, in dB."""
 
     transform: str
     severity_db: float
 
     @property
     def name(self) -> str:
-        """As in a clip's variant: `leak@-5`."""
+        """Transform and severity as in a clip's variant: `leak@-5`."""
         return f"{self.transform}@{self.severity_db:g}"
 
     @classmethod
     def of(cls, variant: str) -> "Pair":
-        """Pair of a clip's variant; DataError where the text is none."""
-        found = _VARIANT.match(variant)
-        if found is None:
+        """Pair of a clip's variant; DataError for another text."""
+        match = _VARIANT.match(variant)
+        if match is None:
             raise DataError(f"the variant {variant!r} names no generated anomaly; expected TRANSFORM@SEVERITY...")
-        return cls(found["transform"], float(found["severity"]))
+        return cls(match["transform"], float(match["severity"]))
 
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Clips that take part, in columns (n,): the normal training clips and the generated anomalies.
+    """The clips that are used, in columns (n,): the normal training clips and the generated anomalies.
 
-    rows: position in the embedding that the clips were read from. section: index into `sections`. pair: index into
-    `pairs`, NORMAL for a recording. source: number of the recording a clip is or was made from; recordings of equal
-    content share it. fold: of its source. changes: how the last clips are made of the first; they have the row of the
-    recording they are made of.
+    rows: position in the embedding. section: index into `sections`. pair: index into `pairs`, NORMAL for a recording.
+    source: number of the recording that a clip is, or was made from; recordings of equal content share it. fold: fold
+    of the source. changes: how the last clips are perturbed from the first; their row is that of the original.
     """
 
     rows: np.ndarray
@@ -80,7 +79,7 @@ class Validation:
 
     @property
     def stored(self) -> int:
-        """How many clips, the first, have a row of their own in the store."""
+        """Number of clips with a row of their own in the store; they come first."""
         return len(self.rows) - (len(self.changes) if self.changes else 0)
 
     @cached_property
@@ -90,13 +89,13 @@ class Validation:
         return mask
 
     def half(self, number: int) -> np.ndarray:
-        """Mask (n,) of one of two halves (0 or 1) of the sources, with everything made from them."""
-        mask: np.ndarray = deal(self.source, self.section, self.domain, 2) == number
+        """Mask (n,) of half 0 or half 1 of the sources, with everything made from them."""
+        mask: np.ndarray = assign_folds(self.source, self.section, self.domain, 2) == number
         return mask
 
     @cached_property
     def digest(self) -> str:
-        """Which clips take part, in which order and fold."""
+        """Hash of the clips, their order and their folds."""
         rules = f"protocol {PROTOCOL}\n" + (f"perturbations {VERSION}\n" if self.changes else "")
         lines = (f"{key}\t{fold}\n" for key, fold in zip(self.keys, self.fold.tolist(), strict=True))
         return hashlib.sha256("".join([rules, *lines]).encode("utf-8", "surrogateescape")).hexdigest()
@@ -105,13 +104,13 @@ class Validation:
 def plan_validation(
     clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds: int = FOLDS, perturbed: PerturbDesign | None = None
 ) -> Validation:
-    """Who takes part and in which fold; nothing depends on the order of the rows.
+    """The clips that are used, with their folds; nothing depends on the order of the rows.
 
-    perturbed: anomalies are made in embedding space, and the store's generated ones stay out. Sections with fewer than
-    two different training clips, or without anomalies, are left out and noted. DataError where no section is left.
+    perturbed: make the anomalies in embedding space instead of using those of the store. A section without anomalies or
+    with fewer than two different training clips is left out with a note. DataError where no section is left.
     """
     if folds < 2:
-        raise DataError(f"folds = {folds}: a clip is scored by the other folds, so there must be at least 2")
+        raise DataError(f"folds = {folds}: a clip is scored by the other folds, so at least 2 are needed")
     silent = facts["outcome"] == b"silent"
     generated = clips.columns["variant"] != b""
     training = clips.where(split="train") & ~silent
@@ -127,29 +126,29 @@ def plan_validation(
     return _with_changes(planned, perturbed) if perturbed else planned
 
 
-PERTURBED = "the anomalies are perturbed embeddings, not sounds: nothing tells what an embedding makes of a fault"
+PERTURBED = "the anomalies are perturbed embeddings, not sounds; real faults may change the embeddings in another way"
 NO_ANOMALIES = (
-    "no section has two training clips and generated anomalies of them; build the store with `featstore build DATA "
-    "STORE --with-anomalies`, or, where there is no audio, perturb embeddings by `detect select STORE --perturb`"
+    "no section has two training clips with generated anomalies; build the store with `featstore build DATA STORE "
+    "--with-anomalies` or, without audio, perturb the embeddings with `detect select STORE --perturb`"
 )
 
 
 def _with_changes(planned: Validation, design: PerturbDesign) -> Validation:
-    """The recordings of a validation with the perturbed clips behind them."""
+    """The recordings of a validation, followed by the perturbed clips."""
     changes = plan(planned, design)
     pair_of = [Pair(*pair) for pair in zip(changes.name.tolist(), changes.severity_db.tolist(), strict=True)]
     pairs = tuple(sorted(set(pair_of)))
     number = {pair: i for i, pair in enumerate(pairs)}
-    made = zip(changes.origin.tolist(), changes.variants(planned.keys), strict=True)
-    behind = np.concatenate([np.arange(len(planned)), changes.origin])
+    variants = zip(changes.origin.tolist(), changes.variants(planned.keys), strict=True)
+    original = np.concatenate([np.arange(len(planned)), changes.origin])
     return Validation(
-        rows=planned.rows[behind],
-        keys=(*planned.keys, *(f"{planned.keys[at]}{VARIANT_MARK}{variant}" for at, variant in made)),
-        section=planned.section[behind],
-        domain=planned.domain[behind],
+        rows=planned.rows[original],
+        keys=(*planned.keys, *(f"{planned.keys[at]}{VARIANT_MARK}{variant}" for at, variant in variants)),
+        section=planned.section[original],
+        domain=planned.domain[original],
         pair=np.concatenate([planned.pair, [number[pair] for pair in pair_of]]),
-        source=planned.source[behind],
-        fold=planned.fold[behind],
+        source=planned.source[original],
+        fold=planned.fold[original],
         sections=planned.sections,
         pairs=pairs,
         notes=(*planned.notes, PERTURBED),
@@ -164,7 +163,7 @@ def _useful(clips: ClipTable, recorded: np.ndarray, contents: Mapping[str, str],
     different: list[set[str]] = [set() for _ in sections]
     for at, path in zip(number.tolist(), decode(clips.columns["path"]), strict=True):
         different[at].add(contents[path] or path)
-    recordings = np.array([len(one) for one in different])
+    recordings = np.array([len(hashes) for hashes in different])
     anomalies = np.bincount(number[~recorded], minlength=len(sections))
     useful: np.ndarray = ((recordings > 1) & (anomalies >= least))[number]
     return useful
@@ -198,7 +197,7 @@ def _validation(clips: ClipTable, taken: np.ndarray, contents: Mapping[str, str]
         domain=domain,
         pair=pair,
         source=source,
-        fold=deal(source, section, domain, folds),
+        fold=assign_folds(source, section, domain, folds),
         sections=sections,
         pairs=pairs,
         notes=tuple(f"{machine} section {name} {lacking}: left out" for machine, name in left_out),
@@ -206,7 +205,7 @@ def _validation(clips: ClipTable, taken: np.ndarray, contents: Mapping[str, str]
 
 
 def _hash(path: str) -> str:
-    """Stands for a content hash that is not known, and is as random as one."""
+    """Substitute for an unknown content hash: as random, but of the path."""
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -216,63 +215,63 @@ def _section_numbers(clips: ClipTable, sections: list[tuple[str, str]]) -> np.nd
     return np.array([number[pair] for pair in pairs], dtype=np.intp)
 
 
-def deal(source: np.ndarray, section: np.ndarray, domain: np.ndarray, folds: int) -> np.ndarray:
-    """Fold of every clip: sources dealt in turn within each section, domain by domain.
+def assign_folds(source: np.ndarray, section: np.ndarray, domain: np.ndarray, folds: int) -> np.ndarray:
+    """Fold of every clip (n,): the sources of a section get folds 0, 1, ... in turn, domain by domain.
 
-    Sources are numbered by their content hash, so the order they are dealt in is as good as random.
+    Sources are numbered by their content hash, so their order is as good as random.
     """
     fold_of = np.empty(int(source.max()) + 1, dtype=np.intp)
-    for one in np.unique(section):
-        here = np.flatnonzero(section == one)
+    for number in np.unique(section):
+        here = np.flatnonzero(section == number)
         first = here[np.unique(source[here], return_index=True)[1]]
         ordered = source[first[np.lexsort([source[first], domain[first]])]]
         fold_of[ordered] = np.arange(len(ordered)) % folds
-    dealt: np.ndarray = fold_of[source]
-    return dealt
+    fold: np.ndarray = fold_of[source]
+    return fold
 
 
 def with_changes(X: np.ndarray, validation: Validation) -> np.ndarray:
-    """Rows of all clips, from rows X of the `stored` ones: a changed clip is made with the bank that will score it."""
+    """Rows of all clips from rows X of the `stored` ones; a clip is perturbed by the bank that will score it."""
     changes, stored = validation.changes, validation.stored
     if changes is None:
         return X
-    out = np.concatenate([X, np.empty((len(changes), X.shape[1]), dtype=X.dtype)])
-    for bank, held in _folds(validation):
-        made = held[held >= stored]
-        out[made] = perturbed_rows(X, changes[made - stored], bank)
-    return out
+    rows = np.concatenate([X, np.empty((len(changes), X.shape[1]), dtype=X.dtype)])
+    for bank, held_out in _folds(validation):
+        perturbed = held_out[held_out >= stored]
+        rows[perturbed] = perturbed_rows(X, changes[perturbed - stored], bank)
+    return rows
 
 
 def held_out_scores(detector: str, X: np.ndarray, validation: Validation) -> np.ndarray:
     """Score of every clip of the validation, rows X (n, d), by the detector fitted without the clip's fold; (n,).
 
-    Raises ValueError, naming the section, where the detector cannot be fitted or gives scores that are not finite.
+    ValueError names the section where the detector cannot be fitted or gives scores that are not finite.
     """
     if len(X) != len(validation):
         raise ValueError(f"{len(X)} embeddings for {len(validation)} clips of the validation")
     scores = np.empty(len(validation))
-    for bank, held in _folds(validation):
-        where = " section ".join(validation.sections[validation.section[held[0]]])
+    for bank, held_out in _folds(validation):
+        section = " section ".join(validation.sections[validation.section[held_out[0]]])
         try:
-            fitted = _learned(detector, X[bank], validation.domain[bank])
-            scores[held] = fitted.anomaly_score(X[held])
+            fitted = _fitted(detector, X[bank], validation.domain[bank])
+            scores[held_out] = fitted.anomaly_score(X[held_out])
         except (ValueError, np.linalg.LinAlgError) as error:
-            raise ValueError(f"{where}: {error}") from error
-        if not np.isfinite(scores[held]).all():
-            raise ValueError(f"{where}: {detector} gives scores that are not finite")
+            raise ValueError(f"{section}: {error}") from error
+        if not np.isfinite(scores[held_out]).all():
+            raise ValueError(f"{section}: {detector} gives scores that are not finite")
     return scores
 
 
-def _learned(detector: str, X: np.ndarray, domain: np.ndarray) -> Fitted:
-    """A detector fitted without honest scores of its own bank, which nobody needs here."""
-    fitted = create(detector)
-    if not isinstance(fitted, Fitted):
-        raise ValueError(f"{detector} is no detector of this package; derive it from detectors.base.Fitted")
-    return fitted.learn(X, domain=domain)
+def _fitted(name: str, X: np.ndarray, domain: np.ndarray) -> Fitted:
+    """The detector fitted on X, without honest scores of its own bank, which are not needed here."""
+    detector = create(name)
+    if not isinstance(detector, Fitted):
+        raise ValueError(f"{name} is not derived from detectors.base.Fitted, which a selection needs")
+    return detector.learn(X, domain=domain)
 
 
 def _folds(validation: Validation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Bank and held-out clips (positions) of every section and fold that holds out any."""
+    """Positions of the bank and of the held-out clips, for every section and non-empty fold."""
     for section in range(len(validation.sections)):
         here = validation.section == section
         for fold in np.unique(validation.fold[here]):

@@ -1,4 +1,4 @@
-"""The meta file of a submission: what is known about the system, in the official layout; what is not known is null."""
+"""The metadata file of a submission in the official layout; what is not known about the system is null."""
 
 import json
 from collections.abc import Mapping
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from detectors.metrics.official import Evaluation
+from featstore.disk.files import write_new
 
 
 @dataclass(frozen=True)
 class SystemFacts:
-    """What can be said about a system without its authors: they fill in names, affiliations and prose."""
+    """What the software knows about a system. The authors add names, affiliations and descriptions."""
 
     name: str
     abbreviation: str  # at most 10 characters in the result tables
@@ -24,12 +25,12 @@ class SystemFacts:
 
 
 def write_meta(folder: Path, facts: SystemFacts, development: Evaluation | None = None) -> Path:
-    """Write FOLDER/<label>.meta.yaml, the label being the folder's name; figures of `development` are in percent."""
+    """Write FOLDER/<label>.meta.yaml, where the label is the folder's name; metrics of `development` are in percent."""
     path = folder / f"{folder.name}.meta.yaml"
     text = "# Fill in every null; see the submission page of the challenge.\n" + _yaml(
         _meta(folder.name, facts, development)
     )
-    path.write_text(text, encoding="utf-8", newline="\n")
+    write_new(path, text.encode("utf-8"))
     return path
 
 
@@ -62,15 +63,15 @@ def _meta(label: str, facts: SystemFacts, development: Evaluation | None) -> dic
 
 
 def _results(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    figures = evaluation.rows[0].values
+    metrics = evaluation.rows[0].values
     return {
-        machine: {name: round(100 * evaluation.mean(name, machine=machine), 2) for name in figures}
+        machine: {name: round(100 * evaluation.mean(name, machine=machine), 2) for name in metrics}
         for machine in evaluation.machines()
     }
 
 
 def _yaml(value: Any, indent: int = 0) -> str:
-    """Block YAML of nested mappings, lists of mappings and plain values; text is quoted as in JSON."""
+    """YAML of nested mappings, lists of mappings and plain values; text is quoted as in JSON."""
     pad = "  " * indent
     if isinstance(value, Mapping):
         return "".join(

@@ -1,23 +1,26 @@
-"""Submission packages of DCASE Task 2, 2020 to 2026: the official file names, folders and line format.
+"""Submission packages of DCASE Task 2, 2020 to 2026, with the official file names, folders and line format.
 
     OUT/task2/<label>/anomaly_score_<machine>_section_<NN>_test.csv     name,score per test clip, no header
     OUT/task2/<label>/decision_result_<machine>_section_<NN>_test.csv   name,0|1
     OUT/task2/<label>/<label>.meta.yaml
 
-2020 has machine ids instead of sections and no decisions; 2021 has one file per domain. The score files read back to
-the same figures, clip by clip.
+2020 has machine ids instead of sections, and no decisions. 2021 has one file per domain. Scores are written with every
+digit, so that reading them gives the same numbers.
 """
 
+import csv
+import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from detectors.metrics.scores import ScoreTable, read_scores, write_scores
+from detectors.metrics.scores import ScoreTable, read_scores
 from featstore.clip import Clip
+from featstore.disk.files import write_new
 from featstore.errors import DataError
 from featstore.table import ClipTable
 
@@ -26,7 +29,7 @@ LABEL = re.compile(r"[^\W_][\w-]*_[\w-]*[^\W_]_task2_[1-4]")
 
 @dataclass(frozen=True)
 class FileRule:
-    """The tail of a year's file names, with {machine}, {section} and {domain}; whether decisions are handed in."""
+    """End of a year's file names, with {machine}, {section} and {domain}; `decisions`: whether they are submitted."""
 
     tail: str
     decisions: bool = True
@@ -41,7 +44,7 @@ FILES: dict[int, FileRule] = {
 
 
 def file_rule(year: int) -> FileRule:
-    """The year's rule; an unknown year lists the known ones."""
+    """The rule of a year; DataError lists the known years."""
     if year not in FILES:
         raise DataError(f"no submission format for {year}; choose from {', '.join(map(str, sorted(FILES)))}")
     return FILES[year]
@@ -58,15 +61,15 @@ def write_submission(
 ) -> Path:
     """Write the score and decision files of all test clips and return their folder, OUT/task2/LABEL.
 
-    `scores` and `clips` must name the same test clips by key; `decisions` (bool, in the order of `clips`) are needed
-    from 2021 on. Nothing is written unless everything can be. DataError names the first clip that is missing, surplus,
-    not a plain test recording, of unknown domain (2021), or shares its file name with another of its section.
+    `scores` and `clips` must have the same keys; `decisions` (bool, in the order of `clips`) are needed from 2021 on.
+    Nothing is written where a check fails: DataError names the first clip that has no score, is unknown, is not a plain
+    test recording, has an unknown domain (2021), or has the file name of another clip of its section.
     """
     if not LABEL.fullmatch(label):
         raise DataError(f"submission label {label!r}: expected Lastname_Institute_task2_N with N from 1 to 4")
     rule = file_rule(year)
     if decisions is None and rule.decisions:
-        raise DataError(f"a submission of {year} needs decisions besides scores")
+        raise DataError(f"a submission of {year} needs decisions as well as scores")
     if decisions is not None and (decisions.dtype != bool or decisions.shape != (len(clips),)):
         raise DataError(f"decisions must be {len(clips)} booleans, got {decisions.dtype} of shape {decisions.shape}")
     try:
@@ -76,26 +79,34 @@ def write_submission(
     files = _files(clips, rule)
     folder = out / "task2" / label
     if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} is not empty; an earlier submission would mix in; remove it or choose another label")
+        raise DataError(f"{folder} is not empty; two submissions would mix: remove it or choose another label")
     folder.mkdir(parents=True, exist_ok=True)
     for tail, rows in files.items():
-        names = tuple(sorted(rows))
+        names = sorted(rows)
         order = [rows[name] for name in names]
-        write_scores(folder / f"anomaly_score_{tail}", ScoreTable(tail, names, ordered[order]), header=False)
+        _write_lines(folder / f"anomaly_score_{tail}", names, [repr(score) for score in ordered[order].tolist()])
         if decisions is not None and rule.decisions:
-            lines = "".join(f"{name},{int(decisions[rows[name]])}\n" for name in names)
-            (folder / f"decision_result_{tail}").write_bytes(lines.encode("utf-8", "surrogateescape"))
+            _write_lines(folder / f"decision_result_{tail}", names, [str(int(value)) for value in decisions[order]])
     return folder
 
 
+def _write_lines(path: Path, names: Sequence[str], values: Sequence[str]) -> None:
+    """Write one `name,value` per line, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(zip(names, values, strict=True))
+    write_new(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
 def _files(clips: ClipTable, rule: FileRule) -> dict[str, dict[str, int]]:
-    """Rows of `clips` by file-name tail and by bare recording name."""
+    """Rows of `clips`, by the end of the file name and then by recording name."""
     files: dict[str, dict[str, int]] = {}
     for row, clip in enumerate(clips):
         name = PurePosixPath(clip.path).name
         same_file = files.setdefault(_tail(clip, rule), {})
         if name in same_file:
             raise DataError(f"two test clips of {clip.machine} section {clip.section} are called {name!r}")
+        if "\r" in name or "\n" in name:
+            raise DataError(f"{clip.key!r}: a name with a line break does not fit on a line of a score file; rename it")
         same_file[name] = row
     if not files:
         raise DataError("a submission needs test clips; none were given")
@@ -104,7 +115,7 @@ def _files(clips: ClipTable, rule: FileRule) -> dict[str, dict[str, int]]:
 
 def _tail(clip: Clip, rule: FileRule) -> str:
     if clip.split != "test" or clip.variant:
-        raise DataError(f"{clip.key!r} is not a plain test recording ({clip.split}); only those are handed in")
+        raise DataError(f"{clip.key!r} is not a plain test recording ({clip.split}); only those are submitted")
     if "{domain}" in rule.tail and clip.domain == "unknown":
         raise DataError(f"{clip.key!r}: its domain is unknown, but this year's files are split by domain")
     number = re.sub(r"^(section|id)_", "", clip.section)
@@ -112,7 +123,7 @@ def _tail(clip: Clip, rule: FileRule) -> str:
 
 
 def read_submission(folder: Path, clips: ClipTable, *, year: int) -> ScoreTable:
-    """Scores of a submission folder by the keys of `clips`; missing, surplus or repeated names are DataErrors."""
+    """Scores of a submission folder by the keys of `clips`; DataError for a missing, unknown or repeated name."""
     files = _files(clips, file_rule(year))
     keys = clips.keys()
     scores = np.empty(len(clips))
@@ -122,23 +133,22 @@ def read_submission(folder: Path, clips: ClipTable, *, year: int) -> ScoreTable:
             scores[list(rows.values())] = read_scores(path).exactly(list(rows))
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
-    surplus = {path.name for path in folder.glob("anomaly_score_*.csv")} - {f"anomaly_score_{tail}" for tail in files}
-    if surplus:
-        raise DataError(f"{folder / min(surplus)}: no test clips of that machine and section are known")
+    unknown = {path.name for path in folder.glob("anomaly_score_*.csv")} - {f"anomaly_score_{tail}" for tail in files}
+    if unknown:
+        raise DataError(
+            f"{folder / min(unknown)}: no test clips of that machine and section are known; remove the file"
+        )
     return ScoreTable(folder.name, tuple(keys), scores)
 
 
 def zip_submission(folder: Path) -> Path:
     """Pack OUT/task2/LABEL as OUT/LABEL.zip with the official inner paths; equal files give equal bytes."""
-    root = folder.parent.parent
+    root, image = folder.parent.parent, io.BytesIO()
     target = root / f"{folder.name}.zip"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in _sorted_files(folder):
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix())  # dated 1980, whatever the clock says
+    with zipfile.ZipFile(image, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(root).as_posix())  # dated 1980, so the bytes do not depend on time
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
+    write_new(target, image.getvalue())
     return target
-
-
-def _sorted_files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())

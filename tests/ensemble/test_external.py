@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def test_a_calibrated_file_decides_as_the_detector_that_made_it(
 ) -> None:
     shown = run(store.path, "--scores", theirs, "-o", tmp_path / "file")
     assert shown.exit_code == 0, shown.output
-    assert "32 test clips, 40 training clips, 0 generated anomalies: calibrated by its training clips" in shown.stderr
+    counts = "32 test clips, 40 training clips, 0 generated anomalies"
+    assert f"{counts}: calibrated by its training clips; detect select cannot judge it" in shown.stderr
     assert run(store.path, "-d", OURS.detector, "-e", OURS.source, "-o", tmp_path / "detector").exit_code == 0
     same = ("clip", "score", "percentile", "p_value", "threshold", "decision")
     one, other = (rows(tmp_path / name / "scores.csv") for name in ("file", "detector"))
@@ -173,6 +175,17 @@ def test_the_recipe_runs_again_from_anywhere_and_refuses_another_content(
     assert not (tmp_path / "never" / "scores.csv").exists()
 
 
+def test_a_score_file_whose_name_is_not_utf_8_runs_again_from_its_recipe(
+    store: FeatureStore, theirs: Path, tmp_path: Path
+) -> None:
+    odd = theirs.rename(tmp_path / os.fsdecode(b"th\xe9irs.csv"))
+    first = run(store.path, "-d", OTHER.detector, "-e", OTHER.source, "--scores", odd, "-o", tmp_path / "out")
+    assert first.exit_code == 0, first.output
+    again = run(store.path, "--recipe", tmp_path / "out" / "recipe.toml", "-o", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "again" / "scores.csv").read_bytes() == (tmp_path / "out" / "scores.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -202,14 +215,14 @@ def test_test_scores_alone_are_ranked_beside_a_detection_and_decide_nothing(
     plain = run(store.path, "-d", OURS.detector, "-e", OURS.source, "-o", tmp_path / "plain")
     beside = run(store.path, "-d", OURS.detector, "-e", OURS.source, "--scores", file, "-o", tmp_path / "beside")
     assert (plain.exit_code, beside.exit_code) == (0, 0), beside.output
-    assert "only ranked among the test clips (transductive)" in beside.stderr
+    assert "without scores of training clips, ranking only; it does not affect decisions" in beside.stderr
     assert (tmp_path / "beside" / "scores.csv").read_bytes() == (tmp_path / "plain" / "scores.csv").read_bytes()
     fused = read_scores(tmp_path / "beside" / "fused-transductive.csv")
     np.testing.assert_allclose(fused.scores, 0.5, err_msg="a ranking and its reverse cancel out")
     (tmp_path / "r.toml").write_text(member)
     refused = run(store.path, "--recipe", tmp_path / "r.toml", "-o", tmp_path / "never")
     assert refused.exit_code == 1
-    assert "leave it out of the recipe and give it by --scores" in refused.stderr
+    assert "to rank the file beside a detection, remove it from the recipe and pass it with --scores" in refused.stderr
     nothing = run(store.path, "--scores", file, "-o", tmp_path / "never")
     assert nothing.exit_code == 2
     again = run(store.path, "-d", OURS.detector, "-e", OURS.source, "-o", tmp_path / "beside")
@@ -255,16 +268,17 @@ def test_a_selection_judges_a_file_with_generated_anomalies_like_any_candidate(
 def test_it_is_known_for_the_detector_that_made_it(store: FeatureStore, alone: Detection, tmp_path: Path) -> None:
     twin = candidate(store, alone, tmp_path / "twin.csv", "mahalanobis", 1)
     assert select(store, tmp_path, twin).exit_code == 0
-    told = json.loads((tmp_path / "selection.json").read_text())
-    assert "emb@blind mahalanobis" in {one["name"] for one in told["candidates"]}
-    assert "scores twin.csv" not in {one["name"] for one in told["candidates"]}
-    assert any("left out, or they would vote twice: 1" in text for text in told["warnings"])
+    selection = json.loads((tmp_path / "selection.json").read_text())
+    names = {row["name"] for row in selection["candidates"]}
+    assert "emb@blind mahalanobis" in names
+    assert "scores twin.csv" not in names
+    assert any(text.endswith("would count twice: 1") for text in selection["warnings"])
 
 
 def test_a_selection_says_what_it_cannot_judge(store: FeatureStore, theirs: Path, tmp_path: Path) -> None:
     result = select(store, tmp_path, theirs)
     assert result.exit_code == 0, result.output
-    assert "without anomalies nothing can choose it" in result.stderr
+    assert "cannot judge it without scores of generated anomalies" in result.stderr
     assert "theirs" not in (tmp_path / "recipe.toml").read_text()
     assert not (tmp_path / "fused-transductive.csv").exists()
     table = read_scores(theirs)
@@ -298,7 +312,7 @@ def test_the_recipe_keeps_files_apart_by_name_and_refuses_a_view(tmp_path: Path)
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "same.csv", {"x.wav": 1.0})
-    with pytest.raises(DataError, match="files of scores are told apart by their names"):
+    with pytest.raises(DataError, match="two score files need different names"):
         Recipe(tuple(external_member(tmp_path / folder / "same.csv") for folder in ("a", "b")))
     with pytest.raises(DataError, match="neither embedding nor view"):
         Member("", "scores:x.csv", "view")

@@ -122,7 +122,7 @@ def test_a_lonely_clip_stops_nothing(tmp_path: Path, rng: np.random.Generator) -
     clips = [Clip(f"{i}.wav", "fan", "00", "train") for i in range(10)] + [Clip("p.wav", "pump", "00", "train")]
     detection = detect(make_store(tmp_path / "s", clips, rng.normal(1, 0.1, (11, 4)).astype(np.float32)), PLAIN)
     assert len(detection.clips) == 10
-    assert "pump section 00: a single clip has nothing to compare it with" in detection.notes
+    assert "pump section 00: left out, because its single clip has nothing to be compared with" in detection.notes
 
 
 def test_silent_faulty_and_supplemental_clips_never_enter_a_bank(tmp_path: Path) -> None:

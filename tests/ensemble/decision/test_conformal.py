@@ -132,7 +132,7 @@ def test_a_small_domain_borrows_the_spread_of_its_section(rng: np.random.Generat
     bank = found.banks[0]
     assert (bank.shifted, len(bank.reference)) == (True, 305)
     assert 0.005 < found.reported.mean() < 0.25
-    assert "1 domains of sections have too few training clips for a rate of 0.05" in found.notes[0]
+    assert "1 domains of sections have too few training clips for a false-alarm rate of 0.05" in found.notes[0]
     assert decisions(placed(rng.normal(4, 1, size=2000)), reference, rate=0.05).reported.mean() > 0.9, "without domains"
 
 

@@ -1,4 +1,4 @@
-"""The drift check: silent on batches like the training clips, whatever anomalies they hold; loud on shifted ones."""
+"""The drift check warns of shifted clips, and never because clips like the training clips contain anomalies."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ensemble.cli import main
-from ensemble.decision.drift import MIN_CLIPS, drift, shift_p_values
+from ensemble.decision.drift import MIN_CLIPS, Drift, drift, shift_p_values
 from ensemble.decision.false_alarms import discoveries, exact_interval, false_alarm_rates, false_alarms_text
 from ensemble.output import year_of
 from ensemble.recipe import Member, Recipe
@@ -58,27 +58,38 @@ def test_shifts_are_seen_in_their_direction(rng: np.random.Generator) -> None:
     assert shift_p_values(moderate, reference, anomalies_at_most=0.5)[0] > 0.05, "half of them could be anomalies"
 
 
-def test_a_shifted_batch_is_named_with_what_is_certain(tmp_path: Path) -> None:
-    quiet = drift(detected(tmp_path / "a", 0.0, anomalies=0.5))
-    assert [(one.direction, one.warning, one.clips, one.references) for one in quiet] == [("", "", 60, 150)]
-    (loud,) = drift(detected(tmp_path / "b", 3.0))
-    assert loud.direction == "higher"
-    assert loud.at_least > 0.8
-    assert loud.warning.startswith(
-        "fan section 00: more than 50 % of the clips are anomalous, or normal sound has shifted"
+def test_a_shift_is_reported_with_its_bank_and_the_least_share_of_false_alarms(tmp_path: Path) -> None:
+    (same,) = checked(detected(tmp_path / "a", 0.0, anomalies=0.5))
+    assert (same.direction, same.warning, same.clips, same.references) == ("", "", 60, 150)
+    (shifted,) = checked(detected(tmp_path / "b", 3.0))
+    assert shifted.direction == "higher"
+    assert shifted.at_least > 0.8
+    assert shifted.warning.startswith(
+        "fan section 00: normal sound has probably shifted (or over half of the clips are anomalous): the stated "
+        "false-alarm rate does not hold here (p "
     )
-    assert "unless more than 50 % of the clips are anomalous" in replace(loud, direction="").warning
-    assert replace(loud, direction="", at_least=0.0).warning == ""
-    (still,) = drift(detected(tmp_path / "c", 3.0, n=MIN_CLIPS), anomalies_at_most=0.9)
-    assert still.warning == ""
-    assert drift(detected(tmp_path / "d", 3.0, n=MIN_CLIPS - 1)) == ()
+    assert "(or over 20 % of the clips are anomalous)" in replace(shifted, anomalies_at_most=0.2).warning
+    assert "scores are lower than those of the training clips" in replace(shifted, direction="lower").warning
+    bounded = replace(shifted, direction="", at_least=0.83)
+    assert bounded.warning == (
+        "fan section 00: at least 83 % of the normal clips are reported (or over half of the clips are anomalous): the "
+        "stated false-alarm rate does not hold here"
+    )
+    assert replace(shifted, direction="", at_least=0.0).warning == ""
+    (too_few,) = checked(detected(tmp_path / "c", 3.0, n=MIN_CLIPS), anomalies_at_most=0.9)
+    assert too_few.warning == ""
+    assert checked(detected(tmp_path / "d", 3.0, n=MIN_CLIPS - 1)) == ()
     with pytest.raises(ValueError, match="below 1, got 1"):
-        drift(detected(tmp_path / "e", 0.0), anomalies_at_most=1.0)
+        checked(detected(tmp_path / "e", 0.0), anomalies_at_most=1.0)
+
+
+def checked(detection: Detection, **options: float) -> tuple[Drift, ...]:
+    return drift(detection.score, detection.decided, **options)
 
 
 def test_real_rates_are_counted_by_domain(tmp_path: Path) -> None:
     detection = detected(tmp_path / "a", 0.0, anomalies=0.5)
-    rates = false_alarm_rates(detection)
+    rates = false_alarm_rates(detection.clips, detection.decided)
     assert [(one.machine, one.section, one.domain, one.clips, one.nominal) for one in rates] == [
         ("fan", "00", "source", 15, 0.1),
         ("fan", "00", "target", 15, 0.1),
@@ -114,7 +125,7 @@ def test_the_command_warns_and_records(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [str(tmp_path / "s"), *command, "--domains", "known"])
     assert result.exit_code == 0, result.output
     assert (
-        "warning: fan section 00 source: more than 50 % of the clips are anomalous, or normal sound has"
+        "warning: fan section 00 source: normal sound has probably shifted (or over half of the clips are anomalous)"
         in result.stderr
     )
     assert "real false alarms %" in result.stdout
@@ -138,9 +149,10 @@ def test_clopper_pearson() -> None:
 def test_a_discovery_rate_is_compared_with_the_real_one(tmp_path: Path) -> None:
     recipe = Recipe(RECIPE.members, fdr=0.2)
     detection = detected(tmp_path / "a", 0.0, anomalies=0.5, recipe=recipe)
-    found = discoveries(detection)
+    found = discoveries(detection.clips, detection.decided)
     assert found.nominal == 0.2
     assert found.reported >= 30
     assert found.rate <= 0.35
-    assert {one.nominal for one in false_alarm_rates(detection)} == {None}
-    assert "-" in false_alarms_text(false_alarm_rates(detection))
+    rates = false_alarm_rates(detection.clips, detection.decided)
+    assert {alarms.nominal for alarms in rates} == {None}
+    assert "-" in false_alarms_text(rates)

@@ -55,8 +55,8 @@ def test_too_few_clips_say_so():
     assert result.value == 3
     assert result.expected == 1 / 4
     assert result.note == (
-        "3 training clips cannot promise a false-alarm rate of 0.1: the largest of their scores gives 0.25; "
-        "9 clips are needed"
+        "3 training clips are too few for a false-alarm rate of 0.1; their largest score is the threshold, which gives "
+        "0.25; at least 9 clips are needed"
     )
     assert threshold(np.array([5.0]), rate=0.1).value == 5
 
@@ -70,7 +70,7 @@ def test_ties_at_the_threshold_are_not_reported():
 def test_a_given_threshold_states_its_rate():
     result = given_threshold(1.15, SCORES)
     assert (result.method, result.value, result.expected) == ("given", 1.15, 4 / 11)
-    assert math.isnan(result.asked)
+    assert math.isnan(result.requested)
     below = given_threshold(0.0, SCORES)
     assert (below.expected, below.high) == (1, 1)
     assert 0.5 < below.low < 1
@@ -91,5 +91,5 @@ def test_bad_input_is_refused():
             threshold(np.array([1.0, np.nan]), method=method)
     with pytest.raises(ValueError, match="a gamma threshold needs positive reference scores"):
         threshold(np.array([1.0, -1.0, 2.0]), method="gamma")
-    with pytest.raises(ValueError, match="use the quantile"):
+    with pytest.raises(ValueError, match="use the quantile rule"):
         threshold(np.ones(5), method="gamma")

@@ -1,4 +1,4 @@
-"""Selection: what it finds, when it stays with the default, what it reads again instead of computing it."""
+"""Selection: what is chosen, when the default is kept, and which scores are read from the cache."""
 
 import json
 import signal
@@ -24,17 +24,25 @@ from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import detect
 from ensemble.selection.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.candidates import expand
-from ensemble.selection.choose import WAYS, Evidence, Problem, bootstrap_weights, nested_figures, positions, twins
+from ensemble.selection.choose import (
+    STRATEGIES,
+    Evidence,
+    Problem,
+    bootstrap_weights,
+    duplicates,
+    nested_scores,
+    positions,
+)
 from ensemble.selection.indicators import domain_gap
-from ensemble.selection.informative import agreement, average_detects, best_detect, candidate_figure, spearman
+from ensemble.selection.informative import by_agreement, by_average, by_best, mean_rank, spearman
 from ensemble.selection.perturb_design import PerturbDesign
-from ensemble.selection.quality import Judge, official
-from ensemble.selection.ranker import learned, ranker_scores
+from ensemble.selection.quality import Evaluator, official_score
+from ensemble.selection.ranker import ranker_scores, trained_ranker
 from ensemble.selection.score_candidates import Scored, score_candidates
 from ensemble.selection.select import DEFAULT, Options, Selection, decide, select
 from ensemble.selection.summary import selection_json, selection_text
 from ensemble.selection.validation import Pair, Validation, plan_validation
-from featstore.errors import DataError
+from featstore.errors import DataError, ResourceError
 from featstore.store import FeatureStore
 
 TABLES = [{"name": "knn", "k": [1, 3]}, {"name": "mahalanobis", "standardize": [False, True]}, {"name": "lof", "k": 5}]
@@ -61,12 +69,12 @@ def selection(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_the_view_that_shows_anomalies_is_chosen(selection: Selection) -> None:
-    assert selection.chosen in WAYS
+    assert selection.chosen in STRATEGIES
     assert sum(member.view == "good" for member in selection.recipe.members) >= 3
-    assert {one.member.view for one in selection.candidates[:3]} == {"good"}
+    assert {candidate.member.view for candidate in selection.candidates[:3]} == {"good"}
 
 
-def test_pairs_that_nobody_detects_weigh_nothing(selection: Selection) -> None:
+def test_pairs_that_no_candidate_detects_have_weight_0(selection: Selection) -> None:
     weights = dict(selection.pairs)
     assert weights["shuffled@-10"] == weights["shuffled@0"] == 0
     assert min(weights["leak@0"], weights["squeal@0"]) > 0
@@ -75,21 +83,23 @@ def test_pairs_that_nobody_detects_weigh_nothing(selection: Selection) -> None:
 
 def test_the_choice_holds_on_labelled_test_clips(store: FeatureStore, selection: Selection) -> None:
     def real(recipe: Recipe) -> float:
-        found = detect(store, recipe)
-        return evaluate(score_table(found), Labels.of(found.clips), 2023).score
+        detection = detect(store, recipe)
+        return evaluate(score_table(detection), Labels.of(detection.clips), 2023).score
 
     assert real(selection.recipe) > real(default_recipe(store)) + 0.05
 
 
-def test_labels_and_test_clips_have_no_say(store: FeatureStore, selection: Selection, tmp_path: Path) -> None:
+def test_labels_and_test_clips_do_not_affect_the_choice(
+    store: FeatureStore, selection: Selection, tmp_path: Path
+) -> None:
     blind = selection_store(tmp_path / "store", [*recordings(), *variants(recordings())])
     same = select(blind, members_of(blind), ScoreCache(tmp_path / "cache"), FAST)
     assert same.recipe == selection.recipe
     assert same.standings == selection.standings
 
 
-def made_up(plan: Validation, shifts: list[float], rng: np.random.Generator) -> Scored:
-    """Candidates whose scores of anomalies are normal scores plus a shift, except `shuffled`, that all miss."""
+def simulated(plan: Validation, shifts: list[float], rng: np.random.Generator) -> Scored:
+    """Candidates whose scores of anomalies are those of normal clips plus a shift; all miss `shuffled`."""
     shown = ~plan.normal & np.array([pair.transform != "shuffled" for pair in plan.pairs])[plan.pair]
     scores = rng.normal(size=(len(shifts), len(plan))) + np.outer(shifts, shown)
     return Scored([Member("emb", f"knn:k={i + 1}") for i in range(len(shifts))], scores)
@@ -100,31 +110,31 @@ def decided(plan: Validation, scored: Scored, default: int = -1) -> Selection:
     return decide(scored, plan, Recipe((scored.members[default],)), names, FAST)
 
 
-def test_the_default_stays_where_candidates_do_not_differ(plan: Validation) -> None:
-    noise = decided(plan, made_up(plan, [0.0] * 12, np.random.default_rng(0)))
+def test_the_default_is_kept_where_candidates_do_not_differ(plan: Validation) -> None:
+    noise = decided(plan, simulated(plan, [0.0] * 12, np.random.default_rng(0)))
     assert noise.chosen == DEFAULT
     assert len(noise.recipe.members) == 1
 
 
-def test_the_default_stays_where_only_chance_tells_candidates_apart(plan: Validation) -> None:
-    scored = made_up(plan, [0.7] * 11 + [0.0], np.random.default_rng(4))
+def test_the_default_is_kept_where_candidates_differ_by_chance_only(plan: Validation) -> None:
+    scored = simulated(plan, [0.7] * 11 + [0.0], np.random.default_rng(4))
     names = [member.name for member in scored.members[:-1]]
     options = replace(FAST, rule="average")
     result = decide(scored, plan, Recipe((scored.members[-1],)), names, options)
     assert result.chosen == DEFAULT
-    assert "too little to go by" in result.reason
+    assert "too little to choose by" in result.reason
 
 
-def test_the_default_stays_where_everything_is_too_easy(plan: Validation) -> None:
-    result = decided(plan, made_up(plan, [8.0 + i / 100 for i in range(8)] + [0.0], np.random.default_rng(1)))
+def test_the_default_is_kept_where_the_anomalies_are_too_easy(plan: Validation) -> None:
+    result = decided(plan, simulated(plan, [8.0 + i / 100 for i in range(8)] + [0.0], np.random.default_rng(1)))
     assert result.chosen == DEFAULT
-    assert any("too easy" in text for text in result.warnings) or "no pair" in result.reason
+    assert any("too easy" in text for text in result.warnings) or "no anomaly type" in result.reason
 
 
 def test_a_default_that_is_the_best_candidate_is_kept(plan: Validation) -> None:
-    result = decided(plan, made_up(plan, [0.2] * 8 + [2.5], np.random.default_rng(2)))
+    result = decided(plan, simulated(plan, [0.2] * 8 + [2.5], np.random.default_rng(2)))
     assert result.chosen == DEFAULT
-    assert "within its uncertainty" in result.reason
+    assert "within the uncertainty: the fixed default is kept" in result.reason
 
 
 def test_an_embedding_without_generated_anomalies_is_left_out_and_named(tmp_path: Path) -> None:
@@ -132,32 +142,32 @@ def test_an_embedding_without_generated_anomalies_is_left_out_and_named(tmp_path
     store = selection_store(tmp_path / "store", [*recordings(), *labelled()], name="bare")
     members = [Member("bare", "knn", "good"), *members_of(store)]
     selection = select(store, members, ScoreCache(tmp_path / "cache"), FAST)
-    assert {one.member.embedding for one in selection.candidates} == {"emb"}
+    assert {candidate.member.embedding for candidate in selection.candidates} == {"emb"}
     assert {member.embedding for member in selection.recipe.members} == {"emb"}
-    assert "bare holds no generated anomalies" in selection.warnings[0]
+    assert "bare has no generated anomalies and is left out" in selection.warnings[0]
     assert not selection.failed
 
 
-def test_another_system_cannot_be_judged_by_perturbed_embeddings(store: FeatureStore, tmp_path: Path) -> None:
+def test_a_score_file_cannot_be_selected_by_perturbed_embeddings(store: FeatureStore, tmp_path: Path) -> None:
     members = [*members_of(store), Member("", "scores:theirs.csv")]
-    with pytest.raises(DataError, match=r"theirs\.csv: no other system"):
+    with pytest.raises(DataError, match=r"theirs\.csv: a score file has no scores of perturbed embeddings"):
         select(store, members, ScoreCache(tmp_path), replace(FAST, perturbed=PerturbDesign()))
 
 
 def test_candidates_that_repeat_another_are_found(rng: np.random.Generator) -> None:
     first, second = rng.uniform(size=(2, 50))
     placed = np.array([first, second, first + 5e-4, second[::-1], first, second + 2e-3])
-    assert twins(placed).tolist() == [False, False, True, False, True, False]
+    assert duplicates(placed).tolist() == [False, False, True, False, True, False]
 
 
-def test_a_candidate_given_twice_votes_once(plan: Validation) -> None:
-    scored = made_up(plan, [2.0, 1.5, 1.0, 0.5, 0.3, 0.0], np.random.default_rng(6))
+def test_a_candidate_given_twice_counts_once(plan: Validation) -> None:
+    scored = simulated(plan, [2.0, 1.5, 1.0, 0.5, 0.3, 0.0], np.random.default_rng(6))
     scores = np.concatenate([scored.scores, scored.scores[:2]])
     members = [*scored.members, Member("other", "knn:k=1"), Member("other", "knn:k=2")]
-    once, twice = (decided(plan, one, default=5) for one in (scored, Scored(members, scores)))
-    assert [one.member for one in once.candidates] == [one.member for one in twice.candidates]
+    once, twice = (decided(plan, each, default=5) for each in (scored, Scored(members, scores)))
+    assert [candidate.member for candidate in once.candidates] == [candidate.member for candidate in twice.candidates]
     assert once.recipe == twice.recipe
-    assert any(text.endswith("vote twice: 2") for text in twice.warnings)
+    assert any(text.endswith("count twice: 2") for text in twice.warnings)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")
@@ -200,11 +210,11 @@ def _within(seconds: float, found: Callable[[], Any]) -> Any:
     return value
 
 
-@pytest.mark.parametrize("name", WAYS)
-def test_a_way_sees_nothing_but_its_evidence(plan: Validation, name: str) -> None:
-    """Scores of the other half, and of pairs that are not to be seen, may be anything."""
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_uses_nothing_but_its_evidence(plan: Validation, name: str) -> None:
+    """Scores of the other half, and of hidden pairs, do not change the choice."""
     rng = np.random.default_rng(5)
-    placed = positions(made_up(plan, rng.uniform(0, 2, 15).tolist(), rng).scores, plan)
+    placed = positions(simulated(plan, rng.uniform(0, 2, 15).tolist(), rng).scores, plan)
     unseen = np.array([pair.transform == plan.pairs[0].transform for pair in plan.pairs])
     hidden = ~plan.half(0) | (~plan.normal & unseen[plan.pair])
     other = placed.copy()
@@ -213,15 +223,15 @@ def test_a_way_sees_nothing_but_its_evidence(plan: Validation, name: str) -> Non
     for scores in (placed, other):
         problem = Problem(plan, scores)
         weights = np.where(unseen, 0, 1 / len(unseen))
-        evidence = Evidence(problem.judges[0], problem.figures[0], weights)
-        chosen.append(WAYS[name].choose(problem, evidence))
+        evidence = Evidence(problem.evaluators[0], problem.metrics[0], weights)
+        chosen.append(STRATEGIES[name].choose(problem, evidence))
     np.testing.assert_allclose(chosen[0], chosen[1], rtol=1e-9)
     assert chosen[0].min() >= 0
     assert chosen[0].any()
 
 
-def test_sections_and_pairs_weigh_alike_however_they_are_numbered(plan: Validation) -> None:
-    """Section 1 with pair 12 is another stratum than section 11 with pair 2."""
+def test_weights_do_not_depend_on_the_numbers_of_sections_and_pairs(plan: Validation) -> None:
+    """Section 1 with pair 12 is not the stratum of section 11 with pair 2."""
     many, pairs = 12, 13
     section, pair = (part.ravel() for part in np.meshgrid(np.arange(many), np.arange(-1, pairs), indexing="ij"))
     twice = np.repeat(np.stack([section, pair]), np.where((section == 1) & (pair == 12), 5, 2), axis=1)
@@ -242,36 +252,32 @@ def test_sections_and_pairs_weigh_alike_however_they_are_numbered(plan: Validati
     renumbered = replace(wide, section=many - 1 - section)
     placed = np.random.default_rng(8).uniform(size=(4, n)) + 0.0
     weights = []
-    for one in (wide, renumbered):
-        problem = Problem(one, placed)
-        evidence = Evidence(problem.judges[2], problem.figures[2], np.full(pairs, 1 / pairs))
-        weights.append(WAYS["non-negative, fisher"].choose(problem, evidence))
+    for validation in (wide, renumbered):
+        problem = Problem(validation, placed)
+        evidence = Evidence(problem.evaluators[2], problem.metrics[2], np.full(pairs, 1 / pairs))
+        weights.append(STRATEGIES["non-negative, fisher"].choose(problem, evidence))
     np.testing.assert_allclose(weights[0], weights[1], rtol=1e-9)
 
 
-def test_nested_judging_sees_what_greed_on_noise_gains(plan: Validation) -> None:
-    """Of a hundred equal candidates, the best on what it was chosen by is no better on what it was not."""
-    scored = made_up(plan, [0.7] * 100, np.random.default_rng(3))
+def test_a_nested_score_does_not_include_the_gain_by_chance(plan: Validation) -> None:
+    """Of 100 equal candidates, the one with the best score is no better on other clips and pairs."""
+    scored = simulated(plan, [0.7] * 100, np.random.default_rng(3))
     problem = Problem(plan, positions(scored.scores, plan), rule="average")
     weights = bootstrap_weights(problem, 1, np.random.default_rng(0))
-    way = WAYS["best single"]
+    strategy = STRATEGIES["best single"]
 
     def fused(evidence: Evidence) -> np.ndarray:
-        return way.fused(problem, way.choose(problem, evidence))
+        return strategy.fused(problem, strategy.choose(problem, evidence))
 
-    nested = float(nested_figures(problem, fused, weights)[0])
-    seen = max(float(one) for one in selection_scores(problem))
-    typical = float(np.median(selection_scores(problem)))
-    assert seen > typical + 0.03
-    assert abs(nested - typical) < (seen - typical) / 2
-
-
-def selection_scores(problem: Problem) -> np.ndarray:
-    return official(problem.figures[2], problem.pair_weights)
+    nested = float(nested_scores(problem, fused, weights)[0])
+    scores = official_score(problem.metrics[2], problem.pair_weights)
+    best, typical = float(scores.max()), float(np.median(scores))
+    assert best > typical + 0.03
+    assert abs(nested - typical) < (best - typical) / 2
 
 
 def test_greedy_takes_complementary_members(plan: Validation) -> None:
-    """Two candidates that see different halves of the transforms: together they beat either."""
+    """Two candidates that detect different transforms are better together than each alone."""
     rng = np.random.default_rng(4)
     first = ~plan.normal & np.array([pair.transform == "leak" for pair in plan.pairs])[plan.pair]
     second = ~plan.normal & np.array([pair.transform == "squeal" for pair in plan.pairs])[plan.pair]
@@ -280,7 +286,7 @@ def test_greedy_takes_complementary_members(plan: Validation) -> None:
     scores[1] += 5 * second
     problem = Problem(plan, positions(scores, plan))
     used = np.array([float(pair.transform in ("leak", "squeal")) for pair in plan.pairs])
-    weights = WAYS["greedy, fisher"].choose(problem, Evidence(problem.judges[2], problem.figures[2], used))
+    weights = STRATEGIES["greedy, fisher"].choose(problem, Evidence(problem.evaluators[2], problem.metrics[2], used))
     assert weights[0] > 0
     assert weights[1] > 0
     assert weights.sum() >= 2
@@ -296,7 +302,7 @@ def test_positions_are_those_of_a_detection(plan: Validation) -> None:
     assert (placed > 0).all()
 
 
-def test_agreement_drops_what_is_unreliable_missed_or_against_the_others() -> None:
+def test_agreement_gives_low_weight_to_unreliable_missed_and_contrary_pairs() -> None:
     rng = np.random.default_rng(5)
     quality = np.linspace(0.4, 0.95, 40)
     good = [quality + rng.normal(scale=0.02, size=40) for _ in range(6)]
@@ -305,18 +311,18 @@ def test_agreement_drops_what_is_unreliable_missed_or_against_the_others() -> No
     values = np.stack([*good, *noise, *missed, *opposed], axis=1)
     halves = [values + rng.normal(scale=0.01, size=values.shape) for _ in range(2)]
     halves[0][:, 6:8] = rng.normal(size=(40, 2))
-    weights = agreement(values, (halves[0], halves[1]))
+    weights = by_agreement(values, (halves[0], halves[1]))
     assert weights[:6].min() > 0.8
     assert weights[6:].max() < 0.2
-    np.testing.assert_array_equal(average_detects(values, (values, values))[[0, 8]], [1, 0])
-    np.testing.assert_array_equal(best_detect(values, (values, values))[[0, 8]], [1, 0])
+    np.testing.assert_array_equal(by_average(values, (values, values))[[0, 8]], [1, 0])
+    np.testing.assert_array_equal(by_best(values, (values, values))[[0, 8]], [1, 0])
 
 
 def test_ranks_and_correlations() -> None:
     assert spearman(np.array([[1.0], [2], [9]]), np.array([[3.0], [5], [6]]))[0] == pytest.approx(1)
     assert spearman(np.ones((3, 1)), np.arange(3.0)[:, None])[0] == 0
-    figure = candidate_figure(np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]), np.array([1.0, 0.0]))
-    np.testing.assert_allclose(figure, [0, 0.5, 1])
+    rank = mean_rank(np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]), np.array([1.0, 0.0]))
+    np.testing.assert_allclose(rank, [0, 0.5, 1])
 
 
 def test_domain_gap_is_the_kolmogorov_distance() -> None:
@@ -326,7 +332,7 @@ def test_domain_gap_is_the_kolmogorov_distance() -> None:
     assert np.isnan(domain_gap(scores, np.zeros(6), np.full(6, "source"))).all()
 
 
-def test_scores_are_computed_once_and_read_again(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
+def test_scores_are_computed_once_and_then_read(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
     cache, members = ScoreCache(tmp_path), members_of(store)
     first = score_candidates(store, members, plan, cache, workers=0)
     assert first.computed == len(members) == len(list(tmp_path.glob("*.npz")))
@@ -378,8 +384,34 @@ def test_an_unknown_rule_lists_the_known() -> None:
 def test_the_report_is_plain_json(selection: Selection) -> None:
     report = json.loads(json.dumps(selection_json(selection), allow_nan=False))
     assert report["chosen"] == selection.chosen
-    assert [one["name"] for one in report["candidates"][:2]] == [one.member.name for one in selection.candidates[:2]]
-    assert {one["name"] for one in report["standings"]} == {*WAYS, DEFAULT, "rank mean of all", "minimum of z-scores"}
+    rows = report["candidates"]
+    assert [row["name"] for row in rows] == [candidate.member.name for candidate in selection.candidates]
+    assert set(rows[0]) == {"name", "figure", "score", "domain_gap", "agreement", "instability"}
+    assert rows[0]["figure"] == selection.candidates[0].rank
+    fixed = {DEFAULT, "rank mean of all", "minimum of z-scores"}
+    assert {row["name"] for row in report["standings"]} == {*STRATEGIES} | fixed
+
+
+def test_the_text_says_what_separates_the_candidates(selection: Selection) -> None:
+    text = selection_text(selection)
+    weighted = sum(weight > 0 for _, weight in selection.pairs)
+    assert f"\n\n{weighted} of 8 anomaly types and strengths separate the candidates: " in text
+    assert f"\n\nchosen: {selection.chosen}; {selection.chosen} leads the fixed default by +" in text
+
+
+def test_a_failed_write_of_the_cache_leaves_the_earlier_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ScoreCache(tmp_path)
+    cache.put("key", np.arange(3.0))
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with pytest.raises(ResourceError, match=r"cannot write scores to .*No space left.*--cache"):
+        cache.put("key", np.zeros(3))
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["key.npz"]
+    np.testing.assert_array_equal(cache.get("key"), np.arange(3.0))
 
 
 def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_path: Path) -> None:
@@ -398,15 +430,15 @@ def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_p
     assert run.exit_code == 0, run.output
 
 
-def test_a_ranker_learns_what_the_members_show_and_never_lowers_a_score(plan: Validation) -> None:
-    scored = made_up(plan, [0.0, 0.0, 1.5], np.random.default_rng(6))
+def test_the_ranker_learns_from_the_members_and_never_lowers_a_score(plan: Validation) -> None:
+    scored = simulated(plan, [0.0, 0.0, 1.5], np.random.default_rng(6))
     problem = Problem(plan, positions(scored.scores, plan))
-    trees, members = learned(problem, problem.evidence(0))
+    trees, members = trained_ranker(problem, problem.evidence(0))
     unseen = plan.half(1)
-    of_ranker = official(
-        Judge(plan, unseen).figures(ranker_scores(problem, problem.evidence(0)))[0], problem.pair_weights
+    of_ranker = official_score(
+        Evaluator(plan, unseen).metrics(ranker_scores(problem, problem.evidence(0)))[0], problem.pair_weights
     )
-    of_noise = official(Judge(plan, unseen).figures(problem.placed[0])[0], problem.pair_weights)
+    of_noise = official_score(Evaluator(plan, unseen).metrics(problem.placed[0])[0], problem.pair_weights)
     assert of_ranker > of_noise + 0.1
     low, high = trees.predict(np.full((1, len(members)), 0.3)), trees.predict(np.full((1, len(members)), 0.9))
     assert high > low

@@ -1,4 +1,4 @@
-"""The cross-fitted protocol, and figures on generated anomalies against the official ones."""
+"""The cross-fitted protocol, and metrics on generated anomalies against the official ones."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from selection_store import recordings, variants
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
 from detectors.metrics.scores import ScoreTable
-from ensemble.selection.quality import FIGURES, Judge, by_pair, official
+from ensemble.selection.quality import METRICS, Evaluator, by_pair, official_score
 from ensemble.selection.validation import NORMAL, Pair, Validation, held_out_scores, plan_validation
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -54,8 +54,8 @@ def test_folds_are_even_within_every_domain(clips: list[Clip]) -> None:
             assert set(np.bincount(plan.fold[here], minlength=5).tolist()) <= expected
 
 
-def test_no_clip_is_scored_by_a_bank_that_met_it(clips: list[Clip]) -> None:
-    """Every variant looks exactly like its source, and two sources are copies: any leak would score 0."""
+def test_no_clip_is_scored_by_a_bank_that_contains_it(clips: list[Clip]) -> None:
+    """Every variant equals its source, and two sources are copies: any leak gives a score of 0."""
     one, two = clips[0].path, clips[7].path
     plan = planned(clips, {one: "same", two: "same"})
     vectors = {clip.path: np.random.default_rng(i).normal(size=8) for i, clip in enumerate(clips[:40])}
@@ -80,7 +80,7 @@ def test_the_digest_changes_with_clips_and_folds(clips: list[Clip]) -> None:
     assert len({planned(clips).digest, planned(clips[:-1]).digest, planned(clips, folds=4).digest}) == 3
 
 
-def test_only_normal_training_clips_and_their_variants_take_part(clips: list[Clip]) -> None:
+def test_only_normal_training_clips_and_their_variants_are_used(clips: list[Clip]) -> None:
     outside = [
         replace(clips[0], path="fan/test/x.wav", split="test"),
         replace(clips[0], path="fan/test/x.wav", split="test", variant="leak@0dB#1"),
@@ -114,60 +114,60 @@ def test_a_detector_that_cannot_be_fitted_names_the_section(clips: list[Clip]) -
 
 
 def as_evaluated(plan: Validation, scores: np.ndarray, pair: int) -> list[list[float]]:
-    """Figures of one pair by the official evaluation."""
+    """Metrics of one pair by the official evaluation."""
     rows = np.flatnonzero((plan.pair == NORMAL) | (plan.pair == pair))
     machine, section = (np.array([name[i] for name in plan.sections])[plan.section[rows]] for i in (0, 1))
     keys = tuple(plan.keys[row] for row in rows)
     labels = Labels(keys, machine, section, plan.domain[rows], plan.pair[rows] == pair)
     evaluation = evaluate(ScoreTable("x", keys, scores[rows]), labels, 2023)
-    return [[row.values[name] for name in FIGURES] for row in evaluation.rows]
+    return [[row.values[name] for name in METRICS] for row in evaluation.rows]
 
 
 @pytest.mark.parametrize("levels", [1_000_000, 7])  # few levels: many ties
-def test_figures_are_the_official_ones(clips: list[Clip], levels: int) -> None:
+def test_metrics_are_the_official_ones(clips: list[Clip], levels: int) -> None:
     plan = planned(clips)
     scores = np.random.default_rng(1).integers(levels, size=len(plan)).astype(float) + 3 * (plan.pair == 2)
-    figures = Judge(plan).figures(scores)[0]
+    metrics = Evaluator(plan).metrics(scores)[0]
     for pair in range(len(plan.pairs)):
-        np.testing.assert_allclose(figures[:, pair], as_evaluated(plan, scores, pair), rtol=1e-12)
+        np.testing.assert_allclose(metrics[:, pair], as_evaluated(plan, scores, pair), rtol=1e-12)
 
 
 def test_a_weight_counts_a_recording_as_often(clips: list[Clip]) -> None:
-    """Weights of a bootstrap do what drawing the recording, with its variants, again would do."""
+    """A bootstrap weight of 2 equals a second copy of the recording and its variants."""
     plan = planned(clips)
     rng = np.random.default_rng(2)
     weights = rng.integers(1, 4, size=(3, int(plan.source.max()) + 1))
     scores = rng.normal(size=len(plan))
-    figures = Judge(plan).figures(scores, weights)
-    for row, counts in zip(figures, weights, strict=True):
+    metrics = Evaluator(plan).metrics(scores, weights)
+    for row, counts in zip(metrics, weights, strict=True):
         again = np.repeat(np.arange(len(plan)), counts[plan.source])
         columns = {name: getattr(plan, name)[again] for name in ("rows", "section", "domain", "pair", "source", "fold")}
         repeated = replace(plan, keys=tuple(plan.keys[i] for i in again), **columns)
-        np.testing.assert_allclose(row, Judge(repeated).figures(scores[again])[0])
+        np.testing.assert_allclose(row, Evaluator(repeated).metrics(scores[again])[0])
 
 
-def test_halves_part_the_recordings(clips: list[Clip]) -> None:
+def test_halves_divide_the_recordings(clips: list[Clip]) -> None:
     plan = planned(clips)
     first, second = plan.half(0), plan.half(1)
     assert (first ^ second).all()
     assert not set(plan.source[first]) & set(plan.source[second])
     scores = np.random.default_rng(3).normal(size=len(plan))
-    alone = Judge(plan, first).figures(scores)
+    alone = Evaluator(plan, first).metrics(scores)
     scores[second] = 99
-    np.testing.assert_array_equal(Judge(plan, first).figures(scores), alone)
+    np.testing.assert_array_equal(Evaluator(plan, first).metrics(scores), alone)
 
 
-def test_sections_without_domains_are_judged_by_one_auc(clips: list[Clip]) -> None:
+def test_sections_without_domains_have_one_auc(clips: list[Clip]) -> None:
     plan = planned([replace(clip, domain="unknown") for clip in clips])
-    figures = Judge(plan).figures(np.random.default_rng(4).normal(size=len(plan)))[0]
-    assert np.isnan(figures[..., 1]).all()
-    assert np.isfinite(official(figures, np.ones(len(plan.pairs))))
-    assert np.isfinite(by_pair(figures)).all()
+    metrics = Evaluator(plan).metrics(np.random.default_rng(4).normal(size=len(plan)))[0]
+    assert np.isnan(metrics[..., 1]).all()
+    assert np.isfinite(official_score(metrics, np.ones(len(plan.pairs))))
+    assert np.isfinite(by_pair(metrics)).all()
 
 
-def test_the_official_score_of_one_pair_is_the_harmonic_mean_of_its_figures(clips: list[Clip]) -> None:
+def test_the_official_score_of_one_pair_is_the_harmonic_mean_of_its_metrics(clips: list[Clip]) -> None:
     plan = planned(clips)
-    figures = Judge(plan).figures(np.random.default_rng(5).normal(size=len(plan)))[0]
+    metrics = Evaluator(plan).metrics(np.random.default_rng(5).normal(size=len(plan)))[0]
     only = np.zeros(len(plan.pairs))
     only[3] = 1
-    assert official(figures, only) == pytest.approx(1 / np.mean(1 / figures[:, 3]))
+    assert official_score(metrics, only) == pytest.approx(1 / np.mean(1 / metrics[:, 3]))

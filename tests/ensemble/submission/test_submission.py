@@ -1,3 +1,6 @@
+"""Submission files: official names and lines, exact scores, clear refusals, and the packed archive."""
+
+import csv
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +87,7 @@ def test_official_names_of_every_year(tmp_path, year, section, files):
 
 
 @pytest.mark.parametrize("year", FILES)
-def test_reading_back_gives_identical_figures(tmp_path, year):
+def test_reading_back_gives_identical_metrics(tmp_path, year):
     clips = year_of_clips()
     scores = random_scores(clips)
     folder = write_submission(tmp_path, clips, scores, decided(clips), year=year)
@@ -115,7 +118,7 @@ def test_the_order_of_clips_does_not_matter(tmp_path):
         assert path.read_bytes() == (second / path.name).read_bytes()
 
 
-def test_what_cannot_be_handed_in_is_refused_and_nothing_is_written(tmp_path):
+def test_what_cannot_be_submitted_is_refused_and_nothing_is_written(tmp_path):
     clips = year_of_clips()
     scores = random_scores(clips)
     some = ScoreTable("some", scores.keys[1:], scores.scores[1:])
@@ -138,6 +141,7 @@ def test_what_cannot_be_handed_in_is_refused_and_nothing_is_written(tmp_path):
         ({"variant": "clipping"}, 2022, "is not a plain test recording"),
         ({"domain": "unknown"}, 2021, "its domain is unknown"),
         ({"path": "fan/again/section_00_target_test_normal_0000.wav"}, 2022, "two test clips of fan section 00"),
+        ({"path": "fan/test/two\nlines.wav"}, 2022, "a name with a line break"),
     ):
         table = ClipTable.from_clips([replace(clips[0], **change), *list(clips)[1:]])
         attempt(message, table, random_scores(table), year=year)
@@ -146,6 +150,16 @@ def test_what_cannot_be_handed_in_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(DataError, match="2022 needs decisions"):
         write_submission(tmp_path / "out", clips, scores, None, year=2022)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_with_a_comma_is_quoted_in_both_files(tmp_path):
+    clips = ClipTable.from_clips([replace(clip, path=clip.path.replace("_0000", ", no 0")) for clip in year_of_clips()])
+    scores = random_scores(clips)
+    folder = write_submission(tmp_path, clips, scores, decided(clips), year=2023)
+    np.testing.assert_array_equal(read_submission(folder, clips, year=2023).aligned(scores.keys), scores.scores)
+    for kind in ("anomaly_score", "decision_result"):
+        with (folder / f"{kind}_fan_section_00_test.csv").open(newline="") as file:
+            assert {len(row) for row in csv.reader(file)} == {2}
 
 
 def test_an_earlier_submission_is_not_mixed_in(tmp_path):
