@@ -49,6 +49,24 @@ class RunRequest:
         return bool(self.ensemble or self.detectors or self.recipe or self.external)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SelectRequest:
+    """The options of `detect select` under the names of the command line."""
+
+    store: Path
+    out: Path
+    grid: Path | None = None
+    embeddings: tuple[str, ...] = ()
+    cache: Path | None = None
+    rule: str = "agreement"
+    external: tuple[Path, ...] = ()
+    perturb: bool = False
+    ranker: bool = False
+    replicates: int = 300
+    seed: int = 0
+    workers: int | None = None
+
+
 def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recipe, list[Member]]:
     """The recipe to run, and the other systems' scores that can only be ranked beside it.
 

@@ -1,4 +1,4 @@
-"""What `detect run`, `report` and `evaluate` do: score a store by a request, write the results, measure them."""
+"""What `detect run`, `report`, `evaluate` and `select` do with a request: score, measure, choose, write the results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,11 +24,16 @@ from ensemble.output import (
     write_package,
     year_of,
 )
-from ensemble.recipe import Recipe
+from ensemble.recipe import Recipe, write_recipe
 from ensemble.report.build import ReportOptions, read_selection, write_report
 from ensemble.report.media import recordings
-from ensemble.request import RunRequest, Say, recipe_of, write_transductive
+from ensemble.request import RunRequest, Say, SelectRequest, judged_members, recipe_of, write_transductive
 from ensemble.run import Detection, detect, evidence_of
+from ensemble.selection.cache import ScoreCache
+from ensemble.selection.candidates import default_candidates, read_grid
+from ensemble.selection.perturb_design import PerturbDesign
+from ensemble.selection.select import Options, Selection, select
+from ensemble.selection.summary import write_selection
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 
@@ -130,3 +135,33 @@ def evaluate_scores(
         raise DataError(f"{path}: {missing}; {cure}")
     measured = measure(read_any_scores(scores, tests, year or package_year(tests)), clips, rule)
     return metrics_json(*measured), metrics_text(*measured), lacking
+
+
+def select_to(
+    request: SelectRequest, *, say: Say, progress: Callable[[int, int], None]
+) -> tuple[Selection, list[Path]]:
+    """Choose members and fusion; write the recipe and selection.json beside it, and return all files written."""
+    store = FeatureStore.open(request.store)
+    options = Options(
+        rule=request.rule,
+        ranker=request.ranker,
+        replicates=request.replicates,
+        seed=request.seed,
+        workers=request.workers,
+        perturbed=PerturbDesign() if request.perturb else None,
+    )
+    if request.grid:
+        candidates = read_grid(request.grid, store, request.embeddings)
+    else:
+        candidates = default_candidates(store, request.embeddings)
+    judged, ranked = judged_members(store, request.external, say)
+    folder = request.out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = ScoreCache(request.cache or folder / "selection-cache")
+    selection = select(store, [*candidates, *judged], cache, options, progress=progress)
+    files = [request.out, request.out.with_name("selection.json")]
+    write_recipe(selection.recipe, files[0])
+    write_selection(files[1], selection)
+    if ranked:
+        files += write_transductive(detect(store, selection.recipe), ranked, folder)
+    return selection, files

@@ -35,7 +35,8 @@ def select(as_json: bool, **options: Any) -> None:
 
     Embeddings without audio have none: --perturb makes anomalies of the embeddings themselves.
     """
-    from ensemble.selection.request import SelectRequest, select_to
+    from ensemble.request import SelectRequest
+    from ensemble.results import select_to
     from ensemble.selection.summary import selection_json, selection_text
 
     request = SelectRequest(**options)
