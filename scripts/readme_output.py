@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 FENCE = re.compile(
-    r"(?:^<!-- (?P<key>first|not run):(?P<value>[^>]*)-->\n)?^```(?P<language>console|python)\n(?P<text>.*?)^```$",
+    r"(?:^<!-- (?P<key>first|not run):(?P<value>(?:(?!-->).)*)-->\n)?"
+    r"^```(?P<language>console|python)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 STEP = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
