@@ -1,38 +1,93 @@
-"""The README stays true: every file has its line, every command and option it shows exists."""
+"""The README stays true: its blocks are run, one after the other in one folder, and print what it shows."""
 
-import re
-
-import click
 import pytest
 from places import ROOT
+from script import load_script
 
-from ensemble.cli import main as detect
-from featstore.cli import main as featstore
+readme_output = load_script("readme_output")
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-FOLDERS = ("featstore", "embedders", "detectors", "ensemble", "scripts")
-FILES = sorted(
-    path.name for folder in FOLDERS for path in (ROOT / folder).iterdir() if path.is_file() and path.name != "py.typed"
+
+@pytest.mark.slow
+def test_every_block_runs_and_prints_what_is_shown(tmp_path):
+    pytest.importorskip("pyarrow")  # results of archives are Parquet
+    different = [
+        f"README.md, line {block.line}: $ {step.command[-1]}\nshown:\n{step.shown}printed:\n{printed}"
+        for block, step, printed in readme_output.run(PAGE, tmp_path)
+        if not readme_output.agrees(step.shown, printed)
+    ]
+    assert different == [], "\n".join([*different, "`python scripts/readme_output.py --write` puts the outputs there"])
+
+
+def test_only_what_needs_minutes_or_the_network_is_not_run():
+    blocks = list(readme_output.blocks(PAGE))
+    assert [block.not_run for block in blocks if block.not_run] == [
+        "the first command makes an environment, and both take minutes",
+        "needs the network",
+    ]
+    assert len(blocks) == PAGE.count("\n```console\n") + PAGE.count("\n```python\n")
+    commands = [step.command[-1] for block in blocks for step in block.steps]
+    assert sum(command.startswith(("featstore ", "detect ")) for command in commands) == PAGE.count(
+        "\n$ featstore "
+    ) + (PAGE.count("\n$ detect "))
+
+
+def test_the_readme_is_short():
+    assert len(PAGE.splitlines()) <= 200
+
+
+EXAMPLE = """\
+<!-- first: echo prepared > file -->
+```console
+$ cat file    # what was prepared
+prepared
+$ echo 1/2 clips ETA 0:01; seq 4; echo 0.52 s >&2
+1
+...
+0.61   s
+```
+
+<!-- not run: takes years -->
+```console
+$ false
+```
+
+```python
+from pathlib import Path
+print(len(Path("file").read_text()))  # 9
+```
+"""
+
+
+def test_blocks_share_a_folder_and_are_compared_but_for_progress_decimals_and_spaces(tmp_path):
+    done = list(readme_output.run(EXAMPLE, tmp_path))
+    assert [(block.line, printed) for block, _, printed in done] == [
+        (2, "prepared\n"),
+        (2, "1\n2\n3\n4\n0.52 s\n"),
+        (16, "9\n"),
+    ]
+    assert all(readme_output.agrees(step.shown, printed) for _, step, printed in done)
+    step = done[1][1]
+    assert readme_output.refreshed(step.shown, done[1][2]) == "1\n...\n0.52 s\n"
+    assert EXAMPLE[slice(*step.span)] == step.shown == "1\n...\n0.61   s\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "expected"),
+    [
+        ("", "anything\n", True),
+        ("2 rows\n", "2 rows\n", True),
+        ("2 rows\n", "3 rows\n", False),
+        ("a\n", "a\nb\n", False),
+        ("a\n...\n", "a\nb\n", True),
+        ("...\nb\n", "a\nb\nc\n", False),
+        ("size 1.5 MB\n-----\n", "size 2.25 MB\n-------\n", True),
+    ],
 )
+def test_what_agrees(shown, printed, expected):
+    assert readme_output.agrees(shown, printed) is expected
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "__init__.py"])
-def test_every_file_has_a_line(name: str) -> None:
-    assert re.search(rf"^\s+{re.escape(name)}\s+\S", README.partition("## Files")[2], re.MULTILINE), (
-        f"{name} has no line"
-    )
-
-
-def shown_commands() -> list[str]:
-    return re.findall(r"^\$ ((?:featstore|detect) [^\n#]*)", README, re.MULTILINE)
-
-
-@pytest.mark.parametrize("line", shown_commands())
-def test_every_shown_command_parses(line: str) -> None:
-    program, *words = line.split()
-    group: click.Group = {"featstore": featstore, "detect": detect}[program]
-    command = group.commands.get(words[0]) or group.commands["run"]
-    known = {option for parameter in command.params for option in parameter.opts}
-    for word in words:
-        if word.startswith("-"):
-            assert word in known, f"{line}: {word} is no option of {command.name}"
+def test_a_command_that_fails_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="ends with exit code 3:\nno"):
+        list(readme_output.run("```console\n$ echo no; exit 3\n```\n", tmp_path))
