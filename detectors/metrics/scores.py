@@ -1,6 +1,7 @@
 """ScoreTable: one score per clip, found by key and never by row order, and its CSV forms."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featstore.disk.files import write_new
 from featstore.errors import DataError
 
 HEADER = ("clip", "score")
@@ -125,15 +127,17 @@ def _number(text: str, where: str) -> float:
 
 
 def write_scores(path: Path, table: ScoreTable, *, header: bool = True) -> None:
-    """Write the scores in table order with every digit needed to read them back exactly; lines end in LF.
+    """Write the scores in table order, with all digits that reading them back exactly needs; lines end in LF.
 
-    DataError where a name is empty or holds a line break: readers of score files go line by line.
+    The file is replaced as a whole: an interrupted write leaves the old one. DataError for a clip name that is empty or
+    contains a line break, because score files are read line by line.
     """
     for key in table.keys:
         if not key or "\r" in key or "\n" in key:
-            raise DataError(f"{path}: the clip name {key!r} cannot stand on a line of a score file")
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if header:
-            writer.writerow(HEADER)
-        writer.writerows(zip(table.keys, map(repr, table.scores.tolist()), strict=True))
+            raise DataError(f"{path}: the clip name {key!r} cannot stand on a line of a score file; rename the clip")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(HEADER)
+    writer.writerows(zip(table.keys, map(repr, table.scores.tolist()), strict=True))
+    write_new(path, text.getvalue().encode("utf-8", "surrogateescape"))
