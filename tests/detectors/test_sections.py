@@ -112,7 +112,7 @@ def test_an_attribute_of_that_name_comes_first(vectors):
 
 def test_groups_of_clips_without_any_attribute(vectors):
     bare = ClipTable.from_clips([replace(clip, attributes={}) for clip in TRAIN])
-    with pytest.raises(DataError, match="no training clip has attributes to group by; take a detector without"):
+    with pytest.raises(DataError, match="no training clip has attributes to group by, expected 'attributes'; use a"):
         score_sections("mahalanobis:by=group", vectors[0], bare, vectors[1], TEST, group_by="attributes")
 
 

@@ -68,5 +68,5 @@ def test_clips_all_alike_have_no_spread():
 
 
 def test_uneven_bands_are_refused():
-    with pytest.raises(ValueError, match="bands=3: 4 dimensions are no 3 views of equal length; give the number"):
+    with pytest.raises(ValueError, match="bands=3: cannot split 4 dimensions into 3 equal views; set bands to"):
         KNN(bands=3).fit(X)
