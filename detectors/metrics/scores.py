@@ -1,4 +1,4 @@
-"""ScoreTable: one score per clip, found by key and never by row order, and its CSV forms."""
+"""ScoreTable: one score per clip, looked up by key and never by row order, and its CSV files."""
 
 import csv
 import io
@@ -18,9 +18,9 @@ HEADER = ("clip", "score")
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """Finite scores of clips with unique keys; higher = more anomalous.
+    """Finite scores of clips with unique keys; higher is more anomalous.
 
-    `name` says where the scores came from (a detector, a file) and appears in every message.
+    `name` is the origin of the scores (a detector, a file) and part of every error message.
     """
 
     name: str
@@ -37,8 +37,8 @@ class ScoreTable:
         if len(self._rows) != len(self.keys):
             raise ValueError(f"{self.name}: two scores for {_first_repeat(self.keys)!r}; keys must be unique")
         if not np.isfinite(scores).all():
-            bad = int(np.flatnonzero(~np.isfinite(scores))[0])
-            raise ValueError(f"{self.name}: the score of {self.keys[bad]!r} is {scores[bad]}; scores must be finite")
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise ValueError(f"{self.name}: the score of {self.keys[row]!r} is {scores[row]}; scores must be finite")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -48,7 +48,7 @@ class ScoreTable:
         return {key: row for row, key in enumerate(self.keys)}
 
     def aligned(self, keys: Sequence[str]) -> np.ndarray:
-        """Scores in the order of `keys`, (len(keys),); a key without a score is an error that names it."""
+        """Scores (len(keys),) in the order of `keys`; ValueError names the first key without a score."""
         try:
             return self.scores[np.array([self._rows[key] for key in keys], dtype=np.intp)]
         except KeyError as error:
@@ -58,7 +58,7 @@ class ScoreTable:
             ) from None
 
     def exactly(self, keys: Sequence[str]) -> np.ndarray:
-        """As `aligned`, and a score for any clip outside `keys` is an error that names the first."""
+        """As `aligned`; ValueError also names the first score for a clip outside `keys`, or a repeated key."""
         scores = self.aligned(keys)
         surplus = sorted(self._rows.keys() - set(keys))
         if surplus:
@@ -78,10 +78,10 @@ def _first_repeat(keys: Iterable[str]) -> str:
 
 
 def read_scores(path: Path, *, name: str | None = None, count: int | None = None) -> ScoreTable:
-    """Read a score file; `count` is the number of rows it must have.
+    """Read a score file; `count` is the number of scores it must have.
 
-    Accepts the official form (`name,score` per line, no header) and any table whose header names the columns `clip`
-    and `score`. DataError names file and line of an unreadable number, NaN, infinity, empty name or repeated clip.
+    Accepts the official form (`name,score` per line, no header) and any table whose header has the columns `clip` and
+    `score`. DataError names file and line of an invalid number, NaN, infinity, empty name or repeated clip.
     """
     lines: dict[str, int] = {}
     scores: list[float] = []
@@ -100,7 +100,7 @@ def read_scores(path: Path, *, name: str | None = None, count: int | None = None
 
 
 def _pairs(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Every (line number, name, score text) of the file."""
+    """Line number, clip name and score text of every row of the file."""
     name_at, score_at, width = 0, 1, 2
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

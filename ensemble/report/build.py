@@ -140,7 +140,7 @@ def _figures(detection: Detection, figures: Figures | None) -> list[str]:
     content: list[str] = []
     if figures:
         evaluation, intervals = figures
-        names = list(rule_of(evaluation.year).figures)
+        names = list(rule_of(evaluation.year).metrics)
         rows: list[list[str | float]] = [
             [name(row.machine), name(row.section), *(_percent(found[one]) for one in names)]
             for row in evaluation.rows

@@ -3,7 +3,7 @@ import pytest
 
 from detectors.gmm import GMM, log_densities
 
-STREAM = np.random.RandomState(0)  # the published figures come from this stream
+STREAM = np.random.RandomState(0)  # the published numbers come from this stream
 X = np.concatenate([STREAM.randn(40, 2), STREAM.randn(20, 2) * 0.5 + 4])
 POINTS = np.array([[0.0, 0], [4, 4], [2, 2], [8, -3]])
 

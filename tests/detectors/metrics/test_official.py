@@ -1,4 +1,4 @@
-"""Official figures from scores: which clips meet in which year, and what is refused."""
+"""Official metrics from scores: which clips meet in which year, and what is refused."""
 
 from dataclasses import replace
 
@@ -45,10 +45,10 @@ def test_which_clips_meet_in_which_year():
     assert set(values[2021]) == {"auc_source", "auc_target", "pauc_source", "pauc_target"}
 
 
-def test_every_year_has_a_rule_that_scores_its_own_figures():
+def test_every_year_has_a_rule_that_scores_its_own_metrics():
     assert sorted(RULES) == list(range(2020, 2027))
     for year, rule in RULES.items():
-        assert set(rule.scored) <= set(rule.figures)
+        assert set(rule.scored) <= set(rule.metrics)
         assert 0 < evaluate(tabled(), labels_of(NAMES), year).score < 1
     with pytest.raises(ValueError, match="no official rule for 2019; choose from 2020"):
         rule_of(2019)
@@ -158,9 +158,9 @@ def test_labels_check_their_columns():
 
 def test_what_was_not_evaluated_is_named():
     evaluation = evaluate(tabled(), labels_of(NAMES), 2020)
-    with pytest.raises(ValueError, match="2020 has the figures auc, pauc; got auc_source"):
+    with pytest.raises(ValueError, match="unknown metrics of 2020: got auc_source; choose from auc, pauc"):
         evaluation.mean("auc_source")
-    with pytest.raises(ValueError, match="no figures of machine 'pump'; evaluated were fan"):
+    with pytest.raises(ValueError, match="no metrics of machine 'pump'; choose from fan"):
         evaluation.mean("auc", machine="pump")
     with pytest.raises(ValueError, match="unknown mean 'median'; choose from arithmetic, harmonic"):
         evaluation.mean("auc", kind="median")
