@@ -30,7 +30,7 @@ from detectors.approximate.recall import recall_estimate
 from detectors.search.faiss_backend import load as load_faiss
 from detectors.search.neighbours import Bank, nearest
 from detectors.search.quantised import TiledBank
-from detectors.search.streamed import Nearest, bank_of
+from detectors.search.streamed import TopK, bank_of
 from featstore.store import FeatureStore
 
 K, D, CLUSTERS, QUERIES, TIMED, ROUNDS = 5, 128, 200, 1000, 500, 3
@@ -117,7 +117,7 @@ def measure(matrices: Matrices, specs: tuple[Spec, ...]) -> list[dict[str, Any]]
         built = time.process_time() - start
         for probes in spec.probes:
             estimate = recall_estimate(index, queries, K, probes=probes, sample=len(queries))
-            record = {"index": spec.name, "factory": index.recipe.factory, "build_s": built, **asdict(estimate)}
+            record = {"index": spec.name, "factory": index.spec.factory, "build_s": built, **asdict(estimate)}
             plain = recall_estimate(index, queries, K, probes=probes, rerank=0, sample=len(queries))
             record["plain_recall"] = plain.recall
             record["bytes"] = load_faiss().serialize_index(index.index).nbytes
@@ -131,7 +131,7 @@ def race(coded: TiledBank, index: ApproximateIndex, queries: np.ndarray, probes:
     """Queries per second of exact searches, of the index with and without re-ranking."""
     runs: dict[str, Callable[[], object]] = {
         "exact": lambda: nearest(queries, index.bank, K),
-        "coded": lambda: Nearest.none(len(queries), K).take(queries, coded),
+        "coded": lambda: TopK.empty(len(queries), K).update(queries, coded),
         "index": lambda: index.nearest(queries, K, probes=probes),
         "plain": lambda: index.nearest(queries, K, probes=probes, rerank=0),
     }

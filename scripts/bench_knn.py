@@ -46,13 +46,13 @@ def ours(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
 
 def streamed(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
     """The search of `detect archive` on a prepared bank."""
-    from detectors.search.streamed import Nearest, bank_of
+    from detectors.search.streamed import TopK, bank_of
 
     prepared, threads = bank_of(bank), os.cpu_count() or 1
 
     def search(queries: np.ndarray) -> np.ndarray:
-        lists = Nearest.none(len(queries), k)
-        lists.take(queries, prepared, threads=threads)
+        lists = TopK.empty(len(queries), k)
+        lists.update(queries, prepared, threads=threads)
         return lists.id[:, 0]
 
     return search

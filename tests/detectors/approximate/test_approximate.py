@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from detectors.approximate.cache import cached, keep_estimate, load, read_record, save
+from detectors.approximate.cache import load, load_or_build, read_record, save, save_estimate
 from detectors.approximate.copies import Copies
 from detectors.approximate.index import ApproximateIndex
-from detectors.approximate.kinds import KINDS, LINKING
+from detectors.approximate.kinds import EF_CONSTRUCTION, KINDS
 from detectors.approximate.recall import recall_estimate, wilson
 from detectors.search.neighbours import Bank, nearest
 from featstore.errors import StoreError
@@ -76,7 +76,7 @@ def test_too_few_found_means_exact_search(rng):
     """One list of an IVF index holds fewer rows than asked for: faiss fills up with -1."""
     bank = Bank.of(clustered(rng, 2000))
     index, queries = ApproximateIndex.build(bank, "ivf"), clustered(rng, 30)
-    assert (index.listed(index.bank.directions[:30], 400, 1)[1] < 0).any()
+    assert (index.search(index.bank.directions[:30], 400, 1)[1] < 0).any()
     assert_same(index.nearest(queries, 192, probes=1), nearest(queries, bank, 192))
 
 
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_index(rng, kind):
 
 def test_hnsw_links_with_more_in_sight_than_faiss_would(rng):
     index = ApproximateIndex.build(Bank.of(clustered(rng, 500)), "hnsw").index
-    assert index.hnsw.efConstruction == LINKING > faiss.IndexHNSWFlat(12, 32).hnsw.efConstruction
+    assert index.hnsw.efConstruction == EF_CONSTRUCTION > faiss.IndexHNSWFlat(12, 32).hnsw.efConstruction
 
 
 def test_the_cut_of_the_queries_does_not_matter(rng, kind):
@@ -125,9 +125,9 @@ def test_the_seed_counts(rng):
 def test_threads_are_limited_and_restored(rng, monkeypatch):
     bank = Bank.of(clustered(rng, 500))
     index, seen = ApproximateIndex.build(bank, "ivf", threads=1), []
-    listed = ApproximateIndex.listed
+    search = ApproximateIndex.search
     monkeypatch.setattr(
-        ApproximateIndex, "listed", lambda *given: seen.append(faiss.omp_get_max_threads()) or listed(*given)
+        ApproximateIndex, "search", lambda *given: seen.append(faiss.omp_get_max_threads()) or search(*given)
     )
     before = faiss.omp_get_max_threads()
     try:
@@ -147,7 +147,10 @@ def test_threads_are_limited_and_restored(rng, monkeypatch):
         ),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 3)), 1), "queries have 3 dimensions"),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.full((1, 12), np.nan), 1), "queries: row 0 has"),
-        (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 301), "k=301 neighbours asked"),
+        (
+            lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 301),
+            "k=301: the bank has only 300",
+        ),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 0), "expected k >= 1"),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 1, probes=0), "at least 1 probe"),
         (
@@ -170,8 +173,8 @@ def test_no_queries(rng):
 def test_copies_of_rows():
     copies = Copies.of(np.array([[1.0, 2], [0.0, 3], [1, 2], [5, 5], [-0.0, 3], [1, 2]]))
     np.testing.assert_array_equal(copies.first, [0, 1, 3])
-    np.testing.assert_array_equal(copies.all_of(np.array([2, 0, 1]), 2)[0], [3, 0, 2, 1, 4])
-    np.testing.assert_array_equal(copies.all_of(np.array([2, 0, 1]), 2)[1], [0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(copies.rows_of(np.array([2, 0, 1]), 2)[0], [3, 0, 2, 1, 4])
+    np.testing.assert_array_equal(copies.rows_of(np.array([2, 0, 1]), 2)[1], [0, 1, 1, 2, 2])
 
 
 def test_rows_whose_labels_meet_by_chance_are_still_told_apart(monkeypatch):
@@ -233,9 +236,9 @@ def bank(rng):
 
 def test_what_was_kept_comes_back(tmp_path, bank, kind):
     path = tmp_path / "new" / "fan.index"
-    built, note = cached(path, bank, kind)
+    built, note = load_or_build(path, bank, kind)
     assert note == "fan.index: built"
-    loaded, note = cached(path, bank, kind)
+    loaded, note = load_or_build(path, bank, kind)
     assert note == ""
     assert_same(loaded.nearest(bank.rows[:50], 3, probes=1), built.nearest(bank.rows[:50], 3, probes=1))
     np.testing.assert_array_equal(*(faiss.serialize_index(index.index) for index in (loaded, built)))
@@ -243,8 +246,8 @@ def test_what_was_kept_comes_back(tmp_path, bank, kind):
 
 def test_a_bank_without_a_direction_is_kept_too(tmp_path):
     bank = Bank.of(np.zeros((4, 3)))
-    cached(tmp_path / "a", bank, "ivf")
-    loaded, note = cached(tmp_path / "a", bank, "ivf")
+    load_or_build(tmp_path / "a", bank, "ivf")
+    loaded, note = load_or_build(tmp_path / "a", bank, "ivf")
     assert note == ""
     assert_same(loaded.nearest(np.ones((1, 3)), 2), nearest(np.ones((1, 3)), bank, 2))
 
@@ -258,13 +261,13 @@ def test_a_bank_without_a_direction_is_kept_too(tmp_path):
     ],
 )
 def test_another_index_is_built_anew(tmp_path, bank, change, what):
-    cached(tmp_path / "a", bank, "ivf")
+    load_or_build(tmp_path / "a", bank, "ivf")
     other, kind, seed = change(bank)
-    index, note = cached(tmp_path / "a", other, kind, seed=seed)
+    index, note = load_or_build(tmp_path / "a", other, kind, seed=seed)
     assert what in note
-    assert note.endswith("; built anew")
+    assert note.endswith("; rebuilt")
     assert_same(index.nearest(other.rows[:9], 1), nearest(other.rows[:9], other, 1))
-    assert cached(tmp_path / "a", other, kind, seed=seed)[1] == ""
+    assert load_or_build(tmp_path / "a", other, kind, seed=seed)[1] == ""
 
 
 def edited(path, **changes):
@@ -319,22 +322,22 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_found_before_it_is_read_and_mended(tmp_path, bank, damage):
     path = tmp_path / "a"
-    cached(path, bank, "ivf")
+    load_or_build(path, bank, "ivf")
     harm, match = DAMAGE[damage]
     harm(path)
     with pytest.raises((StoreError, FileNotFoundError), match=match):
         load(path, bank, "ivf")
-    index, note = cached(path, bank, "ivf")
+    index, note = load_or_build(path, bank, "ivf")
     assert note
     assert_same(index.nearest(bank.rows[:9], 1), nearest(bank.rows[:9], bank, 1))
-    assert load(path, bank, "ivf").recipe == index.recipe
+    assert load(path, bank, "ivf").spec == index.spec
     assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_swapped_files_are_found(tmp_path, bank):
     other = Bank.of(bank.rows[::-1].copy())
     for name, rows in (("a", bank), ("b", other)):
-        cached(tmp_path / name, rows, "ivf")
+        load_or_build(tmp_path / name, rows, "ivf")
     (tmp_path / "a").replace(tmp_path / "c")
     (tmp_path / "b").replace(tmp_path / "a")
     with pytest.raises(StoreError, match="is damaged"):
@@ -346,11 +349,11 @@ def test_swapped_files_are_found(tmp_path, bank):
 
 def test_estimate_is_kept_beside_the_index(tmp_path, bank):
     path = tmp_path / "a"
-    index, _ = cached(path, bank, "hnsw")
+    index, _ = load_or_build(path, bank, "hnsw")
     estimate = recall_estimate(index, bank.rows, 3, exclude=np.arange(1000), sample=50)
-    keep_estimate(path, estimate)
+    save_estimate(path, estimate)
     assert replace(estimate, **read_record(path)["estimate"]) == estimate
-    assert cached(path, bank, "hnsw")[1] == ""
+    assert load_or_build(path, bank, "hnsw")[1] == ""
 
 
 @pytest.mark.gpu

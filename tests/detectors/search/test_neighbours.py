@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from detectors.search import faiss_backend, neighbours
-from detectors.search import shortlist as candidates
+from detectors.search import faiss_backend, neighbours, shortlist
 from detectors.search.neighbours import Bank, nearest
 from detectors.search.shortlist import directions, rounding
 
@@ -97,7 +96,7 @@ def test_array_is_cut_into_blocks(rng, monkeypatch):
 def test_threads_do_not_matter(rng, backend, monkeypatch):
     bank, queries = rng.normal(size=(1500, 8)), rng.normal(size=(1030, 8))
     whole = nearest(queries, bank, 2, backend=backend)
-    monkeypatch.setattr(neighbours, "MANY", 0)
+    monkeypatch.setattr(neighbours, "THREADS_FROM", 0)
     monkeypatch.setattr(neighbours, "_threads", lambda: 3)
     np.testing.assert_array_equal(nearest(queries, bank, 2, backend=backend)[1], whole[1])
 
@@ -139,8 +138,8 @@ def test_no_queries_and_lists_of_numbers():
     [
         (np.ones((2, 3)), np.ones((0, 3)), 1, "the bank is empty"),
         (np.ones((2, 3)), iter([np.ones((0, 3))]), 1, "the bank is empty"),
-        (np.ones((2, 3)), np.ones((4, 3)), 5, "k=5 neighbours asked of a bank with 4 rows"),
-        (np.ones((2, 3)), [np.ones((2, 3)), np.ones((2, 3))], 5, "k=5 neighbours asked of a bank with 4 rows"),
+        (np.ones((2, 3)), np.ones((4, 3)), 5, "k=5: the bank has only 4 rows to find"),
+        (np.ones((2, 3)), [np.ones((2, 3)), np.ones((2, 3))], 5, "k=5: the bank has only 4 rows to find"),
         (np.ones((2, 3)), np.ones((4, 3)), 0, "k >= 1"),
         (np.ones((2, 3)), np.ones((4, 2)), 1, "queries have 3 dimensions, the bank has 2"),
         (np.full((2, 3), np.nan), np.ones((4, 3)), 1, "queries: row 0 has a value that is NaN"),
@@ -155,7 +154,7 @@ def test_refuses_what_it_cannot_search(queries, bank, k, match):
 
 
 def test_refuses_too_few_rows_beside_the_excluded_one_and_unknown_names():
-    with pytest.raises(ValueError, match=r"k=4 .* bank with 3 rows to find"):
+    with pytest.raises(ValueError, match="k=4: the bank has only 3 rows to find"):
         nearest(np.eye(4), np.eye(4), 4, exclude=np.arange(4))
     with pytest.raises(ValueError, match="one excluded row per query"):
         nearest(np.eye(4), np.eye(4), 1, exclude=np.arange(3))
@@ -262,6 +261,6 @@ def test_faiss_runs_with_the_right_kernel_and_threshold():
 
 
 def test_groups_leave_enough_maxima():
-    assert candidates._group(1024, 1) == 16
-    assert candidates._group(1024, 17) == 4
-    assert candidates._group(10, 3) == 1
+    assert shortlist._group_size(1024, 1) == 16
+    assert shortlist._group_size(1024, 17) == 4
+    assert shortlist._group_size(10, 3) == 1

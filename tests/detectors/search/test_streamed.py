@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from plain_neighbours import KINDS, check_nearest, data
 
-from detectors.search.quantised import CODED, TiledBank
-from detectors.search.streamed import NOBODY, Nearest, bank_of
+from detectors.search.quantised import CODE_DIMENSIONS, TiledBank
+from detectors.search.streamed import NO_ROW, TopK, bank_of
 
 
-def searched(queries, *banks, k=1, exclude=None, threads=1) -> Nearest:
-    found = Nearest.none(len(queries), k)
+def searched(queries, *banks, k=1, exclude=None, threads=1) -> TopK:
+    found = TopK.empty(len(queries), k)
     for bank in banks:
-        found.take(queries, bank, exclude=exclude, threads=threads)
+        found.update(queries, bank, exclude=exclude, threads=threads)
     return found
 
 
@@ -28,7 +28,7 @@ def coded(request) -> bool:
     ("n", "m", "d", "k"), [(60, 300, 1, 3), (1300, 90, 3, 4), (2100, 70, 33, 1), (30, 9, 1500, 30)]
 )
 def test_equals_sorting(rng, coded, kind, n, m, d, k):
-    coded = coded and d in CODED
+    coded = coded and d in CODE_DIMENSIONS
     bank = data(kind, n, d, rng)
     queries = np.concatenate([bank[: m // 3], -bank[: m // 3], data("gaussian", m - 2 * (m // 3), d, rng)])
     found = searched(queries, TiledBank.of(bank, coded=coded), k=k)
@@ -41,7 +41,7 @@ VALUES = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.sampled
 @given(st.data(), st.integers(1, 4), st.integers(1, 7), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_equals_sorting_for_any_values(drawn, d, k, coded):
-    coded = coded and d in CODED
+    coded = coded and d in CODE_DIMENSIONS
     bank, queries = (drawn.draw(arrays(np.float32, (n, d), elements=VALUES)) for n in (7, 4))
     found = searched(queries, TiledBank.of(bank, coded=coded), k=k)
     check_nearest(queries, bank, found.distance, found.id)
@@ -77,8 +77,8 @@ def test_the_excluded_row_is_not_found_and_its_copies_are(rng, coded):
 def test_places_that_no_row_takes_stay_free(rng, coded):
     bank = TiledBank.of(data("gaussian", 3, 4, rng), coded=coded)
     found = searched(data("gaussian", 2, 4, rng), bank, k=4, exclude=np.array([1, -1]))
-    assert (found.id == NOBODY).sum(axis=1).tolist() == [2, 1]
-    assert (np.isinf(found.distance) == (found.id == NOBODY)).all()
+    assert (found.id == NO_ROW).sum(axis=1).tolist() == [2, 1]
+    assert (np.isinf(found.distance) == (found.id == NO_ROW)).all()
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "alike", "constant", "zeros", "huge", "tiny"])
@@ -127,18 +127,18 @@ def test_near_copies_are_told_apart(rng, coded):
 
 def test_an_empty_bank_and_no_queries_are_nothing_to_do(rng, coded):
     found = searched(data("gaussian", 3, 4, rng), TiledBank.of(np.zeros((0, 4), np.float32), coded=coded))
-    assert (found.id == NOBODY).all()
+    assert (found.id == NO_ROW).all()
     bank = TiledBank.of(data("gaussian", 3, 4, rng), coded=coded)
     assert searched(np.zeros((0, 4), np.float32), bank).id.shape == (0, 1)
 
 
 def test_what_does_not_fit_is_refused(rng):
     bank, queries = bank_of(np.ones((3, 4), np.float32)), np.ones((2, 4), np.float32)
-    with pytest.raises(ValueError, match="at least one neighbour"):
-        Nearest.none(2, 0)
+    with pytest.raises(ValueError, match="k=0: expected at least 1 neighbour"):
+        TopK.empty(2, 0)
     with pytest.raises(ValueError, match="expected 2 queries of 4 dimensions"):
         searched(np.ones((2, 5), np.float32), bank)
-    with pytest.raises(ValueError, match="as many excluded ids"):
+    with pytest.raises(ValueError, match="and 2 excluded ids, got shapes"):
         searched(queries, bank, exclude=np.zeros(3))
     with pytest.raises(ValueError, match="queries: row 1 has a value that is NaN"):
         searched(np.array([[1, 2, 3, 4], [1, np.nan, 3, 4]], np.float32), bank)
