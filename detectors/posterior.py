@@ -1,4 +1,4 @@
-"""Scores of a classifier: how improbable it finds the section that a clip is said to come from."""
+"""Scores of a classifier: the negative log probability, or log odds, that a clip is not of its own section."""
 
 from typing import Literal
 

@@ -19,7 +19,7 @@ def _checked(normal: np.ndarray, anomaly: np.ndarray) -> tuple[np.ndarray, np.nd
     classes = {"normal": np.asarray(normal, dtype=np.float64), "anomaly": np.asarray(anomaly, dtype=np.float64)}
     for name, scores in classes.items():
         if scores.ndim != 1:
-            raise ValueError(f"{name} scores must be one row of numbers, got shape {scores.shape}")
+            raise ValueError(f"{name} scores: expected shape (n,), got shape {scores.shape}")
         if not len(scores):
             raise ValueError(f"an AUC needs clips of both classes, got no {name} clips")
         if not np.isfinite(scores).all():

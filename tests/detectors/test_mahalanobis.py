@@ -101,7 +101,7 @@ def test_trimming_keeps_half_and_every_group(rng):
 def test_reference_scores_are_what_new_clips_score(rng):
     data, new = rng.normal(size=(2, 200, 40))
     detector = Mahalanobis(covariance="empirical").fit(data)
-    fitted, honest, test = (s.mean() for s in (detector.anomaly_score(data), detector.reference_scores_,
+    fitted, held_out, test = (s.mean() for s in (detector.anomaly_score(data), detector.reference_scores_,
                                                detector.anomaly_score(new)))  # fmt: skip
     assert fitted < 41 < test
-    assert abs(honest - test) < 0.35 * (test - fitted)
+    assert abs(held_out - test) < 0.35 * (test - fitted)

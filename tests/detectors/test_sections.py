@@ -65,7 +65,7 @@ def test_a_machine_without_training_clips_cannot_be_pooled(vectors):
     assert "--pool-sections" not in str(caught.value)
 
 
-def test_one_training_clip_has_no_honest_reference(vectors):
+def test_one_training_clip_has_no_reference_score(vectors):
     train_X, test_X = vectors
     few = np.array([0, 1, 2, 3, 4])
     with pytest.raises(DataError, match="machine pump section 00: 1 training clips"):

@@ -1,4 +1,4 @@
-"""Codes of 8 bits: the bound that lets a row be passed over holds for every pair, whatever the data."""
+"""8-bit codes: the bound by which rows are skipped holds for every pair of every kind of data."""
 
 import importlib.util
 
@@ -16,11 +16,11 @@ from detectors.search.streamed import TopK
 
 
 def bounds(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
-    """What the search takes for the least distance of each pair (m, n), in the arithmetic of the search."""
+    """Lower bound of the distance of each pair (m, n), in the arithmetic of the search."""
     encoded = bank.encode(queries)
     multiply, dtype = bank.product()
     scale, error, length, half = encoded.terms
-    found = np.full((len(queries), bank.n), np.nan)
+    bound = np.full((len(queries), bank.n), np.nan)
     for tile in bank.tiles:
         offsets, tile_scale, tile_length, tile_error = tile.codes
         products = torch.empty((len(queries), tile.weights.shape[1]), dtype=dtype)
@@ -29,25 +29,25 @@ def bounds(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
         slack = error * tile_length + (length + error) * tile_error + kernels.UNDERFLOW
         slack += kernels.ROUNDING * 0.5 * (length + error + tile_length + tile_error) ** 2
         ids = tile.rows[2]
-        found[:, ids] = (half - slack)[:, None] - values[:, : len(ids)].astype(np.float64)
-    return found
+        bound[:, ids] = (half - slack)[:, None] - values[:, : len(ids)].astype(np.float64)
+    return bound
 
 
 def measured(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
-    """Every distance (m, n), by lists as long as the bank."""
-    every = TopK.empty(len(queries), bank.n)
-    every.update(queries, bank)
+    """All distances (m, n), by a top k as long as the bank."""
+    top = TopK.empty(len(queries), bank.n)
+    top.update(queries, bank)
     distance = np.empty((len(queries), bank.n))
-    np.put_along_axis(distance, every.id, every.distance, axis=1)
+    np.put_along_axis(distance, top.id, top.distance, axis=1)
     return distance
 
 
 def check_bounds(queries: np.ndarray, rows: np.ndarray, coded: bool) -> np.ndarray:
     bank = TiledBank.of(rows, coded=coded)
-    distance, least = measured(queries, bank), bounds(queries, bank)
-    directed = queries.any(axis=1)
-    assert (least <= distance)[directed].all()
-    return (distance - least)[directed]
+    distance, bound = measured(queries, bank), bounds(queries, bank)
+    nonzero = queries.any(axis=1)
+    assert (bound <= distance)[nonzero].all()
+    return (distance - bound)[nonzero]
 
 
 @pytest.mark.parametrize("coded", [True, False])
@@ -84,7 +84,7 @@ def test_no_distance_is_below_its_bound_for_any_values(drawn, d, coded):
 
 @pytest.mark.parametrize(("kind", "widest"), [("gaussian", 0.03), ("clustered", 0.03), ("alike", 4e-6)])
 def test_the_bound_is_narrow(rng, kind, widest):
-    """A bound that holds because it is wide would have everything measured."""
+    """With a bound that is too wide, all distances would be computed."""
     rows = data(kind, 3000, 64, rng)
     assert check_bounds(rows[::100], rows, coded=True).max() < widest
 
