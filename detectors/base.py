@@ -1,4 +1,4 @@
-"""What every detector is, and the honest scores of the clips it was fitted on."""
+"""What all detectors share: the protocol, checks of the input, and reference scores in which no clip scores itself."""
 
 import copy
 from collections.abc import Iterator
@@ -7,12 +7,15 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 
 FOLDS = 10
-"""Cross-fitting refits this often; banks of up to twice as many clips are scored leave-one-out."""
+"""Folds of cross-fitting; up to twice as many clips are scored leave-one-out."""
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """Constructor stores, fit learns, learned names end in `_`; higher scores are more anomalous, without exception."""
+    """Turns vectors into anomaly scores; a higher score is more anomalous, without exception.
+
+    The constructor only stores its parameters, `fit` learns, and the names of learned attributes end in `_`.
+    """
 
     reference_scores_: np.ndarray
 
@@ -26,54 +29,55 @@ class Detector(Protocol):
 
 
 class Fitted:
-    """The part all detectors share: checked input, one training routine, honest reference scores.
+    """Base class of all detectors: checks the input, runs the training, computes the reference scores.
 
-    A detector writes `_learn` and `_score`, and `_reference` where it knows something better than cross-fitting.
-    `reference_scores_` (n,) is in the order of the training rows. No clip is ever part of what scores it: a clip is
-    left out by its row, so an exact copy of it in another row stays a legitimate neighbour. A single training clip has
-    no honest score: its reference is NaN.
+    A subclass implements `_learn` and `_score`, and `_reference` where it has a better method than cross-fitting.
+    `reference_scores_` (n,) is in the order of the training rows. A clip takes no part in its own reference score. It
+    is left out by its row number, so an exact copy of it in another row may still be its neighbour. A single training
+    clip has no reference score: the value is NaN.
     """
 
     reference_scores_: np.ndarray
     n_features_: int
 
     def fit(self, X: np.ndarray, *, domain: np.ndarray | None = None, group: np.ndarray | None = None) -> Self:
-        """Learn from normal clips X (n, d); `domain` and `group` are texts (n,). ValueError where X cannot be used."""
-        learned = self._learned_from(X, domain, group)
-        self.reference_scores_ = self._reference(*learned) if len(X) > 1 else np.full(1, np.nan)
+        """Learn from normal clips X (n, d); `domain` and `group` are texts (n,). ValueError for unusable input."""
+        X, domain, group = self._check_and_learn(X, domain, group)
+        self.reference_scores_ = self._reference(X, domain, group) if len(X) > 1 else np.full(1, np.nan)
         return self
 
     def learn(self, X: np.ndarray, *, domain: np.ndarray | None = None, group: np.ndarray | None = None) -> Self:
-        """As `fit`, without reference scores: they cost several times the rest, and not everybody asks for them."""
-        self._learned_from(X, domain, group)
-        self.__dict__.pop("reference_scores_", None)  # an earlier fit is forgotten
+        """As `fit`, without `reference_scores_`, which take several times as long as the rest."""
+        self._check_and_learn(X, domain, group)
+        self.__dict__.pop("reference_scores_", None)  # those of an earlier fit
         return self
 
     def anomaly_score(self, X: np.ndarray) -> np.ndarray:
         """Score of each row of X (m, d), float64 (m,); higher is more anomalous."""
         if not hasattr(self, "n_features_"):
             raise ValueError(f"{type(self).__name__} is not fitted; call fit with training clips first")
-        X = checked(X, "clips to score")
+        X = check_matrix(X, "clips to score")
         if X.shape[1] != self.n_features_:
             raise ValueError(f"clips to score have {X.shape[1]} dimensions, the training clips had {self.n_features_}")
         return self._score(X) if len(X) else np.zeros(0)
 
-    def _learned_from(
+    def _check_and_learn(
         self, X: np.ndarray, domain: np.ndarray | None, group: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Check, learn, and return the rows and labels as they were learned from."""
-        X = checked(X, "training clips")
-        if len(X) < self._least():
+        """Return rows, domains and groups in the form in which they were learned."""
+        X = check_matrix(X, "training clips")
+        if len(X) < self._min_clips():
             raise ValueError(
-                f"{type(self).__name__} needs at least {self._least()} training clips, got {len(X)}; "
+                f"{type(self).__name__} needs at least {self._min_clips()} training clips, got {len(X)}; "
                 "lower its k or check the section filter"
             )
-        domain, group = _labels(domain, len(X), "domain"), _labels(group, len(X), "group")
+        domain, group = _check_labels(domain, len(X), "domain"), _check_labels(group, len(X), "group")
         self.n_features_ = X.shape[1]
         self._learn(X, domain, group)
         return X, domain, group
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
+        """Least number of training clips; ValueError for parameters out of range."""
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
@@ -89,13 +93,13 @@ class Fitted:
         """Score of every row by a copy of this detector that was fitted without the row's fold."""
         scores = np.full(len(X), np.nan)
         for held_out in folds(X, domain, group):
-            part = copy.copy(self)
-            part._learn(X[~held_out], domain[~held_out], group[~held_out])
-            scores[held_out] = part._score(X[held_out])
+            detector = copy.copy(self)
+            detector._learn(X[~held_out], domain[~held_out], group[~held_out])
+            scores[held_out] = detector._score(X[held_out])
         return scores
 
 
-def checked(X: np.ndarray, what: str) -> np.ndarray:
+def check_matrix(X: np.ndarray, what: str) -> np.ndarray:
     """X as a float32 or float64 matrix; ValueError unless it is two-dimensional, has columns, and is finite."""
     X = np.asarray(X)
     if X.dtype.kind not in "fiu":
@@ -104,7 +108,7 @@ def checked(X: np.ndarray, what: str) -> np.ndarray:
         hint = "; choose one view first" if X.ndim == 3 else ""
         raise ValueError(f"{what}: expected a matrix (clips, dimensions), got shape {X.shape}{hint}")
     if what.startswith("training") and not len(X):
-        raise ValueError(f"{what}: there are none; check the section filter")
+        raise ValueError(f"{what}: expected at least 1, got none; check the section filter")
     if X.dtype not in (np.float32, np.float64):
         X = X.astype(np.float64)
     if not np.isfinite(X).all():
@@ -113,8 +117,8 @@ def checked(X: np.ndarray, what: str) -> np.ndarray:
     return X
 
 
-def _labels(labels: np.ndarray | None, n: int, what: str) -> np.ndarray:
-    """Labels as texts (n,), all empty where none are given."""
+def _check_labels(labels: np.ndarray | None, n: int, what: str) -> np.ndarray:
+    """Labels as texts (n,); empty texts for None."""
     if labels is None:
         return np.full(n, "")
     labels = np.asarray(labels, dtype=np.str_)
@@ -124,23 +128,26 @@ def _labels(labels: np.ndarray | None, n: int, what: str) -> np.ndarray:
 
 
 def content_order(X: np.ndarray) -> np.ndarray:
-    """Rank of each row by its content, equal rows sharing one (n,): what must not depend on row order depends on it."""
+    """Rank (n,) of each row among the sorted distinct rows; equal rows share a rank.
+
+    A method that depends on the order of its rows gets them sorted by this rank, so its result does not.
+    """
     ranks: np.ndarray = np.unique(X, axis=0, return_inverse=True)[1].reshape(-1)
     return ranks
 
 
 def folds(X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> Iterator[np.ndarray]:
-    """Masks of the rows held out together, each row exactly once.
+    """Masks (n,) of the rows that are held out together; each row is held out exactly once.
 
-    Folds depend on what the rows hold and not on their order, spread every (domain, group) evenly, and keep exact
-    copies of a clip together, unless the clips are all alike.
+    Folds depend on the content of the rows and not on their order. They spread every (domain, group) evenly and keep
+    exact copies of a clip together, unless all clips are equal.
     """
     if len(X) <= 2 * FOLDS:
         yield from np.eye(len(X), dtype=bool)
         return
     content = content_order(X)
     strata = np.unique(np.stack([domain, group]), axis=1, return_inverse=True)[1].reshape(-1)
-    first = np.unique(content, return_index=True)[1]  # copies go with the first of them
+    first = np.unique(content, return_index=True)[1]  # copies share the fold of the first of them
     by_stratum = np.lexsort([np.arange(len(first)), strata[first]])
     fold_of_content = np.empty(len(first), dtype=np.intp)
     fold_of_content[by_stratum] = np.arange(len(first)) % FOLDS

@@ -1,4 +1,4 @@
-"""Local density normalisation: a distance counts for less where the normal clips themselves lie far apart."""
+"""Local density normalisation: distances to clips in sparse regions count less."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -10,31 +10,32 @@ from detectors.geometry import cosine_distance, unit
 from detectors.search.neighbours import Bank, nearest
 
 FLOOR = 1e-12
-"""Least local distance, so that near copies do not divide by nothing."""
+"""Lower limit of a local distance, which avoids a division by zero for near copies."""
 
 NEAR = 1e-6
-"""Distances below this are measured again without cancellation; above it ten digits are right."""
+"""Distances below this are computed again from differences; above it, ten digits are correct."""
 
 ROWS = 512
-"""Queries whose distances to the whole bank are held at a time."""
+"""Queries per block; a block holds the distances to the whole bank in memory."""
 
 
 class LDN(Fitted):
-    """Least density-normalised distance to a normal clip (Wilkinghoff et al. 2025), with d = (1 - cosine) / 2.
+    """Smallest density-normalised distance to a normal clip (Wilkinghoff et al. 2025), with d = (1 - cosine) / 2.
 
     rho(y) is the mean d from y to its K nearest other clips. `form="ratio"` scores min_y d(x, y) / rho(y),
-    `form="difference"` min_y d(x, y) - rho(y). Exact copies count once in rho, which would be 0 otherwise; K is capped
-    at the other distinct clips. A bank of one distinct clip has no density: rho is then 1 (ratio) or 0 (difference).
+    `form="difference"` min_y d(x, y) - rho(y). Exact copies count once in rho, which would be 0 otherwise. K is capped
+    at the number of other distinct clips. With one distinct clip there is no density: rho is 1 (ratio) or 0
+    (difference).
 
-    Reference scores are exact leave-one-out: the clip is absent from the bank AND from the densities of the others,
-    so each equals the score by a detector fitted without it.
+    Reference scores are exact leave-one-out: the clip is removed from the bank and from the densities of the others,
+    so each score equals that of a detector fitted without the clip.
     """
 
     def __init__(self, *, K: int = 1, form: Literal["ratio", "difference"] = "ratio") -> None:
         self.K = K
         self.form = form
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
         if self.K < 1:
             raise ValueError(f"K={self.K}: expected at least 1 neighbour")
         if self.form not in FORMS:
@@ -45,7 +46,7 @@ class LDN(Fitted):
         rows, self.copy_of_, self.copies_ = np.unique(unit(X), axis=0, return_inverse=True, return_counts=True)
         self.bank_ = rows
         self.copy_of_ = self.copy_of_.reshape(-1)
-        others = min(self.K + 1, len(rows) - 1)  # one more than K: leaving a neighbour out moves the next one up
+        others = min(self.K + 1, len(rows) - 1)  # one more than K: it replaces a neighbour that is left out
         own = np.arange(len(rows))
         self.neighbours_ = np.zeros((len(rows), 0), dtype=np.int64)
         distance = np.zeros((len(rows), 0))
@@ -55,7 +56,7 @@ class LDN(Fitted):
         self.rho_ = self._density(self.neighbour_distance_[:, : self.K])
 
     def _density(self, distance: np.ndarray) -> np.ndarray:
-        """rho of bank rows from the distances (n, <= K) to their neighbours."""
+        """Compute rho of bank rows from the distances (n, <= K) to their neighbours."""
         if not distance.shape[1]:
             return np.full(len(distance), FORMS[self.form][1])
         density: np.ndarray = np.maximum(distance.mean(axis=1), FLOOR)
@@ -63,11 +64,11 @@ class LDN(Fitted):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         normalise = FORMS[self.form][0]
-        parts = [normalise(distance, self.rho_).min(axis=1) for _, distance in _half_distances(unit(X), self.bank_)]
-        return np.concatenate(parts)
+        blocks = _half_distances(unit(X), self.bank_)
+        return np.concatenate([normalise(distance, self.rho_).min(axis=1) for _, distance in blocks])
 
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
-        if len(self.bank_) <= self.K + 2:  # too few for a neighbour to move up everywhere
+        if len(self.bank_) <= self.K + 2:  # too few rows to replace every neighbour that is left out
             return self.cross_fitted(X, domain, group)
         return self._leave_one_out()[self.copy_of_]
 
@@ -75,40 +76,40 @@ class LDN(Fitted):
         """Leave-one-out score of every distinct clip."""
         normalise = FORMS[self.form][0]
         near = self.neighbours_[:, : self.K]
-        left_out, of = near.ravel(), np.repeat(np.arange(len(near)), self.K)
-        moved_up = self.neighbour_distance_.sum(axis=1)[of] - self.neighbour_distance_[:, : self.K].ravel()
-        density = np.maximum(moved_up / self.K, FLOOR)
+        left_out, affected = near.ravel(), np.repeat(np.arange(len(near)), self.K)
+        without = self.neighbour_distance_.sum(axis=1)[affected] - self.neighbour_distance_[:, : self.K].ravel()
+        density = np.maximum(without / self.K, FLOOR)
         scores = np.empty(len(near))
         for start, distance in _half_distances(self.bank_, self.bank_):
             rho = np.tile(self.rho_, (len(distance), 1))
-            here = (left_out >= start) & (left_out < start + len(distance))
-            rho[left_out[here] - start, of[here]] = density[here]
+            in_block = (left_out >= start) & (left_out < start + len(distance))
+            rho[left_out[in_block] - start, affected[in_block]] = density[in_block]
             normalised = normalise(distance, rho)
             own = np.arange(len(distance))
             normalised[own, own + start] = np.inf
             scores[start : start + len(distance)] = normalised.min(axis=1)
-        survived = np.flatnonzero(self.copies_ > 1)  # by another copy: bank and densities stay as they are
-        if len(survived):
-            scores[survived] = self._score(self.bank_[survived])
+        copied = np.flatnonzero(self.copies_ > 1)  # a copy stays in the bank, so bank and densities do not change
+        if len(copied):
+            scores[copied] = self._score(self.bank_[copied])
         return scores
 
 
 def _half_distances(queries: np.ndarray, bank: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """First row, and (1 - cosine) / 2 to every bank row (rows, n), of blocks of unit queries."""
-    empty_bank = np.asarray(~bank.any(axis=1))
+    """Blocks of unit queries: number of the first row, and (1 - cosine) / 2 to every bank row, (rows, n)."""
+    zero_bank = np.asarray(~bank.any(axis=1))
     for start in range(0, len(queries), ROWS):
         block = queries[start : start + ROWS]
         distance = np.clip(0.5 - 0.5 * (block @ bank.T), 0.0, 1.0)
-        empty = np.asarray(~block.any(axis=1))
-        if empty.any() or empty_bank.any():  # a zero vector has no direction: far from all but its like
-            distance[empty[:, None] ^ empty_bank] = 1.0
-            distance[empty[:, None] & empty_bank] = 0.0
-        _sharpen(distance, block, bank)
+        zero = np.asarray(~block.any(axis=1))
+        if zero.any() or zero_bank.any():  # a zero vector has no direction: at 1 from all but other zero vectors
+            distance[zero[:, None] ^ zero_bank] = 1.0
+            distance[zero[:, None] & zero_bank] = 0.0
+        _refine_small(distance, block, bank)
         yield start, distance
 
 
-def _sharpen(distance: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
-    """Measure the small distances again, in place: 1 - cosine has lost their digits, and copies must be at 0."""
+def _refine_small(distance: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    """Recompute small distances in place: 1 - cosine loses their digits, and copies must be at exactly 0."""
     row, column = np.nonzero(distance < NEAR)
     for i in range(0, len(row), ROWS):
         pairs = row[i : i + ROWS], column[i : i + ROWS]
@@ -129,4 +130,4 @@ FORMS: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], float]] =
     "ratio": (_ratio, 1.0),
     "difference": (_difference, 0.0),
 }
-"""How a distance is normalised, and the density of a bank that has none."""
+"""How a distance is normalised, and rho where a bank has no density."""

@@ -1,4 +1,4 @@
-"""Gaussian mixture of the normal clips, with both published scores."""
+"""Gaussian mixture model of the normal clips, with the two published scores."""
 
 import warnings
 from typing import Any, Literal
@@ -13,15 +13,15 @@ from detectors.geometry import unit
 class GMM(Fitted):
     """Negative log likelihood under a Gaussian mixture, in nats.
 
-    `score="component"` takes the most likely component without its weight, -max_k log N(x | k), as TWFR-GMM does;
+    `score="component"` is that of the most likely component without its weight, -max_k log N(x | k), as in TWFR-GMM;
     `score="mixture"` is -log of the whole density. `n_components` is capped at the number of distinct clips.
-    `reg_covar` is added to every variance: with full covariances of 128 dimensions and a thousand clips 1e-6 is barely
-    enough, and what is enough grows with the square of the data's scale. Reference scores are cross-fitted.
+    `reg_covar` is added to every variance. With full covariances of 128 dimensions and a thousand clips, 1e-6 is barely
+    enough; the value that is enough grows with the square of the data's scale. Reference scores are cross-fitted.
 
-    `start` is where the components begin: at k-means centres, or one at the centre of each domain or each group (the
-    classes that a network was trained to tell apart), whose number then replaces `n_components`. `unit_length` looks at
-    directions alone. `smote` adds points between target clips until there are that share of the source clips (0.2 in
-    SMOTE-TWFR-GMM).
+    `start` sets the initial components: k-means centres, or the centre of each domain or each group (the classes that a
+    network was trained to separate). With domains or groups, their number replaces `n_components`. `unit_length` scales
+    every clip to length 1. `smote` adds points between target clips until their number is that share of the source
+    clips (0.2 in SMOTE-TWFR-GMM).
     """
 
     def __init__(  # noqa: PLR0913 - the options of four published systems
@@ -45,7 +45,7 @@ class GMM(Fitted):
         self.smote = smote
         self.seed = seed
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
         if self.n_components < 1 or not self.reg_covar >= 0:
             raise ValueError(
                 f"n_components={self.n_components}, reg_covar={self.reg_covar}: expected at least 1 component and a "
@@ -68,13 +68,13 @@ class GMM(Fitted):
 
         X = self._rows(X)
         if self.smote:
-            made = target_smote(X, domain, share=self.smote, seed=self.seed)
-            X, group = np.concatenate([X, made]), np.concatenate([group, np.full(len(made), "")])
-            domain = np.concatenate([domain, np.full(len(made), "target")])
+            new = target_smote(X, domain, share=self.smote, seed=self.seed)
+            X, group = np.concatenate([X, new]), np.concatenate([group, np.full(len(new), "")])
+            domain = np.concatenate([domain, np.full(len(new), "target")])
         content = content_order(X)
-        order = np.argsort(content, kind="stable")  # k-means starts from rows by their number
+        order = np.argsort(content, kind="stable")  # k-means picks its first centres by row number
         if len(X) == 1:
-            order = order[[0, 0]]  # scikit-learn asks for two rows; a copy changes neither mean nor covariance
+            order = order[[0, 0]]  # scikit-learn needs two rows; a copy changes neither mean nor covariance
         X = X[order]
         mixture = GaussianMixture(
             tol=1e-6,
@@ -84,7 +84,7 @@ class GMM(Fitted):
             **STARTS[self.start](self, X, domain[order], group[order]),
         )
         with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` of the mixture says it
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it is in `mixture_.converged_`
             self.mixture_ = mixture.fit(X)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ class GMM(Fitted):
         return self._from_parts(X, group)
 
     def _from_parts(self, X: np.ndarray, label: np.ndarray) -> dict[str, Any]:
-        """Where the components begin: the centre and share of every label, and one covariance about these centres."""
+        """Initial components: centre and share of the clips of each label, and one precision for all."""
         _, part, count = np.unique(label, return_inverse=True, return_counts=True)
         centres = np.stack([X[part == i].mean(axis=0) for i in range(len(count))])
         precision = PRECISIONS[self.covariance_type](X - centres[part], self.reg_covar)
@@ -130,7 +130,7 @@ FACTORS: dict[str, Any] = {
     "full": (lambda offsets, factor: offsets @ factor, lambda factor: np.log(np.diag(factor)).sum()),
     "diag": (lambda offsets, factor: offsets * factor, lambda factor: np.log(factor).sum()),
 }
-"""By covariance type: how a precision factor whitens offsets, and the log of its determinant."""
+"""By covariance type: whitening of offsets by a precision factor, and the log determinant of the factor."""
 
 
 def _component(mixture: Any, X: np.ndarray) -> np.ndarray:
@@ -158,7 +158,7 @@ def _diagonal_precision(offsets: np.ndarray, floor: float) -> np.ndarray:
 
 
 PRECISIONS = {"full": _full_precision, "diag": _diagonal_precision}
-"""By covariance type: the inverse of the covariance of offsets, each variance raised by a floor."""
+"""By covariance type: inverse of the covariance of offsets, with `floor` added to every variance."""
 
 STARTS = {"kmeans": GMM._from_kmeans, "domain": GMM._from_domains, "group": GMM._from_groups}
 

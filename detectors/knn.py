@@ -16,21 +16,22 @@ from detectors.search.neighbours import Bank, nearest
 class KNN(Fitted):
     """Mean cosine distance, in [0, 2], to the k nearest normal clips; the usual first choice with k = 1.
 
-    `bank="two_bank"` searches each domain by itself and takes the minimum; `k` is then capped at the clips a domain has
-    (10 in the target domain, or 3). With k = 1 that is the same as one pooled bank, and without domains it is pooled.
-    `source_clusters` (16 in Wilkinghoff's systems) replaces the clips outside the target domain by k-means centres of
-    their directions, at length 1; every target clip stays.
+    `bank="two_bank"` searches each domain separately and takes the minimum. `k` is then capped at the number of clips
+    in a domain (10 in the target domain, or 3). With k = 1 or without domains, the result is that of one pooled bank.
+    `source_clusters` (16 in Wilkinghoff's systems) replaces the clips outside the target domain with k-means centres of
+    their unit vectors; every target clip stays.
 
-    `smote` adds points between target clips until there are that share of the source clips (0.2 in published systems).
-    `memmixup` adds 0.9 t + 0.1 s for every target clip t and each of that many source clips s (990 in GenRepASD).
+    `smote` adds points between target clips until their number is that share of the source clips (0.2 in published
+    systems). `memmixup` adds 0.9 t + 0.1 s for every target clip t and each of that many source clips s (990 in
+    GenRepASD).
 
-    `bands` searches that many equal parts of the vectors each by itself, say the 8 joined views of BEATs with
-    `pool=bands`. The score is the mean of their distances, each divided by the standard deviation of that band's
-    leave-one-out distances, and no longer in [0, 2].
+    `bands` splits the vectors into that many equal parts and searches each part separately, for example the 8 joined
+    views of BEATs with `pool=bands`. The score is the mean over the bands of the distance divided by the standard
+    deviation of that band's leave-one-out distances; its range is not [0, 2].
 
-    Reference scores are exact leave-one-out: a clip's own row is left out of the search. With `source_clusters` that
-    holds for target clips; the others are cross-fitted, since each has a part in the centres. With `smote`, `memmixup`
-    or `bands` all are.
+    Reference scores are exact leave-one-out: the search skips a clip's own row. With `source_clusters` this holds for
+    target clips; the others are cross-fitted, because each contributes to the centres. With `smote`, `memmixup` or
+    `bands`, all are cross-fitted.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class KNN(Fitted):
         self.bands = bands
         self.seed = seed
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
         if self.k < 1 or (self.source_clusters is not None and self.source_clusters < 1):
             raise ValueError(f"k={self.k}, source_clusters={self.source_clusters}: expected at least 1")
         if self.bank not in ("pooled", "two_bank"):
@@ -64,16 +65,16 @@ class KNN(Fitted):
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
         if self.bands > 1:
-            one = copy.copy(self)
-            one.bands = 1
-            unit_of = KNN(k=self.k, bank=self.bank)  # of the clips themselves: quick, and as honest
-            self.bands_ = Bands.fit(one, unit_of, split_bands(X, self.bands), domain, group)
+            per_band = copy.copy(self)
+            per_band.bands = 1
+            scale = KNN(k=self.k, bank=self.bank)  # exact leave-one-out on the clips alone, which is fast
+            self.bands_ = Bands.fit(per_band, scale, split_bands(X, self.bands), domain, group)
             return
-        rows = np.arange(len(X))  # of the training matrix; -1 for a centre or a made point
+        rows = np.arange(len(X))  # row numbers in the training matrix; -1 for a centre or a generated point
         if self.smote or self.memmixup:
-            made = self._made(X, domain)
-            X, rows = np.concatenate([X, made]), np.concatenate([rows, np.full(len(made), -1)])
-            domain = np.concatenate([domain, np.full(len(made), "target")])
+            new = self._generated(X, domain)
+            X, rows = np.concatenate([X, new]), np.concatenate([rows, np.full(len(new), -1)])
+            domain = np.concatenate([domain, np.full(len(new), "target")])
         if self.source_clusters is not None:
             source = domain != "target"
             centres = _centres(unit(X[source]), self.source_clusters, self.seed) if source.any() else X[:0]
@@ -85,8 +86,8 @@ class KNN(Fitted):
         self.banks_ = [Bank.of(X[keys == name]) for name in names]
         self.bank_rows_ = [rows[keys == name] for name in names]
 
-    def _made(self, X: np.ndarray, domain: np.ndarray) -> np.ndarray:
-        """Target rows that no clip is."""
+    def _generated(self, X: np.ndarray, domain: np.ndarray) -> np.ndarray:
+        """Generated target rows of `smote` and `memmixup`."""
         between = target_smote(X, domain, share=self.smote, seed=self.seed)
         mixed = target_mixes(X, domain, sources=self.memmixup, seed=self.seed) if self.memmixup else between[:0]
         return np.concatenate([between, mixed])
@@ -95,8 +96,8 @@ class KNN(Fitted):
         if self.bands > 1:
             return self.bands_.score(split_bands(X, self.bands))
         distances = [self._mean_distance(X, bank, None) for bank in self.banks_]
-        least: np.ndarray = np.min(distances, axis=0)
-        return least
+        smallest: np.ndarray = np.min(distances, axis=0)
+        return smallest
 
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
         if self.smote or self.memmixup or self.bands > 1:
@@ -110,18 +111,18 @@ class KNN(Fitted):
         return scores
 
     def _leave_one_out(self, X: np.ndarray) -> np.ndarray:
-        least = np.full(len(X), np.inf)
+        scores = np.full(len(X), np.inf)
         for bank, rows in zip(self.banks_, self.bank_rows_, strict=True):
             position = np.full(len(X), -1)
             position[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
             member = position >= 0
             outside = ~member
             if outside.any():
-                least[outside] = np.minimum(least[outside], self._mean_distance(X[outside], bank, None))
+                scores[outside] = np.minimum(scores[outside], self._mean_distance(X[outside], bank, None))
             if member.any() and len(bank.rows) > 1:
-                own = self._mean_distance(X[member], bank, position[member])
-                least[member] = np.minimum(least[member], own)
-        return least
+                distance = self._mean_distance(X[member], bank, position[member])
+                scores[member] = np.minimum(scores[member], distance)
+        return scores
 
     def _mean_distance(self, X: np.ndarray, bank: Bank, exclude: np.ndarray | None) -> np.ndarray:
         k = min(self.k, len(bank.rows) - (exclude is not None))
@@ -130,13 +131,13 @@ class KNN(Fitted):
 
 
 def _centres(X: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """k-means centres (at most one per distinct row) of X; the order of the rows does not matter."""
+    """k-means centres of X, at most one per distinct row; they do not depend on the order of the rows."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
     content = content_order(X)
     clusters = min(clusters, int(content.max()) + 1)
     with threadpool_limits(1):
-        found = KMeans(clusters, n_init=1, random_state=seed).fit(X[np.argsort(content, kind="stable")])
-    centres: np.ndarray = found.cluster_centers_
+        kmeans = KMeans(clusters, n_init=1, random_state=seed).fit(X[np.argsort(content, kind="stable")])
+    centres: np.ndarray = kmeans.cluster_centers_
     return centres

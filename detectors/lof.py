@@ -8,16 +8,17 @@ from detectors.base import Fitted
 
 
 class LOF(Fitted):
-    """Density of a clip's neighbours over its own density, Euclidean; about 1 for a normal clip, more for an outlier.
+    """Density of a clip's neighbours divided by its own density; about 1 for a normal clip, more for an outlier.
 
-    Exact copies count once (a density of copies is infinite), and `k` is capped at the other distinct clips. One
-    distinct clip has no density: the score is then 1 plus the distance to it. Reference scores are cross-fitted.
+    Distances are Euclidean. Exact copies count once, since the density of copies is infinite. `k` is capped at the
+    number of other distinct clips. With one distinct clip, the score is 1 plus the distance to it. Reference scores are
+    cross-fitted.
     """
 
     def __init__(self, *, k: int = 20) -> None:
         self.k = k
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
         if self.k < 1:
             raise ValueError(f"k={self.k}: expected at least 1 neighbour")
         return 1
@@ -31,7 +32,7 @@ class LOF(Fitted):
         if self.only_ is None:
             self.factor_ = LocalOutlierFactor(min(self.k, len(rows) - 1), novelty=True)
             with threadpool_limits(1), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Duplicate values", UserWarning)  # near copies; exact ones are merged
+                warnings.filterwarnings("ignore", "Duplicate values", UserWarning)  # exact copies are merged
                 self.factor_.fit(rows)
 
     def _score(self, X: np.ndarray) -> np.ndarray:

@@ -8,20 +8,20 @@ from detectors.base import Fitted
 from detectors.geometry import COVARIANCES, Precision, geometric_median
 
 ROUNDS = 10
-"""Trimming stops here if clips still come and go."""
+"""Most rounds of trimming, where the set of inliers keeps changing."""
 
 
 class Mahalanobis(Fitted):
     """Squared Mahalanobis distance to the nearest centre, with a shrunk covariance by default.
 
-    `by` makes one centre in all, one per domain, or one per group (an attribute); the score is the minimum. The
-    covariance of offsets from their own centres is shared, except that a domain with more clips than dimensions gets
-    its own. `covariance="empirical"` refuses too few clips; the shrunk ones take as much identity as a condition
-    number of 1e10 needs. `condition_` is the largest condition number of what was inverted.
+    `by` sets the number of centres: one for all clips, one per domain, or one per group (an attribute). The score is
+    the minimum over the centres. The covariance of offsets from their own centres is shared; a domain with more clips
+    than dimensions has its own. `covariance="empirical"` raises ValueError for too few clips. The shrunk covariances
+    are regularised to a condition number of at most 1e10. `condition_` is the largest condition number in use.
 
-    `trim` is the share of clean clips one is ready to lose: clips beyond that chi-square quantile are left out of
-    centres and covariance, repeatedly, as in SCAN (Liu et al. 2025). Distances are first scaled to the median that
-    chi-square expects, so at least half of the clips always stay; `kept_` (n,) says which.
+    `trim` is the share of normal clips that may be lost. Clips beyond that chi-square quantile are left out of centres
+    and covariance, repeatedly, as in SCAN (Liu et al. 2025). Distances are first scaled to the median that chi-square
+    expects, so at least half of the clips stay. `inliers_` (n,) is the mask of the clips that stay.
 
     Reference scores are cross-fitted in ten folds, or leave-one-out for up to twenty clips.
     """
@@ -39,7 +39,7 @@ class Mahalanobis(Fitted):
         self.by = by
         self.trim = trim
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
         for name, value, known in (
             ("centre", self.centre, CENTRES),
             ("covariance", self.covariance, COVARIANCES),
@@ -55,17 +55,16 @@ class Mahalanobis(Fitted):
         X = np.asarray(X, dtype=np.float64)
         labels = {"none": np.zeros(len(X)), "domain": domain, "group": group}[self.by]
         member = np.unique(labels, return_inverse=True)[1].reshape(-1)
-        kept = np.ones(len(X), dtype=bool)
-        self._learn_from(X, member, kept)
+        inliers = np.ones(len(X), dtype=bool)
+        self._learn_from(X, member)
         for _ in range(ROUNDS if self.trim else 0):
-            before, kept = kept, self._within(X, member)
-            if (kept == before).all():
+            before, inliers = inliers, self._within_limit(X, member)
+            if (inliers == before).all():
                 break
-            self._learn_from(X, member, kept)
-        self.kept_ = kept
+            self._learn_from(X[inliers], member[inliers])
+        self.inliers_ = inliers
 
-    def _learn_from(self, X: np.ndarray, member: np.ndarray, kept: np.ndarray) -> None:
-        X, member = X[kept], member[kept]
+    def _learn_from(self, X: np.ndarray, member: np.ndarray) -> None:
         self.centres_ = np.stack([CENTRES[self.centre](X[member == g]) for g in range(member.max() + 1)])
         offsets = X - self.centres_[member]
         shared = self._precision(offsets, centres=len(self.centres_))
@@ -79,18 +78,18 @@ class Mahalanobis(Fitted):
         estimate = COVARIANCES[self.covariance]
         if self.covariance == "empirical":
             return Precision.of(estimate(offsets, ddof=centres))
-        return Precision.within_reach(estimate(offsets))
+        return Precision.regularised(estimate(offsets))
 
-    def _within(self, X: np.ndarray, member: np.ndarray) -> np.ndarray:
-        """Mask of the clips that are no further from their own centre than chi-square allows."""
+    def _within_limit(self, X: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """Mask (n,) of the clips within the chi-square limit of their centre, or whose centre has none within it."""
         from scipy.stats import chi2
 
         squared = self._distances(X)[member, np.arange(len(X))]
         median, limit = chi2.ppf([0.5, 1 - (self.trim or 0)], X.shape[1])
-        kept = squared * median <= limit * np.median(squared)
-        emptied = np.bincount(member, weights=kept) == 0
-        stays: np.ndarray = kept | emptied[member]
-        return stays
+        within = squared * median <= limit * np.median(squared)
+        emptied = np.bincount(member, weights=within) == 0
+        inliers: np.ndarray = within | emptied[member]
+        return inliers
 
     def _distances(self, X: np.ndarray) -> np.ndarray:
         """Squared distance of every row to every centre, (centres, m)."""
@@ -99,8 +98,8 @@ class Mahalanobis(Fitted):
         return squared
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        least: np.ndarray = self._distances(X).min(axis=0)
-        return least
+        to_nearest: np.ndarray = self._distances(X).min(axis=0)
+        return to_nearest
 
 
 def _mean(X: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scores that belong to a classifier: how little it believes that a clip is of the section it claims to be."""
+"""Scores of a classifier: the negative log probability, or log odds, that a clip is not of its own section."""
 
 from typing import Literal
 
@@ -10,28 +10,28 @@ from detectors.base import Fitted
 class Posterior(Fitted):
     """Score of log posteriors or logits (n, classes), as trained embedders store them with `output=posterior`.
 
-    The claimed class of a section is the column its training clips are most likely to belong to. score="nll" is
-    -log p of it, score="odds" log((1 - p) / p). Reference scores are those of training clips, which a network that has
-    learned from them is surer of than of new ones.
+    The class of a section is the column with the highest mean log posterior of its training clips. score="nll" is
+    -log p of that class, score="odds" is log((1 - p) / p). Reference scores are lower than scores of new normal clips
+    where the network was trained on the training clips.
     """
 
     def __init__(self, *, score: Literal["nll", "odds"] = "nll") -> None:
         self.score = score
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
         if self.score not in ("nll", "odds"):
             raise ValueError(f"unknown score {self.score!r}; choose from nll, odds")
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
-        self.claimed_ = int(np.argmax(_log_softmax(X).mean(axis=0)))
+        self.class_ = int(np.argmax(_log_softmax(X).mean(axis=0)))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         log_p = _log_softmax(X)
-        own = log_p[:, self.claimed_]
+        own = log_p[:, self.class_]
         if self.score == "nll":
             return -own
-        others = np.delete(log_p, self.claimed_, axis=1)
+        others = np.delete(log_p, self.class_, axis=1)
         if not others.shape[1]:
             return np.zeros(len(X))
         odds: np.ndarray = np.logaddexp.reduce(others, axis=1) - own
@@ -39,7 +39,7 @@ class Posterior(Fitted):
 
 
 def _log_softmax(X: np.ndarray) -> np.ndarray:
-    """Log probabilities of every row, float64; rows that are such already stay as they are."""
+    """Log probabilities of every row of logits or log probabilities, float64."""
     X = np.asarray(X, dtype=np.float64)
     log_p: np.ndarray = X - np.logaddexp.reduce(X, axis=1, keepdims=True)
     return log_p

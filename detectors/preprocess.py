@@ -1,4 +1,4 @@
-"""Standardisation and PCA whitening fitted on training clips, before any detector."""
+"""Standardisation and PCA whitening, learned from training clips and applied before a detector."""
 
 import copy
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from detectors.geometry import MAX_CONDITION
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """x -> (x - mean) / scale @ axes; a column that never varied keeps its scale."""
+    """x -> (x - mean) / scale @ axes; a constant column keeps its scale."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -19,10 +19,11 @@ class Whitening:
 
     @classmethod
     def of(cls, X: np.ndarray, *, standardize: bool, pca: int | None) -> "Whitening":
-        """Learned from training clips X (n, d).
+        """Learn from training clips X (n, d).
 
-        `pca` components of unit variance are kept, fewer where the clips do not span that many, and none where no
-        clip differs from another; without `standardize` the components are those of the raw columns.
+        `pca` is the number of components, each of unit variance. There are fewer where the clips span fewer dimensions,
+        and `axes` is None where all clips are equal. Without `standardize`, the components are those of the raw
+        columns.
         """
         X = np.array(X, dtype=np.float64, order="C")
         mean = X.mean(axis=0)
@@ -33,33 +34,33 @@ class Whitening:
         return cls(mean, scale, axes)
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
-        """X (m, d) in the new coordinates, float64."""
+        """Transform X (m, d) to float64 (m, components)."""
         standard: np.ndarray = (X - self.mean) / self.scale
         return standard if self.axes is None else standard @ self.axes
 
 
 def _whitening_axes(centred: np.ndarray, pca: int) -> np.ndarray | None:
-    """Principal axes (d, p) scaled to unit variance, each with a positive largest entry; None without any spread."""
+    """Principal axes (d, p) scaled to unit variance; the largest entry of each is positive. None without any spread."""
     n, d = centred.shape
-    wide = n < d  # then the products of the rows have the same eigenvalues and are fewer
+    wide = n < d  # then the smaller matrix of products of rows has the same eigenvalues
     eigenvalues, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
     eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
     spanned = np.count_nonzero(eigenvalues > max(eigenvalues[0], 0.0) / MAX_CONDITION)
-    kept = min(pca, int(spanned))
-    if not kept:
+    p = min(pca, int(spanned))
+    if not p:
         return None
-    lengths = np.sqrt(eigenvalues[:kept])
-    axes = centred.T @ vectors[:, :kept] / lengths if wide else vectors[:, :kept]
-    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(kept)])
+    lengths = np.sqrt(eigenvalues[:p])
+    axes = centred.T @ vectors[:, :p] / lengths if wide else vectors[:, :p]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(p)])
     scaled: np.ndarray = axes * signs / lengths * np.sqrt(max(n - 1, 1))
     return scaled
 
 
 class Preprocessed(Fitted):
-    """A detector behind standardisation and PCA whitening; `make_detector` puts it there.
+    """A detector on standardised and PCA-whitened vectors; `make_detector` makes it.
 
-    Reference scores are cross-fitted through the whole pipeline: a clip that took part in the whitening lies closer to
-    the middle of the whitened data than a new one, the more so the nearer the clips are in number to the components.
+    Reference scores are cross-fitted with the whitening in every fold. A clip that took part in the whitening lies
+    closer to the centre than a new clip does, and the difference grows as the number of clips falls towards `pca`.
     """
 
     def __init__(self, *, detector: Fitted, standardize: bool = False, pca: int | None = None) -> None:
@@ -67,10 +68,10 @@ class Preprocessed(Fitted):
         self.standardize = standardize
         self.pca = pca
 
-    def _least(self) -> int:
+    def _min_clips(self) -> int:
         if self.pca is not None and self.pca < 1:
             raise ValueError(f"pca={self.pca}: expected at least 1 component, or none")
-        return self.detector._least()
+        return self.detector._min_clips()
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
         self.whitening_ = Whitening.of(X, standardize=self.standardize, pca=self.pca)

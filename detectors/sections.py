@@ -14,9 +14,9 @@ from featstore.table import ClipTable
 
 @dataclass(frozen=True, eq=False)
 class SectionScores:
-    """Higher is more anomalous. `scores` (m,) in the rows of the test table, `reference` (n,) of the training table.
+    """`scores` (m,) of the rows of the test table, `reference` (n,) of the training table; higher is more anomalous.
 
-    Sections that no test clip belongs to are fitted too: their reference scores are part of the answer.
+    Sections without test clips are fitted too, for their reference scores.
     """
 
     scores: np.ndarray
@@ -33,26 +33,28 @@ def score_sections(
     pool_sections: bool = False,
     group_by: str | None = None,
 ) -> SectionScores:
-    """Scores of test clips, and honest reference scores of training clips, by a fresh detector per section.
+    """Scores of test clips, and reference scores of training clips, by a new detector per section.
 
-    `detector` is its line of text or a function that makes one. `pool_sections` fits one detector per machine.
-    `group_by` names the attribute whose values are the groups of `by=group`; "attributes" takes the combination of all,
-    unless one has that name. DataError where a section has test clips but fewer than two training clips, or a detector
-    cannot be fitted; it names machine and section.
+    `detector` is a line of text (`NAME:key=value,...`) or a function that makes a detector. `pool_sections` fits one
+    detector per machine. `group_by` is the attribute whose values are the groups of `by=group`; "attributes" is the
+    combination of all attributes, unless one of them has that name. DataError names the machine and section that has
+    test clips but fewer than two training clips, or whose detector cannot be fitted.
     """
     make = partial(create, detector) if isinstance(detector, str) else detector
-    _same_rows(train_X, train, "training")
-    _same_rows(test_X, test, "test")
+    _check_rows(train_X, train, "training")
+    _check_rows(test_X, test, "test")
     domain, group = train.column("domain"), _groups(train, group_by)
     train_part, test_part = _parts(train, pool_sections), _parts(test, pool_sections)
     scores, reference = np.full(len(test), np.nan), np.full(len(train), np.nan)
     for part in sorted(set(train_part) | set(test_part)):
-        of_train, of_test = (np.flatnonzero([one == part for one in parts]) for parts in (train_part, test_part))
-        if len(of_test) and len(of_train) < 2:
-            raise DataError(_too_few(part, len(of_train), len(of_test)))
-        fitted = _fitted(make(), part, train_X[of_train], domain[of_train], group[of_train])
-        reference[of_train] = fitted.reference_scores_
-        scores[of_test] = fitted.anomaly_score(test_X[of_test])
+        in_train, in_test = (
+            np.flatnonzero([of_clip == part for of_clip in parts]) for parts in (train_part, test_part)
+        )
+        if len(in_test) and len(in_train) < 2:
+            raise DataError(_too_few(part, len(in_train), len(in_test)))
+        fitted = _fit(make(), part, train_X[in_train], domain[in_train], group[in_train])
+        reference[in_train] = fitted.reference_scores_
+        scores[in_test] = fitted.anomaly_score(test_X[in_test])
     return SectionScores(scores, reference)
 
 
@@ -68,7 +70,7 @@ def _parts(clips: ClipTable, pool_sections: bool) -> list[Part]:
 
 
 def _groups(clips: ClipTable, group_by: str | None) -> np.ndarray:
-    """Value of the attribute for every clip, empty where a clip has none."""
+    """Value of the attribute `group_by` for every clip, empty where a clip has none."""
     if group_by is None:
         return np.full(len(clips), "")
     known = sorted({name for clip in clips for name in clip.attributes})
@@ -86,12 +88,15 @@ def _values(attributes: Mapping[str, str], chosen: list[str]) -> str:
 
 def _no_groups(group_by: str, known: list[str]) -> str:
     if not known:
-        return f"no training clip has attributes to group by; take a detector without groups, not group_by={group_by}"
-    cure = f"choose one, or {ALL_ATTRIBUTES!r} for the combination of all"
-    return f"no training clip has the attribute {group_by!r}; known: {', '.join(known)}; {cure}"
+        return (
+            f"no training clip has attributes to group by, expected {group_by!r}; use a detector without groups, or "
+            "leave out group_by"
+        )
+    choice = f"choose one, or {ALL_ATTRIBUTES!r} for the combination of all"
+    return f"no training clip has the attribute {group_by!r}; known: {', '.join(known)}; {choice}"
 
 
-def _same_rows(X: np.ndarray, clips: ClipTable, what: str) -> None:
+def _check_rows(X: np.ndarray, clips: ClipTable, what: str) -> None:
     if X.ndim != 2:
         raise DataError(f"{what} embeddings have shape {X.shape}, expected (clips, dimensions); choose one view first")
     if len(X) != len(clips):
@@ -104,14 +109,14 @@ def _name(part: Part) -> str:
 
 
 def _too_few(part: Part, n_train: int, n_test: int) -> str:
-    cure = "use --pool-sections to score it by the machine's other sections, or " if part[1] else ""
+    pool = "use --pool-sections to pool it with the machine's other sections, or " if part[1] else ""
     return (
         f"{_name(part)}: {n_train} training clips for {n_test} test clips, expected at least 2; "
-        f"{cure}add normal recordings"
+        f"{pool}add normal recordings"
     )
 
 
-def _fitted(detector: Detector, part: Part, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> Detector:
+def _fit(detector: Detector, part: Part, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> Detector:
     try:
         return detector.fit(X, domain=domain, group=group)
     except ValueError as error:

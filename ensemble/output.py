@@ -155,7 +155,7 @@ def labelled(clips: ClipTable, year: int | None = None) -> tuple[ClipTable, list
     measurable, reasons = np.zeros(len(known), dtype=bool), []
     for machine, section, rows in labels.sections():
         try:
-            for metric in rule_of(year or year_of(clips)).figures.values():
+            for metric in rule_of(year or year_of(clips)).metrics.values():
                 metric.split(labels.domain[rows], labels.is_anomaly[rows], f"{machine} section {section}")
             measurable[rows] = True
         except ValueError as error:
@@ -190,7 +190,7 @@ def measure(scores: ScoreTable, clips: ClipTable, year: int, *, seed: int = 0) -
 
 def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
     """The table on the terminal: percent, 95 % intervals, the official score last."""
-    names = list(rule_of(evaluation.year).figures)
+    names = list(rule_of(evaluation.year).metrics)
     rows: list[list[object]] = []
     for row in evaluation.rows:
         values = intervals.sections[row.machine, row.section]

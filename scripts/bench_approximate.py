@@ -1,14 +1,16 @@
-"""Recall and score error of the approximate indexes against their speed, beside exact search of the same bank.
+"""Recall, score error and speed of the approximate indexes, compared with exact search of the same bank.
 
     python scripts/bench_approximate.py --work FOLDER [--uav DATA] [--mimii FEATURES] [--only NAME ...] [--figure FILE]
 
-DATA is a labelled folder of recordings: its training clips and generated anomalies are the bank, its test clips ask.
-FEATURES holds npz files of MIMII features (see bench_mimii_features.py). Both are z-scored by the bank. The clustered
-banks are made here: 200 clusters of 128 dimensions, each with a decaying spectrum of its own; one query in ten lies
-twice as far out as the rest. One thread, in seconds of processor time, which other work on the machine disturbs least;
-every index takes turns with both exact searches, that of the detectors and that of `detect archive`, and ratios, to the
-faster of them, are medians over the rounds. Recall@5, its 95 % interval and the score errors are those of
-`recall_estimate`. FOLDER keeps what was measured: a bank that is in it is not measured again.
+DATA is a labelled folder of recordings. Its training clips and generated anomalies are the bank, and its test clips are
+the queries. FEATURES holds npz files of MIMII features (see bench_mimii_features.py). Both are z-scored by the bank.
+The clustered banks are generated here: 200 clusters of 128 dimensions, each with its own decaying spectrum; one query
+in ten is twice as far from its centre as the rest.
+
+Times are processor time of one thread, which depends least on other work on the machine. Every index takes turns with
+the two exact searches, that of the detectors and that of `detect archive`. Ratios compare with the faster of the two
+and are medians over the rounds. Recall@5, its 95 % interval and the score errors come from `recall_estimate`. FOLDER
+keeps the results: a bank with a result in it is not measured again.
 """
 
 import argparse
@@ -30,18 +32,18 @@ from detectors.approximate.recall import recall_estimate
 from detectors.search.faiss_backend import load as load_faiss
 from detectors.search.neighbours import Bank, nearest
 from detectors.search.quantised import TiledBank
-from detectors.search.streamed import Nearest, bank_of
+from detectors.search.streamed import TopK, bank_of
 from featstore.store import FeatureStore
 
 K, D, CLUSTERS, QUERIES, TIMED, ROUNDS = 5, 128, 200, 1000, 500, 3
 Matrices = tuple[np.ndarray, np.ndarray]
 EXACT = ("exact", "coded")
-"""Both exact searches: that of the detectors, and that of archives, by 8-bit codes where they pay."""
+"""The exact searches: that of the detectors, and that of archives, by 8-bit codes where they are faster."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """An index, the efforts it is asked with, and a faiss factory text in place of the kind's own."""
+    """An index kind, the numbers of probes to measure, and a faiss factory text that replaces the kind's own."""
 
     name: str
     kind: str
@@ -49,7 +51,7 @@ class Spec:
     factory: str | None = None
 
 
-EVERY = (
+ALL = (
     Spec("flat", "flat"),
     Spec("flat, SQ8", "flat", factory="SQ8"),
     Spec("flat, SQfp16", "flat", factory="SQfp16"),
@@ -59,13 +61,13 @@ EVERY = (
 )
 IVF = (Spec("ivf", "ivf", (16,)),)
 LARGE = (Spec("ivf", "ivf", (4, 16, 64)), Spec("ivfpq", "ivfpq", (16,)))
-"""The flat ones are slower than exact search at 1e5 already, and HNSW takes by far the longest to build."""
+"""Without flat indexes, which are slower than exact search from 1e5 rows on, and HNSW, the slowest to build."""
 
-SIZES = {"1e3": IVF, "3e3": IVF, "1e4": IVF, "3e4": IVF, "1e5": EVERY, "3e5": IVF, "1e6": LARGE}
+SIZES = {"1e3": IVF, "3e3": IVF, "1e4": IVF, "3e4": IVF, "1e5": ALL, "3e5": IVF, "1e6": LARGE}
 
 
 def uav(data: Path, work: Path) -> Matrices:
-    """Bank and queries of the logmel view p10."""
+    """Bank and queries of the view p10 of logmel."""
     command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(work / "store"), "-e", "logmel"]
     subprocess.run([*command, "--with-anomalies", "4"], check=True, stdout=sys.stderr)
     store = FeatureStore.open(work / "store")
@@ -75,7 +77,7 @@ def uav(data: Path, work: Path) -> Matrices:
 
 
 def mimii(folder: Path) -> Matrices:
-    """Half of the normal clips of every machine, id and SNR, and all others."""
+    """Bank: half of the normal clips of every machine, id and SNR. Queries: all other clips."""
     bank, queries = [], []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as arrays:
@@ -89,24 +91,24 @@ def mimii(folder: Path) -> Matrices:
 
 
 def clustered(n: int) -> Matrices:
-    """A made bank of n rows and its queries."""
+    """Generated bank of n rows, and its queries."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(CLUSTERS, D))
     spectrum = (1 + np.arange(D)) ** -0.5
     spectrum *= 0.7 * np.sqrt(D) / np.linalg.norm(spectrum)
-    turns = [np.linalg.qr(rng.normal(size=(D, D)))[0] for _ in range(CLUSTERS)]
+    rotations = [np.linalg.qr(rng.normal(size=(D, D)))[0] for _ in range(CLUSTERS)]
     cluster = rng.integers(CLUSTERS, size=n + QUERIES)
     reach = np.ones((n + QUERIES, 1))
     reach[n::10] = 2
     out = np.empty((n + QUERIES, D), dtype=np.float32)
     for j in range(CLUSTERS):
         own = cluster == j
-        out[own] = centres[j] + reach[own] * (rng.normal(size=(own.sum(), D)) * spectrum) @ turns[j]
+        out[own] = centres[j] + reach[own] * (rng.normal(size=(own.sum(), D)) * spectrum) @ rotations[j]
     return out[:n], out[n:]
 
 
 def measure(matrices: Matrices, specs: tuple[Spec, ...]) -> list[dict[str, Any]]:
-    """One record per index and effort."""
+    """One record per index and number of probes."""
     rows, queries = matrices
     queries = queries[np.random.default_rng(0).permutation(len(queries))[:QUERIES]]
     bank, coded = Bank.of(rows), bank_of(rows)
@@ -117,7 +119,7 @@ def measure(matrices: Matrices, specs: tuple[Spec, ...]) -> list[dict[str, Any]]
         built = time.process_time() - start
         for probes in spec.probes:
             estimate = recall_estimate(index, queries, K, probes=probes, sample=len(queries))
-            record = {"index": spec.name, "factory": index.recipe.factory, "build_s": built, **asdict(estimate)}
+            record = {"index": spec.name, "factory": index.spec.factory, "build_s": built, **asdict(estimate)}
             plain = recall_estimate(index, queries, K, probes=probes, rerank=0, sample=len(queries))
             record["plain_recall"] = plain.recall
             record["bytes"] = load_faiss().serialize_index(index.index).nbytes
@@ -128,10 +130,10 @@ def measure(matrices: Matrices, specs: tuple[Spec, ...]) -> list[dict[str, Any]]
 
 
 def race(coded: TiledBank, index: ApproximateIndex, queries: np.ndarray, probes: int | None) -> dict[str, float]:
-    """Queries per second of exact searches, of the index with and without re-ranking."""
+    """Queries per second of the exact searches, and of the index with and without re-ranking."""
     runs: dict[str, Callable[[], object]] = {
         "exact": lambda: nearest(queries, index.bank, K),
-        "coded": lambda: Nearest.none(len(queries), K).take(queries, coded),
+        "coded": lambda: TopK.empty(len(queries), K).update(queries, coded),
         "index": lambda: index.nearest(queries, K, probes=probes),
         "plain": lambda: index.nearest(queries, K, probes=probes, rerank=0),
     }
@@ -150,13 +152,13 @@ def race(coded: TiledBank, index: ApproximateIndex, queries: np.ndarray, probes:
     return {**medians, "ratio": statistics.median(ratios)}
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> None:
-    """One row per index and effort, one column per bank that was given more than one of them."""
-    found = {name: records for name, records in found.items() if len(records) > 1}
-    titles = [f"{name}, {records[0]['n']:,} x {records[0]['d']}" for name, records in found.items()]
-    print("| index | " + " | ".join(titles) + " |\n|---|" + "---|" * len(found))
+def table(results: dict[str, list[dict[str, Any]]]) -> None:
+    """Print one row per index and number of probes, and one column per bank with more than one of them."""
+    results = {name: records for name, records in results.items() if len(records) > 1}
+    titles = [f"{name}, {records[0]['n']:,} x {records[0]['d']}" for name, records in results.items()]
+    print("| index | " + " | ".join(titles) + " |\n|---|" + "---|" * len(results))
     cells: dict[str, dict[str, str]] = {}
-    for name, records in found.items():
+    for name, records in results.items():
         for r in records:
             head = f"{r['index']}: seconds to build, MB"
             cells.setdefault(head, {})[name] = f"{r['build_s']:.2f} s, {r['bytes'] / 1e6:.1f} MB"
@@ -166,20 +168,20 @@ def table(found: dict[str, list[dict[str, Any]]]) -> None:
                 f"({r['plain_recall']:.3f}); {' / '.join(share(r, f'error_{of}') for of in ('mean', 'p95', 'max'))}"
             )
     for row, by_bank in cells.items():
-        print(f"| {row} | " + " | ".join(by_bank.get(name, "") for name in found) + " |")
+        print(f"| {row} | " + " | ".join(by_bank.get(name, "") for name in results) + " |")
 
 
 def share(record: dict[str, Any], error: str) -> str:
-    """An error in percent of the spread of the exact scores."""
+    """A score error in percent of the standard deviation of the exact scores."""
     percent = 100 * record[error] / record["spread"]
     return f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
 
 
-def crossing(found: dict[str, list[dict[str, Any]]]) -> None:
-    """From which size an IVF index repays its training."""
+def crossing(results: dict[str, list[dict[str, Any]]]) -> None:
+    """Print the number of queries after which an IVF index has repaid its training, by size of the bank."""
     print("\n| clustered bank | exact/s | by codes/s | ivf, 16 probes/s | ratio | recall@5 | build s | repaid after |")
     print("|" + "---|" * 8)
-    for name, records in found.items():
+    for name, records in results.items():
         for r in (r for r in records if name.startswith("clustered") and (r["index"], r["probes"]) == ("ivf", 16)):
             saved = 1 / max(r[f"{name}_rate"] for name in EXACT) - 1 / r["index_rate"]
             repaid = f"{r['build_s'] / saved:,.0f} queries" if saved > 0 else "never"
@@ -190,21 +192,21 @@ def crossing(found: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
-    """Missed neighbours and score error against speed, one column per bank."""
+def draw(path: Path, results: dict[str, list[dict[str, Any]]]) -> None:
+    """Plot missed neighbours and score error against speed, one column per bank."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    found = {name: records for name, records in found.items() if len(records) > 1}
-    figure = Figure(figsize=(3.6 * len(found), 6.5), layout="constrained")
-    axes = figure.subplots(2, len(found), squeeze=False, sharex="col", sharey="row")
-    for (above, below), (name, records) in zip(axes.T, found.items(), strict=True):
+    results = {name: records for name, records in results.items() if len(records) > 1}
+    figure = Figure(figsize=(3.6 * len(results), 6.5), layout="constrained")
+    axes = figure.subplots(2, len(results), squeeze=False, sharex="col", sharey="row")
+    for (above, below), (name, records) in zip(axes.T, results.items(), strict=True):
         for index in dict.fromkeys(r["index"] for r in records):
             own = [r for r in records if r["index"] == index]
             ratio = [r["ratio"] for r in own]
-            look = {"marker": "o", "color": f"C{[spec.name for spec in EVERY].index(index)}"}
-            above.plot(ratio, [max(1 - r["recall"], 1e-4) for r in own], label=index, **look)
-            below.plot(ratio, [max(r["error_mean"] / r["spread"], 1e-6) for r in own], **look)
+            style = {"marker": "o", "color": f"C{[spec.name for spec in ALL].index(index)}"}
+            above.plot(ratio, [max(1 - r["recall"], 1e-4) for r in own], label=index, **style)
+            below.plot(ratio, [max(r["error_mean"] / r["spread"], 1e-6) for r in own], **style)
             for r in own if index in {"ivf", "hnsw"} else ():
                 above.annotate(r["probes"], (r["ratio"], max(1 - r["recall"], 1e-4)), fontsize="x-small")
         above.set(title=f"{name}: {records[0]['n']:,} x {records[0]['d']}", xscale="log", yscale="log")
@@ -223,7 +225,7 @@ def draw(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def main() -> None:
-    """Measure what is asked for and print all there is."""
+    """Measure the chosen banks and print all results in the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--uav", type=Path)
@@ -240,26 +242,26 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     banks: dict[str, tuple[Callable[[], Matrices], tuple[Spec, ...]]] = {}
     if args.uav:
-        banks["UAV"] = lambda: scored(uav(args.uav, args.work)), EVERY
+        banks["UAV"] = lambda: standardised(uav(args.uav, args.work)), ALL
     if args.mimii:
-        banks["MIMII"] = lambda: scored(mimii(args.mimii)), EVERY
+        banks["MIMII"] = lambda: standardised(mimii(args.mimii)), ALL
     for size, specs in SIZES.items():
         banks[f"clustered {size}"] = lambda size=size: clustered(int(float(size))), specs  # type: ignore[misc]
-    found = {}
+    results = {}
     for name, (matrices, specs) in banks.items():
-        kept = args.work / f"{name.replace(' ', '-')}.json"
-        if not kept.exists() and name in (args.only or banks):
-            kept.write_text(json.dumps(measure(matrices(), specs)))
-        if kept.exists():
-            found[name] = json.loads(kept.read_text())
-    table(found)
-    crossing(found)
+        path = args.work / f"{name.replace(' ', '-')}.json"
+        if not path.exists() and name in (args.only or banks):
+            path.write_text(json.dumps(measure(matrices(), specs)))
+        if path.exists():
+            results[name] = json.loads(path.read_text())
+    table(results)
+    crossing(results)
     if args.figure:
-        draw(args.figure, found)
+        draw(args.figure, results)
 
 
-def scored(matrices: Matrices) -> Matrices:
-    """Both z-scored by the bank."""
+def standardised(matrices: Matrices) -> Matrices:
+    """Bank and queries, z-scored by the bank."""
     bank, queries = matrices
     mean, spread = bank.mean(axis=0), bank.std(axis=0)
     spread[spread == 0] = 1

@@ -1,20 +1,21 @@
-"""Label-free fusion of other systems' scores: what is to be had where nothing but test scores is known.
+"""Label-free fusion of the scores of other systems, of which only test scores are known.
 
     python scripts/bench_external.py SCORES.csv[.gz]
 
-SCORES holds columns run (or system), machine, section, file, score of DCASE-named test clips; the labels in the names
-reach the figures only. No reference scores exist, so ranks are taken among the test clips: transductive. Prints the
-official score (2022 rule, percent, 95 % bootstrap intervals) of single systems and fusions, each with its paired
-difference against the mean rank of all; then the weighted fusion on each half of the machines alone.
+SCORES has the columns run (or system), machine, section, file and score of test clips with DCASE names; the labels in
+the names are used for the metrics only. There are no reference scores, so ranks are among the test clips
+(transductive). Prints the official score (2022 rule, percent, 95 % bootstrap intervals) of single systems and fusions,
+each with its paired difference to the mean rank of all; then the weighted fusion on each half of the machines.
 
 The weights of ensemble/external.py were chosen on the first half (every other machine by name) and on random subsets of
-the systems there; the second half was looked at once. What the first half said (mean rank of all 67.6, chosen 71.3):
+the systems there; the second half was evaluated once. Official scores on the first half (mean rank of all 67.6, chosen
+71.3):
 
-- No help: one vote per cluster of alike systems (61 to 66) or weights against duplicates (65 to 66); Fisher's and other
-  combinations that stress the highest ranks (66 to 67 alone, and below the mean with any weights).
-- Some help: the spectral meta-learner's weights (69.9), correlations taken by section or by machine (69 to 70).
-- Too bold: the correlation's fourth power (72.6 with all 43 systems, but up to 12 points below the mean rank of all on
-  random subsets of them, where its square is 3 below at worst and 2.8 above on average).
+- No gain: one vote per cluster of similar systems (61 to 66) or lower weights for duplicates (65 to 66); Fisher's and
+  other combinations that emphasise the highest ranks (66 to 67 alone, and below the mean with any weights).
+- Some gain: the weights of the spectral meta-learner (69.9), correlations by section or by machine (69 to 70).
+- Unstable: the fourth power of the correlation (72.6 with all 43 systems, but up to 12 points below the mean rank of
+  all on random subsets of them, where the square is at worst 3 points below and on average 2.8 above).
 """
 
 import argparse
@@ -39,7 +40,7 @@ YEAR, PICKED = 2022, 5
 
 
 def read(path: Path) -> tuple[ClipTable, list[ScoreTable]]:
-    """The test clips and every complete system's scores of them."""
+    """The test clips, and a table of scores for each system that has scored all of them."""
     systems: dict[str, dict[str, float]] = defaultdict(dict)
     clips: dict[str, Clip] = {}
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
@@ -58,7 +59,7 @@ def read(path: Path) -> tuple[ClipTable, list[ScoreTable]]:
 
 
 def agreeing(tables: list[ScoreTable], clips: ClipTable) -> list[ScoreTable]:
-    """The systems whose ranks within sections correlate most with the mean rank of all; no label is looked at."""
+    """The PICKED systems whose ranks within sections correlate most with the mean rank of all; without labels."""
     keys, fused = clips.keys(), fuse_transductive(tables, clips, weighted=False).scores
     sections = [clips.where(machine=machine, section=section) for machine, section in clips.sections()]
 
@@ -71,26 +72,26 @@ def agreeing(tables: list[ScoreTable], clips: ClipTable) -> list[ScoreTable]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Read the scores, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scores", type=Path)
     clips, tables = read(parser.parse_args().scores)
     labels = Labels.of(clips)
     single = sorted(tables, key=lambda table: evaluate(table, labels, YEAR).score)
-    everyone = f"mean rank of all {len(tables)}"
+    baseline = f"mean rank of all {len(tables)}"
     rows = {
         "median single system": single[len(single) // 2],
         "best single system, by labels": single[-1],
-        everyone: fuse_transductive(tables, clips, weighted=False),
+        baseline: fuse_transductive(tables, clips, weighted=False),
         f"mean rank of the {PICKED} that agree best": fuse_transductive(agreeing(tables, clips), clips, weighted=False),
         f"weighted mean rank of all {len(tables)}": fuse_transductive(tables, clips),
         f"mean rank of the {PICKED} best, by labels": fuse_transductive(single[-PICKED:], clips, weighted=False),
     }
-    print(f"| scores | official score | against {everyone} |")
+    print(f"| scores | official score | against {baseline} |")
     print("|---|---|---|")
     for name, table in rows.items():
-        one = bootstrap(table, labels, YEAR, np.random.default_rng(0)).score
-        print(f"| {name} | {text(one)} | {difference(table, rows[everyone], labels)} |")
+        score = bootstrap(table, labels, YEAR, np.random.default_rng(0)).score
+        print(f"| {name} | {text(score)} | {difference(table, rows[baseline], labels)} |")
     print("\n| machines | mean rank of all | weighted | difference |")
     print("|---|---|---|---|")
     machines = sorted(set(clips.column("machine").tolist()))
@@ -98,14 +99,14 @@ def main() -> None:
         half = clips[np.isin(clips.column("machine"), named)]
         keys, truth = tuple(half.keys()), Labels.of(half)
         of_half = [ScoreTable(table.name, keys, table.aligned(keys)) for table in tables]
-        plain, weighted = (fuse_transductive(of_half, half, weighted=on) for on in (False, True))
-        figures = [f"{100 * evaluate(one, truth, YEAR).score:.1f}" for one in (plain, weighted)]
-        print(f"| {', '.join(named)} | {' | '.join(figures)} | {difference(weighted, plain, truth)} |")
+        plain, weighted = (fuse_transductive(of_half, half, weighted=weighted) for weighted in (False, True))
+        scores = [f"{100 * evaluate(table, truth, YEAR).score:.1f}" for table in (plain, weighted)]
+        print(f"| {', '.join(named)} | {' | '.join(scores)} | {difference(weighted, plain, truth)} |")
 
 
-def text(one: Interval, sign: str = "") -> str:
+def text(interval: Interval, sign: str = "") -> str:
     """Value and interval in percent."""
-    return f"{100 * one.value:{sign}.1f} [{100 * one.low:{sign}.1f}, {100 * one.high:{sign}.1f}]"
+    return f"{100 * interval.value:{sign}.1f} [{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]"
 
 
 def difference(table: ScoreTable, other: ScoreTable, labels: Labels) -> str:

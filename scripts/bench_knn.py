@@ -1,13 +1,13 @@
-"""Queries per second of the exact top-k search, beside faiss, scikit-learn and the machine's own matrix product.
+"""Queries per second of exact top-k search, compared with faiss, scikit-learn and a plain matrix product.
 
     python scripts/bench_knn.py [--quick] [--huge] [--banks 1000 100000] [--k 1] [--rounds 3]
 
-Every competitor is a process of its own that holds its prepared bank; in each round they take turns, and ratios are of
-rates of the same round, since machines are noisy. "faiss as installed" starts without OPENBLAS_CORETYPE; "faiss, right
-kernel" with the one that detectors/search/faiss_backend.py names, and with the settings it makes. "sgemm" is torch's
-product of two 4096 x 4096 matrices. The last columns are the search by 8-bit codes of `detect archive`; "same ids"
-compares the two searches of this project. The slow competitors get a quarter of the queries of long searches. A bank of
-1e6 x 768 needs some 20 GB over all processes and is measured with --huge only.
+Every competitor is a separate process with its own prepared bank. They take turns in each round, and ratios compare
+rates of the same round, because the speed of a machine varies. "faiss as installed" runs without OPENBLAS_CORETYPE;
+"faiss, right kernel" runs with the kernel and the settings of detectors/search/faiss_backend.py. "sgemm" is torch's
+product of two 4096 x 4096 matrices. The last columns are the search of `detect archive`, by 8-bit codes; "same ids"
+compares the two searches of this project. In long searches, the slow competitors get a quarter of the queries. A bank
+of 1e6 x 768 needs about 20 GB over all processes and is measured with --huge only.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from featstore.building.cores import cores
 
 DIMENSIONS = (128, 256, 768)
 BANKS = {10**3: 10**4, 10**5: 10**4, 10**6: 10**3}
-"""Queries by size of the bank."""
+"""Number of queries by size of the bank."""
 
 SQUARE = 4096
 SLOW = ("faiss as installed", "scikit-learn")
 
 
 def ours(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
-    """The search of this project on a prepared bank, in a process that has torch loaded, so that `auto` may use it."""
+    """The search of the detectors on a prepared bank; torch is loaded, so `auto` may use it."""
     import torch  # noqa: F401
 
     from detectors.search.neighbours import Bank, nearest
@@ -47,20 +47,20 @@ def ours(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
 
 def streamed(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
     """The search of `detect archive` on a prepared bank."""
-    from detectors.search.streamed import Nearest, bank_of
+    from detectors.search.streamed import TopK, bank_of
 
     prepared, threads = bank_of(bank), cores()
 
     def search(queries: np.ndarray) -> np.ndarray:
-        lists = Nearest.none(len(queries), k)
-        lists.take(queries, prepared, threads=threads)
-        return lists.id[:, 0]
+        top = TopK.empty(len(queries), k)
+        top.update(queries, prepared, threads=threads)
+        return top.id[:, 0]
 
     return search
 
 
 def plain_faiss(bank: np.ndarray, k: int) -> Callable[[np.ndarray], object]:
-    """The flat inner product index, with whatever settings faiss comes with."""
+    """The flat inner product index with the default settings of faiss."""
     import faiss
 
     faiss.normalize_L2(bank)
@@ -105,24 +105,24 @@ ROLES = {
 
 
 def work(role: str) -> None:
-    """Obey lines on stdin: a bank to prepare, or "run"; answer each with a line of JSON."""
+    """Run the requests on stdin, each a line of JSON: a bank to prepare, or a search; answer with a line of JSON."""
     for line in sys.stdin:
-        order = json.loads(line)
-        if "bank" in order:
-            run = queries = None  # frees the bank before this one
-            queries = np.load(order["queries"])[: order["limit"]]
-            run = ROLES[role](np.load(order["bank"]), order["k"])
-            run(queries[:100])  # threads started, pages touched
+        request = json.loads(line)
+        if "bank" in request:
+            run = queries = None  # frees the previous bank
+            queries = np.load(request["queries"])[: request["limit"]]
+            run = ROLES[role](np.load(request["bank"]), request["k"])
+            run(queries[:100])  # starts the threads and touches the memory
             print(json.dumps({"ready": True}), flush=True)
         else:
             start = time.perf_counter()
-            found = run(queries)
+            ids = run(queries)
             seconds = time.perf_counter() - start
-            print(json.dumps({"seconds": seconds, "found": np.asarray(found)[:200].tolist()}), flush=True)
+            print(json.dumps({"seconds": seconds, "ids": np.asarray(ids)[:200].tolist()}), flush=True)
 
 
 class Competitor:
-    """A process in one role."""
+    """A process that runs one of ROLES."""
 
     def __init__(self, role: str) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
@@ -134,11 +134,11 @@ class Competitor:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def tell(self, **order: object) -> Any:
-        """Its answer to one order."""
+    def request(self, **request: object) -> Any:
+        """Send a request and return the answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(json.dumps(order), file=self.process.stdin, flush=True)
+        print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the process of {self.role!r} ended; was there enough memory?")
@@ -157,32 +157,32 @@ def measure(competitors: dict[str, Competitor], folder: Path, d: int, n: int, op
     np.save(folder / "queries.npy", rng.standard_normal((m, d), dtype=np.float32))
     limits = {role: max(m // 4, 100) if role in SLOW and n * m * d > 1e10 else m for role in ROLES}
     rates: dict[str, list[float]] = {role: [] for role in ROLES}
-    found = {}
+    ids = {}
     for role, competitor in competitors.items():
         files = {name: str(folder / f"{name}.npy") for name in ("bank", "queries")}
-        competitor.tell(**files, limit=limits[role], k=options.k)
+        competitor.request(**files, limit=limits[role], k=options.k)
     repeat = 5 if n * m * d < 1e11 else 1
     for _ in range(options.rounds * repeat):
         for role, competitor in competitors.items():
-            answer = competitor.tell(run=True)
+            answer = competitor.request(run=True)
             work = 2.0 * SQUARE**3 if role == "sgemm" else 2.0 * limits[role] * n * d
             rates[role].append(work / answer["seconds"])
-            found[role] = answer["found"]
-    same = np.mean(np.array(found["ours"]) == np.array(found["archive"]))
+            ids[role] = answer["ids"]
+    same = np.mean(np.array(ids["ours"]) == np.array(ids["archive"]))
     ratios = {
-        role: statistics.median(mine / other for mine, other in zip(rates["ours"], rates[role], strict=True))
+        role: statistics.median(own / other for own, other in zip(rates["ours"], rates[role], strict=True))
         for role in ROLES
     }
     per_second = statistics.median(rates["ours"]) / (2.0 * n * d)
     cells = [str(d), f"{n:.0e}".replace("e+0", "e"), str(m), f"{per_second:,.0f}"]
     cells += [f"{statistics.median(rates['ours']) / 1e9:.0f}", f"{ratios['sgemm']:.0%}"]
     cells += [f"{ratios[role]:.2f}" for role in ("faiss as installed", "faiss, right kernel", "scikit-learn")]
-    codes = statistics.median(rates["archive"])
-    faster = [
-        statistics.median(mine / other for mine, other in zip(rates["archive"], rates[role], strict=True))
+    archive = statistics.median(rates["archive"])
+    archive_ratios = [
+        statistics.median(own / other for own, other in zip(rates["archive"], rates[role], strict=True))
         for role in ("sgemm", "faiss, right kernel")
     ]
-    cells += [f"{same:.1%}", f"{codes / (2.0 * n * d):,.0f}", f"{faster[0]:.0%}", f"{faster[1]:.2f}"]
+    cells += [f"{same:.1%}", f"{archive / (2.0 * n * d):,.0f}", f"{archive_ratios[0]:.0%}", f"{archive_ratios[1]:.2f}"]
     return f"| {' | '.join(cells)} |"
 
 
@@ -190,7 +190,7 @@ def main() -> None:
     """Print the table, row by row."""
     parser = argparse.ArgumentParser(description="Benchmark of the exact nearest neighbour search.")
     parser.add_argument("--quick", action="store_true", help="one round, a tenth of the queries")
-    parser.add_argument("--huge", action="store_true", help="the bank of 1e6 x 768 too")
+    parser.add_argument("--huge", action="store_true", help="also the bank of 1e6 x 768")
     parser.add_argument("--banks", type=int, nargs="+", choices=list(BANKS), default=list(BANKS))
     parser.add_argument("--k", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
@@ -201,7 +201,7 @@ def main() -> None:
         return
     if options.quick:
         options.rounds = 1
-    print(f"k = {options.k}, {options.rounds} rounds, {cores()} cores; times faster than each competitor:\n")
+    print(f"k = {options.k}, {options.rounds} rounds, {os.cpu_count()} cores; speed relative to each competitor:\n")
     print("| d | bank | queries | queries/s | GFLOP/s | of sgemm | faiss as installed | faiss, right kernel |", end="")
     print(" scikit-learn | same ids | archive search, queries/s | of sgemm | faiss, right kernel |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")

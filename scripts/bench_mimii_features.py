@@ -1,10 +1,10 @@
-"""Detectors on embeddings made elsewhere: 136-d features of real MIMII clips (fan, pump, slider; ids 00, 02; 3 SNRs).
+"""Detectors on imported features: 136 dimensions of real MIMII clips (fan, pump, slider; ids 00, 02; 3 SNRs).
 
     python scripts/bench_mimii_features.py FOLDER
 
-FOLDER holds fan.npz, pump.npz, slider.npz with arrays named snr<S>_id_<NN>_<normal|abnormal>. Half of the normal clips
-of each id train (every other one), the rest and all abnormal clips test. The features enter through
-`featstore import`; AUC and pAUC per machine, SNR and id in percent.
+FOLDER holds fan.npz, pump.npz, slider.npz with arrays named snr<S>_id_<NN>_<normal|abnormal>. Every other normal clip
+of an id is a training clip; the rest and all abnormal clips are test clips. The features are imported with
+`featstore import`. Prints AUC and pAUC in percent per machine, SNR and id.
 """
 
 import argparse
@@ -28,7 +28,7 @@ NAME = re.compile(r"snr(m?-?\d+)_(id_\d\d)_(normal|abnormal)")
 
 
 def write_arrays(folder: Path, out: Path) -> None:
-    """One npy of all rows and the manifest that says whose they are."""
+    """Write one npy file of all rows, and the manifest with their clips."""
     rows, lines = [], []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as arrays:
@@ -56,13 +56,13 @@ def main() -> None:
         command = [sys.executable, "-m", "featstore.cli", "import", str(out / "store"), str(out / "features.npy")]
         subprocess.run([*command, "--as", "mimii", "--manifest", str(out / "features.csv")], check=True)
         store = FeatureStore.open(out / "store")
-        found = {name: evaluate(store, f"{name}:standardize=true") for name in NAMES}
+        metrics = {name: evaluate(store, f"{name}:standardize=true") for name in NAMES}
     print("| machine | id | " + " | ".join(NAMES) + " |")
     print("|---|---|" + "---|" * len(NAMES))
-    for machine, section in sorted(next(iter(found.values()))):
-        cells = [f"{100 * cell[0]:.1f} / {100 * cell[1]:.1f}" for cell in (found[n][machine, section] for n in NAMES)]
+    for machine, section in sorted(next(iter(metrics.values()))):
+        cells = [f"{100 * cell[0]:.1f} / {100 * cell[1]:.1f}" for cell in (metrics[n][machine, section] for n in NAMES)]
         print(f"| {machine} | {section} | " + " | ".join(cells) + " |")
-    means = [np.mean(list(found[name].values()), axis=0) for name in NAMES]
+    means = [np.mean(list(metrics[name].values()), axis=0) for name in NAMES]
     print("| mean | | " + " | ".join(f"{100 * auc:.1f} / {100 * pauc:.1f}" for auc, pauc in means) + " |")
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from real_figures import Real, held_out, look
+from real_metrics import Real, held_out, real_scores
 
 from detectors.metrics.intervals import bootstrap, compare
 from detectors.metrics.scores import ScoreTable
@@ -148,7 +148,7 @@ def bench(data: Path, work: Path, anomalies: str) -> Agreement:
     print(f"\n== {data.name}: {spent:.0f} s, {selection.computed} candidates scored")
     print(selection_text(selection).split("the best candidates")[0].strip())
     print(f"chosen: {selection.chosen}; {selection.reason}\n", flush=True)
-    real = look(store, members, cache)
+    real = real_scores(store, members, cache)
     singles = np.array([real.score(row) for row in real.test])
     tables = compared(store, selection, real, singles)
     print(report(real, tables), flush=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from bench_mimii_features import write_arrays
 from bench_selection import compared, report
-from real_figures import look
+from real_metrics import real_scores
 
 from ensemble.recipe import Member
 from ensemble.selection.cache import ScoreCache
@@ -104,7 +104,7 @@ def bench(store: FeatureStore, cache: ScoreCache, design: PerturbDesign) -> str:
     """The text of one store."""
     members = default_candidates(store)
     selection = select(store, members, cache, Options(workers=2, perturbed=design))
-    real = look(store, members, cache)
+    real = real_scores(store, members, cache)
     singles = np.array([real.score(row) for row in real.test])
     problem = problem_of(store, members, cache, design)
     halved = problem_of(

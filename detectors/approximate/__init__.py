@@ -1,1 +1,1 @@
-"""Approximate search by faiss's indexes, with recall and score error measured beside every result."""
+"""Approximate nearest neighbours with faiss indexes, and the measured recall and score error of each result."""

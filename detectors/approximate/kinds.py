@@ -1,4 +1,4 @@
-"""Kinds of approximate index in faiss: made for n rows of d values, trained from one seed, asked with some effort."""
+"""Kinds of faiss index: their factory texts and search parameters, training, and copies on a GPU."""
 
 import math
 from collections.abc import Callable
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 POINTS_PER_LIST = 39
-"""Training points per centroid below which faiss calls k-means unsafe."""
+"""Training points per centroid, the least number for which faiss gives no warning about k-means."""
 
-LINKING = 200
-"""Rows that HNSW keeps in sight while it links a new one; at faiss's 40 whole clusters of a bank are never found."""
+EF_CONSTRUCTION = 200
+"""Queue length of HNSW while it links a new row; with the 40 of faiss, whole clusters of a bank are never found."""
 
-TRAINING = 1
-"""To be raised when `trained` makes another index of the same text."""
+TRAINING_VERSION = 1
+"""Increase it when `train_index` changes the index that a factory text gives; saved indexes are then rebuilt."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Factory text of an index for n rows of d values, and what says how hard a search tries."""
+    """Factory text of an index by its number of rows and dimensions, and the parameters of a search."""
 
     factory: Callable[[int, int], str]
     parameters: str = ""
-    """Class of faiss with the parameters of a search."""
+    """Name of the faiss class of search parameters."""
     effort: str = ""
-    """The parameter that trades speed for recall."""
+    """Name of the parameter that trades speed for recall."""
     default: int = 0
     rerank: int = 2
-    """Candidates per neighbour that are measured exactly."""
+    """Proposed rows per neighbour whose distances are computed exactly."""
     on_gpu: bool = False
     any_threads: bool = True
-    """Whether threads leave the index as it is; HNSW links rows as its threads get to them."""
+    """Whether the index is the same for any number of threads; HNSW links rows in the order of its threads."""
 
 
 def _lists(n: int) -> int:
@@ -54,16 +54,16 @@ KINDS = {
 
 
 def kind_named(name: str) -> Kind:
-    """Kind by name; ValueError lists the names."""
+    """Kind by name; ValueError for an unknown name lists the known ones."""
     if name not in KINDS:
         raise ValueError(f"unknown index {name!r}; choose from {', '.join(KINDS)}")
     return KINDS[name]
 
 
-def trained(factory: str, X: np.ndarray, seed: int) -> Any:
-    """Index of float32 rows (n, d) by squared Euclidean distance, which is twice the cosine distance of unit rows.
+def train_index(factory: str, X: np.ndarray, seed: int) -> Any:
+    """Index of float32 rows X (n, d) by squared Euclidean distance, which is twice the cosine distance of unit rows.
 
-    The same rows, text and seed give the same index, byte for byte, on one machine and one thread.
+    The same rows, text and seed give the same bytes on one machine and one thread.
     """
     faiss = load()
     faiss.cvar.distance_compute_blas_threshold = 8 * X.shape[1]  # as in faiss_backend
@@ -72,17 +72,17 @@ def trained(factory: str, X: np.ndarray, seed: int) -> Any:
     parts: list[Any] = [part for part in (inner, getattr(inner, "pq", None)) if hasattr(part, "cp")]
     for clustering in (part.cp for part in parts):
         clustering.seed = seed
-        clustering.min_points_per_centroid = 1  # says nothing where a bank is small
+        clustering.min_points_per_centroid = 1  # no warning for a small bank
         clustering.max_points_per_centroid = POINTS_PER_LIST  # the default, 256, takes six times as long
     if hasattr(inner, "hnsw"):
-        inner.hnsw.efConstruction = LINKING
+        inner.hnsw.efConstruction = EF_CONSTRUCTION
     index.train(X)
     index.add(X)
     return index
 
 
 def search_parameters(kind: Kind, effort: int | None) -> Any:
-    """Parameters of one search, None where the kind has none; ValueError for an effort below 1."""
+    """faiss parameters of one search, or None for a kind without any; ValueError for an effort below 1."""
     if effort is not None and effort < 1:
         raise ValueError(f"expected at least 1 probe, got {effort}")
     if not kind.effort:
@@ -91,24 +91,24 @@ def search_parameters(kind: Kind, effort: int | None) -> Any:
 
 
 @dataclass(frozen=True)
-class OnGpu:
-    """A copy of an index on a GPU, and the resources that must live as long."""
+class GpuIndex:
+    """A copy of an index on a GPU, and the resources that faiss needs as long as the copy is in use."""
 
     index: Any
     resources: Any
 
 
-def on_gpu(index: Any, kind: Kind) -> OnGpu | None:
-    """The index on the first GPU, None without one or for a kind that faiss serves by the processor alone."""
+def copy_to_gpu(index: Any, kind: Kind) -> GpuIndex | None:
+    """Copy of the index on the first GPU; None without a GPU, or for a kind that faiss searches only on the CPU."""
     faiss = load()
     if not (kind.on_gpu and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0):
         return None
     resources = faiss.StandardGpuResources()
-    return OnGpu(faiss.index_cpu_to_gpu(resources, 0, index), resources)
+    return GpuIndex(faiss.index_cpu_to_gpu(resources, 0, index), resources)
 
 
-def limited(threads: int) -> AbstractContextManager[object]:
-    """At most so many threads in faiss, and in the BLAS below it, while the block lasts."""
+def limit_threads(threads: int) -> AbstractContextManager[object]:
+    """Context with at most `threads` threads in faiss and its BLAS."""
     limit: AbstractContextManager[object] = _pools().limit(limits=threads)
     return limit
 
@@ -117,5 +117,5 @@ def limited(threads: int) -> AbstractContextManager[object]:
 def _pools() -> "ThreadpoolController":
     from threadpoolctl import ThreadpoolController
 
-    load()  # its pools are found only once they are there
+    load()  # threadpoolctl finds only the pools of loaded libraries
     return ThreadpoolController()

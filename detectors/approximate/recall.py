@@ -1,4 +1,4 @@
-"""What an approximate index is worth: recall and score error of a sample of queries against exact search."""
+"""Recall and score error of an approximate index, measured against exact search on a sample of queries."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from detectors.approximate.index import ApproximateIndex
 from detectors.search.neighbours import nearest
 
 SAMPLE = 200
-"""Queries that are searched exactly too: enough to tell a recall of 1 from one of 0.98."""
+"""Queries that are also searched exactly: enough to distinguish a recall of 1 from 0.98."""
 
 Z = 1.96
-"""95 % of a normal distribution."""
+"""Standard deviations that hold the middle 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Recall@k with its 95 % interval, and by how much scores (mean distance to k neighbours) are off.
+    """Recall@k with its 95 % interval, and errors of the scores (mean distance to k neighbours).
 
-    `error_mean_high` is the upper end of the mean's 95 % interval; `spread` the standard deviation of the exact scores,
-    without which an error says little.
+    `error_mean_high` is the upper end of the 95 % interval of the mean error. `spread` is the standard deviation of the
+    exact scores, the scale for the errors.
     """
 
     kind: str
@@ -37,10 +37,10 @@ class Estimate:
 
     def __str__(self) -> str:
         return (
-            f"{self.kind}: recall@{self.k} {self.recall:.4f} [{self.recall_low:.4f}, {self.recall_high:.4f}]; scores "
-            f"off by {self.error_mean:.1e} on average, by {self.error_p95:.1e} in 95 % of queries, by "
-            f"{self.error_max:.1e} at most, where exact scores spread by {self.spread:.1e} ({self.sample} queries "
-            "searched exactly too)"
+            f"{self.kind}: recall@{self.k} {self.recall:.4f} [{self.recall_low:.4f}, {self.recall_high:.4f}]; score "
+            f"error {self.error_mean:.1e} on average, up to {self.error_p95:.1e} for 95 % of the queries, "
+            f"{self.error_max:.1e} at most; standard deviation of the exact scores {self.spread:.1e} "
+            f"(from {self.sample} queries that were also searched exactly)"
         )
 
 
@@ -54,26 +54,26 @@ def recall_estimate(
     rerank: int | None = None,
     sample: int = SAMPLE,
 ) -> Estimate:
-    """Estimate for queries (m, d) like these, from at most `sample` of them drawn without replacement.
+    """Estimate from at most `sample` of the queries (m, d), drawn with the seed of the index.
 
-    The index's seed draws. ValueError as `ApproximateIndex.nearest`, and without queries.
+    ValueError as in `ApproximateIndex.nearest`, and for no queries.
     """
     if not (len(queries) and sample > 0):
         raise ValueError(f"expected queries and a sample of at least 1, got {len(queries)} and {sample}")
-    drawn = np.sort(np.random.default_rng(index.recipe.seed).permutation(len(queries))[:sample])
+    drawn = np.sort(np.random.default_rng(index.spec.seed).permutation(len(queries))[:sample])
     queries, exclude = np.asarray(queries)[drawn], None if exclude is None else np.asarray(exclude)[drawn]
     distance, row = index.nearest(queries, k, exclude=exclude, probes=probes, rerank=rerank)
     exact_distance, exact_row = nearest(queries, index.bank, k, exclude=exclude)
-    found = (row[:, :, None] == exact_row[:, None, :]).any(axis=1).mean(axis=1)
+    recall = (row[:, :, None] == exact_row[:, None, :]).any(axis=1).mean(axis=1)
     score = exact_distance.mean(axis=1)
     error = np.abs(distance.mean(axis=1) - score)
-    low, high = wilson(float(found.mean()), len(found))
+    low, high = wilson(float(recall.mean()), len(recall))
     return Estimate(
-        kind=index.recipe.kind,
+        kind=index.spec.kind,
         k=k,
         probes=probes or index.kind.default,
-        sample=len(found),
-        recall=float(found.mean()),
+        sample=len(recall),
+        recall=float(recall.mean()),
         recall_low=low,
         recall_high=high,
         error_mean=float(error.mean()),
@@ -85,9 +85,9 @@ def recall_estimate(
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % interval of a mean of n values in [0, 1] (Wilson 1927): of all such, 0s and 1s vary most.
+    """95 % interval of a mean of n values in [0, 1] (Wilson 1927); other values vary less than 0s and 1s.
 
-    Unlike a bootstrap it does not take a sample without a miss for proof that there is none.
+    After a sample without a miss, the lower limit is below 1, unlike that of a bootstrap.
     """
     centre, half = share + Z**2 / (2 * n), Z * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5
     low, high = (centre - half) / (1 + Z**2 / n), (centre + half) / (1 + Z**2 / n)

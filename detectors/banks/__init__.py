@@ -1,1 +1,1 @@
-"""What is done to the training rows before a detector sees them: frequency bands, SMOTE, mixed copies."""
+"""Preparation of the training rows of a k-NN bank: frequency bands, SMOTE, MemMixup."""

@@ -1,16 +1,17 @@
-"""More target clips for the bank: every target clip moved a little towards each of many source clips."""
+"""MemMixup: more target rows for the bank, each a target clip mixed with a little of a source clip."""
 
 import numpy as np
 
 SHARE = 0.9
-"""Of the target clip in each mix, as published."""
+"""Share of the target clip in each mix, as published."""
 
 
 def target_mixes(X: np.ndarray, domain: np.ndarray, *, sources: int, seed: int) -> np.ndarray:
     """New target rows, float64: 0.9 t + 0.1 s for every target row t and each of `sources` source rows s of X (n, d).
 
-    MemMixup (GenRepASD, Saengthong and Shinozaki, 2024, with up to 990 sources). Where there are more, some distinct
-    ones are drawn, whatever their order; without target or without source clips there are no mixes.
+    MemMixup (GenRepASD, Saengthong and Shinozaki, 2024, with up to 990 sources). From more source rows, `sources`
+    distinct ones are drawn; the draw does not depend on their order. Without target or source clips, there are no
+    mixes.
     """
     target = np.asarray(X[domain == "target"], dtype=np.float64)
     source = np.unique(np.asarray(X[domain != "target"], dtype=np.float64), axis=0)

@@ -1,1 +1,1 @@
-"""AUC, pAUC, official scores and their intervals: the only part that sees test labels."""
+"""AUC, pAUC, official scores and their intervals; the only part that reads test labels."""

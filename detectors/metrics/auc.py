@@ -1,7 +1,7 @@
-"""AUC, partial AUC and their bootstrap replicates: plain numbers in, plain numbers out.
+"""AUC, partial AUC and their bootstrap replicates, from arrays of scores.
 
-A normal clip is a negative, an anomaly a positive, and a higher score means more anomalous. Ties count half, as in the
-rank statistic. Everything is float64.
+Normal clips are negatives, anomalies are positives, and a higher score is more anomalous. Ties count half, as in the
+rank statistic. All arithmetic is float64.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ MAX_FPR = 0.1
 """False-alarm rate up to which the official pAUC integrates."""
 
 _BLOCK = 2_000_000
-"""Weights held at a time while resampling (16 MB)."""
+"""Weights in memory at a time while resampling (16 MB)."""
 
 
 def _checked(normal: np.ndarray, anomaly: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     classes = {"normal": np.asarray(normal, dtype=np.float64), "anomaly": np.asarray(anomaly, dtype=np.float64)}
     for name, scores in classes.items():
         if scores.ndim != 1:
-            raise ValueError(f"{name} scores must be one row of numbers, got shape {scores.shape}")
+            raise ValueError(f"{name} scores: expected shape (n,), got shape {scores.shape}")
         if not len(scores):
-            raise ValueError(f"an AUC needs clips of both classes: no {name} clips were given")
+            raise ValueError(f"an AUC needs clips of both classes, got no {name} clips")
         if not np.isfinite(scores).all():
             raise ValueError(f"{name} scores must be finite, got {scores[~np.isfinite(scores)][0]}")
     return classes["normal"], classes["anomaly"]
@@ -39,7 +39,7 @@ def auc(normal: np.ndarray, anomaly: np.ndarray) -> float:
 def pauc(normal: np.ndarray, anomaly: np.ndarray, max_fpr: float = MAX_FPR) -> float:
     """Area under the ROC up to `max_fpr`, standardised after McClish (1989): 0.5 is chance, 1 is perfect.
 
-    Equals scikit-learn's `roc_auc_score(..., max_fpr=max_fpr)`. The lowest value it can take at 0.1 is 0.4737, not 0.
+    Equals scikit-learn's `roc_auc_score(..., max_fpr=max_fpr)`. Its lowest value at 0.1 is 0.4737, not 0.
     """
     normal, anomaly = _checked(normal, anomaly)
     ones = np.ones((1, len(normal))), np.ones((1, len(anomaly)))
@@ -49,9 +49,9 @@ def pauc(normal: np.ndarray, anomaly: np.ndarray, max_fpr: float = MAX_FPR) -> f
 def weighted_pauc(
     normal: np.ndarray, anomaly: np.ndarray, normal_weights: np.ndarray, anomaly_weights: np.ndarray, max_fpr: float
 ) -> np.ndarray:
-    """Standardised pAUC of `b` reweighted samples at once; `max_fpr=1` gives the AUC.
+    """Standardised pAUC (b,) of `b` reweighted samples; `max_fpr=1` gives the AUC.
 
-    Weights are (b, number of clips): how often each clip was drawn. Returns (b,).
+    Weights (b, number of clips) are how often each clip was drawn.
     """
     if not 0 < max_fpr <= 1:
         raise ValueError(f"max_fpr must be in (0, 1], got {max_fpr}")
@@ -68,7 +68,7 @@ def weighted_pauc(
 
 
 def _rate(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Share of the weight above each threshold: the first `counts[j]` clips lie above threshold j; begins with 0."""
+    """Share of the weight above each threshold, starting with 0; the first `counts[j]` clips are above threshold j."""
     zero = np.zeros((len(weights), 1))
     total = np.concatenate([zero, np.cumsum(weights, axis=1)], axis=1)
     share: np.ndarray = np.concatenate([zero, total[:, counts]], axis=1) / total[:, -1:]
@@ -76,7 +76,7 @@ def _rate(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _area(x: np.ndarray, y: np.ndarray, end: float) -> np.ndarray:
-    """Trapezoid area under each row's curve from 0 to `end`, the last segment cut by linear interpolation."""
+    """Trapezoid area under the curve of each row from 0 to `end`, which is interpolated linearly."""
     x0, y0 = x[:, :-1], y[:, :-1]
     step = x[:, 1:] - x0
     width = np.clip(end - x0, 0, step)
@@ -86,26 +86,26 @@ def _area(x: np.ndarray, y: np.ndarray, end: float) -> np.ndarray:
 
 
 def resamples(strata: np.ndarray, replicates: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Blocks (b, n) of how often each clip is drawn when every stratum is resampled with replacement.
+    """Counts (b, n) of how often each clip is drawn when every stratum is resampled with replacement, in blocks.
 
-    `strata` (n,) names the stratum of each clip; its size never changes, so no class can vanish. The blocks' rows add
-    up to `replicates`.
+    `strata` (n,) is the stratum of each clip. The size of a stratum never changes, so every class stays present. The
+    blocks have `replicates` rows in total.
     """
     if replicates < 1:
         raise ValueError(f"replicates must be at least 1, got {replicates}")
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     block = max(1, min(replicates, _BLOCK // max(1, len(strata))))
     for start in range(0, replicates, block):
-        rows = min(block, replicates - start)
-        drawn = np.zeros((rows, len(strata)))
-        for rows_of in members:
-            picks = rng.integers(len(rows_of), size=(rows, len(rows_of))) + np.arange(rows)[:, None] * len(rows_of)
-            drawn[:, rows_of] = np.bincount(picks.ravel(), minlength=rows * len(rows_of)).reshape(rows, -1)
-        yield drawn
+        b = min(block, replicates - start)
+        counts = np.zeros((b, len(strata)))
+        for clips in members:
+            picks = rng.integers(len(clips), size=(b, len(clips))) + np.arange(b)[:, None] * len(clips)
+            counts[:, clips] = np.bincount(picks.ravel(), minlength=b * len(clips)).reshape(b, -1)
+        yield counts
 
 
 def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) that holds the middle `level` of the replicates."""
+    """Percentile bootstrap interval (low, high): the middle `level` of the replicates."""
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, got {level}")
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])

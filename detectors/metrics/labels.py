@@ -1,4 +1,4 @@
-"""Labels: the truth about test clips. Only the official figures take this type, so nothing else can see a label."""
+"""Labels of test clips. Only the official metrics take this type, so no other part can see a label."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from featstore.table import ClipTable
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Truth of every test clip, in columns (n,): unique keys, machine, section, domain, whether it is an anomaly."""
+    """Labels of test clips in columns (n,): unique key, machine, section, domain, and whether it is an anomaly."""
 
     keys: tuple[str, ...]
     machine: np.ndarray
@@ -28,19 +28,19 @@ class Labels:
 
     @classmethod
     def of(cls, clips: ClipTable) -> "Labels":
-        """Labels of test clips; a clip whose label is unknown is an error that names it."""
+        """Labels of test clips; ValueError names the first clip whose label is unknown."""
         label = clips.column("label")
         unknown = np.flatnonzero((label != "normal") & (label != "anomaly"))
         if len(unknown):
             raise ValueError(
                 f"{len(unknown)} of {len(clips)} clips have no label, first {clips[int(unknown[0])].key!r}; "
-                "figures need labelled test clips"
+                "metrics need labelled test clips"
             )
         domain = clips.column("domain")
         return cls(tuple(clips.keys()), clips.column("machine"), clips.column("section"), domain, label == "anomaly")
 
     def sections(self) -> Iterator[tuple[str, str, np.ndarray]]:
-        """Every (machine, section) that occurs, sorted, with the rows of its clips."""
+        """Machine, section and rows of the clips of every section, sorted by machine and section."""
         groups: dict[tuple[str, str], list[int]] = {}
         for row, group in enumerate(zip(self.machine.tolist(), self.section.tolist(), strict=True)):
             groups.setdefault(group, []).append(row)
@@ -48,5 +48,5 @@ class Labels:
             yield machine, section, np.array(rows)
 
     def pooled(self) -> "Labels":
-        """All sections of a machine as one, for the D2020 figures that some papers pool over machine ids."""
+        """Join all sections of a machine, for the 2020 metrics that some papers pool over machine ids."""
         return replace(self, section=np.full(len(self.keys), "all"))

@@ -1,6 +1,7 @@
-"""ScoreTable: one score per clip, found by key and never by row order, and its CSV forms."""
+"""ScoreTable: one score per clip, looked up by key and never by row order, and its CSV files."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featstore.disk.files import write_new
 from featstore.errors import DataError
 
 HEADER = ("clip", "score")
@@ -16,9 +18,9 @@ HEADER = ("clip", "score")
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """Finite scores of clips with unique keys; higher = more anomalous.
+    """Finite scores of clips with unique keys; higher is more anomalous.
 
-    `name` says where the scores came from (a detector, a file) and appears in every message.
+    `name` is the origin of the scores (a detector, a file) and part of every error message.
     """
 
     name: str
@@ -35,8 +37,8 @@ class ScoreTable:
         if len(self._rows) != len(self.keys):
             raise ValueError(f"{self.name}: two scores for {_first_repeat(self.keys)!r}; keys must be unique")
         if not np.isfinite(scores).all():
-            bad = int(np.flatnonzero(~np.isfinite(scores))[0])
-            raise ValueError(f"{self.name}: the score of {self.keys[bad]!r} is {scores[bad]}; scores must be finite")
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise ValueError(f"{self.name}: the score of {self.keys[row]!r} is {scores[row]}; scores must be finite")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -46,7 +48,7 @@ class ScoreTable:
         return {key: row for row, key in enumerate(self.keys)}
 
     def aligned(self, keys: Sequence[str]) -> np.ndarray:
-        """Scores in the order of `keys`, (len(keys),); a key without a score is an error that names it."""
+        """Scores (len(keys),) in the order of `keys`; ValueError names the first key without a score."""
         try:
             return self.scores[np.array([self._rows[key] for key in keys], dtype=np.intp)]
         except KeyError as error:
@@ -56,7 +58,7 @@ class ScoreTable:
             ) from None
 
     def exactly(self, keys: Sequence[str]) -> np.ndarray:
-        """As `aligned`, and a score for any clip outside `keys` is an error that names the first."""
+        """As `aligned`; ValueError also names the first score for a clip outside `keys`, or a repeated key."""
         scores = self.aligned(keys)
         surplus = sorted(self._rows.keys() - set(keys))
         if surplus:
@@ -76,10 +78,10 @@ def _first_repeat(keys: Iterable[str]) -> str:
 
 
 def read_scores(path: Path, *, name: str | None = None, count: int | None = None) -> ScoreTable:
-    """Read a score file; `count` is the number of rows it must have.
+    """Read a score file; `count` is the number of scores it must have.
 
-    Accepts the official form (`name,score` per line, no header) and any table whose header names the columns `clip`
-    and `score`. DataError names file and line of an unreadable number, NaN, infinity, empty name or repeated clip.
+    Accepts the official form (`name,score` per line, no header) and any table whose header has the columns `clip` and
+    `score`. DataError names file and line of an invalid number, NaN, infinity, empty name or repeated clip.
     """
     lines: dict[str, int] = {}
     scores: list[float] = []
@@ -98,7 +100,7 @@ def read_scores(path: Path, *, name: str | None = None, count: int | None = None
 
 
 def _pairs(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Every (line number, name, score text) of the file."""
+    """Line number, clip name and score text of every row of the file."""
     name_at, score_at, width = 0, 1, 2
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -125,15 +127,17 @@ def _number(text: str, where: str) -> float:
 
 
 def write_scores(path: Path, table: ScoreTable, *, header: bool = True) -> None:
-    """Write the scores in table order with every digit needed to read them back exactly; lines end in LF.
+    """Write the scores in table order, with all digits that reading them back exactly needs; lines end in LF.
 
-    DataError where a name is empty or holds a line break: readers of score files go line by line.
+    The file is replaced as a whole: an interrupted write leaves the old one. DataError for a clip name that is empty or
+    contains a line break, because score files are read line by line.
     """
     for key in table.keys:
         if not key or "\r" in key or "\n" in key:
-            raise DataError(f"{path}: the clip name {key!r} cannot stand on a line of a score file")
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if header:
-            writer.writerow(HEADER)
-        writer.writerows(zip(table.keys, map(repr, table.scores.tolist()), strict=True))
+            raise DataError(f"{path}: the clip name {key!r} cannot stand on a line of a score file; rename the clip")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(HEADER)
+    writer.writerows(zip(table.keys, map(repr, table.scores.tolist()), strict=True))
+    write_new(path, text.getvalue().encode("utf-8", "surrogateescape"))

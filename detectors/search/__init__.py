@@ -1,1 +1,1 @@
-"""Exact nearest neighbours: ids as float64 arithmetic gives them, ties broken by row."""
+"""Exact nearest neighbours by cosine distance: the rows that float64 arithmetic gives, ties ordered by row."""

@@ -1,4 +1,4 @@
-"""The only module that imports faiss, with the settings without which it runs several times slower than it could."""
+"""The only module that imports faiss, with settings that make it several times faster."""
 
 import os
 from functools import cache
@@ -10,10 +10,11 @@ import numpy as np
 
 @cache
 def load() -> ModuleType:
-    """The faiss that is installed, CPU or GPU; ImportError where there is none.
+    """Import the installed faiss, CPU or GPU; ImportError if there is none.
 
-    Its bundled OpenBLAS does not know recent processors and falls back to SSE kernels (5 times slower), so the kernel
-    is named before the first import. Nothing changes where faiss has been imported already or a kernel is set.
+    The OpenBLAS in faiss does not detect recent processors and then uses SSE kernels (5 times slower), so this sets the
+    kernel before the first import. There is no effect if faiss has been imported already or the environment sets a
+    kernel.
     """
     kernel = kernel_of_this_cpu()
     if kernel:
@@ -24,7 +25,7 @@ def load() -> ModuleType:
 
 
 def kernel_of_this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """OpenBLAS core type by the processor's flags; empty where nothing is known."""
+    """OpenBLAS core type for the flags of the processor; empty if unknown."""
     try:
         lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -45,11 +46,11 @@ def available() -> bool:
 
 
 class InnerProducts:
-    """The `k` largest inner products of float32 queries with the rows of one bank, on a GPU where faiss has one."""
+    """The k largest inner products of float32 queries with the rows of a bank, on a GPU if faiss has one."""
 
     def __init__(self, bank: np.ndarray) -> None:
         faiss = load()
-        # Below this many values faiss leaves BLAS for a loop that is slower from about 8 queries on.
+        # Below this threshold faiss uses a loop instead of BLAS, which is slower from about 8 queries on.
         faiss.cvar.distance_compute_blas_threshold = 8 * bank.shape[1]
         on_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
         index = faiss.IndexFlatIP(bank.shape[1])

@@ -1,7 +1,7 @@
-"""Compiled loops of the streamed search: rows to 8-bit codes, products to candidates, candidates to exact distances.
+"""Compiled loops of the streamed search: 8-bit codes of rows, shortlists from products, and exact distances.
 
-Distances are sums in float64 in one fixed order, so they depend on the two rows alone. What only decides which rows are
-measured may round as it likes, within the bounds that `quantised` states.
+A distance is a float64 sum in a fixed order, so it depends on the two rows only. Values that only decide which
+distances are computed are rounded within the bounds that `quantised` states.
 """
 
 from collections.abc import Callable
@@ -11,35 +11,37 @@ import numpy as np
 from numba import njit
 
 LANES = 64
-"""Sets into which the columns of a tile are dealt; the largest value of each is all that most tiles are asked for."""
+"""Sets of columns of a tile (column number modulo LANES); for most tiles, only the largest value of each is used."""
 
-NEVER = np.float32(-3e38)
-"""A value below every other; that of columns which are no row."""
+LOWEST = np.float32(-3e38)
+"""A value below all others, for columns of padding."""
 
 ROUNDING = 2.0**-20
-"""More than float32 arithmetic takes from a product times a scale plus an offset, relative to what it adds up."""
+"""Upper bound of the relative float32 rounding error of product * scale + offset."""
 
-LEAST = 1e-30
-"""More than products and offsets lose where they are too small for float32."""
+UNDERFLOW = 1e-30
+"""Upper bound of the float32 error of products and offsets that underflow."""
 
-PLAIN = (1e-30, 1e30)
-"""Between these, 1 / length of a row loses nothing in float32 and overflows nowhere."""
+SAFE_INVERSE = (1e-30, 1e30)
+"""Range in which 1 / length of a row neither underflows nor overflows in float32."""
 
 BEST_FIRST = 8
-"""Rows of a tile measured in the order of their products, beside two per neighbour; a few bring the bar up early, and
-where many rows remain above it, order costs more than it saves."""
+"""Rows of a tile, beside two per neighbour, that are taken in the order of their products, the rest in any order.
 
-_FIXED = {"reassoc", "nsz"}  # sums in vectors, yet no fused multiply-add: equal rows must be at 0 exactly
+The first few lower the k-th distance early. After that, finding the next largest product costs more than it saves.
+"""
+
+_FIXED = {"reassoc", "nsz"}  # vectorised sums without fused multiply-add, so equal rows are at exactly 0
 _LOOSE = {"reassoc", "nsz", "contract", "nnan"}
 
 
 def _compiled(fastmath: set[str] | bool = False) -> Callable[..., Any]:
-    """As `njit`, kept on disk where some folder can be written."""
+    """As `njit`, with a cache on disk if a folder for it can be written."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
             return njit(nogil=True, cache=True, fastmath=fastmath)(function)
-        except RuntimeError:  # neither the package's folder nor the user's: compiled again in every process
+        except RuntimeError:  # no folder can be written: every process compiles again
             return njit(nogil=True, fastmath=fastmath)(function)
 
     return decorate
@@ -47,7 +49,7 @@ def _compiled(fastmath: set[str] | bool = False) -> Callable[..., Any]:
 
 @_compiled(_FIXED)
 def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
-    """Rows of float32 X (n, d) at length 1 into float64 `units`, and 1 / length; a zero row stays zero, with 0."""
+    """Write rows of float32 X (n, d) at length 1 to float64 `units`, and 1 / length (0 for a zero row) to `inverse`."""
     n, d = X.shape
     for i in range(n):
         squares = 0.0
@@ -60,7 +62,7 @@ def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
 
 @_compiled(_FIXED)
 def centre_rows(units, centre, centred, half):  # type: ignore[no-untyped-def]
-    """Float64 `units` (n, d) less `centre` in float32, and half of the squared length of each in float64."""
+    """Write float64 `units` (n, d) minus `centre` to float32 `centred`, and half their squared lengths to `half`."""
     n, d = units.shape
     for i in range(n):
         squares = 0.0
@@ -73,9 +75,10 @@ def centre_rows(units, centre, centred, half):  # type: ignore[no-untyped-def]
 
 @_compiled(_LOOSE)
 def encode_rows(values, scales, codes, error):  # type: ignore[no-untyped-def]
-    """8-bit codes (n, d) of float32 `values`, and the length of what each leaves out, to 2**-22 of that of the values.
+    """Write 8-bit codes (n, d) of float32 `values`, and the length of each row's coding error to `error`.
 
-    A scale above 0 in `scales` (n,) is taken as it is; otherwise the row's largest value decides, and is written there.
+    A scale above 0 in `scales` (n,) is used. Otherwise, it is computed from the row's largest value and written there.
+    `error` is accurate to 2**-22 of the length of the values.
     """
     n, d = values.shape
     for i in range(n):
@@ -96,8 +99,8 @@ def encode_rows(values, scales, codes, error):  # type: ignore[no-untyped-def]
 
 
 @_compiled(_FIXED)
-def distance_of(unit, row, inverse):  # type: ignore[no-untyped-def]
-    """Half the squared distance of a float64 unit row and a float32 row at length 1, both with a direction."""
+def exact_distance(unit, row, inverse):  # type: ignore[no-untyped-def]
+    """Half the squared distance of a float64 unit row and a float32 row scaled to length 1; neither is zero."""
     squares = 0.0
     for j in range(unit.shape[0]):
         offset = unit[j] - np.float64(row[j]) * inverse
@@ -106,8 +109,8 @@ def distance_of(unit, row, inverse):  # type: ignore[no-untyped-def]
 
 
 @_compiled(_LOOSE)
-def _at_least(unit, row, inverse):  # type: ignore[no-untyped-def]
-    """A lower bound of `distance_of`, in float32: rounding moves no offset of unit rows by more than 2**-21."""
+def _lower_bound(unit, row, inverse):  # type: ignore[no-untyped-def]
+    """Lower bound of `exact_distance` in float32; rounding changes the offset of unit rows by at most 2**-21."""
     squares, scale = np.float32(0.0), np.float32(inverse)
     for j in range(unit.shape[0]):
         offset = row[j] * scale - unit[j]
@@ -118,7 +121,7 @@ def _at_least(unit, row, inverse):  # type: ignore[no-untyped-def]
 
 @_compiled(_LOOSE)
 def _largest(maxima):  # type: ignore[no-untyped-def]
-    largest = NEVER
+    largest = LOWEST
     for value in maxima:
         largest = max(largest, value)
     return largest
@@ -133,8 +136,8 @@ def _lane_of(maxima, value):  # type: ignore[no-untyped-def]
 
 
 @_compiled()
-def _has_direction(unit):  # type: ignore[no-untyped-def]
-    for value in unit:  # noqa: SIM110 (compiled: a generator would not be)
+def _is_nonzero(unit):  # type: ignore[no-untyped-def]
+    for value in unit:  # noqa: SIM110 (numba does not compile a generator)
         if value != 0.0:
             return True
     return False
@@ -143,19 +146,19 @@ def _has_direction(unit):  # type: ignore[no-untyped-def]
 @_compiled(_LOOSE)
 def _lane_maxima(products, offsets, scale, maxima):  # type: ignore[no-untyped-def]
     """Largest value, product * scale + offset, of each lane."""
-    maxima[:] = NEVER
+    maxima[:] = LOWEST
     for start in range(0, products.shape[0], LANES):
-        line, offset = products[start : start + LANES], offsets[start : start + LANES]  # so that no index is negative
+        line, offset = products[start : start + LANES], offsets[start : start + LANES]  # no negative indices
         for lane in range(LANES):
             maxima[lane] = max(maxima[lane], np.float32(line[lane]) * scale + offset[lane])
 
 
 @_compiled(_LOOSE)
 def _best_of_lane(products, offsets, scale, lane, used):  # type: ignore[no-untyped-def]
-    """Column and value of the largest that is left in a lane."""
-    column, largest = lane, NEVER
+    """Column and value of the largest unused value of a lane."""
+    column, largest = lane, LOWEST
     for start in range(0, products.shape[0], LANES):
-        at = np.uintp(start + lane)  # an index that cannot be negative
+        at = np.uintp(start + lane)  # unsigned: never negative
         value = np.float32(products[at]) * scale + offsets[at]
         if value > largest and not used[at]:
             column, largest = start + lane, value
@@ -164,7 +167,7 @@ def _best_of_lane(products, offsets, scale, lane, used):  # type: ignore[no-unty
 
 @_compiled()
 def insert(distance, row, best_distance, best_row):  # type: ignore[no-untyped-def]
-    """Put a neighbour where it belongs in the lists (k,), which rise by (distance, row), or nowhere."""
+    """Insert a neighbour into the top k, sorted by (distance, row), unless it is farther than all of them."""
     at = best_row.shape[0] - 1
     if distance > best_distance[at] or (distance == best_distance[at] and row >= best_row[at]):
         return
@@ -177,85 +180,85 @@ def insert(distance, row, best_distance, best_row):  # type: ignore[no-untyped-d
 
 
 @_compiled()
-def _from_nowhere(rows, excluded, distances, found):  # type: ignore[no-untyped-def]
-    """Neighbours of a query without direction: at 0 from rows like it, at 2 from all others."""
+def _update_zero_query(rows, excluded, distances, top_ids):  # type: ignore[no-untyped-def]
+    """Update the top k of a zero query: it is at 0 from zero rows and at 2 from all others."""
     _, inverse, ids = rows
     for column in range(len(ids)):
         if ids[column] != excluded:
-            insert(0.0 if inverse[column] == 0.0 else 2.0, ids[column], distances, found)
+            insert(0.0 if inverse[column] == 0.0 else 2.0, ids[column], distances, top_ids)
 
 
 @_compiled()
-def _measure(column, rows, query, excluded, best):  # type: ignore[no-untyped-def]
-    """Measure one row, unless a cheap bound says that it is too far, and put it into the query's lists."""
+def _measure(column, rows, query, excluded, top):  # type: ignore[no-untyped-def]
+    """Compute the distance of one row, unless its lower bound is too large, and insert it into the query's top k."""
     bank, inverse, ids = rows
-    distances, found = best
+    distances, top_ids = top
     if ids[column] == excluded:
         return
     if inverse[column] == 0.0:
-        insert(2.0, ids[column], distances, found)
-    elif not PLAIN[0] < inverse[column] < PLAIN[1] or (
-        _at_least(query[1], bank[column], inverse[column]) <= distances[-1]
+        insert(2.0, ids[column], distances, top_ids)
+    elif not SAFE_INVERSE[0] < inverse[column] < SAFE_INVERSE[1] or (
+        _lower_bound(query[1], bank[column], inverse[column]) <= distances[-1]
     ):
-        insert(distance_of(query[0], bank[column], inverse[column]), ids[column], distances, found)
+        insert(exact_distance(query[0], bank[column], inverse[column]), ids[column], distances, top_ids)
 
 
 @_compiled({"contract"})
-def take_tile(products, tile, rows, queries, facts, excluded, best):  # type: ignore[no-untyped-def]  # noqa: PLR0917
-    """Bring the lists of m queries up to date with the rows of a tile.
+def update_from_tile(products, tile, rows, queries, terms, excluded, top):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Update the top k of m queries with the rows of a tile.
 
     products: int32 or float32 (m, t), t a multiple of LANES and at least the number of rows. tile: offsets float32
     (t,), scale, length and error. rows: float32 (n, d), 1 / length, ids. queries: unit rows in float64 and in float32.
-    facts (4, m): scale, error, length and half of its square. Lengths are those of rows less the centre, errors those
-    of what stands for them. The distance of a query and a row is half - product * scale * scale - offset, but for the
-    errors. best: distances and ids (m, k).
+    terms (4, m): scale, error, length, and half the squared length. Lengths are those of centred rows, and errors are
+    those of the float32 or 8-bit factors that replace these. Up to the errors, the distance of a query and a row is
+    half - product * scale * scale - offset. top: distances and ids (m, k).
     """
     offsets, tile_scale, tile_length, tile_error = tile
     ids = rows[2]
     units, units32 = queries
-    last = best[1].shape[1] - 1
+    last = top[1].shape[1] - 1
     maxima, used = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_)
     for q in range(products.shape[0]):
-        line, distances, found, query = products[q], best[0][q], best[1][q], (units[q], units32[q])
-        if not _has_direction(query[0]):
-            _from_nowhere(rows, excluded[q], distances, found)
+        line, distances, top_ids, query = products[q], top[0][q], top[1][q], (units[q], units32[q])
+        if not _is_nonzero(query[0]):
+            _update_zero_query(rows, excluded[q], distances, top_ids)
             continue
-        scale, length, error = np.float32(facts[0, q] * tile_scale), facts[2, q], facts[1, q]
+        scale, length, error = np.float32(terms[0, q] * tile_scale), terms[2, q], terms[1, q]
         size = length + error + tile_length + tile_error
-        slack = error * tile_length + (length + error) * tile_error + ROUNDING * 0.5 * size * size + LEAST
-        base = facts[3, q] - slack
+        slack = error * tile_length + (length + error) * tile_error + ROUNDING * 0.5 * size * size + UNDERFLOW
+        base = terms[3, q] - slack
         _lane_maxima(line, offsets, scale, maxima)
         largest = _largest(maxima)
         left = most = BEST_FIRST + 2 * len(distances)
-        while left and largest > NEVER and base - largest <= distances[last]:
+        while left and largest > LOWEST and base - largest <= distances[last]:
             lane = _lane_of(maxima, largest)
             column = _best_of_lane(line, offsets, scale, lane, used)[0]
             used[column] = True
-            _measure(column, rows, query, excluded[q], (distances, found))
+            _measure(column, rows, query, excluded[q], (distances, top_ids))
             maxima[lane] = _best_of_lane(line, offsets, scale, lane, used)[1]
             largest = _largest(maxima)
             left -= 1
-        if largest > NEVER and base - largest <= distances[last]:
+        if largest > LOWEST and base - largest <= distances[last]:
             for column in range(len(ids)):
                 value = np.float32(line[column]) * scale + offsets[column]
                 if base - value <= distances[last] and not used[column]:
-                    _measure(column, rows, query, excluded[q], (distances, found))
+                    _measure(column, rows, query, excluded[q], (distances, top_ids))
         if left < most:
             used[:] = False
 
 
 @_compiled()
-def take_lists(columns, rows, queries, excluded, best):  # type: ignore[no-untyped-def]
-    """Bring the lists of m queries with a direction up to date with the rows (m, l) that were listed for them."""
+def update_from_lists(columns, rows, queries, excluded, top):  # type: ignore[no-untyped-def]
+    """Update the top k of m queries, none of them zero, with the rows `columns` (m, l) that are listed for each."""
     units, units32 = queries
     for q in range(columns.shape[0]):
         for column in columns[q]:
-            _measure(column, rows, (units[q], units32[q]), excluded[q], (best[0][q], best[1][q]))
+            _measure(column, rows, (units[q], units32[q]), excluded[q], (top[0][q], top[1][q]))
 
 
 @_compiled()
 def first_not_finite(X):  # type: ignore[no-untyped-def]
-    """The first row of X (n, d) with a value that is not finite, or -1."""
+    """Number of the first row of X (n, d) with a value that is not finite, or -1."""
     for i in range(X.shape[0]):
         total = np.float32(0.0)
         for j in range(X.shape[1]):
@@ -267,7 +270,7 @@ def first_not_finite(X):  # type: ignore[no-untyped-def]
 
 @_compiled()
 def hash_texts(texts):  # type: ignore[no-untyped-def]
-    """64-bit FNV-1a hash of every row of bytes (n, w) up to the zeros that fill it."""
+    """64-bit FNV-1a hash (n,) of every row of bytes (n, w), without the zeros at its end."""
     hashes = np.empty(texts.shape[0], np.uint64)
     for i in range(texts.shape[0]):
         end = texts.shape[1]

@@ -1,7 +1,7 @@
-"""Exact nearest neighbours by cosine distance: any bank, any block size, any back end, the same answer.
+"""Exact nearest neighbours by cosine distance; the result does not depend on block size or back end.
 
-Back ends find candidates in float32 (`shortlist.py`); their distances are measured here in float64 and ordered by
-(distance, row id). Equal rows are equally far, so ties go to the lowest id everywhere.
+A back end shortlists rows in float32 (`shortlist.py`). Here, their distances are computed in float64 and sorted by
+(distance, row id). Equal rows have equal distances, so ties always go to the lowest id.
 """
 
 import sys
@@ -19,51 +19,51 @@ from detectors.search.shortlist import (
     TILE,
     Pairs,
     Product,
-    Search,
+    TileSearch,
     TopProducts,
-    by_lists,
-    by_tiles,
     directions,
     rounding,
+    shortlist_by_library,
+    shortlist_by_tiles,
 )
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 BLOCK = 2**17
-"""Bank rows of an array that are prepared at a time; bounds the float32 copy."""
+"""Bank rows of an array that are prepared at a time; limits the memory of the float32 copy."""
 
-MANY = 1e8
-"""Multiplications above which a second thread pays; threads never wait for each other, so that is early."""
+THREADS_FROM = 1e8
+"""Multiplications above which more than one thread is faster."""
 
 SMALL = 2**21
-"""Values of a bank up to which its rows are kept as float64 unit vectors too: 16 MB."""
+"""Largest bank, in values, that also keeps its rows as float64 unit vectors (16 MB)."""
 
-TORCH_PAYS = 2e10
-"""Multiplications above which torch's faster product repays its import."""
+TORCH_FROM = 2e10
+"""Multiplications above which torch saves more time than its import takes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Rows (n, d) prepared for many searches: as given, and as float32 unit vectors."""
+    """Rows (n, d) prepared for searches: as given, and as float32 unit vectors."""
 
     rows: np.ndarray
     directions: np.ndarray
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Bank":
-        """Checked and prepared rows; ValueError for an empty bank or values that are not finite."""
+        """Check and prepare rows; ValueError for an empty bank or values that are not finite."""
         rows = _finite(_matrix(rows, "bank"), "bank")
         return cls(rows, directions(rows))
 
     @cached_property
-    def directed(self) -> np.ndarray:
+    def nonzero(self) -> np.ndarray:
         """Mask (n,) of the rows that are not zero."""
         return np.asarray(self.directions.any(axis=1))
 
     def units(self, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Float64 unit vectors of some rows, written to `out` where that saves time."""
-        return _taken(self._units, rows, out) if self.rows.size <= SMALL else unit(self.rows[rows])
+        """Float64 unit vectors of some rows; `out` may be used as their memory."""
+        return _take(self._units, rows, out) if self.rows.size <= SMALL else unit(self.rows[rows])
 
     @cached_property
     def _units(self) -> np.ndarray:
@@ -80,19 +80,20 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosine distance, float64 (m, k), rising, and row id, int64 (m, k), of the k nearest bank rows of each query.
 
-    The bank is a matrix (n, d), a prepared Bank, or an iterable of matrices whose rows are numbered through. `exclude`
-    (m,) is one row id per query that must not be found, its own, or -1. A zero vector is at 2 from everything but
-    another zero vector. ValueError for an empty bank, values that are not finite, or fewer than k rows to find.
+    The bank is a matrix (n, d), a prepared Bank, or an iterable of matrices whose rows are numbered consecutively.
+    `exclude` (m,) is one row id per query that the search skips (usually its own), or -1. A zero vector is at distance
+    0 from other zero vectors and at 2 from all other rows. ValueError for an empty bank, values that are not finite, or
+    fewer than k rows.
     """
-    best = Best(queries, exclude, k)
+    top = RunningTopK(queries, exclude, k)
     start = 0
     for block in _blocks(bank):
-        best.take(block, start, backend)
+        top.add(block, start, backend)
         start += len(block.rows)
-    if (best.row < 0).any():
-        left = start - int((best.exclude >= 0).any())
-        raise ValueError(f"k={k} neighbours asked of a bank with {left} rows to find; lower k or check the section")
-    return best.distance, best.row
+    if (top.row < 0).any():
+        rows = start - int((top.exclude >= 0).any())
+        raise ValueError(f"k={k}: the bank has only {rows} rows to find; lower k or check the section filter")
+    return top.distance, top.row
 
 
 def _matrix(X: np.ndarray, what: str) -> np.ndarray:
@@ -105,13 +106,13 @@ def _matrix(X: np.ndarray, what: str) -> np.ndarray:
 
 
 def _finite(X: np.ndarray, what: str, part: slice = slice(None)) -> np.ndarray:
-    """The part of X, once its values are known to be finite."""
+    """X[part]; ValueError names the first row with a value that is not finite."""
     first, last, _ = part.indices(len(X))
     for i in range(first, last, TILE):
         finite = np.isfinite(X[i : min(i + TILE, last)])
         if not finite.all():
-            bad = i + int(np.argmin(finite.all(axis=1)))
-            raise ValueError(f"{what}: row {bad} has a value that is NaN or infinite; every value must be finite")
+            row = i + int(np.argmin(finite.all(axis=1)))
+            raise ValueError(f"{what}: row {row} has a value that is NaN or infinite; every value must be finite")
     return X[part]
 
 
@@ -131,13 +132,13 @@ def _blocks(bank: np.ndarray | Bank | Iterable[np.ndarray]) -> Iterator[Bank]:
             raise ValueError("the bank is empty; check the section filter")
 
 
-class Finder(Protocol):
-    """Proposes rows of one block to queries, unit rows (m, d), and measures them."""
+class Shortlister(Protocol):
+    """Shortlists rows of one block for queries, unit rows (m, d), and computes their distances."""
 
     block: Bank
 
-    def candidates(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        """Pairs for float32 queries; a product below a query's `floor` (m,) comes too late."""
+    def shortlist(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
+        """Pairs for float32 queries; a product below `floor` (m,) cannot enter the top k of a query."""
         ...
 
     def distances(self, queries: np.ndarray, pairs: Pairs) -> np.ndarray:
@@ -145,98 +146,96 @@ class Finder(Protocol):
         ...
 
 
-class Best:
-    """The k nearest rows of every query among the blocks taken so far; row -1 where there are fewer."""
+class RunningTopK:
+    """The k nearest rows of every query among the blocks added so far; the row is -1 where there are fewer."""
 
     def __init__(self, queries: np.ndarray, exclude: np.ndarray | None, k: int) -> None:
-        """ValueError for what is no matrix of numbers, k below 1, or not one excluded row per query."""
+        """Start without rows; ValueError for queries that are no matrix, k below 1, or another number of `exclude`."""
         queries = _matrix(queries, "queries")
         exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
         if k < 1 or exclude.shape != (len(queries),):
             raise ValueError(
-                f"expected k >= 1 and one excluded row per query, got k={k} and exclude of {exclude.shape}"
+                f"expected k >= 1 and one excluded row per query ({len(queries)}), got k={k} and exclude of shape "
+                f"{exclude.shape}"
             )
         self.queries, self.exclude, self.k = queries, exclude, k
         self.distance = np.full((len(queries), k), np.inf)
         self.row = np.full((len(queries), k), -1, dtype=np.int64)
 
-    def take(self, block: Bank, start: int, backend: str) -> None:
-        """Merge in a block whose first row has the id `start`."""
-        self.check(block)
+    def add(self, block: Bank, start: int, backend: str) -> None:
+        """Add a block whose first row has the id `start`."""
+        self.check_dimensions(block)
         if not len(self.queries):
             return
         work = len(self.queries) * block.rows.size
-        finder = _Finder(block, self.k + int((self.exclude >= 0).any()), _chosen(backend, work))
-        threads = _threads() if work > MANY else 1
+        shortlister = _ExactShortlister(block, self.k + int((self.exclude >= 0).any()), _chosen(backend, work))
+        threads = _threads() if work > THREADS_FROM else 1
         size = min(TILE, -(-len(self.queries) // threads))
         parts = [slice(i, i + size) for i in range(0, len(self.queries), size)]
-        with finder.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(lambda part: self.take_part(finder, part, start), parts):
+        with shortlister.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(lambda part: self.add_part(shortlister, part, start), parts):
                 pass
 
-    def check(self, block: Bank) -> None:
-        """ValueError where the block has other dimensions than the queries."""
+    def check_dimensions(self, block: Bank) -> None:
+        """ValueError unless the block has the dimensions of the queries."""
         if block.rows.shape[1:] != self.queries.shape[1:]:
             d = self.queries.shape[1]
             raise ValueError(f"queries have {d} dimensions, the bank has {block.rows.shape[1]}")
 
-    def take_part(self, finder: Finder, part: slice, start: int) -> None:
-        """Merge in what the finder's block has for a part of the queries."""
+    def add_part(self, shortlister: Shortlister, part: slice, start: int) -> None:
+        """Add the rows of the shortlister's block for a part of the queries."""
         queries = unit(_finite(self.queries, "queries", part))
-        pairs = finder.candidates(queries.astype(np.float32), 1.0 - self.distance[part, -1])
+        pairs = shortlister.shortlist(queries.astype(np.float32), 1.0 - self.distance[part, -1])
         pairs = pairs.where(pairs.row + start != self.exclude[part][pairs.query]).ordered()
-        distance = finder.distances(queries, pairs)
+        distance = shortlister.distances(queries, pairs)
         _merge(self.distance[part], self.row[part], pairs.query, distance, pairs.row + start)
 
 
-class _Finder:
-    """Candidates in one block by one back end; zero rows, which have no direction, are handled aside."""
+class _ExactShortlister:
+    """Shortlists all rows of one block that can be among the k nearest; zero rows are handled separately."""
 
-    def __init__(self, block: Bank, kept: int, backend: str) -> None:
-        self.block, self.kept = block, kept
+    def __init__(self, block: Bank, k: int, backend: str) -> None:
+        self.block, self.k = block, k
         self.products = BACKENDS[backend]()
-        self.directed = np.flatnonzero(block.directed)
-        self.zero = np.flatnonzero(~block.directed)[:kept]
+        self.nonzero = np.flatnonzero(block.nonzero)
+        self.zero = np.flatnonzero(~block.nonzero)[:k]
         whole = not len(self.zero)
-        self.rows = block.rows if whole else block.rows[self.directed]
-        self.bank = block.directions if whole else block.directions[self.directed]
+        self.rows = block.rows if whole else block.rows[self.nonzero]
+        self.bank = block.directions if whole else block.directions[self.nonzero]
         band = 2 * rounding(self.bank.shape[1], input_bits=self.products.input_bits())
-        self.search = Search(kept, band, self.products.product)
+        self.search = TileSearch(k, band, self.products.product)
         self.library = self.products.library(self.bank) if len(self.bank) else None
 
     def single_threaded_products(self) -> ExitStack:
-        """Keep each product on its own thread: parallelism is over queries, and small parallel regions are dear."""
+        """Context in which a product uses one thread: the threads share out the queries, which is faster."""
         stack = ExitStack()
         self.products.single_threaded(stack)
         return stack
 
-    def candidates(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        """Every pair that can be among the nearest, and few others."""
-        directed = queries.any(axis=1)
-        aimed = np.flatnonzero(directed)
+    def shortlist(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
+        """All pairs that can be among the k nearest, and few others."""
+        mask = queries.any(axis=1)
+        nonzero = np.flatnonzero(mask)
         parts = [_all_pairs(np.arange(len(queries)), self.zero)]
-        parts.append(_all_pairs(np.flatnonzero(~directed), self.directed[: self.kept]))
-        if len(aimed) and len(self.bank):
-            found = self._directed(queries if directed.all() else queries[aimed], floor[aimed])
-            parts.append(Pairs(aimed[found.query], self.directed[found.row], found.product))
+        parts.append(_all_pairs(np.flatnonzero(~mask), self.nonzero[: self.k]))
+        if len(nonzero) and len(self.bank):
+            pairs = self._shortlist_nonzero(queries if mask.all() else queries[nonzero], floor[nonzero])
+            parts.append(Pairs(nonzero[pairs.query], self.nonzero[pairs.row], pairs.product))
         return Pairs.joined(parts)
 
     def distances(self, queries: np.ndarray, pairs: Pairs) -> np.ndarray:
         """Exact distance of every pair of a unit query and a row."""
-        return measured(queries, self.block, pairs)
+        return exact_distances(queries, self.block, pairs)
 
-    def _directed(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
+    def _shortlist_nonzero(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
         if self.library is None:
-            return self._tiled(queries, floor)
-        pairs, short = by_lists(self.library, self.kept, queries, len(self.bank))
+            return shortlist_by_tiles(self.search, queries, self.rows, self.bank, floor)
+        pairs, short = shortlist_by_library(self.library, self.k, queries, len(self.bank))
         if not short.any():
             return pairs
         again = np.flatnonzero(short)
-        tiled = self._tiled(queries[again], floor[again])
+        tiled = shortlist_by_tiles(self.search, queries[again], self.rows, self.bank, floor[again])
         return Pairs.joined([pairs, Pairs(again[tiled.query], tiled.row, tiled.product)])
-
-    def _tiled(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        return by_tiles(self.search, queries, self.rows, self.bank, floor)
 
 
 def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
@@ -244,29 +243,29 @@ def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
     return Pairs(query, row, np.zeros(len(query), dtype=np.float32))
 
 
-def measured(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
-    """Float64 distance of every pair of a unit query and a row; few at a time, so that nothing leaves the cache."""
-    step = max(2**15 // queries.shape[1], 1)
+def exact_distances(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
+    """Float64 cosine distance of every pair of a unit query and a bank row."""
+    step = max(2**15 // queries.shape[1], 1)  # a few pairs at a time stay in the cache
     left, right = np.empty((2, step, queries.shape[1]))
     out = np.empty(len(pairs.row))
     for i in range(0, len(out), step):
         query, row = pairs.query[i : i + step], pairs.row[i : i + step]
         offset = bank.units(row, right)
-        out[i : i + step] = cosine_distance(_taken(queries, query, left), offset, scratch=offset)
+        out[i : i + step] = cosine_distance(_take(queries, query, left), offset, scratch=offset)
     return out
 
 
-def _taken(X: np.ndarray, rows: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """X[rows] in memory that is used again: fresh memory costs more than filling it."""
-    return X.take(rows, axis=0, out=memory[: len(rows)], mode="clip")  # unlike "raise" it needs no second buffer
+def _take(X: np.ndarray, rows: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """X[rows] in reused memory, since allocating memory takes longer than filling it."""
+    return X.take(rows, axis=0, out=memory[: len(rows)], mode="clip")  # mode="raise" needs a second buffer
 
 
 def _merge(
     best_distance: np.ndarray, best_row: np.ndarray, query: np.ndarray, distance: np.ndarray, row: np.ndarray
 ) -> None:
-    """Put the k least of (distance, row) of each query, old and new, into the arrays (m, k).
+    """Update the arrays (m, k) with new pairs to the k smallest (distance, row) of each query.
 
-    Equal distances stay in order: old rows, which are lower, first, and new rows as they came.
+    Rows with equal distances stay in order: first the old rows, whose ids are lower, then the new rows as given.
     """
     m, k = best_row.shape
     old = np.flatnonzero(best_row.ravel() >= 0)
@@ -287,7 +286,7 @@ def _merge(
 
 @dataclass(frozen=True)
 class Backend:
-    """How float32 products are made: a product for tiles and, where there is one, a library's whole search."""
+    """How float32 products are computed: by tiles or, if `library` gives one, by the search of a library."""
 
     product: Product
     single_threaded: Callable[[ExitStack], None]
@@ -296,15 +295,15 @@ class Backend:
 
 
 def _chosen(backend: str, work: float) -> str:
-    """`auto` by size: numpy while torch's import would cost more than it saves, then torch, on a GPU if there is one.
+    """Name of the back end; `auto` is numpy for small searches, and torch (on a GPU, if any) for large ones.
 
-    faiss is never faster here with its right kernel, and several times slower without; it remains by name.
+    faiss is available by name only: with the right kernel it is not faster here, and without it several times slower.
     """
     if backend not in (*BACKENDS, "auto"):
         raise ValueError(f"unknown backend {backend!r}; choose from auto, {', '.join(BACKENDS)}")
     if backend != "auto":
         return backend
-    return "torch" if work > (MANY if "torch" in sys.modules else TORCH_PAYS) else "numpy"
+    return "torch" if work > (THREADS_FROM if "torch" in sys.modules else TORCH_FROM) else "numpy"
 
 
 @cache
@@ -315,7 +314,7 @@ def _pools() -> "ThreadpoolController":
 
 
 def _threads() -> int:
-    """Threads that numpy's BLAS would take: the cores, unless the environment says fewer."""
+    """Threads of numpy's BLAS: the number of cores, unless the environment sets fewer."""
     return max((pool["num_threads"] for pool in _pools().info() if pool["user_api"] == "blas"), default=1)
 
 

@@ -1,9 +1,9 @@
-"""Exact nearest neighbours with products on a device: it lists the likeliest rows, the processor measures them.
+"""Exact nearest neighbours with products on a device; distances are computed on the CPU.
 
-The bank lies on the device in float32; products take TF32 on CUDA. A list is complete where the least product on it
-says, by more than products can be off, that whatever is missing is farther than the k nearest that were measured.
-Queries whose list may have ended too early are searched by tiles. So distances and ids are those of the processor, to
-the bit.
+The bank is on the device in float32; products use TF32 on CUDA. The device lists the rows with the largest products for
+each query. A list is complete if its smallest product, even with the largest possible error, proves that all rows not
+on it are farther than the k nearest rows on it. Queries with an incomplete list are searched by tiles on the CPU. So
+distances and ids are bit-identical to those of the CPU.
 """
 
 from collections.abc import Iterator
@@ -15,72 +15,73 @@ import numpy as np
 import torch
 
 from detectors.search import kernels
-from detectors.search.quantised import Queries, TiledBank, checked
-from detectors.search.streamed import PART, Nearest
+from detectors.search.quantised import Queries, TiledBank, check_float32
+from detectors.search.streamed import PART, TopK
 
 SPARE = 8
-"""Rows listed beyond those that are asked for: one may be excluded, and some lie within what products are off by."""
+"""Rows on a list beyond k: one may be excluded, and others may be within the error of the products."""
 
 QUERIES, COLUMNS = 2**13, 2**16
-"""Queries and bank rows whose products are on the device at a time: 2 GB."""
+"""Queries and bank rows whose products are on the device at a time (2 GB)."""
 
 
 class DeviceBank:
-    """Float32 rows (n, d), known by `ids` as in `TiledBank.of`, on a torch device."""
+    """Float32 rows (n, d) with ids as in `TiledBank.of`, on a torch device."""
 
     def __init__(self, rows: np.ndarray, ids: np.ndarray | None = None, *, device: str = "cuda") -> None:
         self.bank = TiledBank.of(rows, ids, coded=False)
         tiles = self.bank.tiles
-        held = [tile.weights.T[: len(tile.rows[2])] for tile in tiles]
+        weights = [tile.weights.T[: len(tile.rows[2])] for tile in tiles]
         self.device, self.tf32 = device, device.startswith("cuda")
-        self.weights = torch.cat(held).to(device) if held else torch.empty((0, self.bank.d), device=device)
+        self.weights = torch.cat(weights).to(device) if weights else torch.empty((0, self.bank.d), device=device)
         self.offsets = torch.cat([torch.from_numpy(tile.codes[0][: len(tile.rows[2])]) for tile in tiles]).to(device)
         self.rows = tuple(np.concatenate([tile.rows[i] for tile in tiles]) for i in range(3))
         self.length = max(tile.codes[2] for tile in tiles)
-        self.error = max(tile.codes[3] for tile in tiles) + self._lost(self.length)
+        self.error = max(tile.codes[3] for tile in tiles) + self._tf32_error(self.length)
 
-    def improve(self, lists: Nearest, queries: np.ndarray, exclude: np.ndarray, threads: int = 1) -> None:
-        """Bring lists up to date with the bank; as `Nearest.take`."""
-        queries, exclude = checked(queries, "queries"), np.asarray(exclude, dtype=np.int64)
+    def update(self, top: TopK, queries: np.ndarray, exclude: np.ndarray, threads: int = 1) -> None:
+        """Add the rows of the bank to the top k, as `TopK.update`."""
+        queries, exclude = check_float32(queries, "queries"), np.asarray(exclude, dtype=np.int64)
         for start in range(0, len(queries), QUERIES):
             part = slice(start, start + QUERIES)
-            some = Nearest(lists.distance[part], lists.id[part])
-            short = self._take(some, self.bank.encode(queries[part]), exclude[part], threads)
-            if len(short):
-                rest = Nearest(some.distance[short], some.id[short])
-                rest.take(queries[part][short], self.bank, exclude=exclude[part][short], threads=threads)
-                some.distance[short], some.id[short] = rest.distance, rest.id
+            of_part = TopK(top.distance[part], top.id[part])
+            incomplete = self._update(of_part, self.bank.encode(queries[part]), exclude[part], threads)
+            if len(incomplete):
+                rest = TopK(of_part.distance[incomplete], of_part.id[incomplete])
+                rest.update(queries[part][incomplete], self.bank, exclude=exclude[part][incomplete], threads=threads)
+                of_part.distance[incomplete], of_part.id[incomplete] = rest.distance, rest.id
 
-    def _take(self, lists: Nearest, queries: Queries, exclude: np.ndarray, threads: int) -> np.ndarray:
-        """Measure what the device lists; the queries whose lists may have ended too early, untouched."""
-        length = min(lists.id.shape[1] + SPARE, self.bank.n)
+    def _update(self, top: TopK, queries: Queries, exclude: np.ndarray, threads: int) -> np.ndarray:
+        """Update from the lists of the device; returns the queries with an incomplete list, which are not updated."""
+        length = min(top.id.shape[1] + SPARE, self.bank.n)
         values, columns = self._largest(queries.factors, length)
-        best = (lists.distance.copy(), lists.id.copy())
+        distance, ids = top.distance.copy(), top.id.copy()
 
         def measure(start: int) -> None:
             at = slice(start, start + PART)
-            kernels.take_lists(
+            kernels.update_from_lists(
                 columns[at],
                 self.rows,
                 (queries.units[at], queries.units32[at]),
                 exclude[at],
-                (best[0][at], best[1][at]),
+                (distance[at], ids[at]),
             )
 
         with ThreadPoolExecutor(threads) as pool:
             for _ in pool.map(measure, range(0, len(columns), PART)):
                 pass
-        error = queries.facts[1] + self._lost(queries.length)
+        error = queries.terms[1] + self._tf32_error(queries.length)
         size = queries.length + error + self.length + self.error
-        slack = error * self.length + (queries.length + error) * self.error + kernels.ROUNDING * size**2 + kernels.LEAST
-        complete = queries.facts[3] - values[:, -1] - slack > best[0][:, -1]
+        slack = error * self.length + (queries.length + error) * self.error
+        slack = slack + kernels.ROUNDING * size**2 + kernels.UNDERFLOW
+        complete = queries.terms[3] - values[:, -1] - slack > distance[:, -1]
         complete |= length == self.bank.n
         complete &= queries.units.any(axis=1)
-        lists.distance[complete], lists.id[complete] = best[0][complete], best[1][complete]
+        top.distance[complete], top.id[complete] = distance[complete], ids[complete]
         return np.flatnonzero(~complete)
 
     def _largest(self, factors: torch.Tensor, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Products plus offsets (m, length), falling, and their columns."""
+        """Largest products plus offsets (m, length), falling, and their columns."""
         left = factors.to(self.device)
         values = left.new_empty((len(left), 0))
         columns = torch.empty((len(left), 0), dtype=torch.int64, device=self.device)
@@ -88,14 +89,14 @@ class DeviceBank:
             for start in range(0, len(self.weights), COLUMNS):
                 part = slice(start, start + COLUMNS)
                 products = torch.addmm(self.offsets[part], left, self.weights[part].T)
-                top, at = torch.topk(products, min(length, products.shape[1]), dim=1)
-                values, columns = torch.cat([values, top], dim=1), torch.cat([columns, at + start], dim=1)
+                largest, at = torch.topk(products, min(length, products.shape[1]), dim=1)
+                values, columns = torch.cat([values, largest], dim=1), torch.cat([columns, at + start], dim=1)
                 values, order = torch.topk(values, min(length, values.shape[1]), dim=1)
                 columns = columns.gather(1, order)
         return values.double().cpu().numpy(), columns.cpu().numpy()
 
-    def _lost(self, length: Any) -> Any:
-        """Length of what TF32 cuts off rows: it keeps eleven bits, and may not round."""
+    def _tf32_error(self, length: Any) -> Any:
+        """Upper bound of the length that rows lose in TF32, which keeps eleven bits and may truncate."""
         return length * (2.0**-10 if self.tf32 else 0.0)
 
     @contextmanager

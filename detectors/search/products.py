@@ -1,4 +1,4 @@
-"""Products of blocks by torch: of 8-bit codes where the processor has them exact and faster, else of float32."""
+"""Products of blocks by torch: of 8-bit codes if they are exact and faster on this processor, else of float32."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,16 +18,17 @@ def int8_product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> 
     torch._int_mm(left, right, out=out)
 
 
-def gpu() -> bool:
-    """Whether a CUDA device is at hand."""
+def has_gpu() -> bool:
+    """Whether torch can use a CUDA device."""
     return torch.cuda.is_available()
 
 
 @cache
-def int8_pays() -> bool:
-    """Whether integer products are exact here and faster than float32, as measured once: so it is with VNNI.
+def int8_is_faster() -> bool:
+    """Whether integer products are exact on this processor and faster than float32; measured once per process.
 
-    Older processors add products of bytes in 16 bits, which the largest codes overflow.
+    They are with VNNI instructions. Older processors sum products of bytes in 16 bits, which the largest codes
+    overflow.
     """
     try:
         extreme = torch.full((512, 512), 127, dtype=torch.int8)
@@ -39,25 +40,25 @@ def int8_pays() -> bool:
     except (AttributeError, RuntimeError):
         return False
     plain = torch.rand(512, 512)
-    with one_thread_each():
+    with single_threaded():
         return _seconds(int8_product, extreme, products) < _seconds(float_product, plain, torch.empty(512, 512))
 
 
 def _seconds(
     product: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None], factor: torch.Tensor, out: torch.Tensor
 ) -> float:
-    """The least time of some products."""
-    least = float("inf")
+    """Shortest time of 8 products."""
+    shortest = float("inf")
     for _ in range(8):
         start = perf_counter()
         product(factor, factor.T, out)
-        least = min(least, perf_counter() - start)
-    return least
+        shortest = min(shortest, perf_counter() - start)
+    return shortest
 
 
 @contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Products that stay on their own thread: parallelism is over queries."""
+def single_threaded() -> Iterator[None]:
+    """Context in which a torch product uses one thread: the threads share out the queries."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

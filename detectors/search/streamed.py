@@ -1,8 +1,8 @@
-"""Exact nearest neighbours of many queries among banks that come block by block: lists that only ever improve.
+"""Exact nearest neighbours of many queries in banks that arrive block by block: a running top k.
 
-The same arithmetic measures every pair, whatever the blocks, the threads and the kind of product, so the lists are the
-same to the last bit. Distances are cosine distances as in `neighbours`; queries and banks are float32, as stores hold
-them.
+The distance of a pair is always computed by the same arithmetic, so the result is bit-identical for all blocks, numbers
+of threads and kinds of product. Distances are cosine distances as in `neighbours`; queries and banks are float32, as in
+a store.
 """
 
 from collections.abc import Iterator
@@ -14,34 +14,33 @@ import numpy as np
 import torch
 
 from detectors.search import kernels
-from detectors.search.products import int8_pays, one_thread_each
-from detectors.search.quantised import CODED, Queries, TiledBank, checked
+from detectors.search.products import int8_is_faster, single_threaded
+from detectors.search.quantised import CODE_DIMENSIONS, Queries, TiledBank, check_float32
 
 PART = 256
-"""Queries multiplied at a time; with a tile of bank rows they make 1 MB of products."""
+"""Queries per product; with a tile of bank rows, the products take 1 MB."""
 
 TASK = 8 * PART
-"""Queries a thread takes at a time, at most."""
+"""Most queries per task of a thread."""
 
-NOBODY = np.iinfo(np.int64).max
-"""The id in a place of a list that no row has taken yet."""
-
+NO_ROW = np.iinfo(np.int64).max
+"""The id of an empty place in the top k."""
 
 TRIAL = 4096
-"""Rows of a bank, at most, with which it is tried whether codes are faster."""
+"""Most bank rows in the test of whether codes are faster."""
 
 
 def bank_of(rows: np.ndarray, ids: np.ndarray | None = None) -> TiledBank:
-    """Bank of float32 `rows` (n, d) with the kind of products that is faster for them; see `TiledBank.of`."""
-    return TiledBank.of(rows, ids, coded=codes_pay(checked(rows, "bank")))
+    """Bank of float32 `rows` (n, d) with the faster kind of products; see `TiledBank.of`."""
+    return TiledBank.of(rows, ids, coded=codes_are_faster(check_float32(rows, "bank")))
 
 
-def codes_pay(rows: np.ndarray) -> bool:
-    """Whether codes tell float32 rows (n, d) like these well enough apart to be faster: as tried with some of them.
+def codes_are_faster(rows: np.ndarray) -> bool:
+    """Whether a search by codes is faster for float32 rows (n, d), measured on a sample of them.
 
-    Else nearly all rows would be measured.
+    It is not if the codes separate the rows so badly that nearly all distances must be computed.
     """
-    if not len(rows) or rows.shape[1] not in CODED or not int8_pays():
+    if not len(rows) or rows.shape[1] not in CODE_DIMENSIONS or not int8_is_faster():
         return False
     sample = rows[:: -(-len(rows) // TRIAL)]
     at = np.arange(0, len(sample), -(-len(sample) // PART))
@@ -49,91 +48,91 @@ def codes_pay(rows: np.ndarray) -> bool:
     for coded in (True, False):
         bank = TiledBank.of(sample, coded=coded)
         seconds[coded] = float("inf")
-        for _ in range(3):  # the first compiles: our loops, and torch's products of this very shape
+        for _ in range(3):  # the first run compiles our loops and torch's products of this shape
             start = thread_time()
-            Nearest.none(len(at), 1).take(sample[at], bank, exclude=at)
+            TopK.empty(len(at), 1).update(sample[at], bank, exclude=at)
             seconds[coded] = min(seconds[coded], thread_time() - start)
     return seconds[True] < seconds[False]
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class TopK:
     """The k nearest rows so far of each query: distance float64 (m, k), rising, and id int64 (m, k).
 
-    Equal distances are ordered by id; a place that no row has taken is at infinity with the id NOBODY.
+    Equal distances are ordered by id. An empty place has an infinite distance and the id NO_ROW.
     """
 
     distance: np.ndarray
     id: np.ndarray
 
     @classmethod
-    def none(cls, m: int, k: int) -> "Nearest":
-        """Lists for m queries, all places free."""
+    def empty(cls, m: int, k: int) -> "TopK":
+        """Top k of m queries without any row."""
         if k < 1:
-            raise ValueError(f"k={k}: expected at least one neighbour")
-        return cls(np.full((m, k), np.inf), np.full((m, k), NOBODY))
+            raise ValueError(f"k={k}: expected at least 1 neighbour")
+        return cls(np.full((m, k), np.inf), np.full((m, k), NO_ROW))
 
-    def take(
+    def update(
         self, queries: np.ndarray, bank: TiledBank, *, exclude: np.ndarray | None = None, threads: int = 1
     ) -> None:
-        """Improve the lists by a bank; `exclude` (m,) is one id per query that must not be found, or -1.
+        """Add the rows of a bank; `exclude` (m,) is one id per query that the search skips, or -1.
 
-        ValueError where queries (m, d) are not finite or do not fit.
+        ValueError for queries (m, d) that are not finite or have another shape.
         """
-        queries = checked(queries, "queries")
+        queries = check_float32(queries, "queries")
         exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
         m = len(self.id)
         if queries.shape != (m, bank.d) or exclude.shape != (m,):
             raise ValueError(
-                f"expected {m} queries of {bank.d} dimensions and as many excluded ids, got {queries.shape} and "
+                f"expected {m} queries of {bank.d} dimensions and {m} excluded ids, got shapes {queries.shape} and "
                 f"{exclude.shape}"
             )
         if not bank.n:
             return
         size = min(TASK, -(-m // threads))
         tasks = [slice(start, min(start + size, m)) for start in range(0, m, size)] if m else []
-        with one_thread_each():
+        with single_threaded():
             if threads == 1:
                 for task in tasks:
-                    self._take(task, queries, bank, exclude)
+                    self._update(task, queries, bank, exclude)
                 return
             with ThreadPoolExecutor(threads) as pool:
-                for _ in pool.map(lambda task: self._take(task, queries, bank, exclude), tasks):
+                for _ in pool.map(lambda task: self._update(task, queries, bank, exclude), tasks):
                     pass
 
-    def _take(self, task: slice, queries: np.ndarray, bank: TiledBank, exclude: np.ndarray) -> None:
-        distance, found, excluded = self.distance[task], self.id[task], exclude[task]
+    def _update(self, task: slice, queries: np.ndarray, bank: TiledBank, exclude: np.ndarray) -> None:
+        distance, ids, excluded = self.distance[task], self.id[task], exclude[task]
         memory = torch.empty(PART * bank.width, dtype=bank.product()[1])
         for at, part in _parts(bank, queries[task]):
-            best = (distance[at], found[at])
-            _search(bank, part, excluded[at], best, memory)
-            distance[at], found[at] = best
+            top = (distance[at], ids[at])
+            _search(bank, part, excluded[at], top, memory)
+            distance[at], ids[at] = top
 
 
 def _parts(bank: TiledBank, queries: np.ndarray) -> Iterator[tuple[np.ndarray | slice, Queries]]:
-    """Places and encoded queries, PART at a time: of like distance from the centre where tiles may be skipped."""
+    """Positions and encoded queries, PART at a time; sorted by distance from the centre if tiles may be skipped."""
     starts = range(0, len(queries), PART)
     if len(bank.tiles) == 1:
         yield from ((slice(start, start + PART), bank.encode(queries[start : start + PART])) for start in starts)
         return
-    every = bank.encode(queries)
-    order = np.argsort(every.length, kind="stable")
-    yield from ((order[start : start + PART], every.rows(order[start : start + PART])) for start in starts)
+    encoded = bank.encode(queries)
+    order = np.argsort(encoded.length, kind="stable")
+    yield from ((order[start : start + PART], encoded.rows(order[start : start + PART])) for start in starts)
 
 
 def _search(
-    bank: TiledBank, part: Queries, excluded: np.ndarray, best: tuple[np.ndarray, np.ndarray], memory: torch.Tensor
+    bank: TiledBank, part: Queries, excluded: np.ndarray, top: tuple[np.ndarray, np.ndarray], memory: torch.Tensor
 ) -> None:
-    """Improve the lists of a part by every tile that may hold a nearer row, the likeliest first."""
+    """Update the top k of a part with every tile that may hold a nearer row, the most promising tile first."""
     multiply = bank.product()[0]
     gaps = bank.gaps(part.length.min(), part.length.max())
     for i in np.argsort(gaps, kind="stable"):
         tile = bank.tiles[i]
-        if 0.5 * gaps[i] ** 2 * (1 - 1e-9) > best[0][:, -1].max():
-            return  # lengths alone say that no row of this tile or of the farther ones is near enough
+        if 0.5 * gaps[i] ** 2 * (1 - 1e-9) > top[0][:, -1].max():
+            return  # by their lengths alone, all rows of this tile and of the remaining ones are too far
         m, t = len(part.units), tile.weights.shape[1]
         products = memory[: m * t].view(m, t)
         multiply(part.factors, tile.weights, products)
-        kernels.take_tile(
-            products.numpy(), tile.codes, tile.rows, (part.units, part.units32), part.facts, excluded, best
+        kernels.update_from_tile(
+            products.numpy(), tile.codes, tile.rows, (part.units, part.units32), part.terms, excluded, top
         )

@@ -1,4 +1,4 @@
-"""Float32 products by torch: tiles on the CPU, whole searches on a CUDA device where there is one."""
+"""Float32 products by torch: tiles on the CPU, whole searches on a CUDA device if there is one."""
 
 from contextlib import ExitStack
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 COLUMNS = 2**16
-"""Bank rows whose products with 1024 queries are on the device at a time: 256 MB."""
+"""Bank rows whose products with 1,024 queries are on the device at a time (256 MB)."""
 
 
 def product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
@@ -15,18 +15,18 @@ def product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
 
 
 def single_threaded(stack: ExitStack) -> None:
-    """One thread per product until the stack closes."""
+    """Use one thread per product until the stack closes."""
     stack.callback(torch.set_num_threads, torch.get_num_threads())
     torch.set_num_threads(1)
 
 
 def input_bits() -> int:
-    """Bits of the factors that torch keeps in a float32 product: its user may have allowed fewer than all."""
+    """Bits to which torch rounds the factors of a float32 product, which the user of torch can lower."""
     return {"highest": 24, "high": 11, "medium": 8}[torch.get_float32_matmul_precision()]
 
 
 class DeviceProducts:
-    """The largest inner products of queries with a bank that is copied to the device once."""
+    """The largest inner products of queries with a bank; the bank is copied to the device once."""
 
     max_k = 2048
 
@@ -50,5 +50,5 @@ class DeviceProducts:
 
 
 def on_device(bank: np.ndarray) -> DeviceProducts | None:
-    """The device's search, or None where there is no device."""
+    """Search on the CUDA device, or None if there is none."""
     return DeviceProducts(bank) if torch.cuda.is_available() else None

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.search.products import gpu
+from detectors.search.products import has_gpu
 from detectors.search.quantised import TiledBank, bytes_per_row
-from detectors.search.streamed import Nearest, codes_pay
+from detectors.search.streamed import TopK, codes_are_faster
 from ensemble.archive.rows import Chosen, Part, Source, key_hashes, parts_of, read_block
 from featstore.errors import DataError, ResourceError
 
 PIECE_ROWS = 1024
 """Bank rows that must fit into memory at a time, at least."""
 
-Search = Callable[[Nearest, np.ndarray, np.ndarray, int], None]
+Search = Callable[[TopK, np.ndarray, np.ndarray, int], None]
 """Improves lists for queries (m, d) by a bank, but for one excluded id each, on some threads."""
 
 Make = Callable[[Part, np.ndarray, np.ndarray], Search]
@@ -75,16 +75,16 @@ def exact() -> Make:
     coded: dict[Part, bool] = {}
 
     def make(part: Part, rows: np.ndarray, ids: np.ndarray) -> Search:
-        if gpu():
+        if has_gpu():
             from detectors.search.on_device import DeviceBank
 
-            return DeviceBank(rows, ids).improve
+            return DeviceBank(rows, ids).update
         if part not in coded:
-            coded[part] = codes_pay(rows)
+            coded[part] = codes_are_faster(rows)
         bank = TiledBank.of(rows, ids, coded=coded[part])
 
-        def improve(lists: Nearest, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
-            lists.take(queries, bank, exclude=exclude, threads=threads)
+        def improve(lists: TopK, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
+            lists.update(queries, bank, exclude=exclude, threads=threads)
 
         return improve
 
@@ -141,7 +141,7 @@ class Banks:
                 at = np.minimum(np.searchsorted(wanted[part], ids), len(wanted[part]) - 1)
                 hit = wanted[part][at] == ids
                 vectors[part][at[hit]] = rows[hit]
-        lists = {part: Nearest.none(len(ids), k) for part, ids in wanted.items()}
+        lists = {part: TopK.empty(len(ids), k) for part, ids in wanted.items()}
         for chunk in self.chunks():
             for part in sorted(lists.keys() & chunk.keys()):
                 chunk[part](lists[part], vectors[part], wanted[part], threads)

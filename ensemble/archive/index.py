@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from detectors.approximate.cache import cached, keep_estimate
+from detectors.approximate.cache import load_or_build, save_estimate
 from detectors.approximate.index import ApproximateIndex
 from detectors.approximate.recall import SAMPLE, recall_estimate
 from detectors.search.neighbours import Bank
-from detectors.search.streamed import Nearest
+from detectors.search.streamed import TopK
 from ensemble.archive.banks import Search
 from ensemble.archive.rows import Part
 
@@ -57,13 +57,13 @@ class Indexes:
         """The search of a whole part, whose ids are 0 to n - 1."""
         name = " ".join(part) or "all"
         path = self.folder / f"{hashlib.sha256(repr(part).encode()).hexdigest()[:16]}.{self.kind}"
-        index, note = cached(path, Bank.of(rows[np.argsort(ids)]), self.kind)
+        index, note = load_or_build(path, Bank.of(rows[np.argsort(ids)]), self.kind)
         self.notes += [f"{name}: {note}"] if note else []
         if len(rows) < PAYS:
             self.notes.append(f"{name}: exact search is as fast in a bank of {len(rows):,} rows; leave out --index")
         used = self._used[name] = _Used(path, index)
 
-        def improve(lists: Nearest, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
+        def improve(lists: TopK, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
             index.threads = threads
             if self.measuring:
                 used.remember(queries, exclude)
@@ -79,7 +79,7 @@ class Indexes:
                 continue
             queries, exclude = np.concatenate(used.queries), np.concatenate(used.exclude)
             estimate = recall_estimate(used.index, queries, self.k, exclude=exclude, probes=self.probes)
-            keep_estimate(used.path, estimate)
+            save_estimate(used.path, estimate)
             self.notes.append(f"{name}: {estimate}")
             found[name] = asdict(estimate)
         return found

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.search.streamed import Nearest
+from detectors.search.streamed import TopK
 from ensemble.archive.banks import Banks, Search
 from ensemble.archive.parts import Scored
 from ensemble.archive.rows import Block, Part, parts_of
@@ -19,7 +19,7 @@ class _Query:
     rows: np.ndarray | slice
     vectors: np.ndarray
     exclude: np.ndarray
-    nearest: Nearest
+    nearest: TopK
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class BlockSearch:
                 continue
             vectors = block.vectors[rows]
             exclude = names.same(keys[rows], block.content[rows])
-            queries.append(_Query(part, rows, vectors, exclude, Nearest.none(len(vectors), k)))
+            queries.append(_Query(part, rows, vectors, exclude, TopK.empty(len(vectors), k)))
         return cls(block, keys, queries, k)
 
     def take(self, chunk: dict[Part, Search], threads: int) -> None:

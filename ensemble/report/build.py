@@ -141,10 +141,10 @@ def _official(evaluation: Evaluation, intervals: Intervals) -> Markup:
     rows = []
     for row in evaluation.rows:
         section = intervals.sections[row.machine, row.section]
-        rows.append([name(row.machine), name(row.section), *(_percent(section[metric]) for metric in rule.figures)])
-    rows.append([f"{rule.mean} mean", "", *(f"{100 * evaluation.mean(metric):.2f}" for metric in rule.figures)])
+        rows.append([name(row.machine), name(row.section), *(_percent(section[metric]) for metric in rule.metrics)])
+    rows.append([f"{rule.mean} mean", "", *(f"{100 * evaluation.mean(metric):.2f}" for metric in rule.metrics)])
     caption = f"Official metrics in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
-    return table(caption, ["machine", "section", *map(_readable, rule.figures)], rows, text_columns=2)
+    return table(caption, ["machine", "section", *map(_readable, rule.metrics)], rows, text_columns=2)
 
 
 def _false_alarms(rates: Sequence[FalseAlarms]) -> Markup:

@@ -1,4 +1,4 @@
-"""What holds for every detector in the table, and how they are named in a line of text."""
+"""Properties of every detector in the table, and their names as a line of text."""
 
 import copy
 import pickle
@@ -36,7 +36,7 @@ WRAPPED = tuple(
 
 
 def clips(n: int, seed: int = 0) -> np.ndarray:
-    """Four tight clusters along two axes of eight dimensions, (n, 8); no two rows are alike."""
+    """Four tight clusters along two axes of eight dimensions, (n, 8); no two rows are equal."""
     H = hadamard(8)[1:3].astype(float)
     centres = np.concatenate([H, -H])[np.arange(n) % 4]
     return centres + 0.05 * np.random.default_rng(seed).normal(size=(n, 8))
@@ -68,13 +68,13 @@ def fitted(spec: str, X: np.ndarray) -> Detector:
     return create(spec).fit(X, **labels(len(X)))
 
 
-def needs_places(spec: str) -> None:
+def needs_vectors(spec: str) -> None:
     if spec == "posterior":
-        pytest.skip("reads class probabilities, not places: tests/detectors/test_posterior.py")
+        pytest.skip("reads class probabilities, not vectors: tests/detectors/test_posterior.py")
 
 
 def test_far_clips_score_higher(spec, X):
-    needs_places(spec)
+    needs_vectors(spec)
     detector = fitted(spec, X)
     normal, far = detector.anomaly_score(clips(40, seed=1)), detector.anomaly_score(far_clips())
     assert normal.dtype == far.dtype == np.float64
@@ -83,7 +83,7 @@ def test_far_clips_score_higher(spec, X):
 
 
 def test_satisfies_the_contract_for_detectors_of_one_s_own(spec):
-    needs_places(spec)
+    needs_vectors(spec)
     check_detector(partial(create, spec))
 
 
@@ -175,7 +175,7 @@ def test_one_clip(name):
     itself, other = detector.anomaly_score(x), detector.anomaly_score(far_clips())
     assert np.isfinite([*itself, *other]).all()
     assert other.min() > itself[0]
-    assert np.isnan(detector.reference_scores_).all(), "no honest score exists"
+    assert np.isnan(detector.reference_scores_).all(), "one clip has no held-out score"
 
 
 def test_two_clips(spec):
@@ -189,9 +189,9 @@ def test_no_domains_at_all(spec, X):
 
 @pytest.mark.parametrize("n_target", [0, 1, 3, 10])
 def test_small_target_banks(spec, n_target):
-    needs_places(spec)
+    needs_vectors(spec)
     if "smote" in spec and n_target == 3:
-        pytest.skip("its three target clips lie in three clusters, and the far clips between these")
+        pytest.skip("its three target clips are in three clusters, and the far clips are between these")
     X = clips(50)
     domain = np.array(["source"] * (50 - n_target) + ["target"] * n_target)
     detector = create(spec).fit(X, domain=domain, group=labels(50)["group"])
@@ -200,7 +200,7 @@ def test_small_target_banks(spec, n_target):
 
 
 def test_exact_copies(spec, X):
-    needs_places(spec)
+    needs_vectors(spec)
     X = np.concatenate([X, X[:10], X[:10]])
     detector = fitted(spec, X)
     assert np.isfinite(detector.reference_scores_).all()
@@ -220,7 +220,7 @@ def test_constant_columns(spec, X):
     X, query, far = (np.insert(part, [0, 4], [7.0, 0.0], axis=1) for part in (X, clips(20, seed=2), far_clips()))
     detector = fitted(spec, X)
     assert np.isfinite(detector.reference_scores_).all()
-    if spec not in ("knn", "knn:source_clusters=4"):  # whose cosine the constant rules
+    if spec not in ("knn", "knn:source_clusters=4"):  # the constant dominates the cosine
         assert detector.anomaly_score(far).min() > detector.anomaly_score(query).max()
 
 
@@ -267,7 +267,7 @@ def test_unusable_matrices_are_refused(spec, X, bad, match):
 
 
 def test_other_misuse_is_refused(spec, X):
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(ValueError, match="training clips: expected at least 1, got none"):
         create(spec).fit(X[:0])
     with pytest.raises(ValueError, match="not fitted"):
         create(spec).anomaly_score(X)

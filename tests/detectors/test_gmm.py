@@ -3,7 +3,7 @@ import pytest
 
 from detectors.gmm import GMM, log_densities
 
-STREAM = np.random.RandomState(0)  # the published figures come from this stream
+STREAM = np.random.RandomState(0)  # the published numbers come from this stream
 X = np.concatenate([STREAM.randn(40, 2), STREAM.randn(20, 2) * 0.5 + 4])
 POINTS = np.array([[0.0, 0], [4, 4], [2, 2], [8, -3]])
 
@@ -61,10 +61,10 @@ def test_reference_scores_are_not_those_of_the_fit(rng):
     """With as many dimensions as half the clips, a fitted clip looks far more likely than a new one."""
     data, new = rng.normal(size=(2, 60, 25))
     detector = GMM(n_components=1).fit(data)
-    fitted, honest, test = (np.median(s) for s in (detector.anomaly_score(data), detector.reference_scores_,
+    fitted, held_out, test = (np.median(s) for s in (detector.anomaly_score(data), detector.reference_scores_,
                                                    detector.anomaly_score(new)))  # fmt: skip
     assert fitted < test - 5
-    assert abs(honest - test) < 0.35 * (test - fitted)
+    assert abs(held_out - test) < 0.35 * (test - fitted)
 
 
 def test_too_little_regularisation_says_so():
@@ -77,8 +77,8 @@ def test_one_component_starts_at_each_domain_and_stays_with_it():
     domain = np.where(np.arange(60) < 40, "source", "target")
     labelled = GMM(start="domain", n_components=7).fit(X, domain=domain)
     assert labelled.mixture_.n_components == 2
-    for found, plain in zip(by_mean(labelled), by_mean(GMM(n_components=2, seed=526).fit(X)), strict=True):
-        np.testing.assert_allclose(found, plain, atol=1e-4)
+    for labelled_mean, plain in zip(by_mean(labelled), by_mean(GMM(n_components=2, seed=526).fit(X)), strict=True):
+        np.testing.assert_allclose(labelled_mean, plain, atol=1e-4)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
@@ -93,8 +93,8 @@ def test_groups_keep_components_that_kmeans_does_not_find(rng, covariance_type):
 
 
 def test_without_labels_the_start_is_one_component():
-    labelled, one = GMM(start="group").fit(X), GMM(n_components=1).fit(X)
-    np.testing.assert_allclose(labelled.anomaly_score(POINTS), one.anomaly_score(POINTS), rtol=1e-10)
+    labelled, single = GMM(start="group").fit(X), GMM(n_components=1).fit(X)
+    np.testing.assert_allclose(labelled.anomaly_score(POINTS), single.anomaly_score(POINTS), rtol=1e-10)
 
 
 def test_unit_length_sees_directions_alone():

@@ -82,10 +82,10 @@ def test_trimming_drops_contamination_and_little_else(rng):
     X = np.concatenate([rng.normal(size=(180, 4)), 25 + rng.normal(size=(20, 4))])
     for centre in ("mean", "geometric_median"):
         detector = Mahalanobis(trim=0.01, centre=centre).fit(X)
-        assert not detector.kept_[180:].any()
-        assert detector.kept_[:180].mean() > 0.95
-        np.testing.assert_allclose(detector.centres_[0], X[detector.kept_].mean(axis=0), atol=0.3)
-        assert Mahalanobis(centre=centre).fit(X).kept_.all()
+        assert not detector.inliers_[180:].any()
+        assert detector.inliers_[:180].mean() > 0.95
+        np.testing.assert_allclose(detector.centres_[0], X[detector.inliers_].mean(axis=0), atol=0.3)
+        assert Mahalanobis(centre=centre).fit(X).inliers_.all()
         np.testing.assert_array_equal(detector.reference_scores_ > 100, np.arange(200) >= 180)
 
 
@@ -93,15 +93,15 @@ def test_trimming_keeps_half_and_every_group(rng):
     X = np.concatenate([rng.standard_cauchy(size=(100, 3)), [[1e9, 0, 0], [1e9, 1e8, 0]]])
     group = np.array(["a"] * 100 + ["b"] * 2)
     detector = Mahalanobis(trim=0.4, by="group").fit(X, group=group)
-    assert detector.kept_.sum() >= 51
-    assert detector.kept_[100:].any()
+    assert detector.inliers_.sum() >= 51
+    assert detector.inliers_[100:].any()
     assert len(detector.centres_) == 2
 
 
 def test_reference_scores_are_what_new_clips_score(rng):
     data, new = rng.normal(size=(2, 200, 40))
     detector = Mahalanobis(covariance="empirical").fit(data)
-    fitted, honest, test = (s.mean() for s in (detector.anomaly_score(data), detector.reference_scores_,
+    fitted, held_out, test = (s.mean() for s in (detector.anomaly_score(data), detector.reference_scores_,
                                                detector.anomaly_score(new)))  # fmt: skip
     assert fitted < 41 < test
-    assert abs(honest - test) < 0.35 * (test - fitted)
+    assert abs(held_out - test) < 0.35 * (test - fitted)

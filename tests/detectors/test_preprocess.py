@@ -43,8 +43,8 @@ def test_clips_without_spread_are_only_centred():
 
 def test_axes_do_not_depend_on_row_order_or_chance(rng):
     X = rng.normal(size=(50, 5)) * [5, 4, 3, 2, 1]
-    one, other = (Whitening.of(rows, standardize=False, pca=3) for rows in (X, X[::-1]))
-    np.testing.assert_allclose(other(X), one(X), rtol=1e-9, atol=1e-12)
+    whitening, other = (Whitening.of(rows, standardize=False, pca=3) for rows in (X, X[::-1]))
+    np.testing.assert_allclose(other(X), whitening(X), rtol=1e-9, atol=1e-12)
 
 
 def test_reference_scores_are_what_new_clips_score(rng):

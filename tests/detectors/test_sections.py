@@ -65,7 +65,7 @@ def test_a_machine_without_training_clips_cannot_be_pooled(vectors):
     assert "--pool-sections" not in str(caught.value)
 
 
-def test_one_training_clip_has_no_honest_reference(vectors):
+def test_one_training_clip_has_no_reference_score(vectors):
     train_X, test_X = vectors
     few = np.array([0, 1, 2, 3, 4])
     with pytest.raises(DataError, match="machine pump section 00: 1 training clips"):
@@ -112,7 +112,7 @@ def test_an_attribute_of_that_name_comes_first(vectors):
 
 def test_groups_of_clips_without_any_attribute(vectors):
     bare = ClipTable.from_clips([replace(clip, attributes={}) for clip in TRAIN])
-    with pytest.raises(DataError, match="no training clip has attributes to group by; take a detector without"):
+    with pytest.raises(DataError, match="no training clip has attributes to group by, expected 'attributes'; use a"):
         score_sections("mahalanobis:by=group", vectors[0], bare, vectors[1], TEST, group_by="attributes")
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours in the plainest float64, and data of the kinds that break faster ways."""
+"""Nearest neighbours by plain float64 arithmetic, and kinds of data that are hard for the fast searches."""
 
 import numpy as np
 
@@ -56,16 +56,15 @@ def units(X: np.ndarray) -> np.ndarray:
 
 
 def distances(queries: np.ndarray, bank: np.ndarray) -> np.ndarray:
-    """Cosine distance (m, n); rows without direction are at 2 from all others and at 0 from each other."""
+    """Cosine distance (m, n); a zero row is at 0 from other zero rows and at 2 from all others."""
     left, right = units(queries), units(bank)
-    found = np.stack([0.5 * np.square(right - row).sum(axis=1) for row in left]).clip(max=2)
-    some_left, some_right = left.any(axis=1), right.any(axis=1)
-    found[some_left[:, None] != some_right] = 2
-    return found
+    distance = np.stack([0.5 * np.square(right - row).sum(axis=1) for row in left]).clip(max=2)
+    distance[left.any(axis=1)[:, None] != right.any(axis=1)] = 2
+    return distance
 
 
 def check_nearest(queries, bank, distance, ids, exclude=None) -> None:
-    """Assert that lists (m, k) are those of the k nearest rows, equal rows by id."""
+    """Assert that distances and ids (m, k) are those of the k nearest rows, equal rows ordered by id."""
     every = distances(queries, bank)
     if exclude is not None:
         rows = np.flatnonzero(exclude >= 0)
@@ -75,10 +74,10 @@ def check_nearest(queries, bank, distance, ids, exclude=None) -> None:
     np.testing.assert_allclose(distance, np.take_along_axis(every, expected, axis=1), rtol=0, atol=1e-12)
     np.testing.assert_allclose(distance, np.take_along_axis(every, ids, axis=1), rtol=0, atol=1e-12)
     assert (np.diff(distance, axis=1) >= 0).all()
-    assert (np.diff(np.sort(ids, axis=1), axis=1) > 0).all(), "a row was found twice"
-    for query in np.flatnonzero((ids != expected).any(axis=1)):  # rows that are as far but for rounding took turns
+    assert (np.diff(np.sort(ids, axis=1), axis=1) > 0).all(), "a row occurs twice"
+    for query in np.flatnonzero((ids != expected).any(axis=1)):  # distances that differ only by rounding may swap
         for row in ids[query]:
             copies = np.flatnonzero((bank == bank[row]).all(axis=1) & np.isfinite(every[query]))
-            assert np.isin(copies[copies < row], ids[query]).all(), "of copies those with the lowest ids are nearest"
+            assert np.isin(copies[copies < row], ids[query]).all(), "copies with lower ids must come first"
     same = np.diff(distance, axis=1) == 0
-    assert (np.diff(ids, axis=1)[same] > 0).all(), "equal distances are not in the order of ids"
+    assert (np.diff(ids, axis=1)[same] > 0).all(), "equal distances must be ordered by id"

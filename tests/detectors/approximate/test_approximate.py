@@ -1,4 +1,4 @@
-"""Approximate indexes: exact where they look everywhere, honest where they do not, and never trusted from disk."""
+"""Approximate indexes: exact with enough probes, measured otherwise, and checked when loaded from disk."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from detectors.approximate.cache import cached, keep_estimate, load, read_record, save
+from detectors.approximate.cache import load, load_or_build, read_record, save, save_estimate
 from detectors.approximate.copies import Copies
 from detectors.approximate.index import ApproximateIndex
-from detectors.approximate.kinds import KINDS, LINKING
+from detectors.approximate.kinds import EF_CONSTRUCTION, KINDS
 from detectors.approximate.recall import recall_estimate, wilson
 from detectors.search.neighbours import Bank, nearest
 from featstore.errors import StoreError
@@ -20,7 +20,7 @@ from featstore.errors import StoreError
 faiss = pytest.importorskip("faiss")
 
 EVERYWHERE = 10**4
-"""More lists than any index here has, and more rows in sight than any bank here."""
+"""More lists than any index here has, and a longer queue than any bank here."""
 
 
 @pytest.fixture(params=sorted(KINDS))
@@ -32,31 +32,31 @@ def clustered(rng, n, d=12):
     return (4 * rng.normal(size=(20, d))[rng.integers(20, size=n)] + rng.normal(size=(n, d))).astype(np.float32)
 
 
-def assert_same(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
+def assert_same(result, expected):
+    for array, other in zip(result, expected, strict=True):
+        assert array.dtype == other.dtype
+        np.testing.assert_array_equal(array, other)
 
 
 @pytest.mark.parametrize("d", [12, 13])
-def test_looking_everywhere_is_exact(rng, kind, d):
+def test_searching_all_lists_is_exact(rng, kind, d):
     rows = clustered(rng, 1500, d)
     rows[700:900] = rows[rng.integers(50, size=200)]  # copies, so ties
     bank, queries = Bank.of(rows), np.concatenate([clustered(rng, 40, d), rows[690:720]])
     index = ApproximateIndex.build(bank, kind)
-    found = index.nearest(queries, 5, probes=EVERYWHERE, rerank=200)
-    assert_same(found, nearest(queries, bank, 5))
+    result = index.nearest(queries, 5, probes=EVERYWHERE, rerank=200)
+    assert_same(result, nearest(queries, bank, 5))
 
 
 def test_own_rows_are_left_out_and_copies_stay(rng, kind):
     rows = np.repeat(clustered(rng, 400), 3, axis=0)[rng.permutation(1200)]
     bank, own = Bank.of(rows), np.arange(0, 1200, 7)
     own[::4] = -1
-    found = ApproximateIndex.build(bank, kind).nearest(rows[: len(own)], 4, exclude=own, probes=EVERYWHERE, rerank=90)
-    assert_same(found, nearest(rows[: len(own)], bank, 4, exclude=own))
+    result = ApproximateIndex.build(bank, kind).nearest(rows[: len(own)], 4, exclude=own, probes=EVERYWHERE, rerank=90)
+    assert_same(result, nearest(rows[: len(own)], bank, 4, exclude=own))
 
 
-def test_more_copies_than_candidates_are_found_by_id(rng, kind):
+def test_more_copies_than_proposed_rows_are_found_by_id(rng, kind):
     rows = clustered(rng, 900)
     rows[rng.permutation(900)[:400]] = rows[0]
     bank = Bank.of(rows)
@@ -73,10 +73,10 @@ def test_zero_vectors_are_far_from_all_but_each_other(rng, kind, zeros):
 
 
 def test_too_few_found_means_exact_search(rng):
-    """One list of an IVF index holds fewer rows than asked for: faiss fills up with -1."""
+    """One list of an IVF index holds fewer rows than requested, and faiss pads with -1."""
     bank = Bank.of(clustered(rng, 2000))
     index, queries = ApproximateIndex.build(bank, "ivf"), clustered(rng, 30)
-    assert (index.listed(index.bank.directions[:30], 400, 1)[1] < 0).any()
+    assert (index.search(index.bank.directions[:30], 400, 1)[1] < 0).any()
     assert_same(index.nearest(queries, 192, probes=1), nearest(queries, bank, 192))
 
 
@@ -104,12 +104,12 @@ def test_the_same_seed_gives_the_same_index(rng, kind):
     np.testing.assert_array_equal(first, again)
 
 
-def test_hnsw_links_with_more_in_sight_than_faiss_would(rng):
+def test_hnsw_links_with_a_longer_queue_than_the_default_of_faiss(rng):
     index = ApproximateIndex.build(Bank.of(clustered(rng, 500)), "hnsw").index
-    assert index.hnsw.efConstruction == LINKING > faiss.IndexHNSWFlat(12, 32).hnsw.efConstruction
+    assert index.hnsw.efConstruction == EF_CONSTRUCTION > faiss.IndexHNSWFlat(12, 32).hnsw.efConstruction
 
 
-def test_the_cut_of_the_queries_does_not_matter(rng, kind):
+def test_splitting_the_queries_does_not_matter(rng, kind):
     bank, queries = Bank.of(clustered(rng, 3000)), clustered(rng, 1100)
     index = ApproximateIndex.build(bank, kind)
     parts = [index.nearest(part, 3) for part in np.split(queries, [1, 30, 31, 700])]
@@ -125,9 +125,9 @@ def test_the_seed_counts(rng):
 def test_threads_are_limited_and_restored(rng, monkeypatch):
     bank = Bank.of(clustered(rng, 500))
     index, seen = ApproximateIndex.build(bank, "ivf", threads=1), []
-    listed = ApproximateIndex.listed
+    search = ApproximateIndex.search
     monkeypatch.setattr(
-        ApproximateIndex, "listed", lambda *given: seen.append(faiss.omp_get_max_threads()) or listed(*given)
+        ApproximateIndex, "search", lambda *given: seen.append(faiss.omp_get_max_threads()) or search(*given)
     )
     before = faiss.omp_get_max_threads()
     try:
@@ -147,7 +147,10 @@ def test_threads_are_limited_and_restored(rng, monkeypatch):
         ),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 3)), 1), "queries have 3 dimensions"),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.full((1, 12), np.nan), 1), "queries: row 0 has"),
-        (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 301), "k=301 neighbours asked"),
+        (
+            lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 301),
+            "k=301: the bank has only 300",
+        ),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 0), "expected k >= 1"),
         (lambda bank: ApproximateIndex.build(bank, "ivf").nearest(np.ones((1, 12)), 1, probes=0), "at least 1 probe"),
         (
@@ -170,18 +173,18 @@ def test_no_queries(rng):
 def test_copies_of_rows():
     copies = Copies.of(np.array([[1.0, 2], [0.0, 3], [1, 2], [5, 5], [-0.0, 3], [1, 2]]))
     np.testing.assert_array_equal(copies.first, [0, 1, 3])
-    np.testing.assert_array_equal(copies.all_of(np.array([2, 0, 1]), 2)[0], [3, 0, 2, 1, 4])
-    np.testing.assert_array_equal(copies.all_of(np.array([2, 0, 1]), 2)[1], [0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(copies.rows_of(np.array([2, 0, 1]), 2)[0], [3, 0, 2, 1, 4])
+    np.testing.assert_array_equal(copies.rows_of(np.array([2, 0, 1]), 2)[1], [0, 1, 1, 2, 2])
 
 
-def test_rows_whose_labels_meet_by_chance_are_still_told_apart(monkeypatch):
+def test_different_rows_with_equal_labels_are_distinguished(monkeypatch):
     constant = SimpleNamespace(integers=lambda *_, **__: np.uint64(0))
     monkeypatch.setattr(np.random, "default_rng", lambda seed: constant)
-    rows = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])  # multiplied by 1 alike, their labels are equal
+    rows = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])  # multiplied by 1, their labels are equal
     np.testing.assert_array_equal(np.sort(Copies.of(rows).first), [0, 1])
 
 
-# What an index is worth
+# Recall and score error
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -195,11 +198,11 @@ def test_estimate_equals_brute_force(rng, own):
     if own:
         distance[exclude, exclude] = np.inf
     brute = np.argsort(distance, axis=1)[:, :3]
-    found = index.nearest(queries, 3, exclude=exclude, probes=2)[1]
+    rows = index.nearest(queries, 3, exclude=exclude, probes=2)[1]
     assert estimate.recall == pytest.approx(
-        np.mean([len({*a} & {*b}) / 3 for a, b in zip(brute.tolist(), found.tolist(), strict=True)])
+        np.mean([len({*a} & {*b}) / 3 for a, b in zip(brute.tolist(), rows.tolist(), strict=True)])
     )
-    scores = [np.take_along_axis(distance, rows, axis=1).mean(axis=1) for rows in (brute, found)]
+    scores = [np.take_along_axis(distance, ids, axis=1).mean(axis=1) for ids in (brute, rows)]
     error = scores[1] - scores[0]
     expected = [error.mean(), np.quantile(error, 0.95), error.max(), scores[0].std()]
     got = [estimate.error_mean, estimate.error_p95, estimate.error_max, estimate.spread]
@@ -208,13 +211,13 @@ def test_estimate_equals_brute_force(rng, own):
     assert estimate.error_mean < estimate.error_mean_high < estimate.error_max
 
 
-def test_a_sample_without_a_miss_is_no_proof():
+def test_a_sample_without_a_miss_has_a_lower_limit_below_one():
     low, high = wilson(1.0, 200)
     assert (round(low, 3), high) == (0.981, 1.0)
 
 
 def test_the_interval_holds_the_true_recall(rng):
-    """In at least 95 of 100 samples: recalls of single queries vary less than 0s and 1s would."""
+    """In at least 95 of 100 samples, since recalls of single queries vary less than 0s and 1s."""
     share = rng.integers(0, 4, size=2000) / 3
     held = 0
     for _ in range(100):
@@ -231,20 +234,20 @@ def bank(rng):
     return Bank.of(clustered(rng, 1000))
 
 
-def test_what_was_kept_comes_back(tmp_path, bank, kind):
+def test_a_saved_index_is_loaded(tmp_path, bank, kind):
     path = tmp_path / "new" / "fan.index"
-    built, note = cached(path, bank, kind)
+    built, note = load_or_build(path, bank, kind)
     assert note == "fan.index: built"
-    loaded, note = cached(path, bank, kind)
+    loaded, note = load_or_build(path, bank, kind)
     assert note == ""
     assert_same(loaded.nearest(bank.rows[:50], 3, probes=1), built.nearest(bank.rows[:50], 3, probes=1))
     np.testing.assert_array_equal(*(faiss.serialize_index(index.index) for index in (loaded, built)))
 
 
-def test_a_bank_without_a_direction_is_kept_too(tmp_path):
+def test_a_bank_of_zero_rows_is_saved_too(tmp_path):
     bank = Bank.of(np.zeros((4, 3)))
-    cached(tmp_path / "a", bank, "ivf")
-    loaded, note = cached(tmp_path / "a", bank, "ivf")
+    load_or_build(tmp_path / "a", bank, "ivf")
+    loaded, note = load_or_build(tmp_path / "a", bank, "ivf")
     assert note == ""
     assert_same(loaded.nearest(np.ones((1, 3)), 2), nearest(np.ones((1, 3)), bank, 2))
 
@@ -257,14 +260,14 @@ def test_a_bank_without_a_direction_is_kept_too(tmp_path):
         (lambda bank: (bank, "ivf", 1), "made with seed 0, expected 1"),
     ],
 )
-def test_another_index_is_built_anew(tmp_path, bank, change, what):
-    cached(tmp_path / "a", bank, "ivf")
+def test_an_index_of_another_bank_kind_or_seed_is_rebuilt(tmp_path, bank, change, what):
+    load_or_build(tmp_path / "a", bank, "ivf")
     other, kind, seed = change(bank)
-    index, note = cached(tmp_path / "a", other, kind, seed=seed)
+    index, note = load_or_build(tmp_path / "a", other, kind, seed=seed)
     assert what in note
-    assert note.endswith("; built anew")
+    assert note.endswith("; rebuilt")
     assert_same(index.nearest(other.rows[:9], 1), nearest(other.rows[:9], other, 1))
-    assert cached(tmp_path / "a", other, kind, seed=seed)[1] == ""
+    assert load_or_build(tmp_path / "a", other, kind, seed=seed)[1] == ""
 
 
 def edited(path, **changes):
@@ -284,18 +287,18 @@ def link(path):
 
 
 def forge(path):
-    """A record that vouches for bytes that faiss cannot read."""
+    """A record that matches bytes that faiss cannot read."""
     path.write_bytes(b"IwFl" + bytes(40))
     edited(path, bytes=44, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def forge_kind(path):
-    """A record that vouches for a sound index of something else."""
+    """A record that matches a valid index of another kind."""
     other = ApproximateIndex.build(Bank.of(np.eye(7)), "flat")
     save(other, path.with_name("other"))
-    facts = read_record(path.with_name("other"))
+    record = read_record(path.with_name("other"))
     path.write_bytes(path.with_name("other").read_bytes())
-    edited(path, bytes=facts["bytes"], sha256=facts["sha256"])
+    edited(path, bytes=record["bytes"], sha256=record["sha256"])
 
 
 DAMAGE = {
@@ -317,24 +320,24 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_found_before_it_is_read_and_mended(tmp_path, bank, damage):
+def test_damage_is_detected_before_reading_and_repaired(tmp_path, bank, damage):
     path = tmp_path / "a"
-    cached(path, bank, "ivf")
+    load_or_build(path, bank, "ivf")
     harm, match = DAMAGE[damage]
     harm(path)
     with pytest.raises((StoreError, FileNotFoundError), match=match):
         load(path, bank, "ivf")
-    index, note = cached(path, bank, "ivf")
+    index, note = load_or_build(path, bank, "ivf")
     assert note
     assert_same(index.nearest(bank.rows[:9], 1), nearest(bank.rows[:9], bank, 1))
-    assert load(path, bank, "ivf").recipe == index.recipe
+    assert load(path, bank, "ivf").spec == index.spec
     assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_swapped_files_are_found(tmp_path, bank):
     other = Bank.of(bank.rows[::-1].copy())
     for name, rows in (("a", bank), ("b", other)):
-        cached(tmp_path / name, rows, "ivf")
+        load_or_build(tmp_path / name, rows, "ivf")
     (tmp_path / "a").replace(tmp_path / "c")
     (tmp_path / "b").replace(tmp_path / "a")
     with pytest.raises(StoreError, match="is damaged"):
@@ -344,13 +347,13 @@ def test_swapped_files_are_found(tmp_path, bank):
         load(tmp_path / "a", bank, "ivf")
 
 
-def test_estimate_is_kept_beside_the_index(tmp_path, bank):
+def test_an_estimate_is_saved_in_the_record(tmp_path, bank):
     path = tmp_path / "a"
-    index, _ = cached(path, bank, "hnsw")
+    index, _ = load_or_build(path, bank, "hnsw")
     estimate = recall_estimate(index, bank.rows, 3, exclude=np.arange(1000), sample=50)
-    keep_estimate(path, estimate)
+    save_estimate(path, estimate)
     assert replace(estimate, **read_record(path)["estimate"]) == estimate
-    assert cached(path, bank, "hnsw")[1] == ""
+    assert load_or_build(path, bank, "hnsw")[1] == ""
 
 
 @pytest.mark.gpu

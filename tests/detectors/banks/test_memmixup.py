@@ -11,21 +11,21 @@ DOMAIN = np.array(["source", "source", "target", "target"])
 
 
 def test_every_target_with_every_source_by_hand():
-    made = target_mixes(X, DOMAIN, sources=5, seed=0)
-    assert sorted(made.round(12).tolist()) == [[0.9, 1.9], [1.9, 0.9], [2.7, 3.7], [3.7, 2.7]]
+    mixes = target_mixes(X, DOMAIN, sources=5, seed=0)
+    assert sorted(mixes.round(12).tolist()) == [[0.9, 1.9], [1.9, 0.9], [2.7, 3.7], [3.7, 2.7]]
 
 
 def test_some_sources_are_drawn_once_each_and_whatever_their_order(rng):
     source = np.concatenate([rng.normal(size=(40, 3)), np.zeros((20, 3))])
     rows, domain = np.concatenate([source, np.ones((2, 3))]), np.array(["source"] * 60 + ["target"] * 2)
-    made = target_mixes(rows, domain, sources=7, seed=0)
-    assert made.shape == (14, 3)
-    drawn = ((made - 0.9) / 0.1).round(9)
+    mixes = target_mixes(rows, domain, sources=7, seed=0)
+    assert mixes.shape == (14, 3)
+    drawn = ((mixes - 0.9) / 0.1).round(9)
     known = {tuple(row) for row in source.round(9).tolist()}
     assert len({tuple(row) for row in drawn.tolist()} & known) == 7
     order = rng.permutation(62)
-    np.testing.assert_array_equal(target_mixes(rows[order], domain[order], sources=7, seed=0), made)
-    assert not np.array_equal(target_mixes(rows, domain, sources=7, seed=1), made)
+    np.testing.assert_array_equal(target_mixes(rows[order], domain[order], sources=7, seed=0), mixes)
+    assert not np.array_equal(target_mixes(rows, domain, sources=7, seed=1), mixes)
 
 
 @pytest.mark.parametrize("domain", ["source", "target"])
@@ -53,6 +53,6 @@ def test_a_mix_never_helps_the_clip_it_was_made_of(spread):
     scores = KNN(memmixup=99).fit(rows, domain=domain).reference_scores_
     for i in range(len(rows) - 3, len(rows)):
         rest = np.arange(len(rows)) != i
-        honest = KNN(memmixup=99).fit(rows[rest], domain=domain[rest]).anomaly_score(rows[[i]])[0]
-        assert scores[i] >= honest - 1e-12
+        refitted = KNN(memmixup=99).fit(rows[rest], domain=domain[rest]).anomaly_score(rows[[i]])[0]
+        assert scores[i] >= refitted - 1e-12
         assert scores[i] > 0.5, "its own mixes lie at 0.006 or less from a target clip"

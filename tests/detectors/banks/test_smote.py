@@ -19,20 +19,20 @@ def test_brings_the_target_domain_to_its_share():
 
 
 def test_points_lie_between_target_neighbours():
-    made = smote(share=40.0)
-    assert made.shape == (236, 2)
-    assert (made[:, 1] == 0).all()
-    assert made[:, 0].min() >= 0
-    assert made[:, 0].max() <= 11
-    assert len(np.unique(made[:, 0])) == 236
+    new = smote(share=40.0)
+    assert new.shape == (236, 2)
+    assert (new[:, 1] == 0).all()
+    assert new[:, 0].min() >= 0
+    assert new[:, 0].max() <= 11
+    assert len(np.unique(new[:, 0])) == 236
 
 
 def test_only_the_three_nearest_are_partners():
     X = np.concatenate([np.array([[0.0], [1], [2], [3], [100]]), np.full((5, 1), -7.0)])
-    made = target_smote(X, np.array(["target"] * 5 + ["source"] * 5), share=300.0, seed=0)[:, 0]
-    lonely = made[made > 3]
-    assert ((made >= 0) & (made <= 100)).all()
-    assert len(lonely) < 0.25 * len(made), "the far clip starts a fifth of the pairs, and is nobody's neighbour"
+    new = target_smote(X, np.array(["target"] * 5 + ["source"] * 5), share=300.0, seed=0)[:, 0]
+    remote = new[new > 3]
+    assert ((new >= 0) & (new <= 100)).all()
+    assert len(remote) < 0.25 * len(new), "a fifth of the pairs start at the far clip, and no pair ends there"
 
 
 def test_order_of_rows_does_not_matter(rng):

@@ -61,19 +61,19 @@ def test_inputs_stay_as_they_were():
     assert pauc(normal, anomaly) == pauc(NORMAL, ANOMALY)
 
 
-@pytest.mark.parametrize("figure", [auc, pauc])
-def test_a_missing_class_is_named(figure):
+@pytest.mark.parametrize("metric", [auc, pauc])
+def test_a_missing_class_is_named(metric):
     with pytest.raises(ValueError, match="no anomaly clips"):
-        figure(NORMAL, np.array([]))
+        metric(NORMAL, np.array([]))
     with pytest.raises(ValueError, match="no normal clips"):
-        figure(np.array([]), ANOMALY)
+        metric(np.array([]), ANOMALY)
 
 
-@pytest.mark.parametrize("figure", [auc, pauc])
+@pytest.mark.parametrize("metric", [auc, pauc])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_scores_that_are_not_finite_are_refused(figure, bad):
+def test_scores_that_are_not_finite_are_refused(metric, bad):
     with pytest.raises(ValueError, match="anomaly scores must be finite"):
-        figure(NORMAL, np.array([1.0, bad]))
+        metric(NORMAL, np.array([1.0, bad]))
 
 
 def test_shape_and_range_are_checked():
@@ -88,10 +88,10 @@ def test_weights_count_as_copies():
     normal, anomaly = rng.integers(0, 6, 12).astype(float), rng.integers(2, 8, 9).astype(float)
     weights = rng.integers(0, 4, (5, 21)).astype(float)
     weights[:, 0] = weights[:, 12] = 1  # neither class may vanish
-    for max_fpr, figure in ((0.1, pauc), (1.0, auc)):
+    for max_fpr, metric in ((0.1, pauc), (1.0, auc)):
         got = weighted_pauc(normal, anomaly, weights[:, :12], weights[:, 12:], max_fpr)
         copies = [
-            figure(np.repeat(normal, row[:12].astype(int)), np.repeat(anomaly, row[12:].astype(int))) for row in weights
+            metric(np.repeat(normal, row[:12].astype(int)), np.repeat(anomaly, row[12:].astype(int))) for row in weights
         ]
         np.testing.assert_allclose(got, copies, rtol=0, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: they hold the point, have the width that theory gives, and pair two systems."""
+"""Bootstrap intervals: they contain the metric, have the width of the theory, and compare two systems."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Official figures from scores: which clips meet in which year, and what is refused."""
+"""Official metrics from scores: the clips that each year compares, and errors."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def tabled(scores=HAND, name="hand"):
     return ScoreTable(name, tuple(scores), np.array(list(scores.values())))
 
 
-def test_which_clips_meet_in_which_year():
+def test_the_clips_that_each_year_compares():
     labels = labels_of(NAMES)
     values = {year: evaluate(tabled(), labels, year).rows[0].values for year in (2020, 2021, 2022)}
     assert values[2022]["auc_source"] == 6 / 8  # normals 1 2 against 3 0 4 7
@@ -45,10 +45,10 @@ def test_which_clips_meet_in_which_year():
     assert set(values[2021]) == {"auc_source", "auc_target", "pauc_source", "pauc_target"}
 
 
-def test_every_year_has_a_rule_that_scores_its_own_figures():
+def test_every_year_has_a_rule_that_scores_its_own_metrics():
     assert sorted(RULES) == list(range(2020, 2027))
     for year, rule in RULES.items():
-        assert set(rule.scored) <= set(rule.figures)
+        assert set(rule.scored) <= set(rule.metrics)
         assert 0 < evaluate(tabled(), labels_of(NAMES), year).score < 1
     with pytest.raises(ValueError, match="no official rule for 2019; choose from 2020"):
         rule_of(2019)
@@ -124,10 +124,13 @@ def test_a_zero_is_raised_to_the_machine_epsilon_and_reported():
 
 
 def test_pooled_sections_2020():
-    one, other = labels_of(NAMES, section="id_01"), labels_of([f"{name}b" for name in NAMES], section="id_03")
+    first, second = labels_of(NAMES, section="id_01"), labels_of([f"{name}b" for name in NAMES], section="id_03")
     joined = Labels(
-        one.keys + other.keys,
-        *(np.concatenate([getattr(one, c), getattr(other, c)]) for c in ("machine", "section", "domain", "is_anomaly")),
+        first.keys + second.keys,
+        *(
+            np.concatenate([getattr(first, c), getattr(second, c)])
+            for c in ("machine", "section", "domain", "is_anomaly")
+        ),
     )
     scores = tabled({**HAND, **{f"{name}b": score + 100 for name, score in HAND.items()}})
     assert evaluate(scores, joined, 2020).mean("auc") == 0.5
@@ -156,11 +159,11 @@ def test_labels_check_their_columns():
         replace(labels, is_anomaly=labels.is_anomaly.astype(int))
 
 
-def test_what_was_not_evaluated_is_named():
+def test_unknown_metrics_machines_and_means_are_named():
     evaluation = evaluate(tabled(), labels_of(NAMES), 2020)
-    with pytest.raises(ValueError, match="2020 has the figures auc, pauc; got auc_source"):
+    with pytest.raises(ValueError, match="unknown metrics of 2020: got auc_source; choose from auc, pauc"):
         evaluation.mean("auc_source")
-    with pytest.raises(ValueError, match="no figures of machine 'pump'; evaluated were fan"):
+    with pytest.raises(ValueError, match="no metrics of machine 'pump'; choose from fan"):
         evaluation.mean("auc", machine="pump")
     with pytest.raises(ValueError, match="unknown mean 'median'; choose from arithmetic, harmonic"):
         evaluation.mean("auc", kind="median")

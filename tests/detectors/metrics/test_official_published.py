@@ -1,4 +1,4 @@
-"""The organisers' published figures and the score files of real systems, reproduced to the printed digits."""
+"""The organisers' published metrics and the score files of real systems, reproduced to the printed digits."""
 
 import csv
 import gzip
@@ -10,17 +10,17 @@ import pytest
 from places import SHARED_DATA
 
 from detectors.metrics.labels import Labels
-from detectors.metrics.official import Evaluation, SectionFigures, average_rank, evaluate, harmonic_mean
+from detectors.metrics.official import Evaluation, SectionMetrics, average_rank, evaluate, harmonic_mean
 from detectors.metrics.scores import ScoreTable
 
 DATA = SHARED_DATA / "dcase_scores"
 
 
-def published(year, machines, **figures):
-    """An evaluation whose figures were printed by the organisers: one number per machine, or (machine, section)."""
+def published(year, machines, **metrics):
+    """An evaluation whose metrics were printed by the organisers: one number per machine, or (machine, section)."""
     names = [name if isinstance(name, tuple) else (name, "00") for name in machines]
     rows = [
-        SectionFigures(machine, section, {figure: values[i] for figure, values in figures.items()}, {})
+        SectionMetrics(machine, section, {metric: values[i] for metric, values in metrics.items()}, {})
         for i, (machine, section) in enumerate(names)
     ]
     return Evaluation(year, tuple(rows))
@@ -134,7 +134,7 @@ def test_published_baselines_2023_to_2025(name):
     evaluation, parts, total, arithmetic = BASELINES[name]
     assert evaluation.score == pytest.approx(total, abs=1e-12)
     if parts is not None:
-        got = [evaluation.mean(figure) for figure in ("auc_source", "auc_target", "pauc")]
+        got = [evaluation.mean(metric) for metric in ("auc_source", "auc_target", "pauc")]
         np.testing.assert_allclose(got, parts, rtol=0, atol=1e-12)
         assert evaluation.mean("auc_source", "auc_target", "pauc", kind="arithmetic") == pytest.approx(arithmetic)
 
@@ -245,7 +245,9 @@ def test_average_rank_2020():
     }
     assert average_rank(systems) == {"a": (1 + 2 + 1.5 + 1) / 4, "b": (2 + 1 + 1.5 + 2) / 4}
     assert average_rank({}) == {}
-    with pytest.raises(ValueError, match="evaluations of 2020"):
+    with pytest.raises(
+        ValueError, match="b: expected an evaluation of 2020 over fan, pump, got one of 2023 over fan, pump"
+    ):
         average_rank({"a": systems["a"], "b": replace(systems["b"], year=2023)})
 
 
@@ -277,9 +279,9 @@ def test_published_means_2021():
         "pump": (0.6508833333333334, 0.5382456140350877, 0.6430137021761633, 0.5374559270729756),
     }.items():
         got = [
-            evaluation.mean(*figures, machine=machine, kind=kind)
+            evaluation.mean(*metrics, machine=machine, kind=kind)
             for kind in ("arithmetic", "harmonic")
-            for figures in (aucs, paucs)
+            for metrics in (aucs, paucs)
         ]
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
     both = harmonic_mean(np.array([evaluation.mean(*aucs), evaluation.mean(*paucs)]))
@@ -308,7 +310,7 @@ def test_published_auc_of_all_clips_2022(both, source, target):
 
 
 def real_systems(name):
-    """Scores by (system, machine, section) and the published figures by the same."""
+    """Scores by (system, machine, section) and the published metrics by the same."""
     path = DATA / f"{name}_scores.csv.gz"
     if not path.exists():
         pytest.skip(f"the real score files are not here: {path}")
@@ -320,7 +322,7 @@ def real_systems(name):
         for row in csv.DictReader(file):
             system = row.get("run") or row["system"]
             expected[system, row["machine"], row.get("section", "00")] = [
-                float(row[figure]) for figure in ("auc_source", "auc_target", "pauc")
+                float(row[metric]) for metric in ("auc_source", "auc_target", "pauc")
             ]
     assert scores.keys() == expected.keys()
     return scores, expected
@@ -348,7 +350,7 @@ def test_real_systems_are_reproduced(name, year, n, scale, tolerance):
     for (system, machine, section), of_clip in scores.items():
         table = ScoreTable(system, tuple(of_clip), np.array(list(of_clip.values())))
         row = evaluate(table, labels_from_names(list(of_clip), machine, section), year).rows[0]
-        got = [scale * row.values[figure] for figure in ("auc_source", "auc_target", "pauc")]
+        got = [scale * row.values[metric] for metric in ("auc_source", "auc_target", "pauc")]
         np.testing.assert_allclose(got, expected[system, machine, section], rtol=0, atol=tolerance)
         n_source, n_target = row.counts["source normal"], row.counts["target normal"]
         both = (n_source * row.values["auc_source"] + n_target * row.values["auc_target"]) / (n_source + n_target)

@@ -81,6 +81,19 @@ def test_files_are_plain(tmp_path):
     assert (tmp_path / "ours.csv").read_bytes() == b"clip,score\na.wav,2.0\n"
 
 
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    write_scores(tmp_path / "s.csv", table(**{"a.wav": 1.0}))
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_scores(tmp_path / "s.csv", table(**{"a.wav": 2.0}))
+    assert read_scores(tmp_path / "s.csv").scores.tolist() == [1.0]
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
+
+
 def test_any_table_with_the_two_columns_is_read(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_bytes(b"machine,score,clip\r\nfan,0.5,x.wav\r\n\r\nfan,0.25,y.wav\r\n")

@@ -1,4 +1,4 @@
-"""Every back end, every block size, the same answer as sorting all float64 distances."""
+"""Every back end and block size gives the result of sorting all float64 distances."""
 
 import importlib.util
 import os
@@ -8,16 +8,15 @@ import sys
 import numpy as np
 import pytest
 
-from detectors.search import faiss_backend, neighbours
-from detectors.search import shortlist as candidates
+from detectors.search import faiss_backend, neighbours, shortlist
 from detectors.search.neighbours import Bank, nearest
 from detectors.search.shortlist import directions, rounding
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
-EVERY = ["numpy", "torch", pytest.param("faiss", marks=needs_faiss)]
+BACKENDS = ["numpy", "torch", pytest.param("faiss", marks=needs_faiss)]
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=BACKENDS)
 def backend(request):
     return request.param
 
@@ -27,8 +26,8 @@ def by_sorting(queries, bank, k, exclude=None):
     left, right = (X / np.linalg.norm(X, axis=1, keepdims=True) for X in (queries.astype(float), bank.astype(float)))
     distance = np.stack([0.5 * np.square(right - row).sum(axis=1) for row in left])
     if exclude is not None:
-        found = exclude >= 0
-        distance[found, exclude[found]] = np.inf
+        rows = np.flatnonzero(exclude >= 0)
+        distance[rows, exclude[rows]] = np.inf
     index = np.argsort(distance, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(distance, index, axis=1), index
 
@@ -69,7 +68,7 @@ def test_copies_are_ordered_by_id(rng, backend, copies):
 
 @pytest.mark.parametrize("spread", [1e-9, 1e-7, 1e-4])
 def test_near_copies_are_told_apart(rng, backend, spread):
-    """Near and below float32 resolution, only the float64 distances know the order."""
+    """Near and below float32 resolution, only float64 distances give the right order."""
     bank = 1.0 + spread * rng.normal(size=(2000, 12))
     queries = 1.0 + spread * rng.normal(size=(30, 12))
     _, index = nearest(queries, bank, 4, backend=backend)
@@ -97,7 +96,7 @@ def test_array_is_cut_into_blocks(rng, monkeypatch):
 def test_threads_do_not_matter(rng, backend, monkeypatch):
     bank, queries = rng.normal(size=(1500, 8)), rng.normal(size=(1030, 8))
     whole = nearest(queries, bank, 2, backend=backend)
-    monkeypatch.setattr(neighbours, "MANY", 0)
+    monkeypatch.setattr(neighbours, "THREADS_FROM", 0)
     monkeypatch.setattr(neighbours, "_threads", lambda: 3)
     np.testing.assert_array_equal(nearest(queries, bank, 2, backend=backend)[1], whole[1])
 
@@ -110,7 +109,7 @@ def test_zero_vectors_are_far_from_all_but_each_other(rng, backend):
     np.testing.assert_array_equal(distance[0], [0, 0, 2, 2, 2, 2, 2])
     assert index[1, 0] == 3
     np.testing.assert_array_equal(index[1, -2:], [5, 6])
-    np.testing.assert_array_equal(index[2, -3:], [0, 5, 6])  # the opposite direction ties with no direction
+    np.testing.assert_array_equal(index[2, -3:], [0, 5, 6])  # the opposite vector ties with the zero vectors
     only = nearest(queries, np.zeros((3, 3)), 2, backend=backend)
     np.testing.assert_array_equal(only[0], [[0, 0], [2, 2], [2, 2]])
 
@@ -139,8 +138,8 @@ def test_no_queries_and_lists_of_numbers():
     [
         (np.ones((2, 3)), np.ones((0, 3)), 1, "the bank is empty"),
         (np.ones((2, 3)), iter([np.ones((0, 3))]), 1, "the bank is empty"),
-        (np.ones((2, 3)), np.ones((4, 3)), 5, "k=5 neighbours asked of a bank with 4 rows"),
-        (np.ones((2, 3)), [np.ones((2, 3)), np.ones((2, 3))], 5, "k=5 neighbours asked of a bank with 4 rows"),
+        (np.ones((2, 3)), np.ones((4, 3)), 5, "k=5: the bank has only 4 rows to find"),
+        (np.ones((2, 3)), [np.ones((2, 3)), np.ones((2, 3))], 5, "k=5: the bank has only 4 rows to find"),
         (np.ones((2, 3)), np.ones((4, 3)), 0, "k >= 1"),
         (np.ones((2, 3)), np.ones((4, 2)), 1, "queries have 3 dimensions, the bank has 2"),
         (np.full((2, 3), np.nan), np.ones((4, 3)), 1, "queries: row 0 has a value that is NaN"),
@@ -155,7 +154,7 @@ def test_refuses_what_it_cannot_search(queries, bank, k, match):
 
 
 def test_refuses_too_few_rows_beside_the_excluded_one_and_unknown_names():
-    with pytest.raises(ValueError, match=r"k=4 .* bank with 3 rows to find"):
+    with pytest.raises(ValueError, match="k=4: the bank has only 3 rows to find"):
         nearest(np.eye(4), np.eye(4), 4, exclude=np.arange(4))
     with pytest.raises(ValueError, match="one excluded row per query"):
         nearest(np.eye(4), np.eye(4), 1, exclude=np.arange(3))
@@ -178,16 +177,16 @@ def test_products_are_off_by_less_than_the_bound(rng, d):
 
 
 def test_coarse_products_still_give_exact_neighbours(rng):
-    """torch may be told to multiply in bfloat16; the band widens with it."""
+    """torch can be set to multiply in bfloat16; the band is then wider."""
     torch = pytest.importorskip("torch")
     bank, queries = rng.normal(size=(1500, 64)), rng.normal(size=(200, 64))
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        found = nearest(queries, bank, 3, backend="torch")[1]
+        index = nearest(queries, bank, 3, backend="torch")[1]
     finally:
         torch.set_float32_matmul_precision(before)
-    np.testing.assert_array_equal(found, by_sorting(queries, bank, 3)[1])
+    np.testing.assert_array_equal(index, by_sorting(queries, bank, 3)[1])
 
 
 def test_torch_threads_are_restored(rng):
@@ -250,7 +249,7 @@ def test_kernel_by_processor_flags(tmp_path, flags, kernel):
 @needs_faiss
 def test_faiss_runs_with_the_right_kernel_and_threshold():
     if not faiss_backend.kernel_of_this_cpu():
-        pytest.skip("nothing is known about this processor")
+        pytest.skip("the kernel for this processor is unknown")
     code = (
         "import os, numpy as np; from detectors.search import faiss_backend as b;"
         "b.InnerProducts(np.eye(8, dtype='f4'));"
@@ -262,6 +261,6 @@ def test_faiss_runs_with_the_right_kernel_and_threshold():
 
 
 def test_groups_leave_enough_maxima():
-    assert candidates._group(1024, 1) == 16
-    assert candidates._group(1024, 17) == 4
-    assert candidates._group(10, 3) == 1
+    assert shortlist._group_size(1024, 1) == 16
+    assert shortlist._group_size(1024, 17) == 4
+    assert shortlist._group_size(10, 3) == 1

@@ -1,4 +1,4 @@
-"""Codes of 8 bits: the bound that lets a row be passed over holds for every pair, whatever the data."""
+"""8-bit codes: the bound by which rows are skipped holds for every pair of every kind of data."""
 
 import importlib.util
 
@@ -11,43 +11,43 @@ from hypothesis.extra.numpy import arrays
 from plain_neighbours import KINDS, data
 
 from detectors.search import kernels, products
-from detectors.search.quantised import CODED, TiledBank, bytes_per_row
-from detectors.search.streamed import Nearest
+from detectors.search.quantised import CODE_DIMENSIONS, TiledBank, bytes_per_row
+from detectors.search.streamed import TopK
 
 
 def bounds(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
-    """What the search takes for the least distance of each pair (m, n), in the arithmetic of the search."""
+    """Lower bound of the distance of each pair (m, n), in the arithmetic of the search."""
     encoded = bank.encode(queries)
     multiply, dtype = bank.product()
-    scale, error, length, half = encoded.facts
-    found = np.full((len(queries), bank.n), np.nan)
+    scale, error, length, half = encoded.terms
+    bound = np.full((len(queries), bank.n), np.nan)
     for tile in bank.tiles:
         offsets, tile_scale, tile_length, tile_error = tile.codes
         products = torch.empty((len(queries), tile.weights.shape[1]), dtype=dtype)
         multiply(encoded.factors, tile.weights, products)
         values = products.numpy().astype(np.float32) * (scale * tile_scale).astype(np.float32)[:, None] + offsets
-        slack = error * tile_length + (length + error) * tile_error + kernels.LEAST
+        slack = error * tile_length + (length + error) * tile_error + kernels.UNDERFLOW
         slack += kernels.ROUNDING * 0.5 * (length + error + tile_length + tile_error) ** 2
         ids = tile.rows[2]
-        found[:, ids] = (half - slack)[:, None] - values[:, : len(ids)].astype(np.float64)
-    return found
+        bound[:, ids] = (half - slack)[:, None] - values[:, : len(ids)].astype(np.float64)
+    return bound
 
 
 def measured(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
-    """Every distance (m, n), by lists as long as the bank."""
-    every = Nearest.none(len(queries), bank.n)
-    every.take(queries, bank)
+    """All distances (m, n), by a top k as long as the bank."""
+    top = TopK.empty(len(queries), bank.n)
+    top.update(queries, bank)
     distance = np.empty((len(queries), bank.n))
-    np.put_along_axis(distance, every.id, every.distance, axis=1)
+    np.put_along_axis(distance, top.id, top.distance, axis=1)
     return distance
 
 
 def check_bounds(queries: np.ndarray, rows: np.ndarray, coded: bool) -> np.ndarray:
     bank = TiledBank.of(rows, coded=coded)
-    distance, least = measured(queries, bank), bounds(queries, bank)
-    directed = queries.any(axis=1)
-    assert (least <= distance)[directed].all()
-    return (distance - least)[directed]
+    distance, bound = measured(queries, bank), bounds(queries, bank)
+    nonzero = queries.any(axis=1)
+    assert (bound <= distance)[nonzero].all()
+    return (distance - bound)[nonzero]
 
 
 @pytest.mark.parametrize("coded", [True, False])
@@ -77,14 +77,14 @@ VALUES = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @given(st.data(), st.integers(1, 5), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_no_distance_is_below_its_bound_for_any_values(drawn, d, coded):
-    coded = coded and d in CODED
+    coded = coded and d in CODE_DIMENSIONS
     rows, queries = (drawn.draw(arrays(np.float32, (n, d), elements=VALUES)) for n in (6, 4))
     check_bounds(queries, rows, coded)
 
 
 @pytest.mark.parametrize(("kind", "widest"), [("gaussian", 0.03), ("clustered", 0.03), ("alike", 4e-6)])
 def test_the_bound_is_narrow(rng, kind, widest):
-    """A bound that holds because it is wide would have everything measured."""
+    """With a bound that is too wide, all distances would be computed."""
     rows = data(kind, 3000, 64, rng)
     assert check_bounds(rows[::100], rows, coded=True).max() < widest
 
@@ -92,7 +92,7 @@ def test_the_bound_is_narrow(rng, kind, widest):
 def test_products_of_the_largest_codes_are_exact():
     rows = np.array([[1] * 4096, [-1] * 4096], dtype=np.int8) * np.int8(127)
     out = torch.empty((2, 2), dtype=torch.int32)
-    if not products.int8_pays():
+    if not products.int8_is_faster():
         pytest.skip("codes are not used on this processor")
     products.int8_product(torch.from_numpy(rows), torch.from_numpy(rows).T, out)
     np.testing.assert_array_equal(out.numpy(), rows.astype(np.int64) @ rows.astype(np.int64).T)
@@ -135,13 +135,13 @@ def test_what_is_no_finite_matrix_is_refused(rows, words):
 
 @pytest.mark.parametrize("ids", [np.arange(3), np.array([0, -1])])
 def test_ids_are_one_per_row_and_not_negative(ids):
-    with pytest.raises(ValueError, match="one id of 0 or more per row of 2"):
+    with pytest.raises(ValueError, match="one id of at least 0 for each of 2 rows"):
         TiledBank.of(np.ones((2, 2), np.float32), ids, coded=False)
 
 
-@pytest.mark.parametrize("d", [1, CODED.stop])
+@pytest.mark.parametrize("d", [1, CODE_DIMENSIONS.stop])
 def test_dimensions_for_which_codes_are_not_exact_are_refused(d):
-    with pytest.raises(ValueError, match="codes need 2 to 133143"):
+    with pytest.raises(ValueError, match=f"codes need 2 to 133143 dimensions, got {d}"):
         TiledBank.of(np.ones((2, d), np.float32), coded=True)
 
 
