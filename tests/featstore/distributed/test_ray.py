@@ -269,9 +269,9 @@ def test_units_of_an_archive_that_kill_their_workers_are_found_after_all_others(
     assert finish(futures, out, done.append) == [killer]
     assert done == [other]
     (out / other.file).unlink()
-    with pytest.raises(DataError, match="must see the folder of results at the same path"):
+    with pytest.raises(DataError, match="mount the result folder at the same path on every machine"):
         finish(futures, out, done.append)
-    with pytest.raises(RequestError, match="a worker sees other contents of it"):
+    with pytest.raises(RequestError, match="a worker sees another content of it"):
         scorer.score(replace(other, id="0" * 16), out)
 
 
