@@ -1,12 +1,12 @@
-"""Scoring archives: clips per second and peak memory of `detect archive`, beside other searches and what limits it.
+"""Speed of `detect archive`: clips per second and peak memory, beside other searches and the hardware limit.
 
     python scripts/bench_archive.py --work FOLDER [--sizes 1e5 1e6 1e7] [--banks 1e3 1e4 1e5] [--d 128] [--k 1]
 
 Makes stores of random vectors in FOLDER (1e7 x 128 take 7 GB; kept for the next run) and runs the real command, from
-shards on disk to Parquet files on disk, a process for each cell. "limit" is the slower of sgemm (torch's product of two
-4096 x 4096 matrices on all cores; 2 n d operations per clip) and the disk (the archive's files read once after they
-were dropped from the page cache). faiss and scikit-learn search vectors that lie in memory already; every competitor is
-a process of its own, as in bench_knn.py. Ratios are of one run. The last table fits time = start + clips / rate.
+shards on disk to Parquet files on disk, in a new process for each cell. "limit" is the slower of sgemm (torch's product
+of two 4096 x 4096 matrices on all cores; 2 n d operations per clip) and the disk (the archive's files read once after
+they were dropped from the page cache). faiss and scikit-learn search vectors that are already in memory; each is a
+process of its own, as in bench_knn.py. Ratios are of one run. The last table fits time = start + clips / rate.
 """
 
 import argparse
@@ -34,7 +34,7 @@ QUERIES = 65_536
 
 
 def make_store(path: Path, n: int, d: int, split: str, seed: int) -> None:
-    """A store of n random vectors of one machine and section, unless it is there."""
+    """Make a store of n random vectors of one machine and section, unless it exists."""
     if (path / "finished").exists():
         return
     shutil.rmtree(path, ignore_errors=True)
@@ -57,7 +57,7 @@ def make_store(path: Path, n: int, d: int, split: str, seed: int) -> None:
 
 
 def disk_rate(store: Path, n: int) -> float:
-    """Clips per second that the store's shards can be read at, from the disk."""
+    """Clips per second at which the store's shards can be read from the disk."""
     total, seconds = 0, 0.0
     for path in sorted((store / "shards").glob("*.h5"))[:40]:
         descriptor = os.open(path, os.O_RDONLY)
@@ -144,7 +144,7 @@ def main() -> None:
                 f"{1 / slope / limit:.0%} | {1 / slope / others['faiss, right kernel']:.2f} | {worst:.0%} |"
             )
     if fits:
-        print("\n| bank | start, s | clips/s once under way | of sgemm | of the limit | faiss, right kernel |", end="")
+        print("\n| bank | start, s | clips/s after the start | of sgemm | of the limit | faiss, right kernel |", end="")
         print(" largest misfit |\n|---|---|---|---|---|---|---|")
         print("\n".join(fits).replace("e+0", "e"))
 

@@ -1,4 +1,4 @@
-"""Results of an archive run: one Parquet file per unit, whole or not at all, and the strangest clips of all of them."""
+"""Results of an archive run: one Parquet file per unit, whole or not at all, and the most anomalous clips of all."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,17 +18,14 @@ if TYPE_CHECKING:
     import pyarrow
 
 UNIT = b"featstore_unit"
-"""Key of a file's metadata under which the id of its unit stands."""
-
-UNSCORED = "no bank"
-"""Reason of a clip whose part has no bank, or one too small."""
+"""Metadata key of a result file; the value is the id of its unit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Results of m clips: text columns as bytes, scores and percentiles, and distances and keys of neighbours (m, k).
+    """Results of m clips: text columns as bytes, scores, percentiles, and distances and keys of neighbours (m, k).
 
-    NaN where a clip's part has no bank.
+    Numbers are NaN where a clip has no bank of more than k rows.
     """
 
     keys: np.ndarray
@@ -40,12 +37,12 @@ class Scored:
     neighbour: np.ndarray
 
     def rows(self, at: np.ndarray) -> "Scored":
-        """Some of the clips."""
-        return Scored(*(getattr(self, one.name)[at] for one in fields(self)))
+        """The results of some of the clips."""
+        return Scored(*(getattr(self, column.name)[at] for column in fields(self)))
 
 
 def parquet() -> Any:
-    """pyarrow's Parquet module; RequestError with the cure where it is not installed."""
+    """pyarrow's Parquet module; RequestError says how to install it where it is missing."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -54,7 +51,7 @@ def parquet() -> Any:
 
 
 def write_part(folder: Path, unit: Unit, scored: Scored) -> None:
-    """Write a unit's results durably; ResourceError where the disk is full, and then no file is left."""
+    """Write a unit's results durably, whole or not at all; ResourceError where the disk is full."""
     pq = parquet()
     table = _table(scored).replace_schema_metadata({UNIT: unit.id.encode()})
     path = folder / unit.file
@@ -63,7 +60,7 @@ def write_part(folder: Path, unit: Unit, scored: Scored) -> None:
 
 
 def is_done(folder: Path, unit: Unit) -> bool:
-    """Whether the unit's file is there, of this unit, and every page of it what was written."""
+    """Whether the unit's file exists, belongs to this unit, and has no damaged page."""
     try:
         with parquet().ParquetFile(folder / unit.file, page_checksum_verification=True) as file:
             if (file.schema_arrow.metadata or {}).get(UNIT) != unit.id.encode():
@@ -94,7 +91,7 @@ def _table(scored: Scored) -> "pyarrow.Table":
 
 
 def _texts(values: np.ndarray) -> "pyarrow.Array":
-    """Bytes as strings; bytes that are no UTF-8 with backslashes."""
+    """Bytes as strings; bytes that are not UTF-8 are written as \\xff."""
     import pyarrow as pa
 
     try:
@@ -105,7 +102,10 @@ def _texts(values: np.ndarray) -> "pyarrow.Array":
 
 @dataclass
 class Top:
-    """The `n` clips of the highest percentile so far, ties by key, as rows of a table; and what has been counted."""
+    """Running top-n: the `n` clips with the highest percentile so far, ties by key, as rows of a table.
+
+    clips: how many were read. unscored: how many without a score, by machine and section.
+    """
 
     n: int
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -113,15 +113,15 @@ class Top:
     unscored: dict[str, int] = field(default_factory=dict)
 
     def take(self, path: Path, scored: Scored | None = None) -> None:
-        """Take in a finished file of results, or rather its content where that is still at hand."""
+        """Add a finished result file; `scored` is its content where this is still in memory."""
         percentile = _percentiles(path) if scored is None else scored.percentile
         self.clips += len(percentile)
-        lost = np.isnan(percentile)
-        if lost.any():
-            for pair, count in _counted(path, scored, np.flatnonzero(lost)).items():
-                name = " ".join(pair).strip()
+        unscored = np.isnan(percentile)
+        if unscored.any():
+            for section, count in _counted(path, scored, np.flatnonzero(unscored)).items():
+                name = " ".join(section).strip()
                 self.unscored[name] = self.unscored.get(name, 0) + count
-        values = np.where(lost, -1.0, percentile)
+        values = np.where(unscored, -1.0, percentile)
         least = self.rows[-1]["percentile"] if len(self.rows) >= max(self.n, 1) else 0.0
         if len(values) > self.n > 0:
             least = max(least, float(np.partition(values, -self.n)[-self.n]))
@@ -137,14 +137,17 @@ def _percentiles(path: Path) -> np.ndarray:
 
 
 def _rows(path: Path, scored: Scored | None, at: np.ndarray) -> list[dict[str, Any]]:
-    """Some rows of a file of results, out of its content where that is at hand."""
+    """Some rows of a result file, from its content where this is in memory."""
     table = parquet().read_table(path).take(at) if scored is None else _table(scored.rows(at))
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
 def _counted(path: Path, scored: Scored | None, at: np.ndarray) -> Counter[tuple[str, str]]:
-    """How many of some rows there are of each machine and section; they may be all of a large archive."""
+    """Number of the rows `at` by machine and section.
+
+    It reads two columns only, because these rows may be all of a large archive.
+    """
     if scored is None:
         table = parquet().read_table(path, columns=["machine", "section"]).take(at)
         columns = [table.column(name).to_pylist() for name in ("machine", "section")]
@@ -155,7 +158,7 @@ def _counted(path: Path, scored: Scored | None, at: np.ndarray) -> Counter[tuple
 
 @contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
-    """The right to write results to a folder; StoreError while another process has it."""
+    """Lock a folder of results for this process; StoreError while another process holds the lock."""
     lock = StoreLock(folder)
     try:
         yield
@@ -164,7 +167,7 @@ def one_writer(folder: Path) -> Iterator[None]:
 
 
 def remove_stale(folder: Path, units: Sequence[Unit]) -> int:
-    """Remove results of units that are no longer part of the run, and what a killed run left; how many files."""
+    """Remove results of units that are no longer in the run and temporary files of a killed run; returns how many."""
     current = {unit.file for unit in units}
     stale = [path for path in folder.glob("part-*-*.parquet") if path.name not in current]
     stale += list(folder.glob(f"part-*{TEMPORARY_SUFFIX}"))

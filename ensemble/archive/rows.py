@@ -1,4 +1,4 @@
-"""Rows of a store as an archive run reads them: shard by shard, with keys that are compared by their hashes."""
+"""How an archive run reads a store: shard by shard, in units, with keys that are compared by their hashes."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,17 +13,16 @@ from featstore.errors import DataError, RequestError, StoreError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable, decode
 
-Part = tuple[str, ...]
-"""What shares a bank: the values of the columns of `--per`."""
+Group = tuple[str, ...]
+"""The clips that share a bank, named by their values in the columns of `--per`."""
 
-
-Chosen = Callable[[ClipTable], np.ndarray]
-"""Mask of the clips that are read."""
+ClipFilter = Callable[[ClipTable], np.ndarray]
+"""Computes the mask of the clips that are read."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An embedding of a store, or one view of it; without a view all views joined."""
+    """An embedding of a store: one view of it, or all views joined."""
 
     store: FeatureStore
     embedding: str
@@ -31,7 +30,7 @@ class Source:
 
     @classmethod
     def of(cls, store: FeatureStore, text: str | None) -> "Source":
-        """The source that `NAME[@VIEW]` names; without a text the only embedding. RequestError where there is none."""
+        """The source named `NAME[@VIEW]`, by default the only embedding; RequestError where it does not exist."""
         names = sorted(store.embeddings)
         if not text and len(names) != 1:
             raise RequestError(f"{store.path} has {len(names)} embeddings ({', '.join(names)}); choose one with -e")
@@ -43,7 +42,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """As `of` reads it."""
+        """The text that `of` reads."""
         return f"{self.embedding}@{self.view}" if self.view else self.embedding
 
     @property
@@ -53,15 +52,15 @@ class Source:
         return shape[-1] if self.view else int(np.prod(shape))
 
     def rows(self, matrix: np.ndarray) -> np.ndarray:
-        """Float32 (n, d) out of a matrix as stored."""
+        """The rows (n, d), float32, of a stored matrix."""
         info = self.store.info(self.embedding)
-        chosen = matrix[:, info.views.index(self.view)] if self.view else matrix.reshape(len(matrix), self.d)
-        return np.ascontiguousarray(chosen, dtype=np.float32)
+        rows = matrix[:, info.views.index(self.view)] if self.view else matrix.reshape(len(matrix), self.d)
+        return np.ascontiguousarray(rows, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows of some shards: clips, content hashes where known, and vectors (n, d), which may have been left out."""
+    """Rows of some shards: clips, content hashes where known, and vectors (n, d) unless they were left out."""
 
     clips: ClipTable
     content: np.ndarray
@@ -77,24 +76,26 @@ class Block:
 
 
 def recordings(clips: ClipTable) -> np.ndarray:
-    """Mask of the clips that somebody recorded: no generated anomalies."""
+    """Mask of the recordings, that is, all clips but generated anomalies."""
     return np.asarray(clips.columns["variant"] == b"")
 
 
 def normal_training(clips: ClipTable) -> np.ndarray:
-    """Mask of the clips that a bank is made of: training recordings that no label calls an anomaly."""
+    """Mask of the training recordings that are not labelled anomaly."""
     mask: np.ndarray = recordings(clips) & clips.where(split="train") & ~clips.where(label="anomaly")
     return mask
 
 
-def read_block(source: Source, entries: Sequence[ShardEntry], chosen: Chosen, *, vectors: bool = True) -> Block:
-    """The rows of some shards that `chosen`, a function of their clips, keeps."""
+def read_block(
+    source: Source, entries: Sequence[ShardEntry], clip_filter: ClipFilter, *, vectors: bool = True
+) -> Block:
+    """The rows of some shards whose clips pass `clip_filter`."""
     tables, content, rows = [], [], []
     for entry in entries:
         with source.store.open_shard(entry) as shard:
             keep = live_mask(entry.rows, entry.dropped)
             clips = shard.clips()
-            keep &= chosen(clips)
+            keep &= clip_filter(clips)
             all_kept = bool(keep.all())
             tables.append(clips if all_kept else clips[keep])
             content.append(shard.content_hashes()[keep])
@@ -109,8 +110,8 @@ def read_block(source: Source, entries: Sequence[ShardEntry], chosen: Chosen, *,
     return Block(ClipTable.concatenate(tables), np.concatenate(content), joined)
 
 
-def parts_of(clips: ClipTable, per: Sequence[str]) -> list[tuple[Part, np.ndarray | slice]]:
-    """Every part that occurs with its rows; a slice where they lie together."""
+def groups_of(clips: ClipTable, per: Sequence[str]) -> list[tuple[Group, np.ndarray | slice]]:
+    """Every group of the clips with its rows; a slice where these are consecutive."""
     n = len(clips)
     change = np.zeros(max(n - 1, 0), dtype=bool)
     for name in per:
@@ -121,14 +122,14 @@ def parts_of(clips: ClipTable, per: Sequence[str]) -> list[tuple[Part, np.ndarra
         list(zip(*(decode(clips.columns[name][starts]) for name in per), strict=True)) if per else [()] * len(starts)
     )
     ends = np.concatenate([starts[1:], [n]]) if n else starts
-    runs: dict[Part, list[slice]] = {}
-    for part, start, end in zip(names, starts.tolist(), ends.tolist(), strict=True):
-        runs.setdefault(part, []).append(slice(start, end))
-    return [(part, found[0] if len(found) == 1 else np.r_[tuple(found)]) for part, found in sorted(runs.items())]
+    runs: dict[Group, list[slice]] = {}
+    for group, start, end in zip(names, starts.tolist(), ends.tolist(), strict=True):
+        runs.setdefault(group, []).append(slice(start, end))
+    return [(group, rows[0] if len(rows) == 1 else np.r_[tuple(rows)]) for group, rows in sorted(runs.items())]
 
 
 def key_hashes(keys: np.ndarray) -> np.ndarray:
-    """64 bits of every key, the same for the same text whatever the width of its column."""
+    """64-bit hash of every key; it does not depend on the width of the column."""
     from detectors.search.kernels import hash_texts
 
     texts = np.ascontiguousarray(keys)
@@ -139,7 +140,7 @@ def key_hashes(keys: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Unit:
-    """Shards whose rows become one file of results; `id` follows from their content and from the job."""
+    """Shards whose rows become one result file; `id` is a hash of their content and of the job."""
 
     index: int
     entries: tuple[ShardEntry, ...]
@@ -147,28 +148,28 @@ class Unit:
 
     @property
     def rows(self) -> int:
-        """Rows that count, generated variants included."""
+        """Number of rows that are not dropped, including generated anomalies."""
         return sum(entry.live_rows for entry in self.entries)
 
     @property
     def file(self) -> str:
-        """Name of the file of results."""
+        """Name of the result file."""
         return f"part-{self.index:06d}-{self.id}.parquet"
 
 
 def cut(source: Source, job: str, rows: int) -> list[Unit]:
-    """The archive in units of at least `rows` rows (but for the last), in store order.
+    """The archive in units of at least `rows` rows (except the last), in store order.
 
-    Appending to an archive changes the last unit and adds some; the others keep their ids. `job` stands for everything
-    else that results depend on. DataError for an archive without rows.
+    When an archive grows, its last unit changes and others are added; the rest keep their ids. `job` is a hash of
+    everything else that the results depend on. DataError for an archive without rows.
     """
     units: list[Unit] = []
     pending: list[ShardEntry] = []
     entries = [entry for entry in source.store.entries(source.embedding) if entry.live_rows]
     for i, entry in enumerate(entries):
         pending.append(entry)
-        if i == len(entries) - 1 or sum(one.live_rows for one in pending) >= rows:
-            content = "".join(f"{one.sha256}{one.dropped}" for one in pending)
+        if i == len(entries) - 1 or sum(shard.live_rows for shard in pending) >= rows:
+            content = "".join(f"{shard.sha256}{shard.dropped}" for shard in pending)
             digest = hashlib.sha256(f"{job}\0{content}".encode()).hexdigest()[:16]
             units.append(Unit(len(units), tuple(pending), digest))
             pending = []
@@ -178,17 +179,17 @@ def cut(source: Source, job: str, rows: int) -> list[Unit]:
 
 
 def content_of(source: Source) -> str:
-    """A digest of all rows of an embedding, their clips and what identifies its embedder."""
+    """Hash of all rows of an embedding, their clips and the fingerprint of its embedder."""
     info = source.store.info(source.embedding)
     entries = "".join(f"{entry.sha256}{entry.dropped}" for entry in source.store.entries(source.embedding))
     return hashlib.sha256(f"{info.fingerprint}\0{source.view}\0{entries}".encode()).hexdigest()
 
 
 def batches(units: Sequence[Unit], rows: int) -> Iterator[list[Unit]]:
-    """Consecutive units of at most `rows` rows together, or single ones."""
+    """Consecutive units with at most `rows` rows in total, or single larger ones."""
     batch: list[Unit] = []
     for unit in units:
-        if batch and sum(one.rows for one in batch) + unit.rows > rows:
+        if batch and sum(earlier.rows for earlier in batch) + unit.rows > rows:
             yield batch
             batch = []
         batch.append(unit)

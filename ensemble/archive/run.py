@@ -1,7 +1,7 @@
-"""k-NN scores of archives of any size: blocks of an archive against the banks of its parts, in bounded memory.
+"""k-NN scores of archives of any size: blocks of an archive against the banks of their groups, in bounded memory.
 
-Every unit of the archive becomes one file of results, so that a run that was killed goes on where it was, and units can
-be shared by any number of processes: results do not depend on who made them, nor on blocks, threads or memory.
+Every unit of the archive becomes one result file. So a killed run resumes after an interruption, and any number of
+processes can share the units: the results do not depend on the process, the blocks, the threads or the memory.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from ensemble.archive.index import Indexes
 from ensemble.archive.parts import Scored, is_done, write_part
 from ensemble.archive.rows import (
     Block,
-    Part,
+    Group,
     Source,
     Unit,
     batches,
@@ -33,23 +33,23 @@ from featstore.errors import RequestError, ResourceError
 from featstore.store import FeatureStore
 
 Done = Callable[[Unit, Scored | None], None]
-"""Told of every unit whose results are on disk, with the results where they were made just now."""
+"""Called for every unit whose results are on disk, with the results where they were computed just now."""
 
 UNIT_ROWS, UNIT_VALUES = 65_536, 2**23
-"""Rows of a unit, at least; fewer of many dimensions, so that some units fit into any sensible memory."""
+"""Least rows of a unit; fewer where UNIT_VALUES is reached, so that units of long rows fit into memory."""
 
 LIST_BYTES = 16
 BANKS = {"training": normal_training, "all": recordings}
-"""Which recordings of the reference a bank is made of."""
+"""Which recordings of the reference a bank contains."""
 
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """What an archive run computes: everything that results depend on, as plain values.
+    """What an archive run computes: everything that the results depend on, as plain values.
 
-    per: columns whose values share a bank (machine, section), or none for one bank. bank: a name of BANKS. k:
-    neighbours whose mean cosine distance is the score. index: a kind of `detectors.approximate.kinds.KINDS`, or "" for
-    exact search; probes: how hard it tries.
+    per: columns whose values share a bank (machine, section), empty for one bank. bank: a name of BANKS. k: the score
+    is the mean cosine distance of so many neighbours. index: a kind of `detectors.approximate.kinds.KINDS`, or "" for
+    exact search; probes: how thoroughly it searches.
     """
 
     reference: str
@@ -64,17 +64,17 @@ class ArchiveJob:
 
 @dataclass(frozen=True)
 class Resources:
-    """memory: bytes for everything beyond the program itself. threads: of the search, beside one that reads ahead."""
+    """memory: bytes for everything except the program itself. threads: of the search; one more reads ahead."""
 
     memory: int = 2 << 30
     threads: int = 1
 
 
 class ArchiveRun:
-    """A job opened on its stores: units, and the scores of any of them.
+    """A job with its opened stores: the units of the archive, and their scores.
 
-    RequestError where the two stores' embeddings differ, DataError where there is nothing to compare, ResourceError
-    where the memory is too small.
+    RequestError where the embeddings of the two stores differ, DataError where there is nothing to compare,
+    ResourceError where the memory is too small.
     """
 
     def __init__(self, job: ArchiveJob, resources: Resources) -> None:
@@ -82,17 +82,17 @@ class ArchiveRun:
         job = replace(job, embedding=self.reference.name)
         self.job, self.resources = job, resources
         self.archive = Source.of(FeatureStore.open(job.archive), job.embedding)
-        _refuse_others(self.reference, self.archive)
+        _refuse_different(self.reference, self.archive)
         values = int(np.prod(self.archive.store.info(self.archive.embedding).shape))
         self.units = cut(self.archive, self._identity(), min(UNIT_ROWS, -(-UNIT_VALUES // values)))
-        self.indexes = Indexes(job.index, job.k, job.probes, _beside(self.reference)) if job.index else None
+        self.indexes = Indexes(job.index, job.k, job.probes, _index_folder(self.reference)) if job.index else None
         self._banks: Banks | None = None
-        self._references: dict[Part, np.ndarray] = {}
+        self._references: dict[Group, np.ndarray] = {}
 
     def score(self, units: Sequence[Unit], folder: Path, done: Done = lambda unit, scored: None) -> None:
-        """Write the results of `units` to `folder`, where they are not there yet, and tell `done` of each.
+        """Write the results of `units` to `folder`, except those that exist, and call `done` for each.
 
-        ResourceError where the disk is full; results written before stay.
+        ResourceError where the disk is full; earlier results are kept.
         """
         missing = []
         for unit in units:
@@ -102,7 +102,7 @@ class ArchiveRun:
                 missing.append(unit)
         if not missing:
             return
-        banks = self._prepared()
+        banks = self.banks()
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             for batch, blocks in _ahead(reader, self._batches(missing), self._read):
@@ -119,16 +119,16 @@ class ArchiveRun:
         notes = list(self.indexes.notes) if self.indexes else []
         if self.indexes:
             notes.append(
-                "clips whose neighbours the index has missed score too high and gather in top.csv; for exact "
-                "scores leave out --index"
+                "--index is approximate: clips whose neighbours it misses score too high and gather in top.csv; leave "
+                "out --index for exact scores"
             )
         infos = [source.store.info(source.embedding) for source in (self.reference, self.archive)]
         if infos[0].fingerprint != infos[1].fingerprint:
-            notes.append(f"{self.job.embedding} was imported twice: that one embedder made both is for you to know")
+            notes.append(f"{self.job.embedding} was imported twice: make sure the same embedder made both")
         if self._banks is not None and not self._banks.resident:
             notes.append(
-                f"--memory holds a part of the {self._banks.rows:,} bank rows: they were read again for every batch of "
-                "the archive; with more, once"
+                f"--memory is too small for the {self._banks.rows:,} bank rows, so they were read again for every "
+                "batch of the archive; with more memory they are read once"
             )
         return notes
 
@@ -137,21 +137,22 @@ class ArchiveRun:
         return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
     def _block_bytes(self) -> int:
-        """Memory of the largest unit: its vectors as stored and as used, its clips and its lists."""
+        """Memory of the largest unit: its vectors as stored and as float32, its clips and its neighbour lists."""
         shape = self.archive.store.info(self.archive.embedding).shape
         row = 4 * int(np.prod(shape)) + 8 * self.archive.d + 600 + self.job.k * (LIST_BYTES + 150)
         return row * max(unit.rows for unit in self.units)
 
-    def _prepared(self) -> Banks:
+    def banks(self) -> Banks:
+        """The banks, read when first needed."""
         if self._banks is None:
-            room = self.resources.memory - 3 * self._block_bytes()  # one read, one searched, one written
-            if room <= 0:
+            available = self.resources.memory - 3 * self._block_bytes()  # one read, one searched, one written
+            if available <= 0:
                 raise ResourceError(
-                    f"{self.archive.store.path}: its largest unit takes {3 * self._block_bytes() / 1e6:,.0f} MB while "
-                    f"it is read, searched and written, --memory allows {self.resources.memory / 1e6:,.0f} MB"
+                    f"{self.archive.store.path}: its largest unit takes {3 * self._block_bytes() / 1e6:,.0f} MB to be "
+                    f"read, searched and written, but --memory is {self.resources.memory / 1e6:,.0f} MB; give more"
                 )
             make = self.indexes.make if self.indexes else exact()
-            banks = Banks(self.reference, BANKS[self.job.bank], self.job.per, room, make)
+            banks = Banks(self.reference, BANKS[self.job.bank], self.job.per, available, make)
             if self.indexes and not banks.resident:
                 raise RequestError(
                     f"--index {self.job.index} needs the {banks.rows:,} bank rows in memory; give more --memory"
@@ -163,12 +164,12 @@ class ArchiveRun:
         return self._banks
 
     def _batches(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
-        """Units that are searched together: single ones beside banks in memory, else what memory holds."""
+        """Units that are searched together: one at a time where the banks are in memory, else as many as fit."""
         assert self._banks is not None
         if self._banks.resident:
             return iter([[unit] for unit in units])
         largest = max(unit.rows for unit in units)
-        row = 3 * self._block_bytes() // max(unit.rows for unit in self.units)  # three batches: see `_prepared`
+        row = 3 * self._block_bytes() // max(unit.rows for unit in self.units)  # three batches, as in `banks`
         return batches(units, max((self.resources.memory - self._banks.bytes) // row, largest))
 
     def _read(self, batch: Sequence[Unit]) -> list[Block]:
@@ -178,7 +179,7 @@ class ArchiveRun:
         searches = [BlockSearch.of(block, banks, self.job.k) for block in blocks]
         for chunk in banks.chunks():
             for search in searches:
-                search.take(chunk, self.resources.threads)
+                search.update(chunk, self.resources.threads)
         return [search.results(banks, self._references) for search in searches]
 
 
@@ -190,7 +191,7 @@ def _finish(folder: Path, unit: Unit, scored: Scored, done: Done) -> None:
 def _ahead(
     reader: ThreadPoolExecutor, batches: Iterator[list[Unit]], read: Callable[[Sequence[Unit]], list[Block]]
 ) -> Iterator[tuple[list[Unit], list[Block]]]:
-    """Every batch with its blocks, the next one being read meanwhile."""
+    """Every batch with its blocks, while the next one is being read."""
     pending = None
     for batch in batches:
         reading = (batch, reader.submit(read, batch))
@@ -201,20 +202,20 @@ def _ahead(
         yield pending[0], pending[1].result()
 
 
-def _beside(source: Source) -> Path:
-    """Where the indexes of an embedding are kept."""
+def _index_folder(source: Source) -> Path:
+    """The folder for the indexes of an embedding, beside its store."""
     path = source.store.path.resolve()
     return path.with_name(f"{path.name}.index") / source.name
 
 
-def _refuse_others(reference: Source, archive: Source) -> None:
-    """Vectors of two embedders do not compare; of imported ones nobody here knows who made them."""
-    ours = reference.store.info(reference.embedding)
-    theirs = archive.store.info(archive.embedding)
-    imported = ours.config.get("imported") and theirs.config.get("imported")
+def _refuse_different(reference: Source, archive: Source) -> None:
+    """RequestError for embeddings of two embedders; of imported ones only the shape can be compared."""
+    first = reference.store.info(reference.embedding)
+    second = archive.store.info(archive.embedding)
+    imported = first.config.get("imported") and second.config.get("imported")
     for name in ("shape",) if imported else ("fingerprint", "shape"):
-        if getattr(ours, name) != getattr(theirs, name):
+        if getattr(first, name) != getattr(second, name):
             raise RequestError(
-                f"{archive.store.path}: {archive.embedding} has {name} {getattr(theirs, name)}, in "
-                f"{reference.store.path} {reference.embedding} has {getattr(ours, name)}; build both with one embedder"
+                f"{archive.store.path}: {archive.embedding} has {name} {getattr(second, name)}, but in "
+                f"{reference.store.path} it is {getattr(first, name)}; build both stores with the same embedder"
             )

@@ -1,1 +1,1 @@
-"""Published systems as recipes: one TOML file each, and the commands that train and run it."""
+"""Published systems: one TOML file each, and the commands that train and run it."""

@@ -1,22 +1,23 @@
-"""Published systems as recipes: what trains, embeds and scores, and the command lines that do it.
+"""Published systems: what trains, embeds and scores in each, and the command lines that run it.
 
-One TOML file per system lies in `recipes/`; a system of one's own is such a file anywhere. `detect recipes` lists them.
+`recipes/` holds one TOML file per system; a file like these anywhere defines another system. `detect recipes` lists
+them:
 
     title = "STgram-MFN"
     embedder = "stgram"             # trained where there is a [training] table
-    output = "posterior"            # of a trained embedder; "embedding" without it
+    output = "posterior"            # of a trained embedder; default "embedding"
     view = ""
     detector = "posterior"
     group_by = ""                   # attribute whose values are groups of the detector; "attributes" for all
-    differs = "..."                 # from the publication
+    differs = "..."                 # how it differs from the publication
 
     [network]                       # parameters of the embedder
     [training]                      # settings of `featstore train`
-    [loss]                          # name, and its parameters
-    [pretrain]                      # settings of a pre-training; [pretrain.loss] as above
-    [published]                     # year, figure and source
+    [loss]                          # name and parameters of the loss
+    [pretrain]                      # settings of a pre-training; [pretrain.loss] like [loss]
+    [published]                     # year, figure (the reported metrics) and source
 
-Nothing here knows which embedders, losses and settings exist: the commands say so.
+Names of embedders, losses and settings are not checked here, but by the commands.
 """
 
 import difflib
@@ -32,12 +33,12 @@ from featstore.errors import DataError
 
 FOLDER = Path(str(files(__package__))) / "recipes"
 TABLES = ("network", "training", "loss", "pretrain")
-"""Tables of free keys, which the commands check."""
+"""Tables whose keys are checked by the commands."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the authors reported, and where."""
+    """The metrics that the authors reported (`figure`), and where."""
 
     year: int
     figure: str
@@ -46,7 +47,7 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """One recipe; see the head of this file. `settings` of a training in the words of `featstore train --set`."""
+    """One published system; the module docstring shows its file. `settings`: of the training, as for `train --set`."""
 
     name: str
     title: str
@@ -63,47 +64,49 @@ class System:
 
 
 def names() -> list[str]:
-    """Names of the shipped recipes."""
+    """Names of the included systems."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def find_system(name: str) -> System:
-    """A shipped recipe by name, or one in a file; DataError lists the known names, with the nearest first."""
+    """An included system by name, or one from a file; DataError suggests the nearest name and lists all."""
     path = FOLDER / f"{name}.toml"
     if path.exists():
         return read_system(path)
     if Path(name).is_file():
         return read_system(Path(name))
-    raise DataError(f"neither a recipe nor a file: {name!r}{_near(name, names())} (known: {', '.join(names())})")
+    raise DataError(
+        f"{name!r} is neither a published system nor a file{_nearest(name, names())} (known: {', '.join(names())})"
+    )
 
 
 def read_system(path: Path) -> System:
-    """Read a recipe; DataError names the file and the key that is unknown, missing or of the wrong type."""
+    """Read a system; DataError names the file and the key that is unknown, missing or of the wrong type."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: not a readable recipe: {error}") from error
-    known = [one.name for one in fields(System) if one.name not in ("name", "trained", "settings")]
-    _refuse_unknown(f"{path}: the recipe", raw, [*known, *TABLES])
-    parts = {key: raw.pop(key) for key in TABLES if key in raw}
-    for key, value in parts.items():
+        raise DataError(f"{path}: not a readable system: {error}") from error
+    known = [field.name for field in fields(System) if field.name not in ("name", "trained", "settings")]
+    _refuse_unknown(f"{path}: the system", raw, [*known, *TABLES])
+    tables = {key: raw.pop(key) for key in TABLES if key in raw}
+    for key, value in tables.items():
         _refuse_unless(isinstance(value, dict), path, key, value, "a table")
     published = _published(path, raw.pop("published", {}))
     texts = _texts(path, raw)
-    network = _lines(path, "network", parts.get("network", {}))
-    trained = "training" in parts
-    if not trained and {"loss", "pretrain"} & set(parts):
-        raise DataError(f"{path}: [loss] and [pretrain] belong to a training; add a [training] table, empty if need be")
-    settings = {**network, **_settings(path, parts)} if trained else {}
+    network = _as_settings(path, "network", tables.get("network", {}))
+    trained = "training" in tables
+    if not trained and {"loss", "pretrain"} & set(tables):
+        raise DataError(f"{path}: [loss] and [pretrain] need a [training] table; add one, which may be empty")
+    settings = {**network, **_training_settings(path, tables)} if trained else {}
     return System(path.stem, published=published, trained=trained, network=network, settings=settings, **texts)
 
 
 def commands(
     system: System, *, data: str = "DATA", store: str = "STORE", checkpoint: str = "", settings: tuple[str, ...] = ()
 ) -> list[list[str]]:
-    """Words of every command that runs the system, in order; further settings (KEY=VALUE) replace those of the recipe.
+    """The command lines that run the system, in order, each as a list of words.
 
-    The embedding is stored under the name of the system.
+    Further `settings` (KEY=VALUE) replace those of the system. The embedding is stored under the system's name.
     """
     lines = []
     spec = system.embedder + "".join(
@@ -111,9 +114,9 @@ def commands(
     )
     if system.trained:
         checkpoint = checkpoint or f"{system.name}.safetensors"
-        given = dict(system.settings) | dict(item.split("=", 1) for item in settings)
+        all_settings = dict(system.settings) | dict(item.split("=", 1) for item in settings)
         lines.append(["featstore", "train", system.embedder, data, "-o", checkpoint])
-        lines[0] += [word for key, text in given.items() for word in ("--set", f"{key}={text}")]
+        lines[0] += [word for key, text in all_settings.items() for word in ("--set", f"{key}={text}")]
         output = "" if system.output == "embedding" else f",output={system.output}"
         spec = f"{system.embedder}:checkpoint={checkpoint}{output}"
     lines.append(["featstore", "build", data, store, "-e", spec, "--as", system.name])
@@ -124,55 +127,54 @@ def commands(
 
 
 def systems_rows() -> list[list[str]]:
-    """Name, year, embedder, loss, detector and short title of every shipped recipe, by year."""
-    found = sorted((find_system(name) for name in names()), key=lambda one: (one.published.year, one.name))
+    """Name, year, embedder, loss, detector and short title of every included system, by year."""
+    systems = sorted((find_system(name) for name in names()), key=lambda system: (system.published.year, system.name))
     return [
-        [one.name, str(one.published.year), one.embedder, one.settings.get("loss", ""), one.detector, _head(one)]
-        for one in found
+        [
+            system.name,
+            str(system.published.year),
+            system.embedder,
+            system.settings.get("loss", ""),
+            system.detector,
+            system.title.partition(":")[0],
+        ]
+        for system in systems
     ]
 
 
-def _head(system: System) -> str:
-    return system.title.partition(":")[0]
-
-
 def system_text(system: System) -> str:
-    """What the system is, what was published, how the recipe differs, and the commands that run it."""
+    """Title, reported metrics, differences from the publication, and the commands that run the system."""
     head = [system.title, f"published {system.published.year}: {system.published.figure} ({system.published.source})"]
     if system.differs:
         head.append(f"differs from the publication: {system.differs}")
     return "\n".join([*head, "", *(shlex.join(line) for line in commands(system))])
 
 
-def _settings(path: Path, parts: Mapping[str, Any]) -> dict[str, str]:
-    """Training, loss and pre-training as KEY=VALUE settings."""
-    before = dict(parts.get("pretrain", {}))
-    loss = before.pop("loss", {})
+def _training_settings(path: Path, tables: Mapping[str, Any]) -> dict[str, str]:
+    """Training, loss and pre-training as settings."""
+    pretrain = dict(tables.get("pretrain", {}))
+    loss = pretrain.pop("loss", {})
     _refuse_unless(isinstance(loss, dict), path, "pretrain.loss", loss, "a table")
+    pretrain = {**_as_settings(path, "pretrain", pretrain), **_loss_settings(path, loss)}
     return {
-        **_lines(path, "training", parts["training"]),
-        **_loss(path, parts.get("loss", {})),
-        **{f"pretrain.{key}": text for key, text in {**_lines(path, "pretrain", before), **_loss(path, loss)}.items()},
+        **_as_settings(path, "training", tables["training"]),
+        **_loss_settings(path, tables.get("loss", {})),
+        **{f"pretrain.{key}": text for key, text in pretrain.items()},
     }
 
 
-def _loss(path: Path, table: Mapping[str, Any]) -> dict[str, str]:
-    texts = _lines(path, "loss", table)
-    if texts and "name" not in texts:
+def _loss_settings(path: Path, table: Mapping[str, Any]) -> dict[str, str]:
+    settings = _as_settings(path, "loss", table)
+    if settings and "name" not in settings:
         raise DataError(f"{path}: a loss table lacks 'name'")
-    return {("loss" if key == "name" else f"loss.{key}"): text for key, text in texts.items()}
+    return {("loss" if key == "name" else f"loss.{key}"): text for key, text in settings.items()}
 
 
-def _lines(path: Path, where: str, table: Mapping[str, Any]) -> dict[str, str]:
-    """Values of a table as the command line writes them."""
+def _as_settings(path: Path, name: str, table: Mapping[str, Any]) -> dict[str, str]:
+    """Values of the table `name` as text for the command line."""
+    expected = "text, number, true, false or a list"
     for key, value in table.items():
-        _refuse_unless(
-            isinstance(value, (bool, int, float, str, list)),
-            path,
-            f"{where}.{key}",
-            value,
-            "text, number, true, false or a list",
-        )
+        _refuse_unless(isinstance(value, (bool, int, float, str, list)), path, f"{name}.{key}", value, expected)
     return {key: _text(value) for key, value in table.items()}
 
 
@@ -184,34 +186,35 @@ def _text(value: Any) -> str:
 
 def _published(path: Path, table: Any) -> Published:
     _refuse_unless(isinstance(table, dict), path, "published", table, "a table")
-    _refuse_unknown(f"{path}: [published]", table, [one.name for one in fields(Published)])
-    for one in fields(Published):
-        if type(table.get(one.name)) is not one.type:
-            raise DataError(f"{path}: [published] needs {one.name}, a {getattr(one.type, '__name__', one.type)}")
+    _refuse_unknown(f"{path}: [published]", table, [field.name for field in fields(Published)])
+    for field_ in fields(Published):
+        if type(table.get(field_.name)) is not field_.type:
+            expected = "a whole number" if field_.type is int else "text"
+            raise DataError(f"{path}: [published] needs {field_.name} = {expected}, got {table.get(field_.name)!r}")
     return Published(**table)
 
 
 def _texts(path: Path, raw: Mapping[str, Any]) -> dict[str, str]:
-    """The values outside of tables; DataError where one is of another type or missing."""
+    """The values outside of tables; DataError where one is not text or missing."""
     for key, value in raw.items():
         _refuse_unless(isinstance(value, str), path, key, value, "text")
-    for one in fields(System):
-        if one.type is str and one.default is MISSING and one.name not in (*raw, "name"):
-            raise DataError(f"{path}: the recipe lacks {one.name!r}")
+    for field_ in fields(System):
+        if field_.type is str and field_.default is MISSING and field_.name not in (*raw, "name"):
+            raise DataError(f"{path}: the system lacks {field_.name!r}")
     return dict(raw)
 
 
-def _refuse_unless(fits: bool, path: Path, key: str, value: object, kind: str) -> None:
+def _refuse_unless(fits: bool, path: Path, key: str, value: object, expected: str) -> None:
     if not fits:
-        raise DataError(f"{path}: {key} = {value!r}, expected {kind}")
+        raise DataError(f"{path}: {key} = {value!r}, expected {expected}")
 
 
 def _refuse_unknown(where: str, raw: Mapping[str, Any], known: list[str]) -> None:
     for key in raw:
         if key not in known:
-            raise DataError(f"{where} has the unknown key {key!r}{_near(key, known)} (known: {', '.join(known)})")
+            raise DataError(f"{where} has the unknown key {key!r}{_nearest(key, known)} (known: {', '.join(known)})")
 
 
-def _near(name: str, known: list[str]) -> str:
+def _nearest(name: str, known: list[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {nearest[0]}?" if nearest else ""

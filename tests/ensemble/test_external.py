@@ -1,4 +1,4 @@
-"""External systems' scores: ranked where that is all they allow, calibrated and chosen where they hold more."""
+"""Score files of other systems: ranked only, or calibrated and selected, depending on the clips that they cover."""
 
 import csv
 import json
@@ -66,7 +66,7 @@ def test_weights_follow_agreement_with_the_weighted_mean() -> None:
 
 
 def test_the_weighted_fusion_is_better_where_some_systems_guess(rng: np.random.Generator) -> None:
-    """Two of six systems see the fault; the others guess. Nothing tells which, but that the two agree."""
+    """Two of six systems detect the fault; the others guess. Only the agreement of the two shows which."""
     clips = ClipTable.from_clips(labelled(400))
     fault = clips.where(label="anomaly")
     noise = rng.normal(size=(6, len(clips)))
@@ -75,10 +75,10 @@ def test_the_weighted_fusion_is_better_where_some_systems_guess(rng: np.random.G
     plain, weighted = (fuse_transductive(tables, clips, weighted=on).scores for on in (False, True))
     assert auc(weighted[~fault], weighted[fault]) > auc(plain[~fault], plain[fault]) + 0.05
     turned = fuse_transductive(tables[::-1], clips).scores
-    np.testing.assert_allclose(turned, weighted, err_msg="the order of the systems is nothing")
+    np.testing.assert_allclose(turned, weighted, err_msg="the order of the systems does not matter")
 
 
-def test_a_system_that_says_nothing_weighs_nothing(rng: np.random.Generator) -> None:
+def test_a_system_with_equal_scores_has_weight_0(rng: np.random.Generator) -> None:
     values = rng.normal(size=8).tolist()
     same, alike, flat = scores_of(values), scores_of(values, "two"), scores_of([1.0] * 8, "flat")
     np.testing.assert_allclose(
@@ -98,13 +98,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 @pytest.fixture(scope="module")
 def alone(store: FeatureStore) -> Detection:
-    """What one of our detectors finds: what another system could have found."""
+    """Scores of one of our detectors, which serve as those of another system."""
     return detect(store, Recipe((OURS,)))
 
 
 @pytest.fixture
 def theirs(alone: Detection, tmp_path: Path) -> Path:
-    """Its test scores and honest training scores as another system's file."""
+    """Its test scores and honest training scores in a score file."""
     return write(tmp_path / "theirs.csv", {**by_key(alone.clips, alone.score), **by_key(alone.train, alone.reference)})
 
 
@@ -207,7 +207,7 @@ def test_unknown_and_missing_clips_are_named_and_counted(
     assert words in result.stderr
 
 
-def test_test_scores_alone_are_ranked_beside_a_detection_and_decide_nothing(
+def test_test_scores_alone_are_ranked_beside_a_detection_and_do_not_affect_decisions(
     store: FeatureStore, alone: Detection, tmp_path: Path
 ) -> None:
     file = write(tmp_path / "only.csv", by_key(alone.clips, -alone.score))
@@ -231,7 +231,7 @@ def test_test_scores_alone_are_ranked_beside_a_detection_and_decide_nothing(
 
 
 def candidate(store: FeatureStore, alone: Detection, path: Path, detector: str, view: int) -> Path:
-    """Test scores, and the held-out scores that a detector on one view has on the validation."""
+    """Test scores, and held-out scores of the validation by a detector on one view."""
     validation = plan_validation(store.clips("emb"), store.facts("emb"))
     held = held_out_scores(detector, store.matrix("emb")[validation.rows][:, view], validation)
     return write(path, {**by_key(alone.clips, alone.score), **dict(zip(validation.keys, held.tolist(), strict=True))})
@@ -265,7 +265,7 @@ def test_a_selection_judges_a_file_with_generated_anomalies_like_any_candidate(
     assert ran.exit_code == 0, ran.output
 
 
-def test_it_is_known_for_the_detector_that_made_it(store: FeatureStore, alone: Detection, tmp_path: Path) -> None:
+def test_a_file_that_repeats_a_candidate_is_left_out(store: FeatureStore, alone: Detection, tmp_path: Path) -> None:
     twin = candidate(store, alone, tmp_path / "twin.csv", "mahalanobis", 1)
     assert select(store, tmp_path, twin).exit_code == 0
     selection = json.loads((tmp_path / "selection.json").read_text())
@@ -308,7 +308,7 @@ def test_labels_of_test_clips_never_matter(store: FeatureStore, alone: Detection
     assert results[0] == results[1]
 
 
-def test_the_recipe_keeps_files_apart_by_name_and_refuses_a_view(tmp_path: Path) -> None:
+def test_a_recipe_needs_different_file_names_and_refuses_a_view(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "same.csv", {"x.wav": 1.0})

@@ -1,4 +1,4 @@
-"""From a store to decisions: roles, alignment, honesty, evidence, reproducibility."""
+"""From a store to decisions: which clips train, alignment by key, honest scores, evidence, reproducibility."""
 
 import csv
 from dataclasses import replace
@@ -32,7 +32,7 @@ def listed(machine: str, section: str, train: int = 40, test: int = 20) -> list[
 
 
 def vectors(clips: list[Clip], seed: int = 0, d: int = 6) -> np.ndarray:
-    """Each section around a centre of its own; anomalies displaced."""
+    """Each section has a centre of its own; anomalies are displaced."""
     rng = np.random.default_rng(seed)
     centres = {(clip.machine, clip.section): rng.normal(0, 5, d) for clip in clips}
     X = np.array([centres[clip.machine, clip.section] for clip in clips]) + rng.normal(0, 0.3, (len(clips), d))
@@ -66,7 +66,7 @@ def test_faults_stand_out_and_are_decided(tmp_path: Path, clips: list[Clip]) -> 
     assert intervals.score.low <= evaluation.score <= intervals.score.high
 
 
-def test_labels_change_nothing_but_the_figures(tmp_path: Path, clips: list[Clip]) -> None:
+def test_labels_change_only_the_metrics(tmp_path: Path, clips: list[Clip]) -> None:
     hidden = [replace(c, label="unknown", domain="unknown") if c.split == "test" else c for c in clips]
     X = vectors(clips)
     shown, blind = make_store(tmp_path / "a", clips, X), make_store(tmp_path / "b", hidden, X)
@@ -81,7 +81,7 @@ def recipe_without_fingerprints(recipe: Recipe) -> Recipe:
     return replace(recipe, members=tuple(replace(member, fingerprint="") for member in recipe.members))
 
 
-def test_sections_do_not_see_each_other(tmp_path: Path, clips: list[Clip]) -> None:
+def test_sections_do_not_affect_each_other(tmp_path: Path, clips: list[Clip]) -> None:
     X = vectors(clips)
     whole = by_key(detect(make_store(tmp_path / "a", clips, X), PLAIN))
     fan00 = np.array([clip.machine == "fan" and clip.section == "00" for clip in clips])
@@ -106,7 +106,7 @@ def test_the_nearest_clip_is_the_nearest_by_cosine(tmp_path: Path, clips: list[C
         assert detection.nearest_distance[i] == pytest.approx(distance.min(), abs=1e-5)
 
 
-def test_without_test_clips_the_archive_ranks_itself(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_without_test_clips_the_training_clips_are_ranked(tmp_path: Path, rng: np.random.Generator) -> None:
     clips = [Clip(f"{i}.wav", "fan", "00", "train") for i in range(50)]
     X = rng.normal(1, 0.1, (50, 4)).astype(np.float32)
     X[17] = (-5, 3, -2, 1)
@@ -118,7 +118,7 @@ def test_without_test_clips_the_archive_ranks_itself(tmp_path: Path, rng: np.ran
     assert any("ranked among themselves" in note for note in detection.notes)
 
 
-def test_a_lonely_clip_stops_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_single_clip_of_a_section_is_left_out(tmp_path: Path, rng: np.random.Generator) -> None:
     clips = [Clip(f"{i}.wav", "fan", "00", "train") for i in range(10)] + [Clip("p.wav", "pump", "00", "train")]
     detection = detect(make_store(tmp_path / "s", clips, rng.normal(1, 0.1, (11, 4)).astype(np.float32)), PLAIN)
     assert len(detection.clips) == 10
@@ -156,7 +156,7 @@ def test_generated_anomalies_change_nothing(tmp_path: Path) -> None:
     assert detection.notes == plain.notes
 
 
-def test_members_from_several_embeddings_meet_by_key(tmp_path: Path, clips: list[Clip]) -> None:
+def test_members_of_several_embeddings_are_aligned_by_key(tmp_path: Path, clips: list[Clip]) -> None:
     X = vectors(clips)
     make_store(tmp_path / "s", clips, X, "a")
     order = np.random.default_rng(3).permutation(len(clips))
@@ -174,7 +174,7 @@ def test_a_clip_that_one_embedding_lacks_is_named(tmp_path: Path, clips: list[Cl
         detect(store, Recipe((Member("a", KNN), Member("b", KNN))))
 
 
-def test_a_section_without_training_clips_is_named_and_pooling_serves_it(tmp_path: Path) -> None:
+def test_a_section_without_training_clips_is_named_and_can_be_pooled(tmp_path: Path) -> None:
     clips = [*listed("fan", "00"), *listed("fan", "07", train=0)]
     store = make_store(tmp_path / "s", clips)
     with pytest.raises((AsdError, ValueError), match=r"fan.*07.*--pool-sections"):

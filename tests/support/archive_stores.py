@@ -1,4 +1,4 @@
-"""Small stores of given vectors, and what an archive run has to say of them, in the plainest way."""
+"""Small stores of given vectors, and the expected results of an archive run, computed by brute force."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ INFO = EmbeddingInfo("x", (D,), "float32", "f" * 64, {}, (), 16000, "0", "native
 
 
 def clips(n: int, prefix: str, *, split: str = "train", label: str = "normal", parts: int = 4) -> list[Clip]:
-    """Clips of two machines with two sections, by turns."""
+    """Clips of two machines with two sections each, in turn."""
     return [
         Clip(f"{prefix}/{i:05d}.wav", ("fan", "valve")[i % parts % 2], f"{i % parts // 2:02d}", split, "source", label)
         for i in range(n)
@@ -44,15 +44,15 @@ def results(out: Path) -> list[dict[str, Any]]:
 
 
 def content(out: Path) -> list[tuple[str, Any]]:
-    """Results without what names of files say of how units were cut."""
+    """The results as tuples; they do not depend on how the units were cut."""
     return [tuple(row.items()) for row in results(out)]
 
 
 def expected(
     bank: Sequence[Clip], B: np.ndarray, of: Sequence[Clip], X: np.ndarray, k: int, per=("machine", "section")
 ):
-    """Score, percentile, neighbour keys and distances of every clip; a clip of the bank's very key is no neighbour."""
-    found = {}
+    """Score, percentile, neighbour keys and distances of every clip; a bank clip with the same key is excluded."""
+    plain = {}
     for clip, row in zip(of, X, strict=True):
         part = [getattr(clip, name) for name in per]
         at = sorted(
@@ -67,17 +67,17 @@ def expected(
         np.fill_diagonal(own, np.inf)
         reference = np.sort(own, axis=1)[:, :k].mean(axis=1)
         score = every[nearest].mean()
-        found[clip.path] = (
+        plain[clip.path] = (
             score,
             position(np.array([score]), reference)[0],
             [keys[i] for i in nearest],
             every[nearest],
         )
-    return found
+    return plain
 
 
 def check(rows: list[dict[str, Any]], plain: dict[str, Any]) -> None:
-    """Assert that results are as expected, clip by clip."""
+    """Assert that the results equal the expected ones, clip by clip."""
     assert [row["clip"] for row in rows] == list(plain)
     for row in rows:
         score, percentile, keys, distance = plain[row["clip"]]

@@ -1,4 +1,4 @@
-"""A store with two sections of normal clips and generated anomalies whose embeddings say which view can find them."""
+"""A store with two sections of normal clips and generated anomalies, which only one view of the embedding shows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +61,7 @@ def labelled(per_section: int = 16) -> list[Clip]:
 def embeddings(clips: Sequence[Clip], rng: np.random.Generator) -> np.ndarray:
     """(n, views, d): noise; in the view "good" anomalies are displaced, in the others they are not.
 
-    Nothing shows `shuffled`, so it tells nothing about the views.
+    No view shows `shuffled`, so that transform does not separate the views.
     """
     X = rng.normal(size=(len(clips), len(VIEWS), DIM)).astype(np.float32)
     for i, clip in enumerate(clips):

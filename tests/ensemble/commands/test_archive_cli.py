@@ -266,14 +266,14 @@ def test_a_second_run_into_the_same_folder_is_refused(plant):
 
 
 def test_says_when_memory_makes_it_read_the_bank_again_and_again(plant, monkeypatch):
-    assert "with more, once" not in run(plant).stderr
+    assert "with more memory" not in run(plant).stderr
     monkeypatch.setattr(archive_banks, "PIECE_ROWS", 8)
     tight = next(
         result
         for kilobytes in range(80, 1000, 2)
         if (result := run(plant, "--memory", f"{kilobytes}kB", out=f"out{kilobytes}")).exit_code == 0
     )
-    assert "they were read again for every batch of the archive; with more, once" in tight.stderr
+    assert "they were read again for every batch of the archive; with more memory they are read once" in tight.stderr
 
 
 def test_a_store_or_a_file_is_no_place_for_results(plant):
@@ -296,7 +296,7 @@ def test_embeddings_imported_twice_compare_with_a_note(plant):
     add(plant / "theirs", clips(100, "archive", split="test"), X[80:], fingerprint="b" * 64, per_shard=20, **imported)
     result = run(plant, reference="mine", archive="theirs")
     assert result.exit_code == 0
-    assert "x was imported twice" in result.stderr
+    assert "x was imported twice: make sure the same embedder made both" in result.stderr
     assert run(plant, out="built").exit_code == 0
     assert content(plant / "out") == content(plant / "built")
 

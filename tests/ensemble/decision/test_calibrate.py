@@ -94,7 +94,7 @@ def test_extreme_references(reference):
 
 @relaxed
 @given(references.filter(lambda r: len(r) > 1))
-def test_a_training_clip_meets_only_the_others(reference):
+def test_a_training_clip_is_compared_with_the_others_only(reference):
     expected = [position(reference[[i]], np.delete(reference, i))[0] for i in range(len(reference))]
     np.testing.assert_allclose(position_of_reference(reference), expected, rtol=0, atol=1e-12)
     expected = [zscore(reference[[i]], np.delete(reference, i))[0] for i in range(len(reference))]
@@ -149,7 +149,7 @@ def placed(scores, section, domain=None, machine="fan"):
 
 
 @pytest.mark.parametrize("method", CALIBRATIONS)
-def test_every_section_has_its_own_map(method):
+def test_every_section_is_calibrated_by_itself(method):
     reference = placed([1, 2, 3, 10, 20, 30], ["00"] * 3 + ["01"] * 3)
     test = placed([20, 2, 3], ["01", "00", "01"])
     got = calibrate(test, reference, method=method)
@@ -171,7 +171,7 @@ def test_row_order_does_not_matter():
 
 
 @pytest.mark.parametrize("n_target", [4, 5])
-def test_a_domain_has_its_own_map_from_five_clips_on(n_target):
+def test_a_domain_is_calibrated_by_itself_from_five_clips_on(n_target):
     scores = [*range(10), *range(100, 100 + n_target)]
     reference = placed(scores, "00", ["source"] * 10 + ["target"] * n_target)
     test = placed([100.5, 4.5, 4.5], "00", ["target", "source", "unknown"])

@@ -1,4 +1,4 @@
-"""Conformal p-values and decisions: numbers by hand, promises by simulation, banks by domain."""
+"""Conformal p-values and decisions: values by hand, stated rates by simulation, banks by domain."""
 
 import numpy as np
 import pytest
@@ -79,8 +79,8 @@ def test_false_discoveries_stay_below_the_rate(rng: np.random.Generator) -> None
     assert np.mean(hits) > 0.9
 
 
-def test_discoveries_look_across_sections(rng: np.random.Generator) -> None:
-    """One clip among many of a quiet section is not enough alone, but is once another section has many finds."""
+def test_a_false_discovery_rate_is_over_all_sections(rng: np.random.Generator) -> None:
+    """A clip of a section without anomalies is reported only when another section has many reported clips."""
     section = np.repeat(["00", "01"], 50)
     quiet = np.concatenate([np.full(50, -1.0), rng.normal(size=50).clip(-2, 2)])
     quiet[70] = 10.0
@@ -97,7 +97,7 @@ def test_discoveries_look_across_sections(rng: np.random.Generator) -> None:
     assert both.reported[:40].all()
 
 
-def test_training_clips_among_themselves_hold_no_discoveries(rng: np.random.Generator) -> None:
+def test_training_clips_ranked_among_themselves_have_no_discoveries(rng: np.random.Generator) -> None:
     reference = placed(rng.normal(size=50))
     found = decisions(reference, reference, rate=0.1)
     np.testing.assert_allclose(np.sort(found.p_value), np.arange(1, 51) / 50)
@@ -106,8 +106,8 @@ def test_training_clips_among_themselves_hold_no_discoveries(rng: np.random.Gene
         decisions(reference, reference, rate=0.1, fdr=0.1)
 
 
-def test_a_domain_has_its_own_bank_where_its_clips_carry_the_rate(rng: np.random.Generator) -> None:
-    """Target clips lie 3 higher, in training and in test."""
+def test_a_domain_has_its_own_bank_where_its_clips_are_enough_for_the_rate(rng: np.random.Generator) -> None:
+    """Target clips score 3 higher, in training and in test."""
     of_train, of_test = domains(200, 20), domains(500, 500)
     reference = placed(rng.normal(size=220) + 3 * (of_train == "target"), of_train)
     test = placed(rng.normal(size=1000) + 3 * (of_test == "target"), of_test)
@@ -125,7 +125,7 @@ def test_a_domain_has_its_own_bank_where_its_clips_carry_the_rate(rng: np.random
     assert found.notes == ()
 
 
-def test_a_small_domain_borrows_the_spread_of_its_section(rng: np.random.Generator) -> None:
+def test_a_small_domain_uses_the_spread_of_its_section(rng: np.random.Generator) -> None:
     of_train, of_test = domains(300, 5), domains(0, 2000)
     reference = placed(rng.normal(size=305) + 4 * (of_train == "target"), of_train)
     found = decisions(placed(rng.normal(4, 1, size=2000), of_test), reference, rate=0.05)
@@ -136,7 +136,7 @@ def test_a_small_domain_borrows_the_spread_of_its_section(rng: np.random.Generat
     assert decisions(placed(rng.normal(4, 1, size=2000)), reference, rate=0.05).reported.mean() > 0.9, "without domains"
 
 
-def test_clips_of_an_unknown_domain_meet_the_whole_section() -> None:
+def test_clips_of_an_unknown_domain_are_compared_with_the_whole_section() -> None:
     of_test = np.array(["source", "unknown", "target"])
     reference = placed(np.arange(30.0), domains(30, 0))
     found = list(banks(placed(np.zeros(3), of_test), reference, level=0.1, scale=Scale()))
@@ -192,7 +192,7 @@ def test_thresholds_keep_their_rate_on_exchangeable_scores(n: int, rate: float, 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1])
 def test_every_domain_keeps_its_rate_whatever_the_shift_between_them(rate: float, rng: np.random.Generator) -> None:
-    """Domains differ in level and spread, each with enough training clips; one shared bank fails the noisier one."""
+    """The domains differ in level and spread, each with enough training clips; a shared bank fails the noisier one."""
     level, spread = {"source": 0.0, "target": 5.0}, {"source": 1.0, "target": 3.0}
     of_train, of_test = domains(60, 25), domains(5, 5)
     alarms = {"known": np.zeros(10), "pooled": np.zeros(10)}
@@ -213,7 +213,7 @@ def test_every_domain_keeps_its_rate_whatever_the_shift_between_them(rate: float
 
 @pytest.mark.parametrize("rule", ["mean", "fisher", "max_rank", "min_zscore"])
 def test_fused_thresholds_keep_their_rate_on_exchangeable_scores(rule: str, rng: np.random.Generator) -> None:
-    """Three members of one truth: training clips are placed among n - 1 others, so the promise holds up to 1 / n."""
+    """Three noisy members: training clips are placed among n - 1 others, so the rate holds up to 1 / n."""
     n, m, rate = 99, 40, 0.1
     alarms = 0
     for _ in range(150):

@@ -38,7 +38,7 @@ def detected(path: Path, shift: float, *, anomalies: float = 0.0, n: int = 60, r
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
 @pytest.mark.parametrize("lift", [0.0, 1.0, 50.0])
-def test_the_level_holds_whatever_the_anomalies_do(share: float, lift: float, rng: np.random.Generator) -> None:
+def test_the_level_holds_for_any_anomalies(share: float, lift: float, rng: np.random.Generator) -> None:
     wrong = []
     for _ in range(300):
         test = rng.normal(size=40)
@@ -47,7 +47,7 @@ def test_the_level_holds_whatever_the_anomalies_do(share: float, lift: float, rn
     assert np.mean(wrong) < 0.1 + 3 * np.sqrt(0.1 * 0.9 / 300), "two tests at 0.05"
 
 
-def test_shifts_are_seen_in_their_direction(rng: np.random.Generator) -> None:
+def test_shifts_are_detected_in_their_direction(rng: np.random.Generator) -> None:
     reference = rng.normal(size=200)
     higher, lower = shift_p_values(rng.normal(3, 1, size=50), reference, anomalies_at_most=0.5)
     assert higher < 1e-6 < lower
@@ -112,7 +112,7 @@ def test_a_detection_is_decided_again_without_scoring(tmp_path: Path) -> None:
     assert again.notes == fresh.notes
 
 
-def test_without_normal_clips_of_both_domains_the_plain_rule_serves(tmp_path: Path) -> None:
+def test_without_normal_clips_of_both_domains_the_plain_rule_is_used(tmp_path: Path) -> None:
     clips = detected(tmp_path / "a", 0.0, anomalies=0.5).clips
     assert year_of(clips) == 2023
     one_sided = clips[~(clips.where(label="normal") & clips.where(domain="target"))]

@@ -1,3 +1,5 @@
+"""Fusion rules: values by hand, symmetries, honest fused reference scores, refusals."""
+
 import numpy as np
 import pytest
 
@@ -93,10 +95,10 @@ def test_fused_scores_and_reference_follow_one_rule(rule):
         np.testing.assert_allclose(fused.reference[parity::2], combine(rule, honest, weights_for(rule, 3)))
 
 
-def test_fisher_lets_certainty_outweigh_shrugs():
+def test_by_fisher_one_extreme_position_outweighs_several_in_the_middle():
     np.testing.assert_allclose(combine("fisher", np.array([[0.5], [0.9]])), 1 - np.sqrt(0.5 * 0.1))
-    certain_once, always_mild = np.array([0.999, 0.5, 0.5, 0.5]), np.array([0.7, 0.7, 0.7, 0.7])
-    both = np.stack([certain_once, always_mild], axis=1)
+    one_extreme, all_mild = np.array([0.999, 0.5, 0.5, 0.5]), np.array([0.7, 0.7, 0.7, 0.7])
+    both = np.stack([one_extreme, all_mild], axis=1)
     mean, fisher = combine("mean", both), combine("fisher", both)
     assert mean[0] < mean[1]
     assert fisher[0] > fisher[1]

@@ -8,7 +8,7 @@ from ensemble.decision.thresholds import THRESHOLDS, given_threshold, threshold
 SCORES = np.array([0.8, 1.1, 0.9, 1.3, 1.0, 1.2, 0.95, 1.05, 1.4, 0.85])
 
 
-def test_published_gamma_threshold_and_the_trap_of_a_free_location():
+def test_published_gamma_threshold_and_the_error_of_a_free_location():
     stats = pytest.importorskip("scipy.stats")
     shape, loc, scale = stats.gamma.fit(SCORES, floc=0)
     assert (shape, loc, scale) == pytest.approx((32.960104705, 0, 0.032008393), rel=1e-6)
@@ -40,7 +40,7 @@ def test_rank_of_the_quantile(n, rate, rank):
     assert result.low < result.expected < result.high
 
 
-def test_the_promised_rate_and_its_interval_hold():
+def test_the_expected_rate_and_its_interval_hold():
     """Scores uniform on [0, 1] exceed a threshold t at the rate 1 - t exactly."""
     rng = np.random.default_rng(0)
     for n in (9, 30, 100):
@@ -50,7 +50,7 @@ def test_the_promised_rate_and_its_interval_hold():
         np.testing.assert_allclose(np.quantile(rates, [0.025, 0.975]), [result.low, result.high], rtol=0.15, atol=0.005)
 
 
-def test_too_few_clips_say_so():
+def test_too_few_clips_give_a_note():
     result = threshold(np.array([3.0, 1.0, 2.0]), rate=0.1)
     assert result.value == 3
     assert result.expected == 1 / 4

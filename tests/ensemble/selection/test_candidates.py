@@ -1,4 +1,4 @@
-"""Candidate grids: what a table expands to, and what a grid file may not say."""
+"""Candidate grids: the expansion of a table, and mistakes in a grid file."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_every_combination_occurs_once_in_canonical_text() -> None:
     assert expand(tables, "x") == ["knn", "knn:standardize=true", "knn:k=2", "knn:k=2,standardize=true"]
 
 
-def test_the_default_grid_has_hundreds_for_a_store_of_a_dozen_views(store: FeatureStore) -> None:
+def test_the_default_grid_covers_every_view(store: FeatureStore) -> None:
     specs = expand(GRID, "default")
     for spec in specs:
         create(spec)

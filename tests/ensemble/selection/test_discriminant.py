@@ -1,4 +1,4 @@
-"""Weights of members: a case by hand, non-negativity, correlations, and nothing to go by."""
+"""Weights of members: a case by hand, non-negativity, correlations, and no information."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ NORMAL = np.array([1.0, 1, 1, 1, 0, 0, 0, 0])
 ANOMALOUS = 1 - NORMAL
 
 
-def test_uncorrelated_members_weigh_as_lead_over_variance() -> None:
+def test_weights_of_uncorrelated_members_are_difference_over_variance() -> None:
     # Normal clips: variances 1 and 4, no correlation; leads 3 and 4. So the weights are 3 / 1 and 4 / 4.
     normal = np.array([[1.0, 1, -1, -1], [2.0, -2, 2, -2]])
     scores = np.concatenate([normal, np.repeat([[3.0], [4.0]], 4, axis=1)], axis=1)
@@ -29,7 +29,7 @@ def test_without_shrinkage_it_is_the_plain_discriminant(rng: np.random.Generator
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
-def test_a_member_that_finds_nothing_weighs_nothing(rng: np.random.Generator) -> None:
+def test_a_member_that_detects_nothing_has_weight_0(rng: np.random.Generator) -> None:
     scores = rng.normal(size=(3, 200))
     normal = np.arange(200) < 100
     scores[0, ~normal] += 3
@@ -39,7 +39,7 @@ def test_a_member_that_finds_nothing_weighs_nothing(rng: np.random.Generator) ->
     assert weights[0] > 5 * weights[1] >= 0
 
 
-def test_twins_share_what_one_alone_would_weigh(rng: np.random.Generator) -> None:
+def test_equal_members_share_the_weight_of_one(rng: np.random.Generator) -> None:
     scores = rng.normal(size=(2, 300))
     normal = np.arange(300) < 150
     scores[:, ~normal] += 2
@@ -48,13 +48,13 @@ def test_twins_share_what_one_alone_would_weigh(rng: np.random.Generator) -> Non
     assert 0.7 < weights[:3].sum() / weights[3] < 1.4
 
 
-def test_the_levels_of_sections_are_no_spread() -> None:
+def test_the_levels_of_sections_do_not_count_as_spread() -> None:
     scores = np.array([[0.0, 1, 10, 11, 20, 20, 20, 20]])
     section = np.array([0, 0, 1, 1, 0, 0, 1, 1])
     weights = discriminant_weights(scores, NORMAL, ANOMALOUS, section, shrinkage=0)
     np.testing.assert_allclose(weights, [(20 - 5.5) / 0.25], rtol=1e-6)
 
 
-def test_all_weigh_alike_where_none_finds_anything() -> None:
+def test_weights_are_equal_where_no_member_detects_anything() -> None:
     scores = np.array([[1.0, -1, 1, -1, -5, -5, -5, -5]] * 2)
     assert discriminant_weights(scores, NORMAL, ANOMALOUS, SECTION, shrinkage=0.3).tolist() == [1, 1]

@@ -1,4 +1,4 @@
-"""Published systems: every shipped recipe names what exists, mistakes are named, and the commands are what they say."""
+"""Published systems: each names existing components, its commands are right, and mistakes in a file are named."""
 
 import shlex
 import tomllib
@@ -43,7 +43,7 @@ def written(tmp_path, text):
     return path
 
 
-def test_a_recipe_for_every_system():
+def test_the_included_systems():
     assert names() == sorted(
         [
             "stgram_mfn",
@@ -73,7 +73,7 @@ def test_a_recipe_for_every_system():
 
 
 @pytest.mark.parametrize("name", names())
-def test_shipped_recipes_name_what_exists(name):
+def test_included_systems_name_existing_components(name):
     system = find_system(name)
     parse_detector(system.detector)
     settings = tuple(f"{key}={text}" for key, text in system.settings.items())
@@ -91,7 +91,7 @@ def test_shipped_recipes_name_what_exists(name):
 
 
 @pytest.mark.parametrize("name", names())
-def test_shipped_files_are_named_and_parsed_whole(name):
+def test_included_files_are_read_completely(name):
     raw = tomllib.loads((FOLDER / f"{name}.toml").read_text())
     system = find_system(name)
     texts = {key: raw[key] for key in raw if isinstance(raw[key], str)}
@@ -116,7 +116,7 @@ def test_commands_by_hand(tmp_path):
     assert (setup.pretrain.train.epochs, setup.pretrain.loss) == (2, {"temperature": 0.2})
 
 
-def test_the_projector_of_the_contrast_goes_on_in_the_fine_tuning():
+def test_the_projector_of_the_pre_training_is_used_in_the_fine_tuning():
     settings = find_system("clp_scf").settings
     setup = parse_setup("stgram", tuple(f"{key}={text}" for key, text in settings.items()))
     heads = [make_loss(stage.train.loss, 3, 8, **stage.loss).state_dict() for stage in setup.stages]
@@ -125,7 +125,7 @@ def test_the_projector_of_the_contrast_goes_on_in_the_fine_tuning():
     assert carried == {name for name in heads[1] if name.startswith("head.")}
 
 
-def test_groups_reach_the_detector_of_a_recipe():
+def test_groups_reach_the_detector_of_a_system():
     assert commands(find_system("hmic_agc"))[-1][-2:] == ["--group-by", "attributes"]
 
 
@@ -143,13 +143,13 @@ def test_a_system_without_training_has_no_training_command():
         ("detector =", "detektor =", "unknown key 'detektor'; did you mean detector"),
         ('embedder = "tdnn"', "", "lacks 'embedder'"),
         ('title = "t"', "title = 3", "title = 3, expected text"),
-        ("year = 2022", 'year = "2022"', "needs year, a int"),
+        ("year = 2022", 'year = "2022"', "needs year = a whole number, got '2022'"),
         ("year = 2022", "yeer = 2022", "unknown key 'yeer'; did you mean year"),
         ("[training]", "[trainings]", "unknown key 'trainings'; did you mean training"),
-        ("[training]\nepochs = 3", "", "add a .training. table"),
+        ("[training]\nepochs = 3", "", r"need a \[training\] table; add one"),
         ("width = 16", "width = {}", "network.width = {}, expected"),
         ('name = "arcface"', "", "a loss table lacks 'name'"),
-        ("[network]", "[network", "not a readable recipe"),
+        ("[network]", "[network", "not a readable system"),
     ],
 )
 def test_mistakes_are_named(tmp_path, old, new, message):
@@ -170,4 +170,4 @@ def test_the_command_lists_and_shows(tmp_path):
     assert "featstore train tdnn" in CliRunner().invoke(main, ["recipes", str(written(tmp_path, SMALL))]).output
     wrong = CliRunner().invoke(main, ["recipes", "stgram_mnf"])
     assert wrong.exit_code == 1
-    assert "did you mean stgram_mfn" in wrong.output
+    assert "'stgram_mnf' is neither a published system nor a file; did you mean stgram_mfn?" in wrong.output

@@ -1,4 +1,4 @@
-"""Every recipe from recordings to scores, small: by the commands that it prints."""
+"""Every published system on a small scale, from recordings to metrics, by the commands that it prints."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def run(words, code=0):
 
 
 def small_encoder(spec, folder):
-    """A small random encoder of the kind that a recipe names."""
+    """A small random encoder of the kind that a system names."""
     kind = spec.partition("=")[0]
     return f"{kind}={CHECKPOINTS[kind](folder)}"
 
@@ -47,7 +47,7 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", names())
-def test_recipe_runs_from_recordings_to_figures(data, tmp_path, name):
+def test_a_system_runs_from_recordings_to_metrics(data, tmp_path, name):
     system = find_system(name)
     small = (*SMALL[system.embedder], *QUICK) if system.trained else ()
     if "encoder" in system.settings:

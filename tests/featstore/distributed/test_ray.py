@@ -267,9 +267,9 @@ def test_archive_units_that_crash_their_workers_are_reported_after_all_others(fo
     assert finish(futures, out, done.append) == [killer]
     assert done == [other]
     (out / other.file).unlink()
-    with pytest.raises(DataError, match="must see the folder of results at the same path"):
+    with pytest.raises(DataError, match="mount the result folder at the same path on every machine"):
         finish(futures, out, done.append)
-    with pytest.raises(RequestError, match="a worker sees other contents of it"):
+    with pytest.raises(RequestError, match="a worker sees another content of it"):
         scorer.score(replace(other, id="0" * 16), out)
 
 
