@@ -143,11 +143,12 @@ def expected(kind: Any) -> str:
 
 def spec_text(name: str, params: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The line of text of a component: parameters in the order of `defaults`, those at their default left out."""
-    changed = [f"{key}={_text(params[key])}" for key in defaults if key in params and params[key] != defaults[key]]
+    changed = [f"{key}={value_text(params[key])}" for key in defaults if key in params and params[key] != defaults[key]]
     return f"{name}:{','.join(changed)}" if changed else name
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value as `read_value` reads it."""
     if isinstance(value, tuple):
-        return ";".join(map(_text, value))
+        return ";".join(map(value_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -29,14 +28,14 @@ from ensemble.archive.on_ray import Scorer, finish
 from ensemble.archive.rows import Unit
 from ensemble.archive.run import ArchiveJob, ArchiveRun, Resources
 from featstore.build import Request, build
+from featstore.building.request import BuildRequest
 from featstore.building.work import Result, Task
 from featstore.cli import main
-from featstore.console import check_engine
 from featstore.disk.shard import EmbeddingInfo, ShardData
 from featstore.distributed.ray_build import check_mounted
 from featstore.distributed.ray_cluster import PACKAGES, cluster, load_ray
 from featstore.distributed.ray_pool import WorkerCrashed
-from featstore.errors import DataError, RequestError
+from featstore.errors import DataError, OptionError, RequestError
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
 from featstore.upkeep.verify import verify
@@ -294,5 +293,5 @@ def test_an_address_without_a_cluster_fails_at_once(where: str) -> None:
 
 
 def test_options_for_a_cluster_need_the_ray_engine() -> None:
-    with pytest.raises(click.UsageError, match="--gpus-per-actor needs --engine ray"):
-        check_engine({"engine": "local", "address": None, "gpus_per_actor": 0.5}, "gpus_per_actor")
+    with pytest.raises(OptionError, match="--gpus-per-actor needs --engine ray"):
+        BuildRequest(data=Path("data"), store=Path("store"), specs=("logmel",), gpus_per_actor=0.5)
