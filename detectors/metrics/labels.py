@@ -1,4 +1,4 @@
-"""Labels of test clips. Only the official metrics take this type, so no other part can see a label."""
+"""Labels of test clips, the type that the official metrics take; nothing that scores or chooses takes it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Setting; also loss.KEY, pretrain.KEY.",
 )
-@click.option("--layout", default="auto", show_default=True, help="Dataset layout.")
+@click.option("--layout", default="auto", show_default=True, help="Dataset layout, as for featstore build.")
 @click.option("--machine", "machines", multiple=True, help="Only these machines.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", default=0, help="Threads that compute on a CPU; default as many as cores.")

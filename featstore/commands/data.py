@@ -57,7 +57,7 @@ def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[st
 
 @click.command(cls=Command)
 @click.argument("data", type=EXISTING)
-@click.option("--layout", default="auto", show_default=True)
+@click.option("--layout", default="auto", show_default=True, help="Dataset layout, as for featstore build.")
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
 def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
     """Print the layout of DATA with its machines, sections, splits and labels; reads no sound, writes nothing."""

@@ -29,9 +29,7 @@ planned_options = together(
         f"{', '.join(registry.names('embedder'))}.",
     ),
     click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
-    click.option(
-        "--layout", default="auto", show_default=True, help="auto, dcase2020 to dcase2026, mimii, folder, manifest."
-    ),
+    click.option("--layout", default="auto", show_default=True, help=f"auto, {', '.join(registry.names('layout'))}."),
     click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips."),
     click.option("--machine", "machines", multiple=True, help="Only these machines."),
     click.option(

@@ -65,7 +65,7 @@ def explained(what: str, needed: int, directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise no_space(what, needed, directory) from error
+            raise no_space(what, needed, directory, f" ({error.strerror})") from error
         raise StoreError(f"cannot write {what}: {error.strerror or error}") from error
 
 
@@ -76,13 +76,13 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def no_space(what: str, needed: int, directory: Path) -> ResourceError:
-    """The error for a full disk, with the bytes needed and the bytes free."""
+def no_space(what: str, needed: int, directory: Path, reason: str = "") -> ResourceError:
+    """The error for a full disk or a size limit, with the bytes needed and the bytes free."""
     free = "an unknown number"
     with suppress(OSError):
         free = str(free_bytes(directory))
     return ResourceError(
-        f"no space for {what}: needs {needed} bytes, {free} are free in {directory}; "
+        f"no space for {what}{reason}: needs {needed} bytes, {free} are free in {directory}; "
         "free some space and run the same command again, committed data is safe"
     )
 

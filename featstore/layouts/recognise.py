@@ -83,6 +83,8 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
     name = _detect(tree) if layout == "auto" else layout
     chosen = _layout(name)
     reading = chosen.read(tree)
+    if not isinstance(reading, Reading):
+        raise DataError(f"layout {name}: its read must return a Reading(clips, notes), got {type(reading).__name__}")
     clips, notes = reading.clips, [*tree.notes, *reading.notes]
     if not clips:
         raise DataError(f"{root}: no recording fits layout {name} ({chosen.what}){'; '.join(['', *notes])}")
