@@ -7,6 +7,7 @@ from typing import Any
 
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
+from ensemble.inputs import evidence_of
 from ensemble.output import (
     labelled,
     measure,
@@ -28,7 +29,7 @@ from ensemble.recipe import Recipe, write_recipe
 from ensemble.report.build import ReportOptions, read_selection, write_report
 from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, SelectRequest, judged_members, recipe_of, write_transductive
-from ensemble.run import Detection, detect, evidence_of
+from ensemble.run import Detection, detect
 from ensemble.selection.cache import ScoreCache
 from ensemble.selection.candidates import default_candidates, read_grid
 from ensemble.selection.perturb_design import PerturbDesign

@@ -4,38 +4,29 @@ Training clips are the normal and the unlabelled clips of the training split. Su
 enter a bank. Where the store has no test clips, the training clips are ranked among themselves by their honest scores.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from detectors import parse_detector
-from detectors.search.neighbours import nearest
+from detectors.search.neighbours import blas_threads, nearest
 from detectors.sections import score_sections
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.decision.conformal import Decisions, Scale, decisions, from_surprise, surprise
 from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.decision.thresholds import THRESHOLDS
 from ensemble.external import scores_of, verified
+from ensemble.inputs import Inputs, machine_section
 from ensemble.recipe import Member, Recipe
-from featstore.building.state import unfinished
-from featstore.errors import DataError, RequestError, StoreError
+from featstore.errors import DataError, RequestError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
 MANY_CLIPS = 50_000
 """With fewer clips the matrices are so small that threads cost more than they save (on a busy host 50 times more)."""
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Rows of an embedding that train and rows that are scored; `self_ranked` where these are the same clips."""
-
-    train: np.ndarray
-    scored: np.ndarray
-    self_ranked: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,17 +102,6 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
     return replace(recipe, members=tuple(members))
 
 
-def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
-    """The member whose embedding lists the clips and gives the nearest training clips.
-
-    It is the first member with an embedding. Where all members are score files, it is the store's first embedding.
-    """
-    names = sorted(store.embeddings)
-    if not names:
-        raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
-    return next((member for member in recipe.members if not member.file), Member(names[0], ""))
-
-
 def detect(
     store: FeatureStore,
     recipe: Recipe,
@@ -134,19 +114,11 @@ def detect(
     StoreError or DataError where an embedding, a machine, a clip or the training clips of a section are missing.
     """
     recipe = resolve(store, recipe)
-    inputs = _Inputs(store, recipe, machines)
-    roles, total = inputs.roles, len(recipe.members)
+    inputs = Inputs(store, recipe, machines)
+    roles = inputs.roles
     scored, train = inputs.clips[roles.scored], inputs.clips[roles.train]
-    # Score files come first: a clip that one of them lacks is an error before anything is computed.
-    of_files = {member.name: _file_scores(inputs, member, recipe) for member in recipe.members if member.file}
-    test, reference = [], []
-    with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
-        for i, member in enumerate(recipe.members):
-            progress(i, total)
-            scores = of_files[member.name] if member.file else _detector_scores(inputs, member, recipe)
-            test.append(scores[0])
-            reference.append(scores[1])
-    progress(total, total)
+    members = _member_scores(inputs, recipe, progress)
+    test, reference = [scores[0] for scores in members], [scores[1] for scores in members]
     fused, percentiles = _fuse(recipe, test, reference, roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
     return Detection(
@@ -163,111 +135,41 @@ def detect(
     )
 
 
-class _Inputs:
-    """The recordings of a store with their roles, and their rows in every embedding."""
+def _member_scores(
+    inputs: Inputs, recipe: Recipe, progress: Callable[[int, int], None]
+) -> list[tuple[PlacedScores, PlacedScores]]:
+    """Test and reference scores of every member, in order.
 
-    def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
-        self.store = store
-        self.evidence = evidence_of(store, recipe)
-        self.base = base = self.evidence.embedding
-        stored = store.clips(base)
-        _refuse_unknown(machines, stored, store)
-        wanted = np.isin(stored.column("machine"), machines) if machines else np.ones(len(stored), dtype=bool)
-        recordings = np.flatnonzero(stored.where(variant="") & wanted)  # generated anomalies are for selection only
-        self.clips = stored[recordings]
-        silent = store.facts(base)["outcome"][recordings] == b"silent"
-        columns = _machine_section(self.clips, recipe.pool_sections)
-        banks = list(zip(*(column.tolist() for column in columns), strict=True))
-        self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
-        self.notes = (*store.warnings, *filter(None, [unfinished(store.path)]), *notes)
-        self._order: dict[str, np.ndarray] = {base: recordings}
-        self._matrix: tuple[str, np.ndarray] = ("", np.empty(0))
-
-    def matrix(self, member: Member) -> np.ndarray:
-        """Rows (n, d) of a member's view; all views joined where it names none."""
-        if self._matrix[0] != member.embedding:  # only one embedding at a time is in memory
-            rows = self.store.matrix(member.embedding)[self._rows(member.embedding)]
-            self._matrix = (member.embedding, rows)
-        rows = self._matrix[1]
-        if not member.view:
-            return rows.reshape(len(rows), -1)
-        return np.ascontiguousarray(rows[:, self.store.info(member.embedding).views.index(member.view)])
-
-    def _rows(self, name: str) -> np.ndarray:
-        """Position in embedding `name` of every clip."""
-        if name not in self._order:
-            place = {key: i for i, key in enumerate(self.store.clips(name).keys())}
-            keys = self.clips.keys()
-            missing = [key for key in keys if key not in place]
-            if missing:
-                raise DataError(
-                    f"{self.store.path}: {len(missing)} clips of {self.base} have no row in {name}, first "
-                    f"{missing[0]!r}; run featstore build with -e {name} too, or leave {name} out"
-                )
-            self._order[name] = np.array([place[key] for key in keys])
-        return self._order[name]
+    Members run side by side, one thread each, unless the clips are so many that a member occupies all cores and the
+    memory by itself.
+    """
+    # Score files come first: a clip that one of them lacks is an error before anything is computed.
+    scores = {member.name: _file_scores(inputs, member, recipe) for member in recipe.members if member.file}
+    members = [member for member in recipe.members if not member.file]
+    many = len(inputs.clips) >= MANY_CLIPS
+    threads = 1 if many else blas_threads()
+    progress(len(scores), len(recipe.members))
+    with threadpool_limits(None if many else 1), ThreadPoolExecutor(threads) as pool:
+        running: dict[Future[tuple[PlacedScores, PlacedScores]], Member] = {}
+        try:
+            while members or running:
+                while members and len(running) < threads:
+                    member = members.pop(0)
+                    running[pool.submit(_detector_scores, inputs, inputs.matrix(member), member, recipe)] = member
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    scores[running.pop(future).name] = future.result()
+                    progress(len(scores), len(recipe.members))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [scores[member.name] for member in recipe.members]
 
 
-def _roles(
-    clips: ClipTable, banks: list[tuple[str, str]], silent: np.ndarray, where: str
-) -> tuple[Roles, tuple[str, ...]]:
-    """Which rows train and which are scored, and notes on clips that are left out."""
-    usable = clips.where(split="train") & ~clips.where(label="anomaly")
-    train = np.flatnonzero(usable & ~silent)
-    notes = []
-    if (usable & silent).any():
-        notes.append(f"{int((usable & silent).sum())} silent training recordings were left out of the banks")
-    known_faults = int((clips.where(split="train") & clips.where(label="anomaly")).sum())
-    if known_faults:
-        notes.append(f"{known_faults} training recordings labelled anomaly were left out of the banks")
-    if not len(train):
-        raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
-    scored = np.flatnonzero(clips.where(split="test"))
-    _refuse_small_banks(banks, train, scored)
-    train, left_out = _without_single_clips(banks, train, scored)
-    notes += [
-        f"{machine} section {section}: left out, because its single clip has nothing to be compared with"
-        for machine, section in left_out
-    ]
-    if len(scored):
-        return Roles(train, scored, self_ranked=False), tuple(notes)
-    if not len(train):
-        raise DataError(f"{where}: no section has two clips to compare; --pool-sections compares whole machines")
-    notes.append("no test clips: the training clips are ranked among themselves, each by its leave-one-out score")
-    return Roles(train, train, self_ranked=True), tuple(notes)
-
-
-def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureStore) -> None:
-    known = sorted(set(clips.column("machine").tolist()))
-    for machine in machines:
-        if machine not in known:
-            raise DataError(f"{store.path}: no machine {machine!r}; it has {', '.join(known)}")
-
-
-def _refuse_small_banks(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> None:
-    """DataError that names every bank with test clips and fewer than two training clips."""
-    n_train, n_test = Counter(banks[i] for i in train), Counter(banks[i] for i in scored)
-    small = sorted(bank for bank in n_test if n_train[bank] < 2)
-    if small:
-        counts = [f"{m} section {s} has {n_train[m, s]} for {n_test[m, s]} test clips" for m, s in small]
-        raise DataError(
-            f"a section needs at least two normal training clips: {'; '.join(counts)}. Add recordings, join the "
-            "sections of a machine into one bank with --pool-sections, or name only the other machines with --machine"
-        )
-
-
-def _without_single_clips(
-    banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray
-) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Training rows without the banks of a single clip that no test clip needs, and these banks."""
-    n_train, needed = Counter(banks[i] for i in train), {banks[i] for i in scored}
-    left_out = sorted(bank for bank, n in n_train.items() if n == 1 and bank not in needed)
-    return np.array([i for i in train if banks[i] not in left_out], dtype=np.intp), left_out
-
-
-def _detector_scores(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
-    """Scores of the scored clips and honest scores of the training clips by a detector."""
-    X, roles = inputs.matrix(member), inputs.roles
+def _detector_scores(
+    inputs: Inputs, X: np.ndarray, member: Member, recipe: Recipe
+) -> tuple[PlacedScores, PlacedScores]:
+    """Scores of the scored clips and honest scores of the training clips by a detector, from the member's rows X."""
+    roles = inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
     test = scored[:0] if roles.self_ranked else scored
     result = score_sections(
@@ -283,21 +185,16 @@ def _detector_scores(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[P
     return _placed(scored, scores, recipe.pool_sections), _placed(train, result.reference, recipe.pool_sections)
 
 
-def _file_scores(inputs: _Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
+def _file_scores(inputs: Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
     """Scores of the scored clips and of the training clips from the score file of another system."""
     train, scored = inputs.clips[inputs.roles.train], inputs.clips[inputs.roles.scored]
     scores, honest = scores_of(member, scored.keys(), "test clips"), scores_of(member, train.keys(), "training clips")
     return _placed(scored, scores, recipe.pool_sections), _placed(train, honest, recipe.pool_sections)
 
 
-def _machine_section(clips: ClipTable, pool_sections: bool) -> tuple[np.ndarray, np.ndarray]:
-    machine = clips.column("machine")
-    return machine, np.full(len(clips), "all") if pool_sections else clips.column("section")
-
-
 def _placed(clips: ClipTable, scores: np.ndarray, pool_sections: bool) -> PlacedScores:
     """Scores with their sections, without domains: the domain of a real test clip is unknown."""
-    return PlacedScores(scores, *_machine_section(clips, pool_sections))
+    return PlacedScores(scores, *machine_section(clips, pool_sections))
 
 
 def _fuse(
@@ -320,7 +217,7 @@ def _fuse(
     return Fused(scores, honest), np.array(percentiles)
 
 
-def _evidence(inputs: _Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
+def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
     """Key and cosine distance of the closest training clip of each scored clip's section, itself excluded."""
     X, roles = inputs.matrix(inputs.evidence), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]

@@ -1,0 +1,141 @@
+"""What a detection reads from a store: its recordings with their roles, and their rows in every embedding."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensemble.recipe import Member, Recipe
+from featstore.building.state import unfinished
+from featstore.errors import DataError, StoreError
+from featstore.store import FeatureStore
+from featstore.table import ClipTable
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Rows of an embedding that train and rows that are scored; `self_ranked` where these are the same clips."""
+
+    train: np.ndarray
+    scored: np.ndarray
+    self_ranked: bool
+
+
+def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
+    """The member whose embedding lists the clips and gives the nearest training clips.
+
+    It is the first member with an embedding. Where all members are score files, it is the store's first embedding.
+    """
+    names = sorted(store.embeddings)
+    if not names:
+        raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
+    return next((member for member in recipe.members if not member.file), Member(names[0], ""))
+
+
+class Inputs:
+    """The recordings of a store with their roles, and their rows in every embedding."""
+
+    def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
+        self.store = store
+        self.evidence = evidence_of(store, recipe)
+        self.base = base = self.evidence.embedding
+        stored = store.clips(base)
+        _refuse_unknown(machines, stored, store)
+        wanted = np.isin(stored.column("machine"), machines) if machines else np.ones(len(stored), dtype=bool)
+        recordings = np.flatnonzero(stored.where(variant="") & wanted)  # generated anomalies are for selection only
+        self.clips = stored[recordings]
+        silent = store.facts(base)["outcome"][recordings] == b"silent"
+        columns = machine_section(self.clips, recipe.pool_sections)
+        banks = list(zip(*(column.tolist() for column in columns), strict=True))
+        self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
+        self.notes = (*store.warnings, *filter(None, [unfinished(store.path)]), *notes)
+        self._order: dict[str, np.ndarray] = {base: recordings}
+        self._matrix: tuple[str, np.ndarray] = ("", np.empty(0))
+
+    def matrix(self, member: Member) -> np.ndarray:
+        """Rows (n, d) of a member's view; all views joined where it names none."""
+        if self._matrix[0] != member.embedding:  # only one embedding at a time is in memory
+            rows = self.store.matrix(member.embedding)[self._rows(member.embedding)]
+            self._matrix = (member.embedding, rows)
+        rows = self._matrix[1]
+        if not member.view:
+            return rows.reshape(len(rows), -1)
+        return np.ascontiguousarray(rows[:, self.store.info(member.embedding).views.index(member.view)])
+
+    def _rows(self, name: str) -> np.ndarray:
+        """Position in embedding `name` of every clip."""
+        if name not in self._order:
+            place = {key: i for i, key in enumerate(self.store.clips(name).keys())}
+            keys = self.clips.keys()
+            missing = [key for key in keys if key not in place]
+            if missing:
+                raise DataError(
+                    f"{self.store.path}: {len(missing)} clips of {self.base} have no row in {name}, first "
+                    f"{missing[0]!r}; run featstore build with -e {name} too, or leave {name} out"
+                )
+            self._order[name] = np.array([place[key] for key in keys])
+        return self._order[name]
+
+
+def _roles(
+    clips: ClipTable, banks: list[tuple[str, str]], silent: np.ndarray, where: str
+) -> tuple[Roles, tuple[str, ...]]:
+    """Which rows train and which are scored, and notes on clips that are left out."""
+    usable = clips.where(split="train") & ~clips.where(label="anomaly")
+    train = np.flatnonzero(usable & ~silent)
+    notes = []
+    if (usable & silent).any():
+        notes.append(f"{int((usable & silent).sum())} silent training recordings were left out of the banks")
+    known_faults = int((clips.where(split="train") & clips.where(label="anomaly")).sum())
+    if known_faults:
+        notes.append(f"{known_faults} training recordings labelled anomaly were left out of the banks")
+    if not len(train):
+        raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
+    scored = np.flatnonzero(clips.where(split="test"))
+    _refuse_small_banks(banks, train, scored)
+    train, left_out = _without_single_clips(banks, train, scored)
+    notes += [
+        f"{machine} section {section}: left out, because its single clip has nothing to be compared with"
+        for machine, section in left_out
+    ]
+    if len(scored):
+        return Roles(train, scored, self_ranked=False), tuple(notes)
+    if not len(train):
+        raise DataError(f"{where}: no section has two clips to compare; --pool-sections compares whole machines")
+    notes.append("no test clips: the training clips are ranked among themselves, each by its leave-one-out score")
+    return Roles(train, train, self_ranked=True), tuple(notes)
+
+
+def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureStore) -> None:
+    known = sorted(set(clips.column("machine").tolist()))
+    for machine in machines:
+        if machine not in known:
+            raise DataError(f"{store.path}: no machine {machine!r}; it has {', '.join(known)}")
+
+
+def _refuse_small_banks(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> None:
+    """DataError that names every bank with test clips and fewer than two training clips."""
+    n_train, n_test = Counter(banks[i] for i in train), Counter(banks[i] for i in scored)
+    small = sorted(bank for bank in n_test if n_train[bank] < 2)
+    if small:
+        counts = [f"{m} section {s} has {n_train[m, s]} for {n_test[m, s]} test clips" for m, s in small]
+        raise DataError(
+            f"a section needs at least two normal training clips: {'; '.join(counts)}. Add recordings, join the "
+            "sections of a machine into one bank with --pool-sections, or name only the other machines with --machine"
+        )
+
+
+def _without_single_clips(
+    banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray
+) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Training rows without the banks of a single clip that no test clip needs, and these banks."""
+    n_train, needed = Counter(banks[i] for i in train), {banks[i] for i in scored}
+    left_out = sorted(bank for bank, n in n_train.items() if n == 1 and bank not in needed)
+    return np.array([i for i in train if banks[i] not in left_out], dtype=np.intp), left_out
+
+
+def machine_section(clips: ClipTable, pool_sections: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Machine and section of every clip; with `pool_sections` all sections of a machine are one."""
+    machine = clips.column("machine")
+    return machine, np.full(len(clips), "all") if pool_sections else clips.column("section")
