@@ -26,15 +26,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The hint `; did you mean NAME?` for the end of a message; empty where no known name looks like `name`."""
-    found = nearest(name, known)
-    return f"; did you mean {found}?" if found else ""
+    known_name = nearest(name, known)
+    return f"; did you mean {known_name}?" if known_name else ""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The message for an unknown name: the nearest known name, then all of them."""
     names = list(known)
-    found = nearest(name, names)
-    hint = f"did you mean {found}? " if found else ""
+    known_name = nearest(name, names)
+    hint = f"did you mean {known_name}? " if known_name else ""
     return f"unknown {what}: {name!r}; {hint}choose from {', '.join(names)}"
 
 

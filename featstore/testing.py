@@ -89,22 +89,22 @@ def _wrong_embeddings(embedder: Any) -> list[str]:
     short = np.zeros((2, embedder.min_samples), np.float32)
     short[1, 0] = 1
     for what, waves in (("waves of min_samples", short), ("no waves at all", noise[:0])):
-        found = _embedded(embedder, waves)
-        problems += [f"{found}, for {what}"] if isinstance(found, str) else []
+        vectors = _embedded(embedder, waves)
+        problems += [f"{vectors}, for {what}"] if isinstance(vectors, str) else []
     return problems
 
 
 def _embedded(embedder: Any, waves: np.ndarray) -> np.ndarray | str:
     """Embeddings of waves, or what is wrong with them."""
     try:
-        found = embedder.embed(waves)
+        vectors = embedder.embed(waves)
     except Exception as error:
         return f"embed: fails on read-only float32 {waves.shape} with {type(error).__name__}: {error}"
     shape = (len(waves), *embedder.shape)
-    if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype != np.float32:
-        what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+    if not isinstance(vectors, np.ndarray) or vectors.shape != shape or vectors.dtype != np.float32:
+        what = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
         return f"embed: expected float32 {shape}, got {what}"
-    return found if np.isfinite(found).all() else "embed: gives values that are not finite"
+    return vectors if np.isfinite(vectors).all() else "embed: gives values that are not finite"
 
 
 def check_detector(make: Callable[[], Any]) -> None:

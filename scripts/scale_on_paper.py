@@ -1,4 +1,4 @@
-"""Bytes, operations and machine-hours of archives that nobody has here, from rates that were measured here.
+"""Bytes, operations and machine-hours of archives too large to measure here, from measured rates.
 
     python scripts/scale_on_paper.py [--clips 1e6 1e8 1e10] [--embed 870] [--encoder 1.6] [--score 300000] [--ops 3e11]
 

@@ -60,8 +60,8 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
         if dry_run:
             raise click.UsageError("--dry-run is for the plan; give it without --rank and --claim")
         with Meter() as meter:
-            share, made = work(request, _flags(context), report=progress_of(meter))
-        _print_share(request.store, share, made, as_json)
+            share, finished = work(request, _flags(context), report=progress_of(meter))
+        _print_share(request.store, share, finished, as_json)
         return
     if dry_run:
         _print_plan(request.store, *plan_only(request, say=say), as_json)
@@ -81,16 +81,18 @@ def _flags(context: click.Context) -> dict[str, str]:
     }
 
 
-def _print_share(store: Path, share: "Share", made: "ShareReport", as_json: bool) -> None:
-    """What one worker made. Its rejections end `commit` with 3: launchers take anything but 0 for a failed job."""
+def _print_share(store: Path, share: "Share", finished: "ShareReport", as_json: bool) -> None:
+    """What one worker finished. Its rejections end `commit` with 3: launchers take anything but 0 for a failed job."""
     if as_json:
-        rejected = [{"path": item.path, "reason": item.reason} for item in made.rejected]
-        click.echo(json.dumps({"units": made.units, "clips": made.clips, "rejected": rejected}))
+        rejected = [{"path": item.path, "reason": item.reason} for item in finished.rejected]
+        click.echo(json.dumps({"units": finished.units, "clips": finished.clips, "rejected": rejected}))
         return
     who = "claimed" if share.claim else f"rank {share.rank} of {share.world}"
-    rest = ", the rest was finished by others" if made.gone else ""
-    click.echo(f"{store}: {who}: {made.units} units, {made.clips:,} clips, {len(made.rejected)} rejected{rest}")
-    for item in made.rejected[:SHOWN_REJECTIONS]:
+    rest = ", the rest was finished by others" if finished.gone else ""
+    click.echo(
+        f"{store}: {who}: {finished.units} units, {finished.clips:,} clips, {len(finished.rejected)} rejected{rest}"
+    )
+    for item in finished.rejected[:SHOWN_REJECTIONS]:
         click.echo(f"rejected: {item.path}: {item.reason}", err=True)
 
 
