@@ -42,7 +42,7 @@ def make_detector(name: str, **params: Any) -> "Detector":
             raise ValueError(unknown(f"parameter of {name}", key, defaults))
     absent = [key for key, value in defaults.items() if value is inspect.Parameter.empty and key not in params]
     if absent:
-        raise ValueError(f"detector {name}: {absent[0]} must be given, as {name}:{absent[0]}=VALUE")
+        raise ValueError(f"{absent[0]} must be given, as {name}:{absent[0]}=VALUE")
     outer = {key: params.pop(key) for key in _PREPROCESSING if key in params}
     detector: Detector = cls(**params)
     if not isinstance(detector, Fitted):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from detectors.base import Fitted
+from featstore.errors import place_of
 
 
 class Adapted(Fitted):
@@ -23,17 +24,27 @@ class Adapted(Fitted):
         learned = copy.deepcopy(self.detector)
         taken = inspect.signature(learned.fit).parameters
         labels = {name: value for name, value in (("domain", domain), ("group", group)) if name in taken}
-        learned.fit(X, **labels)
+        try:
+            learned.fit(X, **labels)
+        except Exception as error:
+            raise self._failed("fit", error) from error
         self.detector_ = learned
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        scores = np.asarray(self.detector_.anomaly_score(X), dtype=np.float64)
+        try:
+            scores = np.asarray(self.detector_.anomaly_score(X), dtype=np.float64)
+        except Exception as error:
+            raise self._failed("anomaly_score", error) from error
         if scores.shape != (len(X),) or not np.isfinite(scores).all():
             raise ValueError(
                 f"{type(self.detector).__name__}.anomaly_score: expected {len(X)} finite scores, got shape "
                 f"{scores.shape} with {int((~np.isfinite(scores)).sum())} values that are not finite"
             )
         return scores
+
+    def _failed(self, method: str, error: Exception) -> ValueError:
+        name = f"{type(self.detector).__name__}.{method}"
+        return ValueError(f"{name}: {type(error).__name__}: {error} ({place_of(error)})")
 
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
         own = getattr(self.detector_, "reference_scores_", None)

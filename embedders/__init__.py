@@ -62,7 +62,7 @@ def make_embedder(name: str, **params: Any) -> "Embedder":
         params[DEVICE] = device
     absent = [key for key, p in inspect.signature(cls).parameters.items() if p.default is p.empty and key not in params]
     if absent:
-        raise ValueError(f"embedder {name}: {absent[0]} must be given, as {name}:{absent[0]}=VALUE")
+        raise ValueError(f"{absent[0]} must be given, as {name}:{absent[0]}=VALUE")
     embedder: Embedder = cls(**params)
     missing = [attribute for attribute in PROTOCOL if not hasattr(embedder, attribute)]
     if missing and name not in EMBEDDERS:

@@ -9,6 +9,7 @@ import numpy as np
 from ensemble.recipe import Member, Recipe
 from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
+from featstore.spec import did_you_mean
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -111,7 +112,9 @@ def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureSto
     known = sorted(set(clips.column("machine").tolist()))
     for machine in machines:
         if machine not in known:
-            raise DataError(f"{store.path}: no machine {machine!r}; it has {', '.join(known)}")
+            raise DataError(
+                f"{store.path}: no machine {machine!r}; it has {', '.join(known)}{did_you_mean(machine, known)}"
+            )
 
 
 def _refuse_small_banks(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> None:

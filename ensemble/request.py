@@ -77,6 +77,11 @@ def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recip
     calibrated = [member for member, holds in external if holds.train]
     if calibrated:
         recipe = joined(recipe, calibrated, FUSION)
+    if recipe is None and external:
+        raise OptionError(
+            "--scores: these files score no training clips, so they can only be ranked beside a detection; add "
+            "--ensemble, or -d DETECTOR -e EMBEDDING"
+        )
     if recipe is None:
         raise OptionError("nothing to run: give --ensemble, -d DETECTOR -e EMBEDDING, --recipe or --scores FILE")
     changes = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from detectors import parse_detector
+from detectors import create
 from detectors.search.neighbours import blas_threads, nearest
 from detectors.sections import score_sections
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
@@ -22,6 +22,7 @@ from ensemble.external import scores_of, verified
 from ensemble.inputs import Inputs, machine_section
 from ensemble.recipe import Member, Recipe
 from featstore.errors import DataError, RequestError
+from featstore.spec import did_you_mean, unknown
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -79,19 +80,22 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
     members = []
     for kind, rule, known in (("fusion", recipe.fusion, FUSIONS), ("threshold", recipe.threshold, THRESHOLDS)):
         if rule not in known:
-            raise DataError(f"unknown {kind} {rule!r}; choose from {', '.join(sorted(known))}")
+            raise DataError(unknown(kind, rule, sorted(known)))
     for member in recipe.members:
         if member.file:
             members.append(verified(store, member))
             continue
         info = store.info(member.embedding)
         try:
-            parse_detector(member.detector)
+            create(member.detector)
         except ValueError as error:
             raise DataError(str(error)) from error
         if member.view and member.view not in info.views:
             views = ", ".join(info.views) or "none"
-            raise RequestError(f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {views}")
+            hint = did_you_mean(member.view, info.views)
+            raise RequestError(
+                f"{store.path}: {member.embedding} has no view {member.view!r}; its views: {views}{hint}"
+            )
         if member.fingerprint not in ("", info.fingerprint):
             raise RequestError(
                 f"{store.path}: the recipe was made with another {member.embedding} (fingerprint "

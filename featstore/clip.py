@@ -55,6 +55,8 @@ class Clip:
         return key_of(self.path, self.variant)
 
 
-def path_tail(key: str) -> str:
-    """The last three parts of a clip's key: enough to recognise the clip in a table on the terminal."""
-    return "/".join(key.split("/")[-3:])
+def path_tail(key: str, machine: str = "") -> str:
+    """The end of a clip's key for a table on the terminal: three parts, or more so that it names the machine."""
+    parts = key.split("/")
+    named = len(parts) - parts.index(machine) if machine in parts else 0
+    return "/".join(parts[-max(3, named) :])

@@ -8,6 +8,14 @@ AsdError            1  base class of the errors below
   OptionError       2  options of a command that do not go together
 """
 
+import traceback
+
+
+def place_of(error: BaseException) -> str:
+    """File and line where an error was raised, for errors in code of one's own that are reported as one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "unknown place"
+
 
 class AsdError(Exception):
     """Base of all errors that are printed as one line instead of a traceback."""

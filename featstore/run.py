@@ -22,6 +22,7 @@ from featstore.distributed.planfile import PlanFile, plan_for
 from featstore.distributed.shares import Share, ShareReport, plan_shares, work_share
 from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips, summary
+from featstore.spec import did_you_mean
 from featstore.store import EmbeddingInfo
 
 Say = Callable[[str], None]
@@ -84,7 +85,9 @@ def _only(clips: list[Clip], machines: tuple[str, ...]) -> list[Clip]:
     known = sorted({clip.machine for clip in clips})
     for machine in machines:
         if machine not in known:
-            raise DataError(f"--machine {machine}: not in the data; it has {', '.join(known)}")
+            raise DataError(
+                f"--machine {machine}: not in the data; it has {', '.join(known)}{did_you_mean(machine, known)}"
+            )
     return [clip for clip in clips if clip.machine in machines] if machines else clips
 
 

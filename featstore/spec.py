@@ -35,7 +35,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     known_name = nearest(name, names)
     hint = f"did you mean {known_name}? " if known_name else ""
-    return f"unknown {what}: {name!r}; {hint}choose from {', '.join(names)}"
+    choices = f"choose from {', '.join(names)}" if names else "there are none"
+    return f"unknown {what}: {name!r}; {hint}{choices}"
 
 
 def split_spec(spec: str, what: str, is_known: Callable[[str], bool]) -> tuple[str, list[tuple[str, str]]]:

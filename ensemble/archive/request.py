@@ -42,9 +42,9 @@ class ArchiveRequest:
         if self.engine == "local" and self.address is not None:
             raise OptionError("--address needs --engine ray")
         if self.probes and not self.index:
-            raise OptionError("--probes is a setting of --index")
+            raise OptionError("--probes needs --index")
         if self.index and self.engine == "ray":
-            raise OptionError("--index is one process's to train and to measure; it goes without --engine ray")
+            raise OptionError("--index runs in one process; it cannot be combined with --engine ray")
 
     def opened(self) -> ArchiveRun:
         """The run on its stores; raises what ArchiveRun raises."""

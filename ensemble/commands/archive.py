@@ -106,10 +106,10 @@ def _unscored(top: "Top") -> str:
 def _most_anomalous(top: "Top", bank: str) -> str:
     rows = [
         [
-            path_tail(row["clip"]),
+            path_tail(row["clip"], row["machine"]),
             f"{row['percentile']:.5f}",
             f"{row['score']:.4g}",
-            path_tail(row["neighbour_1"]),
+            path_tail(row["neighbour_1"], row["machine"]),
         ]
         for row in top.rows[:SHOWN]
     ]

@@ -49,14 +49,14 @@ def _most_anomalous(detection: "Detection") -> str:
     """The most anomalous clips with their evidence."""
     import numpy as np
 
-    keys = detection.clips.keys()
+    keys, machines = detection.clips.keys(), detection.clips.column("machine").tolist()
     order = np.argsort(-detection.percentile, kind="stable")[:SHOWN]
     rows = [
         [
-            path_tail(keys[i]),
+            path_tail(keys[i], machines[i]),
             f"{detection.percentile[i]:.4f}",
             "ANOMALY" if detection.decision[i] else "normal",
-            path_tail(detection.nearest[i]),
+            path_tail(detection.nearest[i], machines[i]),
         ]
         for i in order
     ]

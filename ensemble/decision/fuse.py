@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
+from featstore.spec import unknown
 
 
 def _mean(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -58,7 +59,7 @@ FUSIONS: dict[str, Fusion] = {
 def fusion(rule: str) -> Fusion:
     """The rule of that name; ValueError lists the known names."""
     if rule not in FUSIONS:
-        raise ValueError(f"unknown fusion {rule!r}; choose from {', '.join(sorted(FUSIONS))}")
+        raise ValueError(unknown("fusion", rule, sorted(FUSIONS)))
     return FUSIONS[rule]
 
 

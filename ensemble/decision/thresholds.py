@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featstore.spec import unknown
+
 FALSE_ALARM_RATE = 0.1
 
 
@@ -64,7 +66,7 @@ THRESHOLDS: dict[str, Callable[[np.ndarray, float], float]] = {"quantile": quant
 def threshold(reference: np.ndarray, *, rate: float = FALSE_ALARM_RATE, method: str = "quantile") -> Threshold:
     """Threshold from honest reference scores (n,) at the false-alarm rate `rate`."""
     if method not in THRESHOLDS:
-        raise ValueError(f"unknown threshold {method!r}; choose from {', '.join(sorted(THRESHOLDS))}")
+        raise ValueError(unknown("threshold", method, sorted(THRESHOLDS)))
     if not 0 < rate < 1:
         raise ValueError(f"the false-alarm rate must be between 0 and 1, got {rate}")
     reference = _checked(reference)

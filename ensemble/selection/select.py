@@ -33,6 +33,7 @@ from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.score_candidates import Scored, score_candidates
 from ensemble.selection.validation import FOLDS, Validation, plan_validation
 from featstore.errors import DataError
+from featstore.spec import unknown
 from featstore.store import FeatureStore
 
 SATURATED = 0.98
@@ -69,7 +70,7 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse an unknown rule."""
         if self.rule not in RULES:
-            raise DataError(f"unknown rule {self.rule!r}; choose from {', '.join(RULES)}")
+            raise DataError(unknown("rule", self.rule, RULES))
 
 
 @dataclass(frozen=True)

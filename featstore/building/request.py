@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featstore import registry
+from featstore.disk.manifest import EMBEDDING_NAME
 from featstore.errors import OptionError, RequestError
 
 SETTLED = (
@@ -68,9 +69,13 @@ class BuildRequest:
         if self.engine == "ray" and self.workers is not None:
             raise OptionError("--workers are processes of this machine; on Ray give --actors")
         if self.is_share and self.engine != "local":
-            raise OptionError(f"--engine {self.engine} shares a build by itself; it goes without --claim")
+            raise OptionError(
+                f"--engine {self.engine} shares the work itself; it cannot be combined with --claim, --rank, --world"
+            )
         if self.claim and (self.rank or self.world):
-            raise OptionError("--claim takes whatever is free; it goes without --rank and --world")
+            raise OptionError("--claim cannot be combined with --rank and --world")
+        if self.rename is not None and not EMBEDDING_NAME.fullmatch(self.rename):
+            raise OptionError(f"--as {self.rename}: use letters, digits and ._+@=,:~- (at most 100)")
         for spec in self.specs:
             if self.specs.count(spec) > 1:
                 raise OptionError(f"-e {spec} is given twice")

@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from featstore.audio import AudioPolicy, Recording, RejectedAudio, read_recording
+from featstore.errors import AsdError, DataError, place_of
 
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
@@ -162,9 +163,18 @@ class Worker:
     @staticmethod
     def _embed_batch(embedder: Embedder, batch: list[Result]) -> None:
         waves = [result.recording.wave for result in batch if result.recording is not None]
-        vectors = embedder.embed(waves[0][None] if len(waves) == 1 else np.stack(waves))
+        stacked = waves[0][None] if len(waves) == 1 else np.stack(waves)
+        try:
+            vectors = embedder.embed(stacked)
+        except (MemoryError, AsdError):
+            raise
+        except Exception as error:
+            raise DataError(
+                f"embedder {embedder.name} fails on float32 waves {stacked.shape}: {type(error).__name__}: {error} "
+                f"({place_of(error)})"
+            ) from error
         if vectors.shape != (len(batch), *embedder.shape):
-            raise ValueError(
+            raise DataError(
                 f"embedder {embedder.name} returned shape {vectors.shape}, expected {(len(batch), *embedder.shape)}"
             )
         for result, vector in zip(batch, vectors, strict=True):

@@ -12,6 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".rf64", ".w64")
+UNREAD_SUFFIXES = (".mp3", ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".mp4", ".mov")
+"""Sound that is not read; phones and cameras record it."""
+
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".7z")
 _KNOWN_SUFFIXES = frozenset({*AUDIO_SUFFIXES, ".csv"})
 
@@ -106,7 +109,13 @@ def _notes(skipped: dict[str, list[str]]) -> list[str]:
 
 
 def _notes_on_other(other: Iterable[str]) -> list[str]:
-    archives = sorted(path for path in other if path.lower().endswith(ARCHIVE_SUFFIXES))
-    if not archives:
-        return []
-    return [f"not read: {len(archives):,} archives, first {archives[0]!r}; unpack them to read their files"]
+    kinds = (
+        ("archives", ARCHIVE_SUFFIXES, "unpack them to read their files"),
+        ("recordings in formats that are not supported", UNREAD_SUFFIXES, "convert them to WAV or FLAC"),
+    )
+    notes = []
+    for kind, suffixes, cure in kinds:
+        paths = sorted(path for path in other if path.lower().endswith(suffixes))
+        if paths:
+            notes.append(f"not read: {len(paths):,} {kind}, first {paths[0]!r}; {cure}")
+    return notes

@@ -83,7 +83,7 @@ def test_an_index_is_used_again_and_a_damaged_one_is_rebuilt(plant):
 
 def test_settings_without_effect_are_refused(plant):
     assert run(plant, "--probes", 3).exit_code == 2
-    assert "--probes is a setting of --index" in run(plant, "--probes", 3).stderr
+    assert "--probes needs --index" in run(plant, "--probes", 3).stderr
     assert run(plant, "--index", "ivf").exit_code == 0
     other = run(plant, "--index", "ivf", "--probes", 3)
     assert other.exit_code == 1

@@ -72,7 +72,7 @@ def test_bad_weights_are_refused(weights, message):
 def test_bad_matrices_and_rules_are_refused():
     with pytest.raises(ValueError, match="mean takes no weights"):
         combine("mean", MATRIX, [1, 1])
-    with pytest.raises(ValueError, match="unknown fusion 'median'; choose from fisher, max_rank, mean, min_zscore, "):
+    with pytest.raises(ValueError, match="unknown fusion: 'median'; did you mean mean\\? choose from fisher, max_rank"):
         combine("median", MATRIX)
     with pytest.raises(ValueError, match=r"shape \(members, clips\)"):
         combine("mean", MATRIX[0])

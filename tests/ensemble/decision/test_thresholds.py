@@ -79,7 +79,7 @@ def test_a_given_threshold_states_its_rate():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="unknown threshold 'otsu'; choose from gamma, quantile"):
+    with pytest.raises(ValueError, match="unknown threshold: 'otsu'; choose from gamma, quantile"):
         threshold(SCORES, method="otsu")
     for rate in (0, 1, -0.1):
         with pytest.raises(ValueError, match="rate must be between 0 and 1"):

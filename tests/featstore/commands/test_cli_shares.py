@@ -78,7 +78,7 @@ def test_generated_anomalies_need_no_option_of_the_worker(data: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
-        (["--claim", "--rank", "0"], 2, "--claim takes whatever is free"),
+        (["--claim", "--rank", "0"], 2, "--claim cannot be combined with"),
         (["--rank", "0"], 1, "expected two integers, or auto"),
         (["--rank", "2", "--world", "2"], 1, "expected a rank from 0 to 1"),
         (["--rank", "auto"], 1, "none of RANK"),
