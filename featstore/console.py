@@ -119,7 +119,13 @@ def together(*options: Decorator) -> Decorator:
 
 
 engine_options = together(
-    click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Processes of this machine, or actors of a Ray cluster.",
+    ),
     click.option(
         "--address",
         metavar="auto|HOST:PORT|ray://HOST:PORT",

@@ -38,15 +38,21 @@ class FinishedShard:
     place: str
 
 
+OWN_NAMES = {"shards", "manifest", "lock"}
+"""What a store holds before its first manifest."""
+
+
 class StoreWriter:
     """Exclusive write access to the store at `path`, which is created when missing; a context manager.
 
     The constructor takes the lock (StoreError within a second when another process holds it) and removes the files
-    that a killed writer left. store: the snapshot after the last commit.
+    that a killed writer left. A folder with other files in it becomes no store: RequestError. store: the snapshot after
+    the last commit.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        _refuse_other_folder(self.path)
         with explained(f"the store {self.path}", 0, self.path.parent):
             for name in ("shards", "manifest"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
@@ -276,3 +282,15 @@ def _distinct_keys(shards: Iterable[tuple[str, Iterable[str]]]) -> dict[str, lis
                 f"key {key!r} occurs twice among the rows and rejections of {name!r}; keys must be unique"
             )
     return keys
+
+
+def _refuse_other_folder(path: Path) -> None:
+    """RequestError for a folder that is no store and holds something else, such as recordings."""
+    if (path / "manifest").exists() or not path.is_dir():
+        return
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in OWN_NAMES)
+    if others:
+        raise RequestError(
+            f"{path}: this folder is no store and holds other files, first {others[0]!r}; choose a new or empty folder "
+            "for the store"
+        )

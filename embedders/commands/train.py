@@ -45,6 +45,6 @@ def train(name: str, out: Path, **options: Any) -> None:
     history = trained.facts["history"]
     kept = trained.facts["kept"]
     click.echo(
-        f"{out}: {name}, {sum(t.numel() for t in trained.tensors.values()):,} numbers, {len(history)} epochs; kept "
+        f"{out}: {name}, {sum(t.numel() for t in trained.tensors.values()):,} parameters, {len(history)} epochs; kept "
         f"epoch {kept} with held-out loss {history[kept - 1]['held_out']:.4g} (first {history[0]['held_out']:.4g})"
     )

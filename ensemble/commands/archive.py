@@ -67,7 +67,7 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 )
 @click.option("--threads", type=click.IntRange(1), help="Default: the cores; of each Ray worker, 1.")
 @engine_options
-@click.option("-o", "--out", type=PATH, default="archive-scores", show_default=True)
+@click.option("-o", "--out", type=PATH, default="archive-scores", show_default=True, help="Folder of the results.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read and searched.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -> None:

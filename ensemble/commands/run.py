@@ -20,7 +20,7 @@ SHOWN = 10
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @recipe_options
-@click.option("-o", "--out", type=PATH, default="results", show_default=True)
+@click.option("-o", "--out", type=PATH, default="results", show_default=True, help="Folder of the results.")
 @click.option(
     "--format", "formats", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
 )
@@ -73,7 +73,7 @@ def _most_anomalous(detection: "Detection") -> str:
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @recipe_options
-@click.option("-o", "--out", type=PATH, default="report.html", show_default=True)
+@click.option("-o", "--out", type=PATH, default="report.html", show_default=True, help="HTML file to write.")
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of recordings, for playback."
 )
@@ -101,7 +101,7 @@ def report(store: Path, out: Path, **options: Any) -> None:
 @click.argument("store", type=EXISTING)
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
 @year_option
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | None, as_json: bool) -> None:
     """Official metrics of the labelled test clips of STORE.
 

@@ -12,11 +12,16 @@ from featstore.console import EXISTING, PATH, Command, Meter
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
-@click.option("-o", "--out", type=PATH, default="recipe.toml", show_default=True)
+@click.option("-o", "--out", type=PATH, default="recipe.toml", show_default=True, help="Recipe to write.")
 @click.option("--grid", type=EXISTING, help="Candidates of a TOML file; default some dozen detectors on every view.")
 @click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
 @click.option("--cache", type=PATH, help="Folder of scores [selection-cache beside OUT].")
-@click.option("--rule", default="agreement", show_default=True, help="How pairs weigh: agreement, average or best.")
+@click.option(
+    "--rule",
+    default="agreement",
+    show_default=True,
+    help="Weights of anomaly types and strengths: agreement, average or best.",
+)
 @click.option(
     "--scores",
     "external",
@@ -25,9 +30,9 @@ from featstore.console import EXISTING, PATH, Command, Meter
     help=f"{EXTERNAL} may be chosen, if it scores training clips and generated anomalies too.",
 )
 @click.option("--perturb", is_flag=True, help="Choose by perturbed embeddings instead.")
-@click.option("--ranker", is_flag=True, help="Judge a learned fusion (LightGBM) beside the others; never chosen.")
+@click.option("--ranker", is_flag=True, help="Evaluate a learned fusion (LightGBM) beside the others; never chosen.")
 @click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random draws.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def select(as_json: bool, **options: Any) -> None:

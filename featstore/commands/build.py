@@ -27,9 +27,11 @@ SHOWN_REJECTIONS = 20
 @planned_options
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--batch", type=click.IntRange(1), help="Clips per embedder call [default: 4, on a GPU 64].")
-@click.option("--rank", metavar="I", help="Make the I-th share of a plan (from 0), or auto as the launcher says.")
+@click.option("--rank", metavar="I", help="Embed the I-th share of a plan (from 0), or auto: as the launcher states.")
 @click.option("--world", metavar="N", help="How many shares there are, or auto.")
-@click.option("--claim", is_flag=True, help="Make units of a plan one by one, whatever no other worker has.")
+@click.option(
+    "--claim", is_flag=True, help="Embed units of a plan one by one, each unless another worker has claimed it."
+)
 @engine_options
 @click.option("--actors", type=click.IntRange(1), help="Ray workers [default: as the cluster has processors or GPUs].")
 @click.option(

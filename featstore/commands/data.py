@@ -11,7 +11,7 @@ from featstore.console import EXISTING, PATH, Command, Meter, size, table
 @click.argument("out", type=PATH)
 @click.option("--clips", default=1200, show_default=True, help="Recordings in all, train and test, over all machines.")
 @click.option("--machines", help="Comma-separated; default all six.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the random draws.")
 @click.option("--seconds", default=10.0, show_default=True, help="Length of a recording.")
 @click.option("--sample-rate", "sample_rate_hz", default=16000, show_default=True, help="Hz.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core.")

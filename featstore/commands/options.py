@@ -37,7 +37,7 @@ planned_options = together(
         is_flag=False,
         flag_value="6",
         metavar="[N[:KIND,...][@DB,...]]",
-        help="Also embed N (default 6) or more generated anomalies of every training clip.",
+        help="Also embed N (default 6) or more generated anomalies of every training clip; put it after DATA STORE.",
     ),
     click.option(
         "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
@@ -47,9 +47,19 @@ planned_options = together(
     click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected."),
     click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
-    click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True),
     click.option(
-        "--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Never ask a hub (HF_HUB_OFFLINE=1)."
+        "--dtype",
+        type=click.Choice(["float32", "float16"]),
+        default="float32",
+        show_default=True,
+        help="Of the stored embeddings.",
+    ),
+    click.option(
+        "--offline",
+        is_flag=True,
+        expose_value=False,
+        callback=_go_offline,
+        help="Never contact the Hugging Face hub (HF_HUB_OFFLINE=1).",
     ),
     click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time."),
     click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before."),

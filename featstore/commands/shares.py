@@ -43,7 +43,7 @@ def plan(as_json: bool, **options: Any) -> None:
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def commit(store: Path, as_json: bool) -> None:
     """Publish the units of `featstore plan` that workers have finished in STORE; may be repeated at any time.
 

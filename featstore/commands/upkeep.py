@@ -12,7 +12,7 @@ from featstore.errors import StoreError
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @click.option("--rejected", is_flag=True, help="List every rejected recording with its reason.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(store: Path, rejected: bool, as_json: bool) -> None:
     """Print what is in STORE, in one screen."""
     from featstore.store import FeatureStore
@@ -27,7 +27,7 @@ def info(store: Path, rejected: bool, as_json: bool) -> None:
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(store: Path, as_json: bool) -> None:
     """Check every checksum, that every row is finite and every key unique; exit code 4 if anything is damaged."""
     from featstore.upkeep.verify import verify

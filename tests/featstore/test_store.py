@@ -15,7 +15,7 @@ import pytest
 from places import SUPPORT
 from sample_store import INFO, clip, content, make_store, path_of, rows, shard
 
-from featstore.errors import ResourceError, StoreError
+from featstore.errors import RequestError, ResourceError, StoreError
 from featstore.store import FeatureStore, Rejection, ShardData, StoreWriter
 from featstore.table import ClipTable
 from featstore.upkeep.verify import notes, verify
@@ -384,3 +384,14 @@ def test_dropping_an_embedding_frees_its_name_and_space(tmp_path):
     assert (store.rows("other"), store.rows("twfr")) == (2, 1)
     with pytest.raises(StoreError, match="no embedding 'thing'"), StoreWriter(tmp_path / "s") as writer:
         writer.drop("thing")
+
+
+def test_a_folder_with_other_files_becomes_no_store(tmp_path: Path) -> None:
+    (tmp_path / "important.txt").write_text("mine")
+    with pytest.raises(RequestError, match=r"is no store and holds other files, first 'important\.txt'"):
+        StoreWriter(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["important.txt"]
+    (tmp_path / "important.txt").unlink()
+    StoreWriter(tmp_path).close()
+    (tmp_path / "note.txt").write_text("beside a store")
+    StoreWriter(tmp_path).close()
