@@ -15,7 +15,7 @@ from script import load_script
 from ensemble.cli import main as detect
 from featstore.cli import main as featstore
 
-file_list = load_script("file_list")
+file_list, import_graph = load_script("file_list"), load_script("import_graph")
 PAGES = [ROOT / "README.md", ROOT / "featstore" / "FORMAT.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
@@ -110,6 +110,13 @@ def test_shown_scripts_have_the_shown_options(page):
 def test_the_list_of_modules_is_complete_and_current():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert file_list.with_list(page, file_list.file_list()) == page, "run `python scripts/file_list.py --write`"
+
+
+def test_the_drawing_of_imports_is_current():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert import_graph.with_drawing(page, import_graph.drawing()) == page, (
+        "run `python scripts/import_graph.py --write`"
+    )
 
 
 def test_every_module_says_what_it_is_for():

@@ -3,11 +3,11 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from places import ROOT
+from script import load_script
 
 ALLOWED = {
     "featstore": {"featstore"},
@@ -20,27 +20,8 @@ ALLOWED = {
 NOT_IN_THE_GROUND = {"torch", "faiss", "sklearn", "transformers"}
 HEAVY = {*NOT_IN_THE_GROUND, "librosa", "ray", "scipy", "h5py", "rich", "jinja2"}
 
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ALLOWED
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
-
-
-def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[str]:
-    """Every module that `source` imports anywhere, also inside functions and for types only; absolute names.
-
-    `from a import b` counts as a and as a.b.
-    """
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = module.split(".")
-            above = parts[: len(parts) - node.level + is_package] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+graph = load_script("import_graph")
+MODULES = graph.modules()
 
 
 def is_command(module: str) -> bool:
@@ -51,7 +32,7 @@ def violations(source: str, module: str) -> list[str]:
     """What a module imports against the law."""
     package = module.partition(".")[0]
     found = set()
-    for name in imports(source, module):
+    for name in graph.imports(source, module):
         top = name.partition(".")[0]
         if top in ALLOWED and top not in ALLOWED[package]:
             found.add(f"{package} may not import {top}")
@@ -62,57 +43,17 @@ def violations(source: str, module: str) -> list[str]:
     return sorted(found)
 
 
-def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
-    """Circles of a graph: the paths on which a depth-first walk comes back to where it is."""
-    found: list[list[str]] = []
-    done: set[str] = set()
-
-    def walk(node: str, path: list[str]) -> None:
-        if node in path:
-            found.append([*path[path.index(node) :], node])
-        elif node not in done:
-            for target in sorted(arrows.get(node, ())):
-                walk(target, [*path, node])
-            done.add(node)
-
-    for node in sorted(arrows):
-        walk(node, [])
-    return found
-
-
-def arrows() -> dict[str, set[str]]:
-    """Imports between the modules of this project."""
-    graph = {}
-    for module, path in MODULES.items():
-        named = set(imports(path.read_text(), module, is_package=path.name == "__init__.py"))
-        targets = {name for name in named if name in MODULES}
-        # `from a import b` names a too: where b is a module, a itself is not needed
-        graph[module] = {t for t in targets if not any(other.startswith(f"{t}.") for other in targets)} - {module}
-    return graph
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module):
     assert violations(MODULES[module].read_text(), module) == []
 
 
 def test_no_imports_run_in_a_circle():
-    assert circles(arrows()) == []
-
-
-def rooms() -> dict[str, set[str]]:
-    """Imports between the folders below the packages; files at a package's root belong to nobody's room."""
-    graph: dict[str, set[str]] = {}
-    for module, targets in arrows().items():
-        for target in targets:
-            here, there = (name.rpartition(".")[0] for name in (module, target))
-            if here != there and "." in here and "." in there:
-                graph.setdefault(here, set()).add(there)
-    return graph
+    assert graph.circles(graph.arrows()) == []
 
 
 def test_no_rooms_import_each_other_in_a_circle():
-    assert circles(rooms()) == []
+    assert graph.circles(graph.folders(graph.arrows())) == []
 
 
 def test_a_room_holds_at_most_fourteen_files():
@@ -146,8 +87,8 @@ def test_the_law_itself(module, source, expected):
 
 
 def test_circles_are_found():
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c", "b"]]
-    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert graph.circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c", "b"]]
+    assert graph.circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 HELP = "import sys; sys.argv = ['x', '--help']; from {0} import main; main()"
