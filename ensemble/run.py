@@ -5,14 +5,13 @@ enter a bank. Where the store has no test clips, the training clips are ranked a
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from detectors import create
-from detectors.search.neighbours import blas_threads, nearest
+from detectors.search.neighbours import nearest
 from detectors.sections import score_sections
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.decision.conformal import Decisions, Scale, decisions, from_surprise, surprise
@@ -142,38 +141,21 @@ def detect(
 def _member_scores(
     inputs: Inputs, recipe: Recipe, progress: Callable[[int, int], None]
 ) -> list[tuple[PlacedScores, PlacedScores]]:
-    """Test and reference scores of every member, in order.
-
-    Members run side by side, one thread each, unless the clips are so many that a member occupies all cores and the
-    memory by itself.
-    """
+    """Test and reference scores of every member, in order."""
     # Score files come first: a clip that one of them lacks is an error before anything is computed.
     scores = {member.name: _file_scores(inputs, member, recipe) for member in recipe.members if member.file}
-    members = [member for member in recipe.members if not member.file]
-    many = len(inputs.clips) >= MANY_CLIPS
-    threads = 1 if many else blas_threads()
-    progress(len(scores), len(recipe.members))
-    with threadpool_limits(None if many else 1), ThreadPoolExecutor(threads) as pool:
-        running: dict[Future[tuple[PlacedScores, PlacedScores]], Member] = {}
-        try:
-            while members or running:
-                while members and len(running) < threads:
-                    member = members.pop(0)
-                    running[pool.submit(_detector_scores, inputs, inputs.matrix(member), member, recipe)] = member
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    scores[running.pop(future).name] = future.result()
-                    progress(len(scores), len(recipe.members))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
+        for i, member in enumerate(recipe.members):
+            progress(i, len(recipe.members))
+            if not member.file:
+                scores[member.name] = _detector_scores(inputs, member, recipe)
+    progress(len(recipe.members), len(recipe.members))
     return [scores[member.name] for member in recipe.members]
 
 
-def _detector_scores(
-    inputs: Inputs, X: np.ndarray, member: Member, recipe: Recipe
-) -> tuple[PlacedScores, PlacedScores]:
-    """Scores of the scored clips and honest scores of the training clips by a detector, from the member's rows X."""
-    roles = inputs.roles
+def _detector_scores(inputs: Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
+    """Scores of the scored clips and honest scores of the training clips by a detector."""
+    X, roles = inputs.matrix(member), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
     test = scored[:0] if roles.self_ranked else scored
     result = score_sections(

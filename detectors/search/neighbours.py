@@ -169,7 +169,7 @@ class RunningTopK:
             return
         work = len(self.queries) * block.rows.size
         shortlister = _ExactShortlister(block, self.k + int((self.exclude >= 0).any()), _chosen(backend, work))
-        threads = blas_threads() if work > THREADS_FROM else 1
+        threads = _threads() if work > THREADS_FROM else 1
         size = min(TILE, -(-len(self.queries) // threads))
         parts = [slice(i, i + size) for i in range(0, len(self.queries), size)]
         with shortlister.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
@@ -313,7 +313,7 @@ def _pools() -> "ThreadpoolController":
     return ThreadpoolController()
 
 
-def blas_threads() -> int:
+def _threads() -> int:
     """Threads of numpy's BLAS: the number of cores, unless the environment sets fewer."""
     return max((pool["num_threads"] for pool in _pools().info() if pool["user_api"] == "blas"), default=1)
 

@@ -97,7 +97,7 @@ def test_threads_do_not_matter(rng, backend, monkeypatch):
     bank, queries = rng.normal(size=(1500, 8)), rng.normal(size=(1030, 8))
     whole = nearest(queries, bank, 2, backend=backend)
     monkeypatch.setattr(neighbours, "THREADS_FROM", 0)
-    monkeypatch.setattr(neighbours, "blas_threads", lambda: 3)
+    monkeypatch.setattr(neighbours, "_threads", lambda: 3)
     np.testing.assert_array_equal(nearest(queries, bank, 2, backend=backend)[1], whole[1])
 
 
