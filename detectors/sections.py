@@ -52,9 +52,12 @@ def score_sections(
         )
         if len(in_test) and len(in_train) < 2:
             raise DataError(_too_few(part, len(in_train), len(in_test)))
-        fitted = _fit(make(), part, train_X[in_train], domain[in_train], group[in_train])
-        reference[in_train] = fitted.reference_scores_
-        scores[in_test] = fitted.anomaly_score(test_X[in_test])
+        try:
+            fitted = make().fit(train_X[in_train], domain=domain[in_train], group=group[in_train])
+            reference[in_train] = fitted.reference_scores_
+            scores[in_test] = fitted.anomaly_score(test_X[in_test])
+        except ValueError as error:
+            raise DataError(f"{_name(part)}: {error}") from error
     return SectionScores(scores, reference)
 
 
@@ -114,10 +117,3 @@ def _too_few(part: Part, n_train: int, n_test: int) -> str:
         f"{_name(part)}: {n_train} training clips for {n_test} test clips, expected at least 2; "
         f"{pool}add normal recordings"
     )
-
-
-def _fit(detector: Detector, part: Part, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> Detector:
-    try:
-        return detector.fit(X, domain=domain, group=group)
-    except ValueError as error:
-        raise DataError(f"{_name(part)}: {error}") from error

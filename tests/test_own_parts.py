@@ -120,3 +120,34 @@ def test_a_class_of_the_current_folder_reaches_ray(recordings: Path, tmp_path: P
     (tmp_path / "mine.py").write_text(OWN_EMBEDDER)
     build = ["build", recordings, "store", "-e", "mine:Loudness", "--engine", "ray", "--actors", 1]
     assert "mine:Loudness holds 12 rows" in run("featstore", *build, cwd=tmp_path)
+
+
+FAILING = """
+import numpy as np
+class Detector:
+    def __init__(self, *, where: str): self.where = where
+    def fit(self, X): return self if self.where != "fit" else X.missing
+    def anomaly_score(self, X): return X.missing
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("bad:Detector", "error: where must be given, as bad:Detector:where=VALUE"),
+        ("bad:Detector:where=fit", "machine fan section 00: Detector.fit: AttributeError: "),
+        ("bad:Detector:where=score", "machine fan section 00: Detector.anomaly_score: AttributeError: "),
+    ],
+)
+def test_errors_in_a_detector_of_one_s_own_are_one_line(
+    recordings: Path, tmp_path: Path, spec: str, message: str
+) -> None:
+    (tmp_path / "bad.py").write_text(FAILING)
+    layout = recordings.parent / "folders"
+    for path in recordings.glob("*.wav"):
+        (layout / path.name.partition("-")[0]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, layout / path.name.partition("-")[0])
+    run("featstore", "build", layout, "store", "-e", "logmel", "--workers", 0, cwd=tmp_path)
+    said = run("detect", "store", "-d", spec, "-e", "logmel@mean", cwd=tmp_path, code=1)
+    assert message in said
+    assert "Traceback" not in said
