@@ -44,7 +44,8 @@ def run(request: BuildRequest, *, say: Say, report: Callable[[Progress], None]) 
 def plan_only(request: BuildRequest, *, say: Say) -> tuple[Plan, list[EmbeddingInfo]]:
     """What `run` would do; nothing is written."""
     root, clips = listed(request, say)
-    device = registry.device(request.device)
+    on_cluster = request.engine == "ray" and request.device != "auto"  # the device is one of the cluster's, not of here
+    device = request.device if on_cluster else registry.device(request.device)
     requests, options = embeddings(request, device), build_options(request, root, device)
     return plan_build(root, clips, request.store, requests, options)
 

@@ -38,8 +38,8 @@ class FinishedShard:
     place: str
 
 
-OWN_NAMES = {"shards", "manifest", "lock"}
-"""What a store holds before its first manifest."""
+OWN_NAMES = {"shards", "manifest", "lock", "lost+found"}
+"""What a store holds before its first manifest, and what a freshly mounted disk holds."""
 
 
 class StoreWriter:
@@ -288,7 +288,8 @@ def _refuse_other_folder(path: Path) -> None:
     """RequestError for a folder that is no store and holds something else, such as recordings."""
     if (path / "manifest").exists() or not path.is_dir():
         return
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in OWN_NAMES)
+    names = (entry.name for entry in path.iterdir())
+    others = sorted(name for name in names if name not in OWN_NAMES and not name.startswith("."))
     if others:
         raise RequestError(
             f"{path}: this folder is no store and holds other files, first {others[0]!r}; choose a new or empty folder "

@@ -392,6 +392,8 @@ def test_a_folder_with_other_files_becomes_no_store(tmp_path: Path) -> None:
         StoreWriter(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["important.txt"]
     (tmp_path / "important.txt").unlink()
+    (tmp_path / "lost+found").mkdir()  # an empty disk that was mounted here
+    (tmp_path / ".hidden").touch()
     StoreWriter(tmp_path).close()
     (tmp_path / "note.txt").write_text("beside a store")
     StoreWriter(tmp_path).close()

@@ -197,3 +197,9 @@ def test_a_full_disk_gives_exit_code_5_and_the_build_goes_on_when_there_is_space
         assert "holds 5 rows" in grown.stdout
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_dry_run_for_a_cluster_needs_no_accelerator_here(plant: Path) -> None:
+    cluster = run("build", plant, plant / "new", "-e", "logmel", "--engine", "ray", "--device", "cuda", "--dry-run")
+    assert cluster.exit_code == 0, cluster.output
+    assert "nothing was written" in cluster.stdout
