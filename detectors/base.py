@@ -1,7 +1,7 @@
 """What all detectors share: the protocol, checks of the input, and reference scores in which no clip scores itself."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -91,12 +91,20 @@ class Fitted:
 
     def cross_fitted(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
         """Score of every row by a copy of this detector that was fitted without the row's fold."""
+        masks = list(folds(X, domain, group))
         scores = np.full(len(X), np.nan)
-        for held_out in folds(X, domain, group):
+        for held_out, held_out_scores in zip(masks, self._held_out_scores(masks, X, domain, group), strict=True):
+            scores[held_out] = held_out_scores
+        return scores
+
+    def _held_out_scores(
+        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray
+    ) -> Iterable[np.ndarray]:
+        """Scores of the rows that each mask holds out, by a copy learned from the other rows."""
+        for held_out in masks:
             detector = copy.copy(self)
             detector._learn(X[~held_out], domain[~held_out], group[~held_out])
-            scores[held_out] = detector._score(X[held_out])
-        return scores
+            yield detector._score(X[held_out])
 
 
 def check_matrix(X: np.ndarray, what: str) -> np.ndarray:
@@ -132,8 +140,11 @@ def content_order(X: np.ndarray) -> np.ndarray:
 
     A method that depends on the order of its rows gets them sorted by this rank, so its result does not.
     """
-    ranks: np.ndarray = np.unique(X, axis=0, return_inverse=True)[1].reshape(-1)
-    return ranks
+    varying = np.flatnonzero((X[:1] != X).any(axis=0))[:1]
+    values, ranks = np.unique(X[:, varying], return_inverse=True)
+    if len(values) < len(X):  # the first column that varies at all does not settle it
+        ranks = np.unique(X, axis=0, return_inverse=True)[1]
+    return np.asarray(ranks).reshape(-1)
 
 
 def folds(X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,13 +1,20 @@
 """Gaussian mixture model of the normal clips, with the two published scores."""
 
-import warnings
-from typing import Any, Literal
+import copy
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from detectors.banks.smote import check_share, target_smote
-from detectors.base import Fitted, content_order
+from detectors.base import FOLDS, Fitted, content_order
 from detectors.geometry import unit
+from detectors.mixtures.mixture import STEPS, Mixture, fit_mixture, fit_without
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 class GMM(Fitted):
@@ -16,7 +23,8 @@ class GMM(Fitted):
     `score="component"` is that of the most likely component without its weight, -max_k log N(x | k), as in TWFR-GMM;
     `score="mixture"` is -log of the whole density. `n_components` is capped at the number of distinct clips.
     `reg_covar` is added to every variance. With full covariances of 128 dimensions and a thousand clips, 1e-6 is barely
-    enough; the value that is enough grows with the square of the data's scale. Reference scores are cross-fitted.
+    enough; the value that is enough grows with the square of the data's scale. Reference scores are cross-fitted;
+    k-means of a fold starts at the clusters of all clips.
 
     `start` sets the initial components: k-means centres, or the centre of each domain or each group (the classes that a
     network was trained to separate). With domains or groups, their number replaces `n_components`. `unit_length` scales
@@ -29,7 +37,7 @@ class GMM(Fitted):
         *,
         n_components: int = 2,
         score: Literal["component", "mixture"] = "component",
-        covariance_type: Literal["full", "diag"] = "full",
+        covariance_type: Literal["full", "tied", "diag"] = "full",
         reg_covar: float = 1e-6,
         start: Literal["kmeans", "domain", "group"] = "kmeans",
         unit_length: bool = False,
@@ -53,7 +61,7 @@ class GMM(Fitted):
             )
         for name, value, known in (
             ("score", self.score, SCORES),
-            ("covariance_type", self.covariance_type, FACTORS),
+            ("covariance_type", self.covariance_type, STEPS),
             ("start", self.start, STARTS),
         ):
             if value not in known:
@@ -62,30 +70,60 @@ class GMM(Fitted):
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
-        from threadpoolctl import threadpool_limits
-
         X = self._rows(X)
         if self.smote:
             new = target_smote(X, domain, share=self.smote, seed=self.seed)
             X, group = np.concatenate([X, new]), np.concatenate([group, np.full(len(new), "")])
             domain = np.concatenate([domain, np.full(len(new), "target")])
-        content = content_order(X)
-        order = np.argsort(content, kind="stable")  # k-means picks its first centres by row number
-        if len(X) == 1:
-            order = order[[0, 0]]  # scikit-learn needs two rows; a copy changes neither mean nor covariance
+        order = np.argsort(content_order(X), kind="stable")  # k-means picks its first centres by row number
         X = X[order]
-        mixture = GaussianMixture(
-            tol=1e-6,
-            reg_covar=self.reg_covar,
-            random_state=self.seed,
-            covariance_type=self.covariance_type,
-            **STARTS[self.start](self, X, domain[order], group[order]),
-        )
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it is in `mixture_.converged_`
-            self.mixture_ = mixture.fit(X)
+        with one_thread():
+            label = STARTS[self.start](self, X, domain[order], group[order])
+            self.mixture_ = fit_mixture(
+                X,
+                label,
+                covariance_type=self.covariance_type,
+                floor=self.reg_covar,
+                from_shared=self.start != "kmeans",
+            )
+        self.cluster_ = label[np.argsort(order)]
+
+    def _held_out_scores(
+        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray
+    ) -> Iterable[np.ndarray]:
+        return self.scores_in_units(masks, X, domain, group, np.ones((len(masks), X.shape[1])))
+
+    @property
+    def ignores_shifts(self) -> bool:
+        """Whether scores stay where the same row is added to all rows."""
+        return not self.unit_length
+
+    def scores_in_units(
+        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray, units: np.ndarray
+    ) -> list[np.ndarray]:
+        """Scores of the rows that each mask holds out, by fits to the other rows of X / units[i], after `_learn` of X.
+
+        The fits start from the clusters of all rows, after k-means without those held out; from k-means of their own
+        where that cannot be: with another start, generated rows, few rows, or a cluster that is held out as a whole.
+        """
+        rows, scores = self._rows(X), []
+        mixtures: Iterable[Mixture | None] = [None] * len(masks)
+        few = len(X) <= 2 * FOLDS or (2 * len(X) <= X.shape[1] and (units != 1).any())
+        if self.start == "kmeans" and not self.smote and not few:
+            order = np.argsort(content_order(rows), kind="stable")
+            held_out, label = np.stack(masks)[:, order], self.cluster_[order]
+            mixtures = fit_without(
+                rows[order], label, held_out, units, covariance_type=self.covariance_type, floor=self.reg_covar
+            )
+        with one_thread():
+            for held, scale, mixture in zip(masks, units, mixtures, strict=True):
+                if mixture is None:
+                    part = copy.copy(self)
+                    part._learn(X[~held] / scale, domain[~held], group[~held])
+                    scores.append(part._score(X[held] / scale))
+                else:
+                    scores.append(SCORES[self.score](mixture, rows[held]) - np.log(scale).sum())
+        return scores
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return SCORES[self.score](self.mixture_, self._rows(X))
@@ -93,73 +131,45 @@ class GMM(Fitted):
     def _rows(self, X: np.ndarray) -> np.ndarray:
         return unit(X) if self.unit_length else np.array(X, dtype=np.float64, order="C")
 
-    def _from_kmeans(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> dict[str, Any]:
-        return {"n_components": min(self.n_components, len(np.unique(X, axis=0)))}
+    def _from_kmeans(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        from sklearn.cluster import KMeans
 
-    def _from_domains(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> dict[str, Any]:
-        return self._from_parts(X, domain)
+        k = min(self.n_components, int(content_order(X).max()) + 1)
+        if k == 1:
+            return np.zeros(len(X), dtype=np.intp)
+        label: np.ndarray = KMeans(k, n_init=1, random_state=self.seed).fit(X).labels_
+        return label
 
-    def _from_groups(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> dict[str, Any]:
-        return self._from_parts(X, group)
+    def _from_domains(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        return np.unique(domain, return_inverse=True)[1]
 
-    def _from_parts(self, X: np.ndarray, label: np.ndarray) -> dict[str, Any]:
-        """Initial components: centre and share of the clips of each label, and one precision for all."""
-        _, part, count = np.unique(label, return_inverse=True, return_counts=True)
-        centres = np.stack([X[part == i].mean(axis=0) for i in range(len(count))])
-        precision = PRECISIONS[self.covariance_type](X - centres[part], self.reg_covar)
-        return {
-            "n_components": len(centres),
-            "means_init": centres,
-            "weights_init": count / len(X),
-            "precisions_init": np.repeat(precision[None], len(centres), axis=0),
-        }
+    def _from_groups(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        return np.unique(group, return_inverse=True)[1]
 
 
-def log_densities(mixture: Any, X: np.ndarray) -> np.ndarray:
-    """log N(x | k) without the mixture's weights, for each row and component, (m, k)."""
-    apply, log_determinant = FACTORS[mixture.covariance_type]
-    columns = [
-        log_determinant(factor) - 0.5 * np.square(apply(X - mean, factor)).sum(axis=1)
-        for mean, factor in zip(mixture.means_, mixture.precisions_cholesky_, strict=True)
-    ]
-    densities: np.ndarray = np.stack(columns, axis=1) - 0.5 * X.shape[1] * np.log(2 * np.pi)
-    return densities
-
-
-FACTORS: dict[str, Any] = {
-    "full": (lambda offsets, factor: offsets @ factor, lambda factor: np.log(np.diag(factor)).sum()),
-    "diag": (lambda offsets, factor: offsets * factor, lambda factor: np.log(factor).sum()),
-}
-"""By covariance type: whitening of offsets by a precision factor, and the log determinant of the factor."""
-
-
-def _component(mixture: Any, X: np.ndarray) -> np.ndarray:
-    most_likely: np.ndarray = log_densities(mixture, X).max(axis=1)
+def _component(mixture: Mixture, X: np.ndarray) -> np.ndarray:
+    most_likely: np.ndarray = mixture.log_densities(X).max(axis=1)
     return -most_likely
 
 
-def _mixture(mixture: Any, X: np.ndarray) -> np.ndarray:
-    weighted = log_densities(mixture, X) + np.log(mixture.weights_)
-    largest = weighted.max(axis=1)
-    score: np.ndarray = -largest - np.log(np.exp(weighted - largest[:, None]).sum(axis=1))
-    return score
+def _mixture(mixture: Mixture, X: np.ndarray) -> np.ndarray:
+    return -mixture.score_samples(X)
 
-
-def _full_precision(offsets: np.ndarray, floor: float) -> np.ndarray:
-    precision: np.ndarray = np.linalg.pinv(
-        offsets.T @ offsets / len(offsets) + floor * np.eye(offsets.shape[1]), hermitian=True
-    )
-    return precision
-
-
-def _diagonal_precision(offsets: np.ndarray, floor: float) -> np.ndarray:
-    precision: np.ndarray = 1 / np.maximum(np.square(offsets).mean(axis=0) + floor, np.finfo(np.float64).tiny)
-    return precision
-
-
-PRECISIONS = {"full": _full_precision, "diag": _diagonal_precision}
-"""By covariance type: inverse of the covariance of offsets, with `floor` added to every variance."""
 
 STARTS = {"kmeans": GMM._from_kmeans, "domain": GMM._from_domains, "group": GMM._from_groups}
 
 SCORES = {"component": _component, "mixture": _mixture}
+
+
+@cache
+def _pools() -> "ThreadpoolController":
+    import sklearn.cluster  # noqa: F401 - its pools, and those of scipy, are found only once they are loaded
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """One thread in BLAS and scikit-learn while the block lasts: detectors run side by side."""
+    limit: AbstractContextManager[object] = _pools().limit(limits=1)
+    return limit

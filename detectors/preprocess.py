@@ -1,7 +1,9 @@
 """Standardisation and PCA whitening, learned from training clips and applied before a detector."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +79,17 @@ class Preprocessed(Fitted):
         self.whitening_ = Whitening.of(X, standardize=self.standardize, pca=self.pca)
         self.detector_ = copy.copy(self.detector)
         self.detector_._learn(self.whitening_(X), domain, group)
+
+    def _held_out_scores(
+        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray
+    ) -> Iterable[np.ndarray]:
+        detector: Any = self.detector_
+        if self.pca is not None or not getattr(detector, "ignores_shifts", False):
+            return super()._held_out_scores(masks, X, domain, group)
+        scales = [Whitening.of(X[~mask], standardize=self.standardize, pca=None).scale for mask in masks]
+        units = np.stack(scales) / self.whitening_.scale
+        scores: Iterable[np.ndarray] = detector.scores_in_units(masks, self.whitening_(X), domain, group, units)
+        return scores
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.detector_._score(self.whitening_(X))

@@ -295,7 +295,7 @@ def test_parameters_out_of_range_are_refused(spec, X):
     [
         ("knn", {"bank": "two"}),
         ("gmm", {"score": "weighted"}),
-        ("gmm", {"covariance_type": "tied"}),
+        ("gmm", {"covariance_type": "spherical"}),
         ("gmm", {"start": "section"}),
         ("mahalanobis", {"centre": "median"}),
         ("mahalanobis", {"covariance": "lw"}),
