@@ -63,7 +63,7 @@ def run_to(
     store = FeatureStore.open(path)
     recipe, ranked = recipe_of(store, request, say)
     notes = prepare_out(out, package=submission)
-    detection = detect(store, recipe, machines=request.machines, progress=progress)
+    detection = detect(store, recipe, machines=request.machines, workers=request.workers, progress=progress)
     files = write_detection(detection, out)
     files += write_transductive(detection, ranked, out)
     if submission:
@@ -115,7 +115,7 @@ def report_to(page: ReportRequest, request: RunRequest, *, say: Say, progress: P
         request = replace(request, ensemble=True)
     recipe: Recipe = recipe_of(store, request, say)[0]
     selection = read_selection(page.selection, recipe) if page.selection else None
-    detection = detect(store, recipe, machines=request.machines, progress=progress)
+    detection = detect(store, recipe, machines=request.machines, workers=request.workers, progress=progress)
     info = store.info(evidence_of(store, detection.recipe).embedding)
     listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
