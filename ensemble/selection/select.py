@@ -15,7 +15,6 @@ from detectors.metrics.auc import percentile_interval
 from ensemble.decision.fuse import combine
 from ensemble.defaults import default_recipe
 from ensemble.recipe import Member, Recipe
-from ensemble.selection.cache import ScoreCache
 from ensemble.selection.choose import (
     STRATEGIES,
     Evidence,
@@ -30,7 +29,8 @@ from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.quality import Evaluator, by_pair, official_score
 from ensemble.selection.ranker import ranker_scores
-from ensemble.selection.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.validation import FOLDS, Validation, plan_validation
 from featstore.errors import DataError
 from featstore.spec import unknown
