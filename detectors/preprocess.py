@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from detectors.base import Fitted
-from detectors.geometry import MAX_CONDITION
+from detectors.covariance import LOSS, MAX_CONDITION
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,22 @@ def _whitening_axes(centred: np.ndarray, pca: int) -> np.ndarray | None:
     return scaled
 
 
+def scales_without(masks: list[np.ndarray], X: np.ndarray, whitening: Whitening) -> list[np.ndarray]:
+    """Scales (d,) of rows X without those that each mask holds out, given the standardisation of all rows."""
+    scales = []
+    Z = X - whitening.mean
+    squares = np.square(Z)
+    total, variance = squares.sum(axis=0), np.square(whitening.scale)
+    for mask in masks:
+        n = len(X) - int(mask.sum())
+        left = (total - squares[mask].sum(axis=0)) / n - np.square(Z[mask].sum(axis=0) / n)
+        if (left < variance / LOSS).any():  # a column that hardly varies, or only in the rows held out
+            scales.append(Whitening.of(X[~mask], standardize=True, pca=None).scale)
+        else:
+            scales.append(np.sqrt(left))
+    return scales
+
+
 class Preprocessed(Fitted):
     """A detector on standardised and PCA-whitened vectors; `make_detector` makes it.
 
@@ -86,8 +102,9 @@ class Preprocessed(Fitted):
         detector: Any = self.detector_
         if self.pca is not None or not getattr(detector, "ignores_shifts", False):
             return super()._held_out_scores(masks, X, domain, group)
-        scales = [Whitening.of(X[~mask], standardize=self.standardize, pca=None).scale for mask in masks]
-        units = np.stack(scales) / self.whitening_.scale
+        units = np.ones((len(masks), X.shape[1]))
+        if self.standardize:
+            units = np.stack(scales_without(masks, X, self.whitening_)) / self.whitening_.scale
         scores: Iterable[np.ndarray] = detector.scores_in_units(masks, self.whitening_(X), domain, group, units)
         return scores
 

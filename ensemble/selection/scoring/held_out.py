@@ -29,10 +29,8 @@ class Fold:
 
     def held_out_rows(self, X: np.ndarray) -> np.ndarray:
         """Rows of the held-out clips, from the rows X (n, d) of the clips that are stored."""
-        if self.changes is None:
-            return X[self.held_out]
-        stored = self.held_out[: len(self.held_out) - len(self.changes)]
-        return np.concatenate([X[stored], perturbed_rows(X, self.changes, self.bank)])
+        stored = X[self.held_out[: len(self.held_out) - len(self.changes or ())]]
+        return stored if self.changes is None else np.concatenate([stored, perturbed_rows(X, self.changes, self.bank)])
 
 
 def folds_of(validation: Validation) -> Iterator[Fold]:
