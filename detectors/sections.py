@@ -33,10 +33,10 @@ class Section:
     domain: np.ndarray
     group: np.ndarray
 
-    def scored(self, make: Callable[[], Detector], train_X: np.ndarray, test_X: np.ndarray) -> SectionScores:
-        """Scores of the section's clips by a new detector; DataError names a section where it cannot be fitted."""
+    def scored(self, detector: Detector, train_X: np.ndarray, test_X: np.ndarray) -> SectionScores:
+        """Scores of the section's clips by a detector; DataError names a section where it cannot be fitted."""
         try:
-            fitted = make().fit(train_X, domain=self.domain, group=self.group)
+            fitted = detector.fit(train_X, domain=self.domain, group=self.group)
             return SectionScores(fitted.anomaly_score(test_X), fitted.reference_scores_)
         except ValueError as error:
             raise DataError(f"{self.name}: {error}") from error
@@ -84,7 +84,7 @@ def score_sections(
     _check_rows(test_X, test, "test")
     scores, reference = np.full(len(test), np.nan), np.full(len(train), np.nan)
     for section in sections_of(train, test, pool_sections=pool_sections, group_by=group_by):
-        of_section = section.scored(make, train_X[section.train], test_X[section.test])
+        of_section = section.scored(make(), train_X[section.train], test_X[section.test])
         scores[section.test], reference[section.train] = of_section.scores, of_section.reference
     return SectionScores(scores, reference)
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from detectors import create
 from detectors.sections import Section, SectionScores, sections_of
+from detectors.shared import sharing
 from ensemble.decision.calibrate import PlacedScores
 from ensemble.external import scores_of
 from ensemble.inputs import Inputs, machine_section, one_view
@@ -112,4 +112,6 @@ def score_view(rows: SharedRows, view: int | None, section: Section, detectors: 
     """Scores of a section's clips, given by their positions in `rows`, by several detectors on one view."""
     X = one_view(rows.array, view)
     train_X, test_X = X[section.train], X[section.test]
-    return [section.scored(partial(create, detector), train_X, test_X) for detector in detectors]
+    made = [create(detector) for detector in detectors]
+    with sharing(made):
+        return [section.scored(detector, train_X, test_X) for detector in made]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors import create
-from detectors.base import Fitted
+from detectors.base import Detector, Fitted
+from detectors.shared import sharing
 from ensemble.selection.perturb_design import Changes, perturbed_rows
 from ensemble.selection.validation import Validation
 
@@ -53,20 +54,22 @@ def fold_scores(detectors: Sequence[str], X: np.ndarray, folds: Sequence[Fold]) 
     results: list[list[np.ndarray] | str] = [[] for _ in detectors]
     for fold in folds:
         bank, held_out = X[fold.bank], fold.held_out_rows(X)
-        for i, detector in enumerate(detectors):
-            so_far = results[i]
-            if isinstance(so_far, str):
-                continue
-            try:
-                so_far.append(_scores(detector, bank, fold.domain, held_out))
-            except (ValueError, np.linalg.LinAlgError) as error:
-                results[i] = f"{fold.section}: {error}"
+        made = [create(detector) for detector in detectors]
+        with sharing(made):
+            for i, detector in enumerate(made):
+                so_far = results[i]
+                if isinstance(so_far, str):
+                    continue
+                try:
+                    so_far.append(_scores(detector, bank, fold.domain, held_out))
+                except (ValueError, np.linalg.LinAlgError) as error:
+                    results[i] = f"{fold.section}: {error}"
     return results
 
 
-def _scores(name: str, bank: np.ndarray, domain: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """Scores by the detector fitted on a bank, without honest scores of the bank, which are not needed here."""
-    detector = create(name)
+def _scores(detector: Detector, bank: np.ndarray, domain: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Scores by a detector fitted on a bank, without honest scores of the bank, which are not needed here."""
+    name = type(detector).__name__
     if not isinstance(detector, Fitted):
         raise ValueError(f"{name} is not derived from detectors.base.Fitted, which a selection needs")
     scores = detector.learn(bank, domain=domain).anomaly_score(held_out)
