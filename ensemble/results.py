@@ -31,8 +31,8 @@ from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, SelectRequest, judged_members, recipe_of, write_transductive
 from ensemble.run import Detection, detect
 from ensemble.selection.candidates import default_candidates, read_grid
-from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import write_selection
 from featstore.errors import DataError

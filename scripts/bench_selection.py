@@ -37,9 +37,9 @@ from ensemble.selection.informative import RULES, mean_rank, spearman
 from ensemble.selection.quality import by_pair
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.score_candidates import score_candidates
+from ensemble.selection.scoring.validation import plan_validation
 from ensemble.selection.select import Selection, select
 from ensemble.selection.summary import selection_text, write_selection
-from ensemble.selection.validation import plan_validation
 from featstore.console import table
 from featstore.store import FeatureStore
 

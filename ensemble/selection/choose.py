@@ -18,7 +18,7 @@ from ensemble.decision.fuse import combine
 from ensemble.selection.discriminant import discriminant_weights
 from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair, official_score
-from ensemble.selection.validation import Validation
+from ensemble.selection.scoring.validation import Validation
 
 GROUPS = 3
 GREEDY_POOL, GREEDY_STEPS = 40, 12

@@ -26,12 +26,12 @@ from ensemble.selection.choose import (
 )
 from ensemble.selection.indicators import agreement, domain_gap, stability
 from ensemble.selection.informative import RULES, mean_rank
-from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.quality import Evaluator, by_pair, official_score
 from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
-from ensemble.selection.validation import FOLDS, Validation, plan_validation
+from ensemble.selection.scoring.validation import FOLDS, Validation, plan_validation
 from featstore.errors import DataError
 from featstore.spec import unknown
 from featstore.store import FeatureStore

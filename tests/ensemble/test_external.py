@@ -19,7 +19,7 @@ from ensemble.external import consensus_weights, external_member, fuse_transduct
 from ensemble.recipe import Member, Recipe, read_recipe, write_recipe
 from ensemble.run import Detection, detect
 from ensemble.selection.scoring.held_out import held_out_scores
-from ensemble.selection.validation import plan_validation
+from ensemble.selection.scoring.validation import plan_validation
 from featstore.errors import DataError
 from featstore.store import FeatureStore, ShardData
 from featstore.table import ClipTable

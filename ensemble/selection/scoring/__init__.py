@@ -1,1 +1,1 @@
-"""Scores of candidates on the clips of a validation, by all cores, kept in a cache on disk."""
+"""Held-out scores of candidates: which clips and generated anomalies, by which banks, on all cores, kept on disk."""

@@ -11,8 +11,8 @@ import numpy as np
 from detectors import create
 from detectors.base import Detector, Fitted
 from detectors.shared import sharing
-from ensemble.selection.perturb_design import Changes, perturbed_rows
-from ensemble.selection.validation import Validation
+from ensemble.selection.scoring.perturb_design import Changes, perturbed_rows
+from ensemble.selection.scoring.validation import Validation
 
 
 @dataclass(frozen=True, eq=False)

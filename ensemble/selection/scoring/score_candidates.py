@@ -15,7 +15,7 @@ from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member
 from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.scoring.held_out import Fold, fold_scores, folds_of
-from ensemble.selection.validation import Validation
+from ensemble.selection.scoring.validation import Validation
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 

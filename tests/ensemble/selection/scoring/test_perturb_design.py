@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from selection_store import VIEWS, recordings, selection_store, variants
 
 from ensemble.cli import main
-from ensemble.selection.perturb import PERTURBATIONS, Bank
-from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.scoring.held_out import folds_of
+from ensemble.selection.scoring.perturb import PERTURBATIONS, Bank
+from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import rows_of
-from ensemble.selection.validation import NORMAL, PERTURBED, Pair, Validation, plan_validation
+from ensemble.selection.scoring.validation import NORMAL, PERTURBED, Pair, Validation, plan_validation
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.table import ClipTable, encode

@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ensemble.selection.perturb import VERSION
-from ensemble.selection.perturb_design import Changes, PerturbDesign, plan
+from ensemble.selection.scoring.perturb import VERSION
+from ensemble.selection.scoring.perturb_design import Changes, PerturbDesign, plan
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
 from featstore.table import ClipTable, decode
