@@ -3,35 +3,54 @@
 import numpy as np
 
 
-def unit(X: np.ndarray, dtype: type[np.floating] = np.float64) -> np.ndarray:
-    """Scale each row to length 1; a zero row stays zero. Very large and very small rows keep their direction."""
-    out = np.empty(X.shape, dtype)  # C-contiguous, so that sums run along memory
+SUMS = 64
+"""Partial sums of `squared_lengths`: a compiled loop adds that many values at a time."""
+
+
+def squared_lengths(X: np.ndarray) -> np.ndarray:
+    """Sum of the squares of each row of float64 X (n, d), in the order of `search.kernels`, so equal bit for bit.
+
+    Column j is added to partial sum j modulo SUMS. Then the upper half of the sums is added to the lower half, until
+    one sum is left.
+    """
+    sums = np.square(X[:, :SUMS])
+    for start in range(SUMS, X.shape[1], SUMS):
+        squares = np.square(X[:, start : start + SUMS])
+        sums[:, : squares.shape[1]] += squares
+    half = SUMS // 2
+    while half:
+        upper = sums[:, half:]
+        sums[:, : upper.shape[1]] += upper
+        sums, half = sums[:, :half], half // 2
+    return np.asarray(sums.sum(axis=1))  # of at most one column
+
+
+def unit(X: np.ndarray) -> np.ndarray:
+    """Scale each row to length 1, float64; a zero row stays zero. Huge and tiny rows keep their direction."""
+    out = np.empty(X.shape)
     step = max(2**15 // max(X.shape[1], 1), 1)  # a few rows at a time stay in the cache
-    safe = (
-        np.sqrt(np.finfo(dtype).max) / 2**20
-    )  # squares of lengths from 1 / safe to safe neither overflow nor underflow
     for start in range(0, len(X), step):
         rows = out[start : start + step]
         rows[...] = X[start : start + step]
-        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        if not (length.min() > 1 / safe and length.max() < safe):
-            size = np.abs(rows).max(axis=1, initial=0.0)
-            rows /= np.where(size > 0, size, 1)[:, None]
-            length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-            length[length == 0] = 1
-        rows *= (1 / length)[:, None]
+        with np.errstate(over="ignore"):
+            squares = squared_lengths(rows)
+        unsafe = ~((squares > 1e-290) & (squares < 1e290))  # squares may have overflowed or underflowed
+        if unsafe.any():
+            size = np.abs(rows[unsafe]).max(axis=1, initial=0.0)
+            rows[unsafe] /= np.where(size > 0, size, 1)[:, None]
+            squares[unsafe] = np.where(size > 0, squared_lengths(rows[unsafe]), 1)
+        rows *= (1 / np.sqrt(squares))[:, None]
     return out
 
 
-def cosine_distance(left: np.ndarray, right: np.ndarray, *, scratch: np.ndarray | None = None) -> np.ndarray:
+def cosine_distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """1 - cosine of each pair of unit rows (n, d), in [0, 2]; equal rows are at 0 exactly.
 
     Computed as half the squared Euclidean distance, which keeps its digits near 0 where 1 - cosine loses them. A zero
-    row has no direction: its distance is 2 to every other row and 0 to another zero row. `scratch` (n, d) is
-    overwritten; it may be `right`.
+    row has no direction: its distance is 2 to every other row and 0 to another zero row.
     """
-    offset = np.subtract(left, right, out=scratch)
-    distance: np.ndarray = np.minimum(0.5 * np.einsum("ij,ij->i", offset, offset), 2.0)
+    offset = left - right
+    distance: np.ndarray = np.minimum(0.5 * squared_lengths(offset), 2.0)
     suspect = np.flatnonzero(np.abs(distance - 0.5) < 1e-9)  # the distance of a unit row to a zero row
     if len(suspect):
         left, offset = left[suspect], offset[suspect]

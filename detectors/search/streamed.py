@@ -1,8 +1,7 @@
 """Exact nearest neighbours of many queries in banks that arrive block by block: a running top k.
 
 The distance of a pair is always computed by the same arithmetic, so the result is bit-identical for all blocks, numbers
-of threads and kinds of product. Distances are cosine distances as in `neighbours`; queries and banks are float32, as in
-a store.
+of threads and kinds of product.
 """
 
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from detectors.search import kernels
+from detectors.search.distance import check_rows
 from detectors.search.products import int8_is_faster, single_threaded
-from detectors.search.quantised import CODE_DIMENSIONS, Queries, TiledBank, check_float32
+from detectors.search.quantised import CODE_DIMENSIONS, Queries, TiledBank
 
 PART = 256
 """Queries per product; with a tile of bank rows, the products take 1 MB."""
@@ -30,13 +30,13 @@ TRIAL = 4096
 """Most bank rows in the test of whether codes are faster."""
 
 
-def bank_of(rows: np.ndarray, ids: np.ndarray | None = None) -> TiledBank:
-    """Bank of float32 `rows` (n, d) with the faster kind of products; see `TiledBank.of`."""
-    return TiledBank.of(rows, ids, coded=codes_are_faster(check_float32(rows, "bank")))
+def bank_of(rows: np.ndarray, ids: np.ndarray | None = None, *, metric: str = "cosine") -> TiledBank:
+    """Bank of `rows` (n, d) with the faster kind of products; see `TiledBank.of`."""
+    return TiledBank.of(rows, ids, coded=codes_are_faster(check_rows(rows, "bank"), metric), metric=metric)
 
 
-def codes_are_faster(rows: np.ndarray) -> bool:
-    """Whether a search by codes is faster for float32 rows (n, d), measured on a sample of them.
+def codes_are_faster(rows: np.ndarray, metric: str = "cosine") -> bool:
+    """Whether a search by codes is faster for rows (n, d), measured on a sample of them.
 
     It is not if the codes separate the rows so badly that nearly all distances must be computed.
     """
@@ -46,7 +46,7 @@ def codes_are_faster(rows: np.ndarray) -> bool:
     at = np.arange(0, len(sample), -(-len(sample) // PART))
     seconds = {}
     for coded in (True, False):
-        bank = TiledBank.of(sample, coded=coded)
+        bank = TiledBank.of(sample, coded=coded, metric=metric)
         seconds[coded] = float("inf")
         for _ in range(3):  # the first run compiles our loops and torch's products of this shape
             start = thread_time()
@@ -79,7 +79,7 @@ class TopK:
 
         ValueError for queries (m, d) that are not finite or have another shape.
         """
-        queries = check_float32(queries, "queries")
+        queries = check_rows(queries, "queries")
         exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
         m = len(self.id)
         if queries.shape != (m, bank.d) or exclude.shape != (m,):
