@@ -2,7 +2,6 @@
 
 import numpy as np
 
-
 SUMS = 64
 """Partial sums of `squared_lengths`: a compiled loop adds that many values at a time."""
 
