@@ -65,6 +65,7 @@ class SelectRequest:
     ranker: bool = False
     replicates: int = 300
     seed: int = 0
+    race: bool = True
     workers: int | None = None
 
 

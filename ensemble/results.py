@@ -149,6 +149,7 @@ def select_to(
         replicates=request.replicates,
         seed=request.seed,
         workers=request.workers,
+        race=request.race,
         perturbed=PerturbDesign() if request.perturb else None,
     )
     if request.grid:

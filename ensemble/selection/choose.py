@@ -74,11 +74,15 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights."""
+    """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights.
+
+    dropped: metrics of the candidates that lost the race (see `racing.py`); they count in the pair weights.
+    """
 
     validation: Validation
     placed: np.ndarray
     rule: str = "agreement"
+    dropped: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def evaluators(self) -> tuple[Evaluator, Evaluator, Evaluator]:
@@ -91,10 +95,17 @@ class Problem:
         """Metrics (candidates, sections, pairs, 3) by each evaluator."""
         return tuple(np.array([each.metrics(row)[0] for row in self.placed]) for each in self.evaluators)
 
+    @property
+    def all_metrics(self) -> tuple[np.ndarray, ...]:
+        """Metrics by each evaluator, those of the dropped candidates last."""
+        if not self.dropped:
+            return self.metrics
+        return tuple(np.concatenate(pair) for pair in zip(self.metrics, self.dropped, strict=True))
+
     @cached_property
     def pair_weights(self) -> np.ndarray:
         """Weight of every pair, summing to 1; all 0 where no pair separates the candidates."""
-        first, second, whole = (by_pair(metrics) for metrics in self.metrics)
+        first, second, whole = (by_pair(metrics) for metrics in self.all_metrics)
         weights = RULES[self.rule](whole, (first, second))
         total = weights.sum()
         return weights / total if total else weights

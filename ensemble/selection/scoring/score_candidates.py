@@ -3,6 +3,7 @@
 A task scores one view of one section by all its detectors. A candidate is cached once all its sections are scored.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -39,10 +40,15 @@ def score_candidates(
     validation: Validation,
     cache: ScoreCache,
     *,
+    part: np.ndarray | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scored:
-    """Compute the scores that the cache lacks, then read all; DataError where no candidate could be scored."""
+    """Compute the scores that the cache lacks, then read all; DataError where no candidate could be scored.
+
+    `part` is a mask (n,) of whole folds; the scores of other clips may be NaN.
+    """
+    needed = np.ones(len(validation), dtype=bool) if part is None else part
     contents = {name: content_of(store, name) for name in {member.embedding for member in members if not member.file}}
     keys = [
         candidate_key(member, contents.get(member.embedding, member.fingerprint), validation.digest)
@@ -52,10 +58,10 @@ def score_candidates(
     for member, key in zip(members, keys, strict=True):
         if member.file:
             cache.put(key, scores_of(member, validation.keys, "training clips and generated anomalies"))
-        elif cache.get(key) is None:
+        elif not _covers(cache.get(key), needed):
             missing[key] = member
     known = len(members) - len(missing)
-    work = _Work(store, validation, cache, missing)
+    work = _Work(store, validation, cache, missing, needed)
     for done in work.run(workers):
         progress(known + done, len(members))
     cached = [(member, cache.get(key)) for member, key in zip(members, keys, strict=True) if key not in work.failed]
@@ -67,46 +73,66 @@ def score_candidates(
     return Scored([member for member, _ in scored], scores, len(missing) - len(work.failed), reasons)
 
 
+def _covers(scores: np.ndarray | None, needed: np.ndarray) -> bool:
+    return scores is not None and scores.shape == needed.shape and not np.isnan(scores[needed]).any()
+
+
 @dataclass
 class _Work:
-    """The candidates to be scored, by cache key; `failed` holds the reasons of those that cannot be."""
+    """The candidates to be scored on the `needed` clips, by cache key; failed: the reasons of those that cannot be."""
 
     store: FeatureStore
     validation: Validation
     cache: ScoreCache
     missing: dict[str, Member]
+    needed: np.ndarray
     failed: dict[str, str] = field(default_factory=dict)
 
     def run(self, workers: int | None) -> Iterator[int]:
         """Score all; yields how many are done."""
-        views: dict[str, dict[str, list[str]]] = {}
-        for key, member in self.missing.items():
-            views.setdefault(member.embedding, {}).setdefault(member.view, []).append(key)
-        sections: dict[str, list[Fold]] = {}
-        for fold in folds_of(self.validation):
-            sections.setdefault(fold.section, []).append(fold)
-        values = sum(int(np.prod(self.store.info(member.embedding).shape)) for member in self.missing.values())
-        processes = processes_for(len(self.missing) * len(sections), values * len(self.validation), workers)
-        scores: dict[str, np.ndarray] = {}
-        left = dict.fromkeys(self.missing, len(sections))
-        for task, results in run_tasks(self._batches(views, list(sections.values())), processes):
+        n = len(self.validation)
+        scores = {key: self._known(key) for key in self.missing}
+        jobs = self._jobs(scores)
+        left = Counter(key for of_embedding in jobs.values() for keys in of_embedding.values() for key in keys)
+        values = n * sum(self._width(member) for member in self.missing.values())
+        for task, results in run_tasks(self._batches(jobs), processes_for(left.total(), values, workers)):
             folds, keys = task.label
             for key, result in zip(keys, results, strict=True):
                 left[key] -= 1
                 if isinstance(result, str):
                     self.failed.setdefault(key, result)
                     continue
-                of_key = scores.setdefault(key, np.full(len(self.validation), np.nan))
                 for fold, of_fold in zip(folds, result, strict=True):
-                    of_key[fold.held_out] = of_fold
-            for key in [key for key in keys if not left[key]]:
-                complete = scores.pop(key, None)
-                if key not in self.failed and complete is not None:
-                    self.cache.put(key, complete)
+                    scores[key][fold.held_out] = of_fold
+                if not left[key] and key not in self.failed:
+                    self.cache.put(key, scores.pop(key))
             yield sum(not count for count in left.values())
 
-    def _batches(self, views: dict[str, dict[str, list[str]]], sections: list[list[Fold]]) -> Iterator[list[Task]]:
-        for name, keys_of in views.items():
+    def _known(self, key: str) -> np.ndarray:
+        """Scores so far (n,), NaN where there is none."""
+        cached = self.cache.get(key)
+        return np.full(len(self.validation), np.nan) if cached is None else cached
+
+    def _width(self, member: Member) -> int:
+        shape = self.store.info(member.embedding).shape
+        return int(np.prod(shape[1:] if member.view else shape))
+
+    def _jobs(self, scores: dict[str, np.ndarray]) -> dict[str, dict[tuple[str, tuple[Fold, ...]], list[str]]]:
+        """By embedding: view and folds of a section, and the keys of the candidates that lack their scores."""
+        sections: dict[str, list[Fold]] = {}
+        for fold in folds_of(self.validation):
+            if self.needed[fold.held_out].all():
+                sections.setdefault(fold.section, []).append(fold)
+        jobs: dict[str, dict[tuple[str, tuple[Fold, ...]], list[str]]] = {}
+        for key, member in self.missing.items():
+            for folds in sections.values():
+                lacking = tuple(fold for fold in folds if np.isnan(scores[key][fold.held_out]).any())
+                if lacking:
+                    jobs.setdefault(member.embedding, {}).setdefault((member.view, lacking), []).append(key)
+        return jobs
+
+    def _batches(self, jobs: dict[str, dict[tuple[str, tuple[Fold, ...]], list[str]]]) -> Iterator[list[Task]]:
+        for name, of_embedding in jobs.items():
             rows = rows_of(self.store, name, self.validation)
             names = self.store.info(name).views
             yield [
@@ -116,8 +142,7 @@ class _Work:
                     cost=len(keys) * sum(len(fold.held_out) for fold in folds),
                     label=(folds, keys),
                 )
-                for view, keys in keys_of.items()
-                for folds in sections
+                for (view, folds), keys in of_embedding.items()
             ]
 
 
