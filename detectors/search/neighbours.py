@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from detectors.search.on_device import DeviceBank
     from detectors.search.quantised import TiledBank
 
-LITTLE, LITTLE_UNLOADED = 2e7, 4e9
+LITTLE, LITTLE_UNLOADED = 5e6, 4e9
 """Multiplications up to which numpy is faster than the compiled loops, and than importing them (seconds)."""
 
 SMALL = 2**23

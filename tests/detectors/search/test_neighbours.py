@@ -91,10 +91,14 @@ def test_routes_give_the_same_bits(rng, monkeypatch, d, dtype):
 
 @pytest.mark.parametrize("kind", ["gaussian", "zeros", "huge", "tiny"])
 @pytest.mark.parametrize("d", [1, 3, 63, 64, 65, 100, 128, 321])
-def test_compiled_and_plain_unit_rows_are_the_same_bits(rng, kind, d):
-    rows = data(kind, 90, d, rng)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_and_plain_unit_rows_are_the_same_bits(rng, kind, d, dtype):
+    rows = data(kind, 90, d, rng).astype(dtype)
+    if dtype == np.float64:
+        rows[:30] *= 10.0 ** rng.integers(-250, 250, size=(30, 1))
     units, inverse = np.empty(rows.shape), np.empty(90)
     kernels.unit_rows(rows, units, inverse)
+    assert ((inverse == 0) == ~rows.any(axis=1)).all()
     assert unit(rows).tobytes() == units.tobytes()
     assert unit(rows[7:8]).tobytes() == units[7:8].tobytes()
 
