@@ -58,6 +58,10 @@ class Bank:
             raise ValueError("the bank is empty; check the section filter")
         return cls(rows, metric)
 
+    def __reduce__(self) -> tuple[type["Bank"], tuple[np.ndarray, str]]:
+        """A copy or pickle leaves out what the routes have prepared."""
+        return Bank, (self.rows, self.metric)
+
     def scaled(self, rows: np.ndarray) -> np.ndarray:
         """Rows in the scale in which this bank is searched."""
         return rows if self.scale == 1 else rows * np.float64(self.scale)

@@ -28,8 +28,11 @@ NO_ROW = np.iinfo(np.int64).max
 TRIAL = 4096
 """Most bank rows in the test of whether codes are faster."""
 
-SEPARATED = 1 / 8
-"""Largest share of pairs that codes may fail to skip: measuring a pair takes as long as eight float32 products."""
+UNSEPARATED = 1 / 32
+"""Share of pairs that codes fail to skip from which float32 products are faster, if these can separate the rows."""
+
+LEAST = 8
+"""Distances per query that a search in a small bank computes anyway."""
 
 
 def bank_of(
@@ -44,11 +47,12 @@ def bank_of(
     if coded is None:
         coded = len(rows) > 0 and rows.shape[1] in CODE_DIMENSIONS and int8_is_faster()
         if coded:
-            bank = TiledBank.of(rows[:: -(-len(rows) // TRIAL)], coded=True, metric=metric)
-            at = np.arange(0, len(rows), -(-len(rows) // PART))
-            measured = TopK.empty(len(at), 1).update(rows[at], bank)
-            coded = measured < SEPARATED * len(at) * bank.n
-            if coded and ids is None and bank.n == len(rows):
+            sample = rows[:: -(-len(rows) // TRIAL)]
+            bank = TiledBank.of(sample, coded=True, metric=metric)
+            at = np.arange(0, len(sample), -(-len(sample) // PART))
+            measured = TopK.empty(len(at), 1).update(sample[at], bank, exclude=at)
+            coded = measured < len(at) * (LEAST + UNSEPARATED * bank.n)
+            if coded and ids is None and len(sample) == len(rows):
                 return bank
     return TiledBank.of(rows, ids, coded=coded, metric=metric)
 
@@ -75,7 +79,8 @@ class TopK:
     ) -> int:
         """Add the rows of a bank; `exclude` (m,) is one id per query that the search skips, or -1.
 
-        Returns the number of pairs that the products could not skip. ValueError for queries (m, d) that are not finite or have another shape.
+        Returns the number of pairs that the products could not skip. ValueError for queries (m, d) that are not finite
+        or have another shape.
         """
         queries = check_rows(queries, "queries")
         exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)

@@ -1,5 +1,6 @@
 """Every route gives the result of sorting all float64 distances, and all routes the same bits."""
 
+import pickle
 import subprocess
 import sys
 
@@ -261,6 +262,15 @@ def test_inputs_stay_untouched(rng, route, metric):
     bank, queries = rng.normal(size=(30, 3)), rng.normal(size=(9, 3))
     bank.flags.writeable = queries.flags.writeable = False
     nearest(queries, bank, 2, metric=metric)
+
+
+def test_a_pickled_bank_holds_its_rows_only(rng):
+    bank = Bank.of(rng.normal(size=(50, 4)), "euclidean")
+    expected = nearest(bank.rows, bank, 3)
+    assert "plain" in bank.__dict__
+    again = pickle.loads(pickle.dumps(bank))
+    assert "plain" not in again.__dict__
+    np.testing.assert_array_equal(nearest(bank.rows, again, 3), expected)
 
 
 def test_torch_threads_are_restored(rng, route):
