@@ -22,6 +22,10 @@ class Distance:
     directions: bool
 
 
+def _float64(X: np.ndarray) -> np.ndarray:
+    return X.astype(np.float64)
+
+
 def _half_square(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     half: np.ndarray = 0.5 * squared_lengths(left - right)
     return half
@@ -29,7 +33,7 @@ def _half_square(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 DISTANCES = {
     "cosine": Distance(unit, cosine_distance, 2.0, directions=True),
-    "euclidean": Distance(lambda X: X.astype(np.float64), _half_square, np.inf, directions=False),
+    "euclidean": Distance(_float64, _half_square, np.inf, directions=False),
 }
 
 

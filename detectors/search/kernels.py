@@ -76,17 +76,24 @@ def _squared_offset(unit, row, inverse, sums):  # type: ignore[no-untyped-def]
 
 @_compiled()
 def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
-    """Write rows of float32 X (n, d) at length 1 to float64 `units`, and 1 / length (0 for a zero row) to `inverse`.
+    """Write rows of X (n, d) at length 1 to float64 `units`, as `geometry.unit`, bit for bit.
 
-    As `geometry.unit`, bit for bit: squares of float32 values neither overflow nor underflow in float64.
+    `inverse` becomes 0 for a zero row; for other rows of float32 it becomes 1 / length.
     """
     n, d = X.shape
     origin, sums = np.zeros(d), np.empty(SUMS)
     for i in range(n):
-        squares = _squared_offset(origin, X[i], 1.0, sums)
-        inverse[i] = 1.0 / np.sqrt(squares) if squares > 0.0 else 0.0
+        squares, size = _squared_offset(origin, X[i], 1.0, sums), 1.0
+        if not 1e-290 < squares < 1e290:  # a zero row, or one whose squares may have overflowed or underflowed
+            size = np.float64(np.abs(X[i]).max())
+            if size == 0.0:
+                units[i], inverse[i] = 0.0, 0.0
+                continue
+            units[i] = X[i] / size
+            squares = _squared_offset(origin, units[i], 1.0, sums)
+        inverse[i] = 1.0 / np.sqrt(squares)
         for j in range(d):
-            units[i, j] = np.float64(X[i, j]) * inverse[i]
+            units[i, j] = np.float64(X[i, j]) / size * inverse[i]
 
 
 @_compiled(_ANY_ORDER)
@@ -225,11 +232,11 @@ def update_from_tile(products, tile, rows, queries, terms, excluded, top):  # ty
     error, length, and half the squared length; rounding of `_lower_bound`; the largest distance, 0 for a zero query.
     Lengths are those of centred rows, and errors are those of the float32 or 8-bit factors that replace these. Up to
     the errors, the distance of a query and a row is half - product * scale * scale - offset. top: distances and ids
-    (m, k).
+    (m, k). Returns the number of pairs that the products could not skip.
     """
     offsets, tile_scale, tile_length, tile_error = tile
     ids = rows[2]
-    last = top[1].shape[1] - 1
+    last, measured = top[1].shape[1] - 1, 0
     maxima, used, sums = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_), np.empty(SUMS)
     for q in range(products.shape[0]):
         line, distances, top_ids = products[q], top[0][q], top[1][q]
@@ -252,13 +259,16 @@ def update_from_tile(products, tile, rows, queries, terms, excluded, top):  # ty
             maxima[lane] = _best_of_lane(line, offsets, scale, lane, used)[1]
             largest = _largest(maxima)
             left -= 1
+        measured += most - left
         if largest > LOWEST and base - largest <= distances[last]:
             for column in range(len(ids)):
                 value = np.float32(line[column]) * scale + offsets[column]
                 if base - value <= distances[last] and not used[column]:
                     _measure(column, rows, query, excluded[q], (distances, top_ids))
+                    measured += 1
         if left < most:
             used[:] = False
+    return measured
 
 
 @_compiled()

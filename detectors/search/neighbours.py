@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from detectors.search.on_device import DeviceBank
     from detectors.search.quantised import TiledBank
 
-LITTLE, LITTLE_UNLOADED = 2e7, 4e9
+LITTLE, LITTLE_UNLOADED = 5e6, 4e9
 """Multiplications up to which numpy is faster than the compiled loops, and than importing them (seconds)."""
 
 SMALL = 2**23
@@ -57,6 +57,10 @@ class Bank:
         if not len(rows):
             raise ValueError("the bank is empty; check the section filter")
         return cls(rows, metric)
+
+    def __reduce__(self) -> tuple[type["Bank"], tuple[np.ndarray, str]]:
+        """A copy or pickle leaves out what the routes have prepared."""
+        return Bank, (self.rows, self.metric)
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
         """Rows in the scale in which this bank is searched."""

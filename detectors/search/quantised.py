@@ -31,6 +31,9 @@ TILE = 1024
 CODE_DIMENSIONS = range(2, 2**31 // 127**2)
 """Numbers of dimensions for codes: products of more overflow 32 bits, and torch does not multiply those of 1."""
 
+SAMPLE = 256
+"""Bank rows from which the use of a rotation is estimated."""
+
 ROTATE_FROM = 1.25
 """Factor by which a rotation must reduce the coding error, since the queries must be rotated too."""
 
@@ -160,8 +163,8 @@ class TiledBank:
         n, width = len(rows), -(-len(rows) // kernels.LANES) * kernels.LANES
         units, inverse = _prepared(rows, self.distance)
         values, terms = self._values(units)
-        if rows.dtype != np.float32 and self.distance.directions:  # their lengths might overflow
-            rows = units
+        if rows.dtype != np.float32 and self.distance.directions:  # of which 1 / length may overflow
+            rows, inverse = units, (inverse > 0).astype(np.float64)
         weights, scale = np.zeros((width, self.d), dtype=np.int8 if self.coded else np.float32), 1.0
         if self.coded:
             scale, error = max(float(np.abs(values).max()) / 127.0, 1e-30), np.empty(n)
@@ -181,11 +184,9 @@ def bytes_per_row(d: int) -> int:
 
 
 def _prepared(rows: np.ndarray, distance: Distance) -> tuple[np.ndarray, np.ndarray]:
-    """Float64 rows as `distance.prepare` gives them, and the factors with which `kernels` makes them from `rows`."""
-    if rows.dtype != np.float32 or not distance.directions:
-        units = distance.prepare(rows)
-        nonzero = np.asarray(units.any(axis=1)) if distance.directions else np.ones(len(units))
-        return units, nonzero.astype(np.float64)
+    """Float64 rows as `distance.prepare` gives them, and `inverse` of `kernels.unit_rows`, or ones."""
+    if not distance.directions:
+        return distance.prepare(rows), np.ones(len(rows))
     units, inverse = np.empty(rows.shape), np.empty(len(rows))
     kernels.unit_rows(rows, units, inverse)
     return units, inverse
@@ -208,19 +209,17 @@ def _spread(rows: np.ndarray, distance: Distance) -> tuple[np.ndarray, np.ndarra
 
 
 def _useful_rotation(bank: TiledBank, rows: np.ndarray) -> torch.Tensor | None:
-    """Rotation (d, d) if it reduces the coding error of a sample of the rows by ROTATE_FROM, else None."""
+    """Rotation (d, d) if it is expected to reduce the coding error of a sample of the rows by ROTATE_FROM, else None.
+
+    A rotated row is like a normal one, whose largest value is about sqrt(2 ln d) standard deviations.
+    """
     if not len(rows):
         return None
-    plain = bank._values(_prepared(rows[:: -(-len(rows) // TILE)], bank.distance)[0])[0]
-    rotation = _rotation(bank.d)
-    rotated = (torch.from_numpy(plain) @ rotation).numpy()
-    return rotation if _coding_error(plain) > ROTATE_FROM * _coding_error(rotated) else None
-
-
-def _coding_error(values: np.ndarray) -> float:
+    values, terms = bank._values(_prepared(rows[:: -(-len(rows) // SAMPLE)], bank.distance)[0])
     error = np.empty(len(values))
     kernels.encode_rows(values, np.zeros(len(values)), np.empty(values.shape, dtype=np.int8), error)
-    return float(error.mean())
+    rotated = terms[2] * np.sqrt(2 * np.log(bank.d) / 12) / 127
+    return _rotation(bank.d) if error.mean() > ROTATE_FROM * rotated.mean() else None
 
 
 @cache

@@ -1,5 +1,6 @@
 """Every route gives the result of sorting all float64 distances, and all routes the same bits."""
 
+import pickle
 import subprocess
 import sys
 
@@ -91,10 +92,14 @@ def test_routes_give_the_same_bits(rng, monkeypatch, d, dtype):
 
 @pytest.mark.parametrize("kind", ["gaussian", "zeros", "huge", "tiny"])
 @pytest.mark.parametrize("d", [1, 3, 63, 64, 65, 100, 128, 321])
-def test_compiled_and_plain_unit_rows_are_the_same_bits(rng, kind, d):
-    rows = data(kind, 90, d, rng)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_and_plain_unit_rows_are_the_same_bits(rng, kind, d, dtype):
+    rows = data(kind, 90, d, rng).astype(dtype)
+    if dtype == np.float64:
+        rows[:30] *= 10.0 ** rng.integers(-250, 250, size=(30, 1))
     units, inverse = np.empty(rows.shape), np.empty(90)
     kernels.unit_rows(rows, units, inverse)
+    assert ((inverse == 0) == ~rows.any(axis=1)).all()
     assert unit(rows).tobytes() == units.tobytes()
     assert unit(rows[7:8]).tobytes() == units[7:8].tobytes()
 
@@ -257,6 +262,15 @@ def test_inputs_stay_untouched(rng, route, metric):
     bank, queries = rng.normal(size=(30, 3)), rng.normal(size=(9, 3))
     bank.flags.writeable = queries.flags.writeable = False
     nearest(queries, bank, 2, metric=metric)
+
+
+def test_a_pickled_bank_holds_its_rows_only(rng):
+    bank = Bank.of(rng.normal(size=(50, 4)), "euclidean")
+    expected = nearest(bank.rows, bank, 3)
+    assert "plain" in bank.__dict__
+    again = pickle.loads(pickle.dumps(bank))
+    assert "plain" not in again.__dict__
+    np.testing.assert_array_equal(nearest(bank.rows, again, 3), expected)
 
 
 def test_torch_threads_are_restored(rng, route):
