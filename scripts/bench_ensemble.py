@@ -87,7 +87,10 @@ def ours(detector: str, rows: Rows) -> Scores:
 
 def forms(kind: str, rows: Rows) -> dict[str, Run]:
     """The member of that kind by everyone who has it."""
-    runs = {OURS: partial(ours, MEMBERS[kind], rows), PLAINLY: partial(by_section, partial(plain_scores, kind), rows)}
+    runs: dict[str, Run] = {
+        OURS: partial(ours, MEMBERS[kind], rows),
+        PLAINLY: partial(by_section, partial(plain_scores, kind), rows),
+    }
     models = pyod_models()
     if kind in models:
         runs[PYOD] = partial(by_section, lambda train, test, domain: pyod_scores(models[kind](), train, test), rows)

@@ -26,16 +26,16 @@ def table(tmp_path, capsys, monkeypatch):
 
 
 def test_the_plain_form_of_every_job_gives_the_same_scores(table):
-    rows = table("--clips", 0, "--banks", 200, "--rounds", 1)
+    rows = table("--clips", 0, "--banks", 300, "--rounds", 1)
     jobs = ("ensemble (3 members)", "knn", "ldn", "mahalanobis", "gmm", "lof")
-    assert list(rows) == [("bank of 200", job) for job in jobs]
+    assert list(rows) == [("bank of 300", job) for job in jobs]
     for (_, job), row in rows.items():
         if job in ("knn", "ldn", "mahalanobis", "lof"):
             value, unit = row["agreement"].split()
             assert unit == "relative"
             assert float(value) < 1e-9, job
         else:
-            assert float(row["agreement"].removeprefix("rank correlation ").split(", ")[0]) > 0.8, job
+            assert float(row["agreement"].removeprefix("rank correlation ").split(", ")[0]) > 0.5, job
         assert float(row["ours s"]) > 0
         assert float(row["plain s"]) > 0
         assert float(row["plain / ours"]) > 0
