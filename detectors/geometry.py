@@ -1,43 +1,55 @@
-"""Numerics on rows of vectors: unit length, centres, covariances, and the distances that follow from them."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Numerics on rows of vectors: unit length, cosine distances, and the geometric median."""
 
 import numpy as np
 
-MAX_CONDITION = 1e10
-"""Largest condition number of a covariance; above it, a float64 distance has fewer than six correct digits."""
+SUMS = 64
+"""Partial sums of `squared_lengths`: a compiled loop adds that many values at a time."""
 
 
-def unit(X: np.ndarray, dtype: type[np.floating] = np.float64) -> np.ndarray:
-    """Scale each row to length 1; a zero row stays zero. Very large and very small rows keep their direction."""
-    out = np.empty(X.shape, dtype)  # C-contiguous, so that sums run along memory
+def squared_lengths(X: np.ndarray) -> np.ndarray:
+    """Sum of the squares of each row of float64 X (n, d), in the order of `search.kernels`, so equal bit for bit.
+
+    Column j is added to partial sum j modulo SUMS. Then the upper half of the sums is added to the lower half, until
+    one sum is left.
+    """
+    sums = np.square(X[:, :SUMS])
+    for start in range(SUMS, X.shape[1], SUMS):
+        squares = np.square(X[:, start : start + SUMS])
+        sums[:, : squares.shape[1]] += squares
+    half = SUMS // 2
+    while half:
+        upper = sums[:, half:]
+        sums[:, : upper.shape[1]] += upper
+        sums, half = sums[:, :half], half // 2
+    return np.asarray(sums.sum(axis=1))  # of at most one column
+
+
+def unit(X: np.ndarray) -> np.ndarray:
+    """Scale each row to length 1, float64; a zero row stays zero. Huge and tiny rows keep their direction."""
+    out = np.empty(X.shape)
     step = max(2**15 // max(X.shape[1], 1), 1)  # a few rows at a time stay in the cache
-    safe = (
-        np.sqrt(np.finfo(dtype).max) / 2**20
-    )  # squares of lengths from 1 / safe to safe neither overflow nor underflow
     for start in range(0, len(X), step):
         rows = out[start : start + step]
         rows[...] = X[start : start + step]
-        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        if not (length.min() > 1 / safe and length.max() < safe):
-            size = np.abs(rows).max(axis=1, initial=0.0)
-            rows /= np.where(size > 0, size, 1)[:, None]
-            length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-            length[length == 0] = 1
-        rows *= (1 / length)[:, None]
+        with np.errstate(over="ignore"):
+            squares = squared_lengths(rows)
+        unsafe = ~((squares > 1e-290) & (squares < 1e290))  # squares may have overflowed or underflowed
+        if unsafe.any():
+            size = np.abs(rows[unsafe]).max(axis=1, initial=0.0)
+            rows[unsafe] /= np.where(size > 0, size, 1)[:, None]
+            squares[unsafe] = np.where(size > 0, squared_lengths(rows[unsafe]), 1)
+        rows *= (1 / np.sqrt(squares))[:, None]
     return out
 
 
-def cosine_distance(left: np.ndarray, right: np.ndarray, *, scratch: np.ndarray | None = None) -> np.ndarray:
+def cosine_distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """1 - cosine of each pair of unit rows (n, d), in [0, 2]; equal rows are at 0 exactly.
 
     Computed as half the squared Euclidean distance, which keeps its digits near 0 where 1 - cosine loses them. A zero
-    row has no direction: its distance is 2 to every other row and 0 to another zero row. `scratch` (n, d) is
-    overwritten; it may be `right`.
+    row has no direction: its distance is 2 to every other row and 0 to another zero row.
     """
-    offset = np.subtract(left, right, out=scratch)
-    distance: np.ndarray = np.minimum(0.5 * np.einsum("ij,ij->i", offset, offset), 2.0)
+    offset = left - right
+    distance: np.ndarray = np.minimum(0.5 * squared_lengths(offset), 2.0)
     suspect = np.flatnonzero(np.abs(distance - 0.5) < 1e-9)  # the distance of a unit row to a zero row
     if len(suspect):
         left, offset = left[suspect], offset[suspect]
@@ -74,85 +86,3 @@ def geometric_median(X: np.ndarray, *, tolerance: float = 1e-8, max_iterations: 
     nearest: np.ndarray = X[np.square(X - point).sum(axis=1).argmin()]  # convergence to a row is slow
     to_nearest, to_point = (np.sqrt(np.square(X - centre).sum(axis=1)).sum() for centre in (nearest, point))
     return nearest.copy() if to_nearest <= to_point else point
-
-
-def empirical_covariance(centred: np.ndarray, *, ddof: int = 1) -> np.ndarray:
-    """Covariance (d, d) of centred rows; `ddof` is the number of centres that were estimated from them."""
-    covariance: np.ndarray = centred.T @ centred / max(len(centred) - ddof, 1)
-    return covariance
-
-
-# scikit-learn's ledoit_wolf and oas return the same matrices and take 1.2 to 3.2 and 5 to 21 times as long.
-
-
-def ledoit_wolf(centred: np.ndarray) -> np.ndarray:
-    """Covariance shrunk towards a multiple of the identity (Ledoit and Wolf 2004), for centred rows."""
-    n, d = centred.shape
-    S = empirical_covariance(centred, ddof=0)
-    size = np.trace(S) / d
-    gap = np.square(S).sum() - d * size**2
-    noise = (np.square(np.square(centred).sum(axis=1)).sum() / n - np.square(S).sum()) / n
-    return _shrunk(S, noise / gap if gap > 0 else 1.0)
-
-
-def oas(centred: np.ndarray) -> np.ndarray:
-    """Covariance shrunk by oracle approximating shrinkage (Chen et al. 2010), for centred rows."""
-    n, d = centred.shape
-    S = empirical_covariance(centred, ddof=0)
-    square, size = float(np.square(S).mean()), np.trace(S) / d
-    gap = (n + 1) * (square - size**2 / d)
-    return _shrunk(S, (square + size**2) / gap if gap > 0 else 1.0)
-
-
-def _shrunk(S: np.ndarray, weight: float) -> np.ndarray:
-    weight = min(max(weight, 0.0), 1.0)
-    shrunk: np.ndarray = (1.0 - weight) * S + weight * np.trace(S) / len(S) * np.eye(len(S))
-    return shrunk
-
-
-COVARIANCES: dict[str, Callable[..., np.ndarray]] = {
-    "empirical": empirical_covariance,
-    "ledoit_wolf": ledoit_wolf,
-    "oas": oas,
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Precision:
-    """Cholesky factor (d, d, lower) of a covariance, and its condition number."""
-
-    cholesky: np.ndarray
-    condition: float
-
-    @classmethod
-    def of(cls, covariance: np.ndarray) -> "Precision":
-        """Factor of a covariance; ValueError for one that is singular or nearly so (MAX_CONDITION)."""
-        eigenvalues = np.linalg.eigvalsh(covariance)
-        largest = float(eigenvalues[-1])
-        rank = int(np.count_nonzero(eigenvalues > largest / MAX_CONDITION)) if largest > 0 else 0
-        if rank < len(covariance):
-            raise ValueError(
-                f"the covariance has rank {rank} in {len(covariance)} dimensions: too few distinct clips or constant "
-                "columns; use covariance=ledoit_wolf or oas, or reduce the dimensions with pca"
-            )
-        return cls(np.linalg.cholesky(covariance), largest / float(eigenvalues[0]))
-
-    @classmethod
-    def regularised(cls, covariance: np.ndarray) -> "Precision":
-        """As `of`, after adding the smallest multiple of the identity that keeps the condition below MAX_CONDITION.
-
-        A zero covariance (one clip, or all clips equal) becomes the identity: the Euclidean distance.
-        """
-        eigenvalues = np.linalg.eigvalsh(covariance)
-        if eigenvalues[-1] <= 0:
-            return cls(np.eye(len(covariance)), 1.0)
-        missing = 2 * eigenvalues[-1] / MAX_CONDITION - eigenvalues[0]
-        return cls.of(covariance + max(missing, 0.0) * np.eye(len(covariance)))
-
-    def squared_distance(self, offsets: np.ndarray) -> np.ndarray:
-        """Squared Mahalanobis length of each row of `offsets` (m, d), float64 (m,)."""
-        from scipy.linalg import solve_triangular
-
-        solved = solve_triangular(self.cholesky, np.asarray(offsets, dtype=np.float64).T, lower=True)
-        squared: np.ndarray = np.square(solved).sum(axis=0)
-        return squared

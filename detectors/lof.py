@@ -1,10 +1,12 @@
-"""Local outlier factor (Breunig et al. 2000), by scikit-learn."""
-
-import warnings
+"""Local outlier factor (Breunig et al. 2000), from the neighbour lists of `search`."""
 
 import numpy as np
 
 from detectors.base import Fitted
+from detectors.search.neighbours import Bank, nearest
+
+LEAST = 1e-10
+"""Added to a mean reachability distance, as in scikit-learn: densities stay finite."""
 
 
 class LOF(Fitted):
@@ -24,24 +26,28 @@ class LOF(Fitted):
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
-        from sklearn.neighbors import LocalOutlierFactor
-        from threadpoolctl import threadpool_limits
-
         rows = np.unique(np.asarray(X, dtype=np.float64), axis=0)
-        self.only_ = rows[0] if len(rows) == 1 else None
-        if self.only_ is None:
-            self.factor_ = LocalOutlierFactor(min(self.k, len(rows) - 1), novelty=True)
-            with threadpool_limits(1), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Duplicate values", UserWarning)  # exact copies are merged
-                self.factor_.fit(rows)
+        self.bank_ = Bank.of(rows, "euclidean")
+        if len(rows) > 1:
+            distance, row = self._neighbours(rows, np.arange(len(rows)))
+            self.k_distance_ = distance[:, -1]
+            self.density_ = self._density(distance, row)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        from threadpoolctl import threadpool_limits
+        distance, row = self._neighbours(X, None)
+        if len(self.bank_.rows) == 1:
+            return 1.0 + distance[:, 0]
+        factor: np.ndarray = self.density_[row].mean(axis=1) / self._density(distance, row)
+        return factor
 
-        X = np.asarray(X, dtype=np.float64)
-        if self.only_ is not None:
-            distance: np.ndarray = np.sqrt(np.square(X - self.only_).sum(axis=1))
-            return 1.0 + distance
-        with threadpool_limits(1):
-            score: np.ndarray = -self.factor_.score_samples(X)
-        return score
+    def _neighbours(self, X: np.ndarray, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Distance (m, k) and row (m, k) of the k nearest distinct clips."""
+        k = max(min(self.k, len(self.bank_.rows) - 1), 1)
+        half, row = nearest(np.asarray(X, dtype=np.float64), self.bank_, k, exclude=own)
+        return np.sqrt(2.0 * half), row
+
+    def _density(self, distance: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Local reachability density (m,): no neighbour counts as nearer than its own k-th neighbour is to it."""
+        reached = np.maximum(distance, self.k_distance_[row])
+        density: np.ndarray = 1.0 / (reached.mean(axis=1) + LEAST)
+        return density

@@ -63,7 +63,7 @@ def load(path: Path, bank: Bank, kind: str, *, seed: int = 0, threads: int = 1) 
     for name, expected in _origin(bank, spec).items():
         if record.get(name) != expected:
             raise StoreError(f"{path} was made with {name} {record.get(name)!r}, expected {expected!r}")
-    data = read_regular(path, bank.directions.nbytes + ROW_BYTES * (len(bank.rows) + 1024))
+    data = read_regular(path, 4 * bank.rows.size + ROW_BYTES * (len(bank.rows) + 1024))
     if {name: record.get(name) for name in ("bytes", "sha256")} != _digest(data):
         raise StoreError(f"{path} is damaged: its size or SHA-256 differs from its record")
     return ApproximateIndex(bank, copies, spec, _deserialize(path, data, spec, copies), threads)

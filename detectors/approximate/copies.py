@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.search.shortlist import TILE
+TILE = 1024
+"""Rows that are hashed or compared at a time."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,15 @@ import numpy as np
 
 from detectors.approximate.copies import Copies
 from detectors.approximate.kinds import copy_to_gpu, kind_named, limit_threads, search_parameters, train_index
-from detectors.search.neighbours import Bank, RunningTopK, exact_distances, nearest
-from detectors.search.shortlist import TILE, Pairs
+from detectors.geometry import unit
+from detectors.search.neighbours import Bank, check_search, nearest
+from detectors.search.plain import nearest_of_pairs, pair_distances
 
 GPU_MAX = 2048
 """Most rows and probes per query that faiss supports on a GPU."""
+
+QUERIES = 1024
+"""Queries that are searched at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,7 @@ class ApproximateIndex:
         """
         copies, spec = prepare(bank, kind, seed)
         spec = replace(spec, factory=factory or spec.factory)
-        all_rows = len(copies.start) == len(bank.rows)  # avoids a copy of the bank
-        rows = padded(bank.directions if all_rows else bank.directions[copies.first], spec.width)
+        rows = padded(directions(bank.rows, copies.first), spec.width)
         with limit_threads(threads if kind_named(kind).any_threads else 1):
             index = train_index(spec.factory, rows, seed) if len(rows) else None
         return cls(bank, copies, spec, index, threads)
@@ -68,19 +71,48 @@ class ApproximateIndex:
         number of proposed rows per neighbour whose distances are computed exactly; with 0, distances are those of the
         index. Zero queries, and queries for which the index finds fewer than k rows, are searched exactly.
         """
-        top = RunningTopK(queries, exclude, k)
-        top.check_dimensions(self.bank)
-        shortlister = _IndexShortlister(self, k + int((top.exclude >= 0).any()), probes, rerank)
-        if shortlister.length < len(self.copies.start):
-            with limit_threads(self.threads):
-                for start in range(0, len(top.queries), TILE):
-                    top.add_part(shortlister, slice(start, start + TILE), 0)
-        incomplete = np.flatnonzero(top.row[:, -1] < 0)
-        if len(incomplete):
-            top.distance[incomplete], top.row[incomplete] = nearest(
-                top.queries[incomplete], self.bank, k, exclude=top.exclude[incomplete]
-            )
-        return top.distance, top.row
+        queries, exclude = check_search(queries, self.bank, k, exclude)
+        rerank = self.kind.rerank if rerank is None else rerank
+        if rerank < 0:
+            raise ValueError(f"expected rerank of at least 0 rows per neighbour, got {rerank}")
+        wanted = k + int((exclude >= 0).any())
+        length = rerank * wanted + 16 if rerank else wanted
+        distance, row = np.full((len(queries), k), np.inf), np.full((len(queries), k), -1)
+        with limit_threads(self.threads):
+            for start in range(0, len(queries) if length < len(self.copies.start) else 0, QUERIES):
+                part = slice(start, start + QUERIES)
+                units = unit(queries[part])
+                query, proposed, exact = self._proposed(units, wanted, length, probes)
+                if rerank:
+                    exact = self._distances(units, query, proposed)
+                keep = proposed != exclude[part][query]
+                distance[part], row[part] = nearest_of_pairs(query[keep], proposed[keep], exact[keep], (len(units), k))
+        missing = np.flatnonzero(row[:, -1] < 0)
+        if len(missing):
+            distance[missing], row[missing] = nearest(queries[missing], self.bank, k, exclude=exclude[missing])
+        return distance, row
+
+    def _proposed(
+        self, units: np.ndarray, k: int, length: int, probes: int | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Queries (that are not zero), bank rows and the index's distances of proposed pairs, by query and row.
+
+        Every row comes with its copies, up to k of them.
+        """
+        nonzero = np.flatnonzero(units.any(axis=1))
+        if not len(nonzero):
+            return nonzero, nonzero, units[:0, 0]
+        values, distinct = self.search(units[nonzero].astype(np.float32), length, probes)
+        query, column = np.nonzero((distinct >= 0) & (distinct < len(self.copies.start)))
+        row, entry = self.copies.rows_of(distinct[query, column], k)
+        distance = np.clip(values[query, column][entry].astype(np.float64) / 2, 0.0, 2.0)
+        order = np.lexsort((row, query[entry]))
+        return nonzero[query[entry]][order], row[order], distance[order]
+
+    def _distances(self, units: np.ndarray, query: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Exact distances of pairs of unit queries and bank rows."""
+        used, at = np.unique(row, return_inverse=True)
+        return pair_distances(self.bank.distance, units, query, unit(self.bank.rows[used]), at.reshape(-1))
 
     def search(self, queries: np.ndarray, length: int, probes: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Squared distances (m, length), rising, and numbers of distinct rows, -1 where the index finds no more."""
@@ -90,39 +122,20 @@ class ApproximateIndex:
         return values, rows
 
 
-class _IndexShortlister:
-    """Shortlists the rows that an index proposes; without `rerank`, their distances are those of the index."""
-
-    def __init__(self, index: ApproximateIndex, k: int, probes: int | None, rerank: int | None) -> None:
-        self.block, self.index, self.k, self.probes = index.bank, index, k, probes
-        self.rerank = index.kind.rerank if rerank is None else rerank
-        if self.rerank < 0:
-            raise ValueError(f"expected rerank of at least 0 rows per neighbour, got {rerank}")
-        self.length = self.rerank * k + 16 if self.rerank else k
-
-    def shortlist(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        """Pairs of the queries that are not zero and the rows that the index proposes for them."""
-        nonzero = np.flatnonzero(queries.any(axis=1))
-        if not len(nonzero):
-            return Pairs.joined([])
-        values, distinct = self.index.search(queries[nonzero], self.length, self.probes)
-        query, column = np.nonzero((distinct >= 0) & (distinct < len(self.index.copies.start)))
-        row, entry = self.index.copies.rows_of(distinct[query, column], self.k)
-        return Pairs(nonzero[query[entry]], row, 1 - values[query, column][entry] / 2)
-
-    def distances(self, queries: np.ndarray, pairs: Pairs) -> np.ndarray:
-        """Exact distance of every pair, or that of the index if `rerank` is 0."""
-        if self.rerank:
-            return exact_distances(queries, self.block, pairs)
-        return np.clip(1.0 - pairs.product.astype(np.float64), 0.0, 2.0)
-
-
 def prepare(bank: Bank, kind: str, seed: int) -> tuple[Copies, IndexSpec]:
     """The distinct rows of a bank that are not zero, and the spec of an index of them."""
     copies = Copies.of(bank.rows)
-    copies = copies.where(bank.nonzero[copies.first])
+    copies = copies.where(np.asarray(bank.rows.any(axis=1))[copies.first])
     width = -(-bank.rows.shape[1] // 4) * 4
     return copies, IndexSpec(kind, kind_named(kind).factory(len(copies.start), width), width, seed)
+
+
+def directions(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Some rows scaled to length 1, float32."""
+    out = np.empty((len(at), rows.shape[1]), dtype=np.float32)
+    for start in range(0, len(at), QUERIES):  # float64 rows of all would take twice the memory
+        out[start : start + QUERIES] = unit(rows[at[start : start + QUERIES]])
+    return out
 
 
 def padded(X: np.ndarray, width: int) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Exact nearest neighbours by cosine distance: the rows that float64 arithmetic gives, ties ordered by row."""
+"""Exact nearest neighbours by cosine or Euclidean distance: those of float64 arithmetic, ties ordered by row."""

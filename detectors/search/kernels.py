@@ -1,7 +1,8 @@
-"""Compiled loops of the streamed search: 8-bit codes of rows, shortlists from products, and exact distances.
+"""Compiled loops of the search: 8-bit codes of rows, shortlists from products, and exact distances.
 
-A distance is a float64 sum in a fixed order, so it depends on the two rows only. Values that only decide which
-distances are computed are rounded within the bounds that `quantised` states.
+A distance is a float64 sum in the order of `geometry.squared_lengths`, so it depends on the two rows only. Values that
+only decide which distances are computed are rounded within the bounds that `quantised` states. Bank rows are float32 or
+float64 and have a factor, `inverse`: 1 / length for rows that are not at length 1 yet, 0 for a zero row, else 1.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+
+from detectors.geometry import SUMS
 
 LANES = 64
 """Sets of columns of a tile (column number modulo LANES); for most tiles, only the largest value of each is used."""
@@ -31,7 +34,7 @@ BEST_FIRST = 8
 The first few lower the k-th distance early. After that, finding the next largest product costs more than it saves.
 """
 
-_FIXED = {"reassoc", "nsz"}  # vectorised sums without fused multiply-add, so equal rows are at exactly 0
+_ANY_ORDER = {"reassoc", "nsz"}
 _LOOSE = {"reassoc", "nsz", "contract", "nnan"}
 
 
@@ -47,20 +50,53 @@ def _compiled(fastmath: set[str] | bool = False) -> Callable[..., Any]:
     return decorate
 
 
-@_compiled(_FIXED)
+@_compiled()
+def _squared_offset(unit, row, inverse, sums):  # type: ignore[no-untyped-def]
+    """Squared length of `unit` - `row` * `inverse`, as `geometry.squared_lengths`; `sums` (SUMS,) is overwritten."""
+    d, half = unit.shape[0], SUMS
+    while half >= 2 * d:
+        half //= 2  # the upper half stays 0
+    for lane in range(half):
+        sums[lane] = 0.0
+    for start in range(0, d - SUMS + 1, SUMS):
+        left, right = unit[start : start + SUMS], row[start : start + SUMS]
+        for lane in range(SUMS):
+            offset = left[lane] - np.float64(right[lane]) * inverse
+            sums[lane] += offset * offset
+    start = d - d % SUMS
+    for lane in range(d - start):
+        offset = unit[start + lane] - np.float64(row[start + lane]) * inverse
+        sums[lane] += offset * offset
+    while half > 1:
+        half //= 2
+        for lane in range(half):
+            sums[lane] += sums[lane + half]
+    return sums[0]
+
+
+@_compiled()
 def unit_rows(X, units, inverse):  # type: ignore[no-untyped-def]
-    """Write rows of float32 X (n, d) at length 1 to float64 `units`, and 1 / length (0 for a zero row) to `inverse`."""
+    """Write rows of X (n, d) at length 1 to float64 `units`, as `geometry.unit`, bit for bit.
+
+    `inverse` becomes 0 for a zero row; for other rows of float32 it becomes 1 / length.
+    """
     n, d = X.shape
+    origin, sums = np.zeros(d), np.empty(SUMS)
     for i in range(n):
-        squares = 0.0
+        squares, size = _squared_offset(origin, X[i], 1.0, sums), 1.0
+        if not 1e-290 < squares < 1e290:  # a zero row, or one whose squares may have overflowed or underflowed
+            size = np.float64(np.abs(X[i]).max())
+            if size == 0.0:
+                units[i], inverse[i] = 0.0, 0.0
+                continue
+            units[i] = X[i] / size
+            squares = _squared_offset(origin, units[i], 1.0, sums)
+        inverse[i] = 1.0 / np.sqrt(squares)
         for j in range(d):
-            squares += np.float64(X[i, j]) * np.float64(X[i, j])
-        inverse[i] = 1.0 / np.sqrt(squares) if squares > 0.0 else 0.0
-        for j in range(d):
-            units[i, j] = np.float64(X[i, j]) * inverse[i]
+            units[i, j] = np.float64(X[i, j]) / size * inverse[i]
 
 
-@_compiled(_FIXED)
+@_compiled(_ANY_ORDER)
 def centre_rows(units, centre, centred, half):  # type: ignore[no-untyped-def]
     """Write float64 `units` (n, d) minus `centre` to float32 `centred`, and half their squared lengths to `half`."""
     n, d = units.shape
@@ -98,24 +134,14 @@ def encode_rows(values, scales, codes, error):  # type: ignore[no-untyped-def]
         error[i] = np.sqrt(np.float64(squares) * (1.0 + (d + 4) * 2.0**-23))
 
 
-@_compiled(_FIXED)
-def exact_distance(unit, row, inverse):  # type: ignore[no-untyped-def]
-    """Half the squared distance of a float64 unit row and a float32 row scaled to length 1; neither is zero."""
-    squares = 0.0
-    for j in range(unit.shape[0]):
-        offset = unit[j] - np.float64(row[j]) * inverse
-        squares += offset * offset
-    return min(0.5 * squares, 2.0)
-
-
 @_compiled(_LOOSE)
-def _lower_bound(unit, row, inverse):  # type: ignore[no-untyped-def]
-    """Lower bound of `exact_distance` in float32; rounding changes the offset of unit rows by at most 2**-21."""
+def _lower_bound(unit, row, inverse, rounding):  # type: ignore[no-untyped-def]
+    """Lower bound of half the squared distance in float32, which changes the length of the offset by `rounding`."""
     squares, scale = np.float32(0.0), np.float32(inverse)
     for j in range(unit.shape[0]):
-        offset = row[j] * scale - unit[j]
+        offset = np.float32(row[j]) * scale - unit[j]
         squares += offset * offset
-    length = np.sqrt(np.float64(squares) * (1.0 - (unit.shape[0] + 4) * 2.0**-23)) - 2.0**-21
+    length = np.sqrt(np.float64(squares) * (1.0 - (unit.shape[0] + 4) * 2.0**-23)) - rounding
     return 0.5 * length * length if length > 0.0 else 0.0
 
 
@@ -133,14 +159,6 @@ def _lane_of(maxima, value):  # type: ignore[no-untyped-def]
         if maxima[lane] == value:
             return lane
     return 0
-
-
-@_compiled()
-def _is_nonzero(unit):  # type: ignore[no-untyped-def]
-    for value in unit:  # noqa: SIM110 (numba does not compile a generator)
-        if value != 0.0:
-            return True
-    return False
 
 
 @_compiled(_LOOSE)
@@ -192,15 +210,17 @@ def _update_zero_query(rows, excluded, distances, top_ids):  # type: ignore[no-u
 def _measure(column, rows, query, excluded, top):  # type: ignore[no-untyped-def]
     """Compute the distance of one row, unless its lower bound is too large, and insert it into the query's top k."""
     bank, inverse, ids = rows
+    unit, unit32, rounding, farthest, sums = query
     distances, top_ids = top
     if ids[column] == excluded:
         return
     if inverse[column] == 0.0:
         insert(2.0, ids[column], distances, top_ids)
     elif not SAFE_INVERSE[0] < inverse[column] < SAFE_INVERSE[1] or (
-        _lower_bound(query[1], bank[column], inverse[column]) <= distances[-1]
+        _lower_bound(unit32, bank[column], inverse[column], rounding) <= distances[-1]
     ):
-        insert(exact_distance(query[0], bank[column], inverse[column]), ids[column], distances, top_ids)
+        half = 0.5 * _squared_offset(unit, bank[column], inverse[column], sums)
+        insert(min(half, farthest), ids[column], distances, top_ids)
 
 
 @_compiled({"contract"})
@@ -208,21 +228,22 @@ def update_from_tile(products, tile, rows, queries, terms, excluded, top):  # ty
     """Update the top k of m queries with the rows of a tile.
 
     products: int32 or float32 (m, t), t a multiple of LANES and at least the number of rows. tile: offsets float32
-    (t,), scale, length and error. rows: float32 (n, d), 1 / length, ids. queries: unit rows in float64 and in float32.
-    terms (4, m): scale, error, length, and half the squared length. Lengths are those of centred rows, and errors are
-    those of the float32 or 8-bit factors that replace these. Up to the errors, the distance of a query and a row is
-    half - product * scale * scale - offset. top: distances and ids (m, k).
+    (t,), scale, length and error. rows: (n, d), inverse, ids. queries: in float64 and in float32. terms (6, m): scale,
+    error, length, and half the squared length; rounding of `_lower_bound`; the largest distance, 0 for a zero query.
+    Lengths are those of centred rows, and errors are those of the float32 or 8-bit factors that replace these. Up to
+    the errors, the distance of a query and a row is half - product * scale * scale - offset. top: distances and ids
+    (m, k). Returns the number of pairs that the products could not skip.
     """
     offsets, tile_scale, tile_length, tile_error = tile
     ids = rows[2]
-    units, units32 = queries
-    last = top[1].shape[1] - 1
-    maxima, used = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_)
+    last, measured = top[1].shape[1] - 1, 0
+    maxima, used, sums = np.empty(LANES, np.float32), np.zeros(products.shape[1], np.bool_), np.empty(SUMS)
     for q in range(products.shape[0]):
-        line, distances, top_ids, query = products[q], top[0][q], top[1][q], (units[q], units32[q])
-        if not _is_nonzero(query[0]):
+        line, distances, top_ids = products[q], top[0][q], top[1][q]
+        if terms[5, q] == 0.0:
             _update_zero_query(rows, excluded[q], distances, top_ids)
             continue
+        query = (queries[0][q], queries[1][q], terms[4, q], terms[5, q], sums)
         scale, length, error = np.float32(terms[0, q] * tile_scale), terms[2, q], terms[1, q]
         size = length + error + tile_length + tile_error
         slack = error * tile_length + (length + error) * tile_error + ROUNDING * 0.5 * size * size + UNDERFLOW
@@ -238,25 +259,29 @@ def update_from_tile(products, tile, rows, queries, terms, excluded, top):  # ty
             maxima[lane] = _best_of_lane(line, offsets, scale, lane, used)[1]
             largest = _largest(maxima)
             left -= 1
+        measured += most - left
         if largest > LOWEST and base - largest <= distances[last]:
             for column in range(len(ids)):
                 value = np.float32(line[column]) * scale + offsets[column]
                 if base - value <= distances[last] and not used[column]:
                     _measure(column, rows, query, excluded[q], (distances, top_ids))
+                    measured += 1
         if left < most:
             used[:] = False
+    return measured
 
 
 @_compiled()
-def update_from_lists(columns, rows, queries, excluded, top):  # type: ignore[no-untyped-def]
+def update_from_lists(columns, rows, queries, terms, excluded, top):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Update the top k of m queries, none of them zero, with the rows `columns` (m, l) that are listed for each."""
-    units, units32 = queries
+    sums = np.empty(SUMS)
     for q in range(columns.shape[0]):
+        query = (queries[0][q], queries[1][q], terms[4, q], terms[5, q], sums)
         for column in columns[q]:
-            _measure(column, rows, (units[q], units32[q]), excluded[q], (top[0][q], top[1][q]))
+            _measure(column, rows, query, excluded[q], (top[0][q], top[1][q]))
 
 
-@_compiled()
+@_compiled(_ANY_ORDER)
 def first_not_finite(X):  # type: ignore[no-untyped-def]
     """Number of the first row of X (n, d) with a value that is not finite, or -1."""
     for i in range(X.shape[0]):

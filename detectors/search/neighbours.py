@@ -1,309 +1,176 @@
-"""Exact nearest neighbours by cosine distance; the result does not depend on block size or back end.
+"""Exact nearest neighbours: the rows that float64 distances give, ties ordered by row, bit for bit on every route.
 
-A back end shortlists rows in float32 (`shortlist.py`). Here, their distances are computed in float64 and sorted by
-(distance, row id). Equal rows have equal distances, so ties always go to the lowest id.
+A search with little work is done by numpy (`plain`), any other by compiled loops and 8-bit codes (`streamed`), or on a
+CUDA device (`on_device`). Each leaves few pairs, whose distances are computed in float64 by the same arithmetic.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detectors.geometry import cosine_distance, unit
-from detectors.search.shortlist import (
-    TILE,
-    Pairs,
-    Product,
-    TileSearch,
-    TopProducts,
-    directions,
-    rounding,
-    shortlist_by_library,
-    shortlist_by_tiles,
-)
+from detectors.search.distance import check_rows, distance_named
+from detectors.search.plain import PlainBank
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-BLOCK = 2**17
-"""Bank rows of an array that are prepared at a time; limits the memory of the float32 copy."""
+    from detectors.search.on_device import DeviceBank
+    from detectors.search.quantised import TiledBank
+
+LITTLE, LITTLE_UNLOADED = 5e6, 4e9
+"""Multiplications up to which numpy is faster than the compiled loops, and than importing them (seconds)."""
+
+SMALL = 2**23
+"""Largest bank, in values, for a search by numpy, which keeps it in float64 (64 MB)."""
 
 THREADS_FROM = 1e8
 """Multiplications above which more than one thread is faster."""
 
-SMALL = 2**21
-"""Largest bank, in values, that also keeps its rows as float64 unit vectors (16 MB)."""
+DEVICE_FROM = 1e11
+"""Multiplications above which a CUDA device saves more time than copying the bank to it takes."""
 
-TORCH_FROM = 2e10
-"""Multiplications above which torch saves more time than its import takes."""
+SAFE = 2.0**50
+"""Largest value that float32 products may have; 2**500 is the largest whose squares float64 can add."""
 
 
-@dataclass(frozen=True, eq=False)
 class Bank:
-    """Rows (n, d) prepared for searches: as given, and as float32 unit vectors."""
+    """Rows (n, d) for searches by a metric of `distance.DISTANCES`; each route prepares them when it first needs them.
 
-    rows: np.ndarray
-    directions: np.ndarray
+    Prepared by `plain`, they take 8 bytes per value; by `streamed`, 5 for float32 and 9 for float64.
+    """
+
+    def __init__(self, rows: np.ndarray, metric: str) -> None:
+        self.rows, self.metric, self.distance = rows, metric, distance_named(metric)
+        self.scale = 1.0
+        if not self.distance.directions:
+            largest = float(np.abs(rows).max(initial=0.0))
+            _check_size(largest, "bank")
+            if largest > 0 and not 1 / SAFE < largest < SAFE:
+                self.scale = float(2.0 ** -np.frexp(largest)[1])  # a power of two: exact
 
     @classmethod
-    def of(cls, rows: np.ndarray) -> "Bank":
-        """Check and prepare rows; ValueError for an empty bank or values that are not finite."""
-        rows = _finite(_matrix(rows, "bank"), "bank")
-        return cls(rows, directions(rows))
+    def of(cls, rows: np.ndarray, metric: str = "cosine") -> "Bank":
+        """Check rows; ValueError for an empty bank, values that are not finite, or an unknown metric."""
+        rows = check_rows(rows, "bank")
+        if not len(rows):
+            raise ValueError("the bank is empty; check the section filter")
+        return cls(rows, metric)
+
+    def __reduce__(self) -> tuple[type["Bank"], tuple[np.ndarray, str]]:
+        """A copy or pickle leaves out what the routes have prepared."""
+        return Bank, (self.rows, self.metric)
+
+    def scaled(self, rows: np.ndarray) -> np.ndarray:
+        """Rows in the scale in which this bank is searched."""
+        return rows if self.scale == 1 else rows * np.float64(self.scale)
 
     @cached_property
-    def nonzero(self) -> np.ndarray:
-        """Mask (n,) of the rows that are not zero."""
-        return np.asarray(self.directions.any(axis=1))
-
-    def units(self, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Float64 unit vectors of some rows; `out` may be used as their memory."""
-        return _take(self._units, rows, out) if self.rows.size <= SMALL else unit(self.rows[rows])
+    def plain(self) -> PlainBank:
+        """For `plain`."""
+        return PlainBank(self.scaled(self.rows), self.distance)
 
     @cached_property
-    def _units(self) -> np.ndarray:
-        return unit(self.rows)
+    def tiled(self) -> "TiledBank":
+        """For `streamed`."""
+        from detectors.search.streamed import bank_of
+
+        return bank_of(self.scaled(self.rows), metric=self.metric)
+
+    @cached_property
+    def device(self) -> "DeviceBank":
+        """For `on_device`."""
+        from detectors.search.on_device import DeviceBank
+
+        return DeviceBank(self.scaled(self.rows), metric=self.metric)
 
 
 def nearest(
     queries: np.ndarray,
-    bank: np.ndarray | Bank | Iterable[np.ndarray],
+    bank: np.ndarray | Bank,
     k: int,
     *,
     exclude: np.ndarray | None = None,
-    backend: str = "auto",
+    metric: str = "cosine",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine distance, float64 (m, k), rising, and row id, int64 (m, k), of the k nearest bank rows of each query.
+    """Distance, float64 (m, k), rising, and row, int64 (m, k), of the k nearest bank rows of each query.
 
-    The bank is a matrix (n, d), a prepared Bank, or an iterable of matrices whose rows are numbered consecutively.
-    `exclude` (m,) is one row id per query that the search skips (usually its own), or -1. A zero vector is at distance
-    0 from other zero vectors and at 2 from all other rows. ValueError for an empty bank, values that are not finite, or
-    fewer than k rows.
+    The bank is a matrix (n, d), or a Bank, which has its own metric. The distance is the cosine distance, or half the
+    squared Euclidean distance (`metric="euclidean"`). `exclude` (m,) is one row per query that the search skips
+    (usually its own), or -1. By cosine, a zero vector is at distance 0 from other zero vectors and at 2 from all other
+    rows. ValueError for an empty bank, values that are not finite, or fewer than k rows.
     """
-    top = RunningTopK(queries, exclude, k)
-    start = 0
-    for block in _blocks(bank):
-        top.add(block, start, backend)
-        start += len(block.rows)
-    if (top.row < 0).any():
-        rows = start - int((top.exclude >= 0).any())
+    bank = bank if isinstance(bank, Bank) else Bank.of(bank, metric)
+    queries, exclude = check_search(queries, bank, k, exclude)
+    if not len(queries):
+        return np.zeros((0, k)), np.zeros((0, k), dtype=np.int64)
+    queries = bank.scaled(queries)
+    distance, row = _ROUTES[_route(queries, bank)](queries, bank, k, exclude)
+    return distance if bank.scale == 1 else distance / bank.scale / bank.scale, row
+
+
+def check_search(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Queries and excluded rows as arrays; ValueError unless the bank can be searched for them."""
+    queries = check_rows(queries, "queries")
+    exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
+    if k < 1 or exclude.shape != (len(queries),):
+        raise ValueError(
+            f"expected k >= 1 and one excluded row per query ({len(queries)}), got k={k} and exclude of shape "
+            f"{exclude.shape}"
+        )
+    n, d = bank.rows.shape
+    if queries.shape[1] != d:
+        raise ValueError(f"queries have {queries.shape[1]} dimensions, the bank has {d}")
+    rows = n - int(((exclude >= 0) & (exclude < n)).any())
+    if len(queries) and k > rows:
         raise ValueError(f"k={k}: the bank has only {rows} rows to find; lower k or check the section filter")
-    return top.distance, top.row
+    if not bank.distance.directions:
+        _check_size(float(np.abs(queries).max(initial=0.0)), "queries")
+    return queries, exclude
 
 
-def _matrix(X: np.ndarray, what: str) -> np.ndarray:
-    X = np.asarray(X)
-    if X.ndim != 2 or X.dtype.kind not in "fiu":
-        raise ValueError(f"{what}: expected a matrix of numbers (n, d), got {X.dtype} of shape {X.shape}")
-    if what == "bank" and not len(X):
-        raise ValueError("the bank is empty; check the section filter")
-    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+def _check_size(largest: float, what: str) -> None:
+    if largest >= 2.0**500:
+        raise ValueError(f"{what}: the largest value is {largest:.3g}; Euclidean distances need values below 3e150")
 
 
-def _finite(X: np.ndarray, what: str, part: slice = slice(None)) -> np.ndarray:
-    """X[part]; ValueError names the first row with a value that is not finite."""
-    first, last, _ = part.indices(len(X))
-    for i in range(first, last, TILE):
-        finite = np.isfinite(X[i : min(i + TILE, last)])
-        if not finite.all():
-            row = i + int(np.argmin(finite.all(axis=1)))
-            raise ValueError(f"{what}: row {row} has a value that is NaN or infinite; every value must be finite")
-    return X[part]
+def _route(queries: np.ndarray, bank: Bank) -> str:
+    """Name of the fastest route; numpy also for queries that float32 products cannot represent beside the bank."""
+    work = len(queries) * bank.rows.size
+    loaded = {"torch", "numba"} <= sys.modules.keys()
+    far = not bank.distance.directions and float(np.abs(queries).max()) >= SAFE
+    if far or (work <= (LITTLE if loaded else LITTLE_UNLOADED) and bank.rows.size <= SMALL):
+        return "plain"
+    if work > DEVICE_FROM:
+        from detectors.search.products import has_gpu
+
+        return "device" if has_gpu() else "tiled"
+    return "tiled"
 
 
-def _blocks(bank: np.ndarray | Bank | Iterable[np.ndarray]) -> Iterator[Bank]:
-    if isinstance(bank, Bank):
-        yield bank
-    elif isinstance(bank, np.ndarray):
-        bank = _finite(_matrix(bank, "bank"), "bank")
-        yield from (Bank(rows, directions(rows)) for rows in (bank[i : i + BLOCK] for i in range(0, len(bank), BLOCK)))
-    else:
-        empty = True
-        for block in bank:
-            if len(block):
-                yield Bank.of(block)
-                empty = False
-        if empty:
-            raise ValueError("the bank is empty; check the section filter")
+def _by_numpy(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return bank.plain.nearest(queries, k, exclude)
 
 
-class Shortlister(Protocol):
-    """Shortlists rows of one block for queries, unit rows (m, d), and computes their distances."""
+def _by_codes(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from detectors.search.streamed import TopK
 
-    block: Bank
-
-    def shortlist(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        """Pairs for float32 queries; a product below `floor` (m,) cannot enter the top k of a query."""
-        ...
-
-    def distances(self, queries: np.ndarray, pairs: Pairs) -> np.ndarray:
-        """Float64 distance of every pair for float64 queries."""
-        ...
+    top = TopK.empty(len(queries), k)
+    threads = _threads() if len(queries) * bank.rows.size > THREADS_FROM else 1
+    top.update(queries, bank.tiled, exclude=exclude, threads=threads)
+    return top.distance, top.id
 
 
-class RunningTopK:
-    """The k nearest rows of every query among the blocks added so far; the row is -1 where there are fewer."""
+def _by_device(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from detectors.search.streamed import TopK
 
-    def __init__(self, queries: np.ndarray, exclude: np.ndarray | None, k: int) -> None:
-        """Start without rows; ValueError for queries that are no matrix, k below 1, or another number of `exclude`."""
-        queries = _matrix(queries, "queries")
-        exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
-        if k < 1 or exclude.shape != (len(queries),):
-            raise ValueError(
-                f"expected k >= 1 and one excluded row per query ({len(queries)}), got k={k} and exclude of shape "
-                f"{exclude.shape}"
-            )
-        self.queries, self.exclude, self.k = queries, exclude, k
-        self.distance = np.full((len(queries), k), np.inf)
-        self.row = np.full((len(queries), k), -1, dtype=np.int64)
-
-    def add(self, block: Bank, start: int, backend: str) -> None:
-        """Add a block whose first row has the id `start`."""
-        self.check_dimensions(block)
-        if not len(self.queries):
-            return
-        work = len(self.queries) * block.rows.size
-        shortlister = _ExactShortlister(block, self.k + int((self.exclude >= 0).any()), _chosen(backend, work))
-        threads = _threads() if work > THREADS_FROM else 1
-        size = min(TILE, -(-len(self.queries) // threads))
-        parts = [slice(i, i + size) for i in range(0, len(self.queries), size)]
-        with shortlister.single_threaded_products(), ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(lambda part: self.add_part(shortlister, part, start), parts):
-                pass
-
-    def check_dimensions(self, block: Bank) -> None:
-        """ValueError unless the block has the dimensions of the queries."""
-        if block.rows.shape[1:] != self.queries.shape[1:]:
-            d = self.queries.shape[1]
-            raise ValueError(f"queries have {d} dimensions, the bank has {block.rows.shape[1]}")
-
-    def add_part(self, shortlister: Shortlister, part: slice, start: int) -> None:
-        """Add the rows of the shortlister's block for a part of the queries."""
-        queries = unit(_finite(self.queries, "queries", part))
-        pairs = shortlister.shortlist(queries.astype(np.float32), 1.0 - self.distance[part, -1])
-        pairs = pairs.where(pairs.row + start != self.exclude[part][pairs.query]).ordered()
-        distance = shortlister.distances(queries, pairs)
-        _merge(self.distance[part], self.row[part], pairs.query, distance, pairs.row + start)
+    top = TopK.empty(len(queries), k)
+    bank.device.update(top, queries, exclude, _threads())
+    return top.distance, top.id
 
 
-class _ExactShortlister:
-    """Shortlists all rows of one block that can be among the k nearest; zero rows are handled separately."""
-
-    def __init__(self, block: Bank, k: int, backend: str) -> None:
-        self.block, self.k = block, k
-        self.products = BACKENDS[backend]()
-        self.nonzero = np.flatnonzero(block.nonzero)
-        self.zero = np.flatnonzero(~block.nonzero)[:k]
-        whole = not len(self.zero)
-        self.rows = block.rows if whole else block.rows[self.nonzero]
-        self.bank = block.directions if whole else block.directions[self.nonzero]
-        band = 2 * rounding(self.bank.shape[1], input_bits=self.products.input_bits())
-        self.search = TileSearch(k, band, self.products.product)
-        self.library = self.products.library(self.bank) if len(self.bank) else None
-
-    def single_threaded_products(self) -> ExitStack:
-        """Context in which a product uses one thread: the threads share out the queries, which is faster."""
-        stack = ExitStack()
-        self.products.single_threaded(stack)
-        return stack
-
-    def shortlist(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        """All pairs that can be among the k nearest, and few others."""
-        mask = queries.any(axis=1)
-        nonzero = np.flatnonzero(mask)
-        parts = [_all_pairs(np.arange(len(queries)), self.zero)]
-        parts.append(_all_pairs(np.flatnonzero(~mask), self.nonzero[: self.k]))
-        if len(nonzero) and len(self.bank):
-            pairs = self._shortlist_nonzero(queries if mask.all() else queries[nonzero], floor[nonzero])
-            parts.append(Pairs(nonzero[pairs.query], self.nonzero[pairs.row], pairs.product))
-        return Pairs.joined(parts)
-
-    def distances(self, queries: np.ndarray, pairs: Pairs) -> np.ndarray:
-        """Exact distance of every pair of a unit query and a row."""
-        return exact_distances(queries, self.block, pairs)
-
-    def _shortlist_nonzero(self, queries: np.ndarray, floor: np.ndarray) -> Pairs:
-        if self.library is None:
-            return shortlist_by_tiles(self.search, queries, self.rows, self.bank, floor)
-        pairs, short = shortlist_by_library(self.library, self.k, queries, len(self.bank))
-        if not short.any():
-            return pairs
-        again = np.flatnonzero(short)
-        tiled = shortlist_by_tiles(self.search, queries[again], self.rows, self.bank, floor[again])
-        return Pairs.joined([pairs, Pairs(again[tiled.query], tiled.row, tiled.product)])
-
-
-def _all_pairs(queries: np.ndarray, rows: np.ndarray) -> Pairs:
-    query, row = np.repeat(queries, len(rows)), np.tile(rows, len(queries))
-    return Pairs(query, row, np.zeros(len(query), dtype=np.float32))
-
-
-def exact_distances(queries: np.ndarray, bank: Bank, pairs: Pairs) -> np.ndarray:
-    """Float64 cosine distance of every pair of a unit query and a bank row."""
-    step = max(2**15 // queries.shape[1], 1)  # a few pairs at a time stay in the cache
-    left, right = np.empty((2, step, queries.shape[1]))
-    out = np.empty(len(pairs.row))
-    for i in range(0, len(out), step):
-        query, row = pairs.query[i : i + step], pairs.row[i : i + step]
-        offset = bank.units(row, right)
-        out[i : i + step] = cosine_distance(_take(queries, query, left), offset, scratch=offset)
-    return out
-
-
-def _take(X: np.ndarray, rows: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """X[rows] in reused memory, since allocating memory takes longer than filling it."""
-    return X.take(rows, axis=0, out=memory[: len(rows)], mode="clip")  # mode="raise" needs a second buffer
-
-
-def _merge(
-    best_distance: np.ndarray, best_row: np.ndarray, query: np.ndarray, distance: np.ndarray, row: np.ndarray
-) -> None:
-    """Update the arrays (m, k) with new pairs to the k smallest (distance, row) of each query.
-
-    Rows with equal distances stay in order: first the old rows, whose ids are lower, then the new rows as given.
-    """
-    m, k = best_row.shape
-    old = np.flatnonzero(best_row.ravel() >= 0)
-    query = np.concatenate([old // k, query])
-    distance = np.concatenate([best_distance.ravel()[old], distance])
-    row = np.concatenate([best_row.ravel()[old], row])
-    order = np.argsort(distance)
-    if not np.diff(distance[order]).all():
-        order = np.argsort(distance, kind="stable")  # several times slower
-    order = order[np.argsort(query[order].astype(np.min_scalar_type(m)), kind="stable")]  # 16 bits sort in linear time
-    query = query[order]
-    rank = np.arange(len(query)) - np.searchsorted(query, np.arange(m))[query]
-    near = rank < k
-    order, query, rank = order[near], query[near], rank[near]
-    best_distance[query, rank] = distance[order]
-    best_row[query, rank] = row[order]
-
-
-@dataclass(frozen=True)
-class Backend:
-    """How float32 products are computed: by tiles or, if `library` gives one, by the search of a library."""
-
-    product: Product
-    single_threaded: Callable[[ExitStack], None]
-    input_bits: Callable[[], int] = lambda: 24
-    library: Callable[[np.ndarray], TopProducts | None] = lambda bank: None
-
-
-def _chosen(backend: str, work: float) -> str:
-    """Name of the back end; `auto` is numpy for small searches, and torch (on a GPU, if any) for large ones.
-
-    faiss is available by name only: with the right kernel it is not faster here, and without it several times slower.
-    """
-    if backend not in (*BACKENDS, "auto"):
-        raise ValueError(f"unknown backend {backend!r}; choose from auto, {', '.join(BACKENDS)}")
-    if backend != "auto":
-        return backend
-    return "torch" if work > (THREADS_FROM if "torch" in sys.modules else TORCH_FROM) else "numpy"
+_ROUTES = {"plain": _by_numpy, "tiled": _by_codes, "device": _by_device}
 
 
 @cache
@@ -316,30 +183,3 @@ def _pools() -> "ThreadpoolController":
 def _threads() -> int:
     """Threads of numpy's BLAS: the number of cores, unless the environment sets fewer."""
     return max((pool["num_threads"] for pool in _pools().info() if pool["user_api"] == "blas"), default=1)
-
-
-def _numpy_product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-    np.matmul(left, right.T, out=out)
-
-
-def _numpy_single(stack: ExitStack) -> None:
-    stack.enter_context(_pools().limit(limits=1, user_api="blas"))
-
-
-def _torch() -> Backend:
-    from detectors.search import torch_backend as torch
-
-    return Backend(torch.product, torch.single_threaded, torch.input_bits, torch.on_device)
-
-
-def _faiss() -> Backend:
-    from detectors.search.faiss_backend import InnerProducts
-
-    return Backend(_numpy_product, lambda stack: None, library=InnerProducts)
-
-
-def _numpy() -> Backend:
-    return Backend(_numpy_product, _numpy_single)
-
-
-BACKENDS = {"numpy": _numpy, "torch": _torch, "faiss": _faiss}

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from detectors.search import kernels
-from detectors.search.quantised import Queries, TiledBank, check_float32
+from detectors.search.distance import check_rows
+from detectors.search.quantised import Queries, TiledBank
 from detectors.search.streamed import PART, TopK
 
 SPARE = 8
@@ -26,10 +27,12 @@ QUERIES, COLUMNS = 2**13, 2**16
 
 
 class DeviceBank:
-    """Float32 rows (n, d) with ids as in `TiledBank.of`, on a torch device."""
+    """Rows (n, d) with ids as in `TiledBank.of`, on a torch device."""
 
-    def __init__(self, rows: np.ndarray, ids: np.ndarray | None = None, *, device: str = "cuda") -> None:
-        self.bank = TiledBank.of(rows, ids, coded=False)
+    def __init__(
+        self, rows: np.ndarray, ids: np.ndarray | None = None, *, metric: str = "cosine", device: str = "cuda"
+    ) -> None:
+        self.bank = TiledBank.of(rows, ids, coded=False, metric=metric)
         tiles = self.bank.tiles
         weights = [tile.weights.T[: len(tile.rows[2])] for tile in tiles]
         self.device, self.tf32 = device, device.startswith("cuda")
@@ -41,7 +44,7 @@ class DeviceBank:
 
     def update(self, top: TopK, queries: np.ndarray, exclude: np.ndarray, threads: int = 1) -> None:
         """Add the rows of the bank to the top k, as `TopK.update`."""
-        queries, exclude = check_float32(queries, "queries"), np.asarray(exclude, dtype=np.int64)
+        queries, exclude = check_rows(queries, "queries"), np.asarray(exclude, dtype=np.int64)
         for start in range(0, len(queries), QUERIES):
             part = slice(start, start + QUERIES)
             of_part = TopK(top.distance[part], top.id[part])
@@ -63,6 +66,7 @@ class DeviceBank:
                 columns[at],
                 self.rows,
                 (queries.units[at], queries.units32[at]),
+                queries.terms[:, at],
                 exclude[at],
                 (distance[at], ids[at]),
             )
@@ -76,7 +80,7 @@ class DeviceBank:
         slack = slack + kernels.ROUNDING * size**2 + kernels.UNDERFLOW
         complete = queries.terms[3] - values[:, -1] - slack > distance[:, -1]
         complete |= length == self.bank.n
-        complete &= queries.units.any(axis=1)
+        complete &= queries.terms[5] > 0  # not a zero query
         top.distance[complete], top.id[complete] = distance[complete], ids[complete]
         return np.flatnonzero(~complete)
 

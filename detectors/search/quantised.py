@@ -1,7 +1,8 @@
 """A bank of rows as 8-bit codes, whose products are several times faster than those of float32, within error bounds.
 
-Half the squared distance of two unit rows u, v is |a|^2 / 2 + |b|^2 / 2 - a.b for a = u - c, b = v - c and any centre
-c, here the mean of the bank. Codes p, q with scales s, t replace a and b, with the coding errors e and f:
+Half the squared distance of two rows u, v is |a|^2 / 2 + |b|^2 / 2 - a.b for a = u - c, b = v - c and any centre c,
+here the mean of the bank; for cosine distances, u and v have length 1. Codes p, q
+with scales s, t replace a and b, with the coding errors e and f:
 
     |a.b - s t p.q|  <=  |e| |b| + |s p| |f|  <=  |e| |b| + (|a| + |e|) |f|        (Cauchy and Schwarz)
 
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from detectors.search import kernels
+from detectors.search.distance import Distance, check_rows, distance_named
 from detectors.search.products import float_product, has_gpu, int8_is_faster, int8_product
 
 TILE = 1024
@@ -28,6 +30,9 @@ TILE = 1024
 
 CODE_DIMENSIONS = range(2, 2**31 // 127**2)
 """Numbers of dimensions for codes: products of more overflow 32 bits, and torch does not multiply those of 1."""
+
+SAMPLE = 256
+"""Bank rows from which the use of a rotation is estimated."""
 
 ROTATE_FROM = 1.25
 """Factor by which a rotation must reduce the coding error, since the queries must be rotated too."""
@@ -46,7 +51,7 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Queries as float64 and float32 unit rows, as factors of products, and `terms` of `kernels.update_from_tile`."""
+    """Prepared queries in float64 and float32, as factors of products, and `terms` of `kernels.update_from_tile`."""
 
     units: np.ndarray
     units32: np.ndarray
@@ -65,35 +70,40 @@ class Queries:
 
 @dataclass(frozen=True, eq=False)
 class TiledBank:
-    """Float32 rows (n, d) prepared for searches; `coded`: products of 8-bit codes instead of float32."""
+    """Rows (n, d) prepared for searches; `coded`: products of 8-bit codes instead of float32.
+
+    `longest` is the length of the longest prepared row.
+    """
 
     n: int
     d: int
     coded: bool
+    distance: Distance
+    longest: float
     centre: np.ndarray
     rotation: torch.Tensor | None
     tiles: tuple[Tile, ...]
 
     @classmethod
-    def of(cls, rows: np.ndarray, ids: np.ndarray | None = None, *, coded: bool) -> "TiledBank":
+    def of(cls, rows: np.ndarray, ids: np.ndarray | None = None, *, coded: bool, metric: str = "cosine") -> "TiledBank":
         """Prepare `rows`; ties go to the lowest of `ids` (int64, at least 0; by default the row numbers).
 
-        `streamed.bank_of` chooses the faster value of `coded`. ValueError for rows that are no matrix of finite float32
-        values, or have a number of dimensions outside CODE_DIMENSIONS if `coded`.
+        `streamed.bank_of` chooses the faster value of `coded`. `metric` is one of `distance.DISTANCES`. ValueError for
+        rows that are no matrix of finite values, or have a number of dimensions outside CODE_DIMENSIONS if `coded`.
         """
-        rows = check_float32(rows, "bank")
+        rows, distance = check_rows(rows, "bank"), distance_named(metric)
         ids = np.arange(len(rows)) if ids is None else np.asarray(ids, dtype=np.int64)
         if ids.shape != (len(rows),) or (len(ids) and ids.min() < 0):
             raise ValueError(
                 f"expected one id of at least 0 for each of {len(rows)} rows, got ids of shape {ids.shape}, "
                 f"smallest {ids.min(initial=0)}"
             )
-        centre, half = _spread(rows)
+        centre, half, longest = _spread(rows, distance)
         if coded and rows.shape[1] not in CODE_DIMENSIONS:
             raise ValueError(
                 f"codes need {CODE_DIMENSIONS.start} to {CODE_DIMENSIONS.stop - 1} dimensions, got {rows.shape[1]}"
             )
-        plain = cls(len(rows), rows.shape[1], coded, centre, None, ())
+        plain = cls(len(rows), rows.shape[1], coded, distance, longest, centre, None, ())
         empty = replace(plain, rotation=_useful_rotation(plain, rows) if coded else None)
         order = np.argsort(half, kind="stable")
         rows, ids = rows[order], ids[order]
@@ -101,9 +111,11 @@ class TiledBank:
         return replace(empty, tiles=tuple(empty._tile(rows[part], ids[part]) for part in parts))
 
     def encode(self, queries: np.ndarray) -> Queries:
-        """Prepare float32 queries (m, d) for products with this bank."""
-        units, _ = _units(queries)
+        """Prepare queries (m, d) for products with this bank."""
+        units, inverse = _prepared(queries, self.distance)
         values, terms = self._values(units)
+        terms[4] = self._rounding(units)
+        terms[5] = np.where(inverse == 0, 0.0, self.distance.farthest)
         factors: torch.Tensor = torch.from_numpy(values)
         if self.coded:
             codes, error = np.empty(values.shape, dtype=np.int8), np.empty(len(values))
@@ -126,11 +138,17 @@ class TiledBank:
         """Lower bound (tiles,) of the distance of queries of lengths `shortest` to `longest` to the rows of a tile."""
         below = np.array([shortest - tile.codes[2] for tile in self.tiles])
         above = np.array([tile.shortest - longest for tile in self.tiles])
-        return np.asarray(np.maximum(np.maximum(below, above) - 1e-12, 0.0))  # minus the rounding error of lengths
+        rounding = (self.d + 16) * 2.0**-52 * (longest + max(tile.codes[2] for tile in self.tiles))
+        return np.asarray(np.maximum(np.maximum(below, above) - rounding, 0.0))
+
+    def _rounding(self, units: np.ndarray) -> np.ndarray:
+        """Upper bound (m,) of what `kernels._lower_bound` may change a length by, for prepared queries."""
+        length = 1.0 if self.distance.directions else np.sqrt(np.square(units).sum(axis=1))
+        return np.asarray(2.0**-22 * (length + self.longest))
 
     def _values(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centred and rotated float32 rows, and their terms (4, n): scale 1, error, length, half the squared length."""
-        values, terms = np.empty(units.shape, dtype=np.float32), np.ones((4, len(units)))
+        """Centred and rotated float32 rows, and their terms (6, n): scale 1, error, length, half the squared length."""
+        values, terms = np.empty(units.shape, dtype=np.float32), np.ones((6, len(units)))
         kernels.centre_rows(units, self.centre, values, terms[3])
         terms[2] = np.sqrt(2.0 * terms[3])
         # Errors per length. Without codes, the error of the products is included.
@@ -143,8 +161,10 @@ class TiledBank:
 
     def _tile(self, rows: np.ndarray, ids: np.ndarray) -> Tile:
         n, width = len(rows), -(-len(rows) // kernels.LANES) * kernels.LANES
-        units, inverse = _units(rows)
+        units, inverse = _prepared(rows, self.distance)
         values, terms = self._values(units)
+        if rows.dtype != np.float32 and self.distance.directions:  # of which 1 / length may overflow
+            rows, inverse = units, (inverse > 0).astype(np.float64)
         weights, scale = np.zeros((width, self.d), dtype=np.int8 if self.coded else np.float32), 1.0
         if self.coded:
             scale, error = max(float(np.abs(values).max()) / 127.0, 1e-30), np.empty(n)
@@ -163,53 +183,43 @@ def bytes_per_row(d: int) -> int:
     return 12 * d + 64 if has_gpu() else 5 * d + 32 if int8_is_faster() else 8 * d + 32
 
 
-def check_float32(rows: np.ndarray, what: str) -> np.ndarray:
-    """Rows as a contiguous float32 matrix; ValueError for other shapes or types, and values that are not finite."""
-    rows = np.asarray(rows)
-    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
-        raise ValueError(f"{what}: expected a matrix of numbers (n, d), got {rows.dtype} of shape {rows.shape}")
-    with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(rows, dtype=np.float32)
-    row = kernels.first_not_finite(rows)
-    if row >= 0:
-        raise ValueError(f"{what}: row {row} has a value that is NaN, infinite or too large for float32")
-    return rows
-
-
-def _units(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _prepared(rows: np.ndarray, distance: Distance) -> tuple[np.ndarray, np.ndarray]:
+    """Float64 rows as `distance.prepare` gives them, and `inverse` of `kernels.unit_rows`, or ones."""
+    if not distance.directions:
+        return distance.prepare(rows), np.ones(len(rows))
     units, inverse = np.empty(rows.shape), np.empty(len(rows))
     kernels.unit_rows(rows, units, inverse)
     return units, inverse
 
 
-def _spread(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (d,) of the unit rows, and half the squared distance (n,) of each row from it."""
+def _spread(rows: np.ndarray, distance: Distance) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean (d,) of the prepared rows, half the squared distance (n,) of each from it, and the largest length of one."""
     parts = [slice(start, start + TILE) for start in range(0, len(rows), TILE)]
-    centre, half = np.zeros(rows.shape[1]), np.empty(len(rows))
+    centre, half, longest = np.zeros(rows.shape[1]), np.empty(len(rows)), 1.0
     for part in parts:
-        centre += _units(rows[part])[0].sum(axis=0)
+        units = _prepared(rows[part], distance)[0]
+        centre += units.sum(axis=0)
+        if not distance.directions:
+            longest = max(longest, float(np.sqrt(np.square(units).sum(axis=1).max())))
     centre /= max(len(rows), 1)
     centred = np.empty((TILE, rows.shape[1]), dtype=np.float32)
     for part in parts:
-        kernels.centre_rows(_units(rows[part])[0], centre, centred, half[part])
-    return centre, half
+        kernels.centre_rows(_prepared(rows[part], distance)[0], centre, centred, half[part])
+    return centre, half, longest
 
 
 def _useful_rotation(bank: TiledBank, rows: np.ndarray) -> torch.Tensor | None:
-    """Rotation (d, d) if it reduces the coding error of a sample of the rows by ROTATE_FROM, else None."""
+    """Rotation (d, d) if it is expected to reduce the coding error of a sample of the rows by ROTATE_FROM, else None.
+
+    A rotated row is like a normal one, whose largest value is about sqrt(2 ln d) standard deviations.
+    """
     if not len(rows):
         return None
-    sample = _units(rows[:: -(-len(rows) // TILE)])[0]
-    rotation = _rotation(bank.d)
-    plain = bank._values(sample)[0]
-    rotated = (torch.from_numpy(plain) @ rotation).numpy()
-    return rotation if _coding_error(plain) > ROTATE_FROM * _coding_error(rotated) else None
-
-
-def _coding_error(values: np.ndarray) -> float:
+    values, terms = bank._values(_prepared(rows[:: -(-len(rows) // SAMPLE)], bank.distance)[0])
     error = np.empty(len(values))
     kernels.encode_rows(values, np.zeros(len(values)), np.empty(values.shape, dtype=np.int8), error)
-    return float(error.mean())
+    rotated = terms[2] * np.sqrt(2 * np.log(bank.d) / 12) / 127
+    return _rotation(bank.d) if error.mean() > ROTATE_FROM * rotated.mean() else None
 
 
 @cache

@@ -1,21 +1,20 @@
 """Exact nearest neighbours of many queries in banks that arrive block by block: a running top k.
 
 The distance of a pair is always computed by the same arithmetic, so the result is bit-identical for all blocks, numbers
-of threads and kinds of product. Distances are cosine distances as in `neighbours`; queries and banks are float32, as in
-a store.
+of threads and kinds of product.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import thread_time
 
 import numpy as np
 import torch
 
 from detectors.search import kernels
+from detectors.search.distance import check_rows
 from detectors.search.products import int8_is_faster, single_threaded
-from detectors.search.quantised import CODE_DIMENSIONS, Queries, TiledBank, check_float32
+from detectors.search.quantised import CODE_DIMENSIONS, Queries, TiledBank
 
 PART = 256
 """Queries per product; with a tile of bank rows, the products take 1 MB."""
@@ -29,30 +28,33 @@ NO_ROW = np.iinfo(np.int64).max
 TRIAL = 4096
 """Most bank rows in the test of whether codes are faster."""
 
+UNSEPARATED = 1 / 32
+"""Share of pairs that codes fail to skip from which float32 products are faster, if these can separate the rows."""
 
-def bank_of(rows: np.ndarray, ids: np.ndarray | None = None) -> TiledBank:
-    """Bank of float32 `rows` (n, d) with the faster kind of products; see `TiledBank.of`."""
-    return TiledBank.of(rows, ids, coded=codes_are_faster(check_float32(rows, "bank")))
+LEAST = 8
+"""Distances per query that a search in a small bank computes anyway."""
 
 
-def codes_are_faster(rows: np.ndarray) -> bool:
-    """Whether a search by codes is faster for float32 rows (n, d), measured on a sample of them.
+def bank_of(
+    rows: np.ndarray, ids: np.ndarray | None = None, *, metric: str = "cosine", coded: bool | None = None
+) -> TiledBank:
+    """Bank of `rows` (n, d) as `TiledBank.of`, by default with the faster kind of products.
 
-    It is not if the codes separate the rows so badly that nearly all distances must be computed.
+    Codes are slower if they separate the rows so badly that many distances must be computed. This is counted for a
+    sample of the rows.
     """
-    if not len(rows) or rows.shape[1] not in CODE_DIMENSIONS or not int8_is_faster():
-        return False
-    sample = rows[:: -(-len(rows) // TRIAL)]
-    at = np.arange(0, len(sample), -(-len(sample) // PART))
-    seconds = {}
-    for coded in (True, False):
-        bank = TiledBank.of(sample, coded=coded)
-        seconds[coded] = float("inf")
-        for _ in range(3):  # the first run compiles our loops and torch's products of this shape
-            start = thread_time()
-            TopK.empty(len(at), 1).update(sample[at], bank, exclude=at)
-            seconds[coded] = min(seconds[coded], thread_time() - start)
-    return seconds[True] < seconds[False]
+    rows = check_rows(rows, "bank")
+    if coded is None:
+        coded = len(rows) > 0 and rows.shape[1] in CODE_DIMENSIONS and int8_is_faster()
+        if coded:
+            sample = rows[:: -(-len(rows) // TRIAL)]
+            bank = TiledBank.of(sample, coded=True, metric=metric)
+            at = np.arange(0, len(sample), -(-len(sample) // PART))
+            measured = TopK.empty(len(at), 1).update(sample[at], bank, exclude=at)
+            coded = measured < len(at) * (LEAST + UNSEPARATED * bank.n)
+            if coded and ids is None and len(sample) == len(rows):
+                return bank
+    return TiledBank.of(rows, ids, coded=coded, metric=metric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +76,13 @@ class TopK:
 
     def update(
         self, queries: np.ndarray, bank: TiledBank, *, exclude: np.ndarray | None = None, threads: int = 1
-    ) -> None:
+    ) -> int:
         """Add the rows of a bank; `exclude` (m,) is one id per query that the search skips, or -1.
 
-        ValueError for queries (m, d) that are not finite or have another shape.
+        Returns the number of pairs that the products could not skip. ValueError for queries (m, d) that are not finite
+        or have another shape.
         """
-        queries = check_float32(queries, "queries")
+        queries = check_rows(queries, "queries")
         exclude = np.full(len(queries), -1) if exclude is None else np.asarray(exclude, dtype=np.int64)
         m = len(self.id)
         if queries.shape != (m, bank.d) or exclude.shape != (m,):
@@ -88,25 +91,23 @@ class TopK:
                 f"{exclude.shape}"
             )
         if not bank.n:
-            return
+            return 0
         size = min(TASK, -(-m // threads))
         tasks = [slice(start, min(start + size, m)) for start in range(0, m, size)] if m else []
         with single_threaded():
             if threads == 1:
-                for task in tasks:
-                    self._update(task, queries, bank, exclude)
-                return
+                return sum(self._update(task, queries, bank, exclude) for task in tasks)
             with ThreadPoolExecutor(threads) as pool:
-                for _ in pool.map(lambda task: self._update(task, queries, bank, exclude), tasks):
-                    pass
+                return sum(pool.map(lambda task: self._update(task, queries, bank, exclude), tasks))
 
-    def _update(self, task: slice, queries: np.ndarray, bank: TiledBank, exclude: np.ndarray) -> None:
-        distance, ids, excluded = self.distance[task], self.id[task], exclude[task]
+    def _update(self, task: slice, queries: np.ndarray, bank: TiledBank, exclude: np.ndarray) -> int:
+        distance, ids, excluded, measured = self.distance[task], self.id[task], exclude[task], 0
         memory = torch.empty(PART * bank.width, dtype=bank.product()[1])
         for at, part in _parts(bank, queries[task]):
             top = (distance[at], ids[at])
-            _search(bank, part, excluded[at], top, memory)
+            measured += _search(bank, part, excluded[at], top, memory)
             distance[at], ids[at] = top
+        return measured
 
 
 def _parts(bank: TiledBank, queries: np.ndarray) -> Iterator[tuple[np.ndarray | slice, Queries]]:
@@ -122,17 +123,21 @@ def _parts(bank: TiledBank, queries: np.ndarray) -> Iterator[tuple[np.ndarray | 
 
 def _search(
     bank: TiledBank, part: Queries, excluded: np.ndarray, top: tuple[np.ndarray, np.ndarray], memory: torch.Tensor
-) -> None:
-    """Update the top k of a part with every tile that may hold a nearer row, the most promising tile first."""
-    multiply = bank.product()[0]
+) -> int:
+    """Update the top k of a part with every tile that may hold a nearer row, the most promising tile first.
+
+    Returns the number of pairs that the products could not skip.
+    """
+    multiply, measured = bank.product()[0], 0
     gaps = bank.gaps(part.length.min(), part.length.max())
     for i in np.argsort(gaps, kind="stable"):
         tile = bank.tiles[i]
         if 0.5 * gaps[i] ** 2 * (1 - 1e-9) > top[0][:, -1].max():
-            return  # by their lengths alone, all rows of this tile and of the remaining ones are too far
+            break  # by their lengths alone, all rows of this tile and of the remaining ones are too far
         m, t = len(part.units), tile.weights.shape[1]
         products = memory[: m * t].view(m, t)
         multiply(part.factors, tile.weights, products)
-        kernels.update_from_tile(
+        measured += kernels.update_from_tile(
             products.numpy(), tile.codes, tile.rows, (part.units, part.units32), part.terms, excluded, top
         )
+    return measured

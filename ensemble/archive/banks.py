@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.search.products import has_gpu
-from detectors.search.quantised import TiledBank, bytes_per_row
-from detectors.search.streamed import TopK, codes_are_faster
+from detectors.search.quantised import bytes_per_row
+from detectors.search.streamed import TopK, bank_of
 from ensemble.archive.rows import ClipFilter, Group, Source, groups_of, key_hashes, read_block
 from featstore.errors import DataError, ResourceError
 
@@ -79,9 +79,8 @@ def exact() -> MakeSearch:
             from detectors.search.on_device import DeviceBank
 
             return DeviceBank(rows, ids).update
-        if group not in coded:
-            coded[group] = codes_are_faster(rows)
-        bank = TiledBank.of(rows, ids, coded=coded[group])
+        bank = bank_of(rows, ids, coded=coded.get(group))
+        coded[group] = bank.coded
 
         def improve(lists: TopK, queries: np.ndarray, exclude: np.ndarray, threads: int) -> None:
             lists.update(queries, bank, exclude=exclude, threads=threads)

@@ -18,7 +18,7 @@ from ensemble.decision.fuse import combine
 from ensemble.selection.discriminant import discriminant_weights
 from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair, official_score
-from ensemble.selection.validation import Validation
+from ensemble.selection.scoring.validation import Validation
 
 GROUPS = 3
 GREEDY_POOL, GREEDY_STEPS = 40, 12
@@ -75,11 +75,15 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights."""
+    """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights.
+
+    dropped: metrics of the candidates that lost the race (see `racing.py`); they count in the pair weights.
+    """
 
     validation: Validation
     placed: np.ndarray
     rule: str = "agreement"
+    dropped: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def evaluators(self) -> tuple[Evaluator, Evaluator, Evaluator]:
@@ -92,10 +96,17 @@ class Problem:
         """Metrics (candidates, sections, pairs, 3) by each evaluator."""
         return tuple(each.metrics(self.placed) for each in self.evaluators)
 
+    @property
+    def all_metrics(self) -> tuple[np.ndarray, ...]:
+        """Metrics by each evaluator, those of the dropped candidates last."""
+        if not self.dropped:
+            return self.metrics
+        return tuple(np.concatenate(pair) for pair in zip(self.metrics, self.dropped, strict=True))
+
     @cached_property
     def pair_weights(self) -> np.ndarray:
         """Weight of every pair, summing to 1; all 0 where no pair separates the candidates."""
-        first, second, whole = (by_pair(metrics) for metrics in self.metrics)
+        first, second, whole = (by_pair(metrics) for metrics in self.all_metrics)
         weights = RULES[self.rule](whole, (first, second))
         total = weights.sum()
         return weights / total if total else weights

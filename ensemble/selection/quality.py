@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.metrics.auc import MAX_FPR, resamples
 from detectors.metrics.official import harmonic_mean
-from ensemble.selection.validation import Validation
+from ensemble.selection.scoring.validation import Validation
 
 METRICS = ("auc_source", "auc_target", "pauc")
 FLOOR = 1e-3

@@ -76,7 +76,7 @@ def test_too_few_found_means_exact_search(rng):
     """One list of an IVF index holds fewer rows than requested, and faiss pads with -1."""
     bank = Bank.of(clustered(rng, 2000))
     index, queries = ApproximateIndex.build(bank, "ivf"), clustered(rng, 30)
-    assert (index.search(index.bank.directions[:30], 400, 1)[1] < 0).any()
+    assert (index.search(bank.rows[:30], 400, 1)[1] < 0).any()
     assert_same(index.nearest(queries, 192, probes=1), nearest(queries, bank, 192))
 
 

@@ -19,7 +19,7 @@ def bounds(queries: np.ndarray, bank: TiledBank) -> np.ndarray:
     """Lower bound of the distance of each pair (m, n), in the arithmetic of the search."""
     encoded = bank.encode(queries)
     multiply, dtype = bank.product()
-    scale, error, length, half = encoded.terms
+    scale, error, length, half = encoded.terms[:4]
     bound = np.full((len(queries), bank.n), np.nan)
     for tile in bank.tiles:
         offsets, tile_scale, tile_length, tile_error = tile.codes
@@ -121,8 +121,7 @@ def test_a_bank_takes_the_memory_it_says(rng, d):
     ("rows", "words"),
     [
         (np.full((2, 3), np.nan, np.float32), "row 0 has a value that is NaN"),
-        (np.array([[1.0], [np.inf]]), "row 1 has a value that is NaN, infinite"),
-        (np.array([[1.0], [1e300]]), "too large for float32"),
+        (np.array([[1.0], [np.inf]]), "row 1 has a value that is NaN or infinite"),
         (np.zeros(3, np.float32), r"a matrix of numbers \(n, d\), got float32 of shape \(3,\)"),
         (np.array([["a"]]), "a matrix of numbers"),
         (np.zeros((2, 2), complex), "a matrix of numbers"),

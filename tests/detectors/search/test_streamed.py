@@ -174,3 +174,14 @@ def test_tiles_whose_lengths_differ_too_much_are_skipped(rng, monkeypatch):
     top = searched(rows[:100], bank, exclude=np.arange(100))
     assert 0 < len(multiplied) < len(bank.tiles)
     np.testing.assert_array_equal(top.id, expected.id)
+
+
+def test_codes_are_left_where_they_do_not_separate_the_rows(rng, monkeypatch):
+    """In two narrow clusters that are far apart, all distances within a cluster are smaller than a code is precise."""
+    monkeypatch.setattr("detectors.search.streamed.int8_is_faster", lambda: True)
+    gaussian = data("gaussian", 5000, 32, rng)
+    narrow = (gaussian[::500][rng.integers(0, 2, 5000)] + 1e-4 * gaussian).astype(np.float32)
+    assert not bank_of(narrow).coded
+    assert bank_of(gaussian).coded
+    assert bank_of(narrow, coded=True).coded
+    assert not bank_of(gaussian[:, :1]).coded

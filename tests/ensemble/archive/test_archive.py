@@ -73,9 +73,10 @@ def test_memory_threads_and_units_change_no_bit(stores, tmp_path, monkeypatch):
     assert len(list(pieces.banks().chunks())) == 8
     assert len(pieces.units) == 3
     assert content(tmp_path / "pieces") == content(tmp_path / "whole")
-    monkeypatch.setattr(archive_banks, "codes_are_faster", lambda rows: False)
+    of = archive_banks.bank_of
+    monkeypatch.setattr(archive_banks, "bank_of", lambda rows, ids, coded: of(rows, ids, coded=False))
     for coded in (True, False):
-        monkeypatch.setattr(archive_banks, "codes_are_faster", lambda rows, coded=coded: coded)
+        monkeypatch.setattr(archive_banks, "bank_of", lambda rows, ids, coded, flag=coded: of(rows, ids, coded=flag))
         run(tmp_path / "bank", stores / "archive", tmp_path / f"{coded}", k=2, threads=3)
         assert content(tmp_path / f"{coded}") == content(tmp_path / "whole")
 

@@ -23,7 +23,6 @@ from ensemble.defaults import default_recipe
 from ensemble.output import score_table
 from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import detect
-from ensemble.selection.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.candidates import expand
 from ensemble.selection.choose import (
     STRATEGIES,
@@ -36,13 +35,14 @@ from ensemble.selection.choose import (
 )
 from ensemble.selection.indicators import domain_gap
 from ensemble.selection.informative import by_agreement, by_average, by_best, mean_rank, ranks, spearman
-from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.quality import Evaluator, official_score
 from ensemble.selection.ranker import ranker_scores, trained_ranker
-from ensemble.selection.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
+from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.scoring.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.validation import Pair, Validation, plan_validation
 from ensemble.selection.select import DEFAULT, Options, Selection, decide, select
 from ensemble.selection.summary import selection_json, selection_text
-from ensemble.selection.validation import Pair, Validation, plan_validation
 from featstore.errors import DataError, ResourceError
 from featstore.store import FeatureStore
 

@@ -10,7 +10,8 @@ from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
 from detectors.metrics.scores import ScoreTable
 from ensemble.selection.quality import METRICS, Evaluator, by_pair, official_score
-from ensemble.selection.validation import NORMAL, Pair, Validation, held_out_scores, plan_validation
+from ensemble.selection.scoring.held_out import held_out_scores
+from ensemble.selection.scoring.validation import NORMAL, Pair, Validation, plan_validation
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.table import ClipTable, encode
