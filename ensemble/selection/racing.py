@@ -81,7 +81,7 @@ def survivors(scores: np.ndarray, validation: Validation, part: np.ndarray, rule
         return np.ones(len(scores), dtype=bool)
     evaluator = Evaluator(validation, part)
     resamples = np.concatenate(list(evaluator.resampled(REPLICATES, np.random.default_rng(seed))))
-    values = np.stack([by_pair(evaluator.metrics(row, resamples)) for row in scores], axis=1)
+    values = np.stack([by_pair(evaluator.resampled_metrics(row, resamples)) for row in scores], axis=1)
     among_best = np.zeros(len(scores))
     for replicate in [whole, *values]:
         rank = mean_rank(replicate, weights)
@@ -93,4 +93,4 @@ def survivors(scores: np.ndarray, validation: Validation, part: np.ndarray, rule
 def _metrics(scores: np.ndarray, validation: Validation, part: np.ndarray) -> tuple[np.ndarray, ...]:
     """Metrics (candidates, sections, pairs, 3) of scores (candidates, n) on the clips of a part: halves, then whole."""
     masks = (part & validation.half(0), part & validation.half(1), part)
-    return tuple(np.array([Evaluator(validation, mask).metrics(row)[0] for row in scores]) for mask in masks)
+    return tuple(Evaluator(validation, mask).metrics(scores) for mask in masks)
