@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from detectors import create
 from detectors.sections import Section, SectionScores, sections_of
@@ -39,13 +38,13 @@ def member_scores(
     progress(len(files), len(members))
     plan = Plan.of(inputs, recipe, workers)
     units, done = max((len(members) - len(files)) * len(plan.sections), 1), 0
-    with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
-        for task, results in run_tasks(plan.batches(inputs), plan.processes):
-            section, numbers = task.label
-            for i, result in zip(numbers, results, strict=True):
-                scores[i, section.test], honest[i, section.train] = result.scores, result.reference
-            done += len(numbers)
-            progress(len(files) + done * (len(members) - len(files)) // units, len(members))
+    threads = 1 if len(inputs.clips) < MANY_CLIPS else None
+    for task, results in run_tasks(plan.batches(inputs), plan.processes, threads=threads):
+        section, numbers = task.label
+        for i, result in zip(numbers, results, strict=True):
+            scores[i, section.test], honest[i, section.train] = result.scores, result.reference
+        done += len(numbers)
+        progress(len(files) + done * (len(members) - len(files)) // units, len(members))
     if roles.self_ranked:
         scores = honest
     pairs = zip(scores, honest, strict=True)

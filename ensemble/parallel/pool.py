@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from featstore.building.cores import cores
 from featstore.building.work import ENVIRONMENT, follow_parent
 from featstore.errors import ResourceError
@@ -28,15 +30,23 @@ class Task:
     label: Any = None
 
 
-def run_tasks(batches: Iterable[Sequence[Task]], processes: int) -> Iterator[tuple[Task, Any]]:
+def run_tasks(
+    batches: Iterable[Sequence[Task]], processes: int, *, threads: int | None = 1
+) -> Iterator[tuple[Task, Any]]:
     """Every task with its result, as they finish.
 
     A batch is fetched when a process would be idle otherwise, so at most two batches are held. With fewer than two
-    `processes`, the tasks run here. ResourceError for a process that dies. An exception of a task, or an interrupt,
-    ends all processes.
+    `processes`, the tasks run here, with so many `threads` of a product (None: all). ResourceError for a process that
+    dies. An exception of a task, or an interrupt, ends all processes.
     """
     if processes < 2:
-        yield from ((task, task.work(*task.arguments)) for batch in batches for task in _largest_first(batch))
+        import scipy.linalg  # noqa: F401 - only libraries that are loaded can be limited
+
+        for batch in batches:
+            for task in _largest_first(batch):
+                with threadpool_limits(threads):
+                    result = task.work(*task.arguments)
+                yield task, result
         return
     try:
         with _processes(processes) as pool:
