@@ -207,6 +207,34 @@ def test_a_component_that_is_small_beside_the_whole_keeps_its_digits():
         np.testing.assert_allclose(mixture.factors[j] @ mixture.factors[j].T, np.linalg.inv(expected), rtol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_hardly_any_variance_and_no_floor(seed):
+    """In one direction: it is above the rounding of a component's own sum, and below that of the sum of all rows."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat([0, 1], [120, 180])
+    X = rng.normal(size=(300, 2)) + 8 * label[:, None] * [1, 1]
+    X = np.column_stack([X[:, 0], X[:, 0] + 3e-7 * X[:, 1]]) + label[:, None] * [0, 1]
+    X -= X.mean(axis=0)
+    steps = Full(X, np.zeros((1, 2)), 2)
+    R = np.eye(2)[None, :, label]
+    steps.maximise(R, R.sum(axis=2), np.arange(1))
+    for j in range(2):
+        log_det = np.linalg.slogdet(np.cov(np.column_stack([X[:, 0], X[:, 1] - X[:, 0]])[label == j].T, ddof=0))[1]
+        np.testing.assert_allclose(-2 * np.log(steps.factors[0][j].diagonal()).sum(), log_det, atol=0.1)
+
+
+def test_a_far_row_takes_no_digits_of_the_shares():
+    X = clusters(200, 40, 1, 0.0)[0]
+    X[0] = 1e6
+    X -= X.mean(axis=0)
+    steps = Full(X, np.full((1, 40), 1e-6), 2)
+    R = np.eye(2)[None, :, np.arange(200) % 2]
+    steps.maximise(R, R.sum(axis=2), np.arange(1))
+    log_weights = np.log([0.5, 0.5])
+    shares = full.log_sum(Full.log_joint(X, steps.means[0], steps.factors[0], log_weights))[1]
+    np.testing.assert_allclose(steps.expect(log_weights[None], np.arange(1))[1][0], shares, atol=1e-12)
+
+
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_a_far_row_that_leaves_takes_no_digits_with_it(covariance_type):
     """Its square is 1e14 times that of others: what is left after subtracting it from a sum is half noise."""
