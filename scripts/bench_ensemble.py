@@ -117,7 +117,7 @@ def member_job(data: str, kind: str, rows: Rows, limit: float) -> Job:
     """The scores of one detector."""
     runs = forms(kind, rows)
     for run in runs.values() if len(rows.train) < LARGE else ():
-        run()  # loads the libraries; with large banks, the estimates do
+        timed(run, len(rows.train))  # loads the libraries; with large banks, the estimates do
     slow = {form: seconds for form, seconds in estimates(kind, rows).items() if seconds > limit}
     checked = forms(kind, rows.tenth()) if {OURS, PLAINLY} & set(slow) else runs
     return Job(data, kind, {form: run for form, run in runs.items() if form not in slow}, slow, checked)
@@ -178,7 +178,8 @@ def line(job: Job, rows: int, rounds: int) -> str:
     if job.checked and not {OURS, PLAINLY} & set(job.estimates):
         agrees = agreement(job.name, scores[OURS], scores[PLAINLY])
     elif job.checked:
-        agrees = f"~ {agreement(job.name, job.checked[OURS](), job.checked[PLAINLY]())}"
+        pair = (timed(job.checked[form], rows)[1] for form in (OURS, PLAINLY))
+        agrees = f"~ {agreement(job.name, *pair)}"
     else:
         agrees = "not compared"
     return f"| {' | '.join([*cells, agrees])} |"
