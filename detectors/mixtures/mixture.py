@@ -15,7 +15,7 @@ from detectors.mixtures.linear import Diagonal, Tied
 
 STEPS: dict[str, Any] = {"full": Full, "tied": Tied, "diag": Diagonal}
 
-TOLERANCE, MAX_ITER = 1e-6, 100
+TOLERANCE, MAX_ITER = 1e-3, 100
 
 LLOYD_STEPS = 10
 """k-means of a fit that leaves rows out begins next to where it ends."""
