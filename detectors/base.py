@@ -6,6 +6,8 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from detectors.shared import once, sharing
+
 FOLDS = 10
 """Folds of cross-fitting; up to twice as many clips are scored leave-one-out."""
 
@@ -56,7 +58,7 @@ class Fitted:
         """Score of each row of X (m, d), float64 (m,); higher is more anomalous."""
         if not hasattr(self, "n_features_"):
             raise ValueError(f"{type(self).__name__} is not fitted; call fit with training clips first")
-        X = check_matrix(X, "clips to score")
+        X = once(check_matrix, X, "clips to score")
         if X.shape[1] != self.n_features_:
             raise ValueError(f"clips to score have {X.shape[1]} dimensions, the training clips had {self.n_features_}")
         return self._score(X) if len(X) else np.zeros(0)
@@ -65,7 +67,7 @@ class Fitted:
         self, X: np.ndarray, domain: np.ndarray | None, group: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return rows, domains and groups in the form in which they were learned."""
-        X = check_matrix(X, "training clips")
+        X = once(check_matrix, X, "training clips")
         if len(X) < self._min_clips():
             raise ValueError(
                 f"{type(self).__name__} needs at least {self._min_clips()} training clips, got {len(X)}; "
@@ -91,7 +93,7 @@ class Fitted:
 
     def cross_fitted(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
         """Score of every row by a copy of this detector that was fitted without the row's fold."""
-        masks = list(folds(X, domain, group))
+        masks = once(_masks, X, domain, group)
         scores = np.full(len(X), np.nan)
         for held_out, held_out_scores in zip(masks, self._held_out_scores(masks, X, domain, group), strict=True):
             scores[held_out] = held_out_scores
@@ -102,9 +104,15 @@ class Fitted:
     ) -> Iterable[np.ndarray]:
         """Scores of the rows that each mask holds out, by a copy learned from the other rows."""
         for held_out in masks:
-            detector = copy.copy(self)
-            detector._learn(X[~held_out], domain[~held_out], group[~held_out])
-            yield detector._score(X[held_out])
+            with sharing():  # what is computed for a fold is freed with it
+                detector = copy.copy(self)
+                detector._learn(X[~held_out], domain[~held_out], group[~held_out])
+                scores = detector._score(X[held_out])
+            yield scores
+
+
+def _masks(X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> list[np.ndarray]:
+    return list(folds(X, domain, group))
 
 
 def check_matrix(X: np.ndarray, what: str) -> np.ndarray:

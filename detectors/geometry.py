@@ -1,13 +1,6 @@
-"""Numerics on rows of vectors: unit length, centres, covariances, and the distances that follow from them."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Numerics on rows of vectors: unit length, cosine distances, and the geometric median."""
 
 import numpy as np
-
-MAX_CONDITION = 1e10
-"""Largest condition number of a covariance; above it, a float64 distance has fewer than six correct digits."""
-
 
 SUMS = 64
 """Partial sums of `squared_lengths`: a compiled loop adds that many values at a time."""
@@ -93,85 +86,3 @@ def geometric_median(X: np.ndarray, *, tolerance: float = 1e-8, max_iterations: 
     nearest: np.ndarray = X[np.square(X - point).sum(axis=1).argmin()]  # convergence to a row is slow
     to_nearest, to_point = (np.sqrt(np.square(X - centre).sum(axis=1)).sum() for centre in (nearest, point))
     return nearest.copy() if to_nearest <= to_point else point
-
-
-def empirical_covariance(centred: np.ndarray, *, ddof: int = 1) -> np.ndarray:
-    """Covariance (d, d) of centred rows; `ddof` is the number of centres that were estimated from them."""
-    covariance: np.ndarray = centred.T @ centred / max(len(centred) - ddof, 1)
-    return covariance
-
-
-# scikit-learn's ledoit_wolf and oas return the same matrices and take 1.2 to 3.2 and 5 to 21 times as long.
-
-
-def ledoit_wolf(centred: np.ndarray) -> np.ndarray:
-    """Covariance shrunk towards a multiple of the identity (Ledoit and Wolf 2004), for centred rows."""
-    n, d = centred.shape
-    S = empirical_covariance(centred, ddof=0)
-    size = np.trace(S) / d
-    gap = np.square(S).sum() - d * size**2
-    noise = (np.square(np.square(centred).sum(axis=1)).sum() / n - np.square(S).sum()) / n
-    return _shrunk(S, noise / gap if gap > 0 else 1.0)
-
-
-def oas(centred: np.ndarray) -> np.ndarray:
-    """Covariance shrunk by oracle approximating shrinkage (Chen et al. 2010), for centred rows."""
-    n, d = centred.shape
-    S = empirical_covariance(centred, ddof=0)
-    square, size = float(np.square(S).mean()), np.trace(S) / d
-    gap = (n + 1) * (square - size**2 / d)
-    return _shrunk(S, (square + size**2) / gap if gap > 0 else 1.0)
-
-
-def _shrunk(S: np.ndarray, weight: float) -> np.ndarray:
-    weight = min(max(weight, 0.0), 1.0)
-    shrunk: np.ndarray = (1.0 - weight) * S + weight * np.trace(S) / len(S) * np.eye(len(S))
-    return shrunk
-
-
-COVARIANCES: dict[str, Callable[..., np.ndarray]] = {
-    "empirical": empirical_covariance,
-    "ledoit_wolf": ledoit_wolf,
-    "oas": oas,
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Precision:
-    """Cholesky factor (d, d, lower) of a covariance, and its condition number."""
-
-    cholesky: np.ndarray
-    condition: float
-
-    @classmethod
-    def of(cls, covariance: np.ndarray) -> "Precision":
-        """Factor of a covariance; ValueError for one that is singular or nearly so (MAX_CONDITION)."""
-        eigenvalues = np.linalg.eigvalsh(covariance)
-        largest = float(eigenvalues[-1])
-        rank = int(np.count_nonzero(eigenvalues > largest / MAX_CONDITION)) if largest > 0 else 0
-        if rank < len(covariance):
-            raise ValueError(
-                f"the covariance has rank {rank} in {len(covariance)} dimensions: too few distinct clips or constant "
-                "columns; use covariance=ledoit_wolf or oas, or reduce the dimensions with pca"
-            )
-        return cls(np.linalg.cholesky(covariance), largest / float(eigenvalues[0]))
-
-    @classmethod
-    def regularised(cls, covariance: np.ndarray) -> "Precision":
-        """As `of`, after adding the smallest multiple of the identity that keeps the condition below MAX_CONDITION.
-
-        A zero covariance (one clip, or all clips equal) becomes the identity: the Euclidean distance.
-        """
-        eigenvalues = np.linalg.eigvalsh(covariance)
-        if eigenvalues[-1] <= 0:
-            return cls(np.eye(len(covariance)), 1.0)
-        missing = 2 * eigenvalues[-1] / MAX_CONDITION - eigenvalues[0]
-        return cls.of(covariance + max(missing, 0.0) * np.eye(len(covariance)))
-
-    def squared_distance(self, offsets: np.ndarray) -> np.ndarray:
-        """Squared Mahalanobis length of each row of `offsets` (m, d), float64 (m,)."""
-        from scipy.linalg import solve_triangular
-
-        solved = solve_triangular(self.cholesky, np.asarray(offsets, dtype=np.float64).T, lower=True)
-        squared: np.ndarray = np.square(solved).sum(axis=0)
-        return squared

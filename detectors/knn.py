@@ -11,6 +11,7 @@ from detectors.banks.smote import check_share, target_smote
 from detectors.base import Fitted, content_order
 from detectors.geometry import unit
 from detectors.search.neighbours import Bank, nearest
+from detectors.shared import longest_list, once
 
 
 class KNN(Fitted):
@@ -83,7 +84,7 @@ class KNN(Fitted):
             domain = np.concatenate([np.full(len(centres), "source"), domain[~source]])
         keys = domain if self.bank == "two_bank" else np.full(len(X), "")
         names = np.unique(keys)
-        self.banks_ = [Bank.of(X[keys == name]) for name in names]
+        self.banks_ = [once(Bank.of, X if len(names) == 1 else X[keys == name]) for name in names]
         self.bank_rows_ = [rows[keys == name] for name in names]
 
     def _generated(self, X: np.ndarray, domain: np.ndarray) -> np.ndarray:
@@ -117,6 +118,8 @@ class KNN(Fitted):
             position[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
             member = position >= 0
             outside = ~member
+            if member.all() and len(X) == len(bank.rows) > 1:
+                return self._mean(once(_among_themselves, bank, k=longest_list(self, self.k, len(X) - 1)))
             if outside.any():
                 scores[outside] = np.minimum(scores[outside], self._mean_distance(X[outside], bank, None))
             if member.any() and len(bank.rows) > 1:
@@ -125,9 +128,23 @@ class KNN(Fitted):
         return scores
 
     def _mean_distance(self, X: np.ndarray, bank: Bank, exclude: np.ndarray | None) -> np.ndarray:
-        k = min(self.k, len(bank.rows) - (exclude is not None))
-        mean: np.ndarray = nearest(X, bank, k, exclude=exclude)[0].mean(axis=1)
+        if exclude is not None:
+            return self._mean(nearest(X, bank, min(self.k, len(bank.rows) - 1), exclude=exclude)[0])
+        k = min(self.k, len(bank.rows))
+        return self._mean(once(_distances, X, bank, k=longest_list(self, k, len(bank.rows))))
+
+    def _mean(self, distance: np.ndarray) -> np.ndarray:
+        mean: np.ndarray = distance[:, : self.k].mean(axis=1)
         return mean
+
+
+def _distances(X: np.ndarray, bank: Bank, k: int) -> np.ndarray:
+    return nearest(X, bank, k)[0]
+
+
+def _among_themselves(bank: Bank, k: int) -> np.ndarray:
+    """Distances of each row of a bank to its k nearest others."""
+    return nearest(bank.rows, bank, min(k, len(bank.rows) - 1), exclude=np.arange(len(bank.rows)))[0]
 
 
 def _centres(X: np.ndarray, clusters: int, seed: int) -> np.ndarray:

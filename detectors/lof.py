@@ -4,6 +4,7 @@ import numpy as np
 
 from detectors.base import Fitted
 from detectors.search.neighbours import Bank, nearest
+from detectors.shared import longest_list, once
 
 LEAST = 1e-10
 """Added to a mean reachability distance, as in scikit-learn: densities stay finite."""
@@ -26,28 +27,39 @@ class LOF(Fitted):
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
-        rows = np.unique(np.asarray(X, dtype=np.float64), axis=0)
-        self.bank_ = Bank.of(rows, "euclidean")
-        if len(rows) > 1:
-            distance, row = self._neighbours(rows, np.arange(len(rows)))
+        self.bank_ = once(_distinct, X)
+        if len(self.bank_.rows) > 1:
+            distance, row = self._neighbours(self.bank_.rows, among_themselves=True)
             self.k_distance_ = distance[:, -1]
             self.density_ = self._density(distance, row)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        distance, row = self._neighbours(X, None)
+        distance, row = self._neighbours(X)
         if len(self.bank_.rows) == 1:
             return 1.0 + distance[:, 0]
         factor: np.ndarray = self.density_[row].mean(axis=1) / self._density(distance, row)
         return factor
 
-    def _neighbours(self, X: np.ndarray, own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _neighbours(self, X: np.ndarray, *, among_themselves: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Distance (m, k) and row (m, k) of the k nearest distinct clips."""
-        k = max(min(self.k, len(self.bank_.rows) - 1), 1)
-        half, row = nearest(np.asarray(X, dtype=np.float64), self.bank_, k, exclude=own)
-        return np.sqrt(2.0 * half), row
+        others = max(len(self.bank_.rows) - 1, 1)
+        k = min(self.k, others)
+        longest = longest_list(self, k, others)
+        distance, row = once(_lists, X, self.bank_, k=longest, among_themselves=among_themselves)
+        return distance[:, :k], row[:, :k]
 
     def _density(self, distance: np.ndarray, row: np.ndarray) -> np.ndarray:
         """Local reachability density (m,): no neighbour counts as nearer than its own k-th neighbour is to it."""
         reached = np.maximum(distance, self.k_distance_[row])
         density: np.ndarray = 1.0 / (reached.mean(axis=1) + LEAST)
         return density
+
+
+def _distinct(X: np.ndarray) -> Bank:
+    return Bank.of(np.unique(np.asarray(X, dtype=np.float64), axis=0), "euclidean")
+
+
+def _lists(X: np.ndarray, bank: Bank, *, k: int, among_themselves: bool) -> tuple[np.ndarray, np.ndarray]:
+    own = np.arange(len(X)) if among_themselves else None
+    half, row = nearest(np.asarray(X, dtype=np.float64), bank, k, exclude=own)
+    return np.sqrt(2.0 * half), row

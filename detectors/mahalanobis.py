@@ -1,11 +1,13 @@
 """Squared Mahalanobis distance to the centre of the normal clips, or to the nearest of several centres."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
 from detectors.base import Fitted
-from detectors.geometry import COVARIANCES, Precision, geometric_median
+from detectors.covariance import COVARIANCES, LOSS, Moments, Precision
+from detectors.geometry import geometric_median
 
 ROUNDS = 10
 """Most rounds of trimming, where the set of inliers keeps changing."""
@@ -67,18 +69,55 @@ class Mahalanobis(Fitted):
     def _learn_from(self, X: np.ndarray, member: np.ndarray) -> None:
         self.centres_ = np.stack([CENTRES[self.centre](X[member == g]) for g in range(member.max() + 1)])
         offsets = X - self.centres_[member]
-        shared = self._precision(offsets, centres=len(self.centres_))
+        shared = self._precision(Moments.of(offsets), centres=len(self.centres_))
         own = np.bincount(member) > (X.shape[1] if self.by == "domain" else np.inf)
         self.precisions_ = [
-            self._precision(offsets[member == g], centres=1) if own[g] else shared for g in range(len(self.centres_))
+            self._precision(Moments.of(offsets[member == g]), centres=1) if own[g] else shared
+            for g in range(len(self.centres_))
         ]
-        self.condition_ = max(precision.condition for precision in self.precisions_)
 
-    def _precision(self, offsets: np.ndarray, *, centres: int) -> Precision:
-        estimate = COVARIANCES[self.covariance]
+    @property
+    def condition_(self) -> float:
+        """Largest condition number of a covariance in use."""
+        return max(precision.condition for precision in self.precisions_)
+
+    def _precision(self, moments: Moments, *, centres: int) -> Precision:
         if self.covariance == "empirical":
-            return Precision.of(estimate(offsets, ddof=centres))
-        return Precision.regularised(estimate(offsets))
+            return Precision.of(COVARIANCES["empirical"](moments, ddof=centres))
+        return Precision.regularised(COVARIANCES[self.covariance](moments))
+
+    @property
+    def ignores_shifts(self) -> bool:
+        """Whether scores stay where the same row is added to all rows, and `scores_in_units` may be used."""
+        return self.centre == "mean" and self.by == "none" and self.trim is None
+
+    def _held_out_scores(
+        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray
+    ) -> Iterable[np.ndarray]:
+        if not self.ignores_shifts:
+            return super()._held_out_scores(masks, X, domain, group)
+        return self.scores_in_units(masks, X, domain, group, np.ones((len(masks), X.shape[1])))
+
+    def scores_in_units(
+        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray, units: np.ndarray
+    ) -> Iterable[np.ndarray]:
+        """Scores of the rows that each mask holds out, by fits to the other rows of X / units[i].
+
+        The moments of a fit are those of all rows without the rows held out, which are summed once.
+        """
+        X = X - X.mean(axis=0, dtype=np.float64)
+        scatter, squares = X.T @ X, np.square(X)
+        for held_out, unit in zip(masks, units, strict=True):
+            rows, n = X[held_out], len(X) - int(held_out.sum())
+            mean, inverse = -rows.sum(axis=0) / n, 1 / np.square(unit)
+            second = (scatter - rows.T @ rows) / n - np.outer(mean, mean)
+            if (second.diagonal() < scatter.diagonal() / len(X) / LOSS).any():
+                moments = Moments.of((X[~held_out] - mean) / unit)
+            else:
+                lengths = squares @ inverse - 2 * (X @ (mean * inverse)) + mean @ (mean * inverse)
+                fourth = float(np.square(lengths[~held_out]).mean())
+                moments = Moments(n, second / np.outer(unit, unit), fourth)
+            yield self._precision(moments, centres=1).squared_distance((rows - mean) / unit)
 
     def _within_limit(self, X: np.ndarray, member: np.ndarray) -> np.ndarray:
         """Mask (n,) of the clips within the chi-square limit of their centre, or whose centre has none within it."""

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from detectors.base import Fitted
-from detectors.geometry import Precision, ledoit_wolf
+from detectors.covariance import Moments, Precision, ledoit_wolf
 
 
 class Residual(Fitted):
@@ -32,10 +32,10 @@ class Residual(Fitted):
         X = np.asarray(X, dtype=np.float64)
         parts = [X[domain == name] for name in np.unique(domain)]
         self.precisions_ = [
-            Precision.regularised(ledoit_wolf(part - part.mean(axis=0)))
+            Precision.regularised(ledoit_wolf(Moments.of(part - part.mean(axis=0))))
             for part in parts
             if len(part) > 1 or len(parts) == 1
-        ] or [Precision.regularised(ledoit_wolf(X - X.mean(axis=0)))]
+        ] or [Precision.regularised(ledoit_wolf(Moments.of(X - X.mean(axis=0))))]
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         X = np.asarray(X, dtype=np.float64)

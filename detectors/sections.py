@@ -23,6 +23,47 @@ class SectionScores:
     reference: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Section:
+    """Positions of a section's clips in the training and the test table, and labels of its training clips."""
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+    domain: np.ndarray
+    group: np.ndarray
+
+    def scored(self, detector: Detector, train_X: np.ndarray, test_X: np.ndarray) -> SectionScores:
+        """Scores of the section's clips by a detector; DataError names a section where it cannot be fitted."""
+        try:
+            fitted = detector.fit(train_X, domain=self.domain, group=self.group)
+            return SectionScores(fitted.anomaly_score(test_X), fitted.reference_scores_)
+        except ValueError as error:
+            raise DataError(f"{self.name}: {error}") from error
+
+
+def sections_of(
+    train: ClipTable, test: ClipTable, *, pool_sections: bool = False, group_by: str | None = None
+) -> list[Section]:
+    """The sections of two tables; `pool_sections` makes one of every machine.
+
+    `group_by` is the attribute whose values are the groups of `by=group`; "attributes" is the combination of all
+    attributes, unless one of them has that name. DataError names the machine and section that has test clips but fewer
+    than two training clips.
+    """
+    domain, group = train.column("domain"), _groups(train, group_by)
+    train_part, test_part = _parts(train, pool_sections), _parts(test, pool_sections)
+    sections = []
+    for part in sorted(set(train_part) | set(test_part)):
+        in_train, in_test = (
+            np.flatnonzero([of_clip == part for of_clip in parts]) for parts in (train_part, test_part)
+        )
+        if len(in_test) and len(in_train) < 2:
+            raise DataError(_too_few(part, len(in_train), len(in_test)))
+        sections.append(Section(_name(part), in_train, in_test, domain[in_train], group[in_train]))
+    return sections
+
+
 def score_sections(
     detector: str | Callable[[], Detector],
     train_X: np.ndarray,
@@ -35,29 +76,16 @@ def score_sections(
 ) -> SectionScores:
     """Scores of test clips, and reference scores of training clips, by a new detector per section.
 
-    `detector` is a line of text (`NAME:key=value,...`) or a function that makes a detector. `pool_sections` fits one
-    detector per machine. `group_by` is the attribute whose values are the groups of `by=group`; "attributes" is the
-    combination of all attributes, unless one of them has that name. DataError names the machine and section that has
-    test clips but fewer than two training clips, or whose detector cannot be fitted.
+    `detector` is a line of text (`NAME:key=value,...`) or a function that makes a detector; the other options are those
+    of `sections_of`. DataError for a section with too few training clips, or whose detector cannot be fitted.
     """
     make = partial(create, detector) if isinstance(detector, str) else detector
     _check_rows(train_X, train, "training")
     _check_rows(test_X, test, "test")
-    domain, group = train.column("domain"), _groups(train, group_by)
-    train_part, test_part = _parts(train, pool_sections), _parts(test, pool_sections)
     scores, reference = np.full(len(test), np.nan), np.full(len(train), np.nan)
-    for part in sorted(set(train_part) | set(test_part)):
-        in_train, in_test = (
-            np.flatnonzero([of_clip == part for of_clip in parts]) for parts in (train_part, test_part)
-        )
-        if len(in_test) and len(in_train) < 2:
-            raise DataError(_too_few(part, len(in_train), len(in_test)))
-        try:
-            fitted = make().fit(train_X[in_train], domain=domain[in_train], group=group[in_train])
-            reference[in_train] = fitted.reference_scores_
-            scores[in_test] = fitted.anomaly_score(test_X[in_test])
-        except ValueError as error:
-            raise DataError(f"{_name(part)}: {error}") from error
+    for section in sections_of(train, test, pool_sections=pool_sections, group_by=group_by):
+        of_section = section.scored(make(), train_X[section.train], test_X[section.test])
+        scores[section.test], reference[section.train] = of_section.scores, of_section.reference
     return SectionScores(scores, reference)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
 from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
@@ -52,17 +53,30 @@ class Inputs:
         self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
         self.notes = (*store.warnings, *filter(None, [unfinished(store.path)]), *notes)
         self._order: dict[str, np.ndarray] = {base: recordings}
-        self._matrix: tuple[str, np.ndarray] = ("", np.empty(0))
+        self._held: tuple[str, SharedRows] | None = None
+
+    def shared(self, name: str) -> SharedRows:
+        """Rows (n, *shape) of an embedding in memory that processes share; only the last one asked for is kept."""
+        if self._held is None or self._held[0] != name:
+            order = self._rows(name)
+            self._held = None  # freed before the next is read
+            rows = SharedRows((len(order), *self.store.info(name).shape))
+            np.take(self.store.matrix(name), order, axis=0, out=rows.array, mode="clip")
+            self._held = (name, rows)
+        return self._held[1]
+
+    def view(self, member: Member) -> int | None:
+        """Number of a member's view; None where it names none, and all are joined."""
+        return self.store.info(member.embedding).views.index(member.view) if member.view else None
+
+    def width(self, member: Member) -> int:
+        """Values per row of a member's view."""
+        shape = self.store.info(member.embedding).shape
+        return int(np.prod(shape[1:] if member.view else shape))
 
     def matrix(self, member: Member) -> np.ndarray:
         """Rows (n, d) of a member's view; all views joined where it names none."""
-        if self._matrix[0] != member.embedding:  # only one embedding at a time is in memory
-            rows = self.store.matrix(member.embedding)[self._rows(member.embedding)]
-            self._matrix = (member.embedding, rows)
-        rows = self._matrix[1]
-        if not member.view:
-            return rows.reshape(len(rows), -1)
-        return np.ascontiguousarray(rows[:, self.store.info(member.embedding).views.index(member.view)])
+        return one_view(self.shared(member.embedding).array, self.view(member))
 
     def _rows(self, name: str) -> np.ndarray:
         """Position in embedding `name` of every clip."""
@@ -77,6 +91,11 @@ class Inputs:
                 )
             self._order[name] = np.array([place[key] for key in keys])
         return self._order[name]
+
+
+def one_view(rows: np.ndarray, view: int | None) -> np.ndarray:
+    """One view (n, d) of the rows (n, *shape) of an embedding; None joins all its views."""
+    return rows.reshape(len(rows), -1) if view is None else rows[:, view]
 
 
 def _roles(

@@ -35,6 +35,7 @@ class RunRequest:
     machines: tuple[str, ...] = ()
     pool_sections: bool = False
     group_by: str | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Raise OptionError for options that contradict each other."""
@@ -64,6 +65,7 @@ class SelectRequest:
     ranker: bool = False
     replicates: int = 300
     seed: int = 0
+    race: bool = True
     workers: int | None = None
 
 

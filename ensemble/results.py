@@ -30,9 +30,9 @@ from ensemble.report.build import ReportOptions, read_selection, write_report
 from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, SelectRequest, judged_members, recipe_of, write_transductive
 from ensemble.run import Detection, detect
-from ensemble.selection.cache import ScoreCache
 from ensemble.selection.candidates import default_candidates, read_grid
-from ensemble.selection.perturb_design import PerturbDesign
+from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import write_selection
 from featstore.errors import DataError
@@ -63,7 +63,7 @@ def run_to(
     store = FeatureStore.open(path)
     recipe, ranked = recipe_of(store, request, say)
     notes = prepare_out(out, package=submission)
-    detection = detect(store, recipe, machines=request.machines, progress=progress)
+    detection = detect(store, recipe, machines=request.machines, workers=request.workers, progress=progress)
     files = write_detection(detection, out)
     files += write_transductive(detection, ranked, out)
     if submission:
@@ -115,7 +115,7 @@ def report_to(page: ReportRequest, request: RunRequest, *, say: Say, progress: P
         request = replace(request, ensemble=True)
     recipe: Recipe = recipe_of(store, request, say)[0]
     selection = read_selection(page.selection, recipe) if page.selection else None
-    detection = detect(store, recipe, machines=request.machines, progress=progress)
+    detection = detect(store, recipe, machines=request.machines, workers=request.workers, progress=progress)
     info = store.info(evidence_of(store, detection.recipe).embedding)
     listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
@@ -149,6 +149,7 @@ def select_to(
         replicates=request.replicates,
         seed=request.seed,
         workers=request.workers,
+        race=request.race,
         perturbed=PerturbDesign() if request.perturb else None,
     )
     if request.grid:

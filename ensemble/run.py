@@ -8,25 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from detectors import create
 from detectors.search.neighbours import nearest
-from detectors.sections import score_sections
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.decision.conformal import Decisions, Scale, decisions, from_surprise, surprise
 from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.decision.thresholds import THRESHOLDS
-from ensemble.external import scores_of, verified
-from ensemble.inputs import Inputs, machine_section
-from ensemble.recipe import Member, Recipe
+from ensemble.external import verified
+from ensemble.inputs import Inputs
+from ensemble.members import member_scores, placed
+from ensemble.recipe import Recipe
 from featstore.errors import DataError, RequestError
 from featstore.spec import did_you_mean, unknown
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
-
-MANY_CLIPS = 50_000
-"""With fewer clips the matrices are so small that threads cost more than they save (on a busy host 50 times more)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +106,10 @@ def detect(
     recipe: Recipe,
     *,
     machines: Sequence[str] = (),
+    workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Detection:
-    """Score, fuse and decide, for the named machines or for all.
+    """Score, fuse and decide, for the named machines or for all, in `workers` processes (None: as many as it pays).
 
     StoreError or DataError where an embedding, a machine, a clip or the training clips of a section are missing.
     """
@@ -120,7 +117,7 @@ def detect(
     inputs = Inputs(store, recipe, machines)
     roles = inputs.roles
     scored, train = inputs.clips[roles.scored], inputs.clips[roles.train]
-    members = _member_scores(inputs, recipe, progress)
+    members = member_scores(inputs, recipe, workers=workers, progress=progress)
     test, reference = [scores[0] for scores in members], [scores[1] for scores in members]
     fused, percentiles = _fuse(recipe, test, reference, roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
@@ -136,51 +133,6 @@ def detect(
         reference=fused.reference,
         remarks=inputs.notes,
     )
-
-
-def _member_scores(
-    inputs: Inputs, recipe: Recipe, progress: Callable[[int, int], None]
-) -> list[tuple[PlacedScores, PlacedScores]]:
-    """Test and reference scores of every member, in order."""
-    # Score files come first: a clip that one of them lacks is an error before anything is computed.
-    scores = {member.name: _file_scores(inputs, member, recipe) for member in recipe.members if member.file}
-    with threadpool_limits(1 if len(inputs.clips) < MANY_CLIPS else None):
-        for i, member in enumerate(recipe.members):
-            progress(i, len(recipe.members))
-            if not member.file:
-                scores[member.name] = _detector_scores(inputs, member, recipe)
-    progress(len(recipe.members), len(recipe.members))
-    return [scores[member.name] for member in recipe.members]
-
-
-def _detector_scores(inputs: Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
-    """Scores of the scored clips and honest scores of the training clips by a detector."""
-    X, roles = inputs.matrix(member), inputs.roles
-    train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
-    test = scored[:0] if roles.self_ranked else scored
-    result = score_sections(
-        member.detector,
-        X[roles.train],
-        train,
-        X[roles.scored[: len(test)]],
-        test,
-        pool_sections=recipe.pool_sections,
-        group_by=recipe.group_by or None,
-    )
-    scores = result.reference if roles.self_ranked else result.scores
-    return _placed(scored, scores, recipe.pool_sections), _placed(train, result.reference, recipe.pool_sections)
-
-
-def _file_scores(inputs: Inputs, member: Member, recipe: Recipe) -> tuple[PlacedScores, PlacedScores]:
-    """Scores of the scored clips and of the training clips from the score file of another system."""
-    train, scored = inputs.clips[inputs.roles.train], inputs.clips[inputs.roles.scored]
-    scores, honest = scores_of(member, scored.keys(), "test clips"), scores_of(member, train.keys(), "training clips")
-    return _placed(scored, scores, recipe.pool_sections), _placed(train, honest, recipe.pool_sections)
-
-
-def _placed(clips: ClipTable, scores: np.ndarray, pool_sections: bool) -> PlacedScores:
-    """Scores with their sections, without domains: the domain of a real test clip is unknown."""
-    return PlacedScores(scores, *machine_section(clips, pool_sections))
 
 
 def _fuse(
@@ -207,8 +159,8 @@ def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
     """Key and cosine distance of the closest training clip of each scored clip's section, itself excluded."""
     X, roles = inputs.matrix(inputs.evidence), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
-    bank = _placed(train, np.zeros(len(train)), recipe.pool_sections)
-    queries = _placed(scored, np.zeros(len(scored)), recipe.pool_sections)
+    bank = placed(train, np.zeros(len(train)), recipe.pool_sections)
+    queries = placed(scored, np.zeros(len(scored)), recipe.pool_sections)
     train_keys = train.keys()
     keys, distances = [""] * len(scored), np.full(len(scored), np.nan)
     for group, rows in queries.groups():
@@ -238,8 +190,8 @@ def bounded(recipe: Recipe) -> bool:
 
 def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, self_ranked: bool) -> Decisions:
     """Decisions on fused scores; they use the domains of test clips only where the recipe says that these are known."""
-    reference = _placed(train, fused.reference, recipe.pool_sections)
-    test = _placed(scored, fused.scores, recipe.pool_sections)
+    reference = placed(train, fused.reference, recipe.pool_sections)
+    test = placed(scored, fused.scores, recipe.pool_sections)
     if recipe.domains == "known":
         reference = replace(reference, domain=train.column("domain"))
         test = replace(test, domain=scored.column("domain"))

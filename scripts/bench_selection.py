@@ -31,15 +31,15 @@ from ensemble.defaults import default_recipe
 from ensemble.output import score_table
 from ensemble.recipe import write_recipe
 from ensemble.run import detect
-from ensemble.selection.cache import ScoreCache
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.choose import Problem, positions
 from ensemble.selection.informative import RULES, mean_rank, spearman
 from ensemble.selection.quality import by_pair
-from ensemble.selection.score_candidates import score_candidates
+from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.score_candidates import score_candidates
+from ensemble.selection.scoring.validation import plan_validation
 from ensemble.selection.select import Selection, select
 from ensemble.selection.summary import selection_text, write_selection
-from ensemble.selection.validation import plan_validation
 from featstore.console import table
 from featstore.store import FeatureStore
 

@@ -25,16 +25,16 @@ from bench_selection import compared, report
 from real_metrics import real_scores
 
 from ensemble.recipe import Member
-from ensemble.selection.cache import ScoreCache
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.choose import Problem, positions
 from ensemble.selection.indicators import agreement, stability
 from ensemble.selection.informative import RULES, mean_rank, spearman
-from ensemble.selection.perturb_design import SEVERITIES_DB, PerturbDesign
 from ensemble.selection.quality import by_pair, official_score
-from ensemble.selection.score_candidates import score_candidates
+from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.perturb_design import SEVERITIES_DB, PerturbDesign
+from ensemble.selection.scoring.score_candidates import score_candidates
+from ensemble.selection.scoring.validation import FOLDS, plan_validation
 from ensemble.selection.select import Options, select
-from ensemble.selection.validation import FOLDS, plan_validation
 from featstore.clip import Clip
 from featstore.console import table
 from featstore.exchange.embeddings import import_matrix

@@ -17,8 +17,8 @@ from ensemble.decision.calibrate import PlacedScores
 from ensemble.decision.fuse import fuse
 from ensemble.output import year_of
 from ensemble.recipe import Member
-from ensemble.selection.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.informative import spearman
+from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
 from featstore.building.work import follow_parent
 from featstore.store import FeatureStore
 

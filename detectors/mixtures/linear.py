@@ -1,13 +1,14 @@
 """EM steps of Gaussian mixtures with diagonal or tied covariances, for several fits to the same rows side by side.
 
-Shapes and symbols are those of full.py. Only the fits that are `running`, by their numbers, take a step.
+Shapes and symbols are those of full.py; R is 0 where a fit leaves a row out. Only the fits that are `running`, by their
+numbers, take a step.
 """
 
 from typing import Any
 
 import numpy as np
 
-from detectors.mixtures.full import LOSS, SINGULAR, Full, log_scales, log_sum, squared_lengths, whitening
+from detectors.mixtures.full import LOSS, SINGULAR, Full, log_scales, log_sum, squared_lengths, whitening, without
 
 
 class _Linear:
@@ -65,8 +66,6 @@ class Tied(_Linear):
             means, n, (origin, scatter) = self.means[f], count.sum(), self._scatters[f]
             shifts = means - origin
             factor = whitening((scatter - (count * shifts.T) @ shifts) / n, self.floor[f])
-            if factor is None:
-                raise ValueError(SINGULAR)
             centres = means @ factor
             lengths = squared_lengths(centres)
             self.factors[f] = (factor,)
@@ -76,9 +75,8 @@ class Tied(_Linear):
 
     def _scatter(self, whole: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scatter of the rows that a fit takes, and the point about which: of all rows less the others, if exact."""
-        others = self._terms[~taken]
-        scatter = whole - others.T @ others
-        if (scatter.diagonal() * LOSS >= whole.diagonal()).all():
+        scatter = without(whole, self._terms[~taken])
+        if scatter is not None:
             return np.zeros(len(whole)), scatter
         origin = self._terms[taken].mean(axis=0)
         offsets = self._terms[taken] - origin

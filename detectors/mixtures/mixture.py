@@ -1,6 +1,6 @@
 """Gaussian mixtures by expectation maximisation (EM), from a given start to the optimum that it leads to.
 
-Peak memory of a fit is 3 to 5 times that of the rows in float64, and 2 k + 2 matrices (d, d). Fits that leave rows out
+Peak memory of a fit is 3 to 5 times that of the rows in float64, and 3 k + 3 matrices (d, d). Fits that leave rows out
 at most double it, but for tied covariances, 2 f matrices more, and some eight arrays (f, k, n) unless they are full.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.mixtures.full import SINGULAR, Full, log_sum, squared_lengths, whitening
+from detectors.mixtures.full import Full, log_sum, squared_lengths, whitening, without
 from detectors.mixtures.linear import Diagonal, Tied
 
 STEPS: dict[str, Any] = {"full": Full, "tied": Tied, "diag": Diagonal}
@@ -142,14 +142,20 @@ def fit_without(
     whole = np.any(R, axis=2).all(axis=1)
     fits: Iterator[tuple[Any, ...]] = iter(())
     if covariance_type == "full":
-        common = Full(inside, floors, k)
-        common.maximise(np.eye(k)[None, :, label], np.bincount(label)[None].astype(np.float64), np.arange(1))
-        fits = (_iterate(common.again(floors[f]), R[[f]], np.full(1, np.inf))[0] for f in np.flatnonzero(whole))
+        fits = _full_fits(inside, R[whole], held_out[whole], floors[whole])
     elif whole.any():
         steps = STEPS[covariance_type](inside, floors[whole], k)
         fits = iter(_iterate(steps, R[whole], np.full(np.count_nonzero(whole), np.inf)))
     for f in range(len(held_out)):
         yield Mixture.of(next(fits), covariance_type, span, outside[~held_out[f]]) if whole[f] else None
+
+
+def _full_fits(X: np.ndarray, R: np.ndarray, held_out: np.ndarray, floors: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    """Parameters of each fit to the rows X that it does not hold out."""
+    moment = X.T @ X
+    for members, out, floor in zip(R, held_out, floors, strict=True):
+        steps = Full(X[~out], floor[None], len(members), without(moment, X[out]))
+        yield from _iterate(steps, members[None, :, ~out], np.full(1, np.inf))
 
 
 def _iterate(
@@ -214,10 +220,7 @@ def _shared(X: np.ndarray, label: np.ndarray, *, diagonal: bool, floor: float) -
         variance = np.maximum(np.square(offsets).mean(axis=0) + floor, np.finfo(np.float64).tiny)
         factors: Any = np.sqrt(variance)[None].repeat(len(counts), axis=0)
     else:
-        factor = whitening(offsets.T @ offsets / len(X), np.full(X.shape[1], floor))
-        if factor is None:
-            raise ValueError(SINGULAR)
-        factors = [factor] * len(counts)
+        factors = [whitening(offsets.T @ offsets / len(X), np.full(X.shape[1], floor))] * len(counts)
     log_joint = (Diagonal if diagonal else Full).log_joint
     total, R = log_sum(log_joint(X, centres, factors, np.log(counts / len(X))))
     return float(total.sum()), R

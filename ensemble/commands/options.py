@@ -46,5 +46,6 @@ recipe_options = together(
     click.option("--machine", "machines", multiple=True, help="Only these machines."),
     click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
     click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
+    click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""

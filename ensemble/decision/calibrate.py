@@ -80,9 +80,12 @@ def position_of_reference(reference: np.ndarray) -> np.ndarray:
     low, high = (below + middle)[single - 1], below[single] + middle[single + 1]
     share = (values[single] - values[single - 1]) / (values[single + 1] - values[single - 1])
     placed[single] = (low + share * (high - low)) / n
-    for end in (0, len(values) - 1):
-        if counts[end] == 1:
-            placed[end] = position(values[[end]], np.delete(reference, np.flatnonzero(inverse == end)))[0]
+    for end, next_to_it in ((0, 1), (-1, -2)):
+        if counts[end] == 1:  # beyond all others, so in their tail
+            spread = _spread(np.delete(reference, np.argmin(reference) if end == 0 else np.argmax(reference)))
+            with np.errstate(over="ignore"):
+                outside = middle[next_to_it] / n * _tail(np.abs(values[end] - values[next_to_it]) / spread)
+            placed[end] = outside if end == 0 else 1 - outside
     of_reference: np.ndarray = placed[inverse]
     return of_reference
 

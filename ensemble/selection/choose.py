@@ -7,18 +7,18 @@ from all clips and candidates, because they favour no candidate.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 
-from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
+from ensemble.decision.calibrate import calibration
 from ensemble.decision.conformal import surprise
 from ensemble.decision.fuse import combine
 from ensemble.selection.discriminant import discriminant_weights
 from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair, official_score
-from ensemble.selection.validation import Validation
+from ensemble.selection.scoring.validation import Validation
 
 GROUPS = 3
 GREEDY_POOL, GREEDY_STEPS = 40, 12
@@ -29,13 +29,14 @@ SAME = 1e-3
 
 def positions(scores: np.ndarray, validation: Validation, method: str = "ecdf") -> np.ndarray:
     """Scores (c, n) placed among the held-out normal scores of the section; a normal clip among those of the others."""
-    machine, section = (np.array([pair[i] for pair in validation.sections])[validation.section] for i in (0, 1))
-    normal = validation.normal
+    rule = calibration(method)
     placed = np.empty_like(scores)
-    for row, values in enumerate(scores):
-        reference, anomalies = (PlacedScores(values[m], machine[m], section[m]) for m in (normal, ~normal))
-        placed[row, normal] = calibrate_reference(reference, method=method)
-        placed[row, ~normal] = calibrate(anomalies, reference, method=method)
+    for number in range(len(validation.sections)):
+        here = validation.section == number
+        normal, anomaly = np.flatnonzero(here & validation.normal), np.flatnonzero(here & ~validation.normal)
+        for row, values in enumerate(scores):
+            placed[row, normal] = rule.of_reference(values[normal])
+            placed[row, anomaly] = rule.of_test(values[anomaly], values[normal])
     return placed
 
 
@@ -74,11 +75,15 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights."""
+    """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights.
+
+    dropped: metrics of the candidates that lost the race (see `racing.py`); they count in the pair weights.
+    """
 
     validation: Validation
     placed: np.ndarray
     rule: str = "agreement"
+    dropped: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def evaluators(self) -> tuple[Evaluator, Evaluator, Evaluator]:
@@ -89,12 +94,19 @@ class Problem:
     @cached_property
     def metrics(self) -> tuple[np.ndarray, ...]:
         """Metrics (candidates, sections, pairs, 3) by each evaluator."""
-        return tuple(np.array([each.metrics(row)[0] for row in self.placed]) for each in self.evaluators)
+        return tuple(each.metrics(self.placed) for each in self.evaluators)
+
+    @property
+    def all_metrics(self) -> tuple[np.ndarray, ...]:
+        """Metrics by each evaluator, those of the dropped candidates last."""
+        if not self.dropped:
+            return self.metrics
+        return tuple(np.concatenate(pair) for pair in zip(self.metrics, self.dropped, strict=True))
 
     @cached_property
     def pair_weights(self) -> np.ndarray:
         """Weight of every pair, summing to 1; all 0 where no pair separates the candidates."""
-        first, second, whole = (by_pair(metrics) for metrics in self.metrics)
+        first, second, whole = (by_pair(metrics) for metrics in self.all_metrics)
         weights = RULES[self.rule](whole, (first, second))
         total = weights.sum()
         return weights / total if total else weights
@@ -111,6 +123,28 @@ class Problem:
         """Evidence of one half (0, 1) or of all clips (2), without the `hidden` pairs."""
         weights = self.pair_weights if hidden is None else np.where(hidden, 0, self.pair_weights)
         return Evidence(self.evaluators[half], self.metrics[half], weights)
+
+    @cached_property
+    def splits(self) -> list["Split"]:
+        """Every group of pairs, hidden from evidence of either half; nothing is hidden where there is one group."""
+        groups = self.groups()
+        return [
+            Split(
+                hidden,
+                Evaluator(self.validation, pairs=hidden),
+                tuple(self.evidence(half, hidden if len(groups) > 1 else None) for half in (0, 1)),
+            )
+            for hidden in groups
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A mask of hidden pairs, their evaluator on all clips, and the evidence of each half without them."""
+
+    hidden: np.ndarray
+    evaluator: Evaluator
+    evidence: tuple[Evidence, ...]
 
 
 Choose = Callable[[Problem, Evidence], np.ndarray]
@@ -144,9 +178,9 @@ def greedy(problem: Problem, evidence: Evidence, *, fusion: str) -> np.ndarray:
     terms = np.log1p(-placed) if fusion == "fisher" else -placed  # a fused score falls with the sum of its terms
     counts, total = np.zeros(len(pool)), np.zeros(placed.shape[1])
     top, top_counts = -np.inf, counts
+    evaluator = replace(evidence.evaluator, pairs=evidence.pair_weights > 0)
     for _ in range(GREEDY_STEPS):
-        metrics = (evidence.evaluator.metrics(-(total + term))[0] for term in terms)
-        scores = [official_score(values, evidence.pair_weights) for values in metrics]
+        scores = official_score(evaluator.metrics(-(total + terms)), evidence.pair_weights)
         taken = int(np.argmax(scores))
         counts[taken] += 1
         total = total + terms[taken]
@@ -198,15 +232,15 @@ def nested_scores(problem: Problem, fused: Callable[[Evidence], np.ndarray], wei
 
     `fused` turns evidence into scores of all clips; `weights` (b, sources) are those of a bootstrap.
     """
-    validation, groups = problem.validation, problem.groups()
-    halves = [problem.validation.half(number) for number in (0, 1)]
+    validation = problem.validation
+    halves = [validation.half(number) for number in (0, 1)]
     metrics = np.full((len(weights), len(validation.sections), len(validation.pairs), 3), np.nan)
-    for hidden in groups:
+    for split in problem.splits:
         scores = np.empty(len(validation))
         for half in (0, 1):  # positions are comparable between the two choices, so both halves are evaluated as one
             others = halves[1 - half]
-            scores[others] = fused(problem.evidence(half, hidden if len(groups) > 1 else None))[others]
-        metrics[:, :, hidden] = problem.evaluators[2].metrics(scores, weights)[:, :, hidden]
+            scores[others] = fused(split.evidence[half])[others]
+        metrics[:, :, split.hidden] = split.evaluator.resampled_metrics(scores, weights)[:, :, split.hidden]
     return official_score(metrics, problem.pair_weights)
 
 

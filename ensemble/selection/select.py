@@ -15,7 +15,6 @@ from detectors.metrics.auc import percentile_interval
 from ensemble.decision.fuse import combine
 from ensemble.defaults import default_recipe
 from ensemble.recipe import Member, Recipe
-from ensemble.selection.cache import ScoreCache
 from ensemble.selection.choose import (
     STRATEGIES,
     Evidence,
@@ -27,11 +26,13 @@ from ensemble.selection.choose import (
 )
 from ensemble.selection.indicators import agreement, domain_gap, stability
 from ensemble.selection.informative import RULES, mean_rank
-from ensemble.selection.perturb_design import PerturbDesign
 from ensemble.selection.quality import Evaluator, by_pair, official_score
+from ensemble.selection.racing import RACE_FROM, Raced, race, values_of
 from ensemble.selection.ranker import ranker_scores
-from ensemble.selection.score_candidates import Scored, score_candidates
-from ensemble.selection.validation import FOLDS, Validation, plan_validation
+from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.scoring.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.validation import FOLDS, Validation, plan_validation
 from featstore.errors import DataError
 from featstore.spec import unknown
 from featstore.store import FeatureStore
@@ -56,7 +57,7 @@ class Options:
     """rule: how pairs are weighted, see informative.RULES. replicates: of the bootstrap.
 
     workers: processes, None for one per core. ranker: also evaluate a learned fusion, see ranker.py. perturbed: make
-    the anomalies in embedding space, for stores without audio.
+    the anomalies in embedding space, for stores without audio. race: drop candidates early, see racing.py.
     """
 
     rule: str = "agreement"
@@ -66,6 +67,7 @@ class Options:
     seed: int = 0
     workers: int | None = None
     perturbed: PerturbDesign | None = None
+    race: bool = True
 
     def __post_init__(self) -> None:
         """Refuse an unknown rule."""
@@ -142,9 +144,18 @@ def select(
     embeddings = tuple(dict.fromkeys(member.embedding for member in candidates if member.embedding))
     default = _canonical(default_recipe(store, embeddings), store)
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
-    scored = score_candidates(store, to_score, validation, cache, workers=options.workers, progress=progress)
-    selection = decide(scored, validation, default, [member.name for member in candidates], options)
-    return replace(selection, warnings=(*notes, *selection.warnings))
+    score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
+    raced = Raced(to_score)
+    if options.race and values_of(store, to_score) * len(validation) >= RACE_FROM:
+        always = [member.name for member in default.members]
+        raced = race(
+            score, to_score, validation, always=always, rule=options.rule, seed=options.seed, progress=progress
+        )
+    lost = len(to_score) - len(raced.kept)
+    scored = score(raced.kept, progress=lambda done, total: progress(lost + done, lost + total))
+    names = [member.name for member in candidates]
+    selection = decide(scored, validation, default, names, options, raced.dropped)
+    return replace(selection, warnings=(*notes, *raced.notes, *selection.warnings))
 
 
 def _with_anomalies(
@@ -178,10 +189,18 @@ def _canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
     return replace(recipe, members=tuple(members))
 
 
-def decide(
-    scored: Scored, validation: Validation, default: Recipe, candidates: Sequence[str], options: Options
+def decide(  # noqa: PLR0917 - the last is for one caller
+    scored: Scored,
+    validation: Validation,
+    default: Recipe,
+    candidates: Sequence[str],
+    options: Options,
+    dropped: tuple[np.ndarray, ...] = (),
 ) -> Selection:
-    """Choose from scores; `candidates` names the members that may be chosen, the others belong to the default."""
+    """Choose from scores; `candidates` names the members that may be chosen, the others belong to the default.
+
+    `dropped` are the metrics of candidates that lost the race.
+    """
     names = [member.name for member in scored.members]
     allowed = np.isin(names, list(candidates))
     in_default = np.isin(names, [member.name for member in default.members])
@@ -190,7 +209,7 @@ def decide(
     placed = positions(scored.scores, validation)
     repeated = np.flatnonzero(allowed)[duplicates(placed[allowed])]
     allowed[repeated] = False
-    problem = Problem(validation, placed[allowed], options.rule)
+    problem = Problem(validation, placed[allowed], options.rule, dropped)
     members = [scored.members[i] for i in np.flatnonzero(allowed)]
     fixed = {
         DEFAULT: combine(default.fusion, placed[in_default]),
@@ -237,21 +256,23 @@ def _candidates(
     """Every candidate with its metrics, the best first; the reliability of the ranking; warnings."""
     validation, weights = problem.validation, problem.pair_weights
     used = weights if weights.any() else np.ones(len(weights))
-    first, second, score = (official_score(metrics, used) for metrics in problem.metrics)
+    score = official_score(problem.metrics[2], used)
+    first, second, of_all = (official_score(metrics, used) for metrics in problem.all_metrics)
     rank = mean_rank(by_pair(problem.metrics[2]), used)
     normal = validation.normal
     gap = domain_gap(scores[:, normal], validation.section[normal], validation.domain[normal])
-    change, reliability = stability(problem.metrics, used)
+    change, reliability = stability(problem.all_metrics, used)
+    change = change[: len(score)]
     columns = (rank, score, gap, agreement(problem.placed), change)
     rows = zip(members, *(column.tolist() for column in columns), strict=True)
     candidates = sorted((Candidate(*row) for row in rows), key=lambda candidate: -candidate.rank)
     warnings = []
-    if np.median(score) > SATURATED:
-        warnings.append(f"the median candidate reaches {np.median(score):.3f}: the generated anomalies are too easy")
+    if np.median(of_all) > SATURATED:
+        warnings.append(f"the median candidate reaches {np.median(of_all):.3f}: the generated anomalies are too easy")
     chance = (first - second).std() / 2  # the standard deviation of candidates that are all equally good
-    if len(score) > 1 and score.std() < CLEAR * chance and reliability < RELIABLE:
+    if len(of_all) > 1 and of_all.std() < CLEAR * chance and reliability < RELIABLE:
         warnings.append(
-            f"the candidates' scores have a standard deviation of {score.std():.3f}, where chance alone gives "
+            f"the candidates' scores have a standard deviation of {of_all.std():.3f}, where chance alone gives "
             f"{chance:.3f}, and the rank correlation between two halves of the recordings is {reliability:.2f}: too "
             "little to choose by"
         )

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from detectors.geometry import Precision, geometric_median, ledoit_wolf
+from detectors import make_detector
+from detectors.base import folds
+from detectors.covariance import Moments, Precision, ledoit_wolf
+from detectors.geometry import geometric_median
 from detectors.mahalanobis import Mahalanobis
 
 
@@ -44,7 +47,7 @@ def test_small_domain_shares_the_covariance(rng, n_target):
     X, domain = two_domains(rng, n_target)
     detector = Mahalanobis(by="domain").fit(X, domain=domain)
     centres = np.stack([X[:100].mean(axis=0), X[100:].mean(axis=0)])
-    shared = Precision.of(ledoit_wolf(X - centres[(domain == "target").astype(int)]))
+    shared = Precision.of(ledoit_wolf(Moments.of(X - centres[(domain == "target").astype(int)])))
     np.testing.assert_allclose(
         detector.anomaly_score(X[100:]), shared.squared_distance(X[100:] - centres[1]), rtol=1e-9
     )
@@ -105,3 +108,17 @@ def test_reference_scores_are_what_new_clips_score(rng):
                                                detector.anomaly_score(new)))  # fmt: skip
     assert fitted < 41 < test
     assert abs(held_out - test) < 0.35 * (test - fitted)
+
+
+@pytest.mark.parametrize("covariance", ["empirical", "ledoit_wolf", "oas"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_honest_scores_from_sums_equal_those_of_fits_to_the_other_rows(rng, covariance, standardize):
+    """The moments of a fold are those of all rows without it; a fit to the other rows has the same."""
+    X = (rng.normal(size=(150, 12)) @ rng.normal(size=(12, 12)) + 40) * np.geomspace(1, 1e3, 12)
+    honest = make_detector("mahalanobis", covariance=covariance, standardize=standardize).fit(X).reference_scores_
+    expected = np.empty(len(X))
+    none = np.full(len(X), "")
+    for held_out in folds(X, none, none):
+        other = make_detector("mahalanobis", covariance=covariance, standardize=standardize).fit(X[~held_out])
+        expected[held_out] = other.anomaly_score(X[held_out])
+    np.testing.assert_allclose(honest, expected, rtol=1e-9)

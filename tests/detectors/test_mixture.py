@@ -10,7 +10,8 @@ from sklearn.mixture import GaussianMixture
 
 from detectors.base import Fitted, content_order
 from detectors.gmm import GMM
-from detectors.mixtures.full import Full, whitened
+from detectors.mixtures import full
+from detectors.mixtures.full import Full
 from detectors.mixtures.mixture import fit_mixture, fit_without
 from detectors.preprocess import Preprocessed
 
@@ -165,19 +166,73 @@ def test_reference_scores_are_those_of_fits_from_k_means_of_their_own(covariance
     np.testing.assert_allclose(*scores, rtol=1e-7)
 
 
-def test_float32_distances_are_bounded_on_both_sides(rng):
-    """Also in directions in which a component has hardly more variance than the floor."""
-    X = rng.normal(size=(200, 48)) @ np.diag(10.0 ** -np.linspace(0, 2, 48)) @ rng.normal(size=(48, 48))
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_shares_from_odds_are_those_from_densities(k, monkeypatch, rng):
+    """With columns of very different scale, the largest component first or last, and one with fewer rows than d."""
+    X = clusters(300, 40, 4, 0.2)[0] * 10.0 ** rng.integers(-2, 3, size=40)
+    for sizes in ([10, 80, 60, 150], [150, 60, 80, 10]):
+        label = np.repeat(np.arange(4), sizes) % k
+        steps = Full(X, 1e-4 * X.var(axis=0)[None], k)
+        R = np.eye(k)[None, :, label]
+        steps.maximise(R, R.sum(axis=2), np.arange(1))
+        log_weights = np.log(np.bincount(label) / 300)[None]
+        with monkeypatch.context() as patch:
+            patch.setattr(Full, "log_joint", None)
+            by_odds = steps.expect(log_weights, np.arange(1))
+        monkeypatch.setattr(full, "ROUNDING", 0.0)
+        by_densities = steps.expect(log_weights, np.arange(1))
+        monkeypatch.undo()
+        np.testing.assert_allclose(by_odds[0], by_densities[0], rtol=1e-11)
+        np.testing.assert_allclose(by_odds[1], by_densities[1], atol=1e-9)
+
+
+def test_covariances_by_subtraction_are_those_of_the_rows(rng):
+    X = clusters(200, 10, 3, 1.0)[0]
     X -= X.mean(axis=0)
-    steps = Full(X, np.full((1, 48), 1e-6), 2)
-    R = np.eye(2)[None, :, (np.arange(200) < 30).astype(int)]
+    R = rng.dirichlet([0.3] * 3, size=200).T
+    steps = Full(X, np.full((1, 10), 1e-6), 3)
+    steps.maximise(R[None], R.sum(axis=1)[None], np.arange(1))
+    for share, factor in zip(R, steps.factors[0], strict=True):
+        covariance = np.cov(X.T, aweights=share, ddof=0) + 1e-6 * np.eye(10)
+        np.testing.assert_allclose(factor @ factor.T, np.linalg.inv(covariance), rtol=1e-9, atol=1e-9)
+
+
+def test_a_component_that_is_small_beside_the_whole_keeps_its_digits():
+    """Two far clusters without spread of their own: what subtraction leaves of the whole is rounding."""
+    X = np.repeat([[-1e4, 0.0], [1e4, 3.0]], [40, 60], axis=0) + 1e-3 * np.arange(200).reshape(100, 2) % 7e-3
+    label = np.repeat([0, 1], [40, 60])
+    mixture = fit_mixture(X, label, floor=1e-9)
+    for j in range(2):
+        expected = np.cov(X[label == j].T, ddof=0) + 1e-9 * np.eye(2)
+        np.testing.assert_allclose(mixture.factors[j] @ mixture.factors[j].T, np.linalg.inv(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_hardly_any_variance_and_no_floor(seed):
+    """In one direction: it is above the rounding of a component's own sum, and below that of the sum of all rows."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat([0, 1], [120, 180])
+    X = rng.normal(size=(300, 2)) + 8 * label[:, None] * [1, 1]
+    X = np.column_stack([X[:, 0], X[:, 0] + 3e-7 * X[:, 1]]) + label[:, None] * [0, 1]
+    X -= X.mean(axis=0)
+    steps = Full(X, np.zeros((1, 2)), 2)
+    R = np.eye(2)[None, :, label]
     steps.maximise(R, R.sum(axis=2), np.arange(1))
     for j in range(2):
-        exact = np.linalg.norm(whitened(X - steps.means[0, j], steps.factors[0][j]), axis=1)
-        below, above = (steps._distances(np.arange(200), j, side) for side in (-1, 1))
-        assert (below <= exact).all()
-        assert (exact <= above).all()
-        assert np.median(above - below) < 0.1 * np.median(exact)
+        log_det = np.linalg.slogdet(np.cov(np.column_stack([X[:, 0], X[:, 1] - X[:, 0]])[label == j].T, ddof=0))[1]
+        np.testing.assert_allclose(-2 * np.log(steps.factors[0][j].diagonal()).sum(), log_det, atol=0.1)
+
+
+def test_a_far_row_takes_no_digits_of_the_shares():
+    X = clusters(200, 40, 1, 0.0)[0]
+    X[0] = 1e6
+    X -= X.mean(axis=0)
+    steps = Full(X, np.full((1, 40), 1e-6), 2)
+    R = np.eye(2)[None, :, np.arange(200) % 2]
+    steps.maximise(R, R.sum(axis=2), np.arange(1))
+    log_weights = np.log([0.5, 0.5])
+    shares = full.log_sum(Full.log_joint(X, steps.means[0], steps.factors[0], log_weights))[1]
+    np.testing.assert_allclose(steps.expect(log_weights[None], np.arange(1))[1][0], shares, atol=1e-12)
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)

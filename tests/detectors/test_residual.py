@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors import create
-from detectors.geometry import Precision, ledoit_wolf
+from detectors.covariance import Moments, Precision, ledoit_wolf
 
 
 def test_mean_error_is_the_mean_over_columns(rng):
@@ -22,7 +22,7 @@ def test_mahalanobis_is_the_formula_of_the_better_domain(rng):
     expected = []
     for name in ("source", "target"):
         rows = X[domain == name]
-        precision = Precision.regularised(ledoit_wolf(rows - rows.mean(axis=0)))
+        precision = Precision.regularised(ledoit_wolf(Moments.of(rows - rows.mean(axis=0))))
         expected.append(precision.squared_distance(frames.mean(axis=0)[None])[0])
     np.testing.assert_allclose(detector.anomaly_score(frames.mean(axis=0)[None]), [min(expected)], rtol=1e-9)
     assert expected[1] < expected[0]

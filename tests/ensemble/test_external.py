@@ -18,7 +18,8 @@ from ensemble.cli import main
 from ensemble.external import consensus_weights, external_member, fuse_transductive, joined
 from ensemble.recipe import Member, Recipe, read_recipe, write_recipe
 from ensemble.run import Detection, detect
-from ensemble.selection.validation import held_out_scores, plan_validation
+from ensemble.selection.scoring.held_out import held_out_scores
+from ensemble.selection.scoring.validation import plan_validation
 from featstore.errors import DataError
 from featstore.store import FeatureStore, ShardData
 from featstore.table import ClipTable

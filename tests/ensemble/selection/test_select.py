@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import rankdata
 from selection_store import labelled, recordings, selection_store, variants
 
 from detectors.metrics.labels import Labels
@@ -22,7 +23,6 @@ from ensemble.defaults import default_recipe
 from ensemble.output import score_table
 from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import detect
-from ensemble.selection.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.candidates import expand
 from ensemble.selection.choose import (
     STRATEGIES,
@@ -34,14 +34,15 @@ from ensemble.selection.choose import (
     positions,
 )
 from ensemble.selection.indicators import domain_gap
-from ensemble.selection.informative import by_agreement, by_average, by_best, mean_rank, spearman
-from ensemble.selection.perturb_design import PerturbDesign
+from ensemble.selection.informative import by_agreement, by_average, by_best, mean_rank, ranks, spearman
 from ensemble.selection.quality import Evaluator, official_score
 from ensemble.selection.ranker import ranker_scores, trained_ranker
-from ensemble.selection.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
+from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.scoring.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.validation import Pair, Validation, plan_validation
 from ensemble.selection.select import DEFAULT, Options, Selection, decide, select
 from ensemble.selection.summary import selection_json, selection_text
-from ensemble.selection.validation import Pair, Validation, plan_validation
 from featstore.errors import DataError, ResourceError
 from featstore.store import FeatureStore
 
@@ -228,6 +229,12 @@ def test_a_strategy_uses_nothing_but_its_evidence(plan: Validation, name: str) -
     np.testing.assert_allclose(chosen[0], chosen[1], rtol=1e-9)
     assert chosen[0].min() >= 0
     assert chosen[0].any()
+
+
+@pytest.mark.parametrize("levels", [1, 4, 10**9])
+def test_ranks_are_those_of_scipy(levels: int) -> None:
+    values = np.random.default_rng(9).integers(levels, size=(50, 3)) / 8
+    np.testing.assert_array_equal(ranks(values), rankdata(values, axis=0))
 
 
 def test_weights_do_not_depend_on_the_numbers_of_sections_and_pairs(plan: Validation) -> None:
@@ -436,9 +443,9 @@ def test_the_ranker_learns_from_the_members_and_never_lowers_a_score(plan: Valid
     trees, members = trained_ranker(problem, problem.evidence(0))
     unseen = plan.half(1)
     of_ranker = official_score(
-        Evaluator(plan, unseen).metrics(ranker_scores(problem, problem.evidence(0)))[0], problem.pair_weights
+        Evaluator(plan, unseen).metrics(ranker_scores(problem, problem.evidence(0))), problem.pair_weights
     )
-    of_noise = official_score(Evaluator(plan, unseen).metrics(problem.placed[0])[0], problem.pair_weights)
+    of_noise = official_score(Evaluator(plan, unseen).metrics(problem.placed[0]), problem.pair_weights)
     assert of_ranker > of_noise + 0.1
     low, high = trees.predict(np.full((1, len(members)), 0.3)), trees.predict(np.full((1, len(members)), 0.9))
     assert high > low

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ensemble.selection.perturb import PERTURBATIONS, Bank, find, perturb
+from ensemble.selection.scoring.perturb import PERTURBATIONS, Bank, find, perturb
 from featstore.anomalies.design import AnomalyDesign
 from featstore.errors import DataError
 

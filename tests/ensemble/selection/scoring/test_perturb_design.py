@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from selection_store import VIEWS, recordings, selection_store, variants
 
 from ensemble.cli import main
-from ensemble.recipe import Member
-from ensemble.selection.perturb import PERTURBATIONS, Bank
-from ensemble.selection.perturb_design import PerturbDesign
-from ensemble.selection.score_candidates import rows_of
-from ensemble.selection.validation import NORMAL, PERTURBED, Pair, Validation, plan_validation, with_changes
+from ensemble.selection.scoring.held_out import folds_of
+from ensemble.selection.scoring.perturb import PERTURBATIONS, Bank
+from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.scoring.score_candidates import rows_of
+from ensemble.selection.scoring.validation import NORMAL, PERTURBED, Pair, Validation, plan_validation
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.table import ClipTable, encode
@@ -34,7 +34,15 @@ def planned(clips: list[Clip], design: PerturbDesign = SMALL, hashes: dict[str, 
 
 
 def rows(plan: Validation, vectors: dict[str, np.ndarray]) -> np.ndarray:
-    return with_changes(np.array([vectors[key] for key in plan.keys[: plan.stored]], dtype=np.float32), plan)
+    return all_rows(np.array([vectors[key] for key in plan.keys[: plan.stored]], dtype=np.float32), plan)
+
+
+def all_rows(X: np.ndarray, plan: Validation) -> np.ndarray:
+    """Rows of all clips of a validation, from rows X of the stored ones."""
+    out = np.full((len(plan), X.shape[1]), np.nan, dtype=X.dtype)
+    for fold in folds_of(plan):
+        out[fold.held_out] = fold.held_out_rows(X)
+    return out
 
 
 def vectors_of(clips: list[Clip]) -> dict[str, np.ndarray]:
@@ -108,13 +116,14 @@ def test_views_of_a_store_are_perturbed_coherently(tmp_path) -> None:
     store = selection_store(tmp_path / "store", [*recordings(), *variants(recordings())])
     plan = plan_validation(store.clips("emb"), store.facts("emb"), perturbed=SMALL)
     assert not any(pair.transform in ("leak", "squeal") for pair in plan.pairs)
-    views = [rows_of(store, Member("emb", "knn", view), plan) for view in VIEWS]
+    stored = rows_of(store, "emb", plan).array
+    views = [all_rows(stored[:, at], plan) for at in range(len(VIEWS))]
     X = store.matrix("emb")[plan.rows]
     for at, view in enumerate(views):
         assert view.dtype == np.float32
         np.testing.assert_array_equal(view[: plan.stored], X[: plan.stored, at])
         assert (view[plan.stored :] != X[plan.stored :, at]).any(axis=1).all()
-    assert rows_of(store, Member("emb", "knn"), plan).shape == (len(plan), len(VIEWS) * 6)
+    assert all_rows(stored.reshape(plan.stored, -1), plan).shape == (len(plan), len(VIEWS) * 6)
 
 
 def test_the_command_chooses_without_generated_anomalies(tmp_path) -> None:

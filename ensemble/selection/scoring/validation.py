@@ -8,16 +8,14 @@ clip is used. A bank holds (folds - 1) / folds of the clips of the final one.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from detectors import create
-from detectors.base import Fitted
-from ensemble.selection.perturb import VERSION
-from ensemble.selection.perturb_design import Changes, PerturbDesign, perturbed_rows, plan
+from ensemble.selection.scoring.perturb import VERSION
+from ensemble.selection.scoring.perturb_design import Changes, PerturbDesign, plan
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
 from featstore.table import ClipTable, decode
@@ -228,54 +226,3 @@ def assign_folds(source: np.ndarray, section: np.ndarray, domain: np.ndarray, fo
         fold_of[ordered] = np.arange(len(ordered)) % folds
     fold: np.ndarray = fold_of[source]
     return fold
-
-
-def with_changes(X: np.ndarray, validation: Validation) -> np.ndarray:
-    """Rows of all clips from rows X of the `stored` ones; a clip is perturbed by the bank that will score it."""
-    changes, stored = validation.changes, validation.stored
-    if changes is None:
-        return X
-    rows = np.concatenate([X, np.empty((len(changes), X.shape[1]), dtype=X.dtype)])
-    for bank, held_out in _folds(validation):
-        perturbed = held_out[held_out >= stored]
-        rows[perturbed] = perturbed_rows(X, changes[perturbed - stored], bank)
-    return rows
-
-
-def held_out_scores(detector: str, X: np.ndarray, validation: Validation) -> np.ndarray:
-    """Score of every clip of the validation, rows X (n, d), by the detector fitted without the clip's fold; (n,).
-
-    ValueError names the section where the detector cannot be fitted or gives scores that are not finite.
-    """
-    if len(X) != len(validation):
-        raise ValueError(f"{len(X)} embeddings for {len(validation)} clips of the validation")
-    scores = np.empty(len(validation))
-    for bank, held_out in _folds(validation):
-        section = " section ".join(validation.sections[validation.section[held_out[0]]])
-        try:
-            fitted = _fitted(detector, X[bank], validation.domain[bank])
-            scores[held_out] = fitted.anomaly_score(X[held_out])
-        except (ValueError, np.linalg.LinAlgError) as error:
-            raise ValueError(f"{section}: {error}") from error
-        if not np.isfinite(scores[held_out]).all():
-            raise ValueError(f"{section}: {detector} gives scores that are not finite")
-    return scores
-
-
-def _fitted(name: str, X: np.ndarray, domain: np.ndarray) -> Fitted:
-    """The detector fitted on X, without honest scores of its own bank, which are not needed here."""
-    detector = create(name)
-    if not isinstance(detector, Fitted):
-        raise ValueError(f"{name} is not derived from detectors.base.Fitted, which a selection needs")
-    return detector.learn(X, domain=domain)
-
-
-def _folds(validation: Validation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions of the bank and of the held-out clips, for every section and non-empty fold."""
-    for section in range(len(validation.sections)):
-        here = validation.section == section
-        for fold in np.unique(validation.fold[here]):
-            yield (
-                np.flatnonzero(here & validation.normal & (validation.fold != fold)),
-                np.flatnonzero(here & (validation.fold == fold)),
-            )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ensemble.selection.perturb import PERTURBATIONS, Bank, perturb
+from ensemble.selection.scoring.perturb import PERTURBATIONS, Bank, perturb
 from featstore.anomalies.table import ANOMALIES
 
 SCALE = np.array([1, 100, 0.01, 3, 1, 1, 7, 1, 0, 1.0])  # one dimension is constant

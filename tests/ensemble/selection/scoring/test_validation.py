@@ -10,7 +10,8 @@ from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
 from detectors.metrics.scores import ScoreTable
 from ensemble.selection.quality import METRICS, Evaluator, by_pair, official_score
-from ensemble.selection.validation import NORMAL, Pair, Validation, held_out_scores, plan_validation
+from ensemble.selection.scoring.held_out import held_out_scores
+from ensemble.selection.scoring.validation import NORMAL, Pair, Validation, plan_validation
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.table import ClipTable, encode
@@ -127,23 +128,47 @@ def as_evaluated(plan: Validation, scores: np.ndarray, pair: int) -> list[list[f
 def test_metrics_are_the_official_ones(clips: list[Clip], levels: int) -> None:
     plan = planned(clips)
     scores = np.random.default_rng(1).integers(levels, size=len(plan)).astype(float) + 3 * (plan.pair == 2)
-    metrics = Evaluator(plan).metrics(scores)[0]
+    metrics = Evaluator(plan).metrics(scores)
     for pair in range(len(plan.pairs)):
         np.testing.assert_allclose(metrics[:, pair], as_evaluated(plan, scores, pair), rtol=1e-12)
 
 
-def test_a_weight_counts_a_recording_as_often(clips: list[Clip]) -> None:
+def test_rows_of_scores_are_evaluated_each_for_itself(clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows with and without ties, in several blocks."""
+    plan = planned(clips)
+    rng = np.random.default_rng(6)
+    scores = np.stack([rng.integers(levels, size=len(plan)) * 1.0 for levels in (7, 10**9, 1, 40)])
+    monkeypatch.setattr("ensemble.selection.quality.BLOCK", 2 * len(plan) // len(plan.sections))
+    metrics = Evaluator(plan).metrics(scores)
+    for row, of_row in zip(scores, metrics, strict=True):
+        np.testing.assert_array_equal(Evaluator(plan).metrics(row), of_row)
+    ones = np.ones((2, int(plan.source.max()) + 1))
+    for row, of_row in zip(scores, metrics, strict=True):
+        np.testing.assert_allclose(Evaluator(plan).resampled_metrics(row, ones), [of_row] * 2, rtol=1e-12)
+
+
+def test_metrics_of_some_pairs_are_those_among_all(clips: list[Clip]) -> None:
+    plan = planned(clips)
+    scores = np.random.default_rng(7).normal(size=len(plan))
+    some = np.arange(len(plan.pairs)) % 2 == 0
+    metrics = Evaluator(plan, pairs=some).metrics(scores)
+    np.testing.assert_array_equal(metrics[:, some], Evaluator(plan).metrics(scores)[:, some])
+    assert np.isnan(metrics[:, ~some]).all()
+
+
+@pytest.mark.parametrize("levels", [1_000_000, 7])
+def test_a_weight_counts_a_recording_as_often(clips: list[Clip], levels: int) -> None:
     """A bootstrap weight of 2 equals a second copy of the recording and its variants."""
     plan = planned(clips)
     rng = np.random.default_rng(2)
     weights = rng.integers(1, 4, size=(3, int(plan.source.max()) + 1))
-    scores = rng.normal(size=len(plan))
-    metrics = Evaluator(plan).metrics(scores, weights)
+    scores = rng.integers(levels, size=len(plan)).astype(float)
+    metrics = Evaluator(plan).resampled_metrics(scores, weights)
     for row, counts in zip(metrics, weights, strict=True):
         again = np.repeat(np.arange(len(plan)), counts[plan.source])
         columns = {name: getattr(plan, name)[again] for name in ("rows", "section", "domain", "pair", "source", "fold")}
         repeated = replace(plan, keys=tuple(plan.keys[i] for i in again), **columns)
-        np.testing.assert_allclose(row, Evaluator(repeated).metrics(scores[again])[0])
+        np.testing.assert_allclose(row, Evaluator(repeated).metrics(scores[again]), rtol=1e-12)
 
 
 def test_halves_divide_the_recordings(clips: list[Clip]) -> None:
@@ -159,7 +184,7 @@ def test_halves_divide_the_recordings(clips: list[Clip]) -> None:
 
 def test_sections_without_domains_have_one_auc(clips: list[Clip]) -> None:
     plan = planned([replace(clip, domain="unknown") for clip in clips])
-    metrics = Evaluator(plan).metrics(np.random.default_rng(4).normal(size=len(plan)))[0]
+    metrics = Evaluator(plan).metrics(np.random.default_rng(4).normal(size=len(plan)))
     assert np.isnan(metrics[..., 1]).all()
     assert np.isfinite(official_score(metrics, np.ones(len(plan.pairs))))
     assert np.isfinite(by_pair(metrics)).all()
@@ -167,7 +192,7 @@ def test_sections_without_domains_have_one_auc(clips: list[Clip]) -> None:
 
 def test_the_official_score_of_one_pair_is_the_harmonic_mean_of_its_metrics(clips: list[Clip]) -> None:
     plan = planned(clips)
-    metrics = Evaluator(plan).metrics(np.random.default_rng(5).normal(size=len(plan)))[0]
+    metrics = Evaluator(plan).metrics(np.random.default_rng(5).normal(size=len(plan)))
     only = np.zeros(len(plan.pairs))
     only[3] = 1
     assert official_score(metrics, only) == pytest.approx(1 / np.mean(1 / metrics[:, 3]))

@@ -6,15 +6,19 @@ scores that it already has, and never outdated ones.
 """
 
 import hashlib
+import inspect
 import io
 import json
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from detectors import parse_detector
 from ensemble.recipe import Member
+from featstore import registry
 from featstore.disk.files import write_new
 from featstore.errors import ResourceError
 from featstore.store import FeatureStore
@@ -30,7 +34,20 @@ def content_of(store: FeatureStore, embedding: str) -> str:
 
 def candidate_key(member: Member, content: str, protocol: str) -> str:
     """Name of the candidate's file, from `content_of` its embedding and `Validation.digest` as protocol."""
-    return _hash([protocol, content, member.embedding, member.view, member.detector])
+    return _hash([protocol, content, member.embedding, member.view, member.detector, _code_of(member.detector)])
+
+
+def _code_of(detector: str) -> str:
+    """Hash of the module of a detector that is not ours, which may change under the same name; empty for ours."""
+    if not detector:
+        return ""
+    cls = registry.find("detector", parse_detector(detector)[0])
+    if cls.__module__.split(".")[0] == "detectors":
+        return ""
+    try:
+        return hashlib.sha256(inspect.getsource(sys.modules[cls.__module__]).encode()).hexdigest()
+    except (OSError, TypeError):  # no source, as of a compiled module
+        return ""
 
 
 def _hash(values: list[object]) -> str:
@@ -44,13 +61,13 @@ class ScoreCache:
     folder: Path
 
     def get(self, key: str) -> np.ndarray | None:
-        """Scores (n,) of a key, or None where they are missing or damaged."""
+        """Scores (n,) of a key, NaN where a clip has none yet; None where they are missing or damaged."""
         try:
             with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 scores = np.asarray(arrays["scores"], dtype=np.float64)
         except _DAMAGED:
             return None
-        return scores if scores.ndim == 1 and np.isfinite(scores).all() else None
+        return scores if scores.ndim == 1 and not np.isinf(scores).any() else None
 
     def put(self, key: str, scores: np.ndarray) -> None:
         """Write the scores, whole or not at all; ResourceError where the folder cannot be written."""

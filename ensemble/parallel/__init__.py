@@ -1,0 +1,1 @@
+"""Scoring on all cores: single-threaded processes that share the embeddings in memory."""

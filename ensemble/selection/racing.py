@@ -1,0 +1,96 @@
+"""Candidates that surely fall behind on a part of the clips are not scored on the rest (successive halving).
+
+All candidates are first scored on one fold of every section. One of them is dropped if it is among the best KEEP, from
+which every strategy chooses, in no more than RISK of the resamples of that fold's recordings. What is known of the
+dropped ones still counts in the weights of the pairs, so these do not change with the number of candidates kept.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensemble.recipe import Member
+from ensemble.selection.choose import GREEDY_POOL
+from ensemble.selection.informative import RULES, mean_rank
+from ensemble.selection.quality import Evaluator, by_pair
+from ensemble.selection.scoring.score_candidates import Scored
+from ensemble.selection.scoring.validation import Validation
+from featstore.store import FeatureStore
+
+KEEP = GREEDY_POOL
+RISK = 0.01
+REPLICATES = 100
+
+RACE_FROM = 2e8
+"""Values scored, over all candidates, from which a race saves more time than its resamples cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class Raced:
+    """The candidates to score whole; metrics of the others on the first fold, by half and whole; a note on them."""
+
+    kept: list[Member]
+    dropped: tuple[np.ndarray, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def values_of(store: FeatureStore, members: Sequence[Member]) -> int:
+    """Values of one clip that all these candidates read."""
+    shapes = [(store.info(member.embedding).shape, member.view) for member in members if not member.file]
+    return sum(int(np.prod(shape[1:] if view else shape)) for shape, view in shapes)
+
+
+def race(
+    score: Callable[..., Scored],
+    members: Sequence[Member],
+    validation: Validation,
+    *,
+    always: Collection[str],
+    rule: str,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Raced:
+    """Score all candidates on the first fold by `score` and drop those that surely fall behind.
+
+    Candidates named in `always`, score files, and candidates that fail are kept.
+    """
+    part = validation.fold == 0
+    folds = int(validation.fold.max()) + 1
+    first = score(members, part=part, progress=lambda done, total: progress(done // folds, total))
+    kept = survivors(first.scores, validation, part, rule, seed)
+    kept |= np.array([member.name in always or bool(member.file) for member in first.members])
+    going_on = [member for member, keep in zip(first.members, kept, strict=True) if keep]
+    failed = [member for member in members if member.name in first.failed]
+    if kept.all():
+        return Raced([*going_on, *failed])
+    note = (
+        f"{np.count_nonzero(~kept)} of {len(members)} candidates were left out after the first fold: each was among "
+        f"the best {KEEP} in at most {100 * RISK:g} % of the resamples; --no-race scores all of them whole"
+    )
+    return Raced([*going_on, *failed], _metrics(first.scores[~kept], validation, part), (note,))
+
+
+def survivors(scores: np.ndarray, validation: Validation, part: np.ndarray, rule: str, seed: int) -> np.ndarray:
+    """Mask (candidates,) of those that may be among the best KEEP, by scores (candidates, n) on the clips of a part."""
+    if len(scores) <= KEEP:
+        return np.ones(len(scores), dtype=bool)
+    first, second, whole = (by_pair(metrics) for metrics in _metrics(scores, validation, part))
+    weights = RULES[rule](whole, (first, second))
+    if not weights.any():
+        return np.ones(len(scores), dtype=bool)
+    evaluator = Evaluator(validation, part)
+    resamples = np.concatenate(list(evaluator.resampled(REPLICATES, np.random.default_rng(seed))))
+    values = np.stack([by_pair(evaluator.resampled_metrics(row, resamples)) for row in scores], axis=1)
+    among_best = np.zeros(len(scores))
+    for replicate in [whole, *values]:
+        rank = mean_rank(replicate, weights)
+        among_best += rank >= np.sort(rank)[-KEEP]
+    kept: np.ndarray = among_best > RISK * (1 + len(values))
+    return kept
+
+
+def _metrics(scores: np.ndarray, validation: Validation, part: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Metrics (candidates, sections, pairs, 3) of scores (candidates, n) on the clips of a part: halves, then whole."""
+    masks = (part & validation.half(0), part & validation.half(1), part)
+    return tuple(Evaluator(validation, mask).metrics(scores) for mask in masks)

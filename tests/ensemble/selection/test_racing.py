@@ -1,0 +1,111 @@
+"""The race: candidates that surely fall behind on the first fold are not scored on the others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selection_store import selection_store
+
+from ensemble.recipe import Member
+from ensemble.selection import racing
+from ensemble.selection import select as selecting
+from ensemble.selection.candidates import expand
+from ensemble.selection.racing import race, survivors
+from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.validation import Validation, plan_validation
+from ensemble.selection.select import Options, select
+from featstore.store import FeatureStore
+
+TABLES = [{"name": "knn", "k": [1, 3]}, {"name": "mahalanobis", "standardize": [False, True]}, {"name": "lof", "k": 5}]
+FAST = Options(replicates=40, workers=0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return selection_store(tmp_path_factory.mktemp("race") / "store")
+
+
+@pytest.fixture(scope="module")
+def plan(store: FeatureStore) -> Validation:
+    return plan_validation(store.clips("emb"), store.facts("emb"))
+
+
+def members_of(store: FeatureStore) -> list[Member]:
+    return [Member("emb", spec, view) for view in store.info("emb").views for spec in expand(TABLES, "test")]
+
+
+def simulated(plan: Validation, shifts: list[float]) -> np.ndarray:
+    """Scores of candidates that see the anomalies so well."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(len(shifts), len(plan))) + np.outer(shifts, ~plan.normal)
+
+
+def test_those_that_surely_fall_behind_are_dropped(plan: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(racing, "KEEP", 4)
+    shifts = [5.0] * 5 + [0.0] * 12
+    kept = survivors(simulated(plan, shifts), plan, plan.fold == 0, "agreement", 0)
+    assert kept[:5].all(), "the fifth may be among the best four"
+    assert not kept[5:].any()
+    few = survivors(simulated(plan, shifts[:4]), plan, plan.fold == 0, "agreement", 0)
+    assert few.all(), "no more than are kept anyway"
+
+
+def test_no_more_are_dropped_than_the_stated_risk(plan: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of candidates that are all equally good, nearly every one is among the best in some resamples."""
+    monkeypatch.setattr(racing, "KEEP", 8)
+    kept = survivors(simulated(plan, [1.0] * 24), plan, plan.fold == 0, "average", 0)
+    assert kept.mean() > 0.8
+
+
+def test_named_candidates_and_failures_are_kept_and_the_others_known(
+    plan: Validation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(racing, "KEEP", 2)
+    members = [Member("emb", f"knn:k={i + 1}") for i in range(9)]
+    scores = simulated(plan, [5.0, 5.0, *[0.0] * 6])
+    asked = []
+
+    def score(some: list[Member], *, part: np.ndarray, progress: object) -> Scored:
+        asked.append(part)
+        return Scored(some[:8], np.where(part, scores, np.nan), failed={some[8].name: "why"})
+
+    raced = race(
+        score, members, plan, always=[members[7].name], rule="agreement", seed=0, progress=lambda done, total: None
+    )
+    assert [member.name for member in raced.kept] == [members[i].name for i in (0, 1, 7, 8)]
+    assert [len(metrics) for metrics in raced.dropped] == [5, 5, 5]
+    assert raced.notes[0].startswith("5 of 9 candidates were left out after the first fold")
+    np.testing.assert_array_equal(asked[0], plan.fold == 0)
+
+
+def test_scores_of_a_part_are_kept_and_completed(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
+    cache, members = ScoreCache(tmp_path / "parts"), members_of(store)
+    part = plan.fold == 0
+    first = score_candidates(store, members, plan, cache, part=part, workers=0)
+    assert np.isfinite(first.scores[:, part]).all()
+    assert np.isnan(first.scores[:, ~part]).all()
+    again = score_candidates(store, members, plan, cache, part=part, workers=0)
+    assert again.computed == 0
+    whole = score_candidates(store, members[:4], plan, cache, workers=0)
+    assert whole.computed == 4
+    alone = score_candidates(store, members[:4], plan, ScoreCache(tmp_path / "whole"), workers=0)
+    np.testing.assert_array_equal(whole.scores, alone.scores)
+    mixed = score_candidates(store, members, plan, cache, part=part, workers=0)
+    assert np.isfinite(mixed.scores[:4]).all(), "those that are known whole stay whole"
+
+
+def test_a_raced_selection_chooses_what_the_whole_one_chooses(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selecting, "RACE_FROM", 0)
+    monkeypatch.setattr(racing, "KEEP", 5)
+    whole = select(
+        store, members_of(store), ScoreCache(tmp_path / "whole"), Options(replicates=40, workers=0, race=False)
+    )
+    raced = select(store, members_of(store), ScoreCache(tmp_path / "raced"), FAST)
+    assert any("were left out after the first fold" in text for text in raced.warnings)
+    assert len(raced.candidates) < len(whole.candidates)
+    assert raced.recipe.members[0].view == whole.recipe.members[0].view == "good"
+    best = {candidate.member.name for candidate in whole.candidates[:3]}
+    assert best <= {candidate.member.name for candidate in raced.candidates}
