@@ -52,6 +52,9 @@ def check_rows(rows: np.ndarray, what: str) -> np.ndarray:
     rows = np.ascontiguousarray(rows, dtype=rows.dtype if rows.dtype in (np.float32, np.float64) else np.float64)
     step = max(2**16 // max(rows.shape[1], 1), 1)  # a few rows at a time stay in the cache
     for start in range(0, len(rows), step):
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(rows[start : start + step].sum()):
+                continue
         finite = np.isfinite(rows[start : start + step])
         if not finite.all():
             row = start + int(np.argmin(finite.all(axis=1)))

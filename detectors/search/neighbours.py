@@ -5,6 +5,7 @@ CUDA device (`on_device`). Each leaves few pairs, whose distances are computed i
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -150,15 +151,23 @@ def _route(queries: np.ndarray, bank: Bank) -> str:
 
 
 def _by_numpy(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return bank.plain.nearest(queries, k, exclude)
+    plain, size = bank.plain, -(-len(queries) // _threads(queries, bank))
+    parts = [slice(start, start + size) for start in range(0, len(queries), size)]
+    # With threads of their own, small products are several times slower where another process uses the cores.
+    with _pools().limit(limits=1, user_api="blas"):
+        if len(parts) == 1:
+            return plain.nearest(queries, k, exclude)
+        with ThreadPoolExecutor(len(parts)) as pool:
+            found = list(pool.map(lambda part: plain.nearest(queries[part], k, exclude[part]), parts))
+    distance, row = (np.concatenate(column) for column in zip(*found, strict=True))
+    return distance, row
 
 
 def _by_codes(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from detectors.search.streamed import TopK
 
     top = TopK.empty(len(queries), k)
-    threads = _threads() if len(queries) * bank.rows.size > THREADS_FROM else 1
-    top.update(queries, bank.tiled, exclude=exclude, threads=threads)
+    top.update(queries, bank.tiled, exclude=exclude, threads=_threads(queries, bank))
     return top.distance, top.id
 
 
@@ -166,7 +175,7 @@ def _by_device(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray) -> 
     from detectors.search.streamed import TopK
 
     top = TopK.empty(len(queries), k)
-    bank.device.update(top, queries, exclude, _threads())
+    bank.device.update(top, queries, exclude, _threads(queries, bank))
     return top.distance, top.id
 
 
@@ -180,6 +189,8 @@ def _pools() -> "ThreadpoolController":
     return ThreadpoolController()
 
 
-def _threads() -> int:
-    """Threads of numpy's BLAS: the number of cores, unless the environment sets fewer."""
+def _threads(queries: np.ndarray, bank: Bank) -> int:
+    """Threads that share out the queries: those of numpy's BLAS, which are the cores or what the environment sets."""
+    if len(queries) * bank.rows.size <= THREADS_FROM:
+        return 1
     return max((pool["num_threads"] for pool in _pools().info() if pool["user_api"] == "blas"), default=1)

@@ -90,10 +90,10 @@ class TopK:
                 f"expected {m} queries of {bank.d} dimensions and {m} excluded ids, got shapes {queries.shape} and "
                 f"{exclude.shape}"
             )
-        if not bank.n:
+        if not (bank.n and m):
             return 0
-        size = min(TASK, -(-m // threads))
-        tasks = [slice(start, min(start + size, m)) for start in range(0, m, size)] if m else []
+        size = -(-m // (threads * -(-m // (threads * TASK))))  # as many tasks for every thread
+        tasks = [slice(start, min(start + size, m)) for start in range(0, m, size)]
         with single_threaded():
             if threads == 1:
                 return sum(self._update(task, queries, bank, exclude) for task in tasks)
