@@ -155,6 +155,12 @@ def content_order(X: np.ndarray) -> np.ndarray:
     return np.asarray(ranks).reshape(-1)
 
 
+def distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sorted distinct rows, which of them each row of X is (n,), and how often each occurs."""
+    ranks = content_order(X)
+    return X[np.unique(ranks, return_index=True)[1]], ranks, np.bincount(ranks)
+
+
 def folds(X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> Iterator[np.ndarray]:
     """Masks (n,) of the rows that are held out together; each row is held out exactly once.
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from detectors.base import Fitted
+from detectors.base import Fitted, distinct_rows
 from detectors.geometry import cosine_distance, unit
 from detectors.search.neighbours import Bank, nearest
 
@@ -43,9 +43,8 @@ class LDN(Fitted):
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
-        rows, self.copy_of_, self.copies_ = np.unique(unit(X), axis=0, return_inverse=True, return_counts=True)
+        rows, self.copy_of_, self.copies_ = distinct_rows(unit(X))
         self.bank_ = rows
-        self.copy_of_ = self.copy_of_.reshape(-1)
         others = min(self.K + 1, len(rows) - 1)  # one more than K: it replaces a neighbour that is left out
         own = np.arange(len(rows))
         self.neighbours_ = np.zeros((len(rows), 0), dtype=np.int64)
@@ -70,7 +69,8 @@ class LDN(Fitted):
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
         if len(self.bank_) <= self.K + 2:  # too few rows to replace every neighbour that is left out
             return self.cross_fitted(X, domain, group)
-        return self._leave_one_out()[self.copy_of_]
+        scores: np.ndarray = self._leave_one_out()[self.copy_of_]
+        return scores
 
     def _leave_one_out(self) -> np.ndarray:
         """Leave-one-out score of every distinct clip."""

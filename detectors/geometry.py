@@ -16,12 +16,12 @@ def squared_lengths(X: np.ndarray) -> np.ndarray:
     for start in range(SUMS, X.shape[1], SUMS):
         squares = np.square(X[:, start : start + SUMS])
         sums[:, : squares.shape[1]] += squares
-    half = SUMS // 2
+    sums, half = np.ascontiguousarray(sums.T), SUMS // 2  # numpy adds long rows faster
     while half:
-        upper = sums[:, half:]
-        sums[:, : upper.shape[1]] += upper
-        sums, half = sums[:, :half], half // 2
-    return np.asarray(sums.sum(axis=1))  # of at most one column
+        upper = sums[half:]
+        sums[: len(upper)] += upper
+        sums, half = sums[:half], half // 2
+    return np.asarray(sums.sum(axis=0))  # of at most one row
 
 
 def unit(X: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.base import Fitted
+from detectors.base import Fitted, distinct_rows
 from detectors.search.neighbours import Bank, nearest
 from detectors.shared import longest_list, once
 
@@ -56,7 +56,7 @@ class LOF(Fitted):
 
 
 def _distinct(X: np.ndarray) -> Bank:
-    return Bank.of(np.unique(np.asarray(X, dtype=np.float64), axis=0), "euclidean")
+    return Bank.of(distinct_rows(np.asarray(X, dtype=np.float64))[0], "euclidean")
 
 
 def _lists(X: np.ndarray, bank: Bank, *, k: int, among_themselves: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ class Plain(Fitted):
         X = X[np.argsort(np.unique(X, axis=0, return_inverse=True)[1].reshape(-1), kind="stable")]
         k = min(self.n_components, len(np.unique(X, axis=0)))
         mixture = GaussianMixture(
-            k, covariance_type=self.covariance_type, reg_covar=self.reg_covar, tol=1e-6, random_state=0
+            k, covariance_type=self.covariance_type, reg_covar=self.reg_covar, tol=1e-3, random_state=0
         )
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

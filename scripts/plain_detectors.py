@@ -87,7 +87,7 @@ def gmm(Z: np.ndarray) -> Score:
     """Negative log density of the most likely of two components, without its weight."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture = GaussianMixture(2, tol=1e-6, reg_covar=1e-6, max_iter=100, random_state=0).fit(Z)
+        mixture = GaussianMixture(2, tol=1e-3, reg_covar=1e-6, max_iter=100, random_state=0).fit(Z)
 
     def score(queries: np.ndarray) -> np.ndarray:
         densities = [
@@ -140,7 +140,7 @@ def pyod_models() -> dict[str, Callable[[], Any]]:
 
     return {
         "knn": lambda: KNN(n_neighbors=1, metric="cosine"),
-        "gmm": lambda: GMM(n_components=2, tol=1e-6, reg_covar=1e-6, max_iter=100, random_state=0),
+        "gmm": lambda: GMM(n_components=2, tol=1e-3, reg_covar=1e-6, max_iter=100, random_state=0),
         "lof": lambda: LOF(n_neighbors=20),
     }
 

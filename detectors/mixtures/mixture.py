@@ -16,6 +16,7 @@ from detectors.mixtures.linear import Diagonal, Tied
 STEPS: dict[str, Any] = {"full": Full, "tied": Tied, "diag": Diagonal}
 
 TOLERANCE, MAX_ITER = 1e-3, 100
+"""scikit-learn's. With 1e-6 there are 1.4 to 2 times as many steps, and AUCs differ by less than 0.1 points."""
 
 LLOYD_STEPS = 10
 """k-means of a fit that leaves rows out begins next to where it ends."""

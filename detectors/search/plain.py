@@ -104,7 +104,10 @@ def nearest_of_pairs(
 
     Where there are fewer pairs, the distance is infinite and the row -1.
     """
-    order = np.lexsort((row, distance, query))
+    order = np.argsort(distance)
+    if not np.diff(distance[order]).all():
+        order = np.lexsort((row, distance))
+    order = order[np.argsort(query[order].astype(np.min_scalar_type(shape[0])), kind="stable")]  # 16 bits sort fast
     query, row, distance = query[order], row[order], distance[order]
     rank = np.arange(len(query)) - np.searchsorted(query, np.arange(shape[0]))[query]
     near = rank < shape[1]
