@@ -34,14 +34,14 @@ def content_of(store: FeatureStore, embedding: str) -> str:
 
 def candidate_key(member: Member, content: str, protocol: str) -> str:
     """Name of the candidate's file, from `content_of` its embedding and `Validation.digest` as protocol."""
-    return _hash([protocol, content, member.embedding, member.view, member.detector, _code_of(member.detector)])
+    return _hash([protocol, content, member.embedding, member.view, member.detector, _code_of(member)])
 
 
-def _code_of(detector: str) -> str:
+def _code_of(member: Member) -> str:
     """Hash of the module of a detector that is not ours, which may change under the same name; empty for ours."""
-    if not detector:
+    if member.file:
         return ""
-    cls = registry.find("detector", parse_detector(detector)[0])
+    cls = registry.find("detector", parse_detector(member.detector)[0])
     if cls.__module__.split(".")[0] == "detectors":
         return ""
     try:
