@@ -8,7 +8,14 @@ import pytest
 from ensemble.recipe import Member
 from ensemble.selection.scoring.cache import candidate_key
 
-CODE = "class Mine:\n    def fit(self, X):\n        return self\n\n    def anomaly_score(self, X):\n        return X[:, {}]\n"
+CODE = """
+class Mine:
+    def fit(self, X):
+        return self
+
+    def anomaly_score(self, X):
+        return X[:, {}]
+"""
 
 
 def test_an_edited_detector_of_ones_own_is_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
