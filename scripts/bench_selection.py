@@ -6,7 +6,7 @@
 DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. Each is built with generated
 anomalies into DIR, and an ensemble is selected. Printed:
 
-- the real official score of the selection, of the fixed default, of the label-free fusions of all candidates, and of
+- the real official score of the selection, of one without a race (`select --no-race`), of the fixed default, of the label-free fusions of all candidates, and of
   the best and the median single candidate by labels, with the paired bootstrap of the selection's lead;
 - the same where the best single candidate is chosen by the labels of half of the test clips and scored on the other
   half, which removes the luck of choosing one of hundreds;
@@ -38,7 +38,7 @@ from ensemble.selection.quality import by_pair
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.score_candidates import score_candidates
 from ensemble.selection.scoring.validation import plan_validation
-from ensemble.selection.select import Selection, select
+from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import selection_text, write_selection
 from featstore.console import table
 from featstore.store import FeatureStore
@@ -56,9 +56,11 @@ def build(data: Path, store: Path, anomalies: str) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def compared(store: FeatureStore, selection: Selection, real: Real, singles: np.ndarray) -> dict[str, ScoreTable]:
+def compared(
+    store: FeatureStore, selections: dict[str, Selection], real: Real, singles: np.ndarray
+) -> dict[str, ScoreTable]:
     """Scores of the compared ensembles and candidates, by name."""
-    runs = {"selected": selection.recipe, "fixed default": default_recipe(store)}
+    runs = {name: selection.recipe for name, selection in selections.items()} | {"fixed default": default_recipe(store)}
     tables = {name: score_table(detect(store, recipe)) for name, recipe in runs.items()}
     tables |= {name: real.table(name, real.fused(rule)) for name, rule in FUSIONS.items()}
     middle = int(np.argsort(singles)[len(singles) // 2])
@@ -148,9 +150,10 @@ def bench(data: Path, work: Path, anomalies: str) -> Agreement:
     print(f"\n== {data.name}: {spent:.0f} s, {selection.computed} candidates scored")
     print(selection_text(selection).split("the best candidates")[0].strip())
     print(f"chosen: {selection.chosen}; {selection.reason}\n", flush=True)
+    whole = select(store, members, cache, Options(race=False))
     real = real_scores(store, members, cache)
     singles = np.array([real.score(row) for row in real.test])
-    tables = compared(store, selection, real, singles)
+    tables = compared(store, {"selected": selection, "selected, no race": whole}, real, singles)
     print(report(real, tables), flush=True)
     held = held_out(real, singles, {name: tables[name].aligned(real.labels.keys) for name in ("selected",)})
     print(

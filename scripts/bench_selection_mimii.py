@@ -117,7 +117,7 @@ def bench(store: FeatureStore, cache: ScoreCache, design: PerturbDesign) -> str:
     parts = [
         f"chosen: {selection.chosen}; {selection.reason}",
         f"members: {', '.join(member.detector for member in selection.recipe.members)}",
-        report(real, compared(store, selection, real, singles)),
+        report(real, compared(store, {"selected": selection}, real, singles)),
         "rho of ranks on perturbed and scores on real anomalies: "
         + ", ".join(f"{name} {rho(rank, singles):.2f}" for name, rank in rules.items())
         + f"; official score {rho(perturbed, singles):.2f}; of two halves of the clips {stable:.2f}",
