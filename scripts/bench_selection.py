@@ -6,8 +6,9 @@
 DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. Each is built with generated
 anomalies into DIR, and an ensemble is selected. Printed:
 
-- the real official score of the selection, of one without a race (`select --no-race`), of the fixed default, of the label-free fusions of all candidates, and of
-  the best and the median single candidate by labels, with the paired bootstrap of the selection's lead;
+- the real official score of the selection, of one without a race (`select --no-race`), of the fixed default, of the
+  label-free fusions of all candidates, and of the best and the median single candidate by labels, with the paired
+  bootstrap of the selection's lead;
 - the same where the best single candidate is chosen by the labels of half of the test clips and scored on the other
   half, which removes the luck of choosing one of hundreds;
 - Spearman's rho between the candidates' metrics on generated and on real anomalies: of every rule for pairs, of each
