@@ -54,17 +54,20 @@ def duplicates(placed: np.ndarray) -> np.ndarray:
 class Evidence:
     """What a strategy may use: an evaluator of some clips, the candidates' metrics on them, and pair weights.
 
-    A pair with weight 0 is hidden from the strategy.
+    A pair with weight 0 is hidden from the strategy. dropped: metrics of candidates that cannot be chosen any more.
     """
 
     evaluator: Evaluator
     metrics: np.ndarray
     pair_weights: np.ndarray
+    dropped: np.ndarray | None = None
 
     @cached_property
     def order(self) -> np.ndarray:
-        """Candidates, best first, by their weighted mean rank over the pairs."""
-        return np.argsort(-mean_rank(by_pair(self.metrics), self.pair_weights), kind="stable")
+        """Candidates, best first, by their weighted mean rank over the pairs, among the dropped ones too."""
+        known = self.metrics if self.dropped is None else np.concatenate([self.metrics, self.dropped])
+        rank = mean_rank(by_pair(known), self.pair_weights)[: len(self.metrics)]
+        return np.argsort(-rank, kind="stable")
 
     @property
     def clips(self) -> np.ndarray:
@@ -77,7 +80,8 @@ class Evidence:
 class Problem:
     """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights.
 
-    dropped: metrics of the candidates that lost the race (see `racing.py`); they count in the pair weights.
+    dropped: metrics of the candidates that lost the race (see `racing.py`), by each evaluator. They count in the pair
+    weights, and in the ranks of the others, as if they had been scored whole.
     """
 
     validation: Validation
@@ -122,7 +126,9 @@ class Problem:
     def evidence(self, half: int = 2, hidden: np.ndarray | None = None) -> Evidence:
         """Evidence of one half (0, 1) or of all clips (2), without the `hidden` pairs."""
         weights = self.pair_weights if hidden is None else np.where(hidden, 0, self.pair_weights)
-        return Evidence(self.evaluators[half], self.metrics[half], weights)
+        return Evidence(
+            self.evaluators[half], self.metrics[half], weights, self.dropped[half] if self.dropped else None
+        )
 
     @cached_property
     def splits(self) -> list["Split"]:

@@ -22,7 +22,7 @@ KEEP = GREEDY_POOL
 RISK = 0.01
 REPLICATES = 100
 
-RACE_FROM = 2e8
+RACE_FROM = 5e8
 """Values scored, over all candidates, from which a race saves more time than its resamples cost."""
 
 
@@ -58,7 +58,8 @@ def race(
     part = validation.fold == 0
     folds = int(validation.fold.max()) + 1
     first = score(members, part=part, progress=lambda done, total: progress(done // folds, total))
-    kept = survivors(first.scores, validation, part, rule, seed)
+    metrics = part_metrics(first.scores, validation, part)
+    kept = survivors(first.scores, metrics, validation, part, rule, seed)
     kept |= np.array([member.name in always or bool(member.file) for member in first.members])
     going_on = [member for member, keep in zip(first.members, kept, strict=True) if keep]
     failed = [member for member in members if member.name in first.failed]
@@ -68,14 +69,34 @@ def race(
         f"{np.count_nonzero(~kept)} of {len(members)} candidates were left out after the first fold: each was among "
         f"the best {KEEP} in at most {100 * RISK:g} % of the resamples; --no-race scores all of them whole"
     )
-    return Raced([*going_on, *failed], _metrics(first.scores[~kept], validation, part), (note,))
+    counted = ~kept & ~_repeats(metrics[2], kept)
+    return Raced([*going_on, *failed], tuple(of_part[counted] for of_part in metrics), (note,))
 
 
-def survivors(scores: np.ndarray, validation: Validation, part: np.ndarray, rule: str, seed: int) -> np.ndarray:
-    """Mask (candidates,) of those that may be among the best KEEP, by scores (candidates, n) on the clips of a part."""
+def _repeats(metrics: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Mask (candidates,) of those with the metrics of another that is kept or comes first: they would count twice."""
+    order = np.argsort(~kept, kind="stable")
+    rows = np.nan_to_num(metrics.reshape(len(metrics), -1), nan=-1.0).round(9)[order]
+    repeats = np.ones(len(metrics), dtype=bool)
+    repeats[order[np.unique(rows, axis=0, return_index=True)[1]]] = False
+    return repeats
+
+
+def survivors(  # noqa: PLR0917 - one caller
+    scores: np.ndarray,
+    metrics: tuple[np.ndarray, ...],
+    validation: Validation,
+    part: np.ndarray,
+    rule: str,
+    seed: int,
+) -> np.ndarray:
+    """Mask (candidates,) of those that may be among the best KEEP, by scores (candidates, n) on the clips of a part.
+
+    metrics: those of the scores on the halves of the part and on the whole part.
+    """
     if len(scores) <= KEEP:
         return np.ones(len(scores), dtype=bool)
-    first, second, whole = (by_pair(metrics) for metrics in _metrics(scores, validation, part))
+    first, second, whole = (by_pair(of_part) for of_part in metrics)
     weights = RULES[rule](whole, (first, second))
     if not weights.any():
         return np.ones(len(scores), dtype=bool)
@@ -90,7 +111,7 @@ def survivors(scores: np.ndarray, validation: Validation, part: np.ndarray, rule
     return kept
 
 
-def _metrics(scores: np.ndarray, validation: Validation, part: np.ndarray) -> tuple[np.ndarray, ...]:
+def part_metrics(scores: np.ndarray, validation: Validation, part: np.ndarray) -> tuple[np.ndarray, ...]:
     """Metrics (candidates, sections, pairs, 3) of scores (candidates, n) on the clips of a part: halves, then whole."""
     masks = (part & validation.half(0), part & validation.half(1), part)
     return tuple(Evaluator(validation, mask).metrics(scores) for mask in masks)

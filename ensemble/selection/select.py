@@ -258,7 +258,7 @@ def _candidates(
     used = weights if weights.any() else np.ones(len(weights))
     score = official_score(problem.metrics[2], used)
     first, second, of_all = (official_score(metrics, used) for metrics in problem.all_metrics)
-    rank = mean_rank(by_pair(problem.metrics[2]), used)
+    rank = mean_rank(by_pair(problem.all_metrics[2]), used)[: len(scores)]
     normal = validation.normal
     gap = domain_gap(scores[:, normal], validation.section[normal], validation.domain[normal])
     change, reliability = stability(problem.all_metrics, used)

@@ -10,7 +10,7 @@ from ensemble.recipe import Member
 from ensemble.selection import racing
 from ensemble.selection import select as selecting
 from ensemble.selection.candidates import expand
-from ensemble.selection.racing import race, survivors
+from ensemble.selection.racing import part_metrics, race, survivors
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import Validation, plan_validation
@@ -41,20 +41,25 @@ def simulated(plan: Validation, shifts: list[float]) -> np.ndarray:
     return rng.normal(size=(len(shifts), len(plan))) + np.outer(shifts, ~plan.normal)
 
 
+def raced(scores: np.ndarray, plan: Validation, rule: str) -> np.ndarray:
+    part = plan.fold == 0
+    return survivors(scores, part_metrics(scores, plan, part), plan, part, rule, 0)
+
+
 def test_those_that_surely_fall_behind_are_dropped(plan: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(racing, "KEEP", 4)
     shifts = [5.0] * 5 + [0.0] * 12
-    kept = survivors(simulated(plan, shifts), plan, plan.fold == 0, "agreement", 0)
+    kept = raced(simulated(plan, shifts), plan, "agreement")
     assert kept[:5].all(), "the fifth may be among the best four"
     assert not kept[5:].any()
-    few = survivors(simulated(plan, shifts[:4]), plan, plan.fold == 0, "agreement", 0)
+    few = raced(simulated(plan, shifts[:4]), plan, "agreement")
     assert few.all(), "no more than are kept anyway"
 
 
 def test_no_more_are_dropped_than_the_stated_risk(plan: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of candidates that are all equally good, nearly every one is among the best in some resamples."""
     monkeypatch.setattr(racing, "KEEP", 8)
-    kept = survivors(simulated(plan, [1.0] * 24), plan, plan.fold == 0, "average", 0)
+    kept = raced(simulated(plan, [1.0] * 24), plan, "average")
     assert kept.mean() > 0.8
 
 
@@ -70,12 +75,12 @@ def test_named_candidates_and_failures_are_kept_and_the_others_known(
         asked.append(part)
         return Scored(some[:8], np.where(part, scores, np.nan), failed={some[8].name: "why"})
 
-    raced = race(
+    result = race(
         score, members, plan, always=[members[7].name], rule="agreement", seed=0, progress=lambda done, total: None
     )
-    assert [member.name for member in raced.kept] == [members[i].name for i in (0, 1, 7, 8)]
-    assert [len(metrics) for metrics in raced.dropped] == [5, 5, 5]
-    assert raced.notes[0].startswith("5 of 9 candidates were left out after the first fold")
+    assert [member.name for member in result.kept] == [members[i].name for i in (0, 1, 7, 8)]
+    assert [len(metrics) for metrics in result.dropped] == [5, 5, 5]
+    assert result.notes[0].startswith("5 of 9 candidates were left out after the first fold")
     np.testing.assert_array_equal(asked[0], plan.fold == 0)
 
 
