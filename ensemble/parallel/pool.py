@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -66,11 +67,17 @@ PROCESSES_FROM = 1e7
 """Values scored, over all tasks, from which processes save more time than their start costs (a second each)."""
 
 
+HEAVY = "sklearn.cluster"
+"""Loaded by every process while the first batch is fetched; most tasks need it, and it takes longest."""
+
+
 def _largest_first(batch: Sequence[Task]) -> list[Task]:
     return sorted(batch, key=lambda task: -task.cost)
 
 
 def _spread(pool: ProcessPoolExecutor, batches: Iterator[Sequence[Task]], processes: int) -> Iterator[tuple[Task, Any]]:
+    for _ in range(processes):
+        pool.submit(import_module, HEAVY)
     waiting: dict[Future[Any], Task] = {}
     more = True
     while more or waiting:
