@@ -96,8 +96,8 @@ def competitor_rates(folder: Path, n: int, options: argparse.Namespace) -> dict[
     rates = {}
     for role in ROLES:
         competitor = Competitor(role)
-        competitor.tell(**files, limit=limit if role != "scikit-learn" else max(limit // 4, 500), k=options.k)
-        seconds = statistics.median(competitor.tell(run=True)["seconds"] for _ in range(3))
+        competitor.request(**files, limit=limit if role != "scikit-learn" else max(limit // 4, 500), k=options.k)
+        seconds = statistics.median(competitor.request(run=True)["seconds"] for _ in range(3))
         done = limit if role != "scikit-learn" else max(limit // 4, 500)
         rates[role] = SQUARE**3 / (n * options.d) / seconds if role == "sgemm" else done / seconds
         competitor.close()
