@@ -34,7 +34,9 @@ from featstore.console import EXISTING, PATH, Command, Meter
 @click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random draws.")
 @click.option(
-    "--race/--no-race", default=True, help="Drop candidates that surely fall behind on a part of many clips.  [default]"
+    "--race/--no-race",
+    default=True,
+    help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.  [default]",
 )
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")

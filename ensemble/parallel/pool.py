@@ -57,10 +57,13 @@ def run_tasks(
 
 
 def processes_for(tasks: int, values: float, workers: int | None) -> int:
-    """Processes for a number of tasks on so many `values`; `workers` None: as many as there are cores and it pays."""
+    """Processes for a number of tasks on so many `values`; `workers` None: as many as there are cores, if it pays.
+
+    More than twice as many as there are cores would only take time to start.
+    """
     if workers is None:
         return min(cores(), tasks) if values >= PROCESSES_FROM else 1
-    return min(workers, tasks)
+    return min(workers, tasks, 2 * cores())
 
 
 PROCESSES_FROM = 1e7

@@ -12,6 +12,7 @@ import pytest
 
 from ensemble.parallel.pool import PROCESSES_FROM, Task, processes_for, run_tasks
 from ensemble.parallel.rows import SharedRows
+from featstore.building.cores import cores
 from featstore.errors import ResourceError
 from tests.support.places import ROOT
 
@@ -86,6 +87,7 @@ def test_processes_are_used_where_they_pay() -> None:
     assert processes_for(4, PROCESSES_FROM - 1, None) == 1
     assert 1 <= processes_for(4, PROCESSES_FROM, None) <= 4
     assert processes_for(2, 1.0, 8) == 2
+    assert processes_for(5000, 1.0, 1000) == 2 * cores()
     assert processes_for(2, 1e12, 0) == 0
 
 
