@@ -36,7 +36,8 @@ from featstore.console import EXISTING, PATH, Command, Meter
 @click.option(
     "--race/--no-race",
     default=True,
-    help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.  [default]",
+    show_default=True,
+    help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.",
 )
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
