@@ -1,8 +1,8 @@
 """What several detectors compute from the same rows, computed once.
 
 Inside `with sharing(detectors):`, `once(compute, *arrays)` returns the same object for the same arrays. A scope belongs
-to one bank and its queries, so its memory is that of the results: for a selection up to about thirty times the rows of
-a section. Results are freed when it ends.
+to one bank and its queries, so its memory is that of the results, which are freed when it ends: 12 times the rows for
+the default grid of a selection, 5 times for the default ensemble (960 and 574 rows of 128 columns).
 """
 
 from collections.abc import Callable, Iterable, Iterator

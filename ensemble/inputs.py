@@ -69,11 +69,6 @@ class Inputs:
         """Number of a member's view; None where it names none, and all are joined."""
         return self.store.info(member.embedding).views.index(member.view) if member.view else None
 
-    def width(self, member: Member) -> int:
-        """Values per row of a member's view."""
-        shape = self.store.info(member.embedding).shape
-        return int(np.prod(shape[1:] if member.view else shape))
-
     def matrix(self, member: Member) -> np.ndarray:
         """Rows (n, d) of a member's view; all views joined where it names none."""
         return one_view(self.shared(member.embedding).array, self.view(member))
@@ -91,6 +86,12 @@ class Inputs:
                 )
             self._order[name] = np.array([place[key] for key in keys])
         return self._order[name]
+
+
+def width_of(store: FeatureStore, member: Member) -> int:
+    """Values per row that a member reads: those of its view, or of all views."""
+    shape = store.info(member.embedding).shape
+    return int(np.prod(shape[1:] if member.view else shape))
 
 
 def one_view(rows: np.ndarray, view: int | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from detectors.sections import Section, SectionScores, sections_of
 from detectors.shared import sharing
 from ensemble.decision.calibrate import PlacedScores
 from ensemble.external import scores_of
-from ensemble.inputs import Inputs, machine_section, one_view
+from ensemble.inputs import Inputs, machine_section, one_view, width_of
 from ensemble.parallel.pool import Task, processes_for, run_tasks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
@@ -25,7 +25,7 @@ def member_scores(
 ) -> list[tuple[PlacedScores, PlacedScores]]:
     """Scores of the scored clips, and honest scores of the training clips, by every member, in order.
 
-    `workers` is the number of processes, None for as many as it pays. DataError for a clip that a score file lacks,
+    `workers` is the number of processes, None for as many as save time. DataError for a clip that a score file lacks,
     before anything is computed, and for a section where a detector cannot be fitted.
     """
     roles, members = inputs.roles, recipe.members
@@ -82,7 +82,7 @@ class Plan:
                 sources.setdefault(member.embedding, {}).setdefault(member.view, []).append(i)
         if inputs.base in sources:
             sources[inputs.base] = sources.pop(inputs.base)
-        values = sum(inputs.width(member) for member in recipe.members if not member.file) * len(inputs.clips)
+        values = sum(width_of(inputs.store, member) for member in recipe.members if not member.file) * len(inputs.clips)
         tasks = len(recipe.members) * len(sections)
         return cls(recipe.members, sources, sections, processes_for(tasks, values, workers))
 

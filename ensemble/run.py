@@ -109,7 +109,7 @@ def detect(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Detection:
-    """Score, fuse and decide, for the named machines or for all, in `workers` processes (None: as many as it pays).
+    """Score, fuse and decide, for the named machines or for all, in `workers` processes (None: as many as save time).
 
     StoreError or DataError where an embedding, a machine, a clip or the training clips of a section are missing.
     """

@@ -1,8 +1,8 @@
 """A bank of rows as 8-bit codes, whose products are several times faster than those of float32, within error bounds.
 
 Half the squared distance of two rows u, v is |a|^2 / 2 + |b|^2 / 2 - a.b for a = u - c, b = v - c and any centre c,
-here the mean of the bank; for cosine distances, u and v have length 1. Codes p, q
-with scales s, t replace a and b, with the coding errors e and f:
+here the mean of the bank; for cosine distances, u and v have length 1. Codes p, q with scales s, t replace a and b,
+with the coding errors e and f:
 
     |a.b - s t p.q|  <=  |e| |b| + |s p| |f|  <=  |e| |b| + (|a| + |e|) |f|        (Cauchy and Schwarz)
 

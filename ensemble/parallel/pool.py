@@ -57,7 +57,7 @@ def run_tasks(
 
 
 def processes_for(tasks: int, values: float, workers: int | None) -> int:
-    """Processes for a number of tasks on so many `values`; `workers` None: as many as there are cores, if it pays.
+    """Processes for a number of tasks on so many `values`; by default one per core where that saves time.
 
     More than twice as many as there are cores would only take time to start.
     """

@@ -22,16 +22,9 @@ AVERAGE, BEST, BEST_COUNT = 0.55, 0.75, 20
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Rank (1 = lowest) within each column of (n, q), ties averaged."""
-    order = np.argsort(values, axis=0)
-    ordered = np.take_along_axis(values, order, axis=0)
-    place = np.arange(1.0, len(values) + 1)[:, None]
-    edge = np.ones_like(ordered[:1], dtype=bool)
-    new = ordered[1:] != ordered[:-1]
-    first = np.maximum.accumulate(np.where(np.concatenate([edge, new]), place, 0), axis=0)
-    last = np.minimum.accumulate(np.where(np.concatenate([new, edge]), place, np.inf)[::-1], axis=0)[::-1]
-    rank = np.empty(values.shape)
-    np.put_along_axis(rank, order, (first + last) / 2, axis=0)
-    return rank
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values, axis=0), dtype=np.float64)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair
 from ensemble.selection.scoring.score_candidates import Scored
 from ensemble.selection.scoring.validation import Validation
-from featstore.store import FeatureStore
 
 KEEP = GREEDY_POOL
 RISK = 0.01
@@ -33,12 +32,6 @@ class Raced:
     kept: list[Member]
     dropped: tuple[np.ndarray, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def values_of(store: FeatureStore, members: Sequence[Member]) -> int:
-    """Values of one clip that all these candidates read."""
-    shapes = [(store.info(member.embedding).shape, member.view) for member in members if not member.file]
-    return sum(int(np.prod(shape[1:] if view else shape)) for shape, view in shapes)
 
 
 def race(

@@ -14,6 +14,7 @@ from detectors import detector_spec, parse_detector
 from detectors.metrics.auc import percentile_interval
 from ensemble.decision.fuse import combine
 from ensemble.defaults import default_recipe
+from ensemble.inputs import width_of
 from ensemble.recipe import Member, Recipe
 from ensemble.selection.choose import (
     STRATEGIES,
@@ -27,7 +28,7 @@ from ensemble.selection.choose import (
 from ensemble.selection.indicators import agreement, domain_gap, stability
 from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair, official_score
-from ensemble.selection.racing import RACE_FROM, Raced, race, values_of
+from ensemble.selection.racing import RACE_FROM, Raced, race
 from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
@@ -146,7 +147,8 @@ def select(
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
-    if options.race and values_of(store, to_score) * len(validation) >= RACE_FROM:
+    values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
+    if options.race and values >= RACE_FROM:
         always = [member.name for member in default.members]
         raced = race(
             score, to_score, validation, always=always, rule=options.rule, seed=options.seed, progress=progress

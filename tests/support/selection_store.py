@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from sample_store import make_store
 
+from ensemble.recipe import Member
+from ensemble.selection.candidates import expand
 from featstore.clip import Clip
 from featstore.store import EmbeddingInfo, FeatureStore, ShardData
 from featstore.table import ClipTable, encode
@@ -14,6 +16,7 @@ DIM = 6
 VIEWS = ("good", "blind", "deaf", "dumb")
 SEVERITIES = (-10, 0)
 TRANSFORMS = ("leak", "impacts", "squeal", "shuffled")
+TABLES = [{"name": "knn", "k": [1, 3]}, {"name": "mahalanobis", "standardize": [False, True]}, {"name": "lof", "k": 5}]
 
 
 def recordings(per_section: int = 20, targets: int = 4) -> list[Clip]:
@@ -79,3 +82,8 @@ def selection_store(root: Path, clips: Sequence[Clip] | None = None, name: str =
     X = embeddings(clips, np.random.default_rng(0))
     facts = {"content_hash": encode([f"hash of {clip.path}" for clip in clips])}
     return make_store(root, ShardData(info, ClipTable.from_clips(clips), X, facts, []))
+
+
+def members_of(store: FeatureStore) -> list[Member]:
+    """A few detectors on every view of the store."""
+    return [Member("emb", spec, view) for view in store.info("emb").views for spec in expand(TABLES, "test")]

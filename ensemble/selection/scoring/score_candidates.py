@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ensemble.external import scores_of
-from ensemble.inputs import one_view
+from ensemble.inputs import one_view, width_of
 from ensemble.parallel.pool import Task, processes_for, run_tasks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member
@@ -94,7 +94,7 @@ class _Work:
         scores = {key: self._known(key) for key in self.missing}
         jobs = self._jobs(scores)
         left = Counter(key for of_embedding in jobs.values() for keys in of_embedding.values() for key in keys)
-        values = n * sum(self._width(member) for member in self.missing.values())
+        values = n * sum(width_of(self.store, member) for member in self.missing.values())
         for task, results in run_tasks(self._batches(jobs), processes_for(left.total(), values, workers)):
             folds, keys = task.label
             for key, result in zip(keys, results, strict=True):
@@ -110,12 +110,8 @@ class _Work:
 
     def _known(self, key: str) -> np.ndarray:
         """Scores so far (n,), NaN where there is none."""
-        cached = self.cache.get(key)
-        return np.full(len(self.validation), np.nan) if cached is None else cached
-
-    def _width(self, member: Member) -> int:
-        shape = self.store.info(member.embedding).shape
-        return int(np.prod(shape[1:] if member.view else shape))
+        cached, shape = self.cache.get(key), self.needed.shape
+        return cached if cached is not None and cached.shape == shape else np.full(shape, np.nan)
 
     def _jobs(self, scores: dict[str, np.ndarray]) -> dict[str, dict[tuple[str, tuple[Fold, ...]], list[str]]]:
         """By embedding: view and folds of a section, and the keys of the candidates that lack their scores."""

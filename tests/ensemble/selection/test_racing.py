@@ -4,35 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from selection_store import selection_store
+from selection_store import members_of
 
 from ensemble.recipe import Member
 from ensemble.selection import racing
 from ensemble.selection import select as selecting
-from ensemble.selection.candidates import expand
 from ensemble.selection.racing import part_metrics, race, survivors
 from ensemble.selection.scoring.cache import ScoreCache
-from ensemble.selection.scoring.score_candidates import Scored, score_candidates
-from ensemble.selection.scoring.validation import Validation, plan_validation
+from ensemble.selection.scoring.score_candidates import Scored
+from ensemble.selection.scoring.validation import Validation
 from ensemble.selection.select import Options, select
 from featstore.store import FeatureStore
 
-TABLES = [{"name": "knn", "k": [1, 3]}, {"name": "mahalanobis", "standardize": [False, True]}, {"name": "lof", "k": 5}]
 FAST = Options(replicates=40, workers=0)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    return selection_store(tmp_path_factory.mktemp("race") / "store")
-
-
-@pytest.fixture(scope="module")
-def plan(store: FeatureStore) -> Validation:
-    return plan_validation(store.clips("emb"), store.facts("emb"))
-
-
-def members_of(store: FeatureStore) -> list[Member]:
-    return [Member("emb", spec, view) for view in store.info("emb").views for spec in expand(TABLES, "test")]
 
 
 def simulated(plan: Validation, shifts: list[float]) -> np.ndarray:
@@ -82,22 +66,6 @@ def test_named_candidates_and_failures_are_kept_and_the_others_known(
     assert [len(metrics) for metrics in result.dropped] == [5, 5, 5]
     assert result.notes[0].startswith("5 of 9 candidates were left out after the first fold")
     np.testing.assert_array_equal(asked[0], plan.fold == 0)
-
-
-def test_scores_of_a_part_are_kept_and_completed(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
-    cache, members = ScoreCache(tmp_path / "parts"), members_of(store)
-    part = plan.fold == 0
-    first = score_candidates(store, members, plan, cache, part=part, workers=0)
-    assert np.isfinite(first.scores[:, part]).all()
-    assert np.isnan(first.scores[:, ~part]).all()
-    again = score_candidates(store, members, plan, cache, part=part, workers=0)
-    assert again.computed == 0
-    whole = score_candidates(store, members[:4], plan, cache, workers=0)
-    assert whole.computed == 4
-    alone = score_candidates(store, members[:4], plan, ScoreCache(tmp_path / "whole"), workers=0)
-    np.testing.assert_array_equal(whole.scores, alone.scores)
-    mixed = score_candidates(store, members, plan, cache, part=part, workers=0)
-    assert np.isfinite(mixed.scores[:4]).all(), "those that are known whole stay whole"
 
 
 def test_a_raced_selection_chooses_what_the_whole_one_chooses(

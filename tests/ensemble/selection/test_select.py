@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from scipy.stats import rankdata
-from selection_store import labelled, recordings, selection_store, variants
+from selection_store import labelled, members_of, recordings, selection_store, variants
 
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
@@ -23,7 +22,6 @@ from ensemble.defaults import default_recipe
 from ensemble.output import score_table
 from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import detect
-from ensemble.selection.candidates import expand
 from ensemble.selection.choose import (
     STRATEGIES,
     Evidence,
@@ -34,34 +32,19 @@ from ensemble.selection.choose import (
     positions,
 )
 from ensemble.selection.indicators import domain_gap
-from ensemble.selection.informative import by_agreement, by_average, by_best, mean_rank, ranks, spearman
+from ensemble.selection.informative import by_agreement, by_average, by_best, mean_rank, spearman
 from ensemble.selection.quality import Evaluator, official_score
 from ensemble.selection.ranker import ranker_scores, trained_ranker
-from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
+from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
-from ensemble.selection.scoring.score_candidates import Scored, score_candidates
-from ensemble.selection.scoring.validation import Pair, Validation, plan_validation
+from ensemble.selection.scoring.score_candidates import Scored
+from ensemble.selection.scoring.validation import Pair, Validation
 from ensemble.selection.select import DEFAULT, Options, Selection, decide, select
 from ensemble.selection.summary import selection_json, selection_text
-from featstore.errors import DataError, ResourceError
+from featstore.errors import DataError
 from featstore.store import FeatureStore
 
-TABLES = [{"name": "knn", "k": [1, 3]}, {"name": "mahalanobis", "standardize": [False, True]}, {"name": "lof", "k": 5}]
 FAST = Options(replicates=40, workers=0)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    return selection_store(tmp_path_factory.mktemp("select") / "store")
-
-
-@pytest.fixture(scope="module")
-def plan(store: FeatureStore) -> Validation:
-    return plan_validation(store.clips("emb"), store.facts("emb"))
-
-
-def members_of(store: FeatureStore) -> list[Member]:
-    return [Member("emb", spec, view) for view in store.info("emb").views for spec in expand(TABLES, "test")]
 
 
 @pytest.fixture(scope="module")
@@ -231,12 +214,6 @@ def test_a_strategy_uses_nothing_but_its_evidence(plan: Validation, name: str) -
     assert chosen[0].any()
 
 
-@pytest.mark.parametrize("levels", [1, 4, 10**9])
-def test_ranks_are_those_of_scipy(levels: int) -> None:
-    values = np.random.default_rng(9).integers(levels, size=(50, 3)) / 8
-    np.testing.assert_array_equal(ranks(values), rankdata(values, axis=0))
-
-
 def test_weights_do_not_depend_on_the_numbers_of_sections_and_pairs(plan: Validation) -> None:
     """Section 1 with pair 12 is not the stratum of section 11 with pair 2."""
     many, pairs = 12, 13
@@ -339,43 +316,6 @@ def test_domain_gap_is_the_kolmogorov_distance() -> None:
     assert np.isnan(domain_gap(scores, np.zeros(6), np.full(6, "source"))).all()
 
 
-def test_scores_are_computed_once_and_then_read(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
-    cache, members = ScoreCache(tmp_path), members_of(store)
-    first = score_candidates(store, members, plan, cache, workers=0)
-    assert first.computed == len(members) == len(list(tmp_path.glob("*.npz")))
-    files = sorted(tmp_path.glob("*.npz"))
-    files[0].unlink()  # as after an interruption
-    files[1].write_bytes(files[1].read_bytes()[:50])  # and a damaged one
-    again = score_candidates(store, members, plan, cache, workers=0)
-    assert again.computed == 2
-    np.testing.assert_array_equal(first.scores, again.scores)
-    assert score_candidates(store, members[:3], plan, cache, workers=0).computed == 0
-
-
-def test_two_processes_give_what_one_gives(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
-    members = [member for member in members_of(store) if member.detector.startswith("knn")]
-    one, two = (
-        score_candidates(store, members, plan, ScoreCache(tmp_path / str(workers)), workers=workers).scores
-        for workers in (0, 2)
-    )
-    np.testing.assert_array_equal(one, two)
-
-
-def test_the_key_follows_from_everything_that_matters(store: FeatureStore, plan: Validation, tmp_path: Path) -> None:
-    other = selection_store(tmp_path / "store", [*recordings(), *variants(recordings())])
-    member = Member("emb", "knn", "good")
-    content = content_of(store, "emb")
-    keys = {
-        candidate_key(member, content, plan.digest),
-        candidate_key(replace(member, view="blind"), content, plan.digest),
-        candidate_key(replace(member, detector="ldn"), content, plan.digest),
-        candidate_key(member, content_of(other, "emb"), plan.digest),
-        candidate_key(member, content, "other"),
-    }
-    assert len(keys) == 5
-    assert candidate_key(replace(member, weight=2.0), content, plan.digest) in keys
-
-
 def test_a_candidate_that_fails_is_named_and_left_out(store: FeatureStore, tmp_path: Path) -> None:
     members = [*members_of(store), Member("emb", "knn:k=500", "good")]
     result = select(store, members, ScoreCache(tmp_path), FAST)
@@ -404,21 +344,6 @@ def test_the_text_says_what_separates_the_candidates(selection: Selection) -> No
     weighted = sum(weight > 0 for _, weight in selection.pairs)
     assert f"\n\n{weighted} of 8 anomaly types and strengths separate the candidates: " in text
     assert f"\n\nchosen: {selection.chosen}; {selection.chosen} leads the fixed default by +" in text
-
-
-def test_a_failed_write_of_the_cache_leaves_the_earlier_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = ScoreCache(tmp_path)
-    cache.put("key", np.arange(3.0))
-
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.write", full)
-    with pytest.raises(ResourceError, match=r"cannot write scores to .*No space left.*--cache"):
-        cache.put("key", np.zeros(3))
-    monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["key.npz"]
-    np.testing.assert_array_equal(cache.get("key"), np.arange(3.0))
 
 
 def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_path: Path) -> None:
