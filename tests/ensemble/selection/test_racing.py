@@ -9,6 +9,8 @@ from selection_store import members_of
 from ensemble.recipe import Member
 from ensemble.selection import racing
 from ensemble.selection import select as selecting
+from ensemble.selection.choose import Evidence
+from ensemble.selection.quality import Evaluator
 from ensemble.selection.racing import part_metrics, race, survivors
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.score_candidates import Scored
@@ -53,6 +55,7 @@ def test_named_candidates_and_failures_are_kept_and_the_others_known(
     monkeypatch.setattr(racing, "KEEP", 2)
     members = [Member("emb", f"knn:k={i + 1}") for i in range(9)]
     scores = simulated(plan, [5.0, 5.0, *[0.0] * 6])
+    scores[3], scores[4] = scores[2], scores[7]  # places every clip like a dropped one, like a kept one
     asked = []
 
     def score(some: list[Member], *, part: np.ndarray, progress: object) -> Scored:
@@ -63,7 +66,7 @@ def test_named_candidates_and_failures_are_kept_and_the_others_known(
         score, members, plan, always=[members[7].name], rule="agreement", seed=0, progress=lambda done, total: None
     )
     assert [member.name for member in result.kept] == [members[i].name for i in (0, 1, 7, 8)]
-    assert [len(metrics) for metrics in result.dropped] == [5, 5, 5]
+    assert [len(metrics) for metrics in result.dropped] == [3, 3, 3]
     assert result.notes[0].startswith("5 of 9 candidates were left out after the first fold")
     np.testing.assert_array_equal(asked[0], plan.fold == 0)
 
@@ -82,3 +85,15 @@ def test_a_raced_selection_chooses_what_the_whole_one_chooses(
     assert raced.recipe.members[0].view == whole.recipe.members[0].view == "good"
     best = {candidate.member.name for candidate in whole.candidates[:3]}
     assert best <= {candidate.member.name for candidate in raced.candidates}
+
+
+def test_those_dropped_count_in_the_ranks_of_the_others(plan: Validation) -> None:
+    """Of two candidates that each win one pair, the one is better that is never behind a third."""
+
+    def metrics(*pairs: tuple[float, float]) -> np.ndarray:
+        return np.repeat(np.array(pairs)[:, None, :, None], 3, axis=3)
+
+    two, third = metrics((0.9, 0.5), (0.8, 0.6)), metrics((0.7, 0.55))
+    evaluator, weights = Evaluator(plan), np.array([0.5, 0.5])
+    assert Evidence(evaluator, two, weights).order.tolist() == [0, 1]
+    assert Evidence(evaluator, two, weights, third).order.tolist() == [1, 0]
