@@ -109,7 +109,7 @@ class Selection:
 
     standings: nested scores, leads over the fixed default. reliability: rank correlation of the candidates between two
     halves of the recordings. per_machine: lead of choosing for each machine separately, None where there is one machine
-    or the default is kept.
+    or the default is kept. raced_out: number of candidates that a race left out, None where none was run.
     """
 
     recipe: Recipe
@@ -124,6 +124,7 @@ class Selection:
     failed: Mapping[str, str]
     warnings: tuple[str, ...]
     computed: int
+    raced_out: int | None = None
 
 
 def select(
@@ -142,13 +143,14 @@ def select(
     candidates, notes = _with_anomalies(store, candidates, options)
     base = candidates[0].embedding
     validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
-    embeddings = tuple(dict.fromkeys(member.embedding for member in candidates if member.embedding))
-    default = _canonical(default_recipe(store, embeddings), store)
+    sources = tuple(dict.fromkeys(member.source for member in candidates if member.embedding))
+    default = _canonical(default_recipe(store, sources), store)  # on the same views, so that they compare alike
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
-    if options.race and values >= RACE_FROM:
+    racing = options.race and values >= RACE_FROM
+    if racing:
         always = [member.name for member in default.members]
         raced = race(
             score, to_score, validation, always=always, rule=options.rule, seed=options.seed, progress=progress
@@ -157,7 +159,8 @@ def select(
     scored = score(raced.kept, progress=lambda done, total: progress(lost + done, lost + total))
     names = [member.name for member in candidates]
     selection = decide(scored, validation, default, names, options, raced.dropped)
-    return replace(selection, warnings=(*notes, *raced.notes, *selection.warnings))
+    warnings = (*notes, *raced.notes, *selection.warnings)
+    return replace(selection, warnings=warnings, raced_out=lost if racing else None)
 
 
 def _with_anomalies(
