@@ -53,7 +53,7 @@ def chosen_ensemble(
     perturb: choose by perturbed embeddings. Errors of the names are raised; a selection that fails is told by `say`.
     """
     names = tuple(sorted(set(embeddings)))
-    default = default_recipe(store, embeddings)
+    default = default_recipe(store, names)
     candidates = default_candidates(store, names)
     if not perturb and not _has_anomalies(store, candidates):
         reason = "the store has no generated anomalies to choose by"
@@ -108,7 +108,7 @@ def _ensemble(
     else:
         say(f"chosen: {len(members)} of {of:,} candidates ({selection['chosen']}): {_named(members)}")
         say(f"it {lead}, on generated anomalies of recordings and types that were not used to choose")
-        say(f"chosen on {_clips(selection)}; {where}")
+        say(f"data: {_clips(selection)}; the choice is {where}")
     return Ensemble(choice.recipe, "chosen", reason, selection)
 
 
