@@ -6,13 +6,14 @@ and why, or why nothing could be chosen, is told in a few lines.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ensemble.defaults import default_recipe
 from ensemble.recipe import Member, Recipe
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.kept import Choice, KeptChoices, key_of, lead_of
-from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.scoring.validation import PERTURBED
 from ensemble.selection.select import DEFAULT, Options, select
 from featstore.errors import AsdError, DataError
 from featstore.store import FeatureStore
@@ -41,26 +42,24 @@ class Ensemble:
 
 def chosen_ensemble(
     store: FeatureStore,
-    embeddings: tuple[str, ...] = (),
+    embeddings: tuple[str, ...],
+    options: Options,
     *,
-    perturb: bool = False,
-    workers: int | None = None,
     say: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Ensemble:
     """The ensemble for the named embeddings or views (default: all); a kept choice, else a new one, else the default.
 
-    perturb: choose by perturbed embeddings. Errors of the names are raised; a selection that fails is told by `say`.
+    Errors of the names are raised; a selection that fails is told by `say`.
     """
     names = tuple(sorted(set(embeddings)))
-    default = default_recipe(store, names)
     candidates = default_candidates(store, names)
-    if not perturb and not _has_anomalies(store, candidates):
+    default = partial(default_recipe, store, names)
+    if not options.perturbed and not _has_anomalies(store, candidates):
         reason = "the store has no generated anomalies to choose by"
         cure = f"`featstore build DATA {store.path} --anomalies auto` makes some, --perturb makes them from embeddings"
         return _default(default, reason, cure, say)
-    options = Options(workers=workers, perturbed=PerturbDesign() if perturb else None)
-    shelf, key = KeptChoices(store.path), key_of(store, candidates, default, options)
+    shelf, key = KeptChoices(store.path), key_of(store, candidates, options)
     try:
         kept = shelf.read(key, candidates)
     except DataError as error:
@@ -78,9 +77,7 @@ def chosen_ensemble(
         say(f"note: {name} takes no part in the choice: it has no generated anomalies, or none of its scores is usable")
     choice = Choice.of(selection)
     try:
-        if cache.problems:
-            raise DataError(cache.problems[0])
-        shelf.keep(key, choice, default, sorted(cache.used))
+        shelf.keep(key, choice, selection.recipe, sorted(cache.used))
         where = f"kept in {shelf.place(key)}"
     except (AsdError, OSError) as error:
         where = f"not kept, so the next run chooses again: {error}"
@@ -94,30 +91,34 @@ def _has_anomalies(store: FeatureStore, candidates: Sequence[Member]) -> bool:
 
 
 def _ensemble(
-    choice: Choice, default: Recipe, where: str, say: Callable[[str], None], *, of: int | None = None
+    choice: Choice, default: Callable[[], Recipe], where: str, say: Callable[[str], None], *, of: int | None = None
 ) -> Ensemble:
     """The ensemble of a choice; in three lines where it is new, chosen `of` so many candidates, in one where not."""
     selection = choice.selection
     reason = str(selection["reason"])
     if choice.recipe is None:
-        return _default(default, reason, where, say, selection)
+        return _default(default, reason, f"the result is {where}", say, selection)
     members = choice.recipe.members
     lead = _lead(selection)
     if of is None:
         say(f"ensemble: the choice of {len(members)} members ({selection['chosen']}; {lead}) {where}")
     else:
         say(f"chosen: {len(members)} of {of:,} candidates ({selection['chosen']}): {_named(members)}")
-        say(f"it {lead}, on generated anomalies of recordings and types that were not used to choose")
+        say(f"it {lead}, on recordings and anomaly types that were not used to choose")
         say(f"data: {_clips(selection)}; the choice is {where}")
     return Ensemble(choice.recipe, "chosen", reason, selection)
 
 
 def _default(
-    default: Recipe, reason: str, advice: str, say: Callable[[str], None], selection: Mapping[str, Any] | None = None
+    default: Callable[[], Recipe],
+    reason: str,
+    advice: str,
+    say: Callable[[str], None],
+    selection: Mapping[str, Any] | None = None,
 ) -> Ensemble:
     """The fixed default, with a line that says why, and what to do about it."""
     say(f"ensemble: the {DEFAULT}: {'; '.join(filter(None, [reason, advice]))}")
-    return Ensemble(default, "default", reason, selection)
+    return Ensemble(default(), "default", reason, selection)
 
 
 def _lead(selection: Mapping[str, Any]) -> str:
@@ -133,5 +134,5 @@ def _named(members: Sequence[Member]) -> str:
 
 def _clips(selection: Mapping[str, Any]) -> str:
     kinds = {pair.rpartition("@")[0] for pair in selection["pair_weights"]}
-    clips = selection["clips"]
-    return f"{clips['generated']:,} generated anomalies of {len(kinds)} kinds and {clips['normal']:,} normal clips"
+    clips, what = selection["clips"], "perturbed clips" if PERTURBED in selection["warnings"] else "generated anomalies"
+    return f"{clips['generated']:,} {what} of {len(kinds)} kinds and {clips['normal']:,} normal clips"

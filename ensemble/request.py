@@ -11,6 +11,8 @@ from ensemble.external import Coverage, coverage, external_member, fuse_transduc
 from ensemble.output import score_table, test_clips
 from ensemble.recipe import Member, read_recipe
 from ensemble.run import Detection
+from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.select import Options
 from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
 
@@ -137,14 +139,8 @@ def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble
         return Ensemble(default_recipe(store, embeddings), "default", "named by --default")
     if not request.ensemble:
         return None
-    return chosen_ensemble(
-        store,
-        embeddings,
-        perturb=request.perturb,
-        workers=request.workers,
-        say=screen.say,
-        progress=screen.choosing,
-    )
+    options = Options(workers=request.workers, perturbed=PerturbDesign() if request.perturb else None)
+    return chosen_ensemble(store, embeddings, options, say=screen.say, progress=screen.choosing)
 
 
 def _external_members(store: FeatureStore, files: Sequence[Path], say: Say) -> list[tuple[Member, Coverage]]:

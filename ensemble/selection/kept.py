@@ -4,8 +4,8 @@
     STORE/selection/<key>/key.json                       what the choice follows from; written last
     STORE/selection/selection-cache/*.npz                scores of candidates
 
-<key> is the beginning of a hash of the embeddings' shards, the candidates, the fixed default, the options and the
-versions of the rules. So a choice is found again while nothing changes that could change it, and the choices of
+<key> is the beginning of a hash of the embeddings' shards, the candidates, the fixed default's detectors, the options
+and the versions of the rules. So a choice is found again while nothing changes that could change it, and the choices of
 different options stay beside each other. The store may come from elsewhere: what is kept is checked like any input, and
 runs nothing but candidates. No lock is taken, since equal keys give equal choices and every file appears whole.
 """
@@ -19,11 +19,12 @@ import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ensemble.decision.fuse import FUSIONS
+from ensemble.defaults import DETECTORS, FUSION
 from ensemble.recipe import Member, Recipe, read_recipe, recipe_text
 from ensemble.selection.scoring.cache import SpareCache, content_of
 from ensemble.selection.scoring.perturb import VERSION
@@ -35,7 +36,7 @@ from featstore.errors import AsdError, DataError
 from featstore.store import FeatureStore
 
 RULES = 1
-"""Version of the rules by which a selection chooses. Raise it with every change that may change a choice."""
+"""Version of the rules of a selection and of the fixed default. Raise it with every change that may change a choice."""
 
 FOLDER, CACHE = "selection", "selection-cache"
 RECIPE, SELECTION, KEY = "recipe.toml", "selection.json", "key.json"
@@ -62,15 +63,15 @@ class Choice:
         return cls(None if selection.chosen == DEFAULT else selection.recipe, selection_json(selection))
 
 
-def key_of(store: FeatureStore, candidates: Sequence[Member], default: Recipe, options: Options) -> dict[str, Any]:
-    """Everything that a choice follows from, as plain values."""
+def key_of(store: FeatureStore, candidates: Sequence[Member], options: Options) -> dict[str, Any]:
+    """Everything that a choice follows from, as plain values; no row is read."""
     fixed = {key: value for key, value in asdict(options).items() if key != "workers"}
     key = {
         "rules": [RULES, PROTOCOL, VERSION],
         "options": fixed,
         "contents": {name: content_of(store, name) for name in sorted({member.embedding for member in candidates})},
         "candidates": _digest([member.name for member in candidates]),
-        "default": _digest([default.fusion, *(member.name for member in default.members)]),
+        "default": [FUSION, repr(DETECTORS)],
     }
     return dict(json.loads(json.dumps(key)))  # tuples become lists, as in the file
 
@@ -109,12 +110,12 @@ class KeptChoices:
             os.utime(folder / KEY)
         return choice
 
-    def keep(self, key: Mapping[str, Any], choice: Choice, default: Recipe, scores: Collection[str]) -> None:
-        """Write a choice made with the cached `scores`; OSError or DataError where it cannot be kept."""
+    def keep(self, key: Mapping[str, Any], choice: Choice, recipe: Recipe, scores: Collection[str]) -> None:
+        """Write a choice of a `recipe` made with the cached `scores`; OSError or DataError where it cannot be kept."""
         folder = self.place(key)
         _refuse_links(self.folder, folder)
         contents = {
-            RECIPE: recipe_text(choice.recipe or default).encode(),
+            RECIPE: recipe_text(recipe).encode(),
             SELECTION: selection_bytes(choice.selection),
         }
         record = {"key": key, "files": {name: _sha256(data) for name, data in contents.items()}, "scores": [*scores]}
@@ -158,11 +159,11 @@ def _checked(folder: Path, key: Mapping[str, Any], candidates: Collection[Member
     recipe = None if selection["chosen"] == DEFAULT else read_recipe(folder / RECIPE)
     if recipe is not None:
         lead_of(selection)
-        _refuse_other_members(recipe, candidates)
+        _refuse_other_recipe(recipe, candidates, key["options"])
     return Choice(recipe, selection)
 
 
-def _refuse_other_members(recipe: Recipe, candidates: Collection[Member]) -> None:
+def _refuse_other_recipe(recipe: Recipe, candidates: Collection[Member], options: Mapping[str, Any]) -> None:
     """DataError unless the recipe is what a selection writes: weighted candidates, decided in the usual way."""
     known = {replace(member, weight=1.0) for member in candidates}
     for member in recipe.members:
@@ -170,7 +171,9 @@ def _refuse_other_members(recipe: Recipe, candidates: Collection[Member]) -> Non
             raise DataError(f"{RECIPE}: {member.name} is no candidate")
         if not (0 < member.weight < math.inf):
             raise DataError(f"{RECIPE}: {member.name} has the weight {member.weight}")
-    if recipe.fusion not in FUSIONS or recipe != Recipe(recipe.members, name=recipe.name, fusion=recipe.fusion):
+    given = {field.name: options[field.name] for field in fields(recipe) if field.name in options}
+    usual = Recipe(recipe.members, name=recipe.name, fusion=recipe.fusion, **given)
+    if recipe.fusion not in FUSIONS or recipe != usual:
         raise DataError(f"{RECIPE} decides in a way that was not selected")
 
 

@@ -143,8 +143,7 @@ def select(
     candidates, notes = _with_anomalies(store, candidates, options)
     base = candidates[0].embedding
     validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
-    sources = tuple(dict.fromkeys(member.source for member in candidates if member.embedding))
-    default = _canonical(default_recipe(store, sources), store)  # on the same views, so that they compare alike
+    default = _canonical(default_recipe(store, _sources(store, candidates)), store)
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
@@ -161,6 +160,20 @@ def select(
     selection = decide(scored, validation, default, names, options, raced.dropped)
     warnings = (*notes, *raced.notes, *selection.warnings)
     return replace(selection, warnings=warnings, raced_out=lost if racing else None)
+
+
+def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ...]:
+    """What the candidates read, for a default of the same: embeddings, or views where others are left out."""
+    views: dict[str, dict[str, None]] = {}
+    for member in candidates:
+        if member.embedding:
+            views.setdefault(member.embedding, {})[member.view] = None
+    whole = {name for name, of_name in views.items() if "" in of_name or set(store.info(name).views) <= set(of_name)}
+    return tuple(
+        source
+        for name, of_name in views.items()
+        for source in ([name] if name in whole else [f"{name}@{view}" for view in of_name])
+    )
 
 
 def _with_anomalies(

@@ -16,7 +16,8 @@ from ensemble.cli import main
 from ensemble.defaults import default_recipe
 from ensemble.request import RunRequest
 from ensemble.selection import kept
-from ensemble.selection.select import DEFAULT, Selection
+from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.select import DEFAULT, Options, Selection
 from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
 from featstore.upkeep.compact import compact
@@ -65,7 +66,8 @@ def selections(monkeypatch: pytest.MonkeyPatch) -> list[Selection]:
 def run(store: FeatureStore, *embeddings: str, perturb: bool = False) -> tuple[Ensemble, list[str]]:
     """The ensemble and the lines that are said."""
     lines: list[str] = []
-    return chosen_ensemble(store, embeddings, perturb=perturb, workers=1, say=lines.append), lines
+    options = Options(workers=1, perturbed=PerturbDesign() if perturb else None)
+    return chosen_ensemble(store, embeddings, options, say=lines.append), lines
 
 
 def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
@@ -76,7 +78,7 @@ def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
     count = len(ensemble.recipe.members)
     assert lines[0].startswith(f"chosen: {count} of 20 candidates ({ensemble.selection['chosen']}): emb@good ")
     assert lines[1].startswith("it leads the fixed default by +")
-    assert lines[1].endswith("], on generated anomalies of recordings and types that were not used to choose")
+    assert lines[1].endswith("], on recordings and anomaly types that were not used to choose")
     data = "data: 320 generated anomalies of 4 kinds and 40 normal clips; the choice is kept in "
     assert lines[2].startswith(f"{data}{store.path / 'selection'}")
     assert len(lines) == 3
@@ -113,8 +115,14 @@ def test_what_changes_the_choice_selects_again(
     monkeypatch.setattr("ensemble.selection.candidates.GRID", TABLES[:2])
     run(store)
     assert len(selections) == 5
+    earlier = set((store.path / "selection").glob("*/key.json"))
     run(changed_rows(store))
     assert len(selections) == 6
+    (now,) = (store.path / "selection").glob("*/key.json")
+    assert now not in earlier, "choices of rows that the store has no more are removed"
+    files = {path.stem for path in (store.path / "selection" / "selection-cache").iterdir()}
+    assert set(json.loads(now.read_text())["scores"]) <= files
+    assert json.loads(now.read_text())["scores"]
     assert selections[-1].clips["normal"] == 44
 
 
@@ -145,10 +153,13 @@ def test_without_anomalies_the_default_runs_and_the_line_says_what_to_do(clips: 
     assert not (store.path / "selection").exists()
 
 
-def test_perturbed_embeddings_choose_where_there_are_no_anomalies(tmp_path: Path) -> None:
+def test_perturbed_embeddings_choose_where_there_are_no_anomalies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ensemble.selection.select._chosen", lambda *_: ("best 3, fisher", "it is clearly the best"))
     ensemble, lines = run(selection_store(tmp_path / "store", recordings()), perturb=True)
-    assert ensemble.selection is not None
-    assert "no generated anomalies" not in lines[0]
+    assert (ensemble.kind, len(ensemble.recipe.members)) == ("chosen", 3)
+    assert lines[2].startswith("data: 600 perturbed clips of 5 kinds and 40 normal clips; ")
 
 
 def test_too_few_clips_give_the_default(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import hashlib
 import inspect
 import io
 import json
-import math
 import os
 import struct
 import sys
@@ -107,21 +106,20 @@ def _read(image: bytes) -> np.ndarray:
     if np.lib.format.read_magic(content) != (1, 0):
         raise ValueError("another format of numpy")
     shape, _, kind = np.lib.format.read_array_header_1_0(content)
-    if kind != np.float64 or 8 * math.prod(shape) != entry.file_size - content.tell():
-        raise ValueError(f"{shape} of {kind} are not the scores of a candidate")
+    if kind != np.float64:
+        raise ValueError(f"values of {kind} are not the scores of a candidate")
     return np.frombuffer(content.read(), dtype=np.float64).reshape(shape).copy()
 
 
 @dataclass(frozen=True)
 class SpareCache(ScoreCache):
-    """A cache that holds in memory what its folder cannot. problems: why the folder could not be written.
+    """A cache that holds in memory what its folder cannot.
 
     It marks the files that it reads as used just now, so that `kept` spares them. It follows no link, since the store
     that holds the folder may come from elsewhere.
     """
 
     memory: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
-    problems: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def get(self, key: str) -> np.ndarray | None:
         """Scores (n,) of a key, from memory or from the folder; None where there are none."""
@@ -135,13 +133,11 @@ class SpareCache(ScoreCache):
 
     def put(self, key: str, scores: np.ndarray) -> None:
         """Write the scores, or hold them in memory where the folder cannot be written."""
-        try:
-            if self._linked():
-                raise ResourceError(f"{self.folder} is reached by a symbolic link")
-            super().put(key, scores)
-        except ResourceError as error:
-            self.problems.append(str(error.__cause__ or error))
-            self.memory[key] = scores.copy()
+        if not self._linked():
+            with suppress(ResourceError):
+                return super().put(key, scores)
+        self.memory[key] = scores.copy()
+        return None
 
     def _linked(self) -> bool:
         return self.folder.is_symlink() or self.folder.parent.is_symlink()

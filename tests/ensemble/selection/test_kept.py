@@ -43,14 +43,18 @@ def candidates_of(store: FeatureStore) -> list[Member]:
 
 
 def key(store: FeatureStore, **options: Any) -> dict[str, Any]:
-    return key_of(store, candidates_of(store), default_recipe(store), Options(**options))
+    return key_of(store, candidates_of(store), Options(**options))
 
 
 def keep(store: FeatureStore, **options: Any) -> Path:
     """Keep a choice; returns its folder."""
     shelf = KeptChoices(store.path)
-    shelf.keep(key(store, **options), choice_of(store), default_recipe(store), USED)
+    put(store, choice_of(store), **options)
     return shelf.place(key(store, **options))
+
+
+def put(store: FeatureStore, choice: Choice, **options: Any) -> None:
+    KeptChoices(store.path).keep(key(store, **options), choice, choice.recipe or default_recipe(store), USED)
 
 
 def read(store: FeatureStore, **options: Any) -> Choice | None:
@@ -66,26 +70,25 @@ def test_a_choice_is_read_as_it_was_kept(own: FeatureStore) -> None:
 
 def test_a_kept_default_needs_no_recipe(own: FeatureStore) -> None:
     choice = choice_of(own, chosen=DEFAULT)
-    KeptChoices(own.path).keep(key(own), choice, default_recipe(own), USED)
+    put(own, choice)
     assert read(own) == Choice(None, choice.selection)
 
 
 def test_the_key_holds_everything_that_a_choice_follows_from(
     own: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    members, default = candidates_of(own), default_recipe(own)
+    members = candidates_of(own)
     keys = [
         key(own),
         key(own, seed=1),
         key(own, perturbed=PerturbDesign()),
         key(own, perturbed=PerturbDesign(per_pair=3)),
-        key_of(own, members[1:], default, Options()),
-        key_of(own, members, replace(default, fusion="mean"), Options()),
-        key_of(own, members, Recipe(default.members[1:]), Options()),
+        key_of(own, members[1:], Options()),
+        key_of(own, members[:-1], Options()),
         key(selection_store(own.path, recordings(6, 1))),
     ]
-    for version in ("RULES", "PROTOCOL", "VERSION"):
-        monkeypatch.setattr(kept, version, 99)
+    for constant in ("RULES", "PROTOCOL", "VERSION", "FUSION", "DETECTORS"):
+        monkeypatch.setattr(kept, constant, 99)
         keys.append(key(own))
     places = {KeptChoices(own.path).place(each) for each in keys}
     assert len(places) == len(keys)
@@ -99,7 +102,7 @@ def forged(change: Callable[[Recipe], Recipe]) -> Callable[[Path, FeatureStore],
         choice = choice_of(store)
         assert choice.recipe is not None
         changed = Choice(change(choice.recipe), choice.selection)
-        KeptChoices(store.path).keep(key(store), changed, default_recipe(store), USED)
+        put(store, changed)
 
     return forge
 
@@ -110,7 +113,7 @@ def with_member(**values: Any) -> Callable[[Path, FeatureStore], None]:
 
 def selected(**values: Any) -> Callable[[Path, FeatureStore], None]:
     def forge(folder: Path, store: FeatureStore) -> None:
-        KeptChoices(store.path).keep(key(store), choice_of(store, **values), default_recipe(store), USED)
+        put(store, choice_of(store, **values))
 
     return forge
 

@@ -326,16 +326,17 @@ def test_a_candidate_that_fails_is_named_and_left_out(store: FeatureStore, tmp_p
 def test_a_choice_among_some_views_is_compared_with_the_default_of_the_same_views(
     store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared: list[Recipe] = []
+    asked: list[tuple[str, ...]] = []
 
-    def listed(scored: Scored, validation: Validation, default: Recipe, *others: Any) -> Selection:
-        compared.append(default)
-        return decide(scored, validation, default, *others)
+    def listed(store: FeatureStore, sources: tuple[str, ...]) -> Recipe:
+        asked.append(sources)
+        return default_recipe(store, sources)
 
-    monkeypatch.setattr("ensemble.selection.select.decide", listed)
-    members = [member for member in members_of(store) if member.view in {"good", "blind"}]
+    monkeypatch.setattr("ensemble.selection.select.default_recipe", listed)
+    members = members_of(store)
+    select(store, [member for member in members if member.view in {"good", "blind"}], ScoreCache(tmp_path), FAST)
     select(store, members, ScoreCache(tmp_path), FAST)
-    assert {member.source for member in compared[0].members} == {"emb@good", "emb@blind"}
+    assert asked == [("emb@good", "emb@blind"), ("emb",)]
 
 
 def test_an_unknown_rule_lists_the_known() -> None:
