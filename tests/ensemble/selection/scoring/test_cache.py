@@ -107,7 +107,7 @@ def link(path: Path) -> None:
         claim,
         link,
         lambda path: path.write_bytes(path.read_bytes()[:-30]),
-        lambda path: np.savez(path, scores=np.array(["text"])),
+        lambda path: np.savez(path, scores=np.array(["ab"] * 3)),
         lambda path: np.savez(path, scores=np.array([{}], dtype=object)),
         lambda path: np.savez(path, scores=np.array([np.inf])),
         lambda path: np.savez(path, other=np.zeros(3)),
