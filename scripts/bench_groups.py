@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--spread", type=float, nargs="*", default=[1.0, 0.5, 0.0])
     args = parser.parse_args()
     print(
-        "| training days | spread | detector | nominal % | clips left out: real % | found % | days: real % | found % |"
+        "| training days | spread | detector | nominal % | clips out: real % | found % | days out: real % | found % |"
     )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
