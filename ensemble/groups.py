@@ -30,7 +30,7 @@ DAY_ATTRIBUTES = ("day", "date", "datetime", "timestamp", "time")
 """Attributes that may hold a day, the first that does; `day` and `date` in any form, the others only as YYYY-MM-DD."""
 
 FEW_BLOCKS = 3
-"""With so few blocks, a bank without one of them is clearly smaller than the final bank."""
+"""With so few blocks, a bank without one of them is clearly smaller than the final bank, and few changes are seen."""
 
 ALONE = -1
 """Block of clips whose section has only one block, so that each is left out by itself."""
@@ -138,8 +138,8 @@ def _notes(group: str, names: Sequence[str], several: Mapping[str, int], single:
     if few:
         yield (
             f"--group {group}: {_few(few)} {'has' if len(few) == 1 else 'have'} at most {FEW_BLOCKS}, so the reference "
-            "scores come from clearly smaller banks than the final one; expect fewer false alarms than stated, and "
-            "fewer anomalies found"
+            "scores come from clearly smaller banks than the final one; the stated false-alarm rate is approximate "
+            "there, usually too high"
         )
 
 

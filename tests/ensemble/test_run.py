@@ -286,7 +286,7 @@ def test_ranked_training_clips_are_compared_with_other_days(tmp_path: Path, rng:
     unit = X.astype(float) / np.linalg.norm(X.astype(float), axis=1, keepdims=True)
     other = np.array([[a[:14] != b[:14] for b in keys] for a in keys])
     distance = np.where(other, 1 - unit @ unit.T, np.inf).min(axis=1)
-    order = [keys.index(key) for key in detection.clips.keys()]
+    order = [keys.index(clip.key) for clip in detection.clips]
     np.testing.assert_allclose(detection.nearest_distance, distance[order], atol=1e-5)
     knn = detect(make_store(tmp_path / "k", clips, X), replace(DAY, members=DAY.members[:1]))
     np.testing.assert_allclose(knn.score, distance[order], atol=1e-6)
