@@ -179,6 +179,8 @@ def decisions(
     else:
         thresholds = tuple(_rate_threshold(bank, rate, method) for bank in all_banks)
         notes = _rate_notes(all_banks, thresholds, rate)
+        if self_ranked and any(blocked(reference.block, bank.rows) for bank in all_banks):
+            notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
     for bank, limit in zip(all_banks, thresholds, strict=True):
         value[bank.rows] = limit.value if limit else np.inf
         if self_ranked and blocked(reference.block, bank.rows):
