@@ -317,3 +317,18 @@ def test_recordings_of_their_own_change_nothing(tmp_path: Path, clips: list[Clip
     for name in ("score", "reference", "decision", "percentile"):
         np.testing.assert_array_equal(getattr(grouped, name), getattr(plain, name))
     assert any("--group recording changes nothing" in note for note in grouped.notes)
+
+
+def test_copies_of_a_recording_are_one_recording(tmp_path: Path, rng: np.random.Generator) -> None:
+    clips = dated(40, 4, test=6)
+    X = rng.normal(1, 0.3, (46, 6)).astype("f4")
+    X[8] = X[3]
+    contents = np.array([f"hash {i}".encode() for i in range(46)])
+    contents[8] = contents[3]
+    with StoreWriter(tmp_path / "s") as writer:
+        info = EmbeddingInfo("e", (6,), "float32", "f", {})
+        writer.commit([ShardData(info, ClipTable.from_clips(clips), X, {"content_hash": contents})])
+    store = FeatureStore.open(tmp_path / "s")
+    recipe = replace(PLAIN, members=PLAIN.members[:1])
+    usual, grouped = (detect(store, replace(recipe, group=group)).reference for group in ("", "recording"))
+    assert max(usual[3], usual[8]) < 1e-6 < min(grouped[3], grouped[8])

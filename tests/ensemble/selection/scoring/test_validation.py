@@ -200,9 +200,9 @@ def test_the_official_score_of_one_pair_is_the_harmonic_mean_of_its_metrics(clip
     assert official_score(metrics, only) == pytest.approx(1 / np.mean(1 / metrics[:, 3]))
 
 
-def dated(clips: list[Clip], days: int = 4) -> list[Clip]:
-    """The clips with a day each, by the number in their names, so that a day has clips of both sections."""
-    return [replace(clip, attributes={"day": f"{int(clip.path[-7:-4]) % days}"}) for clip in clips]
+def dated(clips: list[Clip]) -> list[Clip]:
+    """The clips with a day each: five recordings in a row, in both sections."""
+    return [replace(clip, attributes={"day": f"{int(clip.path[-7:-4]) // 5}"}) for clip in clips]
 
 
 def by_day(clips: list[Clip], **options: Any) -> Validation:
