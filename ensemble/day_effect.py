@@ -31,15 +31,15 @@ def day_notes(inputs: Inputs, recipe: Recipe) -> tuple[str, ...]:
     of_sections = list(_several(section_texts(train, recipe.pool_sections), day_number)) if days else []
     if not of_sections:
         return ()
-    X = inputs.matrix(inputs.evidence)[inputs.roles.train]
-    exceeding = np.concatenate([_exceeding(X[rows], day_number[rows], recipe.false_alarm_rate) for rows in of_sections])
+    X, at, rate = inputs.matrix(inputs.evidence), inputs.roles.train, recipe.false_alarm_rate
+    exceeding = np.concatenate([_exceeding(X[at[rows]], day_number[rows], rate) for rows in of_sections])
     counts = [len(np.unique(day_number[rows])) for rows in of_sections]
     span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
     where = f"{len(counts)} sections" if len(counts) > 1 else "one section"
     return (
         f"the training clips of {where} are of {span} days, and a clip's reference holds clips of its own day. "
         f"--group day leaves out whole days. By the distance to the nearest clip in {inputs.base}, the threshold for "
-        f"{100 * recipe.false_alarm_rate:g} % is exceeded by {100 * exceeding.mean():.0f} % of the clips if each is "
+        f"{100 * rate:g} % is exceeded by {100 * exceeding.mean():.0f} % of the clips if each is "
         "compared with other days only",
     )
 
