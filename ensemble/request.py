@@ -35,6 +35,7 @@ class RunRequest:
     machines: tuple[str, ...] = ()
     pool_sections: bool = False
     group_by: str | None = None
+    group: str | None = None
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +68,7 @@ class SelectRequest:
     seed: int = 0
     race: bool = True
     workers: int | None = None
+    group: str = ""
 
 
 def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recipe, list[Member]]:
@@ -94,6 +96,7 @@ def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recip
         "domains": request.domains,
         "pool_sections": request.pool_sections or None,
         "group_by": request.group_by,
+        "group": request.group,
     }
     recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
     return recipe, [member for member, holds in external if not holds.train]
