@@ -93,7 +93,9 @@ class Member:
 class Recipe:
     """Members, fusion rule and decision rule; the module docstring shows the file form.
 
-    fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`.
+    fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`. group: what hangs
+    together, so that its clips are never each other's reference: recording, day or an attribute (`ensemble.groups`).
+    group_by: an attribute that detectors with `by=group` learn from.
     """
 
     members: tuple[Member, ...]
@@ -105,6 +107,7 @@ class Recipe:
     group_by: str = ""
     fdr: float = 0.0
     domains: str = "unknown"
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Refuse recipes that cannot run."""

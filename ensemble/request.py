@@ -49,6 +49,7 @@ class RunRequest:
     machines: tuple[str, ...] = ()
     pool_sections: bool = False
     group_by: str | None = None
+    group: str | None = None
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -91,6 +92,7 @@ class SelectRequest:
     seed: int = 0
     race: bool = True
     workers: int | None = None
+    group: str = ""
 
 
 def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tuple[Ensemble, list[Member]]:
@@ -117,6 +119,7 @@ def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tup
         "domains": request.domains,
         "pool_sections": request.pool_sections or None,
         "group_by": request.group_by,
+        "group": request.group,
     }
     given = {key: value for key, value in changes.items() if value is not None}
     ensemble = replace(ensemble, recipe=replace(ensemble.recipe, **given))  # type: ignore[arg-type]
@@ -139,7 +142,8 @@ def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble
         return Ensemble(default_recipe(store, embeddings), "default", "named by --default")
     if not request.ensemble:
         return None
-    options = Options(workers=request.workers, perturbed=PerturbDesign() if request.perturb else None)
+    perturbed = PerturbDesign() if request.perturb else None
+    options = Options(workers=request.workers, perturbed=perturbed, group=request.group or "")
     return chosen_ensemble(store, embeddings, options, say=screen.say, progress=screen.choosing)
 
 

@@ -4,13 +4,15 @@ Training clips are the normal and the unlabelled clips of the training split. Su
 enter a bank. Where the store has no test clips, the training clips are ranked among themselves by their honest scores.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from detectors import create
 from detectors.search.neighbours import nearest
+from ensemble.day_effect import day_notes
+from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.decision.conformal import Decisions, Scale, decisions, from_surprise, surprise
 from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
@@ -31,7 +33,7 @@ class Detection:
 
     member_percentiles: (members, m). nearest, nearest_distance: key of the closest training clip of the section and
     its cosine distance in the embedding of `evidence_of`. reference: honest fused scores (n,) of the training clips
-    `train`.
+    `train`; blocks: the number of each one's block (see `ensemble.groups`), None without a group.
     """
 
     recipe: Recipe
@@ -44,6 +46,7 @@ class Detection:
     train: ClipTable
     reference: np.ndarray
     remarks: tuple[str, ...]
+    blocks: np.ndarray | None = None
 
     @property
     def self_ranked(self) -> bool:
@@ -125,13 +128,14 @@ def detect(
         recipe=recipe,
         clips=scored,
         score=fused.scores,
-        decided=_decide(recipe, scored, train, fused, roles.self_ranked),
+        decided=_decide(recipe, scored, train, fused, inputs.blocks, roles.self_ranked),
         member_percentiles=percentiles,
         nearest=keys,
         nearest_distance=distances,
         train=train,
         reference=fused.reference,
-        remarks=inputs.notes,
+        remarks=(*inputs.notes, *day_notes(inputs, recipe)),
+        blocks=inputs.blocks,
     )
 
 
@@ -156,7 +160,10 @@ def _fuse(
 
 
 def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
-    """Key and cosine distance of the closest training clip of each scored clip's section, itself excluded."""
+    """Key and cosine distance of the closest training clip of each scored clip's section.
+
+    A training clip is not compared with itself, or with its block.
+    """
     X, roles = inputs.matrix(inputs.evidence), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
     bank = placed(train, np.zeros(len(train)), recipe.pool_sections)
@@ -165,13 +172,17 @@ def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
     keys, distances = [""] * len(scored), np.full(len(scored), np.nan)
     for group, rows in queries.groups():
         of_section = bank.rows_of(group)
-        own = np.arange(len(rows)) if roles.self_ranked else None
-        if own is not None and len(of_section) < 2:
+        if roles.self_ranked and len(of_section) < 2:
             continue
-        distance, index = nearest(X[roles.scored[rows]], X[roles.train[of_section]], 1, exclude=own)
-        distances[rows] = distance[:, 0]
-        for row, i in zip(rows, of_section[index[:, 0]], strict=True):
-            keys[row] = train_keys[i]
+        pairs: Iterable[tuple[np.ndarray, np.ndarray]] = [(rows, of_section)]
+        exclude = np.arange(len(rows)) if roles.self_ranked else None
+        if roles.self_ranked and blocked(inputs.blocks, rows):
+            pairs, exclude = apart(inputs.blocks, rows, rows, rows), None
+        for own, others in pairs:
+            distance, index = nearest(X[roles.scored[own]], X[roles.train[others]], 1, exclude=exclude)
+            distances[own] = distance[:, 0]
+            for row, i in zip(own, others[index[:, 0]], strict=True):
+                keys[row] = train_keys[i]
     return keys, distances
 
 
@@ -179,7 +190,7 @@ def redecided(detection: Detection, recipe: Recipe) -> Detection:
     """The same scores decided again by the rates, threshold rule and domains of `recipe`; its members are ignored."""
     fused = Fused(detection.score, detection.reference)
     recipe = replace(recipe, members=detection.recipe.members, fusion=detection.recipe.fusion)
-    decided = _decide(recipe, detection.clips, detection.train, fused, detection.self_ranked)
+    decided = _decide(recipe, detection.clips, detection.train, fused, detection.blocks, detection.self_ranked)
     return replace(detection, recipe=recipe, decided=decided)
 
 
@@ -188,9 +199,11 @@ def bounded(recipe: Recipe) -> bool:
     return len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
 
 
-def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, self_ranked: bool) -> Decisions:
+def _decide(  # noqa: PLR0917 - two callers
+    recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, blocks: np.ndarray | None, self_ranked: bool
+) -> Decisions:
     """Decisions on fused scores; they use the domains of test clips only where the recipe says that these are known."""
-    reference = placed(train, fused.reference, recipe.pool_sections)
+    reference = placed(train, fused.reference, recipe.pool_sections, blocks)
     test = placed(scored, fused.scores, recipe.pool_sections)
     if recipe.domains == "known":
         reference = replace(reference, domain=train.column("domain"))

@@ -13,10 +13,11 @@ approximate.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, position, position_of_reference
 from ensemble.decision.thresholds import Threshold, given_threshold, threshold
 
@@ -158,6 +159,7 @@ def decisions(
 
     `method` names the threshold rule for the rate. Where `test` is `reference` itself, each training clip is compared
     with the others. Their p-values are then 1 / n to 1 by construction, so a false-discovery rate is a ValueError.
+    Training clips with blocks are compared with those of other blocks, and each block has a threshold of its own.
     """
     self_ranked = test is reference
     if fdr and self_ranked:
@@ -177,8 +179,17 @@ def decisions(
     else:
         thresholds = tuple(_rate_threshold(bank, rate, method) for bank in all_banks)
         notes = _rate_notes(all_banks, thresholds, rate)
+        if self_ranked and any(blocked(reference.block, bank.rows) for bank in all_banks):
+            notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
     for bank, limit in zip(all_banks, thresholds, strict=True):
         value[bank.rows] = limit.value if limit else np.inf
+        if self_ranked and blocked(reference.block, bank.rows):
+            of_section = reference.rows_of((bank.machine, bank.section))
+            for own, others in apart(reference.block, bank.rows, bank.rows, of_section):
+                of_others = replace(bank, reference=reference.scores[others])
+                p_value[own] = p_values(test.scores[own], of_others.reference)
+                percentile[own] = position(test.scores[own], of_others.reference)
+                value[own] = _rate_threshold(of_others, rate, method).value
     reported, nominal = test.scores > value, None if fdr else rate
     return Decisions(p_value, percentile, value, reported, all_banks, thresholds, notes, nominal, fdr, self_ranked)
 

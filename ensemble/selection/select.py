@@ -58,7 +58,9 @@ class Options:
     """rule: how pairs are weighted, see informative.RULES. replicates: of the bootstrap.
 
     workers: processes, None for one per core. ranker: also evaluate a learned fusion, see ranker.py. perturbed: make
-    the anomalies in embedding space, for stores without audio. race: drop candidates early, see racing.py.
+    the anomalies in embedding space, for stores without audio. race: drop candidates early, see racing.py; not with a
+    group, whose first fold may be a single block. group: what is in one fold as a whole, see `ensemble.groups`; the
+    recipe keeps it.
     """
 
     rule: str = "agreement"
@@ -69,6 +71,7 @@ class Options:
     workers: int | None = None
     perturbed: PerturbDesign | None = None
     race: bool = True
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an unknown rule."""
@@ -142,13 +145,15 @@ def select(
     options = options or Options()
     candidates, notes = _with_anomalies(store, candidates, options)
     base = candidates[0].embedding
-    validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
+    validation = plan_validation(
+        store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed, group=options.group
+    )
     default = _canonical(default_recipe(store, _sources(store, candidates)), store)
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
-    racing = options.race and values >= RACE_FROM
+    racing = options.race and not options.group and values >= RACE_FROM
     if racing:
         always = [member.name for member in default.members]
         raced = race(
@@ -158,8 +163,9 @@ def select(
     scored = score(raced.kept, progress=lambda done, total: progress(lost + done, lost + total))
     names = [member.name for member in candidates]
     selection = decide(scored, validation, default, names, options, raced.dropped)
+    recipe = replace(selection.recipe, group=options.group)
     warnings = (*notes, *raced.notes, *selection.warnings)
-    return replace(selection, warnings=warnings, raced_out=lost if racing else None)
+    return replace(selection, recipe=recipe, warnings=warnings, raced_out=lost if racing else None)
 
 
 def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,17 @@ def test_named_detectors_and_the_default_need_no_selection(
         assert "ensemble:" not in detect(*args, *options).stderr
     assert not selections
     assert not (store.path / "selection").exists()
+
+
+def test_clips_that_hang_together_are_a_choice_of_their_own(store: FeatureStore, tmp_path: Path) -> None:
+    clips = [replace(clip, attributes={"shift": clip.path[-5]}) for clip in CLIPS]
+    own = selection_store(tmp_path / "own", clips)
+    run(own)
+    for said in ("chosen: ", "ensemble: the choice of"):
+        result = detect(own.path, "--ensemble", "--group", "shift", "-o", tmp_path / "out")
+        assert said in result.stderr
+        assert 'group = "shift"' in (tmp_path / "out" / "recipe.toml").read_text()
+    assert len(list((own.path / "selection").glob("*/key.json"))) == 2
 
 
 def test_score_files_join_the_chosen_members(store: FeatureStore, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Conformal p-values and decisions: values by hand, stated rates by simulation, banks by domain."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ensemble.decision.calibrate import PlacedScores
+from ensemble.decision.calibrate import PlacedScores, position
 from ensemble.decision.conformal import (
     Scale,
     banks,
@@ -224,3 +226,30 @@ def test_fused_thresholds_keep_their_rate_on_exchangeable_scores(rule: str, rng:
     clusters = 150  # the clips of one repetition share its threshold: Beta variance beside the binomial one
     deviation = np.sqrt(rate * (1 - rate) * (1 / (clusters * m) + 1 / (clusters * (n + 2))))
     assert alarms / (clusters * m) == pytest.approx(rate, abs=4 * deviation + 1 / n)
+
+
+def test_training_clips_are_decided_by_the_other_blocks() -> None:
+    """A day of faults raises no threshold of its own."""
+    scores = np.concatenate([np.arange(20.0), 100 + np.arange(20.0)])
+    block = np.repeat([0, 1], 20)
+    reference = replace(placed(scores), block=block)
+    decided = decisions(reference, reference, rate=0.1)
+    for own, others in ((block == 0, block == 1), (block == 1, block == 0)):
+        np.testing.assert_array_equal(decided.p_value[own], p_values(scores[own], scores[others]))
+        np.testing.assert_array_equal(decided.percentile[own], position(scores[own], scores[others]))
+        np.testing.assert_array_equal(decided.threshold[own], np.sort(scores[others])[18])
+    np.testing.assert_array_equal(decided.reported, block == 1)
+    assert any("a threshold of its own" in note for note in decided.notes)
+    assert decisions(placed(scores), placed(scores), rate=0.1).reported.sum() < 5
+    single, plain = replace(reference, block=np.arange(40)), placed(scores)
+    for name in ("p_value", "percentile", "threshold"):
+        expected = getattr(decisions(plain, plain, rate=0.1), name)
+        np.testing.assert_array_equal(getattr(decisions(single, single, rate=0.1), name), expected)
+
+
+def test_blocks_of_training_clips_do_not_change_how_test_clips_are_decided() -> None:
+    reference, test = placed(np.arange(40.0)), placed(np.array([1.0, 35.0, 39.5]))
+    blocked = replace(reference, block=np.arange(40) // 10)
+    for name in ("p_value", "percentile", "threshold", "reported"):
+        pair = (getattr(decisions(test, of, rate=0.1), name) for of in (reference, blocked))
+        np.testing.assert_array_equal(*pair)
