@@ -32,7 +32,7 @@ from featstore.table import ClipTable
 REPLICATES = 1000
 PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020
-SCORES_FILE, RECIPE_FILE, METRICS_FILE = "scores.csv", "recipe.toml", "metrics.json"
+SCORES_FILE, RECIPE_FILE, METRICS_FILE, SELECTION_FILE = "scores.csv", "recipe.toml", "metrics.json", "selection.json"
 
 
 def prepare_out(out: Path, *, package: bool) -> list[str]:
@@ -206,8 +206,19 @@ def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
 def separation_text(detection: Detection) -> str:
     """AUC of labelled anomalies against the honest scores of training clips, for sections without normal test clips.
 
-    This is not an official metric: the scores of training clips are leave-one-out or cross-fitted. Empty text where
-    there is no such section.
+    Empty text where there is no such section.
+    """
+    rows = [[*row.values()] for row in separation(detection)]
+    for row in rows:
+        row[-1] = f"{100 * row[-1]:.2f}"
+    header = ["machine", "section", "anomalies", "training clips", "auc against their leave-one-out scores"]
+    return table(header, rows) if rows else ""
+
+
+def separation(detection: Detection) -> list[dict[str, Any]]:
+    """The rows of `separation_text`, unrounded.
+
+    This is not an official metric: the scores of training clips are leave-one-out or cross-fitted.
     """
     tests, train = detection.clips, detection.train
     with_normal = set(tests[tests.where(label="normal")].sections())
@@ -216,12 +227,10 @@ def separation_text(detection: Detection) -> str:
         anomalies = tests.where(machine=machine, section=section, label="anomaly")
         of_section = train.where(machine=machine, section=section)
         if (machine, section) not in with_normal and of_section.any():
-            value = auc(detection.reference[of_section], detection.score[anomalies])
-            rows.append([machine, section, int(anomalies.sum()), int(of_section.sum()), f"{100 * value:.2f}"])
-    if not rows:
-        return ""
-    header = ["machine", "section", "anomalies", "training clips", "auc against their leave-one-out scores"]
-    return table(header, rows)
+            value = float(auc(detection.reference[of_section], detection.score[anomalies]))
+            counts = {"anomalies": int(anomalies.sum()), "training_clips": int(of_section.sum())}
+            rows.append({"machine": machine, "section": section, **counts, "auc": value})
+    return rows
 
 
 def metrics_json(evaluation: Evaluation, intervals: Intervals) -> dict[str, Any]:

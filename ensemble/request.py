@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detectors.metrics.scores import read_scores, write_scores
+from ensemble.chosen import Ensemble, chosen_ensemble
 from ensemble.defaults import FUSION, default_recipe, single_recipe
 from ensemble.external import Coverage, coverage, external_member, fuse_transductive, joined, scores_of
 from ensemble.output import score_table, test_clips
-from ensemble.recipe import Member, Recipe, read_recipe
+from ensemble.recipe import Member, read_recipe
 from ensemble.run import Detection
+from ensemble.selection.scoring.perturb_design import PerturbDesign
+from ensemble.selection.select import Options
 from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
 
@@ -17,11 +20,22 @@ Say = Callable[[str], None]
 """Shows a line to the user."""
 
 
+@dataclass(frozen=True)
+class Screen:
+    """What the user sees of a run: lines, how far a selection is, and how far the detection."""
+
+    say: Say
+    choosing: Callable[[int, int], None]
+    detecting: Callable[[int, int], None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """The options that name members and decisions, under the names of the command line."""
 
     ensemble: bool = False
+    default: bool = False
+    perturb: bool = False
     detectors: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
     recipe: Path | None = None
@@ -42,13 +56,23 @@ class RunRequest:
         """Raise OptionError for options that contradict each other."""
         if self.fpr and self.fdr:
             raise OptionError("--fpr decides every clip by itself, --fdr all of them together; give one of them")
+        if self.default and (self.recipe or self.detectors or self.ensemble):
+            raise OptionError("--default is the fixed default ensemble; leave --ensemble, -d and --recipe away")
         if self.recipe and (self.detectors or self.embeddings or self.ensemble):
             raise OptionError("--recipe names the members; leave --ensemble, -d and -e away")
+        if self.perturb and (self.default or self.detectors or self.recipe):
+            raise OptionError("--perturb chooses an ensemble; leave --default, -d and --recipe away")
 
     @property
     def names_members(self) -> bool:
         """Whether anything to run is named."""
-        return bool(self.ensemble or self.detectors or self.recipe or self.external)
+        return bool(self.ensemble or self.default or self.detectors or self.recipe or self.external)
+
+    def refuse_nothing(self) -> None:
+        """Raise OptionError where nothing to run is named."""
+        if not self.names_members:
+            choices = "--ensemble, --default, -d DETECTOR -e EMBEDDING, --recipe or --scores FILE"
+            raise OptionError(f"nothing to run: give {choices}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,23 +95,22 @@ class SelectRequest:
     group: str = ""
 
 
-def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recipe, list[Member]]:
-    """The recipe to run, and the other systems' scores that can only be ranked beside it.
+def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tuple[Ensemble, list[Member]]:
+    """The ensemble to run, and the other systems' scores that can only be ranked beside it.
 
-    Raises OptionError where nothing is named to run.
+    Raises OptionError where nothing that can run alone is named.
     """
-    recipe = _named(store, request)
-    external = _external_members(store, request.external, say)
+    external = _external_members(store, request.external, screen.say)
     calibrated = [member for member, holds in external if holds.train]
+    ensemble = _named(store, request, screen)
     if calibrated:
-        recipe = joined(recipe, calibrated, FUSION)
-    if recipe is None and external:
+        recipe = joined(ensemble.recipe if ensemble else None, calibrated, FUSION)
+        ensemble = replace(ensemble, recipe=recipe) if ensemble else Ensemble(recipe, "scores", "named by --scores")
+    if ensemble is None:
         raise OptionError(
             "--scores: these files score no training clips, so they can only be ranked beside a detection; add "
             "--ensemble, or -d DETECTOR -e EMBEDDING"
         )
-    if recipe is None:
-        raise OptionError("nothing to run: give --ensemble, -d DETECTOR -e EMBEDDING, --recipe or --scores FILE")
     changes = {
         "fusion": request.fusion,
         "false_alarm_rate": request.fpr,
@@ -98,23 +121,30 @@ def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recip
         "group_by": request.group_by,
         "group": request.group,
     }
-    recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
-    return recipe, [member for member, holds in external if not holds.train]
+    given = {key: value for key, value in changes.items() if value is not None}
+    ensemble = replace(ensemble, recipe=replace(ensemble.recipe, **given))  # type: ignore[arg-type]
+    return ensemble, [member for member, holds in external if not holds.train]
 
 
-def _named(store: FeatureStore, request: RunRequest) -> Recipe | None:
-    """The recipe that is named, or made of named detectors; None where nothing is."""
+def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble | None:
+    """The ensemble that is named, made of named detectors, or chosen; None where only score files are named."""
     names, embeddings = request.detectors, request.embeddings
     if request.recipe:
-        return read_recipe(request.recipe)
+        return Ensemble(read_recipe(request.recipe), "recipe", f"named by --recipe {request.recipe}")
     if len(names) == 1 and not request.ensemble:
         sources = embeddings or tuple(sorted(store.embeddings))
         if len(sources) != 1:
             raise OptionError(f"-d with one detector needs one -e; the store has {', '.join(sources) or 'none'}")
-        return single_recipe(store, names[0], sources[0])
-    if names or request.ensemble:
-        return default_recipe(store, embeddings, names)
-    return None
+        return Ensemble(single_recipe(store, names[0], sources[0]), "named", "named by -d")
+    if names:
+        return Ensemble(default_recipe(store, embeddings, names), "named", "named by -d")
+    if request.default:
+        return Ensemble(default_recipe(store, embeddings), "default", "named by --default")
+    if not request.ensemble:
+        return None
+    perturbed = PerturbDesign() if request.perturb else None
+    options = Options(workers=request.workers, perturbed=perturbed, group=request.group or "")
+    return chosen_ensemble(store, embeddings, options, say=screen.say, progress=screen.choosing)
 
 
 def _external_members(store: FeatureStore, files: Sequence[Path], say: Say) -> list[tuple[Member, Coverage]]:

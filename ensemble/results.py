@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
 from ensemble.inputs import evidence_of
 from ensemble.output import (
+    SELECTION_FILE,
     labelled,
     measure,
     metrics_json,
@@ -17,6 +19,7 @@ from ensemble.output import (
     prepare_out,
     read_any_scores,
     score_table,
+    separation,
     separation_text,
     test_clips,
     trust_json,
@@ -25,20 +28,19 @@ from ensemble.output import (
     write_package,
     year_of,
 )
-from ensemble.recipe import Recipe, write_recipe
+from ensemble.recipe import write_recipe
 from ensemble.report.build import ReportOptions, read_selection, write_report
 from ensemble.report.media import recordings
-from ensemble.request import RunRequest, Say, SelectRequest, judged_members, recipe_of, write_transductive
+from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
 from ensemble.run import Detection, detect
 from ensemble.selection.candidates import default_candidates, read_grid
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
-from ensemble.selection.summary import write_selection
+from ensemble.selection.summary import selection_bytes, write_selection
+from featstore.disk.files import write_new
 from featstore.errors import DataError
 from featstore.store import FeatureStore
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Outcome:
     """A finished run: files written, metrics as JSON and as text, notes and warnings for the user."""
 
     detection: Detection
+    ensemble: Ensemble
     files: tuple[Path, ...]
     metrics: dict[str, Any]
     texts: tuple[str, ...]
@@ -54,27 +57,44 @@ class Outcome:
 
 
 def run_to(
-    path: Path, out: Path, request: RunRequest, *, submission: bool, year: int | None, say: Say, progress: Progress
+    path: Path, out: Path, request: RunRequest, screen: Screen, *, submission: bool, year: int | None
 ) -> Outcome:
     """Score every test clip of the store at `path`; write scores.csv, recipe.toml and metrics.json to `out`.
 
     submission: add the files of a DCASE submission. year: the official rule, None for the one that fits the data.
     """
+    request.refuse_nothing()
     store = FeatureStore.open(path)
-    recipe, ranked = recipe_of(store, request, say)
     notes = prepare_out(out, package=submission)
-    detection = detect(store, recipe, machines=request.machines, workers=request.workers, progress=progress)
-    files = write_detection(detection, out)
+    ensemble, ranked = ensemble_of(store, request, screen)
+    detection = _detection(store, ensemble, request, screen)
+    files = [*write_detection(detection, out), *_write_reason(ensemble, out / SELECTION_FILE)]
     files += write_transductive(detection, ranked, out)
     if submission:
         files.append(write_package(detection, out, year))
     drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
     metrics, texts, lacking = _measured(detection, drifts, year)
+    metrics["ensemble"] = ensemble.as_json()
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
     notes = [*(f"left out of the metrics: {reason}" for reason in lacking), *detection.notes, *notes]
     warnings = tuple(shift.warning for shift in drifts if shift.warning)
-    return Outcome(detection, tuple(files), metrics, tuple(texts), tuple(notes), warnings)
+    return Outcome(detection, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings)
+
+
+def _detection(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:
+    recipe, shown = ensemble.recipe, screen.detecting
+    return detect(store, recipe, machines=request.machines, workers=request.workers, progress=shown)
+
+
+def _write_reason(ensemble: Ensemble, path: Path) -> list[Path]:
+    """Write the selection that the ensemble follows from; one of an earlier run that it does not follow from goes."""
+    if ensemble.selection:
+        write_new(path, selection_bytes(ensemble.selection))
+        return [path]
+    if ensemble.kind != "recipe":  # a recipe may have been written beside its selection
+        path.unlink(missing_ok=True)
+    return []
 
 
 def _measured(
@@ -84,6 +104,9 @@ def _measured(
     rule = year or year_of(detection.clips)
     clips, lacking = labelled(detection.clips, rule)
     metrics = trust_json(detection, drifts)
+    apart = separation(detection)
+    if apart:
+        metrics["separation"] = apart
     texts = []
     if len(clips):
         measured = measure(score_table(detection), clips, rule)
@@ -108,14 +131,14 @@ class ReportRequest:
     selection: Path | None = None
 
 
-def report_to(page: ReportRequest, request: RunRequest, *, say: Say, progress: Progress) -> None:
-    """Score the store as `run_to` does, and explain the detection in one HTML file; by default the ensemble."""
+def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
+    """Score the store as `run_to` does, and explain the detection in one HTML file; by default of `--ensemble`."""
     store = FeatureStore.open(page.store)
     if not request.names_members:
         request = replace(request, ensemble=True)
-    recipe: Recipe = recipe_of(store, request, say)[0]
-    selection = read_selection(page.selection, recipe) if page.selection else None
-    detection = detect(store, recipe, machines=request.machines, workers=request.workers, progress=progress)
+    ensemble, _ = ensemble_of(store, request, screen)
+    selection = read_selection(page.selection, ensemble.recipe) if page.selection else ensemble.selection
+    detection = _detection(store, ensemble, request, screen)
     info = store.info(evidence_of(store, detection.recipe).embedding)
     listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)

@@ -169,6 +169,23 @@ class Meter:
         else:
             click.echo(line, err=True)
 
+    def count(self, noun: str) -> Callable[[int, int], None]:
+        """An `update` that counts `noun`; the clock starts anew where something else was counted before."""
+
+        def update(done: int, total: int) -> None:
+            if self.noun != noun:
+                self.noun, self.started, self.shown = noun, time.monotonic(), 0.0
+            self.update(done, total)
+
+        return update
+
+    def say(self, line: str) -> None:
+        """Print a line to stderr, below the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        click.echo(printable(line), err=True)
+
     def _draw(self, done: int, total: int, line: str) -> None:
         """Refresh the bar; the cursor stays visible, so that a killed command leaves the terminal as it was."""
         from rich.console import Console

@@ -17,7 +17,13 @@ year_option = click.option(
 )
 
 recipe_options = together(
-    click.option("--ensemble", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e)."),
+    click.option(
+        "--ensemble",
+        is_flag=True,
+        help="The ensemble chosen by the generated anomalies of STORE, kept there; without any, the fixed default.",
+    ),
+    click.option("--default", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e)."),
+    click.option("--perturb", is_flag=True, help="--ensemble: choose by perturbed embeddings, which need no audio."),
     click.option(
         "-d",
         "--detector",

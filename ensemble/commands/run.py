@@ -1,7 +1,6 @@
 """`detect run`, `report` and `evaluate`: scores and decisions, a page that explains them, official metrics."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +27,20 @@ SHOWN = 10
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
 def run(store: Path, out: Path, formats: tuple[str, ...], year: int | None, as_json: bool, **options: Any) -> None:
     """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT."""
-    from ensemble.request import RunRequest
+    from ensemble.request import RunRequest, Screen
     from ensemble.results import run_to
 
-    request, say = RunRequest(**options), partial(click.echo, err=True)
+    request = RunRequest(**options)
     with Meter("members") as meter:
-        outcome = run_to(store, out, request, submission="dcase" in formats, year=year, say=say, progress=meter.update)
+        screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
+        outcome = run_to(store, out, request, screen, submission="dcase" in formats, year=year)
     for text in outcome.texts:
         click.echo(text + "\n", err=as_json)
     for message in [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]:
         click.echo(message, err=True)
     if as_json:
-        click.echo(json.dumps({"files": [str(file) for file in outcome.files], "metrics": outcome.metrics}))
+        files = [str(file) for file in outcome.files]
+        click.echo(json.dumps({"files": files, "ensemble": outcome.ensemble.as_json(), "metrics": outcome.metrics}))
     else:
         click.echo(_most_anomalous(outcome.detection))
     click.echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)
@@ -80,19 +81,19 @@ def _most_anomalous(detection: "Detection") -> str:
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Clips shown with sound.")
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="Length of players.")
 @year_option
-@click.option("--selection", type=EXISTING, help="selection.json of detect select, shown beside the metrics.")
+@click.option("--selection", type=EXISTING, help="selection.json to show beside the metrics.")
 def report(store: Path, out: Path, **options: Any) -> None:
     """Explain a detection in one HTML file that needs no network: charts, metrics, the clips to look into.
 
-    Runs the default ensemble where neither members nor a recipe are named.
+    Runs the ensemble of --ensemble, and shows how it was chosen, where neither members nor a recipe are named.
     """
-    from ensemble.request import RunRequest
+    from ensemble.request import RunRequest, Screen
     from ensemble.results import ReportRequest, report_to
 
     shown = {name: options.pop(name) for name in ("data", "top", "seconds", "year", "selection")}
     page, request = ReportRequest(store=store, out=out, **shown), RunRequest(**options)
     with Meter("members") as meter:
-        report_to(page, request, say=partial(click.echo, err=True), progress=meter.update)
+        report_to(page, request, Screen(meter.say, meter.count("candidates"), meter.count("members")))
     click.echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
 
 

@@ -112,7 +112,7 @@ class Selection:
 
     standings: nested scores, leads over the fixed default. reliability: rank correlation of the candidates between two
     halves of the recordings. per_machine: lead of choosing for each machine separately, None where there is one machine
-    or the default is kept.
+    or the default is kept. raced_out: number of candidates that a race left out, None where none was run.
     """
 
     recipe: Recipe
@@ -127,6 +127,7 @@ class Selection:
     failed: Mapping[str, str]
     warnings: tuple[str, ...]
     computed: int
+    raced_out: int | None = None
 
 
 def select(
@@ -147,13 +148,13 @@ def select(
     validation = plan_validation(
         store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed, group=options.group
     )
-    embeddings = tuple(dict.fromkeys(member.embedding for member in candidates if member.embedding))
-    default = _canonical(default_recipe(store, embeddings), store)
+    default = _canonical(default_recipe(store, _sources(store, candidates)), store)
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
-    if options.race and not options.group and values >= RACE_FROM:
+    racing = options.race and not options.group and values >= RACE_FROM
+    if racing:
         always = [member.name for member in default.members]
         raced = race(
             score, to_score, validation, always=always, rule=options.rule, seed=options.seed, progress=progress
@@ -163,7 +164,22 @@ def select(
     names = [member.name for member in candidates]
     selection = decide(scored, validation, default, names, options, raced.dropped)
     recipe = replace(selection.recipe, group=options.group)
-    return replace(selection, recipe=recipe, warnings=(*notes, *raced.notes, *selection.warnings))
+    warnings = (*notes, *raced.notes, *selection.warnings)
+    return replace(selection, recipe=recipe, warnings=warnings, raced_out=lost if racing else None)
+
+
+def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ...]:
+    """What the candidates read, for a default of the same: embeddings, or views where others are left out."""
+    views: dict[str, dict[str, None]] = {}
+    for member in candidates:
+        if member.embedding:
+            views.setdefault(member.embedding, {})[member.view] = None
+    whole = {name for name, of_name in views.items() if "" in of_name or set(store.info(name).views) <= set(of_name)}
+    return tuple(
+        source
+        for name, of_name in views.items()
+        for source in ([name] if name in whole else [f"{name}@{view}" for view in of_name])
+    )
 
 
 def _with_anomalies(

@@ -1,6 +1,7 @@
 """The result of a selection: selection.json for programs, and tables for people."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def selection_json(selection: Selection) -> dict[str, Any]:
         "per_machine": asdict(selection.per_machine) if selection.per_machine else None,
         "pair_weights": dict(selection.pairs),
         "candidates": [_candidate(candidate) for candidate in selection.candidates],
+        "raced_out": selection.raced_out,
         "failed": dict(selection.failed),
         "warnings": list(selection.warnings),
     }
@@ -52,7 +54,12 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def write_selection(path: Path, selection: Selection) -> None:
     """Write the JSON form, whole or not at all."""
-    write_new(path, (json.dumps(selection_json(selection), indent=1) + "\n").encode())
+    write_new(path, selection_bytes(selection_json(selection)))
+
+
+def selection_bytes(values: Mapping[str, Any]) -> bytes:
+    """The content of selection.json, from the values of `selection_json`."""
+    return (json.dumps(values, indent=1) + "\n").encode()
 
 
 def selection_text(selection: Selection) -> str:
@@ -61,7 +68,7 @@ def selection_text(selection: Selection) -> str:
     parts = [
         f"{clips['generated']:,} generated anomalies and {clips['normal']:,} normal clips, each scored without its own "
         f"recording; {len(selection.candidates)} candidates, whose ranks by two halves of the recordings have a "
-        f"correlation of {selection.reliability:.2f}",
+        f"correlation of {selection.reliability:.2f}; {_race(selection.raced_out)}",
         _standings(selection),
         _candidates(selection),
         _pairs(selection),
@@ -72,6 +79,12 @@ def selection_text(selection: Selection) -> str:
         _members(selection),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _race(raced_out: int | None) -> str:
+    if raced_out is None:
+        return "no race was run: all were scored on all clips"
+    return f"a race on a fifth of the clips left out {raced_out or 'none'}"
 
 
 def _standings(selection: Selection) -> str:

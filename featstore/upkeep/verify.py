@@ -20,6 +20,9 @@ from featstore.table import decode
 DAMAGED = "damaged"
 """Folder in the store for damaged shards that `repair` removed."""
 
+SELECTION = "selection"
+"""Folder in the store for choices of an ensemble, which `detect` keeps there and checks itself."""
+
 _CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 
 
@@ -68,8 +71,8 @@ def notes(path: str | Path) -> list[Problem]:
     named |= {f"manifest/{file.name}" for file in numbered(root).values()}
     named |= {"lock", "shards", "manifest", BUILD_STATE, DAMAGED}
     files = sorted(str(file.relative_to(root).as_posix()) for file in root.rglob("*"))
-    pending = PENDING + "/"  # the next commit checks the units in it
-    return [Problem(file, _kind(file)) for file in files if file not in named and not f"{file}/".startswith(pending)]
+    others = (f"{PENDING}/", f"{SELECTION}/")  # checked by the next commit, and by the next `detect --ensemble`
+    return [Problem(file, _kind(file)) for file in files if file not in named and not f"{file}/".startswith(others)]
 
 
 def _kind(file: str) -> str:

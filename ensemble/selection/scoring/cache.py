@@ -9,9 +9,12 @@ import hashlib
 import inspect
 import io
 import json
+import os
+import struct
 import sys
 import zipfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +22,15 @@ import numpy as np
 from detectors import parse_detector
 from ensemble.recipe import Member
 from featstore import registry
-from featstore.disk.files import write_new
-from featstore.errors import ResourceError
+from featstore.disk.files import read_regular, write_new
+from featstore.errors import ResourceError, StoreError
 from featstore.store import FeatureStore
 
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+SUFFIX = ".npz"
+MAX_BYTES = 1 << 30
+"""Most bytes of a file of scores, for 100 million clips."""
+
+_DAMAGED = (StoreError, OSError, ValueError, KeyError, EOFError, struct.error, RuntimeError, zipfile.BadZipFile)
 
 
 def content_of(store: FeatureStore, embedding: str) -> str:
@@ -56,18 +63,21 @@ def _hash(values: list[object]) -> str:
 
 @dataclass(frozen=True)
 class ScoreCache:
-    """A folder of score files; an unreadable file counts as missing."""
+    """A folder of score files; an unreadable file counts as missing. used: keys that were read or written."""
 
     folder: Path
+    used: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def get(self, key: str) -> np.ndarray | None:
         """Scores (n,) of a key, NaN where a clip has none yet; None where they are missing or damaged."""
         try:
-            with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                scores = np.asarray(arrays["scores"], dtype=np.float64)
+            scores = _read(read_regular(self._path(key), MAX_BYTES))
         except _DAMAGED:
             return None
-        return scores if scores.ndim == 1 and not np.isinf(scores).any() else None
+        if scores.ndim != 1 or np.isinf(scores).any():
+            return None
+        self.used.add(key)
+        return scores
 
     def put(self, key: str, scores: np.ndarray) -> None:
         """Write the scores, whole or not at all; ResourceError where the folder cannot be written."""
@@ -80,6 +90,54 @@ class ScoreCache:
             raise ResourceError(
                 f"cannot write scores to {self.folder}: {error}; free space or choose another folder with --cache"
             ) from error
+        self.used.add(key)
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.npz"
+        return self.folder / f"{key}{SUFFIX}"
+
+
+def _read(image: bytes) -> np.ndarray:
+    """The scores in a file; one that would be larger in memory than on disk is refused, since it may be forged."""
+    with zipfile.ZipFile(io.BytesIO(image)) as archive:
+        entry = archive.getinfo("scores.npy")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("the scores are compressed")
+        content = io.BytesIO(archive.read(entry))
+    if np.lib.format.read_magic(content) != (1, 0):
+        raise ValueError("another format of numpy")
+    shape, _, kind = np.lib.format.read_array_header_1_0(content)
+    if kind != np.float64:
+        raise ValueError(f"values of {kind} are not the scores of a candidate")
+    return np.frombuffer(content.read(), dtype=np.float64).reshape(shape).copy()
+
+
+@dataclass(frozen=True)
+class SpareCache(ScoreCache):
+    """A cache that holds in memory what its folder cannot.
+
+    It marks the files that it reads as used just now, so that `kept` spares them. It follows no link, since the store
+    that holds the folder may come from elsewhere.
+    """
+
+    memory: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def get(self, key: str) -> np.ndarray | None:
+        """Scores (n,) of a key, from memory or from the folder; None where there are none."""
+        if key in self.memory or self._linked():
+            return self.memory.get(key)
+        scores = super().get(key)
+        if scores is not None:
+            with suppress(OSError):
+                os.utime(self._path(key))
+        return scores
+
+    def put(self, key: str, scores: np.ndarray) -> None:
+        """Write the scores, or hold them in memory where the folder cannot be written."""
+        if not self._linked():
+            with suppress(ResourceError):
+                return super().put(key, scores)
+        self.memory[key] = scores.copy()
+        return None
+
+    def _linked(self) -> bool:
+        return self.folder.is_symlink() or self.folder.parent.is_symlink()

@@ -156,6 +156,10 @@ def test_folders_with_faults_but_no_held_out_normals_get_a_figure(tmp_path: Path
     assert "auc against their leave-one-out scores" in result.stdout
     assert "100.00" in result.stdout
     assert "official score" not in result.stdout
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    row = {"machine": "fan", "section": "00", "anomalies": 4, "training_clips": 16, "auc": 1.0}
+    assert metrics["separation"] == [row]
+    assert metrics["ensemble"] == {"kind": "named", "reason": "named by -d"}
 
 
 def test_scores_of_other_systems_are_found_by_file_name_or_refused(store: Path, tmp_path: Path) -> None:

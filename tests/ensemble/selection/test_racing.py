@@ -82,6 +82,9 @@ def test_a_raced_selection_chooses_what_the_whole_one_chooses(
     )
     raced = select(store, members_of(store), ScoreCache(tmp_path / "raced"), FAST)
     assert any("were left out after the first fold" in text for text in raced.warnings)
+    assert raced.raced_out
+    assert f"{raced.raced_out} of " in raced.warnings[0]
+    assert whole.raced_out is None
     assert len(raced.candidates) < len(whole.candidates)
     assert raced.recipe.members[0].view == whole.recipe.members[0].view == "good"
     best = {candidate.member.name for candidate in whole.candidates[:3]}

@@ -323,6 +323,22 @@ def test_a_candidate_that_fails_is_named_and_left_out(store: FeatureStore, tmp_p
     assert "could not be scored: emb@good knn:k=500" in selection_text(result)
 
 
+def test_a_choice_among_some_views_is_compared_with_the_default_of_the_same_views(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def listed(store: FeatureStore, sources: tuple[str, ...]) -> Recipe:
+        asked.append(sources)
+        return default_recipe(store, sources)
+
+    monkeypatch.setattr("ensemble.selection.select.default_recipe", listed)
+    members = members_of(store)
+    select(store, [member for member in members if member.view in {"good", "blind"}], ScoreCache(tmp_path), FAST)
+    select(store, members, ScoreCache(tmp_path), FAST)
+    assert asked == [("emb@good", "emb@blind"), ("emb",)]
+
+
 def test_an_unknown_rule_lists_the_known() -> None:
     with pytest.raises(DataError, match="agreement, average, best"):
         Options(rule="magic")
@@ -343,6 +359,9 @@ def test_the_text_says_what_separates_the_candidates(selection: Selection) -> No
     text = selection_text(selection)
     weighted = sum(weight > 0 for _, weight in selection.pairs)
     assert f"\n\n{weighted} of 8 anomaly types and strengths separate the candidates: " in text
+    assert "; no race was run: all were scored on all clips\n" in text
+    assert "; a race on a fifth of the clips left out 7\n" in selection_text(replace(selection, raced_out=7))
+    assert "; a race on a fifth of the clips left out none\n" in selection_text(replace(selection, raced_out=0))
     assert f"\n\nchosen: {selection.chosen}; {selection.chosen} leads the fixed default by +" in text
 
 
