@@ -207,7 +207,8 @@ def main() -> None:
             by_section(partial(plain_scores, member.detector.partition(":")[0]), Rows.of(inputs, member))
             for member in recipe.members
         ]
-    fused = fuse(recipe.fusion, [test for test, _ in scores], [train for _, train in scores])
+    weights = [member.weight for member in recipe.members]
+    fused = fuse(recipe.fusion, [test for test, _ in scores], [train for _, train in scores], weights)
     clips = inputs.clips[inputs.roles.scored]
     columns = clips.keys(), clips.column("machine").tolist(), clips.column("section").tolist(), fused.scores.tolist()
     with args.out.open("w", newline="") as file:
