@@ -1,4 +1,4 @@
-"""The fixed default ensemble: three detectors on the views of every embedding, weighted without labels or anomalies."""
+"""The fixed default ensemble: four detectors on the views of every embedding, weighted without labels or anomalies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +11,11 @@ DETECTORS = {
     "knn:k=1,standardize=true": 0.5,
     "mahalanobis:covariance=ledoit_wolf,standardize=true": 1.0,
     "gmm:standardize=true": 1.0,
+    "lof:k=4,standardize=true": 0.2,
 }
-"""Detectors and their weights: one that compares with stored clips, and two that fit a distribution.
+"""Detectors and their weights: two that fit a distribution, and two that compare with the nearest stored clips.
 
-They make different mistakes. In small banks the nearest clip is far away, so the first has half a vote.
+They make different mistakes. In small banks the nearest clips are far away, so those two have smaller weights.
 """
 
 FUSION = "weighted_fisher"
@@ -23,7 +24,7 @@ FUSION = "weighted_fisher"
 def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detectors: tuple[str, ...] = ()) -> Recipe:
     """The default detectors on the views of the named embeddings (default: all), weighted, by Fisher's fusion.
 
-    `view_weights` weighs the views and leaves out those that vary by chance. An embedding can be named with a view,
+    `view_weights` weighs the views and leaves out copies and those of little weight. An embedding can have a view,
     `twfr@r0.9`. Where a view or the `detectors` are named, every view stays, with its weight. StoreError for an empty
     store.
     """

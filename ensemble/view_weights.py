@@ -7,11 +7,12 @@ that keep a few extreme frames (maximum, minimum, a ranked mean of small r) vary
 
 1. The inflation of a view is the geometric mean of these factors over its dimensions and over the sections.
 2. Embeddings with views that rank the training clips alike (`SAME`) are one family; their views can be compared. The
-   weight of a view falls with its inflation relative to the best of its family (`SHARPNESS`). Below `VETO` of it, the
-   view is left out.
+   weight of a view falls with its inflation relative to the best of its family (`SHARPNESS`).
 3. A family counts in proportion to the inflation of its best view. The dimensions of noise do not predict each other,
    and the factor is 1.
-4. Views that rank the training clips alike share a vote (`CROWD`).
+4. Of copies (`COPY`), which rank the training clips equally, the first stays. Views that rank them alike share a
+   vote (`CROWD`).
+5. A view with less than `LEAST` of the largest weight in its family is left out: it costs as much time as any other.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,11 @@ from featstore.store import FeatureStore
 SHARPNESS = 5
 """Power of a view's share of the best inflation in its family; docs/selection.md compares 3 to 6."""
 
-VETO = 0.5
-"""A view below this share of the best inflation would have 3 % of the weight, and costs as much time as any other."""
+LEAST = 0.1
+"""Smallest weight of a view that stays, as a share of the largest in its family."""
+
+COPY = 0.99
+"""Rank correlation above which two views are copies. (A mean is also a ranked mean.)"""
 
 CROWD = 30
 """Power of the rank correlation by which views share a vote: .99 counts as .74 of a copy, .95 as .21, .8 as none."""
@@ -77,15 +81,33 @@ def view_weights(store: FeatureStore, sources: Sequence[tuple[str, str]], *, vet
 
 
 def weigh(evidence: Evidence, embeddings: Sequence[str], *, veto: bool = True) -> np.ndarray:
-    """Weights (views,) from the evidence and the embedding of every view; steps 2 to 4 of the module."""
-    family = families(evidence.agreement, embeddings)
-    best = np.array([evidence.inflation[family == own].max() for own in family])
-    share = evidence.inflation / best
-    kept = share >= VETO if veto else np.ones(len(share), dtype=bool)
-    copies = (np.clip(evidence.agreement, 0, 1) ** CROWD)[:, kept].sum(axis=1)
-    weights = np.where(kept, share**SHARPNESS * best / np.maximum(copies, 1), 0.0)
+    """Weights (views,) from the evidence and the embedding of every view; steps 2 to 5 of the module.
+
+    `veto` leaves out copies and views of little weight.
+    """
+    agreement = evidence.agreement
+    family = families(agreement, embeddings)
+    best = _largest(evidence.inflation, family)
+    kept = _firsts(agreement) if veto else np.ones(len(family), dtype=bool)
+    copies = (np.clip(agreement, 0, 1) ** CROWD)[:, kept].sum(axis=1)
+    weights = kept * (evidence.inflation / best) ** SHARPNESS * best / np.maximum(copies, 1)
+    if veto:
+        weights[weights < LEAST * _largest(weights, family)] = 0
     scaled: np.ndarray = weights / weights.max()
     return scaled
+
+
+def _largest(values: np.ndarray, family: np.ndarray) -> np.ndarray:
+    """Largest value (views,) in the family of every view."""
+    return np.array([values[family == own].max() for own in family])
+
+
+def _firsts(agreement: np.ndarray) -> np.ndarray:
+    """Mask (views,) of those that are no copy of an earlier one in the mask."""
+    first = np.ones(len(agreement), dtype=bool)
+    for i in range(1, len(first)):
+        first[i] = not (agreement[i, :i][first[:i]] > COPY).any()
+    return first
 
 
 def families(agreement: np.ndarray, embeddings: Sequence[str]) -> np.ndarray:

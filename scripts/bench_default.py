@@ -48,8 +48,9 @@ def view_sets(store: FeatureStore) -> Iterator[tuple[str, Sources]]:
 
 
 def former(sources: Sources) -> Recipe:
-    """The former default: the same detectors on every view, all with the same weight."""
-    return Recipe(tuple(Member(name, spec, view) for name, view in sources for spec in DETECTORS), fusion="fisher")
+    """The former default: the same detectors without LOF on every view, all with the same weight."""
+    detectors = [spec for spec in DETECTORS if not spec.startswith("lof")]
+    return Recipe(tuple(Member(name, spec, view) for name, view in sources for spec in detectors), fusion="fisher")
 
 
 def score(detection: Detection, scores: np.ndarray) -> float:
