@@ -71,8 +71,8 @@ def test_copies_are_left_out_and_views_that_agree_share_a_vote() -> None:
     close = np.array([[1, 0.98, 0], [0.98, 1, 0], [0, 0, 1.0]])
     shared = 1 / (1 + 0.98**30)
     np.testing.assert_allclose(weigh(Evidence(np.ones(3), close), ["e"] * 3), [shared, shared, 1])
-    opposite = np.array([[1, -1.0], [-1.0, 1]])
-    np.testing.assert_allclose(weigh(Evidence(np.ones(2), opposite), ["e"] * 2), [1, 1])
+    opposite = np.array([[1, -1, 0], [-1, 1, 0], [0, 0, 1.0]])
+    np.testing.assert_allclose(weigh(Evidence(np.ones(3), opposite), ["e"] * 3), [1, 1, 1])
 
 
 def test_embeddings_whose_views_agree_are_one_family() -> None:
