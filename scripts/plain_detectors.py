@@ -102,7 +102,7 @@ def gmm(Z: np.ndarray) -> Score:
 
 def lof(Z: np.ndarray) -> Score:
     """Local outlier factor of twenty neighbours."""
-    factor = LocalOutlierFactor(min(20, len(Z) - 1), novelty=True).fit(Z)
+    factor = LocalOutlierFactor(min(4, len(Z) - 1), novelty=True).fit(Z)
     return lambda queries: -factor.score_samples(queries)
 
 
@@ -141,7 +141,7 @@ def pyod_models() -> dict[str, Callable[[], Any]]:
     return {
         "knn": lambda: KNN(n_neighbors=1, metric="cosine"),
         "gmm": lambda: GMM(n_components=2, tol=1e-3, reg_covar=1e-6, max_iter=100, random_state=0),
-        "lof": lambda: LOF(n_neighbors=20),
+        "lof": lambda: LOF(n_neighbors=4),
     }
 
 
