@@ -101,7 +101,7 @@ def gmm(Z: np.ndarray) -> Score:
 
 
 def lof(Z: np.ndarray) -> Score:
-    """Local outlier factor of twenty neighbours."""
+    """Local outlier factor of four neighbours, as in the default ensemble."""
     factor = LocalOutlierFactor(min(4, len(Z) - 1), novelty=True).fit(Z)
     return lambda queries: -factor.score_samples(queries)
 
