@@ -1,32 +1,50 @@
-"""The fixed default ensemble: the same three detectors on every view of every embedding, chosen without any label."""
+"""The fixed default ensemble: four detectors on the views of every embedding, weighted without labels or anomalies."""
+
+from collections.abc import Mapping, Sequence
 
 from ensemble.recipe import Member, Recipe
+from ensemble.view_weights import view_weights
 from featstore.errors import StoreError
 from featstore.store import FeatureStore
 
-DETECTORS = (
-    "knn:k=1,standardize=true",
-    "mahalanobis:covariance=ledoit_wolf,standardize=true",
-    "gmm:standardize=true",
-)
-"""One that compares with stored clips and two that fit a distribution: they make different mistakes."""
+DETECTORS = {
+    "knn:k=1,standardize=true": 0.5,
+    "mahalanobis:covariance=ledoit_wolf,standardize=true": 1.0,
+    "gmm:standardize=true": 1.0,
+    "lof:k=4,standardize=true": 0.2,
+}
+"""Detectors and their weights: two that fit a distribution, and two that compare with the nearest stored clips.
 
-FUSION = "fisher"
+They make different mistakes. In small banks the nearest clips are far away, so those two have smaller weights.
+"""
+
+FUSION = "weighted_fisher"
 
 
 def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detectors: tuple[str, ...] = ()) -> Recipe:
-    """Every detector on every view of the named embeddings (default: all), fused by Fisher's rule.
+    """The default detectors on the views of the named embeddings (default: all), weighted, by Fisher's fusion.
 
-    An embedding can be named with a view, `twfr@r0.9`. StoreError for an empty store.
+    `view_weights` weighs the views and leaves out copies and those of little weight. An embedding can have a view,
+    `twfr@r0.9`. Where a view or the `detectors` are named, every view stays, with its weight. StoreError for an empty
+    store.
     """
     names = embeddings or tuple(sorted(store.embeddings))
     if not names:
         raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
+    sources = [source for text in names for source in _views(store, text)]
+    as_named = bool(detectors) or any(split_source(store, text)[1] for text in names)
+    return weighted_recipe(store, sources, dict.fromkeys(detectors, 1.0) or DETECTORS, veto=not as_named)
+
+
+def weighted_recipe(
+    store: FeatureStore, sources: Sequence[tuple[str, str]], detectors: Mapping[str, float], *, veto: bool = True
+) -> Recipe:
+    """Every detector on every (embedding, view), with the product of their weights; `veto` leaves views out."""
     members = [
-        Member(name, detector, view)
-        for text in names
-        for name, view in _views(store, text)
-        for detector in detectors or DETECTORS
+        Member(name, detector, view, weight=float(f"{weight * of_view:.3g}"))
+        for (name, view), of_view in zip(sources, view_weights(store, sources, veto=veto).tolist(), strict=True)
+        for detector, weight in detectors.items()
+        if of_view
     ]
     return Recipe(tuple(members), fusion=FUSION)
 

@@ -101,8 +101,8 @@ def gmm(Z: np.ndarray) -> Score:
 
 
 def lof(Z: np.ndarray) -> Score:
-    """Local outlier factor of twenty neighbours."""
-    factor = LocalOutlierFactor(min(20, len(Z) - 1), novelty=True).fit(Z)
+    """Local outlier factor of four neighbours, as in the default ensemble."""
+    factor = LocalOutlierFactor(min(4, len(Z) - 1), novelty=True).fit(Z)
     return lambda queries: -factor.score_samples(queries)
 
 
@@ -141,7 +141,7 @@ def pyod_models() -> dict[str, Callable[[], Any]]:
     return {
         "knn": lambda: KNN(n_neighbors=1, metric="cosine"),
         "gmm": lambda: GMM(n_components=2, tol=1e-3, reg_covar=1e-6, max_iter=100, random_state=0),
-        "lof": lambda: LOF(n_neighbors=20),
+        "lof": lambda: LOF(n_neighbors=4),
     }
 
 
@@ -207,7 +207,8 @@ def main() -> None:
             by_section(partial(plain_scores, member.detector.partition(":")[0]), Rows.of(inputs, member))
             for member in recipe.members
         ]
-    fused = fuse(recipe.fusion, [test for test, _ in scores], [train for _, train in scores])
+    weights = [member.weight for member in recipe.members]
+    fused = fuse(recipe.fusion, [test for test, _ in scores], [train for _, train in scores], weights)
     clips = inputs.clips[inputs.roles.scored]
     columns = clips.keys(), clips.column("machine").tolist(), clips.column("section").tolist(), fused.scores.tolist()
     with args.out.open("w", newline="") as file:

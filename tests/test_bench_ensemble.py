@@ -27,7 +27,7 @@ def table(tmp_path, capsys, monkeypatch):
 
 def test_the_plain_form_of_every_job_gives_the_same_scores(table):
     rows = table("--clips", 0, "--banks", 300, "--rounds", 1)
-    jobs = ("ensemble (3 members)", "knn", "ldn", "mahalanobis", "gmm", "lof")
+    jobs = ("ensemble (4 members)", "knn", "ldn", "mahalanobis", "gmm", "lof")
     assert list(rows) == [("bank of 300", job) for job in jobs]
     for (_, job), row in rows.items():
         if job in ("knn", "ldn", "mahalanobis", "lof"):

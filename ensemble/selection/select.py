@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors import detector_spec, parse_detector
 from detectors.metrics.auc import percentile_interval
-from ensemble.decision.fuse import combine
+from ensemble.decision.fuse import combine, fusion
 from ensemble.defaults import default_recipe
 from ensemble.inputs import width_of
 from ensemble.recipe import Member, Recipe
@@ -149,7 +149,8 @@ def select(
         store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed, group=options.group
     )
     default = _canonical(default_recipe(store, _sources(store, candidates)), store)
-    to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
+    of_default = [replace(member, weight=1.0) for member in default.members]  # the weights belong to the fusion
+    to_score = list({member.name: member for member in [*candidates, *of_default]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
@@ -236,7 +237,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     problem = Problem(validation, placed[allowed], options.rule, dropped)
     members = [scored.members[i] for i in np.flatnonzero(allowed)]
     fixed = {
-        DEFAULT: combine(default.fusion, placed[in_default]),
+        DEFAULT: combine(default.fusion, placed[in_default], _weights_of(default, np.array(names)[in_default])),
         ALL_MEAN: combine("mean", placed[allowed]),
         MIN_Z: combine("min_zscore", positions(scored.scores[allowed], validation, "zscore")),
     }
@@ -267,6 +268,12 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         warnings=(*validation.notes, *_duplicates_note(len(repeated)), *warnings),
         computed=scored.computed,
     )
+
+
+def _weights_of(recipe: Recipe, names: np.ndarray) -> list[float] | None:
+    """Weight of each named member in the recipe; None where its fusion takes none."""
+    weight = {member.name: member.weight for member in recipe.members}
+    return [weight[name] for name in names.tolist()] if fusion(recipe.fusion).weighted else None
 
 
 def _duplicates_note(count: int) -> tuple[str, ...]:

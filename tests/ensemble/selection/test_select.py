@@ -100,6 +100,23 @@ def test_the_default_is_kept_where_candidates_do_not_differ(plan: Validation) ->
     assert len(noise.recipe.members) == 1
 
 
+def test_the_weights_of_the_default_count_in_its_standing(plan: Validation) -> None:
+    scored = simulated(plan, [2.0, 1.0, 0.0, 0.5], np.random.default_rng(0))
+    names = [member.name for member in scored.members]
+
+    def standing(weights: list[float]) -> float:
+        members = [replace(member, weight=weight) for member, weight in zip(scored.members, weights, strict=True)]
+        default = Recipe(tuple(members[::-1]), fusion="weighted_fisher")  # in another order than the scores
+        selection = decide(scored, plan, default, names, FAST)
+        assert all(candidate.member.weight == 1 for candidate in selection.candidates)
+        return next(standing.score for standing in selection.standings if standing.name == DEFAULT)
+
+    alone = decide(scored, plan, Recipe((scored.members[2],), fusion="fisher"), names, FAST)
+    expected = next(standing.score for standing in alone.standings if standing.name == DEFAULT)
+    assert standing([0, 0, 1, 0]) == pytest.approx(expected)
+    assert standing([1, 0, 0, 0]) > standing([0, 0, 1, 0])
+
+
 def test_the_default_is_kept_where_candidates_differ_by_chance_only(plan: Validation) -> None:
     scored = simulated(plan, [0.7] * 11 + [0.0], np.random.default_rng(4))
     names = [member.name for member in scored.members[:-1]]
