@@ -20,6 +20,8 @@ from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
 from featstore.table import ClipTable
 
 RESERVE_BYTES = 16 << 20
+READING = ("dtype", "channel", "length")
+"""Properties of an embedding that are options of a build; the others follow from its embedder."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,26 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
     """Raise RequestError when the store holds other rows under this name, before anything is computed."""
     if store is None or info.name not in store.embeddings:
         return
-    for name, (new, old) in differing_fields(info, store.embeddings[info.name]).items():
+    held = store.embeddings[info.name]
+    differing = differing_fields(info, held)
+    if differing:
+        name, (new, old) = next(iter(differing.items()))
+        keys = [key for key in {**held.config, **info.config} if held.config.get(key) != info.config.get(key)]
+        if name in READING:
+            cure = f"to go on with it give --{name} {old}"
+        else:
+            cure = "to go on with it leave -e out, or give the -e that made it"
+        if keys and name not in READING:  # says more than a fingerprint
+            name, new, old = keys[0], info.config.get(keys[0]), held.config.get(keys[0])
         raise RequestError(
-            f"{store.path}: embedding {info.name!r} was built with {name} {old}, the new one has {name} {new}; rows of "
-            "both must not mix: name the new one with --as NAME, or remove the old one with featstore drop"
+            f"{store.path}: embedding {info.name!r} was built with {name} {_text(old)}, the new one has {name} "
+            f"{_text(new)}; rows of both must not mix: {cure}; to add the new one beside it give --as NAME; to replace "
+            "it use featstore drop first"
         )
+
+
+def _text(value: object) -> str:
+    return ";".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def check_unique(clips: Sequence[Clip]) -> None:

@@ -161,7 +161,7 @@ def test_designs_are_parsed():
     )
     assert VariantDesign.parse("1@3") == VariantDesign(per_clip=1, transforms=(), severities_db=(3.0,))
     for text in ("", "x", "0", "2:impact", "2@loud", "2:"):
-        with pytest.raises(DataError, match="expected N"):
+        with pytest.raises(DataError, match="expected auto, none or N"):
             VariantDesign.parse(text)
 
 
@@ -248,17 +248,15 @@ def test_the_command_builds_them(tmp_path):
     write_clip(sounds, "rattle.wav", 5, 9000)
     (sounds / "captions.csv").write_text("file,machine,caption\nrattle.wav,fan,the anomaly sound of a fan\n")
     base = ["build", str(data), str(tmp_path / "store"), "-e", "logmel", "--workers", "0"]
-    result = CliRunner().invoke(
-        main, [*base, "--with-anomalies", "1:leak,recorded@0", "--recorded-anomalies", str(sounds)]
-    )
+    result = CliRunner().invoke(main, [*base, "--anomalies", "1:leak,recorded@0", "--recorded-anomalies", str(sounds)])
     assert result.exit_code == 0, result.output
     names = Counter(clip.variant.partition("@")[0] for clip in FeatureStore.open(tmp_path / "store").clips("logmel"))
     assert names == {"": 4, "leak": MIN_PER_PAIR, "recorded": MIN_PER_PAIR}
-    result = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
+    result = CliRunner().invoke(main, [*base, "--dry-run", "--anomalies", "6"])
     pairs = len(VariantDesign().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
     variants = 4 * -(-MIN_PER_PAIR * pairs // 4)
     assert f"and {variants} generated anomalies made of 4 of these recordings" in result.output
-    result = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
+    result = CliRunner().invoke(main, [*base, "--anomalies", "2:rumble"])
     assert result.exit_code == 1
     assert "unknown anomaly: 'rumble'" in result.output
     assert CliRunner().invoke(main, [*base, "--recorded-anomalies", str(sounds)]).exit_code == 2
