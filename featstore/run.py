@@ -129,10 +129,8 @@ def _costs(request: BuildRequest, recordings: int, anomalies: Sequence[Clip], st
     known = {clip.key for clip in stored}
     new = sum(clip.key not in known for clip in anomalies)
     held = f", {len(anomalies) - new:,} are in the store" if new < len(anomalies) else ""
-    text = (
-        f"{new:,} anomalies are generated for {recordings:,} recordings (auto){held}; --anomalies none leaves them out"
-    )
-    return [text] if new else []
+    text = f"{new:,} anomalies are generated for {recordings:,} recordings (auto){held}"
+    return [f"{text}; --anomalies none leaves them out"] if new else []
 
 
 def embeddings(request: BuildRequest, device: str, say: Say = lambda line: None) -> list[Request]:

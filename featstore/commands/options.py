@@ -35,8 +35,8 @@ planned_options = together(
     click.option(
         "--anomalies",
         metavar="auto|none|N[:KIND,...][@DB,...]",
-        help="Generated anomalies to embed too, for `detect select`: auto (about as long as the recordings take), none, "
-        "or N or more of every training clip [default: auto without -e, none with -e].",
+        help="Generated anomalies, embedded too, for `detect select`: auto (within a budget of time), none, or N or "
+        "more of every training clip [default: auto without -e, none with -e].",
     ),
     click.option(
         "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
