@@ -119,7 +119,7 @@ def _start(group: Group, groups: Mapping[Group, Sequence[Clip]]) -> float:
     domains = sorted({other[2] for other in groups if other[0] == machine})
     digits = f"{sections.index(section):b}"
     in_machine = int(digits[::-1], 2) / 2 ** len(digits)  # van der Corput: even for any number of sections
-    return (in_machine + domains.index(domain) / len(domains)) % 1
+    return float((in_machine + domains.index(domain) / len(domains)) % 1)
 
 
 def _missing(

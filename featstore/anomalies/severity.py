@@ -86,7 +86,7 @@ def parameter_for(change: Callable[[float], float], low: float, high: float, sev
     tiny = np.finfo(np.float64).tiny
 
     def excess(log_parameter: float) -> float:
-        return float(np.log(max(change(float(np.exp(log_parameter))), tiny))) - np.log(ratio_of(severity_db))
+        return float(np.log(max(change(float(np.exp(log_parameter))), tiny)) - np.log(ratio_of(severity_db)))
 
     if change(high) <= ratio_of(severity_db):
         return high

@@ -121,20 +121,19 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
         return
     held = store.embeddings[info.name]
     differing = differing_fields(info, held)
-    if differing:
-        name, (new, old) = next(iter(differing.items()))
-        keys = [key for key in {**held.config, **info.config} if held.config.get(key) != info.config.get(key)]
-        if name in READING:
-            cure = f"to go on with it give --{name} {old}"
-        else:
-            cure = "to go on with it leave -e out, or give the -e that made it"
-        if keys and name not in READING:  # says more than a fingerprint
-            name, new, old = keys[0], info.config.get(keys[0]), held.config.get(keys[0])
-        raise RequestError(
-            f"{store.path}: embedding {info.name!r} was built with {name} {_text(old)}, the new one has {name} "
-            f"{_text(new)}; rows of both must not mix: {cure}; to add the new one beside it give --as NAME; to replace "
-            "it use featstore drop first"
-        )
+    if not differing:
+        return
+    if next(iter(differing)) in READING:
+        cure = "to go on with it " + " and ".join(f"give --{name} {old}" for name, (_, old) in differing.items())
+    else:
+        cure = "to go on with it leave -e out, or give the -e that made it"
+        configs = {key: (info.config.get(key), held.config.get(key)) for key in [*held.config, *info.config]}
+        differing = {key: pair for key, pair in configs.items() if pair[0] != pair[1]} or differing
+    new, old = (", ".join(f"{name} {_text(pair[i])}" for name, pair in differing.items()) for i in (0, 1))
+    raise RequestError(
+        f"{store.path}: embedding {info.name!r} was built with {old}, the new one has {new}; rows of both must not "
+        f"mix: {cure}; to add the new one beside it give --as NAME; to replace it use featstore drop first"
+    )
 
 
 def _text(value: object) -> str:
