@@ -17,14 +17,14 @@ from featstore.anomalies.variants import SEVERITIES_DB, Group, Variant, VariantD
 from featstore.clip import Clip
 from featstore.errors import DataError
 
-FLOOR = 1500
+FLOOR = 1400
 """Anomalies of ten-second clips that the start-up time of a build pays for (scripts/bench_build_auto.py)."""
 
 CLIP_S = 10.0
 """Length of the clips that FLOOR is stated for; of longer clips fewer are made."""
 
 PER_RECORDING = 0.5
-"""Further anomalies per recording; rendering and embedding one takes about twice the time of a recording."""
+"""Further anomalies per recording; rendering and embedding one takes longer than a recording does."""
 
 MOST_PER_PAIR = 12
 """Most anomalies per pair of kind and strength in a machine, section and domain."""
