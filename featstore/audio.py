@@ -17,6 +17,7 @@ that the length policy needs.
 import os
 import stat
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -28,6 +29,7 @@ from featstore.errors import AsdError, DataError
 
 BLOCK_FRAMES = 1 << 16
 FAST_BYTES = 64 << 20  # larger files are decoded as a stream
+SAMPLED_FILES = 20
 FORMAT_PCM, FORMAT_EXTENSIBLE = 0x0001, 0xFFFE
 
 UNREADABLE = "cannot be read"
@@ -109,6 +111,25 @@ def read_recording(path: Path, sample_rate_hz: int, policy: AudioPolicy, *, min_
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open without blocking: a named pipe among the recordings must not stop the build."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def typical_seconds(root: Path, paths: Sequence[str], policy: AudioPolicy) -> float | None:
+    """Median length under `policy` of a few recordings spread over `paths`; None when none of them can be read."""
+    import soundfile
+
+    kind, fixed = policy.fixed_seconds()
+    lengths = []
+    for path in paths[:: max(1, len(paths) // SAMPLED_FILES)]:
+        try:
+            with open(root / path, "rb", buffering=0, opener=_open_without_waiting) as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    lengths.append(float(soundfile.info(file).duration))
+        except (OSError, soundfile.SoundFileError):
+            continue
+    usable = [seconds for seconds in lengths if seconds > 0 and (fixed or seconds <= policy.max_seconds)]
+    if not usable or fixed is None:
+        return float(np.median(usable)) if usable else None
+    return fixed if kind != "crop" else min(fixed, float(np.median(usable)))
 
 
 def content_hash(path: Path) -> str:

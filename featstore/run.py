@@ -1,29 +1,31 @@
 """What `featstore build` and `featstore plan` do with a request, on this machine, on Ray, or as one of many workers."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from featstore import registry
+from featstore.anomalies.budget import CLIP_S, auto_variants
 from featstore.anomalies.recorded import donors_by_machine
 from featstore.anomalies.variants import Renderer, VariantDesign, variants_of
-from featstore.audio import AudioPolicy
+from featstore.audio import AudioPolicy, typical_seconds
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
+from featstore.building.default import Chosen, chosen
 from featstore.building.memory import keep_freed_memory
 from featstore.building.plan import Plan, PlanOptions
-from featstore.building.request import BuildRequest, name_in_store
+from featstore.building.request import AUTO_ANOMALIES, NO_ANOMALIES, BuildRequest, name_in_store
 from featstore.building.state import other_root
 from featstore.building.units import Workers
 from featstore.clip import Clip
 from featstore.distributed.launchers import place
-from featstore.distributed.planfile import PlanFile, plan_for
+from featstore.distributed.planfile import PlanFile, plan_for, plans_of
 from featstore.distributed.shares import Share, ShareReport, plan_shares, work_share
 from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips, summary
 from featstore.spec import did_you_mean
-from featstore.store import EmbeddingInfo
+from featstore.store import EmbeddingInfo, FeatureStore
 
 Say = Callable[[str], None]
 """Shows a line to the user."""
@@ -38,7 +40,8 @@ def run(request: BuildRequest, *, say: Say, report: Callable[[Progress], None]) 
         root, clips = listed(request, say)
         options = replace(build_options(request, root, device), workers=workers)
         keep_freed_memory()  # where this process embeds
-        return build(root, clips, request.store, embeddings(request, device), options, report=report)
+        requests = embeddings(request, device, say)
+        return build(root, clips, request.store, requests, options, report=report)
 
 
 def plan_only(request: BuildRequest, *, say: Say) -> tuple[Plan, list[EmbeddingInfo]]:
@@ -46,7 +49,7 @@ def plan_only(request: BuildRequest, *, say: Say) -> tuple[Plan, list[EmbeddingI
     root, clips = listed(request, say)
     on_cluster = request.engine == "ray" and request.device != "auto"  # the device is one of the cluster's, not of here
     device = request.device if on_cluster else registry.device(request.device)
-    requests, options = embeddings(request, device), build_options(request, root, device)
+    requests, options = embeddings(request, device, say), build_options(request, root, device)
     return plan_build(root, clips, request.store, requests, options)
 
 
@@ -55,7 +58,7 @@ def plan_units(request: BuildRequest, *, say: Say) -> PlanFile | None:
     root, clips = listed(request, say)
     device = registry.device(request.device)
     options = build_options(request, root, device)
-    return plan_shares(root, clips, request.store, embeddings(request, device), options, asked=request.settled)
+    return plan_shares(root, clips, request.store, embeddings(request, device, say), options, asked=request.settled)
 
 
 def work(
@@ -75,9 +78,12 @@ def work(
 def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     """Folder of the recordings and the clips to embed; tells the layout that was detected."""
     listing = find_clips(request.data, request.layout, ground_truth=request.ground_truth)
-    clips = _only([*listing.clips, *_anomalies(request, listing.clips, listing.root)], request.machines)
+    stored = _stored_variants(request.store)
+    anomalies = _only(_anomalies(request, listing.clips, listing.root, stored), request.machines)
+    clips = [*_only(listing.clips, request.machines), *anomalies]
     say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}")
-    for note in [*listing.notes, *other_root(request.store, listing.root)]:
+    costs = _costs(request, len(clips) - len(anomalies), anomalies, stored)
+    for note in [*listing.notes, *costs, *other_root(request.store, listing.root)]:
         say(f"note: {note}")
     return listing.root, clips
 
@@ -92,28 +98,71 @@ def _only(clips: list[Clip], machines: tuple[str, ...]) -> list[Clip]:
     return [clip for clip in clips if clip.machine in machines] if machines else clips
 
 
-def _anomalies(request: BuildRequest, clips: list[Clip], root: Path) -> list[Clip]:
-    """Generated anomalies of the training clips, where --with-anomalies asks for them."""
-    if not request.with_anomalies:
+def _anomalies(request: BuildRequest, clips: list[Clip], root: Path, stored: Sequence[Clip]) -> list[Clip]:
+    """Generated anomalies of the training clips of all machines, as --anomalies says."""
+    if request.design == NO_ANOMALIES:
         return []
     machines = sorted({clip.machine for clip in clips})
     folder = request.recorded_anomalies
     recorded = donors_by_machine(folder, root, machines) if folder else None
-    return variants_of(clips, VariantDesign.parse(request.with_anomalies), recorded=recorded)
+    if request.design == AUTO_ANOMALIES:
+        seconds = typical_seconds(root, [clip.path for clip in clips], audio_policy(request)) or CLIP_S
+        return auto_variants(clips, clip_s=seconds, stored=stored, recorded=recorded)
+    return variants_of(clips, VariantDesign.parse(request.design), recorded=recorded)
 
 
-def embeddings(request: BuildRequest, device: str) -> list[Request]:
+def _stored_variants(path: Path) -> list[Clip]:
+    """The generated anomalies that some embedding of the store holds."""
+    if not (path / "manifest").is_dir():
+        return []
+    store = FeatureStore.open(path)
+    tables = [store.clips(name) for name in store.embeddings]
+    return list({clip.key: clip for table in tables for clip in table[table.columns["variant"] != b""]}.values())
+
+
+def _costs(request: BuildRequest, recordings: int, anomalies: Sequence[Clip], stored: Sequence[Clip]) -> list[str]:
+    """A note on how many anomalies are generated, where --anomalies auto decides it."""
+    if request.design != AUTO_ANOMALIES:
+        return []
+    if not anomalies:
+        return ["no anomalies are generated: there are no normal training recordings"]
+    known = {clip.key for clip in stored}
+    new = sum(clip.key not in known for clip in anomalies)
+    held = f", {len(anomalies) - new:,} are in the store" if new < len(anomalies) else ""
+    text = f"{new:,} anomalies are generated for {recordings:,} recordings (auto){held}"
+    return [f"{text}; --anomalies none leaves them out"] if new else []
+
+
+def embeddings(request: BuildRequest, device: str, say: Say = lambda line: None) -> list[Request]:
     """The embedders by their names in the store, and how each is made on `device`."""
     create = registry.creator("embedder")
-    return [
-        Request(request.rename or name_in_store(spec), registry.factory(create, spec, device)) for spec in request.specs
-    ]
+    specs = [(request.rename or name_in_store(spec), spec) for spec in request.specs]
+    if not specs:
+        without = _without_specs(request)
+        specs = list(without.specs.items())
+        for note in without.notes:
+            say(f"note: {note}")
+    return [Request(name, registry.factory(create, spec, device)) for name, spec in specs]
+
+
+def _without_specs(request: BuildRequest) -> Chosen:
+    """The embedders of a request without -e: those of the only plan for a worker, otherwise those of the store."""
+    plans = plans_of(request.store) if request.is_share else []
+    if len(plans) == 1:
+        return chosen(request.store, {info.name: info for info in plans[0].infos})
+    exists = (request.store / "manifest").is_dir()
+    return chosen(request.store, FeatureStore.open(request.store).embeddings if exists else {})
+
+
+def audio_policy(request: BuildRequest) -> AudioPolicy:
+    """Which part of a recording is used."""
+    return AudioPolicy(request.channel, request.length, request.max_seconds)
 
 
 def build_options(request: BuildRequest, root: Path, device: str) -> BuildOptions:
     """The options as `build` takes them."""
     on_cpu = device == "cpu"
-    audio = AudioPolicy(request.channel, request.length, request.max_seconds)
+    audio = audio_policy(request)
     return BuildOptions(
         audio=audio,
         plan=PlanOptions(request.unit_clips, request.rehash, request.retry_rejected),
@@ -123,7 +172,7 @@ def build_options(request: BuildRequest, root: Path, device: str) -> BuildOption
         dtype=request.dtype,
         strict=request.strict,
         prune=request.prune,
-        render=Renderer(root, audio) if request.with_anomalies else None,
+        render=Renderer(root, audio),
     )
 
 

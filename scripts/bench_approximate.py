@@ -69,7 +69,7 @@ SIZES = {"1e3": IVF, "3e3": IVF, "1e4": IVF, "3e4": IVF, "1e5": ALL, "3e5": IVF,
 def uav(data: Path, work: Path) -> Matrices:
     """Bank and queries of the view p10 of logmel."""
     command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(work / "store"), "-e", "logmel"]
-    subprocess.run([*command, "--with-anomalies", "4"], check=True, stdout=sys.stderr)
+    subprocess.run([*command, "--anomalies", "4"], check=True, stdout=sys.stderr)
     store = FeatureStore.open(work / "store")
     X = store.matrix("logmel")[:, store.info("logmel").views.index("p10")]
     test = store.clips("logmel").where(split="test", variant="")

@@ -45,16 +45,13 @@ from featstore.console import table
 from featstore.store import FeatureStore
 
 ANOMALIES = "6@-20,-15,-10,-5,0,5"
-EMBEDDINGS = ("logmel:stats=mean;std;delta;min;p05;p10;p25;median;p75;p90;max", "twfr")
 FUSIONS = {"rank mean of all": "mean", "minimum of z-scores": "min_zscore"}
 
 
 def build(data: Path, store: Path, anomalies: str) -> None:
     """Embed recordings and generated anomalies."""
-    for spec in EMBEDDINGS:
-        options = ["-e", spec, "--as", spec.partition(":")[0], "--with-anomalies", anomalies]
-        command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(store), *options]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(store), "--anomalies", anomalies]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def compared(
@@ -192,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--anomalies", default=ANOMALIES, help="as --with-anomalies of featstore build")
+    parser.add_argument("--anomalies", default=ANOMALIES, help="as --anomalies of featstore build")
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     if args.figure and not find_spec("matplotlib"):

@@ -44,7 +44,7 @@ def run(program: str, *words: object, cwd: Path, packages: Path | None = None, c
 
 
 def test_an_installed_package_brings_all_kinds(packages: Path, recordings: Path, tmp_path: Path) -> None:
-    build = ["build", recordings, "store", "-e", "loudness:parts=3", "--layout", "flat", "--with-anomalies", "1:hum@0"]
+    build = ["build", recordings, "store", "-e", "loudness:parts=3", "--layout", "flat", "--anomalies", "1:hum@0"]
     said = run("featstore", *build, "--workers", 2, cwd=tmp_path, packages=packages)
     assert "layout flat" in said
     assert "and 12 generated anomalies made of 12 of these recordings" in said

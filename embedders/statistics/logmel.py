@@ -59,7 +59,7 @@ class LogMel(PooledLogMel):
     """Embedder: log-mel statistics in dB, one view per name in `stats` (see STATISTICS)."""
 
     name: ClassVar[str] = "logmel"
-    stats: tuple[str, ...] = ("mean", "std", "p10", "median", "p90", "max")
+    stats: tuple[str, ...] = STATISTICS
 
     def __post_init__(self) -> None:
         """Check the names of statistics."""

@@ -196,7 +196,7 @@ def _with_anomalies(
     lacking = [] if options.perturbed else [name for name in names if store.clips(name).where(variant="").all()]
     if len(lacking) in (0, len(names)):
         return candidates, ()
-    cure = "featstore build --with-anomalies, with its -e as before, makes them"
+    cure = "featstore build --anomalies auto, with its -e as before, makes them"
     notes = tuple(f"{name} has no generated anomalies and is left out; {cure}" for name in lacking)
     return [member for member in candidates if member.embedding not in lacking], notes
 

@@ -83,10 +83,11 @@ def drifting_tone(
     deviation = np.sin(2 * np.pi * (rng.uniform(0.2, 1.0) * t + rng.uniform()))
     cycles = np.cumsum(pitch_hz * (1 + drift * deviation)) / CONTROL_POINTS_HZ
     angle = np.interp(np.arange(n) / rate_hz, t, cycles)
+    phase = ((angle - np.floor(angle)) * (2 * np.pi)).astype(np.float32)  # a float32 is exact enough once it is small
     out = np.zeros(n, dtype=np.float32)
     for k in range(1, partials + 1):
         if k * pitch_hz * (1 + drift) < rate_hz / 2:
-            out += np.sin(((k * angle) % 1 * (2 * np.pi)).astype(np.float32)) / np.float32(k)
+            out += np.sin(np.float32(k) * phase) / np.float32(k)
     return out
 
 

@@ -10,10 +10,10 @@ segments are unchanged. The energy of a clip is its variance: a DC offset does n
 from collections.abc import Callable
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft, ndimage, optimize
 
 WINDOW_S = 0.064
-STEPS = 24  # bisection steps; the last interval is 2e-7 wide
+PRECISION = 1e-6  # of a parameter, relative
 RAMP_S = 0.004  # fade-in and fade-out of the change of a segment
 
 
@@ -80,15 +80,19 @@ def blend(wave: np.ndarray, other: np.ndarray, severity_db: float) -> np.ndarray
 def parameter_for(change: Callable[[float], float], low: float, high: float, severity_db: float) -> float:
     """The parameter from `low` (no change) to `high` at which `change`, a rising energy ratio, reaches the severity.
 
-    `high` where it does not. Bisection on a logarithmic scale; both ends are positive.
+    `high` where it does not. Brent's method on logarithmic scales, where most changes are nearly straight lines; both
+    ends are positive.
     """
-    ratio = ratio_of(severity_db)
-    if change(high) <= ratio:
+    tiny = np.finfo(np.float64).tiny
+
+    def excess(log_parameter: float) -> float:
+        return float(np.log(max(change(float(np.exp(log_parameter))), tiny)) - np.log(ratio_of(severity_db)))
+
+    if change(high) <= ratio_of(severity_db):
         return high
-    for _ in range(STEPS):
-        middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if change(middle) < ratio else (low, middle)
-    return high
+    if change(low) >= ratio_of(severity_db):
+        return low
+    return float(np.exp(optimize.brentq(excess, np.log(low), np.log(high), xtol=PRECISION)))
 
 
 def alter_segments(

@@ -26,6 +26,9 @@ SEVERITIES_DB = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0)
 MIN_PER_PAIR = 6
 """Least number of clips per (transform, severity) in each domain of a section; few clips get more variants each."""
 
+Group = tuple[str, str, str]
+"""Machine, section and domain."""
+
 _TEXT = re.compile(r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB#(?P<seed>[0-9]+)(?:<(?P<donor>.+))?", re.DOTALL)
 
 
@@ -80,7 +83,9 @@ class VariantDesign(AnomalyDesign):
             transforms = tuple(match[2].split(",")) if match[2] else ()
             return cls(per_clip=int(match[1]), transforms=transforms, severities_db=severities)
         except ValueError as error:
-            raise DataError(f"anomalies {text!r}: expected N[:TRANSFORM,...][@DB,...]: {error}") from error
+            raise DataError(
+                f"--anomalies {text}: expected auto, none or N[:TRANSFORM,...][@DB,...]: {error}"
+            ) from error
 
     def pairs(self, available: Sequence[str]) -> list[tuple[str, float]]:
         """Every (transform, severity) for the transforms that are `available`."""
@@ -104,26 +109,34 @@ def variants_of(
     left out. New clips whose paths come after the known ones change only donors of the known ones.
     """
     design = design or VariantDesign()
-    sources = [clip for clip in clips if clip.split == "train" and clip.label != "anomaly" and not clip.variant]
-    groups: dict[tuple[str, str, str], list[Clip]] = {}
-    for clip in sorted(sources, key=lambda clip: clip.path):
-        groups.setdefault((clip.machine, clip.section, clip.domain), []).append(clip)
+    groups = groups_of(clips)
     variants: list[Clip] = []
-    for group, members in sorted(groups.items()):
-        machine = group[0]
-        donors = _donors(group, groups)
-        donors["recorded"] = [*(recorded or {}).get(machine, ()), *(recorded or {}).get("", ())]
+    for group, members in groups.items():
+        donors = donors_of(group, groups, recorded or {})
         variants += _of_group(members, f"{design.seed}/{'/'.join(group)}", design, donors)
     return variants
+
+
+def groups_of(clips: Sequence[Clip]) -> dict[Group, list[Clip]]:
+    """The normal training recordings of every machine, section and domain, both sorted."""
+    sources = [clip for clip in clips if clip.split == "train" and clip.label != "anomaly" and not clip.variant]
+    groups: dict[Group, list[Clip]] = {}
+    for clip in sorted(sources, key=lambda clip: clip.path):
+        groups.setdefault((clip.machine, clip.section, clip.domain), []).append(clip)
+    return dict(sorted(groups.items()))
+
+
+def available(donors: Mapping[str, Sequence[str]], names: Sequence[str] = ()) -> list[str]:
+    """The transforms of the table, and those of installed packages among `names`, whose donors exist."""
+    candidates = [name for name in registry.names("anomaly") if name in ANOMALIES or name in names]
+    return [name for name in candidates if not find(name).donor or donors[find(name).donor]]
 
 
 def _of_group(
     members: Sequence[Clip], name: str, design: VariantDesign, donors: Mapping[str, Sequence[str]]
 ) -> Iterator[Clip]:
     """Variants of the clips of one section and domain: consecutive clips get the pairs of one shuffled list."""
-    candidates = [name for name in registry.names("anomaly") if name in ANOMALIES or name in design.transforms]
-    available = [name for name in candidates if not find(name).donor or donors[find(name).donor]]
-    pairs = design.pairs(available)
+    pairs = design.pairs(available(donors, design.transforms))
     per_clip = max(design.per_clip, -(-MIN_PER_PAIR * len(pairs) // len(members)))
     for slot in range(per_clip * len(members) if pairs else 0):
         round_number, position = divmod(slot, len(pairs))
@@ -137,8 +150,8 @@ def _of_group(
         yield replace(members[slot // per_clip], label="anomaly", variant=str(variant))
 
 
-def _donors(
-    group: tuple[str, str, str], groups: Mapping[tuple[str, str, str], Sequence[Clip]]
+def donors_of(
+    group: Group, groups: Mapping[Group, Sequence[Clip]], recorded: Mapping[str, Sequence[str]]
 ) -> dict[str, Sequence[str]]:
     """Kind of donor -> paths of possible donors for a section and domain, of the same domain if possible.
 
@@ -148,11 +161,15 @@ def _donors(
     other_machines = [other for other in groups if other[0] != machine]
     other_sections = [other for other in groups if other[0] == machine and other[1] != section]
 
-    def paths(chosen: Sequence[tuple[str, str, str]]) -> list[str]:
+    def paths(chosen: Sequence[Group]) -> list[str]:
         same = [other for other in chosen if other[2] == domain] or chosen
         return [clip.path for other in sorted(same) for clip in groups[other]]
 
-    return {"section": paths(other_sections or other_machines), "machine": paths(other_machines or other_sections)}
+    return {
+        "section": paths(other_sections or other_machines),
+        "machine": paths(other_machines or other_sections),
+        "recorded": [*recorded.get(machine, ()), *recorded.get("", ())],
+    }
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Plan:
     """Units to compute and, per embedding, the numbers of new, changed and kept rows.
 
     gone: keys per embedding whose recording no longer exists. relabelled: positions per embedding of kept clips with
-    changed metadata, such as a label that was published later.
+    changed metadata, such as a label that was published later. anomalies: number of the clips to read that are
+    generated anomalies.
     """
 
     units: tuple[Unit, ...]
@@ -54,6 +55,7 @@ class Plan:
     kept: Mapping[str, int]
     gone: Mapping[str, tuple[str, ...]]
     relabelled: Mapping[str, Sequence[int]]
+    anomalies: int = 0
 
     @property
     def clips(self) -> int:
@@ -106,7 +108,8 @@ def make_plan(
         new[name], changed[name], kept[name] = counts["new"], counts["changed"], counts["kept"]
         listed = {clip.key for clip in clips}  # a generated variant stays as long as its recording is listed
         gone[name] = tuple(sorted(key for key, clip in live.items() if not {key, clip.path} & listed))
-    return Plan(_cut(missing, options.unit_clips), states, new, changed, kept, gone, relabelled)
+    anomalies = sum(bool(clip.variant and lacking) for clip, lacking in zip(clips, missing, strict=True))
+    return Plan(_cut(missing, options.unit_clips), states, new, changed, kept, gone, relabelled, anomalies)
 
 
 @dataclass(frozen=True)

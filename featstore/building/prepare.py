@@ -20,6 +20,8 @@ from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
 from featstore.table import ClipTable
 
 RESERVE_BYTES = 16 << 20
+READING = ("dtype", "channel", "length")
+"""Properties of an embedding that are options of a build; the others follow from its embedder."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,25 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
     """Raise RequestError when the store holds other rows under this name, before anything is computed."""
     if store is None or info.name not in store.embeddings:
         return
-    for name, (new, old) in differing_fields(info, store.embeddings[info.name]).items():
-        raise RequestError(
-            f"{store.path}: embedding {info.name!r} was built with {name} {old}, the new one has {name} {new}; rows of "
-            "both must not mix: name the new one with --as NAME, or remove the old one with featstore drop"
-        )
+    held = store.embeddings[info.name]
+    differing = differing_fields(info, held)
+    if not differing:
+        return
+    if next(iter(differing)) in READING:
+        cure = "to go on with it " + " and ".join(f"give --{name} {old}" for name, (_, old) in differing.items())
+    else:
+        cure = "to go on with it leave -e out, or give the -e that made it"
+        configs = {key: (info.config.get(key), held.config.get(key)) for key in [*held.config, *info.config]}
+        differing = {key: pair for key, pair in configs.items() if pair[0] != pair[1]} or differing
+    new, old = (", ".join(f"{name} {_text(pair[i])}" for name, pair in differing.items()) for i in (0, 1))
+    raise RequestError(
+        f"{store.path}: embedding {info.name!r} was built with {old}, the new one has {new}; rows of both must not "
+        f"mix: {cure}; to add the new one beside it give --as NAME; to replace it use featstore drop first"
+    )
+
+
+def _text(value: object) -> str:
+    return ";".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def check_unique(clips: Sequence[Clip]) -> None:

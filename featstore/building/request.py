@@ -14,7 +14,7 @@ SETTLED = (
     "layout",
     "ground_truth",
     "machines",
-    "with_anomalies",
+    "anomalies",
     "recorded_anomalies",
     "unit_clips",
     "rehash",
@@ -24,18 +24,26 @@ SETTLED = (
 """Options that a plan has settled; a worker may repeat them, not change them."""
 
 
+AUTO_ANOMALIES, NO_ANOMALIES = "auto", "none"
+"""Values of --anomalies besides the text of a VariantDesign."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """The options of `featstore build` and `featstore plan` under the names of the command line."""
+    """The options of `featstore build` and `featstore plan` under the names of the command line.
+
+    specs: embedders; empty for those of the store, or the default ones. anomalies: None for "auto" without `specs` and
+    "none" with them.
+    """
 
     data: Path
     store: Path
-    specs: tuple[str, ...]
+    specs: tuple[str, ...] = ()
     rename: str | None = None
     layout: str = "auto"
     ground_truth: Path | None = None
     machines: tuple[str, ...] = ()
-    with_anomalies: str | None = None
+    anomalies: str | None = None
     recorded_anomalies: Path | None = None
     channel: str = "0"
     length: str = "native"
@@ -59,10 +67,10 @@ class BuildRequest:
 
     def __post_init__(self) -> None:
         """Raise OptionError for options that do not go together, and for embedders that do not parse."""
-        if self.rename and len(self.specs) > 1:
+        if self.rename and len(self.specs) != 1:
             raise OptionError("--as names one embedding; give a single -e with it")
-        if self.recorded_anomalies and not self.with_anomalies:
-            raise OptionError("--recorded-anomalies needs --with-anomalies N")
+        if self.recorded_anomalies and self.design == NO_ANOMALIES:
+            raise OptionError("--recorded-anomalies needs --anomalies auto or N")
         for name in ("address", "actors", "gpus_per_actor"):
             if self.engine == "local" and getattr(self, name) is not None:
                 raise OptionError(f"--{name.replace('_', '-')} needs --engine ray")
@@ -85,6 +93,11 @@ class BuildRequest:
                 raise OptionError(str(error)) from error
 
     @property
+    def design(self) -> str:
+        """Which anomalies are generated: "auto", "none" or the text of a VariantDesign."""
+        return self.anomalies or (NO_ANOMALIES if self.specs else AUTO_ANOMALIES)
+
+    @property
     def is_share(self) -> bool:
         """Whether this is one of several workers of a plan."""
         return bool(self.claim or self.rank or self.world)
@@ -92,13 +105,15 @@ class BuildRequest:
     @property
     def settled(self) -> dict[str, Any]:
         """What a plan records of its options, as JSON keeps it."""
-        return {name: plain(getattr(self, name)) for name in SETTLED}
+        return {name: plain(getattr(self, name)) for name in SETTLED} | {"anomalies": self.design}
 
     def settled_by(self, plan_id: str, settled: Mapping[str, Any], flags: Mapping[str, str]) -> "BuildRequest":
         """The request under the options that a plan has settled.
 
         flags: the options given on this command line, by name. Raises RequestError where one contradicts the plan.
         """
+        if "anomalies" not in settled:  # a plan of an earlier version
+            settled = {**settled, "anomalies": settled.get("with_anomalies") or NO_ANOMALIES}
         for name in SETTLED:
             here, there = plain(getattr(self, name)), settled.get(name)
             if name in flags and here != there:

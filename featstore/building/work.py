@@ -118,6 +118,7 @@ class Worker:
 
     job: Job
     embedders: list[Embedder] = field(default_factory=list)
+    _source: tuple[tuple[str, int, int], Recording] | None = None  # the last recording, for its next variant
 
     def __post_init__(self) -> None:
         """Create the embedders; this loads their libraries, once per process."""
@@ -142,7 +143,7 @@ class Worker:
 
     def _read_once(self, path: str, variant: str, rate_hz: int, min_samples: int) -> Result:
         try:
-            recording = read_recording(self.job.root / path, rate_hz, self.job.policy, min_samples=min_samples)
+            recording = self._recording(path, rate_hz, min_samples, keep=bool(variant))
             if variant and self.job.render is None:
                 raise ValueError(f"{path}: variant {variant} needs Job.render")
             if variant and self.job.render is not None:
@@ -152,6 +153,15 @@ class Worker:
         except MemoryError:
             return Result(reason="does not fit in memory; use a part with --length crop:S")
         return Result(recording)
+
+    def _recording(self, path: str, rate_hz: int, min_samples: int, *, keep: bool) -> Recording:
+        key = (path, rate_hz, min_samples)
+        if self._source is not None and self._source[0] == key:
+            return self._source[1]
+        self._source = None  # freed before the next one is read
+        recording = read_recording(self.job.root / path, rate_hz, self.job.policy, min_samples=min_samples)
+        self._source = (key, recording) if keep else None
+        return recording
 
     def embed(self, task: Task, results: TaskResult) -> TaskResult:
         """Add the vectors to `results`, in batches of equal length, and free the waves."""

@@ -47,7 +47,8 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
     """Embed the recordings of DATA into STORE; run it again to resume or to add what is new.
 
     \b
-    featstore build DATA STORE -e logmel -e twfr             log-mel statistics: fast, nothing to fetch
+    featstore build DATA STORE                               log-mel statistics and generated anomalies for `detect`
+    featstore build DATA STORE -e logmel -e twfr             the same without anomalies
     featstore build DATA STORE -e beats=BEATs_iter3.pt       a pretrained encoder (see featstore models)
     featstore build DATA STORE -e stgram=stgram.safetensors  what `featstore train` made
 
@@ -110,12 +111,19 @@ def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json
     ]
     if as_json:
         counts = [dict(zip(header, row, strict=True)) for row in rows]
-        summary = {"units": len(plan.units), "clips": plan.clips, "bytes_needed": needed, "bytes_free": free}
-        click.echo(json.dumps({**summary, "embeddings": counts}))
+        numbers = {"units": len(plan.units), "clips": plan.clips, "anomalies": plan.anomalies}
+        click.echo(json.dumps({**numbers, "bytes_needed": needed, "bytes_free": free, "embeddings": counts}))
         return
     click.echo(table(header, rows))
-    click.echo(f"{plan.clips:,} clips to read in {len(plan.units)} units")
+    of_them = _ratio(plan.clips - plan.anomalies, plan.anomalies) if plan.anomalies else ""
+    click.echo(f"{plan.clips:,} clips to read in {len(plan.units)} units{of_them}")
     click.echo(f"{needed:,} bytes needed, {free:,} free; nothing was written")
+
+
+def _ratio(recordings: int, anomalies: int) -> str:
+    """What the generated anomalies cost: how many come on the recordings to read."""
+    each = f", {anomalies / recordings:.1f} per recording" if recordings else ""
+    return f": {recordings:,} recordings and {anomalies:,} generated anomalies{each}"
 
 
 def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featstore import registry
+from featstore.building.default import DEFAULT
 from featstore.console import EXISTING, Meter, together
 
 if TYPE_CHECKING:
@@ -24,20 +25,18 @@ planned_options = together(
         "--embedder",
         "specs",
         multiple=True,
-        required=True,
         help="NAME[:key=value,...], NAME=CHECKPOINT or MODULE:CLASS, as often as wanted; NAME is "
-        f"{', '.join(registry.names('embedder'))}.",
+        f"{', '.join(registry.names('embedder'))} [default: those of the store, or {' and '.join(DEFAULT)}].",
     ),
     click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
     click.option("--layout", default="auto", show_default=True, help=f"auto, {', '.join(registry.names('layout'))}."),
     click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips."),
     click.option("--machine", "machines", multiple=True, help="Only these machines."),
     click.option(
-        "--with-anomalies",
-        is_flag=False,
-        flag_value="6",
-        metavar="[N[:KIND,...][@DB,...]]",
-        help="Also embed N (default 6) or more generated anomalies of every training clip; put it after DATA STORE.",
+        "--anomalies",
+        metavar="auto|none|N[:KIND,...][@DB,...]",
+        help="Generated anomalies, embedded too, for `detect select`: auto (within a budget of time), none, or N or "
+        "more of every training clip [default: auto without -e, none with -e].",
     ),
     click.option(
         "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."

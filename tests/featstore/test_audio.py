@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from featstore.audio import AudioPolicy, RejectedAudio, content_hash, read_recording
+from featstore.audio import AudioPolicy, RejectedAudio, content_hash, read_recording, typical_seconds
 from featstore.errors import DataError
 
 RATE = 16_000
@@ -211,3 +211,19 @@ def test_invalid_length_policies_are_rejected(length: str) -> None:
 def test_invalid_channels_are_rejected() -> None:
     with pytest.raises(DataError, match="expected 0, 1"):
         AudioPolicy(channel="left")
+
+
+def test_the_typical_length_is_the_median_of_what_the_policy_leaves(tmp_path: Path) -> None:
+    lengths_s = (0.5, 0.5, 1.0, 3.0, 3.0)
+    for i, seconds in enumerate(lengths_s):
+        sf.write(tmp_path / f"{i}.wav", tone(seconds), RATE)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    os.mkfifo(tmp_path / "pipe.wav")
+    paths = [*(f"{i}.wav" for i in range(5)), "broken.wav", "gone.wav", "pipe.wav"]
+    assert typical_seconds(tmp_path, paths, NATIVE) == pytest.approx(1.0)
+    assert typical_seconds(tmp_path, paths, AudioPolicy(max_seconds=2)) == pytest.approx(0.5)
+    assert typical_seconds(tmp_path, paths, AudioPolicy(length="crop:0.2")) == 0.2
+    assert typical_seconds(tmp_path, paths, AudioPolicy(length="crop:2")) == pytest.approx(1.0)
+    assert typical_seconds(tmp_path, paths, AudioPolicy(length="pad:2")) == 2.0
+    assert typical_seconds(tmp_path, paths[5:], NATIVE) is None
+    assert typical_seconds(tmp_path, [], NATIVE) is None

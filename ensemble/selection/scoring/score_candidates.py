@@ -157,7 +157,7 @@ def rows_of(store: FeatureStore, name: str, validation: Validation) -> SharedRow
     if absent:
         raise DataError(
             f"{store.path}: {len(absent)} clips have no row in {name}, first {absent[0]!r}; run featstore build "
-            f"--with-anomalies with -e {name} too, or leave {name} out"
+            f"--anomalies auto with -e {name} too, or leave {name} out"
         )
     places = np.array([place[key] for key in stored])
     where = np.zeros(len(place), dtype=bool)

@@ -142,7 +142,7 @@ def plan_validation(
 PERTURBED = "the anomalies are perturbed embeddings, not sounds; real faults may change the embeddings in another way"
 NO_ANOMALIES = (
     "no section has two training clips with generated anomalies; build the store with `featstore build DATA STORE "
-    "--with-anomalies` or, without audio, perturb the embeddings with `detect select STORE --perturb`"
+    "--anomalies auto` or, without audio, perturb the embeddings with `detect select STORE --perturb`"
 )
 
 

@@ -271,7 +271,7 @@ def test_a_frozen_encoder_store_is_built_verified_and_guarded(tmp_path, plant):
     assert "6 kept" in run("build", plant, store, *specs, "--workers", 0).stdout
     other = run("build", plant, store, "-e", f"beats={save_beats(tmp_path / 'b.pt', seed=1)}", "--workers", 0)
     assert other.exit_code == 1, other.output
-    assert "was built with fingerprint" in other.stderr
+    assert "was built with checkpoint a.pt, weights_sha256" in other.stderr
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "ast"])

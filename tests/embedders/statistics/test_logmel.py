@@ -27,6 +27,10 @@ def test_statistics_by_hand():
     np.testing.assert_allclose(statistics(S, tuple(expected))[0, :, 0], list(expected.values()), rtol=1e-6)
 
 
+def test_the_default_views_are_all_statistics():
+    assert ";".join(LogMel().views) == "mean;std;delta;min;p05;p10;p25;median;p75;p90;max"
+
+
 def test_statistics_equal_numpy():
     S = np.random.default_rng(0).normal(size=(2, 57, 9)).astype(np.float32)
     values = statistics(torch.from_numpy(S), ("std", "p90", "mean", "p05"))

@@ -12,8 +12,9 @@ from fakes import RATE, MomentsEmbedder, write_clip
 
 from featstore.anomalies.table import ANOMALIES, render
 from featstore.anomalies.variants import MIN_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
-from featstore.audio import AudioPolicy, RejectedAudio
+from featstore.audio import AudioPolicy, RejectedAudio, read_recording
 from featstore.build import BuildOptions, Request, build
+from featstore.building import work
 from featstore.cli import main
 from featstore.clip import VARIANT_MARK, Clip
 from featstore.errors import DataError
@@ -161,7 +162,7 @@ def test_designs_are_parsed():
     )
     assert VariantDesign.parse("1@3") == VariantDesign(per_clip=1, transforms=(), severities_db=(3.0,))
     for text in ("", "x", "0", "2:impact", "2@loud", "2:"):
-        with pytest.raises(DataError, match="expected N"):
+        with pytest.raises(DataError, match="expected auto, none or N"):
             VariantDesign.parse(text)
 
 
@@ -202,6 +203,27 @@ def test_a_build_embeds_variants_beside_their_recordings(tmp_path, workers):
     np.testing.assert_array_equal(store.matrix("a"), store.matrix("b"))
     hashes = dict(zip(store.clips("a").keys(), store.facts("a")["content_hash"].tolist(), strict=True))
     assert all(hashes[clip.key] == hashes[clip.path] for clip in chosen)
+
+
+def test_a_source_is_read_once_for_its_variants(tmp_path, monkeypatch):
+    clips = plant(machines=("fan",), sections=1, source=2, target=0)
+    for i, clip in enumerate(clips):
+        write_clip(tmp_path, clip.path, i, 2000)
+    chosen = variants_of(clips, VariantDesign(per_clip=3, transforms=("leak",), severities_db=(0.0,)))
+    paths = []
+    monkeypatch.setattr(
+        work,
+        "read_recording",
+        lambda path, *args, **more: paths.append(path.name) or read_recording(path, *args, **more),
+    )
+    job = work.Job(
+        tmp_path, AudioPolicy(), (MomentsEmbedder, MomentsEmbedder), 4, render=Renderer(tmp_path, AudioPolicy())
+    )
+    task = work.Task(tuple(clip.path for clip in chosen), (0, 1), tuple(clip.variant for clip in chosen))
+    results = work.Worker(job).run(task)
+    assert Counter(paths) == dict.fromkeys(("00_source_000.wav", "00_source_001.wav"), 1)
+    alone = [work.Worker(job).run(single)[1][0].vector for single in task.split()]
+    np.testing.assert_array_equal([result.vector for result in results[1]], alone)
 
 
 def test_variants_stay_with_their_recording(tmp_path):
@@ -248,17 +270,15 @@ def test_the_command_builds_them(tmp_path):
     write_clip(sounds, "rattle.wav", 5, 9000)
     (sounds / "captions.csv").write_text("file,machine,caption\nrattle.wav,fan,the anomaly sound of a fan\n")
     base = ["build", str(data), str(tmp_path / "store"), "-e", "logmel", "--workers", "0"]
-    result = CliRunner().invoke(
-        main, [*base, "--with-anomalies", "1:leak,recorded@0", "--recorded-anomalies", str(sounds)]
-    )
+    result = CliRunner().invoke(main, [*base, "--anomalies", "1:leak,recorded@0", "--recorded-anomalies", str(sounds)])
     assert result.exit_code == 0, result.output
     names = Counter(clip.variant.partition("@")[0] for clip in FeatureStore.open(tmp_path / "store").clips("logmel"))
     assert names == {"": 4, "leak": MIN_PER_PAIR, "recorded": MIN_PER_PAIR}
-    result = CliRunner().invoke(main, [*base, "--dry-run", "--with-anomalies"])
+    result = CliRunner().invoke(main, [*base, "--dry-run", "--anomalies", "6"])
     pairs = len(VariantDesign().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
     variants = 4 * -(-MIN_PER_PAIR * pairs // 4)
     assert f"and {variants} generated anomalies made of 4 of these recordings" in result.output
-    result = CliRunner().invoke(main, [*base, "--with-anomalies", "2:rumble"])
+    result = CliRunner().invoke(main, [*base, "--anomalies", "2:rumble"])
     assert result.exit_code == 1
     assert "unknown anomaly: 'rumble'" in result.output
     assert CliRunner().invoke(main, [*base, "--recorded-anomalies", str(sounds)]).exit_code == 2

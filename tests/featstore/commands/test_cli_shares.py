@@ -61,7 +61,7 @@ def test_a_build_shared_by_ranks_equals_a_plain_one(data: Path, store: Path) -> 
 
 
 def test_generated_anomalies_need_no_option_of_the_worker(data: Path, tmp_path: Path) -> None:
-    options = ["-e", "logmel", "-e", "twfr", "--with-anomalies", "1:mix,squeal", "--unit-clips", 4]
+    options = ["-e", "logmel", "-e", "twfr", "--anomalies", "1:mix,squeal", "--unit-clips", 4]
     (data / "fan/normal/3.wav").write_bytes(b"broken")
     assert run("plan", data, tmp_path / "shared", *options).exit_code == 0
     assert "did not finish" in run("info", tmp_path / "shared").stdout

@@ -106,7 +106,7 @@ def test_a_section_of_copies_is_left_out(clips: list[Clip]) -> None:
 
 
 def test_a_store_without_anomalies_is_refused() -> None:
-    with pytest.raises(DataError, match="--with-anomalies"):
+    with pytest.raises(DataError, match="--anomalies auto"):
         planned(recordings())
 
 

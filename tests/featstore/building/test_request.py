@@ -1,0 +1,52 @@
+"""The options of a build: which anomalies they mean, and what a plan settles."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featstore.building.request import BuildRequest
+from featstore.errors import OptionError, RequestError
+
+
+def request(**options: Any) -> BuildRequest:
+    return BuildRequest(data=Path("data"), store=Path("store"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "design"),
+    [
+        ({}, "auto"),
+        ({"specs": ("logmel",)}, "none"),
+        ({"specs": ("logmel",), "anomalies": "auto"}, "auto"),
+        ({"anomalies": "none"}, "none"),
+        ({"anomalies": "2:leak@0"}, "2:leak@0"),
+    ],
+)
+def test_anomalies_are_generated_unless_embedders_are_named(options: dict[str, Any], design: str) -> None:
+    assert request(**options).design == design
+    assert request(**options).settled["anomalies"] == design
+
+
+def test_options_that_need_others_are_refused() -> None:
+    with pytest.raises(OptionError, match="--recorded-anomalies needs --anomalies auto or N"):
+        request(specs=("logmel",), recorded_anomalies=Path("sounds"))
+    assert request(recorded_anomalies=Path("sounds")).design == "auto"
+    with pytest.raises(OptionError, match="give a single -e"):
+        request(rename="mine")
+
+
+def test_a_worker_takes_the_anomalies_of_the_plan() -> None:
+    planned = request().settled
+    worker = request(specs=("logmel", "twfr"))
+    assert worker.settled_by("1", planned, {}).design == "auto"
+    repeated = request(anomalies="auto")
+    assert repeated.settled_by("1", planned, {"anomalies": "--anomalies"}).design == "auto"
+    with pytest.raises(RequestError, match="--anomalies is 'none' here and 'auto' in plan 1"):
+        request(anomalies="none").settled_by("1", planned, {"anomalies": "--anomalies"})
+
+
+@pytest.mark.parametrize(("old", "design"), [("4@0", "4@0"), (None, "none")])
+def test_a_plan_of_an_earlier_version_is_read(old: str | None, design: str) -> None:
+    planned = {name: value for name, value in request().settled.items() if name != "anomalies"}
+    assert request().settled_by("1", {**planned, "with_anomalies": old}, {}).design == design
