@@ -31,6 +31,7 @@ class RunRequest:
     threshold: str | None = None
     fdr: float | None = None
     domains: str | None = None
+    tail: str | None = None
     anomalies_at_most: float = 0.5
     machines: tuple[str, ...] = ()
     pool_sections: bool = False
@@ -91,7 +92,8 @@ def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recip
         "false_alarm_rate": request.fpr,
         "threshold": request.threshold,
         "fdr": 0.0 if request.fpr and not request.fdr else request.fdr,
-        "domains": request.domains,
+        "domains": request.domains or (None if request.recipe or len(recipe.members) == 1 else "predicted"),
+        "tail": request.tail,
         "pool_sections": request.pool_sections or None,
         "group_by": request.group_by,
     }

@@ -12,9 +12,10 @@ import numpy as np
 from detectors import create
 from detectors.search.neighbours import nearest
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
-from ensemble.decision.conformal import Decisions, Scale, decisions, from_surprise, surprise
+from ensemble.decision.conformal import Decisions, decisions
 from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.decision.thresholds import THRESHOLDS
+from ensemble.domains.correct import Domains, corrected, decided_as, predicted_domains, scale_of
 from ensemble.external import verified
 from ensemble.inputs import Inputs
 from ensemble.members import member_scores, placed
@@ -31,7 +32,7 @@ class Detection:
 
     member_percentiles: (members, m). nearest, nearest_distance: key of the closest training clip of the section and
     its cosine distance in the embedding of `evidence_of`. reference: honest fused scores (n,) of the training clips
-    `train`.
+    `train`. domains: predicted domains, None where the recipe does not ask for them or there are no two domains.
     """
 
     recipe: Recipe
@@ -43,6 +44,7 @@ class Detection:
     nearest_distance: np.ndarray
     train: ClipTable
     reference: np.ndarray
+    domains: Domains | None
     remarks: tuple[str, ...]
 
     @property
@@ -120,18 +122,22 @@ def detect(
     members = member_scores(inputs, recipe, workers=workers, progress=progress)
     test, reference = [scores[0] for scores in members], [scores[1] for scores in members]
     fused, percentiles = _fuse(recipe, test, reference, roles.self_ranked)
+    domains = predicted_domains(inputs, recipe) if recipe.domains == "predicted" else None
+    if domains:
+        fused = corrected(fused, domains, scale_of(fused.reference, fused=bounded(recipe)), train, scored)
     keys, distances = _evidence(inputs, recipe)
     return Detection(
         recipe=recipe,
         clips=scored,
         score=fused.scores,
-        decided=_decide(recipe, scored, train, fused, roles.self_ranked),
+        decided=_decide(recipe, scored, train, fused, domains, self_ranked=roles.self_ranked),
         member_percentiles=percentiles,
         nearest=keys,
         nearest_distance=distances,
         train=train,
         reference=fused.reference,
-        remarks=inputs.notes,
+        domains=domains,
+        remarks=(*inputs.notes, *(domains.notes if domains else ())),
     )
 
 
@@ -176,10 +182,16 @@ def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
 
 
 def redecided(detection: Detection, recipe: Recipe) -> Detection:
-    """The same scores decided again by the rates, threshold rule and domains of `recipe`; its members are ignored."""
+    """The same scores decided again by the rates, threshold rule and tail of `recipe`; its members are ignored.
+
+    So are its domains where scores were corrected by predicted ones, or would have to be.
+    """
     fused = Fused(detection.score, detection.reference)
     recipe = replace(recipe, members=detection.recipe.members, fusion=detection.recipe.fusion)
-    decided = _decide(recipe, detection.clips, detection.train, fused, detection.self_ranked)
+    if "predicted" in (recipe.domains, detection.recipe.domains):
+        recipe = replace(recipe, domains=detection.recipe.domains)
+    sides = (detection.clips, detection.train)
+    decided = _decide(recipe, *sides, fused, detection.domains, self_ranked=detection.self_ranked)
     return replace(detection, recipe=recipe, decided=decided)
 
 
@@ -188,13 +200,15 @@ def bounded(recipe: Recipe) -> bool:
     return len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
 
 
-def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, self_ranked: bool) -> Decisions:
-    """Decisions on fused scores; they use the domains of test clips only where the recipe says that these are known."""
+def _decide(
+    recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, domains: Domains | None, *, self_ranked: bool
+) -> Decisions:
+    """Decisions on fused scores, by predicted domains, or by the labelled ones where the recipe says these are known."""
     reference = placed(train, fused.reference, recipe.pool_sections)
     test = placed(scored, fused.scores, recipe.pool_sections)
-    if recipe.domains == "known":
+    if recipe.domains == "known" or domains:
         reference = replace(reference, domain=train.column("domain"))
-        test = replace(test, domain=scored.column("domain"))
+        test = replace(test, domain=decided_as(domains.scored) if domains else scored.column("domain"))
     try:
         return decisions(
             reference if self_ranked else test,
@@ -202,7 +216,8 @@ def _decide(recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, s
             rate=recipe.false_alarm_rate,
             method=recipe.threshold,
             fdr=recipe.fdr,
-            scale=Scale(surprise, from_surprise) if bounded(recipe) else None,
+            scale=scale_of(fused.reference, fused=bounded(recipe)),
+            tail=recipe.tail,
         )
     except ValueError as error:
         raise DataError(str(error)) from error
