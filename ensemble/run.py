@@ -203,7 +203,7 @@ def bounded(recipe: Recipe) -> bool:
 def _decide(
     recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, domains: Domains | None, *, self_ranked: bool
 ) -> Decisions:
-    """Decisions on fused scores, by predicted domains, or by the labelled ones where the recipe says these are known."""
+    """Decisions on fused scores, by predicted domains, or by labelled ones where the recipe says these are known."""
     reference = placed(train, fused.reference, recipe.pool_sections)
     test = placed(scored, fused.scores, recipe.pool_sections)
     if recipe.domains == "known" or domains:

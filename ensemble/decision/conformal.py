@@ -131,8 +131,8 @@ def _rate_notes(all_banks: Sequence[Bank], thresholds: Sequence[Threshold | None
     shifted = [bank for bank in all_banks if bank.shifted]
     if shifted:
         notes.append(
-            f"a false-alarm rate of {rate:g} is not guaranteed for {len(shifted)} domains of sections, which have fewer "
-            f"than {math.ceil(1 / rate - 1e-9) - 1} training clips on their machine: the tail model `spread` assumes "
+            f"a false-alarm rate of {rate:g} is not guaranteed for {len(shifted)} domains of sections, which have "
+            f"fewer than {math.ceil(1 / rate - 1e-9) - 1} training clips on their machine: the tail model `spread` assumes "
             "that normal clips of both domains scatter alike around the level of their domain; --tail none uses the "
             "clips of the domain alone, and gives the lowest rate that they allow"
         )

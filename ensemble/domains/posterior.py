@@ -76,12 +76,15 @@ class Posterior:
 
 def posterior(views: Iterable[np.ndarray], clips: Clips) -> Posterior:
     """Posterior of clips from their rows (n, d) in several views."""
+    from threadpoolctl import threadpool_limits
+
     machines = list(clips.of_machines())
     total, count = np.zeros(len(clips.machine)), 0
     for X in views if machines else ():
-        for rows in machines:
-            of_machine = clips.part(rows)
-            total[rows] += calibrated(log_odds(X[rows], of_machine), of_machine)
+        with threadpool_limits(1):  # the matrices are small: threads cost more than they save
+            for rows in machines:
+                of_machine = clips.part(rows)
+                total[rows] += calibrated(log_odds(X[rows], of_machine), of_machine)
         count += 1
     probability = np.full(len(total), np.nan)
     for rows in machines if count else ():
