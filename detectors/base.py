@@ -21,8 +21,15 @@ class Detector(Protocol):
 
     reference_scores_: np.ndarray
 
-    def fit(self, X: np.ndarray, *, domain: np.ndarray | None = None, group: np.ndarray | None = None) -> Self:
-        """Learn from normal clips X (n, d); `domain` and `group` are texts (n,)."""
+    def fit(
+        self,
+        X: np.ndarray,
+        *,
+        domain: np.ndarray | None = None,
+        group: np.ndarray | None = None,
+        block: np.ndarray | None = None,
+    ) -> Self:
+        """Learn from normal clips X (n, d); `domain`, `group` and `block` have one value per clip, see `Fitted`."""
         ...
 
     def anomaly_score(self, X: np.ndarray) -> np.ndarray:
@@ -37,15 +44,39 @@ class Fitted:
     `reference_scores_` (n,) is in the order of the training rows. A clip takes no part in its own reference score. It
     is left out by its row number, so an exact copy of it in another row may still be its neighbour. A single training
     clip has no reference score: the value is NaN.
+
+    `group` and `block` differ. Groups are attribute values that a detector may learn from (one centre per group).
+    Blocks are clips that hang together, as those of one day: they take no part in each other's reference scores (block
+    cross-validation, Roberts et al. 2017), and nothing is learned from their names. Every reference score then comes
+    from a fit from scratch to the clips of other blocks: of all others for up to twenty blocks, else by ten folds of
+    whole blocks. Where every clip is a block of its own, blocks change nothing.
     """
 
     reference_scores_: np.ndarray
     n_features_: int
 
-    def fit(self, X: np.ndarray, *, domain: np.ndarray | None = None, group: np.ndarray | None = None) -> Self:
-        """Learn from normal clips X (n, d); `domain` and `group` are texts (n,). ValueError for unusable input."""
+    def fit(
+        self,
+        X: np.ndarray,
+        *,
+        domain: np.ndarray | None = None,
+        group: np.ndarray | None = None,
+        block: np.ndarray | None = None,
+    ) -> Self:
+        """Learn from normal clips X (n, d).
+
+        `domain` and `group` are texts (n,); `block` are texts or numbers (n,). ValueError for unusable input, also
+        where all clips are of one block.
+        """
         X, domain, group = self._check_and_learn(X, domain, group)
-        self.reference_scores_ = self._reference(X, domain, group) if len(X) > 1 else np.full(1, np.nan)
+        block = _check_block(block, len(X))
+        if len(X) < 2:
+            self.reference_scores_ = np.full(1, np.nan)
+        elif block is None:
+            self.reference_scores_ = self._reference(X, domain, group)
+        else:
+            masks = list(block_folds(block))
+            self.reference_scores_ = _joined(masks, Fitted._held_out_scores(self, masks, X, domain, group))
         return self
 
     def learn(self, X: np.ndarray, *, domain: np.ndarray | None = None, group: np.ndarray | None = None) -> Self:
@@ -94,10 +125,7 @@ class Fitted:
     def cross_fitted(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
         """Score of every row by a copy of this detector that was fitted without the row's fold."""
         masks = once(_masks, X, domain, group)
-        scores = np.full(len(X), np.nan)
-        for held_out, held_out_scores in zip(masks, self._held_out_scores(masks, X, domain, group), strict=True):
-            scores[held_out] = held_out_scores
-        return scores
+        return _joined(masks, self._held_out_scores(masks, X, domain, group))
 
     def _held_out_scores(
         self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray
@@ -109,6 +137,14 @@ class Fitted:
                 detector._learn(X[~held_out], domain[~held_out], group[~held_out])
                 scores = detector._score(X[held_out])
             yield scores
+
+
+def _joined(masks: list[np.ndarray], parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Scores (n,) from those of the rows that each mask (n,) holds out."""
+    scores = np.full(len(masks[0]), np.nan)
+    for held_out, held_out_scores in zip(masks, parts, strict=True):
+        scores[held_out] = held_out_scores
+    return scores
 
 
 def _masks(X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> list[np.ndarray]:
@@ -141,6 +177,23 @@ def _check_labels(labels: np.ndarray | None, n: int, what: str) -> np.ndarray:
     if labels.shape != (n,):
         raise ValueError(f"{what}: expected one text for each of the {n} training clips, got shape {labels.shape}")
     return labels
+
+
+def _check_block(block: np.ndarray | None, n: int) -> np.ndarray | None:
+    """Number (n,) of each clip's block; None where every clip is a block of its own."""
+    if block is None:
+        return None
+    values, number = np.unique(np.asarray(block), return_inverse=True)
+    if number.shape != (n,):
+        raise ValueError(f"block: expected one value for each of the {n} training clips, got shape {number.shape}")
+    if len(values) == n:
+        return None
+    if len(values) == 1:
+        raise ValueError(
+            f"block: all {n} training clips are of the block {values[0]}, so none has a reference; leave out block, or "
+            "add clips of another block"
+        )
+    return number
 
 
 def content_order(X: np.ndarray) -> np.ndarray:
@@ -180,3 +233,20 @@ def folds(X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> Iterator[np.n
     for k in range(FOLDS):
         if (fold == k).any():
             yield fold == k
+
+
+def block_folds(block: np.ndarray) -> Iterator[np.ndarray]:
+    """Masks (n,) of the rows that are held out together, from their block numbers (n,): whole blocks.
+
+    Each of up to twice FOLDS blocks is a fold. More blocks are spread over FOLDS folds of similar size, the largest
+    first.
+    """
+    sizes = np.bincount(block)
+    fold_of = np.arange(len(sizes))
+    if len(sizes) > 2 * FOLDS:
+        filled = np.zeros(FOLDS)
+        for largest in np.argsort(-sizes, kind="stable"):
+            fold_of[largest] = np.argmin(filled)
+            filled[fold_of[largest]] += sizes[largest]
+    for fold in np.unique(fold_of):
+        yield fold_of[block] == fold

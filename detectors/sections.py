@@ -25,31 +25,42 @@ class SectionScores:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Positions of a section's clips in the training and the test table, and labels of its training clips."""
+    """Positions of a section's clips in the training and the test table, and labels of its training clips.
+
+    `group` is for `by=group`; `block` are the clips that take no part in each other's reference scores, see
+    `detectors.base.Fitted`.
+    """
 
     name: str
     train: np.ndarray
     test: np.ndarray
     domain: np.ndarray
     group: np.ndarray
+    block: np.ndarray | None = None
 
     def scored(self, detector: Detector, train_X: np.ndarray, test_X: np.ndarray) -> SectionScores:
         """Scores of the section's clips by a detector; DataError names a section where it cannot be fitted."""
         try:
-            fitted = detector.fit(train_X, domain=self.domain, group=self.group)
+            blocks = {} if self.block is None else {"block": self.block}  # a detector of one's own may not take it
+            fitted = detector.fit(train_X, domain=self.domain, group=self.group, **blocks)
             return SectionScores(fitted.anomaly_score(test_X), fitted.reference_scores_)
         except ValueError as error:
             raise DataError(f"{self.name}: {error}") from error
 
 
 def sections_of(
-    train: ClipTable, test: ClipTable, *, pool_sections: bool = False, group_by: str | None = None
+    train: ClipTable,
+    test: ClipTable,
+    *,
+    pool_sections: bool = False,
+    group_by: str | None = None,
+    block: np.ndarray | None = None,
 ) -> list[Section]:
     """The sections of two tables; `pool_sections` makes one of every machine.
 
     `group_by` is the attribute whose values are the groups of `by=group`; "attributes" is the combination of all
-    attributes, unless one of them has that name. DataError names the machine and section that has test clips but fewer
-    than two training clips.
+    attributes, unless one of them has that name. `block` (n,) is each training clip's block. DataError names
+    the machine and section that has test clips but fewer than two training clips.
     """
     domain, group = train.column("domain"), _groups(train, group_by)
     train_part, test_part = _parts(train, pool_sections), _parts(test, pool_sections)
@@ -60,7 +71,8 @@ def sections_of(
         )
         if len(in_test) and len(in_train) < 2:
             raise DataError(_too_few(part, len(in_train), len(in_test)))
-        sections.append(Section(_name(part), in_train, in_test, domain[in_train], group[in_train]))
+        blocks = None if block is None else block[in_train]
+        sections.append(Section(_name(part), in_train, in_test, domain[in_train], group[in_train], blocks))
     return sections
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.groups import blocks_of, filled
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
 from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
 from featstore.store import FeatureStore
-from featstore.table import ClipTable
+from featstore.table import ClipTable, decode
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
 
 
 class Inputs:
-    """The recordings of a store with their roles, and their rows in every embedding."""
+    """The recordings of a store with their roles, and their rows in every embedding.
+
+    blocks: number of each training clip's block (n,), see `ensemble.groups`; None where the recipe names no group.
+    """
 
     def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
         self.store = store
@@ -52,8 +56,23 @@ class Inputs:
         banks = list(zip(*(column.tolist() for column in columns), strict=True))
         self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
         self.notes = (*store.warnings, *filter(None, [unfinished(store.path)]), *notes)
+        self.blocks, block_notes = self._blocks(recipe, recordings)
+        self.notes += block_notes
         self._order: dict[str, np.ndarray] = {base: recordings}
         self._held: tuple[str, SharedRows] | None = None
+
+    def _blocks(self, recipe: Recipe, recordings: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """Blocks of the training clips, where the recipe names a group, and notes."""
+        if not recipe.group:
+            return None, ()
+        train = self.clips[self.roles.train]
+        content = decode(self.store.facts(self.base)["content_hash"][recordings[self.roles.train]])
+        identity = [known or path for known, path in zip(content, train.keys(), strict=True)]
+        number, notes = blocks_of(recipe.group, train, identity, section_texts(train, recipe.pool_sections))
+        files = [member.name for member in recipe.members if member.file]
+        if files:
+            notes += (f"--group {recipe.group}: the training scores of {', '.join(files)} are used as they are",)
+        return filled(number, np.arange(len(train))), notes
 
     def shared(self, name: str) -> SharedRows:
         """Rows (n, *shape) of an embedding in memory that processes share; only the last one asked for is kept."""
@@ -124,7 +143,7 @@ def _roles(
         return Roles(train, scored, self_ranked=False), tuple(notes)
     if not len(train):
         raise DataError(f"{where}: no section has two clips to compare; --pool-sections compares whole machines")
-    notes.append("no test clips: the training clips are ranked among themselves, each by its leave-one-out score")
+    notes.append("no test clips: the training clips are ranked among themselves, each scored without itself")
     return Roles(train, train, self_ranked=True), tuple(notes)
 
 
@@ -162,3 +181,9 @@ def machine_section(clips: ClipTable, pool_sections: bool) -> tuple[np.ndarray, 
     """Machine and section of every clip; with `pool_sections` all sections of a machine are one."""
     machine = clips.column("machine")
     return machine, np.full(len(clips), "all") if pool_sections else clips.column("section")
+
+
+def section_texts(clips: ClipTable, pool_sections: bool) -> np.ndarray:
+    """Machine and section of every clip as one text, as messages name it."""
+    pairs = zip(*(column.tolist() for column in machine_section(clips, pool_sections)), strict=True)
+    return np.array([f"machine {machine} section {section}" for machine, section in pairs], dtype=np.str_)

@@ -47,13 +47,13 @@ def member_scores(
         progress(len(files) + done * (len(members) - len(files)) // units, len(members))
     if roles.self_ranked:
         scores = honest
-    pairs = zip(scores, honest, strict=True)
-    return [(placed(scored, a, recipe.pool_sections), placed(train, b, recipe.pool_sections)) for a, b in pairs]
+    of_train = [placed(train, row, recipe.pool_sections, inputs.blocks) for row in honest]
+    return [(placed(scored, row, recipe.pool_sections), of_row) for row, of_row in zip(scores, of_train, strict=True)]
 
 
-def placed(clips: ClipTable, scores: np.ndarray, pool_sections: bool) -> PlacedScores:
+def placed(clips: ClipTable, scores: np.ndarray, pool_sections: bool, blocks: np.ndarray | None = None) -> PlacedScores:
     """Scores with their sections, without domains: the domain of a real test clip is unknown."""
-    return PlacedScores(scores, *machine_section(clips, pool_sections))
+    return PlacedScores(scores, *machine_section(clips, pool_sections), block=blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,7 @@ class Plan:
             scored[:0] if roles.self_ranked else scored,
             pool_sections=recipe.pool_sections,
             group_by=recipe.group_by or None,
+            block=inputs.blocks,
         )
         sources: dict[str, dict[str, list[int]]] = {}
         for i, member in enumerate(recipe.members):

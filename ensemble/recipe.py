@@ -98,7 +98,9 @@ class Recipe:
     """Members, fusion rule and decision rule; the module docstring shows the file form.
 
     fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`. domains: see DOMAINS.
-    tail: how a domain with few training clips is decided, see decision/banks.py.
+    tail: how a domain with few training clips is decided, see decision/banks.py. group: what hangs together, so that
+    its clips are never each other's reference: recording, day or an attribute (`ensemble.groups`). group_by: an
+    attribute that detectors with `by=group` learn from.
     """
 
     members: tuple[Member, ...]
@@ -111,6 +113,7 @@ class Recipe:
     fdr: float = 0.0
     domains: str = DOMAINS[0]
     tail: str = TAILS[0]
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Refuse recipes that cannot run."""

@@ -36,6 +36,7 @@ class RunRequest:
     machines: tuple[str, ...] = ()
     pool_sections: bool = False
     group_by: str | None = None
+    group: str | None = None
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -68,6 +69,7 @@ class SelectRequest:
     seed: int = 0
     race: bool = True
     workers: int | None = None
+    group: str = ""
 
 
 def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recipe, list[Member]]:
@@ -96,6 +98,7 @@ def recipe_of(store: FeatureStore, request: RunRequest, say: Say) -> tuple[Recip
         "tail": request.tail,
         "pool_sections": request.pool_sections or None,
         "group_by": request.group_by,
+        "group": request.group,
     }
     recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
     return recipe, [member for member, holds in external if not holds.train]

@@ -151,6 +151,7 @@ def select_to(
         workers=request.workers,
         race=request.race,
         perturbed=PerturbDesign() if request.perturb else None,
+        group=request.group or "",
     )
     if request.grid:
         candidates = read_grid(request.grid, store, request.embeddings)

@@ -4,13 +4,16 @@ Training clips are the normal and the unlabelled clips of the training split. Su
 enter a bank. Where the store has no test clips, the training clips are ranked among themselves by their honest scores.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from detectors import create
 from detectors.search.neighbours import nearest
+from ensemble.day_effect import day_notes
+from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.decision.conformal import Decisions, decisions
 from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
@@ -32,7 +35,8 @@ class Detection:
 
     member_percentiles: (members, m). nearest, nearest_distance: key of the closest training clip of the section and
     its cosine distance in the embedding of `evidence_of`. reference: honest fused scores (n,) of the training clips
-    `train`. domains: predicted domains, None where the recipe does not ask for them or there are no two domains.
+    `train`; blocks: the number of each one's block (see `ensemble.groups`), None without a group. domains: predicted
+    domains, None where the recipe does not ask for them or there are no two domains.
     """
 
     recipe: Recipe
@@ -46,6 +50,7 @@ class Detection:
     reference: np.ndarray
     domains: Domains | None
     remarks: tuple[str, ...]
+    blocks: np.ndarray | None = None
 
     @property
     def self_ranked(self) -> bool:
@@ -125,19 +130,21 @@ def detect(
     domains = predicted_domains(inputs, recipe) if recipe.domains == "predicted" else None
     if domains:
         fused = corrected(fused, domains, scale_of(fused.reference, fused=bounded(recipe)), train, scored)
+    sides = Sides(scored, train, domains, inputs.blocks, roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
     return Detection(
         recipe=recipe,
         clips=scored,
         score=fused.scores,
-        decided=_decide(recipe, scored, train, fused, domains, self_ranked=roles.self_ranked),
+        decided=_decide(recipe, fused, sides),
         member_percentiles=percentiles,
         nearest=keys,
         nearest_distance=distances,
         train=train,
         reference=fused.reference,
         domains=domains,
-        remarks=(*inputs.notes, *(domains.notes if domains else ())),
+        remarks=(*inputs.notes, *(domains.notes if domains else ()), *day_notes(inputs, recipe)),
+        blocks=inputs.blocks,
     )
 
 
@@ -162,7 +169,10 @@ def _fuse(
 
 
 def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
-    """Key and cosine distance of the closest training clip of each scored clip's section, itself excluded."""
+    """Key and cosine distance of the closest training clip of each scored clip's section.
+
+    A training clip is not compared with itself, or with its block.
+    """
     X, roles = inputs.matrix(inputs.evidence), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
     bank = placed(train, np.zeros(len(train)), recipe.pool_sections)
@@ -171,13 +181,17 @@ def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
     keys, distances = [""] * len(scored), np.full(len(scored), np.nan)
     for group, rows in queries.groups():
         of_section = bank.rows_of(group)
-        own = np.arange(len(rows)) if roles.self_ranked else None
-        if own is not None and len(of_section) < 2:
+        if roles.self_ranked and len(of_section) < 2:
             continue
-        distance, index = nearest(X[roles.scored[rows]], X[roles.train[of_section]], 1, exclude=own)
-        distances[rows] = distance[:, 0]
-        for row, i in zip(rows, of_section[index[:, 0]], strict=True):
-            keys[row] = train_keys[i]
+        pairs: Iterable[tuple[np.ndarray, np.ndarray]] = [(rows, of_section)]
+        exclude = np.arange(len(rows)) if roles.self_ranked else None
+        if roles.self_ranked and blocked(inputs.blocks, rows):
+            pairs, exclude = apart(inputs.blocks, rows, rows, rows), None
+        for own, others in pairs:
+            distance, index = nearest(X[roles.scored[own]], X[roles.train[others]], 1, exclude=exclude)
+            distances[own] = distance[:, 0]
+            for row, i in zip(own, others[index[:, 0]], strict=True):
+                keys[row] = train_keys[i]
     return keys, distances
 
 
@@ -190,8 +204,8 @@ def redecided(detection: Detection, recipe: Recipe) -> Detection:
     recipe = replace(recipe, members=detection.recipe.members, fusion=detection.recipe.fusion)
     if "predicted" in (recipe.domains, detection.recipe.domains):
         recipe = replace(recipe, domains=detection.recipe.domains)
-    sides = (detection.clips, detection.train)
-    decided = _decide(recipe, *sides, fused, detection.domains, self_ranked=detection.self_ranked)
+    sides = Sides(detection.clips, detection.train, detection.domains, detection.blocks, detection.self_ranked)
+    decided = _decide(recipe, fused, sides)
     return replace(detection, recipe=recipe, decided=decided)
 
 
@@ -200,18 +214,27 @@ def bounded(recipe: Recipe) -> bool:
     return len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
 
 
-def _decide(
-    recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, domains: Domains | None, *, self_ranked: bool
-) -> Decisions:
+class Sides(NamedTuple):
+    """What decisions need to know of the clips: those scored, those of training, their domains and blocks."""
+
+    scored: ClipTable
+    train: ClipTable
+    domains: Domains | None
+    blocks: np.ndarray | None
+    self_ranked: bool
+
+
+def _decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
     """Decisions on fused scores, by predicted domains, or by labelled ones where the recipe says these are known."""
-    reference = placed(train, fused.reference, recipe.pool_sections)
-    test = placed(scored, fused.scores, recipe.pool_sections)
+    domains = sides.domains
+    reference = placed(sides.train, fused.reference, recipe.pool_sections, sides.blocks)
+    test = placed(sides.scored, fused.scores, recipe.pool_sections)
     if recipe.domains == "known" or domains:
-        reference = replace(reference, domain=train.column("domain"))
-        test = replace(test, domain=decided_as(domains.scored) if domains else scored.column("domain"))
+        reference = replace(reference, domain=sides.train.column("domain"))
+        test = replace(test, domain=decided_as(domains.scored) if domains else sides.scored.column("domain"))
     try:
         return decisions(
-            reference if self_ranked else test,
+            reference if sides.self_ranked else test,
             reference,
             rate=recipe.false_alarm_rate,
             method=recipe.threshold,

@@ -7,6 +7,11 @@ from featstore.console import EXISTING, together
 
 EXTERNAL = "CSV of clip,score: another system that"
 
+group_option = click.option(
+    "--group",
+    help="recording, day or an attribute: clips that share it are never each other's reference.",
+)
+
 year_option = click.option(
     "--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020."
 )
@@ -52,6 +57,7 @@ recipe_options = together(
     click.option("--machine", "machines", multiple=True, help="Only these machines."),
     click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
     click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
+    group_option,
     click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ensemble.commands.options import EXTERNAL
+from ensemble.commands.options import EXTERNAL, group_option
 from featstore.console import EXISTING, PATH, Command, Meter
 
 
@@ -39,6 +39,7 @@ from featstore.console import EXISTING, PATH, Command, Meter
     show_default=True,
     help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.",
 )
+@group_option
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def select(as_json: bool, **options: Any) -> None:

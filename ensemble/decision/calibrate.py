@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.decision.blocks import apart, blocked
+
 MIN_DOMAIN = 5
 """Training clips that a domain needs to be calibrated by itself. Below that, the whole section is the reference."""
 
@@ -147,15 +149,19 @@ CALIBRATIONS: dict[str, Calibration] = {
 
 @dataclass(frozen=True, eq=False)
 class PlacedScores:
-    """Scores (n,) of clips with the machine and section of each; with `domain`, calibration is by domain. No labels."""
+    """Scores (n,) of clips with the machine and section of each; with `domain`, calibration is by domain. No labels.
+
+    `block` numbers the blocks of training clips: a clip is not placed among clips of its own block.
+    """
 
     scores: np.ndarray
     machine: np.ndarray
     section: np.ndarray
     domain: np.ndarray | None = None
+    block: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("machine", "section", "domain"):
+        for name in ("machine", "section", "domain", "block"):
             column = getattr(self, name)
             if column is not None and column.shape != self.scores.shape:
                 raise ValueError(f"{len(self.scores)} scores need as many values of {name}, got shape {column.shape}")
@@ -191,11 +197,18 @@ def calibrate(test: PlacedScores, reference: PlacedScores, *, method: str = "ecd
 
 
 def calibrate_reference(reference: PlacedScores, *, method: str = "ecdf") -> np.ndarray:
-    """Place each training clip's honest score among the others that `calibrate` compares its kind with; (n,)."""
+    """Place each training clip's honest score among the others that `calibrate` compares its kind with; (n,).
+
+    The others are the clips of other blocks. Where these lack the clip's domain, they are those of the whole section.
+    """
     rule = calibration(method)
     placed = np.empty(len(reference.scores))
     for _, rows in reference.groups():
         for clips, training in _maps(reference, rows, reference, rows):
+            if blocked(reference.block, rows):
+                for own, others in apart(reference.block, clips, training, rows):
+                    placed[own] = rule.of_test(reference.scores[own], reference.scores[others])
+                continue
             at = np.searchsorted(training, clips)  # both are sorted, and `training` contains every one of `clips`
             placed[clips] = rule.of_reference(reference.scores[training])[at]
     return placed

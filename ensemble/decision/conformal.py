@@ -10,11 +10,12 @@ A clip is compared with its bank, see banks.py.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ensemble.decision.banks import TAILS, Bank, BankRule, Scale, banks, p_values
+from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, position, position_of_reference
 from ensemble.decision.thresholds import Threshold, given_threshold, threshold
 
@@ -80,8 +81,10 @@ def decisions(
 ) -> Decisions:
     """Decide every test clip: by `fdr` over all of them where it is not 0, else by the false-alarm `rate`.
 
-    `method` names the threshold rule for the rate; `scale` and `tail` say how banks are made (banks.py). Where `test` is `reference` itself, each training clip is compared
-    with the others. Their p-values are then 1 / n to 1 by construction, so a false-discovery rate is a ValueError.
+    `method` names the threshold rule for the rate; `scale` and `tail` say how banks are made (banks.py). Where `test`
+    is `reference` itself, each training clip is compared with the others. Their p-values are then 1 / n to 1 by
+    construction, so a false-discovery rate is a ValueError.
+    Training clips with blocks are compared with those of other blocks, and each block has a threshold of its own.
     """
     self_ranked = test is reference
     if fdr and self_ranked:
@@ -101,8 +104,17 @@ def decisions(
     else:
         thresholds = tuple(_rate_threshold(bank, rate, method) for bank in all_banks)
         notes = _rate_notes(all_banks, thresholds, rate)
+        if self_ranked and any(blocked(reference.block, bank.rows) for bank in all_banks):
+            notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
     for bank, limit in zip(all_banks, thresholds, strict=True):
         value[bank.rows] = limit.value if limit else np.inf
+        if self_ranked and blocked(reference.block, bank.rows):
+            of_section = reference.rows_of((bank.machine, bank.section))
+            for own, others in apart(reference.block, bank.rows, bank.rows, of_section):
+                of_others = replace(bank, reference=reference.scores[others])
+                p_value[own] = p_values(test.scores[own], of_others.reference)
+                percentile[own] = position(test.scores[own], of_others.reference)
+                value[own] = _rate_threshold(of_others, rate, method).value
     reported, nominal = test.scores > value, None if fdr else rate
     return Decisions(p_value, percentile, value, reported, all_banks, thresholds, notes, nominal, fdr, self_ranked)
 
@@ -132,9 +144,9 @@ def _rate_notes(all_banks: Sequence[Bank], thresholds: Sequence[Threshold | None
     if shifted:
         notes.append(
             f"a false-alarm rate of {rate:g} is not guaranteed for {len(shifted)} domains of sections, which have "
-            f"fewer than {math.ceil(1 / rate - 1e-9) - 1} training clips on their machine: the tail model `spread` assumes "
-            "that normal clips of both domains scatter alike around the level of their domain; --tail none uses the "
-            "clips of the domain alone, and gives the lowest rate that they allow"
+            f"fewer than {math.ceil(1 / rate - 1e-9) - 1} training clips on their machine. The tail model `spread` "
+            "assumes that normal clips of both domains scatter alike around the level of their domain; --tail none "
+            "uses the clips of the domain alone, with the lowest rate that they allow"
         )
     return tuple(notes)
 

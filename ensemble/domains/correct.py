@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.base import folds
+from detectors.base import block_folds, folds
 from ensemble.decision.banks import DOMAINS, EITHER, Scale
 from ensemble.decision.conformal import from_surprise, surprise
 from ensemble.decision.fuse import Fused
@@ -40,7 +40,7 @@ def predicted_domains(inputs: Inputs, recipe: Recipe) -> Domains | None:
     if inputs.roles.self_ranked or not all((domain == name).any() for name in DOMAINS):
         return None
     views = _views(inputs, recipe)
-    found = posterior(_rows(inputs, views), _clips(inputs.matrix(views[0])[inputs.roles.train], train, scored))
+    found = posterior(_rows(inputs, views), _clips(_held_out(inputs, views[0]), train, scored))
     return Domains(found.probability[: len(train)], found.probability[len(train) :], _notes(found))
 
 
@@ -58,12 +58,23 @@ def _rows(inputs: Inputs, views: list[Member]) -> Iterator[np.ndarray]:
     return (inputs.matrix(view)[rows] for view in views)
 
 
-def _clips(X: np.ndarray, train: ClipTable, scored: ClipTable) -> Clips:
-    """The training clips with rows X (n, d), in folds that keep copies together, followed by the scored clips."""
-    domain, section = train.column("domain"), train.column("section")
+def _held_out(inputs: Inputs, view: Member) -> np.ndarray:
+    """Fold (n,) of every training clip; copies, and blocks of clips that hang together, are in one fold."""
+    train = inputs.clips[inputs.roles.train]
+    if inputs.blocks is None:
+        X = inputs.matrix(view)[inputs.roles.train]
+        masks = folds(X, train.column("domain"), train.column("section"))
+    else:
+        masks = block_folds(inputs.blocks)
     fold = np.empty(len(train), dtype=np.intp)
-    for number, held_out in enumerate(folds(X, domain, section)):
+    for number, held_out in enumerate(masks):
         fold[held_out] = number % FOLDS
+    return fold
+
+
+def _clips(fold: np.ndarray, train: ClipTable, scored: ClipTable) -> Clips:
+    """The training clips in their folds, followed by the scored clips."""
+    domain, section = train.column("domain"), train.column("section")
     none = np.zeros(len(scored), dtype=bool)
     return Clips(
         machine=np.concatenate([train.column("machine"), scored.column("machine")]),

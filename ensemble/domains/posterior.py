@@ -126,6 +126,10 @@ def _standardised(X: np.ndarray, section: np.ndarray, bank: np.ndarray) -> np.nd
 
 def _discriminant(bank: np.ndarray, target: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """Log odds of the rows `judged` by two Gaussians of one shrunk covariance, with equal priors."""
+    varies = bank.any(axis=0)
+    if not varies.any():
+        return np.zeros(len(judged))
+    bank, judged = bank[:, varies], judged[:, varies]
     source_mean, target_mean = bank[~target].mean(axis=0), bank[target].mean(axis=0)
     residuals = bank - np.where(target[:, None], target_mean, source_mean)
     covariance = ledoit_wolf(Moments.of(residuals))

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import calibration
 from ensemble.decision.conformal import surprise
 from ensemble.decision.fuse import combine
@@ -28,12 +29,20 @@ SAME = 1e-3
 
 
 def positions(scores: np.ndarray, validation: Validation, method: str = "ecdf") -> np.ndarray:
-    """Scores (c, n) placed among the held-out normal scores of the section; a normal clip among those of the others."""
+    """Scores (c, n) placed among the held-out normal scores of the section; a normal clip among those of the others.
+
+    Where clips have blocks, all of a block, generated anomalies too, are placed among the normal clips of the others.
+    """
     rule = calibration(method)
     placed = np.empty_like(scores)
     for number in range(len(validation.sections)):
         here = validation.section == number
         normal, anomaly = np.flatnonzero(here & validation.normal), np.flatnonzero(here & ~validation.normal)
+        if blocked(validation.block, normal):
+            for own, others in apart(validation.block, np.flatnonzero(here), normal, normal):
+                for row, values in enumerate(scores):
+                    placed[row, own] = rule.of_test(values[own], values[others])
+            continue
         for row, values in enumerate(scores):
             placed[row, normal] = rule.of_reference(values[normal])
             placed[row, anomaly] = rule.of_test(values[anomaly], values[normal])

@@ -60,8 +60,9 @@ class Options:
     """rule: how pairs are weighted, see informative.RULES. replicates: of the bootstrap.
 
     workers: processes, None for one per core. ranker: also evaluate a learned fusion, see ranker.py. perturbed: make
-    the anomalies in embedding space, for stores without audio. race: drop candidates early, see racing.py. domains:
-    "predicted" judges candidates without the offset between domains, "pooled" as they are.
+    the anomalies in embedding space, for stores without audio. race: drop candidates early, see racing.py; not with a
+    group, whose first fold may be a single block. group: what is in one fold as a whole, see `ensemble.groups`; the
+    recipe keeps it. domains: "predicted" judges candidates without the offset between domains, "pooled" as they are.
     """
 
     rule: str = "agreement"
@@ -72,6 +73,7 @@ class Options:
     workers: int | None = None
     perturbed: PerturbDesign | None = None
     race: bool = True
+    group: str = ""
     domains: str = "predicted"
 
     def __post_init__(self) -> None:
@@ -145,14 +147,16 @@ def select(
     options = options or Options()
     candidates, notes = _with_anomalies(store, candidates, options)
     base = candidates[0].embedding
-    validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
+    validation = plan_validation(
+        store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed, group=options.group
+    )
     embeddings = tuple(dict.fromkeys(member.embedding for member in candidates if member.embedding))
     default = _canonical(default_recipe(store, embeddings), store)
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
-    if options.race and values >= RACE_FROM:
+    if options.race and not options.group and values >= RACE_FROM:
         always = [member.name for member in default.members]
         raced = race(
             score, to_score, validation, always=always, rule=options.rule, seed=options.seed, progress=progress
@@ -162,7 +166,8 @@ def select(
     domains = validation_posterior(store, embeddings, validation) if options.domains == "predicted" else None
     names = [member.name for member in candidates]
     selection = decide(scored, validation, default, names, options, raced.dropped, domains)
-    return replace(selection, warnings=(*notes, *raced.notes, *selection.warnings))
+    recipe = replace(selection.recipe, group=options.group)
+    return replace(selection, recipe=recipe, warnings=(*notes, *raced.notes, *selection.warnings))
 
 
 def _with_anomalies(

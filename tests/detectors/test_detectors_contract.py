@@ -9,7 +9,7 @@ import pytest
 from scipy.linalg import hadamard
 
 from detectors import DETECTORS, create, detector_spec, make_detector, parameters, parse_detector
-from detectors.base import FOLDS, Detector, folds
+from detectors.base import FOLDS, Detector, block_folds, folds
 from featstore.spec import value_text
 from featstore.testing import check_detector
 
@@ -246,6 +246,63 @@ def test_reference_is_leave_one_out_for_few_clips(spec):
         part = create(spec).fit(X[rest], **{key: value[rest] for key, value in kinds.items()})
         brute.append(part.anomaly_score(X[[i]])[0])
     np.testing.assert_allclose(create(spec).fit(X, **kinds).reference_scores_, brute, rtol=1e-7, atol=1e-12)
+
+
+def days(n: int, count: int) -> np.ndarray:
+    """Blocks of several clips; not in order."""
+    return np.array([f"day {i * i % count}" for i in range(n)])
+
+
+@pytest.mark.parametrize("count", [7, 41])  # 4 blocks, each a fold; 21 blocks, several in a fold
+def test_clips_of_one_block_do_not_change_each_other_s_reference_scores(spec, count):
+    needs_vectors(spec)
+    X, block = clips(120), days(120, count)
+    kinds = labels(120)
+    before = create(spec).fit(X, **kinds, block=block).reference_scores_
+    together = next(mask for mask in block_folds(np.unique(block, return_inverse=True)[1]) if mask[5])
+    others = np.flatnonzero(together)[np.flatnonzero(together) != 5]
+    assert len(others) > 1
+    changed = X.copy()
+    changed[others] = far_clips(len(others))
+    after = create(spec).fit(changed, **kinds, block=block).reference_scores_
+    assert np.isfinite(before).all()
+    assert after[5] == pytest.approx(before[5], rel=1e-9, abs=1e-12)
+    assert np.abs(after[~together] - before[~together]).max() > 1e-6, "clips of other blocks are the reference"
+
+
+def test_reference_of_few_blocks_is_leave_one_block_out(spec, X):
+    block, kinds = days(60, 7), labels(60)
+    detector = create(spec).fit(X, **kinds, block=block)
+    for name in np.unique(block):
+        rest = block != name
+        part = create(spec).learn(X[rest], **{key: value[rest] for key, value in kinds.items()})
+        np.testing.assert_allclose(detector.reference_scores_[~rest], part.anomaly_score(X[~rest]), rtol=1e-9)
+
+
+def test_blocks_of_one_clip_change_nothing_and_no_block_changes_the_scores_of_other_clips(spec, X):
+    plain = fitted(spec, X)
+    single = create(spec).fit(X, **labels(60), block=np.arange(60))
+    np.testing.assert_array_equal(single.reference_scores_, plain.reference_scores_)
+    blocked = create(spec).fit(X, **labels(60), block=days(60, 7))
+    np.testing.assert_array_equal(blocked.anomaly_score(far_clips()), plain.anomaly_score(far_clips()))
+
+
+def test_unusable_blocks_are_refused(X):
+    with pytest.raises(ValueError, match="all 60 training clips are of the block monday"):
+        create("knn").fit(X, block=["monday"] * 60)
+    with pytest.raises(ValueError, match=r"one value for each of the 60 training clips, got shape \(2,\)"):
+        create("knn").fit(X, block=["monday", "tuesday"])
+
+
+def test_block_folds_are_whole_blocks_of_similar_size():
+    block = np.repeat(np.arange(30), np.arange(1, 31))
+    parts = list(block_folds(block))
+    assert len(parts) == FOLDS
+    np.testing.assert_array_equal(np.sum(parts, axis=0), 1)
+    sizes = [int(part.sum()) for part in parts]
+    assert max(sizes) - min(sizes) < 10, "blocks in order instead of the largest first differ by 27"
+    assert all(len(set(part[block == number])) == 1 for part in parts for number in range(30))
+    assert len(list(block_folds(np.repeat(np.arange(2 * FOLDS), 3)))) == 2 * FOLDS
 
 
 @pytest.mark.parametrize(

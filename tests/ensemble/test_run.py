@@ -10,7 +10,7 @@ import pytest
 from ensemble.defaults import default_recipe, single_recipe
 from ensemble.output import labelled, measure, score_table, write_detection, year_of
 from ensemble.recipe import Member, Recipe, read_recipe
-from ensemble.run import Detection, detect
+from ensemble.run import Detection, detect, redecided
 from featstore.clip import Clip
 from featstore.errors import AsdError, DataError, StoreError
 from featstore.exchange.embeddings import import_matrix
@@ -232,3 +232,103 @@ def test_the_stated_false_alarm_rate_holds_on_clips_like_the_training_clips(tmp_
     clips += [Clip(f"fan/00/test/{i}.wav", "fan", "00", "test", "source", "normal") for i in range(1000)]
     detection = detect(make_store(tmp_path / "s", clips), replace(PLAIN, false_alarm_rate=rate))
     assert detection.decision.mean() == pytest.approx(rate, abs=0.05)
+
+
+def dated(n: int, days: int, *, test: int = 0) -> list[Clip]:
+    train = [
+        Clip(f"fan/2024-05-0{1 + i % days}_{i:03d}.wav", "fan", "00", "train", "source", "normal") for i in range(n)
+    ]
+    return [*train, *(Clip(f"fan/2024-06-01_{i}.wav", "fan", "00", "test") for i in range(test))]
+
+
+def by_day(clips: list[Clip], rng: np.random.Generator, spread: float = 2.0) -> np.ndarray:
+    """Clips of a day share an offset."""
+    days = sorted({clip.path[:14] for clip in clips})
+    offsets = 10 + spread * rng.normal(size=(len(days), 6))
+    return (offsets[[days.index(clip.path[:14]) for clip in clips]] + rng.normal(size=(len(clips), 6))).astype("f4")
+
+
+DAY = replace(PLAIN, group="day")
+
+
+@pytest.mark.parametrize("members", [PLAIN.members[:1], PLAIN.members], ids=["raw scores", "fused"])
+def test_reference_scores_leave_out_whole_days(
+    tmp_path: Path, rng: np.random.Generator, members: tuple[Member, ...]
+) -> None:
+    clips = dated(40, 4, test=6)
+    X = by_day(clips, rng)
+    recipe = replace(DAY, members=members)
+    detection = detect(make_store(tmp_path / "s", clips, X), recipe)
+    changed = X.copy()
+    others = [i for i in range(40) if i % 4 == 1 and i != 5]
+    changed[others] += rng.normal(0, 30, (len(others), 6)).astype("f4")
+    after = detect(make_store(tmp_path / "c", clips, changed), recipe)
+    if len(members) == 1:  # fused positions also depend on the other days' scores, which have changed
+        assert after.reference[5] == detection.reference[5]
+    assert detection.train.keys() == [clip.key for clip in clips[:40]]
+    assert not np.allclose(after.reference[np.arange(40) % 4 != 1], detection.reference[np.arange(40) % 4 != 1])
+    usual = detect(make_store(tmp_path / "u", clips, X), replace(recipe, group=""))
+    assert np.median(detection.decided.threshold) > np.median(usual.decided.threshold)
+    assert detection.decision.sum() < usual.decision.sum()
+    assert detection.nearest == usual.nearest, "test clips may be compared with every training clip"
+    if len(members) == 1:
+        np.testing.assert_array_equal(detection.score, usual.score)
+
+
+def test_ranked_training_clips_are_compared_with_other_days(tmp_path: Path, rng: np.random.Generator) -> None:
+    clips = dated(40, 4)
+    X = by_day(clips, rng)
+    detection = detect(make_store(tmp_path / "s", clips, X), DAY)
+    assert detection.self_ranked
+    keys = [clip.key for clip in clips]
+    for key, nearest in zip(detection.clips.keys(), detection.nearest, strict=True):
+        assert key[:14] != nearest[:14], "the evidence is of another day"
+    unit = X.astype(float) / np.linalg.norm(X.astype(float), axis=1, keepdims=True)
+    other = np.array([[a[:14] != b[:14] for b in keys] for a in keys])
+    distance = np.where(other, 1 - unit @ unit.T, np.inf).min(axis=1)
+    order = [keys.index(clip.key) for clip in detection.clips]
+    np.testing.assert_allclose(detection.nearest_distance, distance[order], atol=1e-5)
+    knn = detect(make_store(tmp_path / "k", clips, X), replace(DAY, members=DAY.members[:1]))
+    np.testing.assert_allclose(knn.score, distance[order], atol=1e-6)
+    again = redecided(knn, replace(knn.recipe, false_alarm_rate=0.2))
+    assert again.decision.sum() >= knn.decision.sum()
+    np.testing.assert_array_equal(redecided(knn, knn.recipe).decided.threshold, knn.decided.threshold)
+    assert len(set(knn.decided.threshold.tolist())) > 1, "a threshold per day"
+
+
+def test_a_group_is_kept_in_the_recipe_and_needs_two_blocks(tmp_path: Path, rng: np.random.Generator) -> None:
+    clips = dated(40, 4, test=6)
+    store = make_store(tmp_path / "s", clips, by_day(clips, rng))
+    detection = detect(store, DAY)
+    write_detection(detection, tmp_path)
+    again = detect(store, read_recipe(tmp_path / "recipe.toml"))
+    assert again.recipe.group == "day"
+    np.testing.assert_array_equal(again.reference, detection.reference)
+    with pytest.raises(DataError, match="no training clip has the attribute 'shift'"):
+        detect(store, replace(PLAIN, group="shift"))
+    one = dated(40, 1, test=6)
+    with pytest.raises(DataError, match=r"are of one day \(machine fan section 00: '2024-05-01'\)"):
+        detect(make_store(tmp_path / "one", one, by_day(one, rng)), DAY)
+
+
+def test_recordings_of_their_own_change_nothing(tmp_path: Path, clips: list[Clip]) -> None:
+    store = make_store(tmp_path / "s", clips)
+    plain, grouped = detect(store, PLAIN), detect(store, replace(PLAIN, group="recording"))
+    for name in ("score", "reference", "decision", "percentile"):
+        np.testing.assert_array_equal(getattr(grouped, name), getattr(plain, name))
+    assert any("--group recording changes nothing" in note for note in grouped.notes)
+
+
+def test_copies_of_a_recording_are_one_recording(tmp_path: Path, rng: np.random.Generator) -> None:
+    clips = dated(40, 4, test=6)
+    X = rng.normal(1, 0.3, (46, 6)).astype("f4")
+    X[8] = X[3]
+    contents = np.array([f"hash {i}".encode() for i in range(46)])
+    contents[8] = contents[3]
+    with StoreWriter(tmp_path / "s") as writer:
+        info = EmbeddingInfo("e", (6,), "float32", "f", {})
+        writer.commit([ShardData(info, ClipTable.from_clips(clips), X, {"content_hash": contents})])
+    store = FeatureStore.open(tmp_path / "s")
+    recipe = replace(PLAIN, members=PLAIN.members[:1])
+    usual, grouped = (detect(store, replace(recipe, group=group)).reference for group in ("", "recording"))
+    assert max(usual[3], usual[8]) < 1e-6 < min(grouped[3], grouped[8])

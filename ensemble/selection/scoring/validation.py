@@ -4,16 +4,20 @@ The training clips of a section are divided into folds. A clip's generated anoma
 hash) are in its fold. A fold is scored by a detector fitted on the clips of the other folds. So the scores of normal
 clips are honest reference scores, the anomalies compare with them as test anomalies with normal test clips, and no test
 clip is used. A bank holds (folds - 1) / folds of the clips of the final one.
+
+With a group (see `ensemble.groups`), folds and halves hold whole blocks, as whole days, with everything made from them.
+There are at most as many folds as blocks in a section.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from ensemble.groups import blocks_of, filled
 from ensemble.selection.scoring.perturb import VERSION
 from ensemble.selection.scoring.perturb_design import Changes, PerturbDesign, plan
 from featstore.clip import VARIANT_MARK
@@ -57,7 +61,8 @@ class Validation:
 
     rows: position in the embedding. section: index into `sections`. pair: index into `pairs`, NORMAL for a recording.
     source: number of the recording that a clip is, or was made from; recordings of equal content share it. fold: fold
-    of the source. changes: how the last clips are perturbed from the first; their row is that of the original.
+    of the source. changes: how the last clips are perturbed from the first; their row is that of the original. block:
+    number of the block of the source, None without a group; it is the source itself in a section of one block.
     """
 
     rows: np.ndarray
@@ -71,6 +76,7 @@ class Validation:
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = ()
     changes: Changes | None = None
+    block: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -87,8 +93,9 @@ class Validation:
         return mask
 
     def half(self, number: int) -> np.ndarray:
-        """Mask (n,) of half 0 or half 1 of the sources, with everything made from them."""
-        mask: np.ndarray = assign_folds(self.source, self.section, self.domain, 2) == number
+        """Mask (n,) of half 0 or half 1 of the sources, or blocks, with everything made from them."""
+        unit = self.source if self.block is None else self.block
+        mask: np.ndarray = assign_folds(unit, self.section, self.domain, 2) == number
         return mask
 
     @cached_property
@@ -100,12 +107,18 @@ class Validation:
 
 
 def plan_validation(
-    clips: ClipTable, facts: Mapping[str, np.ndarray], *, folds: int = FOLDS, perturbed: PerturbDesign | None = None
+    clips: ClipTable,
+    facts: Mapping[str, np.ndarray],
+    *,
+    folds: int = FOLDS,
+    perturbed: PerturbDesign | None = None,
+    group: str = "",
 ) -> Validation:
     """The clips that are used, with their folds; nothing depends on the order of the rows.
 
     perturbed: make the anomalies in embedding space instead of using those of the store. A section without anomalies or
-    with fewer than two different training clips is left out with a note. DataError where no section is left.
+    with fewer than two different training clips is left out with a note. group: what is in one fold as a whole, see
+    `ensemble.groups`. DataError where no section is left, or no training clip has the group.
     """
     if folds < 2:
         raise DataError(f"folds = {folds}: a clip is scored by the other folds, so at least 2 are needed")
@@ -121,6 +134,8 @@ def plan_validation(
     if not len(taken):
         raise DataError("no section has two different training clips" if perturbed else NO_ANOMALIES)
     planned = _validation(clips, taken, contents, folds)
+    if group:
+        planned = _with_blocks(planned, clips[planned.rows], group, folds)
     return _with_changes(planned, perturbed) if perturbed else planned
 
 
@@ -129,6 +144,19 @@ NO_ANOMALIES = (
     "no section has two training clips with generated anomalies; build the store with `featstore build DATA STORE "
     "--with-anomalies` or, without audio, perturb the embeddings with `detect select STORE --perturb`"
 )
+
+
+def _with_blocks(planned: Validation, clips: ClipTable, group: str, folds: int) -> Validation:
+    """The same clips in folds of whole blocks."""
+    names = np.array([f"machine {machine} section {name}" for machine, name in planned.sections], dtype=np.str_)
+    normal = np.flatnonzero(planned.normal)
+    section, source = planned.section[normal], planned.source[normal]
+    number, notes = blocks_of(group, clips[normal], source.astype(np.str_).tolist(), names[section])
+    block_of = np.zeros((len(planned.sections), int(planned.source.max()) + 1), dtype=np.intp)
+    block_of[section, source] = filled(number, source)
+    block = block_of[planned.section, planned.source]
+    fold = assign_folds(block, planned.section, planned.domain, folds)
+    return replace(planned, fold=fold, notes=(*planned.notes, *notes), block=block)
 
 
 def _with_changes(planned: Validation, design: PerturbDesign) -> Validation:
@@ -151,6 +179,7 @@ def _with_changes(planned: Validation, design: PerturbDesign) -> Validation:
         pairs=pairs,
         notes=(*planned.notes, PERTURBED),
         changes=changes,
+        block=None if planned.block is None else planned.block[original],
     )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -198,3 +199,49 @@ def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_computed
     assert result.exit_code == 1
     assert "Traceback" not in result.output
     assert "members" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of imported embeddings whose file names have days."""
+    root, rng = tmp_path_factory.mktemp("dated"), np.random.default_rng(0)
+    splits = ["train"] * 40 + ["test"] * 5
+    lines = [f"fan/2024-05-0{1 + i % 4}_{i}.wav,fan,{split}" for i, split in enumerate(splits)]
+    (root / "clips.csv").write_text("path,machine,split\n" + "\n".join(lines) + "\n")
+    offsets = 5 + rng.normal(size=(4, 6))
+    np.save(root / "e.npy", (offsets[np.arange(45) % 4] + 0.5 * rng.normal(size=(45, 6))).astype(np.float32))
+    made = ["import", root / "store", root / "e.npy", "--as", "e", "--manifest", root / "clips.csv"]
+    result = CliRunner().invoke(featstore, [str(arg) for arg in made])
+    assert result.exit_code == 0, result.output
+    return root / "store"
+
+
+def test_days_are_proposed_and_then_left_out_as_a_whole(dated: Path, tmp_path: Path) -> None:
+    options = ("-d", "knn", "-e", "e", "-o")
+    plain = run(dated, *options, tmp_path / "plain")
+    assert plain.exit_code == 0, plain.output
+    assert "note: the training clips of one section are of 4 days" in plain.stderr
+    assert "--group day leaves out whole days" in plain.stderr
+    by_day = run(dated, *options, tmp_path / "day", "--group", "day")
+    assert by_day.exit_code == 0, by_day.output
+    assert "leaves out whole days" not in by_day.stderr
+    assert 'group = "day"' in (tmp_path / "day" / "recipe.toml").read_text()
+    again = run(dated, "--recipe", tmp_path / "day" / "recipe.toml", "-o", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    first, second, third = ((tmp_path / name / "scores.csv").read_bytes() for name in ("plain", "day", "again"))
+    assert second == third != first
+
+
+def test_a_group_that_no_clip_has_is_answered_with_the_known_ones(dated: Path, store: Path, tmp_path: Path) -> None:
+    wrong = run(dated, "-d", "knn", "-e", "e", "-o", tmp_path, "--group", "shift")
+    assert wrong.exit_code
+    assert "no training clip has the attribute 'shift'; choose recording, day" in wrong.stderr
+    no_day = run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path, "--group", "day")
+    assert no_day.exit_code
+    assert "no training clip has a day, such as 2024-01-31" in no_day.stderr
+
+
+def test_a_choice_by_days_is_a_recipe_with_days(dated: Path, tmp_path: Path) -> None:
+    chosen = run("select", dated, "--perturb", "--group", "day", "-o", tmp_path / "recipe.toml", "--replicates", "20")
+    assert chosen.exit_code == 0, chosen.output
+    assert 'group = "day"' in (tmp_path / "recipe.toml").read_text()

@@ -200,3 +200,29 @@ def test_bad_input_is_named():
         zscore(np.array([np.inf]), np.array([1.0]))
     with pytest.raises(ValueError, match="2 scores need as many values of machine"):
         PlacedScores(np.zeros(2), np.array(["fan"]), np.array(["00", "00"]))
+
+
+@pytest.mark.parametrize("method", CALIBRATIONS)
+def test_a_training_clip_is_placed_among_those_of_other_blocks(method):
+    scores, block = np.arange(12.0) ** 2, np.arange(12) // 4
+    reference = replace(placed(scores, "00"), block=block)
+    honest = calibrate_reference(reference, method=method)
+    for number in range(3):
+        expected = CALIBRATIONS[method].of_test(scores[block == number], scores[block != number])
+        np.testing.assert_array_equal(honest[block == number], expected)
+    test = placed([3.0, 50.0], "00")
+    np.testing.assert_array_equal(
+        calibrate(test, reference, method=method), calibrate(test, placed(scores, "00"), method=method)
+    )
+    single = replace(reference, block=np.arange(12))
+    np.testing.assert_array_equal(
+        calibrate_reference(single, method=method), calibrate_reference(placed(scores, "00"), method=method)
+    )
+
+
+def test_a_domain_of_one_block_is_placed_among_the_other_blocks_of_the_section():
+    scores, domain = np.arange(12.0), ["source"] * 6 + ["target"] * 6
+    reference = replace(placed(scores, "00", domain), block=np.array([0, 0, 0, 1, 1, 1] + [2] * 6))
+    honest = calibrate_reference(reference)
+    np.testing.assert_array_equal(honest[6:], position(scores[6:], scores[:6]))
+    np.testing.assert_array_equal(honest[:3], position(scores[:3], scores[3:6]))

@@ -1,19 +1,17 @@
 """Conformal p-values and decisions: values by hand, stated rates by simulation, banks by domain."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ensemble.decision.calibrate import PlacedScores
+from ensemble.decision.banks import p_values
+from ensemble.decision.calibrate import PlacedScores, position
 from ensemble.decision.conformal import (
-    Scale,
-    banks,
     benjamini_hochberg,
     decisions,
     from_surprise,
-    median_residuals,
-    p_values,
     p_values_of_reference,
-    shifted_reference,
     surprise,
 )
 from ensemble.decision.fuse import fuse
@@ -132,34 +130,17 @@ def test_a_small_domain_uses_the_spread_of_its_section(rng: np.random.Generator)
     bank = found.banks[0]
     assert (bank.shifted, len(bank.reference)) == (True, 305)
     assert 0.005 < found.reported.mean() < 0.25
-    assert "1 domains of sections have too few training clips for a false-alarm rate of 0.05" in found.notes[0]
+    assert "a false-alarm rate of 0.05 is not guaranteed for 1 domains of sections" in found.notes[0]
+    assert "fewer than 19 training clips" in found.notes[0]
+    alone = decisions(placed(rng.normal(4, 1, size=2000), of_test), reference, rate=0.05, tail="none")
+    assert (alone.banks[0].shifted, len(alone.banks[0].reference)) == (False, 5)
+    assert alone.thresholds[0] is not None
+    assert alone.thresholds[0].expected == pytest.approx(1 / 6)
+    assert "5 training clips are too few for a false-alarm rate of 0.05" in alone.notes[0]
     assert decisions(placed(rng.normal(4, 1, size=2000)), reference, rate=0.05).reported.mean() > 0.9, "without domains"
 
 
-def test_clips_of_an_unknown_domain_are_compared_with_the_whole_section() -> None:
-    of_test = np.array(["source", "unknown", "target"])
-    reference = placed(np.arange(30.0), domains(30, 0))
-    found = list(banks(placed(np.zeros(3), of_test), reference, level=0.1, scale=Scale()))
-    assert [(bank.domain, bank.rows.tolist()) for bank in found] == [("source", [0]), ("", [1, 2])]
-
-
-def test_median_residuals_leave_the_own_value_out(rng: np.random.Generator) -> None:
-    for n in (2, 3, 4, 5, 12, 13):
-        values = rng.integers(0, 6, n).astype(float)
-        expected = [values[i] - np.median(np.delete(values, i)) for i in range(n)]
-        np.testing.assert_allclose(median_residuals(values), expected)
-
-
-def test_shifting_moves_the_level_and_keeps_the_shape() -> None:
-    scores, domain = np.array([0.0, 1, 2, 3, 4, 10, 12, 14]), domains(5, 3)
-    moved = shifted_reference(scores, domain, "target", Scale())
-    assert len(moved) == 8
-    np.testing.assert_allclose(np.sort(moved)[[0, -1]], 12 + np.array([-3.0, 3.0]))
-    alone = shifted_reference(np.array([1.0, 2, 3, 9]), domains(3, 1), "target", Scale())
-    np.testing.assert_allclose(np.sort(alone), 9 + np.array([-1.5, 0, 1.5]))
-    scale = Scale(surprise, from_surprise)
-    bounded = shifted_reference(np.array([0.1, 0.5, 0.9, 0.99, 0.98]), domains(3, 2), "target", scale)
-    assert bounded.max() < 1
+def test_surprise_is_finite_and_has_an_inverse() -> None:
     assert np.isfinite(surprise(np.ones(1))).all()
     np.testing.assert_allclose(from_surprise(surprise(np.array([0.0, 0.3, 0.999]))), [0, 0.3, 0.999])
 
@@ -224,3 +205,30 @@ def test_fused_thresholds_keep_their_rate_on_exchangeable_scores(rule: str, rng:
     clusters = 150  # the clips of one repetition share its threshold: Beta variance beside the binomial one
     deviation = np.sqrt(rate * (1 - rate) * (1 / (clusters * m) + 1 / (clusters * (n + 2))))
     assert alarms / (clusters * m) == pytest.approx(rate, abs=4 * deviation + 1 / n)
+
+
+def test_training_clips_are_decided_by_the_other_blocks() -> None:
+    """A day of faults raises no threshold of its own."""
+    scores = np.concatenate([np.arange(20.0), 100 + np.arange(20.0)])
+    block = np.repeat([0, 1], 20)
+    reference = replace(placed(scores), block=block)
+    decided = decisions(reference, reference, rate=0.1)
+    for own, others in ((block == 0, block == 1), (block == 1, block == 0)):
+        np.testing.assert_array_equal(decided.p_value[own], p_values(scores[own], scores[others]))
+        np.testing.assert_array_equal(decided.percentile[own], position(scores[own], scores[others]))
+        np.testing.assert_array_equal(decided.threshold[own], np.sort(scores[others])[18])
+    np.testing.assert_array_equal(decided.reported, block == 1)
+    assert any("a threshold of its own" in note for note in decided.notes)
+    assert decisions(placed(scores), placed(scores), rate=0.1).reported.sum() < 5
+    single, plain = replace(reference, block=np.arange(40)), placed(scores)
+    for name in ("p_value", "percentile", "threshold"):
+        expected = getattr(decisions(plain, plain, rate=0.1), name)
+        np.testing.assert_array_equal(getattr(decisions(single, single, rate=0.1), name), expected)
+
+
+def test_blocks_of_training_clips_do_not_change_how_test_clips_are_decided() -> None:
+    reference, test = placed(np.arange(40.0)), placed(np.array([1.0, 35.0, 39.5]))
+    blocked = replace(reference, block=np.arange(40) // 10)
+    for name in ("p_value", "percentile", "threshold", "reported"):
+        pair = (getattr(decisions(test, of, rate=0.1), name) for of in (reference, blocked))
+        np.testing.assert_array_equal(*pair)

@@ -1,5 +1,6 @@
 """The race: candidates that surely fall behind on the first fold are not scored on the others."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_a_raced_selection_chooses_what_the_whole_one_chooses(
     assert raced.recipe.members[0].view == whole.recipe.members[0].view == "good"
     best = {candidate.member.name for candidate in whole.candidates[:3]}
     assert best <= {candidate.member.name for candidate in raced.candidates}
+
+
+def test_blocks_are_not_raced(store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first fold may be a single block, whose halves cannot both have clips."""
+    monkeypatch.setattr(selecting, "RACE_FROM", 0)
+    monkeypatch.setattr(racing, "KEEP", 5)
+    grouped = select(store, members_of(store), ScoreCache(tmp_path), replace(FAST, group="recording"))
+    assert not any("after the first fold" in text for text in grouped.warnings)
+    assert grouped.recipe.group == "recording"
 
 
 def test_those_dropped_count_in_the_ranks_of_the_others(plan: Validation) -> None:

@@ -1,6 +1,7 @@
 """The cross-fitted protocol, and metrics on generated anomalies against the official ones."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from detectors.metrics.official import evaluate
 from detectors.metrics.scores import ScoreTable
 from ensemble.selection.quality import METRICS, Evaluator, by_pair, official_score
 from ensemble.selection.scoring.held_out import held_out_scores
+from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.validation import NORMAL, Pair, Validation, plan_validation
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -196,3 +198,56 @@ def test_the_official_score_of_one_pair_is_the_harmonic_mean_of_its_metrics(clip
     only = np.zeros(len(plan.pairs))
     only[3] = 1
     assert official_score(metrics, only) == pytest.approx(1 / np.mean(1 / metrics[:, 3]))
+
+
+def dated(clips: list[Clip]) -> list[Clip]:
+    """The clips with a day each: five recordings in a row, in both sections."""
+    return [replace(clip, attributes={"day": f"{int(clip.path[-7:-4]) // 5}"}) for clip in clips]
+
+
+def by_day(clips: list[Clip], **options: Any) -> Validation:
+    return plan_validation(ClipTable.from_clips(clips), facts_of(clips), group="day", **options)
+
+
+def test_folds_and_halves_hold_whole_days_with_everything_made_from_them(clips: list[Clip]) -> None:
+    clips = dated(clips)
+    plan = by_day(clips)
+    day_of = {clip.key: clip.attributes["day"] for clip in clips}
+    days = np.array([day_of[key] for key in plan.keys])
+    for section in (0, 1):
+        here = plan.section == section
+        for of in (plan.fold, plan.half(0)):
+            assert all(len(set(of[here & (days == day)].tolist())) == 1 for day in "0123")
+        assert len(set(plan.fold[here].tolist())) == 4
+        assert len(set(zip(days[here].tolist(), plan.half(0)[here].tolist(), strict=True))) == 4
+        assert 0 < np.count_nonzero(plan.half(0)[here & plan.normal]) < np.count_nonzero(here & plan.normal)
+    assert plan.keys == planned(clips).keys
+    assert plan.digest != planned(clips).digest
+
+
+def test_no_clip_is_scored_by_a_bank_of_its_day(clips: list[Clip]) -> None:
+    """All clips of a day are equal: any leak gives a score of 0."""
+    clips = dated(clips)
+    plan = by_day(clips)
+    vectors = np.random.default_rng(0).normal(size=(4, 8))
+    day_of = {clip.key: int(clip.attributes["day"]) for clip in clips}
+    X = vectors[[day_of[key] for key in plan.keys]]
+    assert held_out_scores("knn", X, plan).min() > 1e-3
+    assert held_out_scores("knn", X, planned(clips)).max() < 1e-9
+
+
+def test_a_section_of_one_day_keeps_its_folds(clips: list[Clip]) -> None:
+    one_day = [replace(clip, attributes={"day": "9"}) if clip.section == "01" else clip for clip in dated(clips)]
+    plan, plain = by_day(one_day), planned(one_day)
+    assert "--group day: machine fan section 01 has only one day" in plan.notes[-1]
+    np.testing.assert_array_equal(plan.fold[plan.section == 1], plain.fold[plan.section == 1])
+    with pytest.raises(DataError, match="of every section are of one day"):
+        by_day([replace(clip, attributes={"day": "9"}) for clip in clips])
+
+
+def test_perturbed_clips_are_in_the_block_of_their_original(clips: list[Clip]) -> None:
+    plan = by_day(dated(clips), perturbed=PerturbDesign())
+    assert plan.block is not None
+    assert plan.changes is not None
+    np.testing.assert_array_equal(plan.block[plan.stored :], plan.block[plan.changes.origin])
+    np.testing.assert_array_equal(plan.fold[plan.stored :], plan.fold[plan.changes.origin])

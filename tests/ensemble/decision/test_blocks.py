@@ -1,0 +1,26 @@
+"""Comparisons with clips of other blocks only."""
+
+import numpy as np
+
+from ensemble.decision.blocks import apart, blocked
+
+BLOCK = np.array([0, 0, 1, 1, 2, 3])
+
+
+def pairs(rows: list[int], candidates: list[int], otherwise: list[int]) -> list[tuple[list[int], list[int]]]:
+    parts = apart(BLOCK, np.array(rows), np.array(candidates), np.array(otherwise))
+    return [(own.tolist(), others.tolist()) for own, others in parts]
+
+
+def test_every_block_meets_the_candidates_of_the_others() -> None:
+    assert pairs([0, 1, 2], [0, 1, 2, 3], []) == [([0, 1], [2, 3]), ([2], [0, 1])]
+
+
+def test_a_block_without_other_candidates_meets_the_others_at_large() -> None:
+    assert pairs([0, 2], [0, 1], [0, 1, 4, 5]) == [([0], [4, 5]), ([2], [0, 1])]
+
+
+def test_single_clips_are_no_blocks() -> None:
+    assert blocked(BLOCK, np.arange(6))
+    assert not blocked(BLOCK, np.array([0, 2, 4, 5]))
+    assert not blocked(None, np.arange(6))
