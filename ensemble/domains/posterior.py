@@ -1,8 +1,8 @@
 """Probability that a clip is of the target domain, from the domains of training clips and the sound of the clip.
 
 Per machine and view, a linear discriminant with shrunk covariance and equal priors is fitted to the training clips of
-all sections, standardised per section. Its log odds for clips that it was not fitted on are calibrated by two Gaussians
-of equal variance. The calibrated log odds of all views are averaged and calibrated again. A discriminant that cannot
+all sections, standardised per section. Its log odds for clips that it was not fitted on are calibrated by two Gaussians.
+The calibrated log odds of all views are averaged and calibrated again. A discriminant that cannot
 tell the domains apart has calibrated log odds near 0, so it does not count. No label, domain or statistic of a test
 clip is used.
 """
@@ -20,6 +20,9 @@ LEAST = 3
 
 SPREAD_FLOOR = 1e-6
 """Columns and log odds that vary by less, relative to their size, count as constant."""
+
+PRIOR_CLIPS = 3
+"""Weight of the variance of both domains in that of one, in clips."""
 
 MOST_CERTAIN = 30.0
 """Largest log odds."""
@@ -144,16 +147,29 @@ def _discriminant(bank: np.ndarray, target: np.ndarray, judged: np.ndarray) -> n
 def calibrated(odds: np.ndarray, clips: Clips) -> np.ndarray:
     """Log odds (n,) of one machine, mapped so that they hold for the held-out bank clips of both domains.
 
-    The clips of each domain are taken as a Gaussian, both of the mean variance. All 0 where target clips do not have
-    the higher log odds.
+    The clips of each domain are taken as a Gaussian. Target clips are few and vary more, so a clip far from the source
+    clips is sooner a target clip than by the middle between the means. Odds beyond the turning point of the ratio of
+    the two Gaussians stay at its value. All 0 where target clips do not have the higher log odds.
     """
     known = clips.bank & (clips.fold != NEW)
     sides = [odds[known & (clips.target == is_target)] for is_target in (False, True)]
     if not all(len(side) for side in sides):
         return np.zeros(len(odds))
     low, high = (float(side.mean()) for side in sides)
-    variance = float(np.mean([side.var() for side in sides]))
     if high <= low:
         return np.zeros(len(odds))
-    slope = (high - low) / max(variance, SPREAD_FLOOR * (high - low) ** 2)
-    return np.clip(slope * (odds - (low + high) / 2), -MOST_CERTAIN, MOST_CERTAIN)
+    floor = SPREAD_FLOOR * (high - low) ** 2
+    shared = float(np.mean([side.var() for side in sides]))
+    of_source, of_target = (max(_variance(side, shared), floor) for side in sides)
+    curvature = 1 / of_source - 1 / of_target
+    if curvature:
+        turning = (low / of_source - high / of_target) / curvature
+        odds = np.maximum(odds, turning) if curvature > 0 else np.minimum(odds, turning)
+    ratio = np.square(odds - low) / of_source - np.square(odds - high) / of_target + np.log(of_source / of_target)
+    return np.clip(ratio / 2, -MOST_CERTAIN, MOST_CERTAIN)
+
+
+def _variance(side: np.ndarray, shared: float) -> float:
+    """Variance for a new clip of a domain, drawn towards that of both domains where there are few clips."""
+    n = len(side)
+    return (n * float(side.var()) + PRIOR_CLIPS * shared) / (n + PRIOR_CLIPS) * (1 + 1 / n)

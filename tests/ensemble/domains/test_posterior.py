@@ -94,11 +94,24 @@ def test_constant_rows_and_constant_columns_are_no_error(rng: np.random.Generato
 
 
 def test_calibration_by_hand() -> None:
-    """Means -1 and 3, variances 1: slope 4 about the middle 1."""
+    """Means -1 and 3, variances 1 of two clips each, so (2 + 3) / 5 * 1.5 = 1.5: slope 4 / 1.5 about the middle 1."""
     odds = np.array([-2.0, 0.0, 2.0, 4.0, 1.0, 5.0])
     target = np.array([False, False, True, True, False, False])
     bank = np.array([True, True, True, True, False, False])
     known = Clips(np.full(6, "fan"), np.full(6, "00"), target, bank, np.where(bank, 0, NEW))
-    np.testing.assert_allclose(calibrated(odds, known), [-12, -4, 4, 12, 0, 16])
+    np.testing.assert_allclose(calibrated(odds, known), np.array([-12, -4, 4, 12, 0, 16]) / 1.5)
     swapped = replace(known, target=~target)
     assert not calibrated(odds, swapped).any(), "target clips must have the higher odds"
+
+
+def test_a_domain_that_varies_more_begins_nearer_to_the_other() -> None:
+    """Source clips at -1 and 1, target clips at 5 and 15; both tails are monotone."""
+    odds = np.concatenate([[-1.0, 1, -1, 1], [5, 15, 5, 15], np.linspace(-40, 60, 201)])
+    bank = np.arange(len(odds)) < 8
+    target = np.isin(np.arange(len(odds)), range(4, 8))
+    known = Clips(np.full(len(odds), "fan"), np.full(len(odds), "00"), target, bank, np.where(bank, 0, NEW))
+    mapped = calibrated(odds, known)[8:]
+    assert (np.diff(mapped) >= 0).all()
+    middle = odds[8:][np.argmax(mapped > 0)]
+    assert 1 < middle < 4.5, "below the middle of the means, 5"
+    assert mapped[0] == mapped[40] < 0
