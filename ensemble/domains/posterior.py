@@ -1,8 +1,8 @@
 """Probability that a clip is of the target domain, from the domains of training clips and the sound of the clip.
 
 Per machine and view, a linear discriminant with shrunk covariance and equal priors is fitted to the training clips of
-all sections, standardised per section. Its log odds for clips that it was not fitted on are calibrated by two Gaussians.
-The calibrated log odds of all views are averaged and calibrated again. A discriminant that cannot
+all sections, standardised per section. Its log odds for held-out clips are calibrated by two Gaussians. The calibrated
+log odds of all views are averaged and calibrated again. A discriminant that cannot
 tell the domains apart has calibrated log odds near 0, so it does not count. No label, domain or statistic of a test
 clip is used.
 """
@@ -166,7 +166,7 @@ def calibrated(odds: np.ndarray, clips: Clips) -> np.ndarray:
         turning = (low / of_source - high / of_target) / curvature
         odds = np.maximum(odds, turning) if curvature > 0 else np.minimum(odds, turning)
     ratio = np.square(odds - low) / of_source - np.square(odds - high) / of_target + np.log(of_source / of_target)
-    return np.clip(ratio / 2, -MOST_CERTAIN, MOST_CERTAIN)
+    return np.asarray(np.clip(ratio / 2, -MOST_CERTAIN, MOST_CERTAIN))
 
 
 def _variance(side: np.ndarray, shared: float) -> float:

@@ -113,5 +113,5 @@ def test_a_domain_that_varies_more_begins_nearer_to_the_other() -> None:
     mapped = calibrated(odds, known)[8:]
     assert (np.diff(mapped) >= 0).all()
     middle = odds[8:][np.argmax(mapped > 0)]
-    assert 1 < middle < 4.5, "below the middle of the means, 5"
+    assert 1 < middle < 4.9, "below the middle of the means, 5"
     assert mapped[0] == mapped[40] < 0
