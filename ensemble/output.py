@@ -70,6 +70,8 @@ def scores_csv(detection: Detection) -> str:
     columns = [detection.clips.column(name).tolist() for name in ("machine", "section", "domain")]
     keys, text = detection.clips.keys(), io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    domains = detection.domains
+    header += ["target_probability"] if domains else []
     writer.writerow([*header, "nearest_normal", "nearest_distance", *members])
     for i in np.argsort(-detection.percentile, kind="stable"):
         writer.writerow(
@@ -81,6 +83,7 @@ def scores_csv(detection: Detection) -> str:
                 f"{p_values[i]:.6f}",
                 repr(float(thresholds[i])),
                 int(detection.decision[i]),
+                *([f"{domains.scored[i]:.6f}"] if domains else []),
                 detection.nearest[i],
                 f"{detection.nearest_distance[i]:.6f}" if detection.nearest[i] else "",
                 *(f"{value:.6f}" for value in detection.member_percentiles[:, i]),

@@ -31,12 +31,16 @@ from urllib.parse import quote, unquote_to_bytes
 
 import tomli_w
 
+from ensemble.decision.banks import TAILS
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 
 FUSED = "ensemble"
-DOMAINS = ("unknown", "known")
-"""Whether decisions may use the domain of a test clip. Scores never use it."""
+DOMAINS = ("pooled", "predicted", "known")
+"""What is known of the domain of a test clip: nothing, what it sounds like, or its label (for decisions only)."""
+
+POOLED_BEFORE = "unknown"
+"""Earlier name of "pooled" in recipe files."""
 
 SCORES = "scores:"
 """Begins the `detector` of a member that is a score file of another system."""
@@ -93,9 +97,10 @@ class Member:
 class Recipe:
     """Members, fusion rule and decision rule; the module docstring shows the file form.
 
-    fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`. group: what hangs
-    together, so that its clips are never each other's reference: recording, day or an attribute (`ensemble.groups`).
-    group_by: an attribute that detectors with `by=group` learn from.
+    fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`. domains: see DOMAINS.
+    tail: how a domain with few training clips is decided, see decision/banks.py. group: what hangs together, so that
+    its clips are never each other's reference: recording, day or an attribute (`ensemble.groups`). group_by: an
+    attribute that detectors with `by=group` learn from.
     """
 
     members: tuple[Member, ...]
@@ -106,7 +111,8 @@ class Recipe:
     pool_sections: bool = False
     group_by: str = ""
     fdr: float = 0.0
-    domains: str = "unknown"
+    domains: str = DOMAINS[0]
+    tail: str = TAILS[0]
     group: str = ""
 
     def __post_init__(self) -> None:
@@ -125,7 +131,9 @@ class Recipe:
         if not 0 <= self.fdr < 1:
             raise DataError(f"fdr = {self.fdr}: expected a rate between 0 and 1, or 0 to decide by false_alarm_rate")
         if self.domains not in DOMAINS:
-            raise DataError(f"domains = {self.domains!r}: expected {' or '.join(DOMAINS)}")
+            raise DataError(f"domains = {self.domains!r}: expected {', '.join(DOMAINS)}")
+        if self.tail not in TAILS:
+            raise DataError(f"tail = {self.tail!r}: expected {' or '.join(TAILS)}")
 
 
 def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
@@ -186,6 +194,8 @@ def _recipe(raw: dict[str, Any], folder: Path) -> Recipe:
         raise DataError("expected [[member]] tables")
     members = tuple(_member(f"member {i + 1}", table, folder) for i, table in enumerate(tables))
     known = {field.name: field.type for field in fields(Recipe) if field.name != "members"}
+    if raw.get("domains") == POOLED_BEFORE:
+        raw["domains"] = DOMAINS[0]
     return Recipe(members, **_checked("the recipe", known, raw))
 
 

@@ -45,6 +45,7 @@ class RunRequest:
     threshold: str | None = None
     fdr: float | None = None
     domains: str | None = None
+    tail: str | None = None
     anomalies_at_most: float = 0.5
     machines: tuple[str, ...] = ()
     pool_sections: bool = False
@@ -116,7 +117,8 @@ def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tup
         "false_alarm_rate": request.fpr,
         "threshold": request.threshold,
         "fdr": 0.0 if request.fpr and not request.fdr else request.fdr,
-        "domains": request.domains,
+        "domains": request.domains or (None if request.recipe or len(recipe.members) == 1 else "predicted"),
+        "tail": request.tail,
         "pool_sections": request.pool_sections or None,
         "group_by": request.group_by,
         "group": request.group,

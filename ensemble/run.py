@@ -6,6 +6,7 @@ enter a bank. Where the store has no test clips, the training clips are ranked a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from detectors.search.neighbours import nearest
 from ensemble.day_effect import day_notes
 from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
-from ensemble.decision.conformal import Decisions, Scale, decisions, from_surprise, surprise
+from ensemble.decision.conformal import Decisions, decisions
 from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
 from ensemble.decision.thresholds import THRESHOLDS
+from ensemble.domains.correct import Domains, corrected, decided_as, predicted_domains, scale_of
 from ensemble.external import verified
 from ensemble.inputs import Inputs
 from ensemble.members import member_scores, placed
@@ -33,7 +35,8 @@ class Detection:
 
     member_percentiles: (members, m). nearest, nearest_distance: key of the closest training clip of the section and
     its cosine distance in the embedding of `evidence_of`. reference: honest fused scores (n,) of the training clips
-    `train`; blocks: the number of each one's block (see `ensemble.groups`), None without a group.
+    `train`; blocks: the number of each one's block (see `ensemble.groups`), None without a group. domains: predicted
+    domains, None where the recipe does not ask for them or there are no two domains.
     """
 
     recipe: Recipe
@@ -45,6 +48,7 @@ class Detection:
     nearest_distance: np.ndarray
     train: ClipTable
     reference: np.ndarray
+    domains: Domains | None
     remarks: tuple[str, ...]
     blocks: np.ndarray | None = None
 
@@ -123,18 +127,23 @@ def detect(
     members = member_scores(inputs, recipe, workers=workers, progress=progress)
     test, reference = [scores[0] for scores in members], [scores[1] for scores in members]
     fused, percentiles = _fuse(recipe, test, reference, roles.self_ranked)
+    domains = predicted_domains(inputs, recipe) if recipe.domains == "predicted" else None
+    if domains:
+        fused = corrected(fused, domains, scale_of(fused.reference, fused=bounded(recipe)), train, scored)
+    sides = Sides(scored, train, domains, inputs.blocks, roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
     return Detection(
         recipe=recipe,
         clips=scored,
         score=fused.scores,
-        decided=_decide(recipe, scored, train, fused, inputs.blocks, roles.self_ranked),
+        decided=_decide(recipe, fused, sides),
         member_percentiles=percentiles,
         nearest=keys,
         nearest_distance=distances,
         train=train,
         reference=fused.reference,
-        remarks=(*inputs.notes, *day_notes(inputs, recipe)),
+        domains=domains,
+        remarks=(*inputs.notes, *(domains.notes if domains else ()), *day_notes(inputs, recipe)),
         blocks=inputs.blocks,
     )
 
@@ -187,10 +196,16 @@ def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
 
 
 def redecided(detection: Detection, recipe: Recipe) -> Detection:
-    """The same scores decided again by the rates, threshold rule and domains of `recipe`; its members are ignored."""
+    """The same scores decided again by the rates, threshold rule and tail of `recipe`; its members are ignored.
+
+    So are its domains where scores were corrected by predicted ones, or would have to be.
+    """
     fused = Fused(detection.score, detection.reference)
     recipe = replace(recipe, members=detection.recipe.members, fusion=detection.recipe.fusion)
-    decided = _decide(recipe, detection.clips, detection.train, fused, detection.blocks, detection.self_ranked)
+    if "predicted" in (recipe.domains, detection.recipe.domains):
+        recipe = replace(recipe, domains=detection.recipe.domains)
+    sides = Sides(detection.clips, detection.train, detection.domains, detection.blocks, detection.self_ranked)
+    decided = _decide(recipe, fused, sides)
     return replace(detection, recipe=recipe, decided=decided)
 
 
@@ -199,23 +214,33 @@ def bounded(recipe: Recipe) -> bool:
     return len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
 
 
-def _decide(  # noqa: PLR0917 - two callers
-    recipe: Recipe, scored: ClipTable, train: ClipTable, fused: Fused, blocks: np.ndarray | None, self_ranked: bool
-) -> Decisions:
-    """Decisions on fused scores; they use the domains of test clips only where the recipe says that these are known."""
-    reference = placed(train, fused.reference, recipe.pool_sections, blocks)
-    test = placed(scored, fused.scores, recipe.pool_sections)
-    if recipe.domains == "known":
-        reference = replace(reference, domain=train.column("domain"))
-        test = replace(test, domain=scored.column("domain"))
+class Sides(NamedTuple):
+    """What decisions need to know of the clips: those scored, those of training, their domains and blocks."""
+
+    scored: ClipTable
+    train: ClipTable
+    domains: Domains | None
+    blocks: np.ndarray | None
+    self_ranked: bool
+
+
+def _decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
+    """Decisions on fused scores, by predicted domains, or by labelled ones where the recipe says these are known."""
+    domains = sides.domains
+    reference = placed(sides.train, fused.reference, recipe.pool_sections, sides.blocks)
+    test = placed(sides.scored, fused.scores, recipe.pool_sections)
+    if recipe.domains == "known" or domains:
+        reference = replace(reference, domain=sides.train.column("domain"))
+        test = replace(test, domain=decided_as(domains.scored) if domains else sides.scored.column("domain"))
     try:
         return decisions(
-            reference if self_ranked else test,
+            reference if sides.self_ranked else test,
             reference,
             rate=recipe.false_alarm_rate,
             method=recipe.threshold,
             fdr=recipe.fdr,
-            scale=Scale(surprise, from_surprise) if bounded(recipe) else None,
+            scale=scale_of(fused.reference, fused=bounded(recipe)),
+            tail=recipe.tail,
         )
     except ValueError as error:
         raise DataError(str(error)) from error

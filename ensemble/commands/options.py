@@ -45,7 +45,13 @@ recipe_options = together(
         help="Decide by a false-discovery rate over all clips instead.",
     ),
     click.option(
-        "--domains", type=click.Choice(["unknown", "known"]), help="Whether decisions may use a test clip's domain."
+        "--domains",
+        type=click.Choice(["pooled", "predicted", "known"]),
+        help="Domain of a test clip: ignored, predicted from its sound, or its label (for decisions only). Default: "
+        "predicted for an ensemble, where training clips have domains.",
+    ),
+    click.option(
+        "--tail", type=click.Choice(["spread", "none"]), help="How a domain with few training clips is decided."
     ),
     click.option(
         "--anomalies-at-most",

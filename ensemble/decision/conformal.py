@@ -5,30 +5,22 @@ the training clips, it is at most u with probability at most u, at any n and for
 p-values of clips that share reference scores depend on each other only positively, so the Benjamini-Hochberg procedure
 keeps its guarantee (Bates et al. 2023, "Testing for outliers with conformal p-values").
 
-A clip is compared with its bank: the reference scores of its section or, where the domains of test clips are known, of
-its domain in the section if these are enough for the requested rate. If they are too few, only the level (median) comes
-from the domain, and the spread around it from the whole section. Such a bank is called shifted; its rate is
-approximate.
+A clip is compared with its bank, see banks.py.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ensemble.decision.banks import TAILS, Bank, BankRule, Scale, banks, p_values
 from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, position, position_of_reference
 from ensemble.decision.thresholds import Threshold, given_threshold, threshold
 
 REPORTED_SHARE = 0.1
 """Share of clips that a false-discovery rate should be able to report; it decides how small p-values must get."""
-
-
-def p_values(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Conformal p-value of each score (m,) among n reference scores, in [1 / (n + 1), 1]."""
-    at_least = len(reference) - np.searchsorted(np.sort(reference), scores, side="left")
-    return np.asarray((1 + at_least) / (len(reference) + 1))
 
 
 def p_values_of_reference(reference: np.ndarray) -> np.ndarray:
@@ -54,75 +46,6 @@ def surprise(scores: np.ndarray) -> np.ndarray:
 def from_surprise(surprises: np.ndarray) -> np.ndarray:
     """Inverse of `surprise`."""
     return np.asarray(-np.expm1(-surprises))
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Maps scores to a scale on which they can be shifted, and back."""
-
-    forward: Callable[[np.ndarray], np.ndarray] = np.asarray
-    back: Callable[[np.ndarray], np.ndarray] = np.asarray
-
-
-@dataclass(frozen=True, eq=False)
-class Bank:
-    """The reference scores (n,) that the scored clips `rows` of one section are compared with.
-
-    `domain` is empty where clips of any domain share the bank. `shifted`: see the module docstring.
-    """
-
-    machine: str
-    section: str
-    domain: str
-    rows: np.ndarray
-    reference: np.ndarray
-    shifted: bool = False
-
-
-def banks(test: PlacedScores, reference: PlacedScores, *, level: float, scale: Scale) -> Iterator[Bank]:
-    """Every bank that test clips need, sections sorted; `level`: the p-value that a domain's own bank must reach.
-
-    Domains have banks of their own only where both sides give them.
-    """
-    for (machine, section), rows in test.groups():
-        training = reference.rows_of((machine, section))
-        scores, pooled = reference.scores[training], np.ones(len(rows), dtype=bool)
-        if test.domain is not None and reference.domain is not None:
-            of_train, of_test = reference.domain[training], test.domain[rows]
-            for domain in ("source", "target"):
-                here = of_test == domain
-                of_domain = scores[of_train == domain]
-                if here.any() and len(of_domain):
-                    pooled &= ~here
-                    enough = len(of_domain) + 1 >= 1 / level - 1e-9
-                    bank = of_domain if enough else shifted_reference(scores, of_train, domain, scale)
-                    yield Bank(machine, section, domain, rows[here], bank, shifted=not enough)
-        if pooled.any():
-            yield Bank(machine, section, "", rows[pooled], scores)
-
-
-def shifted_reference(scores: np.ndarray, domain: np.ndarray, wanted: str, scale: Scale) -> np.ndarray:
-    """Reference scores (n,) of a section, moved from the level of their own domain to that of the domain `wanted`.
-
-    A single clip of a domain has no residual and is left out.
-    """
-    scaled = scale.forward(scores)
-    by_domain = [scaled[domain == name] for name in np.unique(domain)]
-    residuals = [median_residuals(values) for values in by_domain if len(values) > 1]
-    if not residuals:
-        return scores
-    return scale.back(np.median(scaled[domain == wanted]) + np.concatenate(residuals))
-
-
-def median_residuals(values: np.ndarray) -> np.ndarray:
-    """Each value (n >= 2) minus the median of the others."""
-    n, order = len(values), np.argsort(values, kind="stable")
-    place = np.empty(n, dtype=np.intp)
-    place[order] = np.arange(n)
-    ranked = values[order]
-    low, high = (n - 2) // 2, (n - 1) // 2  # middle places among the n - 1 others
-    others = (ranked[low + (place <= low)] + ranked[high + (place <= high)]) / 2
-    return np.asarray(values - others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,18 +77,20 @@ def decisions(
     method: str = "quantile",
     fdr: float = 0.0,
     scale: Scale | None = None,
+    tail: str = TAILS[0],
 ) -> Decisions:
     """Decide every test clip: by `fdr` over all of them where it is not 0, else by the false-alarm `rate`.
 
-    `method` names the threshold rule for the rate. Where `test` is `reference` itself, each training clip is compared
-    with the others. Their p-values are then 1 / n to 1 by construction, so a false-discovery rate is a ValueError.
+    `method` names the threshold rule for the rate; `scale` and `tail` say how banks are made (banks.py). Where `test`
+    is `reference` itself, each training clip is compared with the others. Their p-values are then 1 / n to 1 by
+    construction, so a false-discovery rate is a ValueError.
     Training clips with blocks are compared with those of other blocks, and each block has a threshold of its own.
     """
     self_ranked = test is reference
     if fdr and self_ranked:
         raise ValueError("a false-discovery rate needs test clips, and there are none; use a false-alarm rate")
     level = fdr * REPORTED_SHARE if fdr else rate
-    all_banks = tuple(banks(test, reference, level=level, scale=scale or Scale()))
+    all_banks = tuple(banks(test, reference, BankRule(level, scale or Scale(), tail)))
     p_value, percentile, value = (np.empty(len(test.scores)) for _ in range(3))
     for bank in all_banks:
         scores = test.scores[bank.rows]
@@ -218,8 +143,10 @@ def _rate_notes(all_banks: Sequence[Bank], thresholds: Sequence[Threshold | None
     shifted = [bank for bank in all_banks if bank.shifted]
     if shifted:
         notes.append(
-            f"{len(shifted)} domains of sections have too few training clips for a false-alarm rate of {rate:g}: their "
-            "own level and the spread of their whole section are used, so the rate is approximate there"
+            f"a false-alarm rate of {rate:g} is not guaranteed for {len(shifted)} domains of sections, which have "
+            f"fewer than {math.ceil(1 / rate - 1e-9) - 1} training clips on their machine. The tail model `spread` "
+            "assumes that normal clips of both domains scatter alike around the level of their domain; --tail none "
+            "uses the clips of the domain alone, with the lowest rate that they allow"
         )
     return tuple(notes)
 

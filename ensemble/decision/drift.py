@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.decision.conformal import Bank, Decisions
+from ensemble.decision.banks import Bank
+from ensemble.decision.conformal import Decisions
 from ensemble.decision.false_alarms import exact_interval
 from ensemble.decision.thresholds import Threshold
 

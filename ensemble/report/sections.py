@@ -5,7 +5,8 @@ from markupsafe import Markup
 
 from detectors.metrics.auc import MAX_FPR, auc, pauc
 from detectors.metrics.official import Evaluation
-from ensemble.decision.conformal import Bank, surprise
+from ensemble.decision.banks import Bank
+from ensemble.decision.conformal import surprise
 from ensemble.decision.thresholds import Threshold
 from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, nines, roc_chart
 from ensemble.report.page import render

@@ -14,6 +14,7 @@ from detectors import detector_spec, parse_detector
 from detectors.metrics.auc import percentile_interval
 from ensemble.decision.fuse import combine, fusion
 from ensemble.defaults import default_recipe
+from ensemble.domains.posterior import Posterior
 from ensemble.inputs import width_of
 from ensemble.recipe import Member, Recipe
 from ensemble.selection.choose import (
@@ -31,6 +32,7 @@ from ensemble.selection.quality import Evaluator, by_pair, official_score
 from ensemble.selection.racing import RACE_FROM, Raced, race
 from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.domains import corrected_positions, validation_posterior
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import FOLDS, Validation, plan_validation
@@ -60,7 +62,7 @@ class Options:
     workers: processes, None for one per core. ranker: also evaluate a learned fusion, see ranker.py. perturbed: make
     the anomalies in embedding space, for stores without audio. race: drop candidates early, see racing.py; not with a
     group, whose first fold may be a single block. group: what is in one fold as a whole, see `ensemble.groups`; the
-    recipe keeps it.
+    recipe keeps it. domains: "predicted" judges candidates without the offset between domains, "pooled" as they are.
     """
 
     rule: str = "agreement"
@@ -72,6 +74,7 @@ class Options:
     perturbed: PerturbDesign | None = None
     race: bool = True
     group: str = ""
+    domains: str = "predicted"
 
     def __post_init__(self) -> None:
         """Refuse an unknown rule."""
@@ -162,8 +165,9 @@ def select(
         )
     lost = len(to_score) - len(raced.kept)
     scored = score(raced.kept, progress=lambda done, total: progress(lost + done, lost + total))
+    domains = validation_posterior(store, embeddings, validation) if options.domains == "predicted" else None
     names = [member.name for member in candidates]
-    selection = decide(scored, validation, default, names, options, raced.dropped)
+    selection = decide(scored, validation, default, names, options, raced.dropped, domains)
     recipe = replace(selection.recipe, group=options.group)
     warnings = (*notes, *raced.notes, *selection.warnings)
     return replace(selection, recipe=recipe, warnings=warnings, raced_out=lost if racing else None)
@@ -221,10 +225,12 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     candidates: Sequence[str],
     options: Options,
     dropped: tuple[np.ndarray, ...] = (),
+    domains: Posterior | None = None,
 ) -> Selection:
     """Choose from scores; `candidates` names the members that may be chosen, the others belong to the default.
 
-    `dropped` are the metrics of candidates that lost the race.
+    `dropped` are the metrics of candidates that lost the race. With `domains`, candidates are judged, and the recipe
+    runs, without the offset between domains.
     """
     names = [member.name for member in scored.members]
     allowed = np.isin(names, list(candidates))
@@ -234,6 +240,9 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     placed = positions(scored.scores, validation)
     repeated = np.flatnonzero(allowed)[duplicates(placed[allowed])]
     allowed[repeated] = False
+    if domains is not None:
+        placed = corrected_positions(placed, domains)
+        default = replace(default, domains="predicted")
     problem = Problem(validation, placed[allowed], options.rule, dropped)
     members = [scored.members[i] for i in np.flatnonzero(allowed)]
     fixed = {
@@ -251,7 +260,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         standings = _standings(replicates, DEFAULT)
         chosen, reason = _chosen(replicates, warnings)
         if chosen != DEFAULT:
-            recipe = _recipe(problem, chosen, members)
+            recipe = replace(_recipe(problem, chosen, members), domains=default.domains)
             per_machine = _per_machine(problem, chosen, replicates[chosen], options)
     pairs = zip([pair.name for pair in validation.pairs], problem.pair_weights.tolist(), strict=True)
     return Selection(

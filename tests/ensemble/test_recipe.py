@@ -60,8 +60,8 @@ def test_the_text_form() -> None:
     member = 'embedding = "e"\ndetector = "knn"\nview = ""\nweight = 1.0\nfingerprint = ""\n'
     assert recipe_text(Recipe((Member("e", "knn"), Member("e", "lof", weight=1e-5)))) == (
         'name = "default"\nfusion = "mean"\nthreshold = "quantile"\nfalse_alarm_rate = 0.1\npool_sections = false\n'
-        f'group_by = ""\nfdr = 0.0\ndomains = "unknown"\ngroup = ""\n\n[[member]]\n{member}\n[[member]]\n'
-        + member.replace("knn", "lof").replace("1.0", "1e-05")
+        'group_by = ""\nfdr = 0.0\ndomains = "pooled"\ntail = "spread"\ngroup = ""\n\n'
+        f"[[member]]\n{member}\n[[member]]\n" + member.replace("knn", "lof").replace("1.0", "1e-05")
     )
 
 

@@ -5,17 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ensemble.decision.banks import p_values
 from ensemble.decision.calibrate import PlacedScores, position
 from ensemble.decision.conformal import (
-    Scale,
-    banks,
     benjamini_hochberg,
     decisions,
     from_surprise,
-    median_residuals,
-    p_values,
     p_values_of_reference,
-    shifted_reference,
     surprise,
 )
 from ensemble.decision.fuse import fuse
@@ -134,34 +130,17 @@ def test_a_small_domain_uses_the_spread_of_its_section(rng: np.random.Generator)
     bank = found.banks[0]
     assert (bank.shifted, len(bank.reference)) == (True, 305)
     assert 0.005 < found.reported.mean() < 0.25
-    assert "1 domains of sections have too few training clips for a false-alarm rate of 0.05" in found.notes[0]
+    assert "a false-alarm rate of 0.05 is not guaranteed for 1 domains of sections" in found.notes[0]
+    assert "fewer than 19 training clips" in found.notes[0]
+    alone = decisions(placed(rng.normal(4, 1, size=2000), of_test), reference, rate=0.05, tail="none")
+    assert (alone.banks[0].shifted, len(alone.banks[0].reference)) == (False, 5)
+    assert alone.thresholds[0] is not None
+    assert alone.thresholds[0].expected == pytest.approx(1 / 6)
+    assert "5 training clips are too few for a false-alarm rate of 0.05" in alone.notes[0]
     assert decisions(placed(rng.normal(4, 1, size=2000)), reference, rate=0.05).reported.mean() > 0.9, "without domains"
 
 
-def test_clips_of_an_unknown_domain_are_compared_with_the_whole_section() -> None:
-    of_test = np.array(["source", "unknown", "target"])
-    reference = placed(np.arange(30.0), domains(30, 0))
-    found = list(banks(placed(np.zeros(3), of_test), reference, level=0.1, scale=Scale()))
-    assert [(bank.domain, bank.rows.tolist()) for bank in found] == [("source", [0]), ("", [1, 2])]
-
-
-def test_median_residuals_leave_the_own_value_out(rng: np.random.Generator) -> None:
-    for n in (2, 3, 4, 5, 12, 13):
-        values = rng.integers(0, 6, n).astype(float)
-        expected = [values[i] - np.median(np.delete(values, i)) for i in range(n)]
-        np.testing.assert_allclose(median_residuals(values), expected)
-
-
-def test_shifting_moves_the_level_and_keeps_the_shape() -> None:
-    scores, domain = np.array([0.0, 1, 2, 3, 4, 10, 12, 14]), domains(5, 3)
-    moved = shifted_reference(scores, domain, "target", Scale())
-    assert len(moved) == 8
-    np.testing.assert_allclose(np.sort(moved)[[0, -1]], 12 + np.array([-3.0, 3.0]))
-    alone = shifted_reference(np.array([1.0, 2, 3, 9]), domains(3, 1), "target", Scale())
-    np.testing.assert_allclose(np.sort(alone), 9 + np.array([-1.5, 0, 1.5]))
-    scale = Scale(surprise, from_surprise)
-    bounded = shifted_reference(np.array([0.1, 0.5, 0.9, 0.99, 0.98]), domains(3, 2), "target", scale)
-    assert bounded.max() < 1
+def test_surprise_is_finite_and_has_an_inverse() -> None:
     assert np.isfinite(surprise(np.ones(1))).all()
     np.testing.assert_allclose(from_surprise(surprise(np.array([0.0, 0.3, 0.999]))), [0, 0.3, 0.999])
 

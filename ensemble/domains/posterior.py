@@ -1,0 +1,175 @@
+"""Probability that a clip is of the target domain, from the domains of training clips and the sound of the clip.
+
+Per machine and view, a linear discriminant with shrunk covariance and equal priors is fitted to the training clips of
+all sections, standardised per section. Its log odds for held-out clips are calibrated by two Gaussians. The calibrated
+log odds of all views are averaged and calibrated again. A discriminant that cannot
+tell the domains apart has calibrated log odds near 0, so it does not count. No label, domain or statistic of a test
+clip is used.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from detectors.covariance import Moments, ledoit_wolf
+
+LEAST = 3
+"""Training clips that each domain of a machine needs; with fewer there is no posterior."""
+
+SPREAD_FLOOR = 1e-6
+"""Columns and log odds that vary by less, relative to their size, count as constant."""
+
+PRIOR_CLIPS = 3
+"""Weight of the variance of both domains in that of one, in clips."""
+
+MOST_CERTAIN = 30.0
+"""Largest log odds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Clips in columns (n,): machine, section, whether of the target domain, and how each takes part.
+
+    bank: training clips of known domain. fold: a clip is judged by the bank clips of other folds; NEW is no fold.
+    """
+
+    machine: np.ndarray
+    section: np.ndarray
+    target: np.ndarray
+    bank: np.ndarray
+    fold: np.ndarray
+
+    def of_machines(self) -> Iterable[np.ndarray]:
+        """Rows of every machine whose domains both have LEAST training clips."""
+        for machine in np.unique(self.machine):
+            rows = np.flatnonzero(self.machine == machine)
+            target = self.target[rows][self.bank[rows]]
+            if min(np.count_nonzero(target), np.count_nonzero(~target)) >= LEAST:
+                yield rows
+
+    def part(self, rows: np.ndarray) -> "Clips":
+        """Some of the clips."""
+        columns = (self.machine, self.section, self.target, self.bank, self.fold)
+        return Clips(*(column[rows] for column in columns))
+
+
+NEW = -1
+"""Fold of clips that are in no fold, such as test clips: all bank clips judge them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Probability (n,) of the target domain; NaN for the clips of a machine that has too few clips of a domain."""
+
+    probability: np.ndarray
+    clips: Clips
+
+    @cached_property
+    def reliability(self) -> float:
+        """Share of held-out bank clips whose domain is named correctly, mean over the domains; NaN without any."""
+        judged = self.clips.bank & (self.clips.fold != NEW) & ~np.isnan(self.probability)
+        if not judged.any():
+            return float("nan")
+        right = (self.probability[judged] > 0.5) == self.clips.target[judged]
+        target = self.clips.target[judged]
+        return float((right[target].mean() + right[~target].mean()) / 2)
+
+
+def posterior(views: Iterable[np.ndarray], clips: Clips) -> Posterior:
+    """Posterior of clips from their rows (n, d) in several views."""
+    from threadpoolctl import threadpool_limits
+
+    machines = list(clips.of_machines())
+    total, count = np.zeros(len(clips.machine)), 0
+    for X in views if machines else ():
+        with threadpool_limits(1):  # the matrices are small: threads cost more than they save
+            for rows in machines:
+                of_machine = clips.part(rows)
+                total[rows] += calibrated(log_odds(X[rows], of_machine), of_machine)
+        count += 1
+    probability = np.full(len(total), np.nan)
+    for rows in machines if count else ():
+        mean = calibrated(total[rows] / count, clips.part(rows))
+        probability[rows] = 1 / (1 + np.exp(-np.clip(mean, -MOST_CERTAIN, MOST_CERTAIN)))
+    return Posterior(probability, clips)
+
+
+def log_odds(X: np.ndarray, clips: Clips) -> np.ndarray:
+    """Log odds (n,) of the target domain for the rows X (n, d) of one machine, each by the bank clips of other folds.
+
+    0 where the bank clips of other folds lack a domain.
+    """
+    odds = np.zeros(len(X))
+    for fold in np.unique(clips.fold):
+        judged = clips.fold == fold
+        bank = clips.bank & ~judged if fold != NEW else clips.bank
+        target = clips.target[bank]
+        if not target.any() or target.all():
+            continue
+        Z = _standardised(X, clips.section, bank)
+        odds[judged] = _discriminant(Z[bank], target, Z[judged])
+    return odds
+
+
+def _standardised(X: np.ndarray, section: np.ndarray, bank: np.ndarray) -> np.ndarray:
+    """Rows by the mean and deviation of their section's bank clips; 0 where a section has none."""
+    Z = np.zeros(X.shape)
+    for name in np.unique(section):
+        here = section == name
+        of_bank = X[here & bank].astype(np.float64)
+        if not len(of_bank):
+            continue
+        centre, scale = of_bank.mean(axis=0), of_bank.std(axis=0)
+        varies = scale > SPREAD_FLOOR * np.abs(of_bank).max(axis=0)
+        Z[here] = np.where(varies, (X[here] - centre) / np.where(varies, scale, 1), 0)
+    return Z
+
+
+def _discriminant(bank: np.ndarray, target: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """Log odds of the rows `judged` by two Gaussians of one shrunk covariance, with equal priors."""
+    varies = bank.any(axis=0)
+    if not varies.any():
+        return np.zeros(len(judged))
+    bank, judged = bank[:, varies], judged[:, varies]
+    source_mean, target_mean = bank[~target].mean(axis=0), bank[target].mean(axis=0)
+    residuals = bank - np.where(target[:, None], target_mean, source_mean)
+    covariance = ledoit_wolf(Moments.of(residuals))
+    size = np.trace(covariance) / len(covariance)
+    if size <= 0:
+        return np.zeros(len(judged))
+    direction = np.linalg.solve(covariance + 1e-9 * size * np.eye(len(covariance)), target_mean - source_mean)
+    odds: np.ndarray = (judged - (source_mean + target_mean) / 2) @ direction
+    return odds
+
+
+def calibrated(odds: np.ndarray, clips: Clips) -> np.ndarray:
+    """Log odds (n,) of one machine, mapped so that they hold for the held-out bank clips of both domains.
+
+    The clips of each domain are taken as a Gaussian. Target clips are few and vary more, so a clip far from the source
+    clips is sooner a target clip than by the middle between the means. Odds beyond the turning point of the ratio of
+    the two Gaussians stay at its value. All 0 where target clips do not have the higher log odds.
+    """
+    known = clips.bank & (clips.fold != NEW)
+    sides = [odds[known & (clips.target == is_target)] for is_target in (False, True)]
+    if not all(len(side) for side in sides):
+        return np.zeros(len(odds))
+    low, high = (float(side.mean()) for side in sides)
+    if high <= low:
+        return np.zeros(len(odds))
+    floor = SPREAD_FLOOR * (high - low) ** 2
+    shared = float(np.mean([side.var() for side in sides]))
+    of_source, of_target = (max(_variance(side, shared), floor) for side in sides)
+    curvature = 1 / of_source - 1 / of_target
+    if curvature:
+        turning = (low / of_source - high / of_target) / curvature
+        odds = np.maximum(odds, turning) if curvature > 0 else np.minimum(odds, turning)
+    ratio = np.square(odds - low) / of_source - np.square(odds - high) / of_target + np.log(of_source / of_target)
+    return np.asarray(np.clip(ratio / 2, -MOST_CERTAIN, MOST_CERTAIN))
+
+
+def _variance(side: np.ndarray, shared: float) -> float:
+    """Variance for a new clip of a domain, drawn towards that of both domains where there are few clips."""
+    n = len(side)
+    return (n * float(side.var()) + PRIOR_CLIPS * shared) / (n + PRIOR_CLIPS) * (1 + 1 / n)
