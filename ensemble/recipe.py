@@ -36,7 +36,8 @@ from featstore.disk.files import write_new
 from featstore.errors import DataError
 
 FUSED = "ensemble"
-DOMAINS = ("pooled", "predicted", "known")
+PREDICTED = "predicted"
+DOMAINS = ("pooled", PREDICTED, "known")
 """What is known of the domain of a test clip: nothing, what it sounds like, or its label (for decisions only)."""
 
 POOLED_BEFORE = "unknown"

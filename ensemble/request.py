@@ -9,7 +9,7 @@ from ensemble.chosen import Ensemble, chosen_ensemble
 from ensemble.defaults import FUSION, default_recipe, single_recipe
 from ensemble.external import Coverage, coverage, external_member, fuse_transductive, joined, scores_of
 from ensemble.output import score_table, test_clips
-from ensemble.recipe import Member, read_recipe
+from ensemble.recipe import DOMAINS, PREDICTED, Member, read_recipe
 from ensemble.run import Detection
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options
@@ -94,6 +94,7 @@ class SelectRequest:
     race: bool = True
     workers: int | None = None
     group: str = ""
+    domains: str = PREDICTED
 
 
 def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tuple[Ensemble, list[Member]]:
@@ -117,7 +118,7 @@ def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tup
         "false_alarm_rate": request.fpr,
         "threshold": request.threshold,
         "fdr": 0.0 if request.fpr and not request.fdr else request.fdr,
-        "domains": request.domains or (None if request.recipe or len(recipe.members) == 1 else "predicted"),
+        "domains": request.domains or (None if request.recipe or len(ensemble.recipe.members) == 1 else PREDICTED),
         "tail": request.tail,
         "pool_sections": request.pool_sections or None,
         "group_by": request.group_by,
@@ -145,7 +146,8 @@ def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble
     if not request.ensemble:
         return None
     perturbed = PerturbDesign() if request.perturb else None
-    options = Options(workers=request.workers, perturbed=perturbed, group=request.group or "")
+    domains = PREDICTED if request.domains in (None, PREDICTED) else DOMAINS[0]
+    options = Options(workers=request.workers, perturbed=perturbed, group=request.group or "", domains=domains)
     return chosen_ensemble(store, embeddings, options, say=screen.say, progress=screen.choosing)
 
 

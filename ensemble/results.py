@@ -175,6 +175,7 @@ def select_to(
         race=request.race,
         perturbed=PerturbDesign() if request.perturb else None,
         group=request.group or "",
+        domains=request.domains,
     )
     if request.grid:
         candidates = read_grid(request.grid, store, request.embeddings)

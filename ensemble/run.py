@@ -22,7 +22,7 @@ from ensemble.domains.correct import Domains, corrected, decided_as, predicted_d
 from ensemble.external import verified
 from ensemble.inputs import Inputs
 from ensemble.members import member_scores, placed
-from ensemble.recipe import Recipe
+from ensemble.recipe import PREDICTED, Recipe
 from featstore.errors import DataError, RequestError
 from featstore.spec import did_you_mean, unknown
 from featstore.store import FeatureStore
@@ -127,7 +127,7 @@ def detect(
     members = member_scores(inputs, recipe, workers=workers, progress=progress)
     test, reference = [scores[0] for scores in members], [scores[1] for scores in members]
     fused, percentiles = _fuse(recipe, test, reference, roles.self_ranked)
-    domains = predicted_domains(inputs, recipe) if recipe.domains == "predicted" else None
+    domains = predicted_domains(inputs, recipe) if recipe.domains == PREDICTED else None
     if domains:
         fused = corrected(fused, domains, scale_of(fused.reference, fused=bounded(recipe)), train, scored)
     sides = Sides(scored, train, domains, inputs.blocks, roles.self_ranked)
@@ -202,7 +202,7 @@ def redecided(detection: Detection, recipe: Recipe) -> Detection:
     """
     fused = Fused(detection.score, detection.reference)
     recipe = replace(recipe, members=detection.recipe.members, fusion=detection.recipe.fusion)
-    if "predicted" in (recipe.domains, detection.recipe.domains):
+    if PREDICTED in (recipe.domains, detection.recipe.domains):
         recipe = replace(recipe, domains=detection.recipe.domains)
     sides = Sides(detection.clips, detection.train, detection.domains, detection.blocks, detection.self_ranked)
     decided = _decide(recipe, fused, sides)

@@ -40,6 +40,13 @@ from featstore.console import EXISTING, PATH, Command, Meter
     help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.",
 )
 @group_option
+@click.option(
+    "--domains",
+    type=click.Choice(["predicted", "pooled"]),
+    default="predicted",
+    show_default=True,
+    help="Judge candidates with or without the correction for the domain that a clip sounds like.",
+)
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def select(as_json: bool, **options: Any) -> None:

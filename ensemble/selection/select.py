@@ -16,7 +16,7 @@ from ensemble.decision.fuse import combine, fusion
 from ensemble.defaults import default_recipe
 from ensemble.domains.posterior import Posterior
 from ensemble.inputs import width_of
-from ensemble.recipe import Member, Recipe
+from ensemble.recipe import PREDICTED, Member, Recipe
 from ensemble.selection.choose import (
     STRATEGIES,
     Evidence,
@@ -74,7 +74,7 @@ class Options:
     perturbed: PerturbDesign | None = None
     race: bool = True
     group: str = ""
-    domains: str = "predicted"
+    domains: str = PREDICTED
 
     def __post_init__(self) -> None:
         """Refuse an unknown rule."""
@@ -165,7 +165,8 @@ def select(
         )
     lost = len(to_score) - len(raced.kept)
     scored = score(raced.kept, progress=lambda done, total: progress(lost + done, lost + total))
-    domains = validation_posterior(store, embeddings, validation) if options.domains == "predicted" else None
+    embeddings = list(dict.fromkeys(member.embedding for member in candidates if member.embedding))
+    domains = validation_posterior(store, embeddings, validation) if options.domains == PREDICTED else None
     names = [member.name for member in candidates]
     selection = decide(scored, validation, default, names, options, raced.dropped, domains)
     recipe = replace(selection.recipe, group=options.group)
@@ -242,7 +243,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     allowed[repeated] = False
     if domains is not None:
         placed = corrected_positions(placed, domains)
-        default = replace(default, domains="predicted")
+        default = replace(default, domains=PREDICTED)
     problem = Problem(validation, placed[allowed], options.rule, dropped)
     members = [scored.members[i] for i in np.flatnonzero(allowed)]
     fixed = {
