@@ -17,6 +17,9 @@ It names the members (each a detector on an embedding), how their scores are fus
     detector = "scores:theirs.csv"   # scores of another system; the path is relative to the recipe
     fingerprint = "..."              # SHA-256 of the file; a file with another content is refused
 
+A recipe chosen by `detect select --faults` lists the clips that chose it, `confirmed_faults = ["a.wav"]` and
+`confirmed_normal = ["b.wav"]`: they are left out of the metrics, and the faults out of the banks.
+
 TOML holds Unicode text only. So a path that is not valid UTF-8 is percent-encoded: `scores-encoded:%FF.csv`.
 """
 
@@ -93,7 +96,8 @@ class Member:
 class Recipe:
     """Members, fusion rule and decision rule; the module docstring shows the file form.
 
-    fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`.
+    fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`. confirmed_faults,
+    confirmed_normal: keys of the clips with confirmed labels that the recipe was chosen by.
     """
 
     members: tuple[Member, ...]
@@ -105,6 +109,8 @@ class Recipe:
     group_by: str = ""
     fdr: float = 0.0
     domains: str = "unknown"
+    confirmed_faults: tuple[str, ...] = ()
+    confirmed_normal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse recipes that cannot run."""
@@ -131,6 +137,7 @@ def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
     DataError where a text other than a path is not valid Unicode, which TOML cannot hold.
     """
     values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "members"}
+    values = {key: value for key, value in values.items() if value != ()}
     tables = [_toml("the recipe", values)]
     for i, member in enumerate(recipe.members):
         values = {**asdict(member), "detector": _detector_text(member, folder)}
@@ -149,8 +156,9 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def _toml(where: str, values: Mapping[str, Any]) -> str:
     for key, value in values.items():
-        if isinstance(value, str) and not _is_unicode(value):
-            raise DataError(f"{where}: {key} = {value!r} is not valid Unicode text, which TOML needs; rename it")
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and not _is_unicode(text):
+                raise DataError(f"{where}: {key} = {text!r} is not valid Unicode text, which TOML needs; rename it")
     return tomli_w.dumps(values)
 
 
@@ -208,9 +216,13 @@ def _checked(
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise DataError(f"{where} has the unknown key {key!r}{hint} (known: {', '.join(known)})")
         expected = known[key]
+        if expected == tuple[str, ...] and isinstance(value, list) and all(isinstance(text, str) for text in value):
+            continue
+        if expected == tuple[str, ...]:
+            raise DataError(f"{where}: {key} = {str(value)[:80]}, expected a list of texts")
         if type(value) is not expected and not (expected is float and type(value) is int):
             raise DataError(f"{where}: {key} = {value!r}, expected {expected.__name__}")
     for key in required:
         if key not in table:
             raise DataError(f"{where} lacks {key!r}")
-    return dict(table)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}

@@ -23,13 +23,17 @@ def ranker_scores(problem: Problem, evidence: Evidence, *, seed: int = 0) -> np.
     return np.asarray(trees.predict(problem.placed[members].T), dtype=np.float64)
 
 
-def trained_ranker(problem: Problem, evidence: Evidence, *, seed: int = 0) -> tuple[Any, np.ndarray]:
-    """The trained ranker, and the numbers of the candidates that are its inputs."""
+def trained_ranker(
+    problem: Problem, evidence: Evidence, *, members: np.ndarray | None = None, seed: int = 0
+) -> tuple[Any, np.ndarray]:
+    """The trained ranker, and the numbers of the candidates that are its inputs; by default the best ones."""
     from lightgbm import LGBMRanker
 
     validation = problem.validation
-    members = evidence.order[:MEMBERS]
-    weight = np.where(validation.normal, 1.0, evidence.pair_weights[validation.pair])
+    members = evidence.order[:MEMBERS] if members is None else members
+    clips_of_pair = np.bincount(validation.pair[~validation.normal], minlength=len(validation.pairs))
+    share = evidence.pair_weights / np.maximum(clips_of_pair, 1)
+    weight = np.where(validation.normal, 1.0, share[validation.pair])
     rows = np.flatnonzero(evidence.clips & (weight > 0))
     rows = rows[np.argsort(validation.section[rows], kind="stable")]
     anomalous = ~validation.normal[rows]

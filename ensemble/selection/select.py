@@ -17,14 +17,15 @@ from ensemble.defaults import default_recipe
 from ensemble.inputs import width_of
 from ensemble.recipe import Member, Recipe
 from ensemble.selection.choose import (
-    STRATEGIES,
     Evidence,
     Problem,
     bootstrap_weights,
     duplicates,
     nested_scores,
     positions,
+    strategies,
 )
+from ensemble.selection.faults import clip_counts, with_confirmed
 from ensemble.selection.indicators import agreement, domain_gap, stability
 from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair, official_score
@@ -132,32 +133,44 @@ def select(
     cache: ScoreCache,
     options: Options | None = None,
     *,
+    faults: Mapping[str, bool] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Selection:
     """Score the candidates, evaluate every strategy, and choose.
 
-    DataError where the store has no generated anomalies, or no candidate could be scored.
+    faults: whether a recording is a fault, by its key, as a person confirmed it. With them all candidates are scored
+    whole. DataError where the store has neither generated anomalies nor enough faults, or no candidate could be scored.
     """
     options = options or Options()
+    faults = faults or {}
     candidates, notes = _with_anomalies(store, candidates, options)
     base = candidates[0].embedding
-    validation = plan_validation(store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed)
+    validation = plan_validation(
+        store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed, faults=faults
+    )
     embeddings = tuple(dict.fromkeys(member.embedding for member in candidates if member.embedding))
-    default = _canonical(default_recipe(store, embeddings), store)
+    default = canonical(default_recipe(store, embeddings), store)
     to_score = list({member.name: member for member in [*candidates, *default.members]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
-    if options.race and values >= RACE_FROM:
+    if options.race and not faults and values >= RACE_FROM:
         always = [member.name for member in default.members]
         raced = race(
             score, to_score, validation, always=always, rule=options.rule, seed=options.seed, progress=progress
         )
     lost = len(to_score) - len(raced.kept)
     scored = score(raced.kept, progress=lambda done, total: progress(lost + done, lost + total))
+    if faults:
+        validation, scored = with_confirmed(store, base, validation, scored, cache, faults, options.workers)
     names = [member.name for member in candidates]
     selection = decide(scored, validation, default, names, options, raced.dropped)
-    return replace(selection, warnings=(*notes, *raced.notes, *selection.warnings))
+    recipe = replace(
+        selection.recipe,
+        confirmed_faults=tuple(sorted(key for key, fault in faults.items() if fault)),
+        confirmed_normal=tuple(sorted(key for key, fault in faults.items() if not fault)),
+    )
+    return replace(selection, recipe=recipe, warnings=(*notes, *raced.notes, *selection.warnings))
 
 
 def _with_anomalies(
@@ -178,7 +191,7 @@ def _with_anomalies(
     return [member for member in candidates if member.embedding not in lacking], notes
 
 
-def _canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
+def canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
     """The recipe with detectors in canonical spelling, as candidates have them, and with fingerprints."""
     members = [
         replace(
@@ -226,7 +239,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     if problem.pair_weights.any():
         replicates = _nested(problem, fixed, options)
         standings = _standings(replicates, DEFAULT)
-        chosen, reason = _chosen(replicates, warnings)
+        chosen, reason = _chosen(replicates, list(strategies(validation)), warnings)
         if chosen != DEFAULT:
             recipe = _recipe(problem, chosen, members)
             per_machine = _per_machine(problem, chosen, replicates[chosen], options)
@@ -240,7 +253,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         standings=standings,
         per_machine=per_machine,
         reliability=reliability,
-        clips={"normal": int(validation.normal.sum()), "generated": int((~validation.normal).sum())},
+        clips=clip_counts(validation),
         failed=scored.failed,
         warnings=(*validation.notes, *_duplicates_note(len(repeated)), *warnings),
         computed=scored.computed,
@@ -285,13 +298,15 @@ def _nested(problem: Problem, fixed: Mapping[str, np.ndarray], options: Options)
     """Official score (1 + replicates,) of every strategy and of the `fixed` scores, by the same resamples."""
     weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
 
+    offered = strategies(problem.validation)
+
     def of_strategy(name: str) -> np.ndarray:
-        strategy = STRATEGIES[name]
+        strategy = offered[name]
         return nested_scores(
             problem, lambda evidence: strategy.fused(problem, strategy.choose(problem, evidence)), weights
         )
 
-    nested = {name: of_strategy(name) for name in STRATEGIES}
+    nested = {name: of_strategy(name) for name in offered}
     if options.ranker:
         nested[RANKER] = nested_scores(problem, partial(ranker_scores, problem, seed=options.seed), weights)
     return nested | {name: nested_scores(problem, partial(_fixed, scores), weights) for name, scores in fixed.items()}
@@ -313,14 +328,14 @@ def _standings(replicates: Mapping[str, np.ndarray], reference: str) -> tuple[St
     return tuple(sorted(standings, key=lambda standing: -standing.score))
 
 
-def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tuple[str, str]:
+def _chosen(replicates: Mapping[str, np.ndarray], offered: Sequence[str], warnings: Sequence[str]) -> tuple[str, str]:
     """Name of the strategy to take, or of the default, and the reason in words.
 
     It is the first strategy that leads the default in all but SURE of the resamples, among those not clearly behind the
     best.
     """
-    top = max(STRATEGIES, key=lambda name: replicates[name][0])
-    behind = [_standing(name, replicates[name], replicates[top]) for name in STRATEGIES]
+    top = max(offered, key=lambda name: replicates[name][0])
+    behind = [_standing(name, replicates[name], replicates[top]) for name in offered]
     similar = [standing.name for standing in behind if standing.high >= 0 or standing.lead >= -MARGIN]
     leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in similar]
     first = next((standing for standing in leads if standing.p <= SURE), leads[0])
@@ -339,7 +354,7 @@ def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tu
 
 
 def _recipe(problem: Problem, chosen: str, members: Sequence[Member]) -> Recipe:
-    strategy = STRATEGIES[chosen]
+    strategy = strategies(problem.validation)[chosen]
     weights = strategy.choose(problem, problem.evidence())
     taken = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
     weighted = tuple(replace(members[i], weight=float(weights[i])) for i in taken)
@@ -348,7 +363,7 @@ def _recipe(problem: Problem, chosen: str, members: Sequence[Member]) -> Recipe:
 
 def _per_machine(problem: Problem, chosen: str, once: np.ndarray, options: Options) -> Standing | None:
     """Lead of the same strategy choosing for every machine separately; None with a single machine."""
-    validation, strategy = problem.validation, STRATEGIES[chosen]
+    validation, strategy = problem.validation, strategies(problem.validation)[chosen]
     machines = np.array([machine for machine, _ in validation.sections])
     if len(set(machines.tolist())) < 2:
         return None

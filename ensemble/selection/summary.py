@@ -58,8 +58,10 @@ def write_selection(path: Path, selection: Selection) -> None:
 def selection_text(selection: Selection) -> str:
     """Tables of the strategies, the best candidates and the pairs that separate them; the choice with its reason."""
     clips = selection.clips
+    generated = [f"{clips['generated']:,} generated anomalies"]
+    generated += [f"{clips[kind]:,} {kind}" for kind in ("confirmed faults", "confirmed normal") if kind in clips]
     parts = [
-        f"{clips['generated']:,} generated anomalies and {clips['normal']:,} normal clips, each scored without its own "
+        f"{', '.join(generated)} and {clips['normal']:,} normal clips, each scored without its own "
         f"recording; {len(selection.candidates)} candidates, whose ranks by two halves of the recordings have a "
         f"correlation of {selection.reliability:.2f}",
         _standings(selection),
