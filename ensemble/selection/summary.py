@@ -78,7 +78,8 @@ def selection_text(selection: Selection) -> str:
 
 def _standings(selection: Selection) -> str:
     rows = [[row.name, f"{100 * row.score:.1f}", _lead(row)] for row in selection.standings]
-    head = "official score on generated anomalies of recordings and types that were not used to choose:"
+    confirmed = ", and on confirmed faults that were not" if "confirmed faults" in selection.clips else ""
+    head = f"official score on generated anomalies of recordings and types that were not used to choose{confirmed}:"
     return f"{head}\n{table(['choice', 'score', f'lead over the {DEFAULT}'], rows)}" if rows else ""
 
 

@@ -97,7 +97,7 @@ def test_confirmed_clips_are_read_back_and_left_out_where_there_are_none(tmp_pat
     write_recipe(recipe, path)
     assert read_recipe(path) == recipe
     assert "confirmed" not in recipe_text(replace(recipe, confirmed_faults=(), confirmed_normal=()))
-    with pytest.raises(DataError, match="confirmed_faults = 'a\\\\udcff.wav' is not valid Unicode text"):
+    with pytest.raises(DataError, match=r"confirmed_faults = 'a\\udcff.wav' is not valid Unicode text"):
         recipe_text(replace(recipe, confirmed_faults=("a\udcff.wav",)))
 
 
@@ -105,7 +105,7 @@ def test_confirmed_clips_are_read_back_and_left_out_where_there_are_none(tmp_pat
 def test_confirmed_clips_are_texts(tmp_path: Path, value: str) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(f'confirmed_faults = {value}\n[[member]]\nembedding = "twfr"\ndetector = "knn"\n')
-    with pytest.raises(DataError, match="the recipe: confirmed_faults = .*, expected a list of texts"):
+    with pytest.raises(DataError, match=r"the recipe: confirmed_faults = .*, expected a list of texts"):
         read_recipe(path)
 
 
