@@ -285,7 +285,8 @@ def _candidates(
     if np.median(of_all) > SATURATED:
         warnings.append(f"the median candidate reaches {np.median(of_all):.3f}: the generated anomalies are too easy")
     chance = (first - second).std() / 2  # the standard deviation of candidates that are all equally good
-    if len(of_all) > 1 and of_all.std() < CLEAR * chance and reliability < RELIABLE:
+    alike = len(of_all) > 1 and of_all.std() < CLEAR * chance and reliability < RELIABLE
+    if alike and weights[~problem.confirmed].any():  # real faults alone are judged by the lead over the default
         warnings.append(
             f"the candidates' scores have a standard deviation of {of_all.std():.3f}, where chance alone gives "
             f"{chance:.3f}, and the rank correlation between two halves of the recordings is {reliability:.2f}: too "

@@ -128,6 +128,14 @@ def test_confirmed_faults_alone_choose_if_there_are_enough(tmp_path: Path) -> No
         select(store, members_of(store), ScoreCache(tmp_path), FAST, faults=few)
 
 
+def test_confirmed_faults_alone_are_judged_by_the_lead_over_the_default(tmp_path: Path) -> None:
+    store = selection_store(tmp_path / "store", [*recordings(), *labelled(60)])
+    normal = {clip.path: True for clip in TESTS if clip.label == "normal"}  # no candidate can tell them from the others
+    kept = select(store, members_of(store), ScoreCache(tmp_path), FAST, faults=normal)
+    assert kept.chosen == "fixed default"
+    assert "which is within the uncertainty" in kept.reason
+
+
 def test_the_command_writes_the_clips_and_detect_leaves_them_out(other: FeatureStore, tmp_path: Path) -> None:
     path = write(tmp_path / "f.csv", [(key, "fault" if fault else "false alarm") for key, fault in FAULTS.items()])
     grid = tmp_path / "grid.toml"
