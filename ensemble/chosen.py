@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ensemble.defaults import default_recipe
+from ensemble.defaults import default_recipe, possible_members
 from ensemble.recipe import Member, Recipe
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.kept import Choice, KeptChoices, key_of, lead_of
 from ensemble.selection.scoring.validation import PERTURBED
-from ensemble.selection.select import DEFAULT, Options, select
+from ensemble.selection.select import DEFAULT, Options, canonical, select
 from featstore.errors import AsdError, DataError
 from featstore.store import FeatureStore
 
@@ -61,7 +61,7 @@ def chosen_ensemble(
         return _default(default, reason, cure, say)
     shelf, key = KeptChoices(store.path), key_of(store, candidates, options)
     try:
-        kept = shelf.read(key, candidates)
+        kept = shelf.read(key, [*candidates, *canonical(possible_members(store, names), store).members])
     except DataError as error:
         say(f"note: {error}; an ensemble is chosen again")
         kept = None
@@ -104,7 +104,7 @@ def _ensemble(
         say(f"ensemble: the choice of {len(members)} members ({selection['chosen']}; {lead}) {where}")
     else:
         say(f"chosen: {len(members)} of {of:,} candidates ({selection['chosen']}): {_named(members)}")
-        say(f"it {lead}, on recordings and anomaly types that were not used to choose")
+        say(f"generated anomalies of recordings and types that were not used to choose: it {lead}")
         say(f"data: {_clips(selection)}; the choice is {where}")
     return Ensemble(choice.recipe, "chosen", reason, selection)
 
@@ -123,7 +123,9 @@ def _default(
 
 def _lead(selection: Mapping[str, Any]) -> str:
     lead, low, high = (100 * value for value in lead_of(selection))
-    return f"leads the {DEFAULT} by {lead:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    side = "leads" if lead >= 0 else "is behind"
+    half = "" if lead >= 0 else ", which is half of it"
+    return f"{side} the {DEFAULT} by {abs(lead):.1f} points [{low:+.1f}, {high:+.1f}]{half}"
 
 
 def _named(members: Sequence[Member]) -> str:

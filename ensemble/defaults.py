@@ -36,6 +36,12 @@ def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detect
     return weighted_recipe(store, sources, dict.fromkeys(detectors, 1.0) or DETECTORS, veto=not as_named)
 
 
+def possible_members(store: FeatureStore, embeddings: tuple[str, ...] = ()) -> Recipe:
+    """Every member that the default of the named embeddings (default: all) may have, without weights."""
+    sources = [source for text in embeddings or sorted(store.embeddings) for source in _views(store, text)]
+    return Recipe(tuple(Member(name, detector, view) for name, view in sources for detector in DETECTORS))
+
+
 def weighted_recipe(
     store: FeatureStore, sources: Sequence[tuple[str, str]], detectors: Mapping[str, float], *, veto: bool = True
 ) -> Recipe:

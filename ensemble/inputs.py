@@ -13,7 +13,7 @@ from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
 from featstore.store import FeatureStore
-from featstore.table import ClipTable, decode
+from featstore.table import ClipTable, decode, encode
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ class Inputs:
         _refuse_unknown(machines, stored, store)
         wanted = np.isin(stored.column("machine"), machines) if machines else np.ones(len(stored), dtype=bool)
         recordings = np.flatnonzero(stored.where(variant="") & wanted)  # generated anomalies are for selection only
-        self.clips = stored[recordings]
+        self.clips, chose = with_confirmed_labels(stored[recordings], recipe)
         silent = store.facts(base)["outcome"][recordings] == b"silent"
         columns = machine_section(self.clips, recipe.pool_sections)
         banks = list(zip(*(column.tolist() for column in columns), strict=True))
         self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
-        self.notes = (*store.warnings, *filter(None, [unfinished(store.path)]), *notes)
+        note = f"{chose} clips that chose this ensemble are left out of the metrics" if chose else ""
+        self.notes = (*store.warnings, *filter(None, [unfinished(store.path), note]), *notes)
         self.blocks, block_notes = self._blocks(recipe, recordings)
         self.notes += block_notes
         self._order: dict[str, np.ndarray] = {base: recordings}
@@ -175,6 +176,23 @@ def _without_single_clips(
     n_train, needed = Counter(banks[i] for i in train), {banks[i] for i in scored}
     left_out = sorted(bank for bank, n in n_train.items() if n == 1 and bank not in needed)
     return np.array([i for i in train if banks[i] not in left_out], dtype=np.intp), left_out
+
+
+def with_confirmed_labels(clips: ClipTable, recipe: Recipe) -> tuple[ClipTable, int]:
+    """The clips with the labels that a recipe chosen by confirmed ones asks for; how many test clips lose theirs.
+
+    A training clip confirmed as a fault is an anomaly, so no bank holds it. A test clip that chose the recipe has no
+    label, so no metric counts it.
+    """
+    faults, chosen_by = set(recipe.confirmed_faults), {*recipe.confirmed_faults, *recipe.confirmed_normal}
+    if not chosen_by:
+        return clips, 0
+    keys, train, test = clips.keys(), clips.where(split="train"), clips.where(split="test")
+    fault = np.array([key in faults for key in keys], dtype=bool) & train
+    hidden = np.array([key in chosen_by for key in keys], dtype=bool) & test
+    label = clips.column("label").astype(object)
+    label[fault], label[hidden] = "anomaly", "unknown"
+    return ClipTable({**clips.columns, "label": encode(label.tolist())}), int(hidden.sum())
 
 
 def machine_section(clips: ClipTable, pool_sections: bool) -> tuple[np.ndarray, np.ndarray]:

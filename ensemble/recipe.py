@@ -17,6 +17,9 @@ It names the members (each a detector on an embedding), how their scores are fus
     detector = "scores:theirs.csv"   # scores of another system; the path is relative to the recipe
     fingerprint = "..."              # SHA-256 of the file; a file with another content is refused
 
+A recipe chosen by `detect select --faults` lists the clips that chose it, `confirmed_faults = ["a.wav"]` and
+`confirmed_normal = ["b.wav"]`: they are left out of the metrics, and the faults out of the banks.
+
 TOML holds Unicode text only. So a path that is not valid UTF-8 is percent-encoded: `scores-encoded:%FF.csv`.
 """
 
@@ -101,7 +104,8 @@ class Recipe:
     fdr: false-discovery rate over all test clips; 0 decides each clip by `false_alarm_rate`. domains: see DOMAINS.
     tail: how a domain with few training clips is decided, see decision/banks.py. group: what hangs together, so that
     its clips are never each other's reference: recording, day or an attribute (`ensemble.groups`). group_by: an
-    attribute that detectors with `by=group` learn from.
+    attribute that detectors with `by=group` learn from. confirmed_faults, confirmed_normal: keys of the clips with
+    confirmed labels that the recipe was chosen by.
     """
 
     members: tuple[Member, ...]
@@ -115,6 +119,8 @@ class Recipe:
     domains: str = DOMAINS[0]
     tail: str = TAILS[0]
     group: str = ""
+    confirmed_faults: tuple[str, ...] = ()
+    confirmed_normal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse recipes that cannot run."""
@@ -143,6 +149,7 @@ def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
     DataError where a text other than a path is not valid Unicode, which TOML cannot hold.
     """
     values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "members"}
+    values = {key: value for key, value in values.items() if value != ()}
     tables = [_toml("the recipe", values)]
     for i, member in enumerate(recipe.members):
         values = {**asdict(member), "detector": _detector_text(member, folder)}
@@ -161,8 +168,9 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def _toml(where: str, values: Mapping[str, Any]) -> str:
     for key, value in values.items():
-        if isinstance(value, str) and not _is_unicode(value):
-            raise DataError(f"{where}: {key} = {value!r} is not valid Unicode text, which TOML needs; rename it")
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and not _is_unicode(text):
+                raise DataError(f"{where}: {key} = {text!r} is not valid Unicode text, which TOML needs; rename it")
     return tomli_w.dumps(values)
 
 
@@ -222,9 +230,13 @@ def _checked(
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise DataError(f"{where} has the unknown key {key!r}{hint} (known: {', '.join(known)})")
         expected = known[key]
+        if expected == tuple[str, ...] and isinstance(value, list) and all(isinstance(text, str) for text in value):
+            continue
+        if expected == tuple[str, ...]:
+            raise DataError(f"{where}: {key} = {str(value)[:80]}, expected a list of texts")
         if type(value) is not expected and not (expected is float and type(value) is int):
             raise DataError(f"{where}: {key} = {value!r}, expected {expected.__name__}")
     for key in required:
         if key not in table:
             raise DataError(f"{where} lacks {key!r}")
-    return dict(table)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}

@@ -87,6 +87,7 @@ class SelectRequest:
     cache: Path | None = None
     rule: str = "agreement"
     external: tuple[Path, ...] = ()
+    faults: Path | None = None
     perturb: bool = False
     ranker: bool = False
     replicates: int = 300

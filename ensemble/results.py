@@ -8,7 +8,7 @@ from typing import Any
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
-from ensemble.inputs import evidence_of
+from ensemble.inputs import evidence_of, with_confirmed_labels
 from ensemble.output import (
     SELECTION_FILE,
     labelled,
@@ -28,12 +28,13 @@ from ensemble.output import (
     write_package,
     year_of,
 )
-from ensemble.recipe import write_recipe
+from ensemble.recipe import read_recipe, write_recipe
 from ensemble.report.build import ReportOptions, read_selection, write_report
 from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
 from ensemble.run import Detection, detect
 from ensemble.selection.candidates import default_candidates, read_grid
+from ensemble.selection.faults import read_faults
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
@@ -147,10 +148,14 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
 
 
 def evaluate_scores(
-    scores: Path, path: Path, *, ground_truth: Path | None, year: int | None
+    scores: Path, path: Path, *, ground_truth: Path | None, year: int | None, recipe: Path | None = None
 ) -> tuple[dict[str, Any], str, list[str]]:
-    """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out."""
+    """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out.
+
+    recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out.
+    """
     tests = test_clips(FeatureStore.open(path), ground_truth)
+    tests, chose = with_confirmed_labels(tests, read_recipe(recipe)) if recipe else (tests, 0)
     rule = year or year_of(tests)
     clips, lacking = labelled(tests, rule)
     if not len(clips):
@@ -158,6 +163,8 @@ def evaluate_scores(
         cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
         raise DataError(f"{path}: {missing}; {cure}")
     measured = measure(read_any_scores(scores, tests, year or package_year(tests)), clips, rule)
+    if chose:
+        lacking = [f"{chose} clips that chose this ensemble", *lacking]
     return metrics_json(*measured), metrics_text(*measured), lacking
 
 
@@ -185,7 +192,8 @@ def select_to(
     folder = request.out.parent
     folder.mkdir(parents=True, exist_ok=True)
     cache = ScoreCache(request.cache or folder / "selection-cache")
-    selection = select(store, [*candidates, *judged], cache, options, progress=progress)
+    faults = read_faults(request.faults, store) if request.faults else None
+    selection = select(store, [*candidates, *judged], cache, options, faults=faults, progress=progress)
     files = [request.out, request.out.with_name("selection.json")]
     write_recipe(selection.recipe, files[0])
     write_selection(files[1], selection)

@@ -101,16 +101,17 @@ def report(store: Path, out: Path, **options: Any) -> None:
 @click.argument("scores", type=EXISTING)
 @click.argument("store", type=EXISTING)
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
+@click.option("--recipe", type=EXISTING, help="Leave out the confirmed clips that this recipe was chosen by.")
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(scores: Path, store: Path, ground_truth: Path | None, year: int | None, as_json: bool) -> None:
+def evaluate(scores: Path, store: Path, as_json: bool, **options: Any) -> None:
     """Official metrics of the labelled test clips of STORE.
 
     SCORES: a CSV of clip,score (paths below the data folder, or unique file names), or the folder of a submission.
     """
     from ensemble.results import evaluate_scores
 
-    metrics, text, lacking = evaluate_scores(scores, store, ground_truth=ground_truth, year=year)
+    metrics, text, lacking = evaluate_scores(scores, store, **options)
     for reason in lacking:
         click.echo(f"note: left out of the metrics: {reason}", err=True)
     click.echo(json.dumps(metrics) if as_json else text)

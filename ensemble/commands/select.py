@@ -29,6 +29,11 @@ from featstore.console import EXISTING, PATH, Command, Meter
     multiple=True,
     help=f"{EXTERNAL} may be chosen, if it scores training clips and generated anomalies too.",
 )
+@click.option(
+    "--faults",
+    type=EXISTING,
+    help="CSV of clip,label (fault or normal) that a person confirmed; they join the generated anomalies.",
+)
 @click.option("--perturb", is_flag=True, help="Choose by perturbed embeddings instead.")
 @click.option("--ranker", is_flag=True, help="Evaluate a learned fusion (LightGBM) beside the others; never chosen.")
 @click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")

@@ -14,12 +14,13 @@ import numpy as np
 
 from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import calibration
-from ensemble.decision.conformal import surprise
+from ensemble.decision.conformal import from_surprise, surprise
 from ensemble.decision.fuse import combine
 from ensemble.selection.discriminant import discriminant_weights
 from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair, official_score
-from ensemble.selection.scoring.validation import Validation
+from ensemble.selection.scoring.confirmed import confirmed_faults, confirmed_share
+from ensemble.selection.scoring.validation import CONFIRMED, Validation
 
 GROUPS = 3
 GREEDY_POOL, GREEDY_STEPS = 40, 12
@@ -29,23 +30,23 @@ SAME = 1e-3
 
 
 def positions(scores: np.ndarray, validation: Validation, method: str = "ecdf") -> np.ndarray:
-    """Scores (c, n) placed among the held-out normal scores of the section; a normal clip among those of the others.
+    """Scores (c, n) placed among the held-out training scores of the section; a training clip among the others'.
 
-    Where clips have blocks, all of a block, generated anomalies too, are placed among the normal clips of the others.
+    Where clips have blocks, all of a block, generated anomalies too, are placed among the training clips of the others.
     """
     rule = calibration(method)
     placed = np.empty_like(scores)
     for number in range(len(validation.sections)):
         here = validation.section == number
-        normal, anomaly = np.flatnonzero(here & validation.normal), np.flatnonzero(here & ~validation.normal)
-        if blocked(validation.block, normal):
-            for own, others in apart(validation.block, np.flatnonzero(here), normal, normal):
+        training, others = np.flatnonzero(here & validation.training), np.flatnonzero(here & ~validation.training)
+        if blocked(validation.block, training):
+            for own, rest in apart(validation.block, np.flatnonzero(here), training, training):
                 for row, values in enumerate(scores):
-                    placed[row, own] = rule.of_test(values[own], values[others])
+                    placed[row, own] = rule.of_test(values[own], values[rest])
             continue
         for row, values in enumerate(scores):
-            placed[row, normal] = rule.of_reference(values[normal])
-            placed[row, anomaly] = rule.of_test(values[anomaly], values[normal])
+            placed[row, training] = rule.of_reference(values[training])
+            placed[row, others] = rule.of_test(values[others], values[training])
     return placed
 
 
@@ -90,13 +91,15 @@ class Problem:
     """Positions (candidates, n) of all candidates on a validation, with metrics and pair weights.
 
     dropped: metrics of the candidates that lost the race (see `racing.py`), by each evaluator. They count in the pair
-    weights, and in the ranks of the others, as if they had been scored whole.
+    weights, and in the ranks of the others, as if they had been scored whole. default: fused positions (n,) of the
+    fixed default.
     """
 
     validation: Validation
     placed: np.ndarray
     rule: str = "agreement"
     dropped: tuple[np.ndarray, ...] = ()
+    default: np.ndarray | None = None
 
     @cached_property
     def evaluators(self) -> tuple[Evaluator, Evaluator, Evaluator]:
@@ -118,16 +121,30 @@ class Problem:
 
     @cached_property
     def pair_weights(self) -> np.ndarray:
-        """Weight of every pair, summing to 1; all 0 where no pair separates the candidates."""
-        first, second, whole = (by_pair(metrics) for metrics in self.all_metrics)
-        weights = RULES[self.rule](whole, (first, second))
+        """Weight of every pair, summing to 1; all 0 where no pair separates the candidates.
+
+        The generated pairs share what confirmed faults leave them, see `confirmed_share`.
+        """
+        generated = ~self.confirmed
+        first, second, whole = (by_pair(metrics)[:, generated] for metrics in self.all_metrics)
+        weights = np.zeros(len(generated))
+        weights[generated] = RULES[self.rule](whole, (first, second))
         total = weights.sum()
-        return weights / total if total else weights
+        share = confirmed_share(self.validation, generated=bool(total))
+        weights *= (1 - share) / total if total else 0
+        weights[self.confirmed] = share
+        return weights
+
+    @property
+    def confirmed(self) -> np.ndarray:
+        """Mask (pairs,) of that of the confirmed faults."""
+        return np.array([pair == CONFIRMED for pair in self.validation.pairs], dtype=bool)
 
     def groups(self) -> list[np.ndarray]:
-        """Masks of pairs: the transforms, each with all its severities, in GROUPS parts of similar weight."""
+        """Masks of generated pairs: the transforms, with all their severities, in GROUPS parts of similar weight."""
         names = np.array([pair.transform for pair in self.validation.pairs])
-        weight = {name: self.pair_weights[names == name].sum() for name in sorted(set(names.tolist()))}
+        of_transform = sorted(set(names[~self.confirmed].tolist()))
+        weight = {name: self.pair_weights[names == name].sum() for name in of_transform}
         ordered = sorted(weight, key=lambda name: -weight[name])
         masks = [np.isin(names, sorted(ordered[i::GROUPS])) for i in range(GROUPS)]
         return [mask for mask in masks if self.pair_weights[mask].sum() > 0]
@@ -141,23 +158,29 @@ class Problem:
 
     @cached_property
     def splits(self) -> list["Split"]:
-        """Every group of pairs, hidden from evidence of either half; nothing is hidden where there is one group."""
+        """Every group of pairs, hidden from evidence of either half; nothing is hidden where there is one group.
+
+        Confirmed faults are never hidden: each half is scored by a choice from the faults of the other half.
+        """
         groups = self.groups()
+        splits = [(group, group if len(groups) > 1 else None) for group in groups]
+        if self.pair_weights[self.confirmed].any():
+            splits.append((self.confirmed, None))
         return [
             Split(
-                hidden,
-                Evaluator(self.validation, pairs=hidden),
-                tuple(self.evidence(half, hidden if len(groups) > 1 else None) for half in (0, 1)),
+                scored,
+                Evaluator(self.validation, pairs=scored),
+                tuple(self.evidence(half, hidden) for half in (0, 1)),
             )
-            for hidden in groups
+            for scored, hidden in splits
         ]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A mask of hidden pairs, their evaluator on all clips, and the evidence of each half without them."""
+    """A mask of the pairs that are scored, their evaluator on all clips, and the evidence of each half."""
 
-    hidden: np.ndarray
+    scored: np.ndarray
     evaluator: Evaluator
     evidence: tuple[Evidence, ...]
 
@@ -168,15 +191,22 @@ Choose = Callable[[Problem, Evidence], np.ndarray]
 
 @dataclass(frozen=True)
 class Strategy:
-    """How candidates are chosen, and how the chosen ones are fused."""
+    """How candidates are chosen, and how the chosen ones are fused.
+
+    with_default: the fixed default is half of the result.
+    """
 
     fusion: str
     choose: Choose
+    with_default: bool = False
 
     def fused(self, problem: Problem, weights: np.ndarray) -> np.ndarray:
         """Score of every clip (n,) by the members with a weight above 0."""
         members = weights > 0
-        return combine(f"weighted_{self.fusion}", problem.placed[members], weights[members].tolist())
+        own = combine(f"weighted_{self.fusion}", problem.placed[members], weights[members].tolist())
+        if not self.with_default or problem.default is None:
+            return own
+        return from_surprise((surprise(own) + surprise(problem.default)) / 2)
 
 
 def best(problem: Problem, evidence: Evidence, *, count: int) -> np.ndarray:
@@ -229,6 +259,7 @@ def non_negative(problem: Problem, evidence: Evidence, *, count: int) -> np.ndar
 
 
 STRATEGIES: dict[str, Strategy] = {
+    "best 10 and the default": Strategy("fisher", partial(best, count=10), with_default=True),
     "best 10, fisher": Strategy("fisher", partial(best, count=10)),
     "best 5, fisher": Strategy("fisher", partial(best, count=5)),
     "best 20, fisher": Strategy("fisher", partial(best, count=20)),
@@ -240,6 +271,19 @@ STRATEGIES: dict[str, Strategy] = {
     "best single": Strategy("fisher", partial(best, count=1)),
 }
 """In order of preference where their nested scores do not differ clearly."""
+
+WITH_FAULTS: dict[str, Strategy] = {
+    "non-negative of 40, fisher": Strategy("fisher", partial(non_negative, count=GREEDY_POOL))
+}
+"""Preferred to the others from MANY_FAULTS confirmed faults on: weights from generated anomalies alone do not carry
+over to real faults, weights from confirmed ones do (docs/selection.md)."""
+
+MANY_FAULTS = 20
+
+
+def strategies(validation: Validation) -> dict[str, Strategy]:
+    """The strategies to choose from, in order of preference."""
+    return {**WITH_FAULTS, **STRATEGIES} if confirmed_faults(validation) >= MANY_FAULTS else STRATEGIES
 
 
 def nested_scores(problem: Problem, fused: Callable[[Evidence], np.ndarray], weights: np.ndarray) -> np.ndarray:
@@ -255,7 +299,7 @@ def nested_scores(problem: Problem, fused: Callable[[Evidence], np.ndarray], wei
         for half in (0, 1):  # positions are comparable between the two choices, so both halves are evaluated as one
             others = halves[1 - half]
             scores[others] = fused(split.evidence[half])[others]
-        metrics[:, :, split.hidden] = split.evaluator.resampled_metrics(scores, weights)[:, :, split.hidden]
+        metrics[:, :, split.scored] = split.evaluator.resampled_metrics(scores, weights)[:, :, split.scored]
     return official_score(metrics, problem.pair_weights)
 
 

@@ -12,8 +12,11 @@ def discriminant_weights(
 
     normal, anomalous: weight of every clip (n,) as a normal clip and as an anomaly. The covariance is that of normal
     clips around the mean of their section. Its correlations are multiplied by 1 - `shrinkage`, so that the weights do
-    not depend on small differences between similar members. All weights are equal where no member separates the two.
+    not depend on small differences between similar members. All weights are equal where no member separates the two, or
+    where one of the two is absent.
     """
+    if not normal.any() or not anomalous.any():
+        return np.ones(len(scores))
     normal, anomalous = (weight / weight.sum() for weight in (normal, anomalous))
     difference = scores @ (anomalous - normal)
     centred = scores.copy()

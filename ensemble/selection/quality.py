@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.metrics.auc import MAX_FPR, resamples
 from detectors.metrics.official import harmonic_mean
-from ensemble.selection.scoring.validation import Validation
+from ensemble.selection.scoring.validation import CONFIRMED, Validation
 
 METRICS = ("auc_source", "auc_target", "pauc")
 FLOOR = 1e-3
@@ -87,10 +87,15 @@ class Evaluator:
         return _standardised(metrics)
 
     def resampled(self, replicates: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Weights (b, sources) of a bootstrap over source recordings within every section and domain."""
+        """Weights (b, sources) of a bootstrap over source recordings within every section and domain.
+
+        Confirmed faults are resampled together: few of them are in one section.
+        """
         validation = self.validation
         first = np.unique(validation.source, return_index=True)[1]
         strata = np.char.add(validation.section[first].astype(np.str_), validation.domain[first])
+        fault = [validation.pairs[pair] == CONFIRMED if pair >= 0 else False for pair in validation.pair[first]]
+        strata = np.where(fault, CONFIRMED.name, strata)
         return resamples(strata, replicates, rng)
 
     def _missing(self, rows: int) -> np.ndarray:

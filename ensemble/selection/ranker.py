@@ -1,7 +1,8 @@
 """A learned fusion: a LightGBM ranker over the positions that the best candidates give a clip.
 
 It is evaluated beside the other strategies but never chosen: a recipe holds weights only, and where real labels could
-be checked, what it learned from generated anomalies did not carry over to real ones.
+be checked, what it learned from generated anomalies did not carry over to real ones. With up to 100 confirmed faults it
+was not better than non-negative weights either (docs/selection.md).
 """
 
 from typing import Any
@@ -23,13 +24,17 @@ def ranker_scores(problem: Problem, evidence: Evidence, *, seed: int = 0) -> np.
     return np.asarray(trees.predict(problem.placed[members].T), dtype=np.float64)
 
 
-def trained_ranker(problem: Problem, evidence: Evidence, *, seed: int = 0) -> tuple[Any, np.ndarray]:
-    """The trained ranker, and the numbers of the candidates that are its inputs."""
+def trained_ranker(
+    problem: Problem, evidence: Evidence, *, members: np.ndarray | None = None, seed: int = 0
+) -> tuple[Any, np.ndarray]:
+    """The trained ranker, and the numbers of the candidates that are its inputs; by default the best ones."""
     from lightgbm import LGBMRanker
 
     validation = problem.validation
-    members = evidence.order[:MEMBERS]
-    weight = np.where(validation.normal, 1.0, evidence.pair_weights[validation.pair])
+    members = evidence.order[:MEMBERS] if members is None else members
+    clips_of_pair = np.bincount(validation.pair[~validation.normal], minlength=len(validation.pairs))
+    share = evidence.pair_weights / np.maximum(clips_of_pair, 1)
+    weight = np.where(validation.normal, 1.0, share[validation.pair])
     rows = np.flatnonzero(evidence.clips & (weight > 0))
     rows = rows[np.argsort(validation.section[rows], kind="stable")]
     anomalous = ~validation.normal[rows]

@@ -18,21 +18,23 @@ from ensemble.domains.posterior import Posterior
 from ensemble.inputs import width_of
 from ensemble.recipe import PREDICTED, Member, Recipe
 from ensemble.selection.choose import (
-    STRATEGIES,
     Evidence,
     Problem,
+    Strategy,
     bootstrap_weights,
     duplicates,
     nested_scores,
     positions,
+    strategies,
 )
+from ensemble.selection.faults import clip_counts, with_confirmed
 from ensemble.selection.indicators import agreement, domain_gap, stability
 from ensemble.selection.informative import RULES, mean_rank
 from ensemble.selection.quality import Evaluator, by_pair, official_score
 from ensemble.selection.racing import RACE_FROM, Raced, race
 from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.scoring.cache import ScoreCache
-from ensemble.selection.scoring.domains import corrected_positions, validation_posterior
+from ensemble.selection.scoring.domains import corrected_positions, validation_posterior, with_labelled
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import FOLDS, Validation, plan_validation
@@ -50,7 +52,7 @@ SURE = 0.05
 """Share of the resamples in which a choice that replaces the default may fail to lead it (one-sided)."""
 
 MARGIN = 0.02
-"""Smaller differences of nested scores do not show which strategy is better on real anomalies (docs/selection.md)."""
+"""Smaller differences of nested scores do not show which is better on real anomalies (docs/selection.md)."""
 
 DEFAULT, ALL_MEAN, MIN_Z, RANKER = "fixed default", "rank mean of all", "minimum of z-scores", "learned ranker"
 
@@ -139,25 +141,33 @@ def select(
     cache: ScoreCache,
     options: Options | None = None,
     *,
+    faults: Mapping[str, bool] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Selection:
     """Score the candidates, evaluate every strategy, and choose.
 
-    DataError where the store has no generated anomalies, or no candidate could be scored.
+    faults: whether a recording is a fault, by its key, as a person confirmed it. With them all candidates are scored
+    whole. DataError where the store has neither generated anomalies nor enough faults, or no candidate could be scored.
     """
     options = options or Options()
+    faults = faults or {}
     candidates, notes = _with_anomalies(store, candidates, options)
     base = candidates[0].embedding
     validation = plan_validation(
-        store.clips(base), store.facts(base), folds=options.folds, perturbed=options.perturbed, group=options.group
+        store.clips(base),
+        store.facts(base),
+        folds=options.folds,
+        perturbed=options.perturbed,
+        group=options.group,
+        faults=faults,
     )
-    default = _canonical(default_recipe(store, _sources(store, candidates)), store)
+    default = canonical(default_recipe(store, _sources(store, candidates)), store)
     of_default = [replace(member, weight=1.0) for member in default.members]  # the weights belong to the fusion
     to_score = list({member.name: member for member in [*candidates, *of_default]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
-    racing = options.race and not options.group and values >= RACE_FROM
+    racing = options.race and not options.group and not faults and values >= RACE_FROM
     if racing:
         always = [member.name for member in default.members]
         raced = race(
@@ -167,9 +177,17 @@ def select(
     scored = score(raced.kept, progress=lambda done, total: progress(lost + done, lost + total))
     embeddings = list(dict.fromkeys(member.embedding for member in candidates if member.embedding))
     domains = validation_posterior(store, embeddings, validation) if options.domains == PREDICTED else None
+    if faults:
+        validation, scored, part = with_confirmed(store, base, validation, scored, cache, faults, options.workers)
+        domains = with_labelled(store, embeddings, domains, part) if domains else None
     names = [member.name for member in candidates]
     selection = decide(scored, validation, default, names, options, raced.dropped, domains)
-    recipe = replace(selection.recipe, group=options.group)
+    recipe = replace(
+        selection.recipe,
+        group=options.group,
+        confirmed_faults=tuple(sorted(key for key, fault in faults.items() if fault)),
+        confirmed_normal=tuple(sorted(key for key, fault in faults.items() if not fault)),
+    )
     warnings = (*notes, *raced.notes, *selection.warnings)
     return replace(selection, recipe=recipe, warnings=warnings, raced_out=lost if racing else None)
 
@@ -206,7 +224,7 @@ def _with_anomalies(
     return [member for member in candidates if member.embedding not in lacking], notes
 
 
-def _canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
+def canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
     """The recipe with detectors in canonical spelling, as candidates have them, and with fingerprints."""
     members = [
         replace(
@@ -244,10 +262,11 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     if domains is not None:
         placed = corrected_positions(placed, domains)
         default = replace(default, domains=PREDICTED)
-    problem = Problem(validation, placed[allowed], options.rule, dropped)
+    of_default = combine(default.fusion, placed[in_default], _weights_of(default, np.array(names)[in_default]))
+    problem = Problem(validation, placed[allowed], options.rule, dropped, of_default)
     members = [scored.members[i] for i in np.flatnonzero(allowed)]
     fixed = {
-        DEFAULT: combine(default.fusion, placed[in_default], _weights_of(default, np.array(names)[in_default])),
+        DEFAULT: of_default,
         ALL_MEAN: combine("mean", placed[allowed]),
         MIN_Z: combine("min_zscore", positions(scored.scores[allowed], validation, "zscore")),
     }
@@ -259,9 +278,9 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     if problem.pair_weights.any():
         replicates = _nested(problem, fixed, options)
         standings = _standings(replicates, DEFAULT)
-        chosen, reason = _chosen(replicates, warnings)
+        chosen, reason = _chosen(replicates, strategies(validation), warnings)
         if chosen != DEFAULT:
-            recipe = replace(_recipe(problem, chosen, members), domains=default.domains)
+            recipe = _recipe(problem, chosen, members, default)
             per_machine = _per_machine(problem, chosen, replicates[chosen], options)
     pairs = zip([pair.name for pair in validation.pairs], problem.pair_weights.tolist(), strict=True)
     return Selection(
@@ -273,7 +292,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         standings=standings,
         per_machine=per_machine,
         reliability=reliability,
-        clips={"normal": int(validation.normal.sum()), "generated": int((~validation.normal).sum())},
+        clips=clip_counts(validation),
         failed=scored.failed,
         warnings=(*validation.notes, *_duplicates_note(len(repeated)), *warnings),
         computed=scored.computed,
@@ -311,7 +330,8 @@ def _candidates(
     if np.median(of_all) > SATURATED:
         warnings.append(f"the median candidate reaches {np.median(of_all):.3f}: the generated anomalies are too easy")
     chance = (first - second).std() / 2  # the standard deviation of candidates that are all equally good
-    if len(of_all) > 1 and of_all.std() < CLEAR * chance and reliability < RELIABLE:
+    alike = len(of_all) > 1 and of_all.std() < CLEAR * chance and reliability < RELIABLE
+    if alike and weights[~problem.confirmed].any():  # real faults alone are judged by the lead over the default
         warnings.append(
             f"the candidates' scores have a standard deviation of {of_all.std():.3f}, where chance alone gives "
             f"{chance:.3f}, and the rank correlation between two halves of the recordings is {reliability:.2f}: too "
@@ -324,13 +344,15 @@ def _nested(problem: Problem, fixed: Mapping[str, np.ndarray], options: Options)
     """Official score (1 + replicates,) of every strategy and of the `fixed` scores, by the same resamples."""
     weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
 
+    offered = strategies(problem.validation)
+
     def of_strategy(name: str) -> np.ndarray:
-        strategy = STRATEGIES[name]
+        strategy = offered[name]
         return nested_scores(
             problem, lambda evidence: strategy.fused(problem, strategy.choose(problem, evidence)), weights
         )
 
-    nested = {name: of_strategy(name) for name in STRATEGIES}
+    nested = {name: of_strategy(name) for name in offered}
     if options.ranker:
         nested[RANKER] = nested_scores(problem, partial(ranker_scores, problem, seed=options.seed), weights)
     return nested | {name: nested_scores(problem, partial(_fixed, scores), weights) for name, scores in fixed.items()}
@@ -352,22 +374,25 @@ def _standings(replicates: Mapping[str, np.ndarray], reference: str) -> tuple[St
     return tuple(sorted(standings, key=lambda standing: -standing.score))
 
 
-def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tuple[str, str]:
+def _chosen(
+    replicates: Mapping[str, np.ndarray], offered: Mapping[str, Strategy], warnings: Sequence[str]
+) -> tuple[str, str]:
     """Name of the strategy to take, or of the default, and the reason in words.
 
-    It is the first strategy that leads the default in all but SURE of the resamples, among those not clearly behind the
-    best.
+    It is the first one that may replace the default, among those not clearly behind the best. A strategy of which the
+    default is half may if it is not behind the default by more than MARGIN: on real anomalies the two have
+    differed by more than on generated ones. Any other may if it leads the default in all but SURE of the resamples.
     """
-    top = max(STRATEGIES, key=lambda name: replicates[name][0])
-    behind = [_standing(name, replicates[name], replicates[top]) for name in STRATEGIES]
+    top = max(offered, key=lambda name: replicates[name][0])
+    behind = [_standing(name, replicates[name], replicates[top]) for name in offered]
     similar = [standing.name for standing in behind if standing.high >= 0 or standing.lead >= -MARGIN]
     leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in similar]
-    first = next((standing for standing in leads if standing.p <= SURE), leads[0])
+    first = next((standing for standing in leads if _may_replace(standing, offered[standing.name])), leads[0])
     points = f"{100 * first.lead:+.1f} points [{100 * first.low:+.1f}, {100 * first.high:+.1f}]"
-    lead = f"{first.name} leads the {DEFAULT} by {points}, in all but {100 * first.p:.1f} % of the resamples"
+    lead = f"{first.name}: {points} against the {DEFAULT}, more in all but {100 * first.p:.1f} % of the resamples"
     if warnings:
         return DEFAULT, f"{lead}, but {warnings[0]}: the {DEFAULT} is kept"
-    if first.p > SURE:
+    if not _may_replace(first, offered[first.name]):
         return DEFAULT, f"{lead}, which is within the uncertainty: the {DEFAULT} is kept"
     preference = (
         f"the first in fixed order of {len(similar)} strategies within {100 * MARGIN:g} points or chance of the best"
@@ -377,17 +402,37 @@ def _chosen(replicates: Mapping[str, np.ndarray], warnings: Sequence[str]) -> tu
     return first.name, f"{lead}, on recordings and anomaly types that were not used to choose ({preference})"
 
 
-def _recipe(problem: Problem, chosen: str, members: Sequence[Member]) -> Recipe:
-    strategy = STRATEGIES[chosen]
+def _may_replace(standing: Standing, strategy: Strategy) -> bool:
+    """Whether a strategy with this lead over the default may replace it."""
+    return standing.lead >= -MARGIN if strategy.with_default else standing.p <= SURE
+
+
+def _recipe(problem: Problem, chosen: str, members: Sequence[Member], default: Recipe) -> Recipe:
+    """The recipe of a strategy; where the default is half of it, a weight is a share of both halves."""
+    strategy = strategies(problem.validation)[chosen]
     weights = strategy.choose(problem, problem.evidence())
     taken = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
-    weighted = tuple(replace(members[i], weight=float(weights[i])) for i in taken)
-    return Recipe(weighted, name="selected", fusion=f"weighted_{strategy.fusion}")
+    weighted = [replace(members[i], weight=float(weights[i])) for i in taken]
+    if strategy.with_default:
+        weighted = _joined(weighted, default.members)
+    return Recipe(tuple(weighted), name="selected", fusion=f"weighted_{strategy.fusion}", domains=default.domains)
+
+
+def _joined(*halves: Sequence[Member]) -> list[Member]:
+    """All members of the halves, of equal total weight; one of both has the sum of its weights."""
+    joined: dict[str, Member] = {}
+    for half in halves:
+        total = sum(member.weight for member in half)
+        for member in half:
+            weight = member.weight / total
+            known = joined.get(member.name)
+            joined[member.name] = replace(member, weight=weight + (known.weight if known else 0.0))
+    return list(joined.values())
 
 
 def _per_machine(problem: Problem, chosen: str, once: np.ndarray, options: Options) -> Standing | None:
     """Lead of the same strategy choosing for every machine separately; None with a single machine."""
-    validation, strategy = problem.validation, STRATEGIES[chosen]
+    validation, strategy = problem.validation, strategies(problem.validation)[chosen]
     machines = np.array([machine for machine, _ in validation.sections])
     if len(set(machines.tolist())) < 2:
         return None

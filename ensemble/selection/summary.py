@@ -65,8 +65,10 @@ def selection_bytes(values: Mapping[str, Any]) -> bytes:
 def selection_text(selection: Selection) -> str:
     """Tables of the strategies, the best candidates and the pairs that separate them; the choice with its reason."""
     clips = selection.clips
+    generated = [f"{clips['generated']:,} generated anomalies"]
+    generated += [f"{clips[kind]:,} {kind}" for kind in ("confirmed faults", "confirmed normal") if kind in clips]
     parts = [
-        f"{clips['generated']:,} generated anomalies and {clips['normal']:,} normal clips, each scored without its own "
+        f"{', '.join(generated)} and {clips['normal']:,} normal clips, each scored without its own "
         f"recording; {len(selection.candidates)} candidates, whose ranks by two halves of the recordings have a "
         f"correlation of {selection.reliability:.2f}; {_race(selection.raced_out)}",
         _standings(selection),
@@ -89,7 +91,8 @@ def _race(raced_out: int | None) -> str:
 
 def _standings(selection: Selection) -> str:
     rows = [[row.name, f"{100 * row.score:.1f}", _lead(row)] for row in selection.standings]
-    head = "official score on generated anomalies of recordings and types that were not used to choose:"
+    confirmed = ", and on confirmed faults that were not" if "confirmed faults" in selection.clips else ""
+    head = f"official score on generated anomalies of recordings and types that were not used to choose{confirmed}:"
     return f"{head}\n{table(['choice', 'score', f'lead over the {DEFAULT}'], rows)}" if rows else ""
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,24 @@ def test_a_write_that_fails_leaves_the_earlier_recipe(tmp_path: Path, monkeypatc
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["r.toml"]
     assert read_recipe(tmp_path / "r.toml") == Recipe((KNN,))
+
+
+def test_confirmed_clips_are_read_back_and_left_out_where_there_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    recipe = Recipe((Member("twfr", "knn"),), confirmed_faults=("a 'b\"\n.wav",), confirmed_normal=("ü.wav", "c.wav"))
+    write_recipe(recipe, path)
+    assert read_recipe(path) == recipe
+    assert "confirmed" not in recipe_text(replace(recipe, confirmed_faults=(), confirmed_normal=()))
+    with pytest.raises(DataError, match=r"confirmed_faults = 'a\\udcff.wav' is not valid Unicode text"):
+        recipe_text(replace(recipe, confirmed_faults=("a\udcff.wav",)))
+
+
+@pytest.mark.parametrize("value", ['"a.wav"', "[1]", "[['a.wav']]", "3"])
+def test_confirmed_clips_are_texts(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'confirmed_faults = {value}\n[[member]]\nembedding = "twfr"\ndetector = "knn"\n')
+    with pytest.raises(DataError, match=r"the recipe: confirmed_faults = .*, expected a list of texts"):
+        read_recipe(path)
 
 
 def test_only_members_are_needed(tmp_path: Path) -> None:

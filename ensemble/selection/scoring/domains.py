@@ -33,7 +33,7 @@ def _clips(validation: Validation) -> Clips:
         machine=machine[validation.section].astype(np.str_),
         section=section[validation.section].astype(np.str_),
         target=validation.domain == DOMAINS[1],
-        bank=validation.normal & np.isin(validation.domain, DOMAINS),
+        bank=validation.training & np.isin(validation.domain, DOMAINS),
         fold=validation.fold,
     )
 
@@ -49,6 +49,16 @@ def _views(store: FeatureStore, names: Sequence[str], validation: Validation) ->
                 for fold in folds_of(validation):
                     X[fold.held_out] = fold.held_out_rows(stored)
             yield X
+
+
+def with_labelled(store: FeatureStore, names: Sequence[str], domains: Posterior, part: Validation) -> Posterior:
+    """The posterior of a validation with that of the labelled recordings, the last of a `confirmed_part`."""
+    of_part = posterior(_views(store, names, part), _clips(part))
+    last = np.arange(len(part) - part.confirmed, len(part))
+    added = of_part.clips.part(last)
+    columns = ("machine", "section", "target", "bank", "fold")
+    clips = Clips(*(np.concatenate([getattr(domains.clips, name), getattr(added, name)]) for name in columns))
+    return Posterior(np.concatenate([domains.probability, of_part.probability[last]]), clips)
 
 
 def corrected_positions(placed: np.ndarray, domains: Posterior) -> np.ndarray:

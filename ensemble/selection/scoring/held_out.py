@@ -35,12 +35,13 @@ class Fold:
 
 
 def folds_of(validation: Validation) -> Iterator[Fold]:
-    """Every non-empty fold of every section."""
+    """Every non-empty fold of every section; confirmed clips are folds of their own, with the bank of their fold."""
+    confirmed = np.arange(len(validation)) >= len(validation) - validation.confirmed
     for number, section in enumerate(validation.sections):
         here = validation.section == number
-        for fold in np.unique(validation.fold[here]):
-            bank = np.flatnonzero(here & validation.normal & (validation.fold != fold))
-            held_out = np.flatnonzero(here & (validation.fold == fold))
+        for fold, labelled in np.unique([validation.fold[here], confirmed[here]], axis=1).T:
+            bank = np.flatnonzero(here & validation.training & (validation.fold != fold))
+            held_out = np.flatnonzero(here & (validation.fold == fold) & (confirmed == labelled))
             changed = held_out[held_out >= validation.stored] - validation.stored
             changes = validation.changes[changed] if validation.changes and len(changed) else None
             yield Fold(" section ".join(section), bank, validation.domain[bank], held_out, changes)

@@ -11,7 +11,7 @@ There are at most as many folds as blocks in a section.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -43,8 +43,8 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """Transform and severity as in a clip's variant: `leak@-5`."""
-        return f"{self.transform}@{self.severity_db:g}"
+        """Transform and severity as in a clip's variant: `leak@-5`; that of confirmed faults has no severity."""
+        return self.transform if self == CONFIRMED else f"{self.transform}@{self.severity_db:g}"
 
     @classmethod
     def of(cls, variant: str) -> "Pair":
@@ -55,6 +55,10 @@ class Pair:
         return cls(match["transform"], float(match["severity"]))
 
 
+CONFIRMED = Pair("confirmed faults", 0.0)
+"""The pair of faults that a person confirmed; they are recordings."""
+
+
 @dataclass(frozen=True, eq=False)
 class Validation:
     """The clips that are used, in columns (n,): the normal training clips and the generated anomalies.
@@ -63,6 +67,8 @@ class Validation:
     source: number of the recording that a clip is, or was made from; recordings of equal content share it. fold: fold
     of the source. changes: how the last clips are perturbed from the first; their row is that of the original. block:
     number of the block of the source, None without a group; it is the source itself in a section of one block.
+    confirmed: number of the last clips that a person labelled, see confirmed.py; they are in no bank. halves: half of
+    every clip, where it does not follow from the sources.
     """
 
     rows: np.ndarray
@@ -77,6 +83,8 @@ class Validation:
     notes: tuple[str, ...] = ()
     changes: Changes | None = None
     block: np.ndarray | None = None
+    confirmed: int = 0
+    halves: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,20 +96,28 @@ class Validation:
 
     @cached_property
     def normal(self) -> np.ndarray:
-        """Mask of the recordings (n,)."""
+        """Mask of the normal recordings (n,)."""
         mask: np.ndarray = self.pair == NORMAL
+        return mask
+
+    @cached_property
+    def training(self) -> np.ndarray:
+        """Mask of the normal training recordings (n,): the banks, and the reference of every position."""
+        mask: np.ndarray = self.normal & (np.arange(len(self)) < len(self) - self.confirmed)
         return mask
 
     def half(self, number: int) -> np.ndarray:
         """Mask (n,) of half 0 or half 1 of the sources, or blocks, with everything made from them."""
         unit = self.source if self.block is None else self.block
-        mask: np.ndarray = assign_folds(unit, self.section, self.domain, 2) == number
+        halves = assign_folds(unit, self.section, self.domain, 2) if self.halves is None else self.halves
+        mask: np.ndarray = halves == number
         return mask
 
     @cached_property
     def digest(self) -> str:
         """Hash of the clips, their order and their folds."""
         rules = f"protocol {PROTOCOL}\n" + (f"perturbations {VERSION}\n" if self.changes else "")
+        rules += f"confirmed {self.confirmed}\n" if self.confirmed else ""
         lines = (f"{key}\t{fold}\n" for key, fold in zip(self.keys, self.fold.tolist(), strict=True))
         return hashlib.sha256("".join([rules, *lines]).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -113,10 +129,12 @@ def plan_validation(
     folds: int = FOLDS,
     perturbed: PerturbDesign | None = None,
     group: str = "",
+    faults: Mapping[str, bool] | None = None,
 ) -> Validation:
     """The clips that are used, with their folds; nothing depends on the order of the rows.
 
-    perturbed: make the anomalies in embedding space instead of using those of the store. A section without anomalies or
+    perturbed: make the anomalies in embedding space instead of using those of the store. faults: whether a recording is
+    a fault, by its key; a fault is no training clip, and its section needs no anomalies. A section without anomalies or
     with fewer than two different training clips is left out with a note. group: what is in one fold as a whole, see
     `ensemble.groups`. DataError where no section is left, or no training clip has the group.
     """
@@ -126,11 +144,14 @@ def plan_validation(
     generated = clips.columns["variant"] != b""
     training = clips.where(split="train") & ~silent
     recorded = training & ~generated & ~clips.where(label="anomaly")
+    fault = _marked(clips, {key for key, is_fault in (faults or {}).items() if is_fault})
+    recorded &= ~fault
     contents = dict(zip(decode(clips.columns["path"][recorded]), decode(facts["content_hash"][recorded]), strict=True))
     paths = np.array(decode(clips.columns["path"]), dtype=object)
     known = np.array([path in contents for path in paths], dtype=bool) & (perturbed is None)
     taken = np.flatnonzero(recorded | (training & generated & known))
-    taken = taken[_useful(clips[taken], recorded[taken], contents, least=0 if perturbed else 1)]
+    needs_none = set(clips.sections()) if perturbed else set(clips[fault].sections())
+    taken = taken[_useful(clips[taken], recorded[taken], contents, needs_none)]
     if not len(taken):
         raise DataError("no section has two different training clips" if perturbed else NO_ANOMALIES)
     planned = _validation(clips, taken, contents, folds)
@@ -183,16 +204,24 @@ def _with_changes(planned: Validation, design: PerturbDesign) -> Validation:
     )
 
 
-def _useful(clips: ClipTable, recorded: np.ndarray, contents: Mapping[str, str], *, least: int) -> np.ndarray:
-    """Mask of the clips whose section has at least two different recordings and `least` generated anomalies."""
+def _marked(clips: ClipTable, keys: set[str]) -> np.ndarray:
+    """Mask of the clips with one of the keys."""
+    return np.array([key in keys for key in (clips.keys() if keys else [""] * len(clips))], dtype=bool)
+
+
+def _useful(
+    clips: ClipTable, recorded: np.ndarray, contents: Mapping[str, str], needs_none: Collection[tuple[str, str]]
+) -> np.ndarray:
+    """Mask of the clips whose section has two different recordings or more, and a generated anomaly if it needs one."""
     sections = clips.sections()
-    number = _section_numbers(clips, sections)
+    number = section_numbers(clips, sections)
     different: list[set[str]] = [set() for _ in sections]
     for at, path in zip(number.tolist(), decode(clips.columns["path"]), strict=True):
         different[at].add(contents[path] or path)
     recordings = np.array([len(hashes) for hashes in different])
     anomalies = np.bincount(number[~recorded], minlength=len(sections))
-    useful: np.ndarray = ((recordings > 1) & (anomalies >= least))[number]
+    enough = (anomalies > 0) | np.array([section in needs_none for section in sections], dtype=bool)
+    useful: np.ndarray = ((recordings > 1) & enough)[number]
     return useful
 
 
@@ -208,7 +237,7 @@ def _validation(clips: ClipTable, taken: np.ndarray, contents: Mapping[str, str]
     taken, chosen, keys = taken[order], chosen[order], keys[order]
     left_out = sorted(set(clips[clips.where(split="train")].sections()) - set(chosen.sections()))
     sections = tuple(chosen.sections())
-    section = _section_numbers(chosen, list(sections))
+    section = section_numbers(chosen, list(sections))
     variants = decode(chosen.columns["variant"])
     of_variant = {variant: Pair.of(variant) for variant in set(variants) if variant}
     pairs = tuple(sorted(set(of_variant.values())))
@@ -236,10 +265,11 @@ def _hash(path: str) -> str:
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _section_numbers(clips: ClipTable, sections: list[tuple[str, str]]) -> np.ndarray:
+def section_numbers(clips: ClipTable, sections: list[tuple[str, str]]) -> np.ndarray:
+    """Index into `sections` of every clip (n,); -1 for another section."""
     number = {section: i for i, section in enumerate(sections)}
     pairs = zip(clips.column("machine").tolist(), clips.column("section").tolist(), strict=True)
-    return np.array([number[pair] for pair in pairs], dtype=np.intp)
+    return np.array([number.get(pair, -1) for pair in pairs], dtype=np.intp)
 
 
 def assign_folds(source: np.ndarray, section: np.ndarray, domain: np.ndarray, folds: int) -> np.ndarray:

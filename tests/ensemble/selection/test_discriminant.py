@@ -58,3 +58,8 @@ def test_the_levels_of_sections_do_not_count_as_spread() -> None:
 def test_weights_are_equal_where_no_member_detects_anything() -> None:
     scores = np.array([[1.0, -1, 1, -1, -5, -5, -5, -5]] * 2)
     assert discriminant_weights(scores, NORMAL, ANOMALOUS, SECTION, shrinkage=0.3).tolist() == [1, 1]
+
+
+def test_without_an_anomaly_all_weights_are_equal(rng: np.random.Generator) -> None:
+    weights = discriminant_weights(rng.normal(size=(3, 8)), NORMAL, np.zeros(8), SECTION, shrinkage=0.3)
+    np.testing.assert_array_equal(weights, np.ones(3))

@@ -1,0 +1,142 @@
+"""The labels of `detect select --faults CSV`: recordings of a store that a person confirmed as faults or as normal.
+
+    clip,label
+    fan/test/0031.wav,fault
+    0044.wav,false alarm
+
+A clip is named as in scores.csv, or by a file name that only one recording has. No other label of a store is read.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS, confirmed_faults, confirmed_part, joined
+from ensemble.selection.scoring.score_candidates import Scored, score_candidates
+from ensemble.selection.scoring.validation import Validation
+from featstore.errors import DataError
+from featstore.store import FeatureStore
+
+HEADER = ("clip", "label")
+LABELS = {"anomaly": True, "fault": True, "normal": False, "false alarm": False}
+"""Whether a label says fault."""
+
+MAX_BYTES = 1 << 26
+"""Larger files are refused; a line of 100 bytes for each of 600,000 clips fits."""
+
+
+def read_faults(path: Path, store: FeatureStore) -> dict[str, bool]:
+    """Whether each recording of the file is a fault, by its key.
+
+    DataError names the file and the line of a clip that the store lacks, a name that several recordings have, a label
+    that is unknown, or a clip with both labels.
+    """
+    known, of_name = _recordings(store)
+    faults: dict[str, bool] = {}
+    lines: dict[str, int] = {}
+    for line, name, label in _rows(path):
+        where = f"{path}, line {line}"
+        if label not in LABELS:
+            raise DataError(f"{where}: the label {label!r}; expected one of {', '.join(LABELS)}")
+        fitting = [name] if name in known else of_name.get(PurePosixPath(name.replace("\\", "/")).name, [])
+        if len(fitting) != 1:
+            problem = (
+                f"fits {len(fitting)} recordings, as {fitting[0]!r}" if fitting else f"is no recording of {store.path}"
+            )
+            raise DataError(f"{where}: {name!r} {problem}; expected a path as in scores.csv, or a unique file name")
+        key = fitting[0]
+        if faults.setdefault(key, LABELS[label]) != LABELS[label]:
+            raise DataError(f"{where}: {key!r} has another label on line {lines[key]}; remove the wrong one")
+        lines.setdefault(key, line)
+    if not faults:
+        raise DataError(f"{path}: no clips; expected lines of `clip,label` below that header")
+    return faults
+
+
+def _recordings(store: FeatureStore) -> tuple[set[str], dict[str, list[str]]]:
+    """Keys of all recordings, and those that have a file name; a path with another folder fits by its name too."""
+    keys: set[str] = set()
+    for embedding in sorted(store.embeddings):
+        clips = store.clips(embedding)
+        keys.update(clips[clips.where(variant="")].keys())
+    of_name: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        of_name.setdefault(PurePosixPath(key).name, []).append(key)
+    return keys, of_name
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line number, clip and label of every row."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise DataError(f"{path}: more than {MAX_BYTES:,} bytes; expected a CSV of clip,label")
+        text = content.decode("utf-8-sig", "surrogateescape")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot read the labels: {error}") from error
+    header = [column.strip().lower() for column in rows[0][1]] if rows else []
+    missing = [column for column in HEADER if column not in header]
+    if missing:
+        raise DataError(
+            f"{path}: the first line lacks the column {missing[0]!r}; expected a header with clip and label, "
+            f"got {','.join(header)[:80]!r}"
+        )
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}: expected {len(header)} columns, got {len(row)}")
+        name, label = (row[header.index(column)] for column in HEADER)
+        yield line, name, " ".join(label.lower().replace("_", " ").split())
+
+
+def with_confirmed(  # noqa: PLR0917 - one caller
+    store: FeatureStore,
+    base: str,
+    validation: Validation,
+    scored: Scored,
+    cache: ScoreCache,
+    faults: Mapping[str, bool],
+    workers: int | None,
+) -> tuple[Validation, Scored, Validation]:
+    """A validation and the candidates' scores on it, with the labelled recordings of the embedding `base` added.
+
+    The last is the `confirmed_part`: only the labelled recordings are scored. DataError where the validation has no
+    generated anomalies and there are fewer than ENOUGH_FAULTS faults.
+    """
+    count = sum(faults.values())
+    if not validation.pairs and count < ENOUGH_FAULTS:
+        raise DataError(
+            f"{store.path}: {count} confirmed faults and no generated anomalies; choosing needs at least "
+            f"{ENOUGH_FAULTS} faults, or anomalies of `featstore build DATA STORE --anomalies auto` (or --perturb)"
+        )
+    part = confirmed_part(validation, store.clips(base), store.facts(base), faults)
+    together = joined(validation, part)
+    lost = len(faults.keys() - set(together.keys))
+    if lost:
+        note = f"{lost} confirmed clips are not counted: their section is left out, or they have no row in {base}"
+        together = replace(together, notes=(*together.notes, note))
+    if not part.confirmed:
+        return together, scored, part
+    labelled = np.arange(len(part)) >= len(part) - part.confirmed
+    added = score_candidates(store, scored.members, part, cache, part=labelled, workers=workers)
+    kept = [member.name not in added.failed for member in scored.members]
+    scores = np.concatenate([scored.scores[kept], added.scores[:, labelled]], axis=1)
+    return together, Scored(added.members, scores, scored.computed, {**scored.failed, **added.failed}), part
+
+
+def clip_counts(validation: Validation) -> dict[str, int]:
+    """Number of clips of every kind; those that a person labelled only where there are some."""
+    faults = confirmed_faults(validation)
+    counts = {
+        "normal": int(validation.training.sum()),
+        "generated": int((~validation.normal).sum()) - faults,
+    }
+    labelled = {"confirmed faults": faults, "confirmed normal": validation.confirmed - faults}
+    return {**counts, **labelled} if validation.confirmed else counts
