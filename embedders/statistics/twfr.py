@@ -43,10 +43,13 @@ def _rank_weights(r: tuple[float, ...], n_frames: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class TWFR(PooledLogMel):
-    """Embedder: GWRP of the log-mel in dB; one view per decay `r` of at least 0, named r1, r0.99, ... (see gwrp)."""
+    """Embedder: GWRP of the log-mel in dB; one view per decay `r` of at least 0, named r1, r0.99, ... (see gwrp).
+
+    The defaults leave out r = 1 and r = 0, the views mean and max of `logmel`, and r = 0.5, which is near r = 0.
+    """
 
     name: ClassVar[str] = "twfr"
-    r: tuple[float, ...] = (1.0, 0.99, 0.95, 0.9, 0.5, 0.0)
+    r: tuple[float, ...] = (1.1, 1.05, 1.01, 0.99, 0.95, 0.9)
 
     def __post_init__(self) -> None:
         """Check that decays are distinct, finite and at least 0."""
