@@ -45,6 +45,14 @@ def test_columns_equal_librosa_on_the_waveform(noise: np.ndarray) -> None:
         np.testing.assert_allclose(values[name], np.median(frames, axis=1), rtol=2e-3, atol=2e-3, err_msg=name)
 
 
+def test_deltas_equal_librosa(noise: np.ndarray) -> None:
+    embedder = Descriptors(stats=("std",))
+    spread, mfcc = embedder.embed(noise[None])[0], librosa.feature.mfcc(y=noise, sr=16000, n_fft=1024, hop_length=512)
+    for name, order in (("delta", 1), ("delta2", 2)):
+        expected = librosa.feature.delta(mfcc, order=order, mode="nearest").std(axis=1)
+        np.testing.assert_allclose(spread[embedder.blocks[name]], expected, rtol=1e-2)
+
+
 def test_level_changes_only_what_measures_level(noise: np.ndarray) -> None:
     quiet, loud = described(noise), described(10 * noise)
     np.testing.assert_allclose(loud["rms"] - quiet["rms"], 20.0, atol=1e-3)
