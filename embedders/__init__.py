@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EMBEDDERS = {
     "logmel": "embedders.statistics.logmel:LogMel",
     "twfr": "embedders.statistics.twfr:TWFR",
+    "descriptors": "embedders.statistics.descriptors:Descriptors",
     "beats": "embedders.pretrained.beats:BEATs",
     "wav2vec2": "embedders.pretrained.encoder:Wav2Vec2",
     "hubert": "embedders.pretrained.encoder:HuBERT",

@@ -1,1 +1,1 @@
-"""Embedders without training: statistics of the log-mel spectrogram over time."""
+"""Embedders without training: statistics over time of the log-mel spectrogram and of other descriptors."""

@@ -37,6 +37,12 @@ QUANTILES = {"min": 0.0, "p05": 0.05, "p10": 0.1, "p25": 0.25, "median": 0.5, "p
 STATISTICS = (*MOMENTS, *QUANTILES)
 
 
+def check_names(stats: tuple[str, ...]) -> None:
+    """Refuse unknown or repeated names of statistics, and none at all, by ValueError."""
+    if not stats or not set(stats) <= set(STATISTICS) or len(set(stats)) < len(stats):
+        raise ValueError(f"stats={';'.join(stats)}: expected distinct names from {', '.join(STATISTICS)}")
+
+
 def statistics(S: Tensor, names: tuple[str, ...]) -> Tensor:
     """Named statistics over frames: log-mel (batch, frame, mel) to (batch, len(names), mel)."""
     values = {name: MOMENTS[name](S) for name in names if name in MOMENTS}
@@ -64,9 +70,7 @@ class LogMel(PooledLogMel):
     def __post_init__(self) -> None:
         """Check the names of statistics."""
         super().__post_init__()
-        unknown = [name for name in self.stats if name not in STATISTICS]
-        if unknown or not self.stats or len(set(self.stats)) < len(self.stats):
-            raise ValueError(f"stats={';'.join(self.stats)}: expected distinct names from {', '.join(STATISTICS)}")
+        check_names(self.stats)
 
     @property
     def pooled_views(self) -> tuple[str, ...]:

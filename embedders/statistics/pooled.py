@@ -1,4 +1,4 @@
-"""Base of embedders that pool the log-mel spectrogram of a recording over time to a few views."""
+"""Bases of embedders that pool frames of a recording over time to a few views."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,24 +14,20 @@ from embedders.spectrogram import MelConfig, log_mel
 
 
 @dataclass(frozen=True, kw_only=True)
-class PooledLogMel(MelConfig, ABC):
-    """Log-mel front end and pooling; a subclass defines `name`, `pooled_views` and `pool`.
-
-    The absolute level stays in the embedding (dB re full scale), because many faults change it; detectors may
-    standardise per section. The device changes speed only.
-    """
+class Pooled(MelConfig, ABC):
+    """Embedder whose views are statistics over time; a subclass defines `name`, `pooled_views`, `dim` and `embed`."""
 
     name: ClassVar[str]
-    device: str = "cpu"
 
     @property
     @abstractmethod
     def pooled_views(self) -> tuple[str, ...]:
-        """Names of the vectors that `pool` returns, in order."""
+        """Names of the vectors of a clip, in order."""
 
+    @property
     @abstractmethod
-    def pool(self, S: Tensor) -> Tensor:
-        """Log-mel (batch, frame, mel) to (batch, views, mel)."""
+    def dim(self) -> int:
+        """Length of each vector."""
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -40,8 +36,8 @@ class PooledLogMel(MelConfig, ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one embedding: (views, n_mels), or (n_mels,) for a single view."""
-        return (len(self.views), self.n_mels) if self.views else (self.n_mels,)
+        """Shape of one embedding: (views, dim), or (dim,) for a single view."""
+        return (len(self.views), self.dim) if self.views else (self.dim,)
 
     @property
     def min_samples(self) -> int:
@@ -58,6 +54,26 @@ class PooledLogMel(MelConfig, ABC):
     def fingerprint(self) -> str:
         """Equal if and only if two embedders compute the same numbers."""
         return fingerprint(type(self).__name__, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledLogMel(Pooled):
+    """Log-mel front end and pooling; a subclass defines `name`, `pooled_views` and `pool`.
+
+    The absolute level stays in the embedding (dB re full scale), because many faults change it; detectors may
+    standardise per section. The device changes speed only.
+    """
+
+    device: str = "cpu"
+
+    @property
+    def dim(self) -> int:
+        """One value per mel."""
+        return self.n_mels
+
+    @abstractmethod
+    def pool(self, S: Tensor) -> Tensor:
+        """Log-mel (batch, frame, mel) to (batch, views, mel)."""
 
     @torch.no_grad()
     def embed(self, waves: np.ndarray) -> np.ndarray:

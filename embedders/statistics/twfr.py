@@ -22,7 +22,8 @@ def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
     """Global weighted ranking pooling: (..., frame) in ascending order to (..., len(r)), one value per decay.
 
     Weights from the largest value down are 1, r, r ** 2, ..., divided by their sum, so that clips of different length
-    are comparable. r = 1 is the mean and r = 0 the maximum.
+    are comparable. r = 1 is the mean and r = 0 the maximum. r > 1 is not in the paper: the weights are those of 1 / r
+    from the smallest value up, so that quiet frames count most, in which noise that comes and goes hides less.
     """
     weights = _rank_weights(r, ordered.shape[-1]).to(ordered)
     if len(weights) <= BLOCK:
@@ -34,23 +35,27 @@ def gwrp(ordered: Tensor, r: tuple[float, ...]) -> Tensor:
 @lru_cache(maxsize=16)
 def _rank_weights(r: tuple[float, ...], n_frames: int) -> Tensor:
     """Weights of the frames in ascending order: float64 (frame, len(r)); 0 ** 0 = 1."""
-    weights = torch.tensor(r, dtype=torch.float64) ** torch.arange(n_frames - 1, -1, -1)[:, None]
+    decay, rank = torch.tensor(r, dtype=torch.float64), torch.arange(n_frames)[:, None]
+    weights = torch.where(decay > 1, decay.clamp(min=1) ** -rank, decay.clamp(max=1) ** rank.flip(0))
     weights /= weights.sum(dim=0)
     return torch.where(weights < 1e-30, 0.0, weights)  # for speed only: subnormal factors cost 10 x
 
 
 @dataclass(frozen=True, kw_only=True)
 class TWFR(PooledLogMel):
-    """Embedder: GWRP of the log-mel in dB; one view per decay `r` in [0, 1], named r1, r0.99, ..."""
+    """Embedder: GWRP of the log-mel in dB; one view per decay `r` of at least 0, named r1, r0.99, ... (see gwrp).
+
+    The defaults leave out r = 1 and r = 0, the views mean and max of `logmel`, and r = 0.5, which is near r = 0.
+    """
 
     name: ClassVar[str] = "twfr"
-    r: tuple[float, ...] = (1.0, 0.99, 0.95, 0.9, 0.5, 0.0)
+    r: tuple[float, ...] = (1.1, 1.05, 1.01, 0.99, 0.95, 0.9)
 
     def __post_init__(self) -> None:
-        """Check that decays are distinct and in [0, 1]."""
+        """Check that decays are distinct, finite and at least 0."""
         super().__post_init__()
-        if not self.r or not all(0 <= r <= 1 for r in self.r) or len(set(self.pooled_views)) < len(self.r):
-            raise ValueError(f"r={';'.join(f'{r:g}' for r in self.r)}: expected distinct decays from 0 to 1")
+        if not self.r or not all(0 <= r < float("inf") for r in self.r) or len(set(self.pooled_views)) < len(self.r):
+            raise ValueError(f"r={';'.join(f'{r:g}' for r in self.r)}: expected distinct decays of at least 0")
 
     @property
     def pooled_views(self) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ GRID: tuple[Mapping[str, Any], ...] = (
     {"name": "knn", "k": [1, 4], "standardize": True, "pca": [8, 20]},
     {"name": "ldn", "standardize": [False, True]},
     {"name": "ldn", "standardize": True, "pca": 20},
+    {"name": "ldn", "K": 4, "standardize": True},
+    {"name": "ldn", "form": "difference", "standardize": True},
     {"name": "mahalanobis", "standardize": [False, True]},
     {"name": "mahalanobis", "covariance": "oas", "standardize": True},
     {"name": "mahalanobis", "by": "domain", "standardize": True},
@@ -38,7 +40,7 @@ GRID: tuple[Mapping[str, Any], ...] = (
     {"name": "gmm", "n_components": [1, 4], "covariance_type": "diag", "reg_covar": 0.01, "standardize": True},
     {"name": "lof", "k": [4, 20], "standardize": True},
 )
-"""The default grid, 28 detectors per view: nearest neighbours, local densities, and Gaussians of different freedom."""
+"""The default grid, 30 detectors per view: nearest neighbours, local densities, and Gaussians of different freedom."""
 
 
 def default_candidates(store: FeatureStore, embeddings: Sequence[str] = ()) -> list[Member]:

@@ -18,18 +18,24 @@ def test_worked_example():
     np.testing.assert_allclose(gwrp(ordered, (0, 0.5, 0.9, 1)), expected, rtol=0, atol=5e-13)
 
 
-def test_limits_are_mean_and_max(S):
+def test_limits_are_mean_max_and_min(S):
     np.testing.assert_allclose(gwrp(S, (1.0,))[:, 0], S.mean(-1))
     np.testing.assert_allclose(gwrp(S, (0.0,))[:, 0], S.amax(-1))
+    np.testing.assert_allclose(gwrp(S, (1e12,))[:, 0], S.amin(-1))
 
 
-def test_pooling_falls_from_max_to_mean(S):
-    assert (gwrp(S, (0, 0.3, 0.6, 0.9, 0.99, 1)).diff() < 0).all()
+def test_pooling_falls_from_max_by_mean_to_min(S):
+    assert (gwrp(S, (0, 0.3, 0.6, 0.9, 0.99, 1, 1.01, 1.1, 2, 1e12)).diff() < 0).all()
+
+
+def test_decays_above_1_mirror_those_below(S):
+    mirrored = -gwrp((-S).sort().values, (0.5, 0.8, 0.99))
+    torch.testing.assert_close(gwrp(S, (2.0, 1.25, 1 / 0.99)), mirrored, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_frames", [1, 7, 100_000])
 def test_constant_stays_constant_at_any_length(n_frames):
-    pooled = gwrp(torch.full((2, n_frames), 3.0), (0, 0.5, 0.99, 1))
+    pooled = gwrp(torch.full((2, n_frames), 3.0), (0, 0.5, 0.99, 1, 1.01, 2))
     np.testing.assert_allclose(pooled, 3.0, rtol=1e-5)
 
 
@@ -40,8 +46,8 @@ def test_order_of_frames_does_not_matter():
 
 
 def test_views_are_named_by_decay():
-    embedder = TWFR(r=(1.0, 0.95, 0.0), n_mels=16)
-    assert (embedder.views, embedder.shape) == (("r1", "r0.95", "r0"), (3, 16))
+    embedder = TWFR(r=(1.0, 0.95, 0.0, 1.05), n_mels=16)
+    assert (embedder.views, embedder.shape) == (("r1", "r0.95", "r0", "r1.05"), (4, 16))
 
 
 def test_level_shifts_every_view():
@@ -49,7 +55,7 @@ def test_level_shifts_every_view():
     np.testing.assert_allclose(TWFR().embed(10 * waves) - TWFR().embed(waves), 20.0, atol=1e-3)
 
 
-@pytest.mark.parametrize("r", [(), (1.5,), (-0.1,), (0.5, 0.5), (float("nan"),)])
+@pytest.mark.parametrize("r", [(), (-0.1,), (0.5, 0.5), (float("nan"),), (float("inf"),)])
 def test_wrong_decays_are_refused(r):
-    with pytest.raises(ValueError, match="expected distinct decays from 0 to 1"):
+    with pytest.raises(ValueError, match="expected distinct decays of at least 0"):
         TWFR(r=r)

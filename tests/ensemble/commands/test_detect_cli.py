@@ -94,7 +94,7 @@ def test_detectors_are_listed_with_their_parameters() -> None:
         (["STORE", "-d", "knnn", "-e", "twfr"], 1, "did you mean knn?"),
         (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 1, "choose from"),
         (["STORE", "-d", "knn", "-e", "tfwr"], 1, "did you mean twfr?"),
-        (["STORE", "-d", "knn", "-e", "twfr@r7"], 1, "its views: r1,"),
+        (["STORE", "-d", "knn", "-e", "twfr@r7"], 1, "its views: r1.1,"),
         (["STORE", "--ensemble", "--fusion", "median"], 1, "min_zscore"),
         (["STORE", "--ensmble"], 2, "--ensemble"),
         (["evalute", "x", "y"], 2, "Did you mean 'evaluate'?"),
