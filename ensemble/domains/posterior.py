@@ -1,28 +1,27 @@
 """Probability that a clip is of the target domain, from the domains of training clips and the sound of the clip.
 
-Per machine and view, a linear discriminant with shrunk covariance and equal priors is fitted to the training clips of
-all sections, standardised per section. Its log odds for held-out clips are calibrated by two Gaussians. The calibrated
-log odds of all views are averaged and calibrated again. A discriminant that cannot
-tell the domains apart has calibrated log odds near 0, so it does not count. No label, domain or statistic of a test
-clip is used.
+Per machine, each of the classifiers in classifiers.py learns from the training clips in every view. Its log odds for
+held-out clips are calibrated by two Gaussians. The calibrated log odds of all views are averaged and calibrated again.
+A view that cannot tell the domains apart has calibrated log odds near 0, so it does not count. The classifier with the
+lower log loss on held-out clips is taken. No label, domain or statistic of a test clip is used.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from detectors.covariance import Moments, ledoit_wolf
+from ensemble.domains.classifiers import CLASSIFIERS, SPREAD_FLOOR, Classifier, standardised
 
 LEAST = 3
 """Training clips that each domain of a machine needs; with fewer there is no posterior."""
 
-SPREAD_FLOOR = 1e-6
-"""Columns and log odds that vary by less, relative to their size, count as constant."""
-
 PRIOR_CLIPS = 3
 """Weight of the variance of both domains in that of one, in clips."""
+
+LEAST_CERTAIN = 1e-3
+"""Least probability of the right domain that a log loss counts."""
 
 MOST_CERTAIN = 30.0
 """Largest log odds."""
@@ -82,65 +81,49 @@ def posterior(views: Iterable[np.ndarray], clips: Clips) -> Posterior:
     from threadpoolctl import threadpool_limits
 
     machines = list(clips.of_machines())
-    total, count = np.zeros(len(clips.machine)), 0
+    total, count = np.zeros((len(CLASSIFIERS), len(clips.machine))), 0
     for X in views if machines else ():
         with threadpool_limits(1):  # the matrices are small: threads cost more than they save
             for rows in machines:
                 of_machine = clips.part(rows)
-                total[rows] += calibrated(log_odds(X[rows], of_machine), of_machine)
+                odds = log_odds(X[rows], of_machine, CLASSIFIERS)
+                total[:, rows] += [calibrated(of_classifier, of_machine) for of_classifier in odds]
         count += 1
-    probability = np.full(len(total), np.nan)
+    probability = np.full(len(clips.machine), np.nan)
     for rows in machines if count else ():
-        mean = calibrated(total[rows] / count, clips.part(rows))
-        probability[rows] = 1 / (1 + np.exp(-np.clip(mean, -MOST_CERTAIN, MOST_CERTAIN)))
+        of_machine = clips.part(rows)
+        means = [calibrated(of_classifier, of_machine) for of_classifier in total[:, rows] / count]
+        probability[rows] = _probability(min(means, key=lambda mean: _log_loss(mean, of_machine)))
     return Posterior(probability, clips)
 
 
-def log_odds(X: np.ndarray, clips: Clips) -> np.ndarray:
-    """Log odds (n,) of the target domain for the rows X (n, d) of one machine, each by the bank clips of other folds.
+def _probability(odds: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-odds)))
+
+
+def _log_loss(odds: np.ndarray, clips: Clips) -> float:
+    """Mean of both domains' log loss for the held-out bank clips; an error costs at most that of `LEAST_CERTAIN`."""
+    known = clips.bank & (clips.fold != NEW)
+    right = np.where(clips.target, _probability(odds), _probability(-odds))
+    loss = -np.log(np.maximum(right, LEAST_CERTAIN))
+    return float(np.mean([loss[known & (clips.target == is_target)].mean() for is_target in (False, True)]))
+
+
+def log_odds(X: np.ndarray, clips: Clips, classifiers: Sequence[Classifier]) -> np.ndarray:
+    """Log odds (classifiers, n) of the target domain for rows X (n, d) of one machine, by the bank of other folds.
 
     0 where the bank clips of other folds lack a domain.
     """
-    odds = np.zeros(len(X))
+    odds = np.zeros((len(classifiers), len(X)))
     for fold in np.unique(clips.fold):
         judged = clips.fold == fold
         bank = clips.bank & ~judged if fold != NEW else clips.bank
         target = clips.target[bank]
         if not target.any() or target.all():
             continue
-        Z = _standardised(X, clips.section, bank)
-        odds[judged] = _discriminant(Z[bank], target, Z[judged])
-    return odds
-
-
-def _standardised(X: np.ndarray, section: np.ndarray, bank: np.ndarray) -> np.ndarray:
-    """Rows by the mean and deviation of their section's bank clips; 0 where a section has none."""
-    Z = np.zeros(X.shape)
-    for name in np.unique(section):
-        here = section == name
-        of_bank = X[here & bank].astype(np.float64)
-        if not len(of_bank):
-            continue
-        centre, scale = of_bank.mean(axis=0), of_bank.std(axis=0)
-        varies = scale > SPREAD_FLOOR * np.abs(of_bank).max(axis=0)
-        Z[here] = np.where(varies, (X[here] - centre) / np.where(varies, scale, 1), 0)
-    return Z
-
-
-def _discriminant(bank: np.ndarray, target: np.ndarray, judged: np.ndarray) -> np.ndarray:
-    """Log odds of the rows `judged` by two Gaussians of one shrunk covariance, with equal priors."""
-    varies = bank.any(axis=0)
-    if not varies.any():
-        return np.zeros(len(judged))
-    bank, judged = bank[:, varies], judged[:, varies]
-    source_mean, target_mean = bank[~target].mean(axis=0), bank[target].mean(axis=0)
-    residuals = bank - np.where(target[:, None], target_mean, source_mean)
-    covariance = ledoit_wolf(Moments.of(residuals))
-    size = np.trace(covariance) / len(covariance)
-    if size <= 0:
-        return np.zeros(len(judged))
-    direction = np.linalg.solve(covariance + 1e-9 * size * np.eye(len(covariance)), target_mean - source_mean)
-    odds: np.ndarray = (judged - (source_mean + target_mean) / 2) @ direction
+        Z = standardised(X, clips.section, bank)
+        if Z.shape[1]:
+            odds[:, judged] = [classifier(Z[bank], target, Z[judged]) for classifier in classifiers]
     return odds
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ensemble.domains.classifiers import CLASSIFIERS
 from ensemble.domains.posterior import NEW, Clips, calibrated, log_odds, posterior
 
 
@@ -38,13 +39,14 @@ def test_domains_of_scored_clips_are_never_read(rng: np.random.Generator) -> Non
 
 def test_a_training_clip_is_judged_without_its_own_domain(rng: np.random.Generator) -> None:
     known, X = clips(rng)
-    before = log_odds(X[:, :12], known)
+    before = log_odds(X[:, :12], known, CLASSIFIERS)
     other = known.target.copy()
     other[0] = True
-    after = log_odds(X[:, :12], replace(known, target=other))
+    after = log_odds(X[:, :12], replace(known, target=other), CLASSIFIERS)
     fold = known.fold == known.fold[0]
-    np.testing.assert_array_equal(after[fold], before[fold])
-    assert not np.array_equal(after[~fold], before[~fold])
+    np.testing.assert_array_equal(after[:, fold], before[:, fold])
+    for i in range(len(CLASSIFIERS)):
+        assert not np.array_equal(after[i, ~fold], before[i, ~fold])
 
 
 def test_sounds_without_domains_have_even_odds(rng: np.random.Generator) -> None:
@@ -115,3 +117,15 @@ def test_a_domain_that_varies_more_begins_nearer_to_the_other() -> None:
     middle = odds[8:][np.argmax(mapped > 0)]
     assert 1 < middle < 4.9, "below the middle of the means, 5"
     assert mapped[0] == mapped[40] < 0
+
+
+def test_a_domain_of_several_clusters_is_named_by_the_nearest_clips(rng: np.random.Generator) -> None:
+    """Source clips lie between two clusters of target clips, which a linear discriminant cannot separate."""
+    known, X = clips(rng, source=90, target=16)
+    rows = rng.normal(size=(len(X), 12))
+    side = np.where(np.arange(len(X)) // 2 % 2, 12.0, -12.0)
+    rows[:, 0] += np.where(X[:, 12] > 0, side, 0)
+    found = posterior([rows], known)
+    named = (found.probability > 0.5) == X[:, 12].astype(bool)
+    assert named[~known.bank].mean() > 0.9
+    assert found.reliability > 0.85
