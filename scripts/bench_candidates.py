@@ -3,7 +3,7 @@
 
     python scripts/bench_candidates.py STORE [STORE ...] --cache DIR --set NAME=SOURCE,... [--set ...] [--grid FILE]
 
-STORE holds embeddings with generated anomalies and labelled test clips (`featstore build --with-anomalies`). A SOURCE
+STORE holds embeddings with generated anomalies and labelled test clips (`featstore build --anomalies 6`). A SOURCE
 is an embedding or one of its views, `twfr@r1.05`. The candidates of a set are all detectors of the grid (default: that
 of `detect select`) on its views. Printed for each set: the chosen strategy and the real official score of its ensemble,
 of the fixed default on the same views, and of the best single candidate by labels; Spearman's rho between the

@@ -6,33 +6,28 @@
 STORE has labelled test clips, and the embeddings logmel (with any statistics) and twfr, as bench_selection.py builds
 them. FOLDER holds the features that bench_mimii_features.py describes. Printed for every store, with all views and with
 the default statistics of logmel: number of members and official score (percent) of the former default (k-NN,
-Mahalanobis and a Gaussian mixture on every view, equal weights) and of `default_recipe`; the same after a simple
-correction by the domain that a clip sounds like; and the weight of every view. The correction: a linear discriminant
-with shrinkage on logmel@p90, standardised by section, gives the posterior q of the target domain. The log of a fused
-score falls by m_s + q n / (n + 3) (m_t - m_s), where m_s and m_t are the section's medians over training clips of the
-two domains, and n is the number of target clips.
+Mahalanobis and a Gaussian mixture on every view, equal weights) and of `default_recipe`; the same with the correction
+for the domain that a clip sounds like; and the weight of every view.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from bench_mimii_features import write_arrays
 from bench_selection_mimii import SNRS, import_snr
 
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
-from detectors.metrics.scores import ScoreTable
 from embedders.statistics.logmel import LogMel
 from ensemble.defaults import DETECTORS, weighted_recipe
-from ensemble.output import year_of
-from ensemble.recipe import Member, Recipe
+from ensemble.output import score_table, year_of
+from ensemble.recipe import PREDICTED, Member, Recipe
 from ensemble.run import Detection, detect
 from featstore.console import table
 from featstore.store import FeatureStore
-from featstore.table import ClipTable
 
 Sources = list[tuple[str, str]]
 
@@ -53,61 +48,17 @@ def former(sources: Sources) -> Recipe:
     return Recipe(tuple(Member(name, spec, view) for name, view in sources for spec in detectors), fusion="fisher")
 
 
-def score(detection: Detection, scores: np.ndarray) -> float:
+def score(detection: Detection) -> float:
     """Official score in percent."""
     clips = detection.clips
-    scored = ScoreTable("", tuple(clips.keys()), scores)
-    return 100 * evaluate(scored, Labels.of(clips), year_of(clips)).score
-
-
-def corrected(store: FeatureStore, detection: Detection) -> np.ndarray | None:
-    """Log scores corrected by the predicted domain; None without domains or logmel@p90."""
-    domains = set(np.unique(detection.train.column("domain")).tolist())
-    if not {"source", "target"} <= domains or "p90" not in (store.info("logmel").views or ()):
-        return None
-    scores, reference = (-np.log1p(-np.asarray(side)) for side in (detection.score, detection.reference))
-    target, posterior = detection.train.column("domain") == "target", predicted(store, detection)
-    out = np.empty(len(scores))
-    for machine, section in detection.clips.sections():
-        train, test = (each.where(machine=machine, section=section) for each in (detection.train, detection.clips))
-        middle, n = np.median(reference[train & ~target]), np.count_nonzero(train & target)
-        shift = n / (n + 3) * (np.median(reference[train & target]) - middle) if n else 0.0
-        out[test] = scores[test] - middle - posterior[test] * shift
-    return out
-
-
-def predicted(store: FeatureStore, detection: Detection) -> np.ndarray:
-    """Posterior probability (m,) of the target domain, from the training clips of the machine."""
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-    rows = {key: i for i, key in enumerate(store.clips("logmel").keys())}
-    p90 = store.matrix("logmel")[:, store.info("logmel").views.index("p90")].astype(np.float64)
-
-    def standardised(clips: ClipTable) -> np.ndarray:
-        keys = clips.keys()
-        X = p90[[rows[key] for key in keys]]
-        for machine, section in clips.sections():
-            bank = detection.train[detection.train.where(machine=machine, section=section)].keys()
-            normal = p90[[rows[key] for key in bank]]
-            here = clips.where(machine=machine, section=section)
-            X[here] = (X[here] - normal.mean(axis=0)) / (normal.std(axis=0) + 1e-6)
-        return X
-
-    train, test, out = standardised(detection.train), standardised(detection.clips), np.zeros(len(detection.clips))
-    is_target = detection.train.column("domain") == "target"
-    for machine in {machine for machine, _ in detection.clips.sections()}:
-        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
-        own, here = detection.train.where(machine=machine), detection.clips.where(machine=machine)
-        out[here] = model.fit(train[own], is_target[own]).predict_proba(test[here])[:, 1]
-    return out
+    return 100 * evaluate(score_table(detection), Labels.of(clips), year_of(clips)).score
 
 
 def row(store: FeatureStore, recipe: Recipe) -> list[str]:
-    """Number of members, official score, and official score after the correction."""
-    detection = detect(store, recipe)
-    shifted = corrected(store, detection) if "logmel" in store.embeddings else None
-    after = "-" if shifted is None else f"{score(detection, shifted):.1f}"
-    return [str(len(recipe.members)), f"{score(detection, detection.score):.1f}", after]
+    """Number of members, official score, and official score after the correction; a dash without two domains."""
+    corrected = detect(store, replace(recipe, domains=PREDICTED))
+    after = f"{score(corrected):.1f}" if corrected.domains else "-"
+    return [str(len(recipe.members)), f"{score(detect(store, recipe)):.1f}", after]
 
 
 def bench(name: str, store: FeatureStore) -> tuple[list[list[str]], list[str]]:

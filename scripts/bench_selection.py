@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Does a selection by generated anomalies hold on real ones? It chooses without labels; labelled test clips check it.
+"""Does an ensemble chosen by generated anomalies hold on real ones? Two commands make it; labelled test clips check it.
 
     python scripts/bench_selection.py DATA [DATA ...] --work DIR [--anomalies N@DB,...] [--figure agreement.png]
 
-DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. Each is built with generated
-anomalies into DIR, and an ensemble is selected. Printed:
+DATA are folders in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. For each,
+`featstore build DATA STORE` and `detect STORE --ensemble` run as a user runs them. Printed:
 
-- the real official score of the selection, of one without a race (`select --no-race`), of the fixed default, of the
-  label-free fusions of all candidates, and of the best and the median single candidate by labels, with the paired
-  bootstrap of the selection's lead;
+- the real official score of the chosen ensemble and of the fixed default (`--default`), with the correction for the
+  domain that a clip sounds like and without (`--domains pooled`), of label-free fusions of all candidates, and of the
+  best and the median single candidate by labels, the best also with the correction; with the paired bootstrap of the
+  chosen ensemble's lead;
 - the same where the best single candidate is chosen by the labels of half of the test clips and scored on the other
   half, which removes the luck of choosing one of hundreds;
 - Spearman's rho between the candidates' metrics on generated and on real anomalies: of every rule for pairs, of each
@@ -16,9 +17,10 @@ anomalies into DIR, and an ensemble is selected. Printed:
 """
 
 import argparse
+import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -27,31 +29,37 @@ import numpy as np
 from real_metrics import Real, held_out, real_scores
 
 from detectors.metrics.intervals import bootstrap, compare
-from detectors.metrics.scores import ScoreTable
+from detectors.metrics.scores import ScoreTable, read_scores
+from ensemble.decision.fuse import Fused
 from ensemble.defaults import default_recipe
+from ensemble.domains.correct import corrected, predicted_domains, scale_of
+from ensemble.inputs import Inputs
 from ensemble.output import score_table
-from ensemble.recipe import write_recipe
 from ensemble.run import detect
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.choose import Problem, positions
 from ensemble.selection.informative import RULES, mean_rank, spearman
 from ensemble.selection.quality import by_pair
 from ensemble.selection.scoring.cache import ScoreCache
+from ensemble.selection.scoring.domains import corrected_positions, validation_posterior
 from ensemble.selection.scoring.score_candidates import score_candidates
 from ensemble.selection.scoring.validation import plan_validation
-from ensemble.selection.select import Options, Selection, select
-from ensemble.selection.summary import selection_text, write_selection
+from ensemble.selection.select import Selection
 from featstore.console import table
 from featstore.store import FeatureStore
 
-ANOMALIES = "6@-20,-15,-10,-5,0,5"
 FUSIONS = {"rank mean of all": "mean", "minimum of z-scores": "min_zscore"}
 
 
-def build(data: Path, store: Path, anomalies: str) -> None:
-    """Embed recordings and generated anomalies."""
-    command = [sys.executable, "-m", "featstore.cli", "build", str(data), str(store), "--anomalies", anomalies]
+def run(module: str, *arguments: object) -> None:
+    """A command as a user gives it, without what it prints."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def build(data: Path, store: Path, anomalies: str | None) -> None:
+    """Embed recordings and generated anomalies."""
+    run("featstore.cli", "build", data, store, *(["--anomalies", anomalies] if anomalies else []))
 
 
 def compared(
@@ -60,10 +68,42 @@ def compared(
     """Scores of the compared ensembles and candidates, by name."""
     runs = {name: selection.recipe for name, selection in selections.items()} | {"fixed default": default_recipe(store)}
     tables = {name: score_table(detect(store, recipe)) for name, recipe in runs.items()}
-    tables |= {name: real.table(name, real.fused(rule)) for name, rule in FUSIONS.items()}
+    return tables | of_candidates(real, singles)
+
+
+def of_candidates(real: Real, singles: np.ndarray) -> dict[str, ScoreTable]:
+    """Scores of fusions of all candidates, and of the best and the median one by labels."""
+    tables = {name: real.table(name, real.fused(rule)) for name, rule in FUSIONS.items()}
     middle = int(np.argsort(singles)[len(singles) // 2])
     tables["best single (labels)"] = real.table("best", real.test[int(singles.argmax())])
     return tables | {"median single": real.table("median", real.test[middle])}
+
+
+def of_commands(store: Path, work: Path) -> dict[str, ScoreTable]:
+    """Scores of `detect STORE --ensemble` and `--default`, with and without the correction for domains."""
+    tables = {}
+    for name, options in {
+        "selected": ["--ensemble"],
+        "selected, pooled domains": ["--recipe", work / "selected" / "recipe.toml", "--domains", "pooled"],
+        "fixed default": ["--default"],
+        "fixed default, pooled domains": ["--default", "--domains", "pooled"],
+    }.items():
+        out = work / ("selected" if name == "selected" else "other")
+        run("ensemble.cli", store, *options, "-o", out)
+        tables[name] = read_scores(out / "scores.csv")
+    return tables
+
+
+def without_offset(store: FeatureStore, real: Real) -> np.ndarray:
+    """Test scores (candidates, m) of single candidates, corrected for the domain that a clip sounds like."""
+    recipe = default_recipe(store)
+    inputs = Inputs(store, recipe, ())
+    domains = predicted_domains(inputs, recipe)
+    if domains is None:
+        return real.test
+    train, test = (inputs.clips[rows] for rows in (inputs.roles.train, inputs.roles.scored))
+    pairs = zip(real.test, real.reference, strict=True)
+    return np.array([corrected(Fused(a, b), domains, scale_of(b, fused=False), train, test).scores for a, b in pairs])
 
 
 def report(real: Real, tables: dict[str, ScoreTable]) -> str:
@@ -134,24 +174,23 @@ def agreement_text(problem: Problem, agreed: Agreement, ceiling: float) -> str:
     )
 
 
-def bench(data: Path, work: Path, anomalies: str) -> Agreement:
-    """Build, select and print the tables of one folder."""
-    store_path = work / f"{data.name}.store"
-    build(data, store_path, anomalies)
-    store = FeatureStore.open(store_path)
-    members, cache = default_candidates(store), ScoreCache(work / "cache")
+def bench(data: Path, work: Path, anomalies: str | None) -> Agreement:
+    """Run the two commands and print the tables of one folder."""
+    path, out = work / f"{data.name}.store", work / data.name
+    build(data, path, anomalies)
     started = perf_counter()
-    selection = select(store, members, cache)
-    spent = perf_counter() - started
-    write_selection(work / f"{data.name}.selection.json", selection)
-    write_recipe(selection.recipe, work / f"{data.name}.recipe.toml")
-    print(f"\n== {data.name}: {spent:.0f} s, {selection.computed} candidates scored")
-    print(selection_text(selection).split("the best candidates")[0].strip())
-    print(f"chosen: {selection.chosen}; {selection.reason}\n", flush=True)
-    whole = select(store, members, cache, Options(race=False))
-    real = real_scores(store, members, cache)
+    tables = of_commands(path, out)
+    store, spent = FeatureStore.open(path), perf_counter() - started
+    chosen = json.loads((out / "selected" / "selection.json").read_text())
+    print(f"\n== {data.name}: {spent:.0f} s for four detections, {len(chosen['candidates'])} candidates")
+    print(f"chosen: {chosen['chosen']}; {chosen['reason']}\n", flush=True)
+    members, cache = default_candidates(store), ScoreCache(path / "selection" / "selection-cache")
+    real = real_scores(store, members, ScoreCache(work / "cache"))
     singles = np.array([real.score(row) for row in real.test])
-    tables = compared(store, {"selected": selection, "selected, no race": whole}, real, singles)
+    tables |= of_candidates(real, singles)
+    shifted = without_offset(store, real)
+    of_shifted = np.array([real.score(row) for row in shifted])
+    tables["best single (labels), corrected"] = real.table("best", shifted[int(of_shifted.argmax())])
     print(report(real, tables), flush=True)
     held = held_out(real, singles, {name: tables[name].aligned(real.labels.keys) for name in ("selected",)})
     print(
@@ -161,8 +200,10 @@ def bench(data: Path, work: Path, anomalies: str) -> Agreement:
     base = members[0].embedding
     validation = plan_validation(store.clips(base), store.facts(base))
     scored = score_candidates(store, members, validation, cache)
-    problem = Problem(validation, positions(scored.scores, validation))
-    agreed = agreement(problem, real, singles)
+    placed = positions(scored.scores, validation)
+    domains = validation_posterior(store, sorted(store.embeddings), validation)
+    problem = Problem(validation, placed if domains is None else corrected_positions(placed, domains))
+    agreed = agreement(problem, replace(real, test=shifted), of_shifted)
     print(agreement_text(problem, agreed, held.ceiling), flush=True)
     return agreed
 
@@ -189,7 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--anomalies", default=ANOMALIES, help="as --anomalies of featstore build")
+    parser.add_argument("--anomalies", help="as --anomalies of featstore build [auto]")
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     if args.figure and not find_spec("matplotlib"):
