@@ -4,7 +4,7 @@ The choice is kept in the store (`selection.kept`), so the next run with nothing
 and why, or why nothing could be chosen, is told in a few lines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,7 +82,7 @@ def chosen_ensemble(
     except (AsdError, OSError) as error:
         where = f"not kept, so the next run chooses again: {error}"
     shelf.prune(store)
-    return _ensemble(choice, default, where, say, of=len(candidates))
+    return _ensemble(choice, default, where, say, of={member.name for member in candidates})
 
 
 def _has_anomalies(store: FeatureStore, candidates: Sequence[Member]) -> bool:
@@ -91,9 +91,9 @@ def _has_anomalies(store: FeatureStore, candidates: Sequence[Member]) -> bool:
 
 
 def _ensemble(
-    choice: Choice, default: Callable[[], Recipe], where: str, say: Callable[[str], None], *, of: int | None = None
+    choice: Choice, default: Callable[[], Recipe], where: str, say: Callable[[str], None], *, of: Set[str] | None = None
 ) -> Ensemble:
-    """The ensemble of a choice; in three lines where it is new, chosen `of` so many candidates, in one where not."""
+    """The ensemble of a choice; in three lines where it is new, chosen `of` these candidates, in one where not."""
     selection = choice.selection
     reason = str(selection["reason"])
     if choice.recipe is None:
@@ -103,7 +103,10 @@ def _ensemble(
     if of is None:
         say(f"ensemble: the choice of {len(members)} members ({selection['chosen']}; {lead}) {where}")
     else:
-        say(f"chosen: {len(members)} of {of:,} candidates ({selection['chosen']}): {_named(members)}")
+        pool = f"of {len(of):,} candidates"
+        if not {member.name for member in members} <= of:
+            pool = f"members, from {len(of):,} candidates and the {DEFAULT}"
+        say(f"chosen: {len(members)} {pool} ({selection['chosen']}): {_named(members)}")
         say(f"generated anomalies of recordings and types that were not used to choose: it {lead}")
         say(f"data: {_clips(selection)}; the choice is {where}")
     return Ensemble(choice.recipe, "chosen", reason, selection)

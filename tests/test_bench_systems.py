@@ -48,7 +48,7 @@ def test_trains_once_and_prints_one_table(bench, tmp_path, capsys, monkeypatch):
     assert first > last > 0
     best = [float(row[1].split()[0]) for row in rows[6:]]
     assert best == sorted(best, reverse=True)
-    assert len(best) == 12, "every view of the untrained embeddings"
+    assert len(best) == 17, "every view of the untrained embeddings"
     again, commands = table(bench, capsys, monkeypatch, *args)
     assert [row[:9] for row in again] == [row[:9] for row in rows]
     assert "featstore train tdnn" in commands, "the one without its encoder is tried again"

@@ -25,7 +25,7 @@ from typing import Any
 
 from ensemble.decision.fuse import FUSIONS
 from ensemble.defaults import DETECTORS, FUSION
-from ensemble.recipe import Member, Recipe, read_recipe, recipe_text
+from ensemble.recipe import DOMAINS, Member, Recipe, read_recipe, recipe_text
 from ensemble.selection.scoring.cache import SpareCache, content_of
 from ensemble.selection.scoring.perturb import VERSION
 from ensemble.selection.scoring.validation import PROTOCOL
@@ -35,7 +35,7 @@ from featstore.disk.files import TEMPORARY_SUFFIX, read_regular, write_new
 from featstore.errors import AsdError, DataError
 from featstore.store import FeatureStore
 
-RULES = 1
+RULES = 2
 """Version of the rules of a selection and of the fixed default. Raise it with every change that may change a choice."""
 
 FOLDER, CACHE = "selection", "selection-cache"
@@ -97,7 +97,10 @@ class KeptChoices:
         return self.folder / _digest(key)[:16]
 
     def read(self, key: Mapping[str, Any], candidates: Collection[Member]) -> Choice | None:
-        """The choice of a key, None where there is none; DataError where its files are damaged or forged."""
+        """The choice of a key, None where there is none; DataError where its files are damaged or forged.
+
+        candidates: what a recipe may hold, the possible members of the fixed default too.
+        """
         folder = self.place(key)
         if not os.path.lexists(folder / KEY):
             return None
@@ -164,7 +167,10 @@ def _checked(folder: Path, key: Mapping[str, Any], candidates: Collection[Member
 
 
 def _refuse_other_recipe(recipe: Recipe, candidates: Collection[Member], options: Mapping[str, Any]) -> None:
-    """DataError unless the recipe is what a selection writes: weighted candidates, decided in the usual way."""
+    """DataError unless the recipe is what a selection writes: weighted candidates, decided in the usual way.
+
+    Domains are pooled, whatever the options say, where no machine has training clips of both.
+    """
     known = {replace(member, weight=1.0) for member in candidates}
     for member in recipe.members:
         if replace(member, weight=1.0) not in known:
@@ -173,7 +179,7 @@ def _refuse_other_recipe(recipe: Recipe, candidates: Collection[Member], options
             raise DataError(f"{RECIPE}: {member.name} has the weight {member.weight}")
     given = {field.name: options[field.name] for field in fields(recipe) if field.name in options}
     usual = Recipe(recipe.members, name=recipe.name, fusion=recipe.fusion, **given)
-    if recipe.fusion not in FUSIONS or recipe != usual:
+    if recipe.fusion not in FUSIONS or recipe not in (usual, replace(usual, domains=DOMAINS[0])):
         raise DataError(f"{RECIPE} decides in a way that was not selected")
 
 

@@ -280,7 +280,8 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         standings = _standings(replicates, DEFAULT)
         chosen, reason = _chosen(replicates, strategies(validation), warnings)
         if chosen != DEFAULT:
-            recipe = _recipe(problem, chosen, members, default)
+            scored_default = tuple(member for member in default.members if member.name in names)
+            recipe = _recipe(problem, chosen, members, replace(default, members=scored_default))
             per_machine = _per_machine(problem, chosen, replicates[chosen], options)
     pairs = zip([pair.name for pair in validation.pairs], problem.pair_weights.tolist(), strict=True)
     return Selection(

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ensemble.cli import main
 from ensemble.defaults import default_recipe
 from ensemble.request import RunRequest
 from ensemble.selection import kept
+from ensemble.selection.choose import STRATEGIES
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import DEFAULT, Options, Selection
 from featstore.errors import DataError, OptionError
@@ -78,8 +80,8 @@ def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
     assert sum(member.view == "good" for member in ensemble.recipe.members) >= 3
     count = len(ensemble.recipe.members)
     assert lines[0].startswith(f"chosen: {count} of 20 candidates ({ensemble.selection['chosen']}): emb@good ")
-    assert lines[1].startswith("it leads the fixed default by +")
-    assert lines[1].endswith("], on recordings and anomaly types that were not used to choose")
+    told = "generated anomalies of recordings and types that were not used to choose: it leads the fixed default by "
+    assert re.fullmatch(re.escape(told) + r"\d+\.\d points \[[+-]\d+\.\d, \+\d+\.\d\]", lines[1])
     data = "data: 320 generated anomalies of 4 kinds and 40 normal clips; the choice is kept in "
     assert lines[2].startswith(f"{data}{store.path / 'selection'}")
     assert len(lines) == 3
@@ -93,6 +95,31 @@ def test_a_kept_choice_runs_without_a_selection(store: FeatureStore, selections:
     assert (first.kind, first.recipe, first.selection) == (second.kind, second.recipe, second.selection)
     shutil.rmtree(store.path / "selection")
     assert run(store)[0] == first
+
+
+def test_a_choice_that_holds_the_default_says_so_and_is_kept(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = "best 10 and the default"
+    monkeypatch.setattr("ensemble.selection.select.strategies", lambda validation: {half: STRATEGIES[half]})
+    shutil.rmtree(store.path / "selection")
+    ensemble, lines = run(store)
+    count = len(ensemble.recipe.members)
+    assert count > 10
+    assert lines[0].startswith(f"chosen: {count} members, from 20 candidates and the fixed default ({half}): emb@good ")
+    again, lines = run(store)
+    assert again == ensemble
+    assert lines[0].startswith(f"ensemble: the choice of {count} members ({half}; ")
+
+
+def test_a_choice_in_a_store_without_target_clips_is_kept(tmp_path: Path, selections: list[Selection]) -> None:
+    sourced = recordings(targets=0)
+    store = selection_store(tmp_path / "sourced", [*sourced, *variants(sourced)])
+    first, again = run(store), run(store)
+    assert first[0].kind == "chosen"
+    assert first[0].recipe.domains == "pooled"
+    assert again[0] == first[0]
+    assert len(selections) == 1
 
 
 def changed_rows(store: FeatureStore) -> FeatureStore:
@@ -131,7 +158,8 @@ def test_a_second_embedding_leaves_the_scores_of_the_first(store: FeatureStore, 
     shutil.rmtree(store.path / "selection")
     run(store)
     run(selection_store(store.path, CLIPS, name="more"))
-    assert selections[1].computed == selections[0].computed > 0, "as many again, for the new embedding"
+    assert selections[0].computed == 20 + 12, "the candidates, and members of the default that are none"
+    assert selections[1].computed == 20, "candidates of the new embedding, which the default leaves out as a copy"
     assert run(store, "emb")[1][0].startswith("ensemble: the choice of"), "the earlier choice is still there"
 
 

@@ -205,7 +205,7 @@ def test_two_embedders_share_a_build_and_each_gets_its_missing_rows(tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"make": partial(MomentsEmbedder, scale=2.0)}, "fingerprint"),
+        ({"make": partial(MomentsEmbedder, scale=2.0)}, "scale"),
         ({"options": replace(INLINE, audio=AudioPolicy(channel="mean"))}, "channel"),
         ({"options": replace(INLINE, audio=AudioPolicy(length="crop:1"))}, "length"),
         ({"options": replace(INLINE, dtype="float16")}, "dtype"),

@@ -11,12 +11,13 @@ from sample_store import make_store
 from selection_store import DIM, VIEWS, labelled, members_of, recordings, selection_store, variants
 
 from ensemble.cli import main
-from ensemble.recipe import read_recipe
+from ensemble.recipe import Recipe, read_recipe
 from ensemble.run import detect
 from ensemble.selection import faults as module
+from ensemble.selection.choose import STRATEGIES
 from ensemble.selection.faults import read_faults
 from ensemble.selection.scoring.cache import ScoreCache
-from ensemble.selection.select import Options, select
+from ensemble.selection.select import DEFAULT, Options, select
 from ensemble.selection.summary import selection_text
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -110,8 +111,10 @@ def test_many_confirmed_faults_change_the_choice(other: FeatureStore, tmp_path: 
     after = select(other, members_of(other), cache, FAST, faults=FAULTS)
     assert {candidate.member.view for candidate in before.candidates[:3]} == {"good"}
     assert {candidate.member.view for candidate in after.candidates[:3]} == {"blind"}
-    views = [member.view for member in after.recipe.members for _ in range(round(100 * member.weight))]
-    assert views.count("blind") > 4 * views.count("good")
+    assert {member.view for member in before.recipe.members} == {"good"}
+    assert share_of("blind", after.recipe) > 0.3
+    many = "non-negative of 40, fisher"
+    assert [many in {row.name for row in one.standings} for one in (before, after)] == [False, True]
     assert dict(after.pairs)["confirmed faults"] == pytest.approx(60 / 100)
     assert after.clips["confirmed faults"] == 60
     assert after.clips["confirmed normal"] == 12
@@ -119,10 +122,27 @@ def test_many_confirmed_faults_change_the_choice(other: FeatureStore, tmp_path: 
     assert after.recipe.confirmed_faults == tuple(sorted(key for key, fault in FAULTS.items() if fault))
 
 
+def share_of(view: str, recipe: Recipe) -> float:
+    """Share of a view in the weights of a recipe."""
+    weights = {name: sum(m.weight for m in recipe.members if m.view == name) for name in VIEWS}
+    return weights[view] / sum(weights.values())
+
+
+def test_the_best_by_confirmed_faults_are_the_members(
+    other: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = {"best 3, fisher": STRATEGIES["best 3, fisher"]}
+    monkeypatch.setattr("ensemble.selection.select.strategies", lambda validation: only)
+    chosen = select(other, members_of(other), ScoreCache(tmp_path), FAST, faults=FAULTS)
+    assert [member.view for member in chosen.recipe.members] == ["blind"] * 3
+
+
 def test_confirmed_faults_alone_choose_if_there_are_enough(tmp_path: Path) -> None:
     store = selection_store(tmp_path / "store", [*recordings(), *labelled(60)])
     chosen = select(store, members_of(store), ScoreCache(tmp_path), FAST, faults=FAULTS)
-    assert {member.view for member in chosen.recipe.members} == {"good"}
+    assert chosen.chosen != DEFAULT
+    assert {candidate.member.view for candidate in chosen.candidates[:3]} == {"good"}
+    assert share_of("good", chosen.recipe) > 0.5
     few = dict(list(FAULTS.items())[:15])
     with pytest.raises(DataError, match=r"\d+ confirmed faults and no generated anomalies; choosing needs at least 20"):
         select(store, members_of(store), ScoreCache(tmp_path), FAST, faults=few)

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from selection_store import members_of, recordings, selection_store, variants
 
-from ensemble.defaults import default_recipe
+from ensemble.defaults import default_recipe, possible_members
 from ensemble.recipe import Member, Recipe, recipe_text
 from ensemble.selection import kept
 from ensemble.selection.kept import KEPT, SPARED_S, Choice, KeptChoices, key_of
 from ensemble.selection.scoring.perturb_design import PerturbDesign
-from ensemble.selection.select import DEFAULT, Options
+from ensemble.selection.select import DEFAULT, Options, canonical
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 
@@ -34,12 +34,19 @@ def choice_of(store: FeatureStore, **more: Any) -> Choice:
     members = [replace(member, fingerprint="f" * 64, weight=2.0) for member in members_of(store)[:3]]
     standings = [{"name": "best 3", "score": 0.9, "lead": 0.1, "low": 0.05, "high": 0.2, "p": 0.01}]
     selection = {"chosen": "best 3", "reason": "it leads", "standings": standings, **more}
-    recipe = Recipe(tuple(members), name="selected", fusion="weighted_fisher")
+    members += [replace(member, weight=0.5) for member in of_default(store)[:2]]
+    recipe = Recipe(tuple(members), name="selected", fusion="weighted_fisher", domains="predicted")
     return Choice(None if selection["chosen"] == DEFAULT else recipe, selection)
 
 
 def candidates_of(store: FeatureStore) -> list[Member]:
     return [replace(member, fingerprint="f" * 64) for member in members_of(store)]
+
+
+def of_default(store: FeatureStore) -> list[Member]:
+    """Members that the fixed default may have and that are no candidates."""
+    names = {member.name for member in candidates_of(store)}
+    return [member for member in canonical(possible_members(store), store).members if member.name not in names]
 
 
 def key(store: FeatureStore, **options: Any) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def put(store: FeatureStore, choice: Choice, **options: Any) -> None:
 
 
 def read(store: FeatureStore, **options: Any) -> Choice | None:
-    return KeptChoices(store.path).read(key(store, **options), candidates_of(store))
+    return KeptChoices(store.path).read(key(store, **options), [*candidates_of(store), *of_default(store)])
 
 
 def test_a_choice_is_read_as_it_was_kept(own: FeatureStore) -> None:
@@ -66,6 +73,17 @@ def test_a_choice_is_read_as_it_was_kept(own: FeatureStore) -> None:
     keep(own)
     assert read(own) == choice_of(own)
     assert read(own, seed=1) is None
+
+
+def test_a_recipe_may_hold_the_default_and_pool_the_domains_but_nothing_else(own: FeatureStore) -> None:
+    keep(own)
+    with pytest.raises(DataError, match="is no candidate"):
+        KeptChoices(own.path).read(key(own), candidates_of(own))
+    kept_choice = choice_of(own)
+    assert kept_choice.recipe is not None
+    pooled = replace(kept_choice, recipe=replace(kept_choice.recipe, domains="pooled"))
+    put(own, pooled)
+    assert read(own) == pooled
 
 
 def test_a_kept_default_needs_no_recipe(own: FeatureStore) -> None:

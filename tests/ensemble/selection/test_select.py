@@ -18,6 +18,7 @@ from selection_store import labelled, members_of, recordings, selection_store, v
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
 from ensemble.cli import main
+from ensemble.decision.fuse import combine
 from ensemble.defaults import default_recipe
 from ensemble.output import score_table
 from ensemble.recipe import Member, Recipe, read_recipe
@@ -26,6 +27,7 @@ from ensemble.selection.choose import (
     STRATEGIES,
     Evidence,
     Problem,
+    Strategy,
     bootstrap_weights,
     duplicates,
     nested_scores,
@@ -39,12 +41,13 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored
 from ensemble.selection.scoring.validation import Pair, Validation
-from ensemble.selection.select import DEFAULT, Options, Selection, decide, select
+from ensemble.selection.select import DEFAULT, Options, Selection, _chosen, decide, select
 from ensemble.selection.summary import selection_json, selection_text
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 
 FAST = Options(replicates=40, workers=0)
+HALF = "best 10 and the default"
 
 
 @pytest.fixture(scope="module")
@@ -379,7 +382,84 @@ def test_the_text_says_what_separates_the_candidates(selection: Selection) -> No
     assert "; no race was run: all were scored on all clips\n" in text
     assert "; a race on a fifth of the clips left out 7\n" in selection_text(replace(selection, raced_out=7))
     assert "; a race on a fifth of the clips left out none\n" in selection_text(replace(selection, raced_out=0))
-    assert f"\n\nchosen: {selection.chosen}; {selection.chosen} leads the fixed default by +" in text
+    assert f"\n\nchosen: {selection.chosen}; {selection.chosen}: +" in text
+    assert "] against the fixed default, more in all but " in text
+
+
+def halved(plan: Validation, default: Recipe, scored: Scored) -> Selection:
+    names = [member.name for member in scored.members]
+    return decide(scored, plan, default, names[:12], FAST)
+
+
+@pytest.fixture
+def half_only(monkeypatch: pytest.MonkeyPatch) -> Strategy:
+    """The strategy of which the default is half, and no other is offered."""
+    only = {HALF: STRATEGIES[HALF]}
+    monkeypatch.setattr("ensemble.selection.select.strategies", lambda validation: only)
+    return only[HALF]
+
+
+def test_the_best_and_the_default_have_half_of_the_weight_each(plan: Validation, half_only: Strategy) -> None:
+    scored = simulated(plan, [0.3 * i for i in range(12)] + [0.5, 0.5], np.random.default_rng(0))
+    both, *own = [scored.members[i] for i in (11, 12, 13)]
+    default = Recipe(tuple(replace(m, weight=w) for m, w in zip([both, *own], (1.0, 2.0, 5.0), strict=True)))
+    chosen = halved(plan, replace(default, fusion="weighted_fisher"), scored)
+    weight = {member.name: member.weight for member in chosen.recipe.members}
+    best = {f"emb knn:k={i + 1}": 1 / 10 for i in range(2, 12)}
+    halves = {both.name: 1 / 10 + 1 / 8, own[0].name: 2 / 8, own[1].name: 5 / 8}
+    assert chosen.chosen == HALF
+    assert weight == pytest.approx({**best, **halves})
+    assert len(chosen.recipe.members) == len(weight)
+
+
+def test_it_is_judged_as_the_run_fuses_its_recipe(plan: Validation, half_only: Strategy) -> None:
+    scored = simulated(plan, [0.3 * i for i in range(12)] + [0.5, 0.5], np.random.default_rng(0))
+    default = Recipe(tuple(replace(scored.members[i], weight=i / 4) for i in (11, 12, 13)), fusion="weighted_fisher")
+    recipe = halved(plan, default, scored).recipe
+    placed = dict(zip([member.name for member in scored.members], positions(scored.scores, plan), strict=True))
+
+    def run(members: tuple[Member, ...]) -> np.ndarray:
+        return combine(recipe.fusion, np.array([placed[m.name] for m in members]), [m.weight for m in members])
+
+    candidates = np.array([placed[member.name] for member in scored.members[:12]])
+    problem = Problem(plan, candidates, default=run(default.members))
+    judged = half_only.fused(problem, half_only.choose(problem, problem.evidence()))
+    np.testing.assert_allclose(judged, run(recipe.members), rtol=1e-9)
+
+
+def test_a_member_of_the_default_without_scores_is_not_in_the_recipe(plan: Validation, half_only: Strategy) -> None:
+    scored = simulated(plan, [0.3 * i for i in range(12)] + [0.5], np.random.default_rng(0))
+    lost = Member("emb", "lof:k=900")
+    selection = halved(plan, Recipe((scored.members[12], lost), fusion="weighted_fisher"), scored)
+    weight = {member.name: member.weight for member in selection.recipe.members}
+    assert lost.name not in weight
+    assert weight[scored.members[12].name] == pytest.approx(1)
+
+
+def replicates(default: float = 0.7, **leads: float) -> dict[str, np.ndarray]:
+    """Nested scores of two strategies by their lead over the default, the same in all resamples."""
+    names = {"half": HALF, "alone": "best 5, fisher"}
+    return {DEFAULT: np.full(101, default)} | {names[key]: np.full(101, default + lead) for key, lead in leads.items()}
+
+
+def offered(*names: str) -> dict[str, Strategy]:
+    return {name: STRATEGIES[name] for name in names}
+
+
+@pytest.mark.parametrize(("lead", "taken"), [(-0.019, HALF), (-0.021, DEFAULT), (0.0, HALF)])
+def test_the_default_is_half_unless_that_is_two_points_behind(lead: float, taken: str) -> None:
+    both = offered(HALF, "best 5, fisher")
+    chosen, reason = _chosen(replicates(half=lead, alone=lead - 0.001), both, [])
+    assert chosen == taken
+    assert (f"{100 * lead:+.1f} points" in reason, "is kept" in reason) == (True, taken == DEFAULT)
+    assert _chosen(replicates(half=lead, alone=lead - 0.001), both, ["too easy"])[0] == DEFAULT
+
+
+@pytest.mark.parametrize(("fails", "taken"), [(4, "best 5, fisher"), (5, DEFAULT)])
+def test_a_strategy_without_the_default_must_lead_it_in_nearly_all_resamples(fails: int, taken: str) -> None:
+    scores = replicates(alone=0.05)
+    scores["best 5, fisher"][1 : 1 + fails] = 0.6
+    assert _chosen(scores, offered("best 5, fisher"), [])[0] == taken
 
 
 def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_path: Path) -> None:

@@ -74,11 +74,12 @@ def test_the_scores_of_the_anomalies_stay_in_the_cache(store: FeatureStore, plan
     scored = score_candidates(store, members, plan, cache, workers=0)
     assert scored.computed == 3
     few = dict(list(FAULTS.items())[:4])
-    validation, both = with_confirmed(store, "emb", plan, scored, cache, few, 0)
+    validation, both, part = with_confirmed(store, "emb", plan, scored, cache, few, 0)
     np.testing.assert_array_equal(both.scores[:, : len(plan)], scored.scores)
     assert validation.keys[: len(plan)] == plan.keys
+    assert validation.keys[len(plan) :] == part.keys[-part.confirmed :] == tuple(sorted(few))
     assert score_candidates(store, members, plan, cache, workers=0).computed == 0
-    more, all_scores = with_confirmed(store, "emb", plan, scored, cache, FAULTS, 0)
+    more, all_scores, _ = with_confirmed(store, "emb", plan, scored, cache, FAULTS, 0)
     of = {key: all_scores.scores[:, i] for i, key in enumerate(more.keys)}
     for i, key in enumerate(validation.keys):
         np.testing.assert_array_equal(both.scores[:, i], of[key])  # a fold does not change when labels are added
@@ -155,7 +156,7 @@ def test_a_section_with_faults_needs_no_generated_anomalies(tmp_path: Path) -> N
     clips = [*recordings(), *labelled(6)]
     store = selection_store(tmp_path / "store", clips)
     table, facts = store.clips("emb"), store.facts("emb")
-    with pytest.raises(DataError, match="--with-anomalies"):
+    with pytest.raises(DataError, match="--anomalies auto"):
         plan_validation(table, facts)
     of_first = {key: fault for key, fault in FAULTS.items() if "/s0_" in key}
     assert plan_validation(table, facts, faults=of_first).sections == (("fan", "00"),)

@@ -4,18 +4,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sample_store import make_store
 from selection_store import DIM, VIEWS, labelled, members_of, recordings, variants
 
 from ensemble.selection.choose import positions
 from ensemble.selection.scoring.cache import ScoreCache
-from ensemble.selection.scoring.domains import corrected_positions, validation_posterior
+from ensemble.selection.scoring.confirmed import confirmed_part, joined
+from ensemble.selection.scoring.domains import corrected_positions, validation_posterior, with_labelled
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import score_candidates
 from ensemble.selection.scoring.validation import Validation, plan_validation
 from ensemble.selection.select import Options, select
 from featstore.store import EmbeddingInfo, FeatureStore, ShardData
 from featstore.table import ClipTable, encode
+
+FAULTS = {clip.path: clip.label == "anomaly" for clip in labelled()}
 
 
 def shifted_store(root: Path) -> FeatureStore:
@@ -107,4 +111,38 @@ def test_a_selection_judges_with_domains_and_says_so_in_its_recipe(tmp_path: Pat
     assert (predicted.recipe.domains, pooled.recipe.domains) == ("predicted", "pooled")
     scores = [{c.member.name: c.score for c in chosen.candidates} for chosen in (predicted, pooled)]
     assert scores[0].keys() == scores[1].keys()
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize("perturbed", [None, PerturbDesign(per_pair=4)])
+def test_labelled_recordings_have_a_posterior_of_their_own_sound(
+    tmp_path: Path, perturbed: PerturbDesign | None
+) -> None:
+    store = shifted_store(tmp_path / "s")
+    clips, facts = store.clips("emb"), store.facts("emb")
+    plan = plan_validation(clips, facts, perturbed=perturbed, faults=FAULTS)
+    domains = validation_posterior(store, ["emb"], plan)
+    assert domains is not None
+    part = confirmed_part(plan, clips, facts, FAULTS)
+    together, whole = with_labelled(store, ["emb"], domains, part), joined(plan, part)
+    assert len(together.probability) == len(whole) == len(plan) + len(FAULTS)
+    np.testing.assert_array_equal(together.probability[: len(plan)], domains.probability)
+    target = whole.domain == "target"
+    assert ((together.probability > 0.5) == target)[len(plan) :].mean() > 0.9
+    np.testing.assert_array_equal(together.clips.target, target)
+    np.testing.assert_array_equal(together.clips.fold, whole.fold)
+    assert not together.clips.bank[len(plan) :].any()
+
+
+@pytest.mark.parametrize("perturbed", [None, PerturbDesign(per_pair=4)])
+def test_a_selection_with_faults_judges_with_domains(tmp_path: Path, perturbed: PerturbDesign | None) -> None:
+    store = shifted_store(tmp_path / "s")
+    options = Options(replicates=20, workers=0, perturbed=perturbed)
+    selection = select(store, members_of(store), ScoreCache(tmp_path / "cache"), options, faults=FAULTS)
+    assert selection.recipe.domains == "predicted"
+    assert selection.clips["confirmed faults"] == sum(FAULTS.values())
+    assert dict(selection.pairs)["confirmed faults"] > 0
+    pooled = replace(options, domains="pooled")
+    other = select(store, members_of(store), ScoreCache(tmp_path / "cache"), pooled, faults=FAULTS)
+    scores = [{c.member.name: c.score for c in one.candidates} for one in (selection, other)]
     assert scores[0] != scores[1]
