@@ -14,7 +14,7 @@ SPREAD_FLOOR = 1e-6
 """What varies by less, relative to its size, counts as constant."""
 
 NEIGHBOURS = 2
-MOST_CLIPS = 1000
+MOST_CLIPS = 500
 """Clips of a domain that others are compared with, evenly spaced, so that the time grows with the number of clips."""
 
 Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]

@@ -35,7 +35,7 @@ from featstore.disk.files import TEMPORARY_SUFFIX, read_regular, write_new
 from featstore.errors import AsdError, DataError
 from featstore.store import FeatureStore
 
-RULES = 2
+RULES = 3
 """Version of the rules of a selection and of the fixed default. Raise it with every change that may change a choice."""
 
 FOLDER, CACHE = "selection", "selection-cache"

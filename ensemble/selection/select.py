@@ -4,7 +4,7 @@ The fixed default is kept unless a strategy leads it on recordings and transform
 than the uncertainty of the bootstrap. Test clips are not used, labelled or not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -47,6 +47,9 @@ SATURATED = 0.98
 
 CLEAR, RELIABLE = 1.25, 0.5
 """Candidates differ if their spread is this multiple of the spread by chance, or halves rank them as alike as this."""
+
+LEAST_SHARE = 0.02
+"""Members with a smaller share of the default's weight are left out of its half: they cost time and change little."""
 
 SURE = 0.05
 """Share of the resamples in which a choice that replaces the default may fail to lead it (one-sided)."""
@@ -262,8 +265,9 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     if domains is not None:
         placed = corrected_positions(placed, domains)
         default = replace(default, domains=PREDICTED)
-    of_default = combine(default.fusion, placed[in_default], _weights_of(default, np.array(names)[in_default]))
-    problem = Problem(validation, placed[allowed], options.rule, dropped, of_default)
+    of_default = _fused_by(default, placed, names)
+    half = replace(default, members=_main_members(default, names))
+    problem = Problem(validation, placed[allowed], options.rule, dropped, _fused_by(half, placed, names))
     members = [scored.members[i] for i in np.flatnonzero(allowed)]
     fixed = {
         DEFAULT: of_default,
@@ -280,8 +284,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         standings = _standings(replicates, DEFAULT)
         chosen, reason = _chosen(replicates, strategies(validation), warnings)
         if chosen != DEFAULT:
-            scored_default = tuple(member for member in default.members if member.name in names)
-            recipe = _recipe(problem, chosen, members, replace(default, members=scored_default))
+            recipe = _recipe(problem, chosen, members, half)
             per_machine = _per_machine(problem, chosen, replicates[chosen], options)
     pairs = zip([pair.name for pair in validation.pairs], problem.pair_weights.tolist(), strict=True)
     return Selection(
@@ -300,10 +303,18 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     )
 
 
-def _weights_of(recipe: Recipe, names: np.ndarray) -> list[float] | None:
-    """Weight of each named member in the recipe; None where its fusion takes none."""
-    weight = {member.name: member.weight for member in recipe.members}
-    return [weight[name] for name in names.tolist()] if fusion(recipe.fusion).weighted else None
+def _main_members(recipe: Recipe, scored: Collection[str]) -> tuple[Member, ...]:
+    """The scored members that have at least LEAST_SHARE of the weight."""
+    members = [member for member in recipe.members if member.name in scored]
+    least = LEAST_SHARE * sum(member.weight for member in members)
+    return tuple(member for member in members if member.weight >= least)
+
+
+def _fused_by(recipe: Recipe, placed: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Fused positions (n,) of the members of a recipe among the named rows of `placed`."""
+    members = [member for member in recipe.members if member.name in names]
+    weights = [member.weight for member in members] if fusion(recipe.fusion).weighted else None
+    return combine(recipe.fusion, placed[[names.index(member.name) for member in members]], weights)
 
 
 def _duplicates_note(count: int) -> tuple[str, ...]:
