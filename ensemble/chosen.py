@@ -66,7 +66,7 @@ def chosen_ensemble(
         say(f"note: {error}; an ensemble is chosen again")
         kept = None
     if kept:
-        return _ensemble(kept, default, f"kept in {shelf.place(key)}; delete this folder to choose again", say)
+        return _ensemble(kept, default, f"kept in {shelf.place(key).parent}; delete this folder to choose again", say)
     cache = shelf.cache
     try:
         selection = select(store, candidates, cache, options, progress=progress)
@@ -78,7 +78,7 @@ def chosen_ensemble(
     choice = Choice.of(selection)
     try:
         shelf.keep(key, choice, selection.recipe, sorted(cache.used))
-        where = f"kept in {shelf.place(key)}"
+        where = f"kept in {shelf.place(key).parent}"
     except (AsdError, OSError) as error:
         where = f"not kept, so the next run chooses again: {error}"
     shelf.prune(store)
