@@ -6,7 +6,7 @@
 DATA and DIR as for bench_selection.py. Faults and a fifth as many normal clips are drawn from the test clips, as if a
 person had confirmed them; every choice is scored on the other test clips. Printed: the mean official score of the
 choice from generated anomalies alone, its gain with the confirmed clips, and with them but without any generated
-anomaly, each with the standard deviation over the draws. With --ranker also that of a LightGBM ranker with the 20 best
+anomaly, each with the standard deviation over the draws; all without the correction for domains. With --ranker also that of a LightGBM ranker with the 20 best
 candidates, trained on the same clips (20) and on the confirmed ones only.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from bench_selection import ANOMALIES, build
+from bench_selection import build
 from real_metrics import Real, real_scores
 
 from ensemble.decision.calibrate import PlacedScores, calibrate
@@ -165,7 +165,7 @@ def main() -> None:
     for data in args.data:
         path = args.work / f"{data.name}.store"
         if not path.exists():
-            build(data, path, ANOMALIES)
+            build(data, path, None)
         case = Case.of(FeatureStore.open(path), ScoreCache(args.cache or args.work / "cache"))
         counts = [int(count) for count in args.counts.split(",")]
         print(f"\n== {data.name}\n{bench(case, counts, args.draws, ranker=args.ranker)}", flush=True)
