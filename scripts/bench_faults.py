@@ -6,8 +6,8 @@
 DATA and DIR as for bench_selection.py. Faults and a fifth as many normal clips are drawn from the test clips, as if a
 person had confirmed them; every choice is scored on the other test clips. Printed: the mean official score of the
 choice from generated anomalies alone, its gain with the confirmed clips, and with them but without any generated
-anomaly, each with the standard deviation over the draws; all without the correction for domains. With --ranker also that of a LightGBM ranker with the 20 best
-candidates, trained on the same clips (20) and on the confirmed ones only.
+anomaly, each with the standard deviation over the draws; all without the correction for domains. With --ranker also
+that of a LightGBM ranker with the 20 best candidates, trained on the same clips and on the confirmed ones only.
 """
 
 import argparse
