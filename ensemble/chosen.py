@@ -107,7 +107,7 @@ def _ensemble(
         if not {member.name for member in members} <= of:
             pool = f"members, from {len(of):,} candidates and the {DEFAULT}"
         say(f"chosen: {len(members)} {pool} ({selection['chosen']}): {_named(members)}")
-        say(f"generated anomalies of recordings and types that were not used to choose: it {lead}")
+        say(f"on generated anomalies that were not used to choose, it {lead}")
         say(f"data: {_clips(selection)}; the choice is {where}")
     return Ensemble(choice.recipe, "chosen", reason, selection)
 
@@ -126,9 +126,9 @@ def _default(
 
 def _lead(selection: Mapping[str, Any]) -> str:
     lead, low, high = (100 * value for value in lead_of(selection))
-    side = "leads" if lead >= 0 else "is behind"
-    half = "" if lead >= 0 else ", which is half of it"
-    return f"{side} the {DEFAULT} by {abs(lead):.1f} points [{low:+.1f}, {high:+.1f}]{half}"
+    side = "more" if lead >= 0 else "less"
+    half = "" if lead >= 0 else "; it is taken because half of its weight is that default (docs/selection.md)"
+    return f"scores {abs(lead):.1f} points {side} than the {DEFAULT} [{low:+.1f}, {high:+.1f}]{half}"
 
 
 def _named(members: Sequence[Member]) -> str:

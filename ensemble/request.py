@@ -141,6 +141,8 @@ def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble
             raise OptionError(f"-d with one detector needs one -e; the store has {', '.join(sources) or 'none'}")
         return Ensemble(single_recipe(store, names[0], sources[0]), "named", "named by -d")
     if names:
+        if request.ensemble:
+            screen.say("note: --ensemble with -d runs these detectors on every view; nothing is chosen")
         return Ensemble(default_recipe(store, embeddings, names), "named", "named by -d")
     if request.default:
         return Ensemble(default_recipe(store, embeddings), "default", "named by --default")

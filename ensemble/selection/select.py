@@ -401,7 +401,7 @@ def _chosen(
     leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in similar]
     first = next((standing for standing in leads if _may_replace(standing, offered[standing.name])), leads[0])
     points = f"{100 * first.lead:+.1f} points [{100 * first.low:+.1f}, {100 * first.high:+.1f}]"
-    lead = f"{first.name}: {points} against the {DEFAULT}, more in all but {100 * first.p:.1f} % of the resamples"
+    lead = f"{first.name}: {points} against the {DEFAULT}, better in {100 * (1 - first.p):.1f} % of the resamples"
     if warnings:
         return DEFAULT, f"{lead}, but {warnings[0]}: the {DEFAULT} is kept"
     if not _may_replace(first, offered[first.name]):

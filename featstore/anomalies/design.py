@@ -20,4 +20,7 @@ class AnomalyDesign:
         for name in self.transforms:
             find(name)
         if count < 1 or not self.severities_db or self.seed < 0:
-            raise ValueError(f"expected 1 or more anomalies, 1 or more severities and a seed from 0; got {self}")
+            raise ValueError(
+                f"expected 1 or more anomalies, 1 or more severities and a seed from 0; got {count} anomalies, "
+                f"{len(self.severities_db)} severities and the seed {self.seed}"
+            )

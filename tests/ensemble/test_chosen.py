@@ -80,7 +80,7 @@ def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
     assert sum(member.view == "good" for member in ensemble.recipe.members) >= 3
     count = len(ensemble.recipe.members)
     assert lines[0].startswith(f"chosen: {count} of 20 candidates ({ensemble.selection['chosen']}): emb@good ")
-    told = "generated anomalies of recordings and types that were not used to choose: it leads the fixed default by "
+    told = "on generated anomalies that were not used to choose, it scores "
     assert re.fullmatch(re.escape(told) + r"\d+\.\d points \[[+-]\d+\.\d, \+\d+\.\d\]", lines[1])
     data = "data: 320 generated anomalies of 4 kinds and 40 normal clips; the choice is kept in "
     assert lines[2].startswith(f"{data}{store.path / 'selection'}")
