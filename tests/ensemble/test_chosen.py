@@ -81,7 +81,8 @@ def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
     count = len(ensemble.recipe.members)
     assert lines[0].startswith(f"chosen: {count} of 20 candidates ({ensemble.selection['chosen']}): emb@good ")
     told = "on generated anomalies that were not used to choose, it scores "
-    assert re.fullmatch(re.escape(told) + r"\d+\.\d points more than the fixed default \[[+-]\d+\.\d, \+\d+\.\d\]", lines[1])
+    lead = r"\d+\.\d points more than the fixed default \[[+-]\d+\.\d, \+\d+\.\d\]"
+    assert re.fullmatch(re.escape(told) + lead, lines[1])
     data = "data: 320 generated anomalies of 4 kinds and 40 normal clips; the choice is kept in "
     assert lines[2].startswith(f"{data}{store.path / 'selection'}")
     assert len(lines) == 3
