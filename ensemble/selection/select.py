@@ -1,7 +1,8 @@
 """Selection of an ensemble by generated anomalies: its members, their fusion, and whether to trust the choice.
 
-The fixed default is kept unless a strategy leads it on recordings and transforms that the strategy did not use, by more
-than the uncertainty of the bootstrap. Test clips are not used, labelled or not.
+Strategies are judged on recordings and transforms that they did not use. One of which the fixed default is half may
+replace the default unless it is clearly behind, any other one only if it leads by more than the uncertainty of the
+bootstrap. Test clips are not used, labelled or not, except those that a person confirmed.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
