@@ -14,7 +14,8 @@ from ensemble.recipe import Member, Recipe
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.kept import Choice, KeptChoices, key_of, lead_of
 from ensemble.selection.scoring.validation import PERTURBED
-from ensemble.selection.select import DEFAULT, Options, canonical, select
+from ensemble.selection.select import Options, canonical, select
+from ensemble.selection.standings import DEFAULT
 from featstore.errors import AsdError, DataError
 from featstore.store import FeatureStore
 

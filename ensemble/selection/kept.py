@@ -29,7 +29,8 @@ from ensemble.recipe import DOMAINS, Member, Recipe, read_recipe, recipe_text
 from ensemble.selection.scoring.cache import SpareCache, content_of
 from ensemble.selection.scoring.perturb import VERSION
 from ensemble.selection.scoring.validation import PROTOCOL
-from ensemble.selection.select import DEFAULT, Options, Selection
+from ensemble.selection.select import Options, Selection
+from ensemble.selection.standings import DEFAULT
 from ensemble.selection.summary import selection_bytes, selection_json
 from featstore.disk.files import TEMPORARY_SUFFIX, read_regular, write_new
 from featstore.errors import AsdError, DataError

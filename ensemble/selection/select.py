@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 
 from detectors import detector_spec, parse_detector
-from detectors.metrics.auc import percentile_interval
 from ensemble.decision.fuse import combine, fusion
 from ensemble.defaults import default_recipe
 from ensemble.domains.posterior import Posterior
@@ -21,7 +20,6 @@ from ensemble.recipe import PREDICTED, Member, Recipe
 from ensemble.selection.choose import (
     Evidence,
     Problem,
-    Strategy,
     bootstrap_weights,
     duplicates,
     nested_scores,
@@ -39,6 +37,7 @@ from ensemble.selection.scoring.domains import corrected_positions, validation_p
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import FOLDS, Validation, plan_validation
+from ensemble.selection.standings import DEFAULT, Standing, chosen_by, standing_of, standings
 from featstore.errors import DataError
 from featstore.spec import unknown
 from featstore.store import FeatureStore
@@ -52,13 +51,7 @@ CLEAR, RELIABLE = 1.25, 0.5
 LEAST_SHARE = 0.02
 """Members with a smaller share of the default's weight are left out of its half: they cost time and change little."""
 
-SURE = 0.05
-"""Share of the resamples in which a choice that replaces the default may fail to lead it (one-sided)."""
-
-MARGIN = 0.02
-"""Smaller differences of nested scores do not show which is better on real anomalies (docs/selection.md)."""
-
-DEFAULT, ALL_MEAN, MIN_Z, RANKER = "fixed default", "rank mean of all", "minimum of z-scores", "learned ranker"
+ALL_MEAN, MIN_Z, RANKER = "rank mean of all", "minimum of z-scores", "learned ranker"
 
 
 @dataclass(frozen=True)
@@ -98,21 +91,6 @@ class Candidate:
     domain_gap: float
     agreement: float
     instability: float
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Nested official score of a choice, and its lead over another with the middle 95 % of the replicates.
-
-    p: share of the replicates in which it does not lead; the observed clips count as one of them.
-    """
-
-    name: str
-    score: float
-    lead: float
-    low: float
-    high: float
-    p: float
 
 
 @dataclass(frozen=True)
@@ -278,12 +256,12 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     listed, reliability, warnings = _candidates(problem, members, scored.scores[allowed])
     recipe, chosen = default, DEFAULT
     reason = f"no anomaly type and strength separates the candidates: the {DEFAULT} is kept"
-    standings: tuple[Standing, ...] = ()
+    rows: tuple[Standing, ...] = ()
     per_machine = None
     if problem.pair_weights.any():
         replicates = _nested(problem, fixed, options)
-        standings = _standings(replicates, DEFAULT)
-        chosen, reason = _chosen(replicates, strategies(validation), warnings)
+        rows = standings(replicates, DEFAULT)
+        chosen, reason = chosen_by(replicates, strategies(validation), warnings)
         if chosen != DEFAULT:
             recipe = _recipe(problem, chosen, members, half)
             per_machine = _per_machine(problem, chosen, replicates[chosen], options)
@@ -294,7 +272,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         reason=reason,
         candidates=listed,
         pairs=tuple(sorted(pairs, key=lambda pair: -pair[1])),
-        standings=standings,
+        standings=rows,
         per_machine=per_machine,
         reliability=reliability,
         clips=clip_counts(validation),
@@ -376,50 +354,6 @@ def _fixed(scores: np.ndarray, evidence: Evidence) -> np.ndarray:
     return scores
 
 
-def _standing(name: str, values: np.ndarray, other: np.ndarray) -> Standing:
-    difference = values - other
-    p = (1 + np.count_nonzero(difference[1:] <= 0)) / len(difference)
-    return Standing(name, float(values[0]), float(difference[0]), *percentile_interval(difference[1:]), p)
-
-
-def _standings(replicates: Mapping[str, np.ndarray], reference: str) -> tuple[Standing, ...]:
-    standings = [_standing(name, values, replicates[reference]) for name, values in replicates.items()]
-    return tuple(sorted(standings, key=lambda standing: -standing.score))
-
-
-def _chosen(
-    replicates: Mapping[str, np.ndarray], offered: Mapping[str, Strategy], warnings: Sequence[str]
-) -> tuple[str, str]:
-    """Name of the strategy to take, or of the default, and the reason in words.
-
-    It is the first one that may replace the default, among those not clearly behind the best. A strategy of which the
-    default is half may if it is not behind the default by more than MARGIN: on real anomalies the two have
-    differed by more than on generated ones. Any other may if it leads the default in all but SURE of the resamples.
-    """
-    top = max(offered, key=lambda name: replicates[name][0])
-    behind = [_standing(name, replicates[name], replicates[top]) for name in offered]
-    similar = [standing.name for standing in behind if standing.high >= 0 or standing.lead >= -MARGIN]
-    leads = [_standing(name, replicates[name], replicates[DEFAULT]) for name in similar]
-    first = next((standing for standing in leads if _may_replace(standing, offered[standing.name])), leads[0])
-    points = f"{100 * first.lead:+.1f} points [{100 * first.low:+.1f}, {100 * first.high:+.1f}]"
-    lead = f"{first.name}: {points} against the {DEFAULT}, better in {100 * (1 - first.p):.1f} % of the resamples"
-    if warnings:
-        return DEFAULT, f"{lead}, but {warnings[0]}: the {DEFAULT} is kept"
-    if not _may_replace(first, offered[first.name]):
-        return DEFAULT, f"{lead}, which is within the uncertainty: the {DEFAULT} is kept"
-    preference = (
-        f"the first in fixed order of {len(similar)} strategies within {100 * MARGIN:g} points or chance of the best"
-        if len(similar) > 1
-        else "the best strategy"
-    )
-    return first.name, f"{lead}, on recordings and anomaly types that were not used to choose ({preference})"
-
-
-def _may_replace(standing: Standing, strategy: Strategy) -> bool:
-    """Whether a strategy with this lead over the default may replace it."""
-    return standing.lead >= -MARGIN if strategy.with_default else standing.p <= SURE
-
-
 def _recipe(problem: Problem, chosen: str, members: Sequence[Member], default: Recipe) -> Recipe:
     """The recipe of a strategy; where the default is half of it, a weight is a share of both halves."""
     strategy = strategies(problem.validation)[chosen]
@@ -461,4 +395,4 @@ def _per_machine(problem: Problem, chosen: str, once: np.ndarray, options: Optio
         return scores
 
     weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
-    return _standing("chosen per machine", nested_scores(problem, fused, weights), once)
+    return standing_of("chosen per machine", nested_scores(problem, fused, weights), once)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ensemble.selection.select import DEFAULT, Candidate, Selection, Standing
+from ensemble.selection.select import Candidate, Selection
+from ensemble.selection.standings import DEFAULT, Standing
 from featstore.console import table
 from featstore.disk.files import write_new
 

@@ -20,7 +20,8 @@ from ensemble.request import RunRequest
 from ensemble.selection import kept
 from ensemble.selection.choose import STRATEGIES
 from ensemble.selection.scoring.perturb_design import PerturbDesign
-from ensemble.selection.select import DEFAULT, Options, Selection
+from ensemble.selection.select import Options, Selection
+from ensemble.selection.standings import DEFAULT
 from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
 from featstore.upkeep.compact import compact
@@ -186,7 +187,7 @@ def test_without_anomalies_the_default_runs_and_the_line_says_what_to_do(clips: 
 def test_perturbed_embeddings_choose_where_there_are_no_anomalies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ensemble.selection.select._chosen", lambda *_: ("best 3, fisher", "it is clearly the best"))
+    monkeypatch.setattr("ensemble.selection.select.chosen_by", lambda *_: ("best 3, fisher", "it is clearly the best"))
     ensemble, lines = run(selection_store(tmp_path / "store", recordings()), perturb=True)
     assert (ensemble.kind, len(ensemble.recipe.members)) == ("chosen", 3)
     assert lines[2].startswith("data: 600 perturbed clips of 5 kinds and 40 normal clips; ")
@@ -203,7 +204,7 @@ def test_a_default_that_is_kept_by_the_selection_is_kept_in_the_store_too(
     store: FeatureStore, selections: list[Selection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(store.path / "selection")
-    monkeypatch.setattr("ensemble.selection.select._chosen", lambda *_: (DEFAULT, "all too easy: it is kept"))
+    monkeypatch.setattr("ensemble.selection.select.chosen_by", lambda *_: (DEFAULT, "all too easy: it is kept"))
     for _ in range(2):
         ensemble, lines = run(store)
         assert (ensemble.kind, ensemble.recipe) == ("default", default_recipe(store))

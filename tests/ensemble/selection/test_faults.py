@@ -17,7 +17,8 @@ from ensemble.selection import faults as module
 from ensemble.selection.choose import STRATEGIES
 from ensemble.selection.faults import read_faults
 from ensemble.selection.scoring.cache import ScoreCache
-from ensemble.selection.select import DEFAULT, Options, select
+from ensemble.selection.select import Options, select
+from ensemble.selection.standings import DEFAULT
 from ensemble.selection.summary import selection_text
 from featstore.clip import Clip
 from featstore.errors import DataError

@@ -17,7 +17,8 @@ from ensemble.recipe import Member, Recipe, recipe_text
 from ensemble.selection import kept
 from ensemble.selection.kept import KEPT, SPARED_S, Choice, KeptChoices, key_of
 from ensemble.selection.scoring.perturb_design import PerturbDesign
-from ensemble.selection.select import DEFAULT, Options, canonical
+from ensemble.selection.select import Options, canonical
+from ensemble.selection.standings import DEFAULT
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 

@@ -41,7 +41,8 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored
 from ensemble.selection.scoring.validation import Pair, Validation
-from ensemble.selection.select import DEFAULT, Options, Selection, _chosen, decide, select
+from ensemble.selection.select import Options, Selection, decide, select
+from ensemble.selection.standings import DEFAULT, chosen_by
 from ensemble.selection.summary import selection_json, selection_text
 from featstore.errors import DataError
 from featstore.store import FeatureStore
@@ -449,17 +450,17 @@ def offered(*names: str) -> dict[str, Strategy]:
 @pytest.mark.parametrize(("lead", "taken"), [(-0.019, HALF), (-0.021, DEFAULT), (0.0, HALF)])
 def test_the_default_is_half_unless_that_is_two_points_behind(lead: float, taken: str) -> None:
     both = offered(HALF, "best 5, fisher")
-    chosen, reason = _chosen(replicates(half=lead, alone=lead - 0.001), both, [])
+    chosen, reason = chosen_by(replicates(half=lead, alone=lead - 0.001), both, [])
     assert chosen == taken
     assert (f"{100 * lead:+.1f} points" in reason, "is kept" in reason) == (True, taken == DEFAULT)
-    assert _chosen(replicates(half=lead, alone=lead - 0.001), both, ["too easy"])[0] == DEFAULT
+    assert chosen_by(replicates(half=lead, alone=lead - 0.001), both, ["too easy"])[0] == DEFAULT
 
 
 @pytest.mark.parametrize(("fails", "taken"), [(4, "best 5, fisher"), (5, DEFAULT)])
 def test_a_strategy_without_the_default_must_lead_it_in_nearly_all_resamples(fails: int, taken: str) -> None:
     scores = replicates(alone=0.05)
     scores["best 5, fisher"][1 : 1 + fails] = 0.6
-    assert _chosen(scores, offered("best 5, fisher"), [])[0] == taken
+    assert chosen_by(scores, offered("best 5, fisher"), [])[0] == taken
 
 
 def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_path: Path) -> None:
