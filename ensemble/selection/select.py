@@ -265,13 +265,12 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         if chosen != DEFAULT:
             recipe = _recipe(problem, chosen, members, half)
             per_machine = _per_machine(problem, chosen, replicates[chosen], options)
-    pairs = zip([pair.name for pair in validation.pairs], problem.pair_weights.tolist(), strict=True)
     return Selection(
         recipe=recipe,
         chosen=chosen,
         reason=reason,
         candidates=listed,
-        pairs=tuple(sorted(pairs, key=lambda pair: -pair[1])),
+        pairs=_weighted_pairs(problem),
         standings=rows,
         per_machine=per_machine,
         reliability=reliability,
@@ -282,10 +281,17 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     )
 
 
+def _weighted_pairs(problem: Problem) -> tuple[tuple[str, float], ...]:
+    """Name and weight of every pair, the largest weight first."""
+    pairs = zip([pair.name for pair in problem.validation.pairs], problem.pair_weights.tolist(), strict=True)
+    return tuple(sorted(pairs, key=lambda pair: -pair[1]))
+
+
 def _main_members(recipe: Recipe, scored: Collection[str]) -> tuple[Member, ...]:
-    """The scored members that have at least LEAST_SHARE of the weight."""
+    """The scored members that have at least LEAST_SHARE of the weight; those with the largest weight always stay."""
     members = [member for member in recipe.members if member.name in scored]
-    least = LEAST_SHARE * sum(member.weight for member in members)
+    weights = [member.weight for member in members]
+    least = min(LEAST_SHARE * sum(weights), max(weights))
     return tuple(member for member in members if member.weight >= least)
 
 

@@ -42,7 +42,7 @@ from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored
 from ensemble.selection.scoring.validation import Pair, Validation
 from ensemble.selection.select import Options, Selection, decide, select
-from ensemble.selection.standings import DEFAULT, chosen_by
+from ensemble.selection.standings import DEFAULT
 from ensemble.selection.summary import selection_json, selection_text
 from featstore.errors import DataError
 from featstore.store import FeatureStore
@@ -437,30 +437,20 @@ def test_a_member_of_the_default_without_scores_is_not_in_the_recipe(plan: Valid
     assert weight[scored.members[12].name] == pytest.approx(1)
 
 
-def replicates(default: float = 0.7, **leads: float) -> dict[str, np.ndarray]:
-    """Nested scores of two strategies by their lead over the default, the same in all resamples."""
-    names = {"half": HALF, "alone": "best 5, fisher"}
-    return {DEFAULT: np.full(101, default)} | {names[key]: np.full(101, default + lead) for key, lead in leads.items()}
+def test_a_default_of_many_equal_members_keeps_them(plan: Validation, half_only: Strategy) -> None:
+    """Each of 60 has less than the least share of the weight."""
+    scored = simulated(plan, [0.3 * i for i in range(12)] + [0.5] * 60, np.random.default_rng(0))
+    default = Recipe(tuple(scored.members[12:]), fusion="weighted_fisher")
+    weight = {member.name: member.weight for member in halved(plan, default, scored).recipe.members}
+    assert [weight[member.name] for member in default.members] == pytest.approx([1 / 60] * 60)
 
 
-def offered(*names: str) -> dict[str, Strategy]:
-    return {name: STRATEGIES[name] for name in names}
-
-
-@pytest.mark.parametrize(("lead", "taken"), [(-0.019, HALF), (-0.021, DEFAULT), (0.0, HALF)])
-def test_the_default_is_half_unless_that_is_two_points_behind(lead: float, taken: str) -> None:
-    both = offered(HALF, "best 5, fisher")
-    chosen, reason = chosen_by(replicates(half=lead, alone=lead - 0.001), both, [])
-    assert chosen == taken
-    assert (f"{100 * lead:+.1f} points" in reason, "is kept" in reason) == (True, taken == DEFAULT)
-    assert chosen_by(replicates(half=lead, alone=lead - 0.001), both, ["too easy"])[0] == DEFAULT
-
-
-@pytest.mark.parametrize(("fails", "taken"), [(4, "best 5, fisher"), (5, DEFAULT)])
-def test_a_strategy_without_the_default_must_lead_it_in_nearly_all_resamples(fails: int, taken: str) -> None:
-    scores = replicates(alone=0.05)
-    scores["best 5, fisher"][1 : 1 + fails] = 0.6
-    assert chosen_by(scores, offered("best 5, fisher"), [])[0] == taken
+def test_members_of_small_weight_are_left_out_of_the_half(plan: Validation, half_only: Strategy) -> None:
+    scored = simulated(plan, [0.3 * i for i in range(12)] + [0.5] * 3, np.random.default_rng(0))
+    weighted = zip(scored.members[12:], (1.0, 0.03, 0.01), strict=True)
+    default = Recipe(tuple(replace(member, weight=weight) for member, weight in weighted), fusion="weighted_fisher")
+    names = {member.name for member in halved(plan, default, scored).recipe.members}
+    assert [member.name in names for member in default.members] == [True, True, False]
 
 
 def test_the_command_writes_a_recipe_that_detect_runs(store: FeatureStore, tmp_path: Path) -> None:
