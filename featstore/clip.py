@@ -1,9 +1,10 @@
 """The Clip record: one recording, or one generated variant of it, with its metadata."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from featstore.errors import DataError
 
@@ -19,25 +20,59 @@ VARIANT_MARK = "::"
 """Separates path and variant in a key; layouts reject paths that contain it."""
 
 
+_WINDOW = re.compile(r"(.+)#t=([0-9]+(?:\.[0-9]{1,6})?),([0-9]+(?:\.[0-9]{1,6})?)", re.DOTALL)
+"""A path with a window, in the form of a W3C media fragment: `line1/a.wav#t=5,15`."""
+
+
+class Window(NamedTuple):
+    """A part of a recording, from `start_s` up to `end_s`, in seconds from its beginning."""
+
+    start_s: float
+    end_s: float
+
+
+def window_path(recording: str, start_s: float, end_s: float) -> str:
+    """The path of a window of a recording; times are rounded to microseconds."""
+    return f"{recording}#t={_seconds(start_s)},{_seconds(end_s)}"
+
+
+def window_of(path: str) -> Window | None:
+    """The window that a path names; None for a path that names a whole recording."""
+    match = _WINDOW.fullmatch(path)
+    return Window(float(match[2]), float(match[3])) if match else None
+
+
+def recording_of(path: str) -> str:
+    """The path of the recording, without the window."""
+    match = _WINDOW.fullmatch(path)
+    return match[1] if match else path
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
 def key_of(path: str, variant: str) -> str:
     """The key of a recording, or of one of its generated variants."""
     return f"{path}{VARIANT_MARK}{variant}" if variant else path
 
 
 def checked_path(path: str) -> str:
-    """`path` itself; DataError where it contains VARIANT_MARK."""
+    """`path` of a file itself; DataError where it contains VARIANT_MARK or ends like a window."""
     if VARIANT_MARK in path:
         raise DataError(f"{path!r}: {VARIANT_MARK!r} marks generated variants; rename the file or folder")
+    if window_of(path):
+        raise DataError(f"{path!r}: a path that ends in #t=START,END names a window of a recording; rename the file")
     return path
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One recording.
+    """One recording, or a window of it.
 
-    path: relative to the data root, with forward slashes. section: text ("00", "id_02"), because datasets number their
-    sections differently. variant: empty for the recording itself, otherwise name, severity and seed of a generated
-    anomaly.
+    path: relative to the data root, with forward slashes; that of a window ends in `#t=START,END`. section: text
+    ("00", "id_02"), because datasets number their sections differently. variant: empty for the recording itself,
+    otherwise name, severity and seed of a generated anomaly.
     """
 
     path: str
@@ -53,6 +88,16 @@ class Clip:
     def key(self) -> str:
         """Path and variant; the same in every build, unique in one embedding of a store."""
         return key_of(self.path, self.variant)
+
+    @property
+    def recording(self) -> str:
+        """Path of the recording: that of a window without its times."""
+        return recording_of(self.path)
+
+    @property
+    def window(self) -> Window | None:
+        """The part of the recording; None for all of it."""
+        return window_of(self.path)
 
 
 def path_tail(key: str, machine: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from featstore.clip import Clip, key_of
+from featstore.clip import Clip, key_of, recording_of, window_of
 
 COLUMNS = ("path", "machine", "section", "split", "domain", "label", "attributes", "variant")
 
@@ -69,6 +69,15 @@ class ClipTable:
     def keys(self) -> list[str]:
         """Key of every row, in order."""
         return list(map(key_of, decode(self.columns["path"]), decode(self.columns["variant"])))
+
+    def recordings(self) -> list[str]:
+        """Path of every row's recording, in order: that of a window without its times."""
+        return list(map(recording_of, decode(self.columns["path"])))
+
+    def windows(self) -> np.ndarray:
+        """Start and end of every row's window in seconds, float64 (n, 2); NaN for a whole recording."""
+        windows = map(window_of, decode(self.columns["path"]))
+        return np.array([window or (np.nan, np.nan) for window in windows]).reshape(-1, 2)
 
     def where(self, **equal: str) -> np.ndarray:
         """Boolean mask of the rows with the given column values, e.g. `where(machine="fan", split="train")`."""
