@@ -6,7 +6,6 @@ enter a bank. Where the store has no test clips, the training clips are ranked a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,15 +13,16 @@ from detectors import create
 from detectors.search.neighbours import nearest
 from ensemble.day_effect import day_notes
 from ensemble.decision.blocks import apart, blocked
-from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
-from ensemble.decision.conformal import Decisions, decisions
-from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
+from ensemble.decision.conformal import Decisions
+from ensemble.decision.fuse import FUSIONS, Fused
 from ensemble.decision.thresholds import THRESHOLDS
-from ensemble.domains.correct import Domains, corrected, decided_as, predicted_domains, scale_of
+from ensemble.domains.correct import Domains, predicted_domains
 from ensemble.external import verified
 from ensemble.inputs import Inputs
 from ensemble.members import member_scores, placed
 from ensemble.recipe import PREDICTED, Recipe
+from ensemble.scoring.decide import Sides, decide
+from ensemble.scoring.reference import Reference
 from featstore.errors import DataError, RequestError
 from featstore.spec import did_you_mean, unknown
 from featstore.store import FeatureStore
@@ -125,18 +125,20 @@ def detect(
     roles = inputs.roles
     scored, train = inputs.clips[roles.scored], inputs.clips[roles.train]
     members = member_scores(inputs, recipe, workers=workers, progress=progress)
-    test, reference = [scores[0] for scores in members], [scores[1] for scores in members]
-    fused, percentiles = _fuse(recipe, test, reference, roles.self_ranked)
     domains = predicted_domains(inputs, recipe) if recipe.domains == PREDICTED else None
-    if domains:
-        fused = corrected(fused, domains, scale_of(fused.reference, fused=bounded(recipe)), train, scored)
-    sides = Sides(scored, train, domains, inputs.blocks, roles.self_ranked)
+    reference = Reference.of(recipe, [scores[1] for scores in members], train, domains.train if domains else None)
+    if roles.self_ranked:
+        fused, percentiles = Fused(reference.scores, reference.scores), reference.positions
+    else:
+        probability = domains.scored if domains else None
+        fused, percentiles = reference.fuse([scores[0] for scores in members], scored, probability)
+    sides = Sides(scored, train, domains.scored if domains else None, inputs.blocks, roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
     return Detection(
         recipe=recipe,
         clips=scored,
         score=fused.scores,
-        decided=_decide(recipe, fused, sides),
+        decided=decide(recipe, fused, sides),
         member_percentiles=percentiles,
         nearest=keys,
         nearest_distance=distances,
@@ -146,26 +148,6 @@ def detect(
         remarks=(*inputs.notes, *(domains.notes if domains else ()), *day_notes(inputs, recipe)),
         blocks=inputs.blocks,
     )
-
-
-def _fuse(
-    recipe: Recipe, test: list[PlacedScores], reference: list[PlacedScores], self_ranked: bool
-) -> tuple[Fused, np.ndarray]:
-    """Fused scores, and each member's percentiles of the scored clips; a single member keeps its raw scores."""
-    of_training = [calibrate_reference(member) for member in reference]
-    percentiles = of_training if self_ranked else [calibrate(*pair) for pair in zip(test, reference, strict=True)]
-    if len(recipe.members) == 1:
-        return Fused(test[0].scores, reference[0].scores), np.array(percentiles)
-    rule = fusion(recipe.fusion)
-    weights = [member.weight for member in recipe.members] if rule.weighted else None
-    if rule.calibration == "ecdf":
-        placed = percentiles
-    else:
-        of_training = [calibrate_reference(member, method=rule.calibration) for member in reference]
-        pairs = zip(test, reference, strict=True)
-        placed = of_training if self_ranked else [calibrate(*pair, method=rule.calibration) for pair in pairs]
-    scores, honest = (combine(recipe.fusion, np.array(rows), weights) for rows in (placed, of_training))
-    return Fused(scores, honest), np.array(percentiles)
 
 
 def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
@@ -204,43 +186,6 @@ def redecided(detection: Detection, recipe: Recipe) -> Detection:
     recipe = replace(recipe, members=detection.recipe.members, fusion=detection.recipe.fusion)
     if PREDICTED in (recipe.domains, detection.recipe.domains):
         recipe = replace(recipe, domains=detection.recipe.domains)
-    sides = Sides(detection.clips, detection.train, detection.domains, detection.blocks, detection.self_ranked)
-    decided = _decide(recipe, fused, sides)
-    return replace(detection, recipe=recipe, decided=decided)
-
-
-def bounded(recipe: Recipe) -> bool:
-    """Whether the recipe's scores are fused positions in (0, 1), not raw scores or z-scores."""
-    return len(recipe.members) > 1 and fusion(recipe.fusion).calibration == "ecdf"
-
-
-class Sides(NamedTuple):
-    """What decisions need to know of the clips: those scored, those of training, their domains and blocks."""
-
-    scored: ClipTable
-    train: ClipTable
-    domains: Domains | None
-    blocks: np.ndarray | None
-    self_ranked: bool
-
-
-def _decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
-    """Decisions on fused scores, by predicted domains, or by labelled ones where the recipe says these are known."""
-    domains = sides.domains
-    reference = placed(sides.train, fused.reference, recipe.pool_sections, sides.blocks)
-    test = placed(sides.scored, fused.scores, recipe.pool_sections)
-    if recipe.domains == "known" or domains:
-        reference = replace(reference, domain=sides.train.column("domain"))
-        test = replace(test, domain=decided_as(domains.scored) if domains else sides.scored.column("domain"))
-    try:
-        return decisions(
-            reference if sides.self_ranked else test,
-            reference,
-            rate=recipe.false_alarm_rate,
-            method=recipe.threshold,
-            fdr=recipe.fdr,
-            scale=scale_of(fused.reference, fused=bounded(recipe)),
-            tail=recipe.tail,
-        )
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    probability = detection.domains.scored if detection.domains else None
+    sides = Sides(detection.clips, detection.train, probability, detection.blocks, detection.self_ranked)
+    return replace(detection, recipe=recipe, decided=decide(recipe, fused, sides))

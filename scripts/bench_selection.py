@@ -30,9 +30,9 @@ from real_metrics import Real, held_out, real_scores
 
 from detectors.metrics.intervals import bootstrap, compare
 from detectors.metrics.scores import ScoreTable, read_scores
-from ensemble.decision.fuse import Fused
 from ensemble.defaults import default_recipe
-from ensemble.domains.correct import corrected, predicted_domains, scale_of
+from ensemble.domains.correct import predicted_domains
+from ensemble.domains.correction import scale_of
 from ensemble.inputs import Inputs
 from ensemble.output import score_table
 from ensemble.run import detect
@@ -103,7 +103,9 @@ def without_offset(store: FeatureStore, real: Real) -> np.ndarray:
         return real.test
     train, test = (inputs.clips[rows] for rows in (inputs.roles.train, inputs.roles.scored))
     pairs = zip(real.test, real.reference, strict=True)
-    return np.array([corrected(Fused(a, b), domains, scale_of(b, fused=False), train, test).scores for a, b in pairs])
+    return np.array(
+        [Correction.of(b, train, scale_of(b, fused=False)).removed(a, test, domains.scored) for a, b in pairs]
+    )
 
 
 def report(real: Real, tables: dict[str, ScoreTable]) -> str:

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.base import block_folds, folds
-from ensemble.decision.banks import DOMAINS, EITHER, Scale
-from ensemble.decision.conformal import from_surprise, surprise
-from ensemble.decision.fuse import Fused
+from ensemble.decision.banks import DOMAINS, EITHER
 from ensemble.domains.posterior import LEAST, NEW, Clips, Posterior, posterior
-from ensemble.domains.shift import Shift
 from ensemble.inputs import Inputs
 from ensemble.recipe import Member, Recipe
 from featstore.table import ClipTable
@@ -94,32 +91,6 @@ def _notes(found: Posterior) -> tuple[str, ...]:
     if found.reliability >= NAMED:
         return (f"{note}; --domains pooled leaves this out",)
     return (f"{note}: the false-alarm rate of each domain is not guaranteed",)
-
-
-def scale_of(honest: np.ndarray, *, fused: bool) -> Scale:
-    """The scale on which scores are shifted: surprise for fused positions, the logarithm of positive raw scores."""
-    if fused:
-        return Scale(surprise, from_surprise)
-    return Scale(np.log, np.exp) if len(honest) and honest.min() > 0 else Scale()
-
-
-def corrected(fused: Fused, domains: Domains, scale: Scale, train: ClipTable, scored: ClipTable) -> Fused:
-    """Scores of scored and training clips without the offset between the domains of each section."""
-    domain = train.column("domain")
-    known = np.isin(domain, DOMAINS)
-    honest = scale.forward(fused.reference)
-    machine, section = train.column("machine"), train.column("section")
-    shift = Shift.of(honest[known], machine[known], section[known], domain[known] == DOMAINS[1])
-    of_scored = scale.forward(_floored(fused.scores, scale))
-    return Fused(
-        scale.back(shift.removed(of_scored, scored.column("machine"), scored.column("section"), domains.scored)),
-        scale.back(shift.removed(honest, machine, section, domains.train)),
-    )
-
-
-def _floored(scores: np.ndarray, scale: Scale) -> np.ndarray:
-    """Scores for which the scale is defined: a distance of 0 has no logarithm."""
-    return np.maximum(scores, np.finfo(np.float64).tiny) if scale.forward is np.log else scores
 
 
 def decided_as(probability: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from ensemble.decision.conformal import surprise
 from ensemble.decision.thresholds import Threshold
 from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, nines, roc_chart
 from ensemble.report.page import render
-from ensemble.run import Detection, bounded
+from ensemble.run import Detection
+from ensemble.scoring.decide import bounded
 from featstore.clip import DOMAINS, LABELS
 
 Figure = tuple[Markup, list[tuple[str, str]], str]

@@ -8,7 +8,7 @@ import pytest
 
 from detectors.metrics.auc import auc
 from ensemble.decision.banks import EITHER
-from ensemble.domains.correct import decided_as, scale_of
+from ensemble.domains.correct import decided_as
 from ensemble.output import scores_csv
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection, detect, redecided
@@ -140,13 +140,6 @@ def test_clips_of_unsure_domain_are_decided_by_either() -> None:
     probability = np.array([0.01, 0.09, 0.5, 0.91, 0.99, np.nan])
     expected = ["source", "source", EITHER, "target", "target", ""]
     assert decided_as(probability).tolist() == expected
-
-
-def test_the_scale_of_shifts() -> None:
-    positive, signed = np.array([0.5, 2.0]), np.array([-1.0, 2.0])
-    np.testing.assert_allclose(scale_of(positive, fused=False).forward(positive), np.log(positive))
-    np.testing.assert_array_equal(scale_of(signed, fused=False).forward(signed), signed)
-    np.testing.assert_allclose(scale_of(positive, fused=True).forward(np.array([0.5])), [np.log(2)])
 
 
 def test_the_file_of_scores_names_the_probability(store: FeatureStore) -> None:

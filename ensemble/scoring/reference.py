@@ -1,0 +1,71 @@
+"""The training side of a detection: honest positions of the training clips by every member, fused and corrected.
+
+It is the same for every clip that is scored, so a fitted model computes it once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
+from ensemble.decision.fuse import Fused, combine, fusion
+from ensemble.domains.correction import Correction, scale_of
+from ensemble.recipe import Recipe
+from ensemble.scoring.decide import bounded
+from featstore.table import ClipTable
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Honest scores of the training clips.
+
+    members: raw scores, one entry per member. positions: of each clip among the others, (members, n). scores: fused
+    and corrected, (n,). correction: None where domains are not predicted.
+    """
+
+    recipe: Recipe
+    members: tuple[PlacedScores, ...]
+    positions: np.ndarray
+    scores: np.ndarray
+    correction: Correction | None
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        members: Sequence[PlacedScores],
+        train: ClipTable,
+        target_probability: np.ndarray | None = None,
+    ) -> "Reference":
+        """From the members' honest scores; `target_probability` (n,) of the training clips, where it is predicted."""
+        positions = np.array([calibrate_reference(member) for member in members])
+        scores = members[0].scores
+        if len(members) > 1:
+            method = fusion(recipe.fusion).calibration
+            placed = positions if method == "ecdf" else [calibrate_reference(each, method=method) for each in members]
+            scores = combine(recipe.fusion, np.array(placed), _weights(recipe))
+        correction = None
+        if target_probability is not None:
+            correction = Correction.of(scores, train, scale_of(scores, fused=bounded(recipe)))
+            scores = correction.removed(scores, train, target_probability)
+        return cls(recipe, tuple(members), positions, scores, correction)
+
+    def fuse(
+        self, test: Sequence[PlacedScores], clips: ClipTable, target_probability: np.ndarray | None
+    ) -> tuple[Fused, np.ndarray]:
+        """Fused scores of new clips, and each member's percentiles (members, m); one member keeps its raw scores."""
+        pairs = list(zip(test, self.members, strict=True))
+        percentiles = np.array([calibrate(*pair) for pair in pairs])
+        scores = test[0].scores
+        if len(pairs) > 1:
+            method = fusion(self.recipe.fusion).calibration
+            placed = percentiles if method == "ecdf" else np.array([calibrate(*pair, method=method) for pair in pairs])
+            scores = combine(self.recipe.fusion, placed, _weights(self.recipe))
+        if self.correction and target_probability is not None:
+            scores = self.correction.removed(scores, clips, target_probability)
+        return Fused(scores, self.scores), percentiles
+
+
+def _weights(recipe: Recipe) -> list[float] | None:
+    return [member.weight for member in recipe.members] if fusion(recipe.fusion).weighted else None
