@@ -32,7 +32,7 @@ from detectors.metrics.intervals import bootstrap, compare
 from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.defaults import default_recipe
 from ensemble.domains.correct import predicted_domains
-from ensemble.domains.correction import scale_of
+from ensemble.domains.correction import Correction, scale_of
 from ensemble.inputs import Inputs
 from ensemble.output import score_table
 from ensemble.run import detect
