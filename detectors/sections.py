@@ -38,11 +38,18 @@ class Section:
     group: np.ndarray
     block: np.ndarray | None = None
 
-    def scored(self, detector: Detector, train_X: np.ndarray, test_X: np.ndarray) -> SectionScores:
-        """Scores of the section's clips by a detector; DataError names a section where it cannot be fitted."""
+    def fitted(self, detector: Detector, train_X: np.ndarray) -> Detector:
+        """The detector, fitted to the section's training clips; DataError names a section where that is impossible."""
         try:
             blocks = {} if self.block is None else {"block": self.block}  # a detector of one's own may not take it
-            fitted = detector.fit(train_X, domain=self.domain, group=self.group, **blocks)
+            return detector.fit(train_X, domain=self.domain, group=self.group, **blocks)
+        except ValueError as error:
+            raise DataError(f"{self.name}: {error}") from error
+
+    def scored(self, detector: Detector, train_X: np.ndarray, test_X: np.ndarray) -> SectionScores:
+        """Scores of the section's clips by a detector; DataError names a section where it cannot be fitted."""
+        fitted = self.fitted(detector, train_X)
+        try:
             return SectionScores(fitted.anomaly_score(test_X), fitted.reference_scores_)
         except ValueError as error:
             raise DataError(f"{self.name}: {error}") from error

@@ -57,23 +57,27 @@ class Inputs:
         self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
         note = f"{chose} clips that chose this ensemble are left out of the metrics" if chose else ""
         self.notes = (*store.warnings, *filter(None, [unfinished(store.path), note]), *notes)
-        self.blocks, block_notes = self._blocks(recipe, recordings)
-        self.notes += block_notes
         self._order: dict[str, np.ndarray] = {base: recordings}
+        self.blocks, block_notes = self._blocks(recipe)
+        self.notes += block_notes
         self._held: tuple[str, SharedRows] | None = None
 
-    def _blocks(self, recipe: Recipe, recordings: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    def _blocks(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """Blocks of the training clips, where the recipe names a group, and notes."""
         if not recipe.group:
             return None, ()
         train = self.clips[self.roles.train]
-        content = decode(self.store.facts(self.base)["content_hash"][recordings[self.roles.train]])
+        content = self.contents(self.roles.train)
         identity = [known or path for known, path in zip(content, train.keys(), strict=True)]
         number, notes = blocks_of(recipe.group, train, identity, section_texts(train, recipe.pool_sections))
         files = [member.name for member in recipe.members if member.file]
         if files:
             notes += (f"--group {recipe.group}: the training scores of {', '.join(files)} are used as they are",)
         return filled(number, np.arange(len(train))), notes
+
+    def contents(self, clips: np.ndarray) -> list[str]:
+        """Hash of the bytes of the recordings of clips, given by their numbers; "" where it is unknown."""
+        return decode(self.store.facts(self.base)["content_hash"][self._order[self.base][clips]])
 
     def shared(self, name: str) -> SharedRows:
         """Rows (n, *shape) of an embedding in memory that processes share; only the last one asked for is kept."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def member_scores(
     plan = Plan.of(inputs, recipe, workers)
     units, done = max((len(members) - len(files)) * len(plan.sections), 1), 0
     threads = 1 if len(inputs.clips) < MANY_CLIPS else None
-    for task, results in run_tasks(plan.batches(inputs), plan.processes, threads=threads):
+    for task, results in run_tasks(plan.batches(inputs, score_view), plan.processes, threads=threads):
         section, numbers = task.label
         for i, result in zip(numbers, results, strict=True):
             scores[i, section.test], honest[i, section.train] = result.scores, result.reference
@@ -87,25 +88,30 @@ class Plan:
         tasks = len(recipe.members) * len(sections)
         return cls(recipe.members, sources, sections, processes_for(tasks, values, workers))
 
-    def batches(self, inputs: Inputs) -> Iterator[list[Task]]:
-        """The tasks of every embedding; a view's members share a task unless processes would be idle."""
+    def batches(self, inputs: Inputs, work: Callable[..., Any]) -> Iterator[list[Task]]:
+        """The tasks of every embedding; a view's members share a task unless processes would be idle.
+
+        work: what a task calls with the rows, the view, the section and the lines of text of the detectors.
+        """
         views = sum(len(views) for views in self.sources.values())
         parts = -(-2 * self.processes // max(views * len(self.sections), 1)) if self.processes > 1 else 1
         for name, of_view in self.sources.items():
             rows = inputs.shared(name)
             yield [
-                self._task(rows, inputs, numbers[part::parts], section)
+                self._task(work, rows, inputs, numbers[part::parts], section)
                 for numbers in of_view.values()
                 for section in self.sections
                 for part in range(min(parts, len(numbers)))
             ]
 
-    def _task(self, rows: SharedRows, inputs: Inputs, numbers: list[int], section: Section) -> Task:
+    def _task(
+        self, work: Callable[..., Any], rows: SharedRows, inputs: Inputs, numbers: list[int], section: Section
+    ) -> Task:
         view = inputs.view(self.members[numbers[0]])
         train, test = inputs.roles.train[section.train], inputs.roles.scored[section.test]
         detectors = tuple(self.members[i].detector for i in numbers)
         arguments = (rows, view, replace(section, train=train, test=test), detectors)
-        return Task(score_view, arguments, len(numbers) * len(train), (section, numbers))
+        return Task(work, arguments, len(numbers) * len(train), (section, numbers))
 
 
 def score_view(rows: SharedRows, view: int | None, section: Section, detectors: Sequence[str]) -> list[SectionScores]:

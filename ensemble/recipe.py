@@ -197,6 +197,14 @@ def read_recipe(path: Path) -> Recipe:
         raise DataError(f"{path}: not a readable recipe: {error}") from error
 
 
+def recipe_of(text: str, folder: Path = Path()) -> Recipe:
+    """Inverse of `recipe_text`; DataError for a text that is no recipe."""
+    try:
+        return _recipe(tomllib.loads(text), folder)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"not a readable recipe: {error}") from error
+
+
 def _recipe(raw: dict[str, Any], folder: Path) -> Recipe:
     tables = raw.pop("member", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):

@@ -22,6 +22,7 @@ from ensemble.inputs import Inputs
 from ensemble.members import member_scores, placed
 from ensemble.recipe import PREDICTED, Recipe
 from ensemble.scoring.decide import Sides, decide
+from ensemble.scoring.evidence import Evidence
 from ensemble.scoring.reference import Reference
 from featstore.errors import DataError, RequestError
 from featstore.spec import did_you_mean, unknown
@@ -157,20 +158,20 @@ def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:
     """
     X, roles = inputs.matrix(inputs.evidence), inputs.roles
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
-    bank = placed(train, np.zeros(len(train)), recipe.pool_sections)
-    queries = placed(scored, np.zeros(len(scored)), recipe.pool_sections)
+    if not roles.self_ranked:
+        search = Evidence.of(X[roles.train], train, pool_sections=recipe.pool_sections)
+        return search.nearest(X[roles.scored], scored)
     train_keys = train.keys()
     keys, distances = [""] * len(scored), np.full(len(scored), np.nan)
-    for group, rows in queries.groups():
-        of_section = bank.rows_of(group)
-        if roles.self_ranked and len(of_section) < 2:
+    for _, rows in placed(train, np.zeros(len(train)), recipe.pool_sections).groups():
+        if len(rows) < 2:
             continue
-        pairs: Iterable[tuple[np.ndarray, np.ndarray]] = [(rows, of_section)]
-        exclude = np.arange(len(rows)) if roles.self_ranked else None
-        if roles.self_ranked and blocked(inputs.blocks, rows):
+        pairs: Iterable[tuple[np.ndarray, np.ndarray]] = [(rows, rows)]
+        exclude: np.ndarray | None = np.arange(len(rows))
+        if blocked(inputs.blocks, rows):
             pairs, exclude = apart(inputs.blocks, rows, rows, rows), None
         for own, others in pairs:
-            distance, index = nearest(X[roles.scored[own]], X[roles.train[others]], 1, exclude=exclude)
+            distance, index = nearest(X[roles.train[own]], X[roles.train[others]], 1, exclude=exclude)
             distances[own] = distance[:, 0]
             for row, i in zip(own, others[index[:, 0]], strict=True):
                 keys[row] = train_keys[i]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 from ensemble.deviation.region import Region
@@ -37,9 +38,10 @@ class Verdict:
         return "; ".join(map(str, self.where))
 
     def as_json(self) -> dict[str, Any]:
-        """Values by name, as JSON keeps them."""
+        """Values by name, as JSON keeps them; None for what is unknown."""
+        known = {name: None if isinstance(value, float) and isnan(value) else value for name, value in vars(self).items()}
         return {
-            **vars(self),
+            **known,
             "members": dict(self.members),
             "where": [region.as_json() for region in self.where],
             "sentence": self.sentence,

@@ -1,0 +1,115 @@
+"""A fitted recipe: detectors and reference scores of every section, ready to decide new clips from their rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from detectors.base import Detector
+from detectors.shared import sharing
+from ensemble.decision.calibrate import PlacedScores
+from ensemble.domains.correct import FittedDomains
+from ensemble.inputs import machine_section, one_view
+from ensemble.members import placed
+from ensemble.recipe import Member, Recipe
+from ensemble.run import Detection
+from ensemble.scoring.decide import Sides, decide
+from ensemble.scoring.evidence import Evidence
+from ensemble.scoring.reference import Reference
+from featstore.disk.shard import EmbeddingInfo
+from featstore.errors import DataError
+from featstore.spec import did_you_mean
+from featstore.table import ClipTable
+
+Bank = tuple[str, str]
+"""Machine and section whose clips are compared with each other; section "all" where a recipe pools sections."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Everything that scores a new clip.
+
+    embeddings: those that the members, the evidence and the domains read. train: the training clips; blocks (n,): see
+    `ensemble.groups`; contents (n,): the hash of each recording's bytes, "" where it is unknown. rows: of the training clips in every embedding, (n, *shape). honest: raw reference scores
+    (members, n). detectors: one per member. evidence: the member whose view gives the nearest training clip.
+    """
+
+    recipe: Recipe
+    embeddings: Mapping[str, EmbeddingInfo]
+    train: ClipTable
+    blocks: np.ndarray | None
+    contents: Sequence[str]
+    rows: Mapping[str, np.ndarray]
+    honest: np.ndarray
+    detectors: Mapping[Bank, Sequence[Detector]]
+    domains: FittedDomains | None
+    evidence: Member
+
+    @cached_property
+    def reference(self) -> Reference:
+        """Fused and corrected scores of the training clips."""
+        members = [placed(self.train, row, self.recipe.pool_sections, self.blocks) for row in self.honest]
+        return Reference.of(self.recipe, members, self.train, self.domains.train if self.domains else None)
+
+    @cached_property
+    def nearest(self) -> Evidence:
+        """The search for the most similar training clips."""
+        X = self._view(self.rows, self.evidence)
+        return Evidence.of(X, self.train, pool_sections=self.recipe.pool_sections)
+
+    def detect(self, clips: ClipTable, rows: Mapping[str, np.ndarray]) -> Detection:
+        """Score and decide clips from their rows (m, *shape) in every embedding; no clip influences another.
+
+        DataError for a section without training clips.
+        """
+        self.check_sections(clips)
+        domains = self.domains.scored(lambda view: self._view(rows, view), clips) if self.domains else None
+        probability = domains.scored if domains else None
+        fused, percentiles = self.reference.fuse(self._scores(clips, rows), clips, probability)
+        keys, distances = self.nearest.nearest(self._view(rows, self.evidence), clips)
+        return Detection(
+            recipe=self.recipe,
+            clips=clips,
+            score=fused.scores,
+            decided=decide(self.recipe, fused, Sides(clips, self.train, probability, self.blocks, self_ranked=False)),
+            member_percentiles=percentiles,
+            nearest=keys,
+            nearest_distance=distances,
+            train=self.train,
+            reference=fused.reference,
+            domains=domains,
+            remarks=domains.notes if domains else (),
+            blocks=self.blocks,
+        )
+
+    def check_sections(self, clips: ClipTable) -> None:
+        """Raise DataError for a clip of a section that has no detectors."""
+        for bank in sorted(set(_banks(clips, self.recipe.pool_sections)) - set(self.detectors)):
+            texts = [f"{machine}/{section}" for machine, section in self.detectors]
+            hint = did_you_mean("/".join(bank), texts)
+            raise DataError(
+                f"{'/'.join(bank)}: no such machine and section; there are {', '.join(sorted(texts))}{hint}"
+            )
+
+    def _scores(self, clips: ClipTable, rows: Mapping[str, np.ndarray]) -> list[PlacedScores]:
+        """Raw scores of every member."""
+        scores = np.empty((len(self.recipe.members), len(clips)))
+        banks = _banks(clips, self.recipe.pool_sections)
+        views = {member.source: self._view(rows, member) for member in self.recipe.members}
+        for bank in sorted(set(banks)):
+            here = np.flatnonzero([own == bank for own in banks])
+            of_view = {source: np.ascontiguousarray(X[here]) for source, X in views.items()}
+            with sharing():
+                for i, (member, detector) in enumerate(zip(self.recipe.members, self.detectors[bank], strict=True)):
+                    scores[i, here] = detector.anomaly_score(of_view[member.source])
+        return [placed(clips, row, self.recipe.pool_sections) for row in scores]
+
+    def _view(self, rows: Mapping[str, np.ndarray], member: Member) -> np.ndarray:
+        """Rows (n, d) of a member's view."""
+        views = self.embeddings[member.embedding].views
+        return one_view(rows[member.embedding], views.index(member.view) if member.view else None)
+
+
+def _banks(clips: ClipTable, pool_sections: bool) -> list[Bank]:
+    return list(zip(*(column.tolist() for column in machine_section(clips, pool_sections)), strict=True))

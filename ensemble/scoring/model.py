@@ -1,0 +1,225 @@
+"""A fitted model: load it once, then score recordings in milliseconds."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.run import Detection
+from ensemble.scoring.file import read_model, write_model
+from ensemble.scoring.fitted import Fitted
+from ensemble.scoring.places import place_of
+from ensemble.scoring.sources import Sources
+from ensemble.scoring.stored import from_stored, to_stored
+from ensemble.scoring.verdict import Verdict
+from ensemble.scoring.waves import one_channel, prepared
+from featstore import registry
+from featstore.audio import AudioPolicy, RejectedAudio
+from featstore.building.work import Job, Result, Task, Worker
+from featstore.clip import Clip, Window, window_path
+from featstore.disk.sealed import typed
+from featstore.errors import AsdError, DataError
+from featstore.layouts.windows import starts_of, windows_of
+from featstore.table import ClipTable
+
+MAX_SECONDS = 600.0
+"""Length of a recording that is scored as one clip, as in `featstore build`."""
+
+
+class Model:
+    """What `detect fit` writes: embedders, detectors of every section, thresholds, and what normal sounds like.
+
+        model = Model.load("plant.model")
+        for verdict in model.score(wave, 16000, machine="fan", section="00"):
+            print(verdict.score, verdict.anomaly, verdict.sentence)
+
+    sections: the (machine, section) pairs that it knows. seconds: length of the clips, or windows, that it was fitted
+    to; hop_s: how far two windows are apart. The scores are those of `detect` for the same clips.
+    """
+
+    def __init__(self, fitted: Fitted, sources: Sources, *, seconds: float, device: str = "cpu") -> None:
+        self.fitted, self.sources, self.device = fitted, sources, device
+        self.seconds = seconds
+        self.policy = _policy(fitted)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> "Model":
+        """The model in a file.
+
+        device: auto, cpu or cuda, for embedders that use one. DataError for a file that is no model, damaged, hostile or
+        of another version. Nothing in the file is run, and nothing is loaded from a network.
+        """
+        meta, arrays = read_model(Path(path))
+        try:
+            fitted = from_stored(meta, arrays)
+            sources = Sources.from_json(typed(meta, "sources", dict), arrays, fitted.embeddings)
+            seconds = float(typed(meta, "seconds", float))
+            if not 0 < seconds < 1e6:
+                raise ValueError(f"its clips are {seconds} s long")
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, AsdError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise DataError(f"{path}: not a valid model: {what}") from error
+        return cls(fitted, sources, seconds=seconds, device=registry.device(device))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file, whole or not at all."""
+        try:
+            meta, arrays = to_stored(self.fitted)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+        meta |= {"sources": self.sources.as_json(), "seconds": float(self.seconds)}
+        write_model(Path(path), meta, {**arrays, **self.sources.arrays})
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """The machines and sections that it knows, sorted."""
+        return self.fitted.train.sections()
+
+    @property
+    def hop_s(self) -> float:
+        """Distance between windows in seconds; half of a clip where the model was fitted to whole recordings."""
+        return self.policy.windows.hop_s if self.policy.windows else self.seconds / 2
+
+    @property
+    def window_s(self) -> float | None:
+        """Length of the windows that long recordings are cut into; None where recordings are scored as a whole."""
+        return self.policy.windows.window_s if self.policy.windows else None
+
+    def section_of(self, path: str, machine: str = "", section: str = "") -> tuple[str, str]:
+        """Machine and section of a recording, as far as given, and else by its path; DataError where that is unclear."""
+        return place_of(path, self.sections, machine, section)
+
+    def score(self, wave: np.ndarray, rate_hz: int, *, machine: str = "", section: str = "") -> list[Verdict]:
+        """Score a recording that is in memory: one verdict, or one per window where the model has windows.
+
+        wave: float, full scale 1, (time,) or (time, channels). rate_hz: its sample rate. machine, section: may be left
+        out where the model has only one. DataError for an unknown section, RejectedAudio for a wave that cannot be used.
+        """
+        place = place_of("", self.sections, machine, section)
+        wave = one_channel(wave, rate_hz, self.policy.channel)
+        if self.policy.windows is None and len(wave) > MAX_SECONDS * rate_hz:
+            raise RejectedAudio(f"{len(wave) / rate_hz:.0f} s long, more than {MAX_SECONDS:g} s; score it in parts")
+        starts = starts_of(len(wave) / rate_hz, self.policy.windows) if self.policy.windows else []
+        spans = [Window(start, start + self.policy.windows.window_s) for start in starts] if self.policy.windows else []
+        parts = [wave[round(span.start_s * rate_hz) : round(span.end_s * rate_hz)] for span in spans] or [wave]
+        spans = spans or [Window(0.0, len(wave) / rate_hz)]
+        results = [self._of_wave(part, rate_hz) for part in parts]
+        return self.verdicts([Clip(window_path("-", *span), *place, "test") for span in spans], results)
+
+    def score_file(self, path: str | Path, *, machine: str = "", section: str = "") -> list[Verdict]:
+        """Score a recording in a file, as `score`; machine and section follow from the path where they are left out."""
+        machine, section = self.section_of(str(path), machine, section)
+        whole = Clip(str(Path(path).absolute()), machine, section, "test")
+        clips = windows_of(Path(), [whole], self.policy)
+        results = self.worker.run(Task(tuple(clip.path for clip in clips), tuple(range(len(self.lines)))))
+        by_clip = [list(of_clip) for of_clip in zip(*results, strict=True)]
+        for of_clip in by_clip:
+            if reason := self.refusal(of_clip):
+                raise RejectedAudio(reason)
+        return self.verdicts(clips, by_clip)
+
+    def detect(self, clips: ClipTable, rows: Mapping[str, np.ndarray]) -> Detection:
+        """Scores, decisions and evidence of clips from their rows (m, *shape) in every embedding of the model."""
+        return self.fitted.detect(clips, rows)
+
+    @cached_property
+    def lines(self) -> dict[str, str]:
+        """Embedding name -> line of text of its embedder; weights inside of the model are unpacked for it."""
+        self._folder = tempfile.TemporaryDirectory(prefix="model-")
+        return self.sources.lines(Path(self._folder.name))
+
+    def job(self, root: Path, batch: int = 4) -> Job:
+        """What worker processes need to embed clips below `root`."""
+        create = registry.creator("embedder")
+        makers = tuple(registry.factory(create, line, self.device) for line in self.lines.values())
+        return Job(root, self.policy, makers, batch, embeds=self.device == "cpu")
+
+    @cached_property
+    def worker(self) -> Worker:
+        """Reads and embeds in this process."""
+        worker = Worker(self.job(Path()))
+        for (name, info), embedder in zip(self.fitted.embeddings.items(), worker.embedders, strict=True):
+            if embedder.fingerprint != info.fingerprint:
+                raise DataError(
+                    f"{name}: the embedder that this program makes has the fingerprint {embedder.fingerprint[:12]}, the "
+                    f"model was fitted with {info.fingerprint[:12]}; fit it again with `detect fit`"
+                )
+        return worker
+
+    def rows_of(self, results: Sequence[Sequence[Result]]) -> dict[str, np.ndarray]:
+        """Rows (m, *shape) in every embedding, from one result per clip and embedding, as a store would hold them."""
+        rows = {}
+        for number, (name, info) in enumerate(self.fitted.embeddings.items()):
+            vectors = [of_clip[number].vector for of_clip in results]
+            rows[name] = np.stack(vectors).astype(info.dtype).astype(np.float32)  # type: ignore[arg-type]
+        return rows
+
+    def _of_wave(self, wave: np.ndarray, rate_hz: int) -> list[Result]:
+        """The vectors of one wave by every embedder."""
+        results = [
+            [Result(prepared(wave, rate_hz, embedder.sample_rate_hz, self.policy, embedder.min_samples))]
+            for embedder in self.worker.embedders
+        ]
+        self.worker.embed(Task(("-",), tuple(range(len(results)))), results)
+        if reason := self.refusal([of_embedder[0] for of_embedder in results]):
+            raise RejectedAudio(reason)
+        return [of_embedder[0] for of_embedder in results]
+
+    def refusal(self, results: Sequence[Result]) -> str:
+        """Why a clip cannot be scored, from its results by every embedder; empty where it can."""
+        reason = next((result.reason for result in results if result.reason), "")
+        recording = results[0].recording
+        if not reason and recording and recording.content_hash in self._contents:
+            return "a training clip of the model: it would be compared with itself"
+        return reason
+
+    @cached_property
+    def _contents(self) -> set[str]:
+        return set(self.fitted.contents) - {""}
+
+    def verdicts(self, clips: Sequence[Clip], results: Sequence[Sequence[Result]]) -> list[Verdict]:
+        """What the model says of clips, from the results of each by every embedder."""
+        detection = self.detect(ClipTable.from_clips(clips), self.rows_of(results))
+        spans = [clip.window or _whole(of_clip[0]) for clip, of_clip in zip(clips, results, strict=True)]
+        return verdicts_of(detection, spans)
+
+
+def verdicts_of(detection: Detection, spans: Sequence[Window]) -> list[Verdict]:
+    """One verdict per clip of a detection; spans: the part of its recording that each clip is."""
+    members = [member.name for member in detection.recipe.members]
+    columns = (detection.score, detection.percentile, detection.decided.p_value, detection.decided.threshold)
+    probability = detection.domains.scored.tolist() if detection.domains else [None] * len(spans)
+    return [
+        Verdict(
+            clip.machine,
+            clip.section,
+            *spans[i],
+            *(float(column[i]) for column in columns),
+            anomaly=bool(detection.decision[i]),
+            target_probability=None if probability[i] is None or np.isnan(probability[i]) else probability[i],
+            nearest=detection.nearest[i],
+            nearest_distance=float(detection.nearest_distance[i]),
+            members=dict(zip(members, detection.member_percentiles[:, i].tolist(), strict=True)),
+        )
+        for i, clip in enumerate(detection.clips)
+    ]
+
+
+def _policy(fitted: Fitted) -> AudioPolicy:
+    """How recordings are read; DataError where the embeddings were built in different ways."""
+    policies = {(info.channel, info.length) for info in fitted.embeddings.values()}
+    if len(policies) > 1:
+        names = ", ".join(f"{name} with --channel {i.channel} {i.length}" for name, i in fitted.embeddings.items())
+        raise DataError(
+            f"the embeddings of a model must be built in one way: {names}; build them again, or name one -e"
+        )
+    channel, length = policies.pop()
+    return AudioPolicy(channel or "0", length or "native")
+
+
+def _whole(result: Result) -> Window:
+    recording = result.recording
+    return Window(0.0, recording.n_samples / recording.sample_rate_hz if recording else 0.0)

@@ -1,0 +1,156 @@
+"""A fitted recipe as a JSON object and named arrays, as a model file holds them, and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from detectors.saved.state import load, save
+from ensemble.domains.correct import FittedDomains
+from ensemble.domains.fitted import FittedPosterior
+from ensemble.inputs import machine_section
+from ensemble.recipe import Member, recipe_of, recipe_text
+from ensemble.scoring.fitted import Fitted
+from featstore.clip import DOMAINS, LABELS, SPLITS
+from featstore.disk.manifest import parse_info, without_name
+from featstore.disk.sealed import typed
+from featstore.disk.shard import EmbeddingInfo
+from featstore.table import COLUMNS, ClipTable, decode, encode
+
+MAX_TEXT = 1 << 16
+"""Bytes of a text of a clip, as in a store."""
+
+CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
+
+
+def to_stored(fitted: Fitted) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """JSON object and arrays; ValueError for a detector of one's own, whose state is unknown."""
+    named = {f"{i}/{j}": each for i, own in enumerate(fitted.detectors.values()) for j, each in enumerate(own)}
+    tree, arrays = save(named)
+    arrays = {f"detectors/{name}": array for name, array in arrays.items()}
+    arrays |= {f"rows/{name}": array for name, array in fitted.rows.items()}
+    arrays |= {f"clips/{name}": _bytes(column) for name, column in fitted.train.columns.items()}
+    arrays["honest"] = fitted.honest
+    arrays["contents"] = _bytes(encode(fitted.contents))
+    if fitted.blocks is not None:
+        arrays["blocks"] = fitted.blocks.astype(np.int64)
+    meta: dict[str, Any] = {
+        "recipe": recipe_text(fitted.recipe),
+        "embeddings": {name: without_name(info) for name, info in fitted.embeddings.items()},
+        "banks": [list(bank) for bank in fitted.detectors],
+        "detectors": tree,
+        "evidence": [fitted.evidence.embedding, fitted.evidence.view],
+        "domains": None,
+    }
+    if fitted.domains:
+        posterior, numbers = fitted.domains.posterior.arrays()
+        arrays |= {f"domains/{name}": array for name, array in posterior.items()}
+        meta["domains"] = {
+            "views": [[view.embedding, view.view] for view in fitted.domains.views],
+            "posterior": numbers,
+        }
+    return meta, arrays
+
+
+def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fitted:
+    """Inverse of `to_stored`; ValueError, KeyError or TypeError for anything that does not fit together."""
+    recipe = recipe_of(typed(meta, "recipe", str))
+    embeddings = {name: parse_info(name, raw) for name, raw in typed(meta, "embeddings", dict).items()}
+    evidence, domain_views = _view(meta["evidence"]), [_view(pair) for pair in (meta["domains"] or {}).get("views", ())]
+    for member in (*recipe.members, *domain_views, evidence):
+        info = embeddings.get(member.embedding)
+        if info is None or (member.view and member.view not in info.views):
+            raise ValueError(f"it has no rows of {member.source}")
+    train = _clips(_part(arrays, "clips/"))
+    rows = _part(arrays, "rows/")
+    for name, info in embeddings.items():
+        _check(f"rows of {name}", rows[name], (len(train), *info.shape), "f")
+    _check("the honest scores", arrays["honest"], (len(recipe.members), len(train)), "f")
+    blocks = arrays.get("blocks")
+    if blocks is not None:
+        _check("the blocks", blocks, (len(train),), "i")
+    banks = [(machine, section) for machine, section in typed(meta, "banks", list)]
+    columns = (column.tolist() for column in machine_section(train, recipe.pool_sections))
+    if sorted(banks) != sorted(set(zip(*columns, strict=True))):
+        raise ValueError("its banks are not those of its training clips")
+    tree = typed(meta, "detectors", dict)
+    expected = {f"{i}/{j}": member for i in range(len(banks)) for j, member in enumerate(recipe.members)}
+    if set(tree) != set(expected):
+        raise ValueError("it does not hold one detector for every member and section")
+    detectors = load(tree, _part(arrays, "detectors/"))
+    for name, member in expected.items():
+        if detectors[name].n_features_ != _width(member, embeddings):  # type: ignore[attr-defined]
+            raise ValueError(f"{member.name} was not fitted to rows of {_width(member, embeddings)} values")
+    return Fitted(
+        recipe=recipe,
+        embeddings=embeddings,
+        train=train,
+        blocks=blocks,
+        contents=decode(_texts("contents", arrays["contents"], len(train))),
+        rows=rows,
+        honest=arrays["honest"],
+        detectors={bank: [detectors[f"{i}/{j}"] for j in range(len(recipe.members))] for i, bank in enumerate(banks)},
+        domains=_domains(meta["domains"], domain_views, _part(arrays, "domains/"), embeddings, len(train)),
+        evidence=evidence,
+    )
+
+
+def _domains(
+    meta: Any,
+    views: Sequence[Member],
+    arrays: Mapping[str, np.ndarray],
+    embeddings: Mapping[str, EmbeddingInfo],
+    clips: int,
+) -> FittedDomains | None:
+    if meta is None:
+        return None
+    posterior = FittedPosterior.from_arrays(arrays, meta["posterior"])
+    if len(posterior.held_out) != clips:
+        raise ValueError(f"its domains are those of {len(posterior.held_out)} training clips, it has {clips}")
+    if posterior.machines and posterior.dimensions != tuple(_width(view, embeddings) for view in views):
+        raise ValueError("its domains were learned from rows of other views")
+    return FittedDomains(posterior, tuple(views))
+
+
+def _width(member: Member, embeddings: Mapping[str, EmbeddingInfo]) -> int:
+    shape = embeddings[member.embedding].shape
+    return int(np.prod(shape[1:] if member.view else shape))
+
+
+def _view(pair: Any) -> Member:
+    embedding, view = pair
+    if not isinstance(embedding, str) or not isinstance(view, str) or not embedding:
+        raise ValueError(f"{pair!r:.80} is no embedding and view")
+    return Member(embedding, "any", view)
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _check(what: str, array: np.ndarray, shape: tuple[int, ...], kind: str) -> None:
+    if array.shape != shape or array.dtype.kind != kind or not np.isfinite(array).all():
+        raise ValueError(f"{what}: expected {shape} finite values, got {array.dtype} of shape {array.shape}")
+
+
+def _bytes(column: np.ndarray) -> np.ndarray:
+    """Fixed-width texts (n,) as bytes (n, width)."""
+    return np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1)
+
+
+def _texts(name: str, column: np.ndarray, clips: int) -> np.ndarray:
+    """Inverse of `_bytes`."""
+    if column.dtype != np.uint8 or column.ndim != 2 or len(column) != clips or not 0 < column.shape[1] <= MAX_TEXT:
+        raise ValueError(f"the column {name} of its {clips} clips is {column.dtype} of shape {column.shape}")
+    return np.ascontiguousarray(column).view(f"S{column.shape[1]}")[:, 0]
+
+
+def _clips(columns: Mapping[str, np.ndarray]) -> ClipTable:
+    """The table of `_bytes` of its columns."""
+    texts = {name: _texts(name, columns[name], len(columns["path"])) for name in COLUMNS}
+    for name, known in CHOICES.items():
+        if not set(np.unique(texts[name]).tolist()) <= {value.encode() for value in known}:
+            raise ValueError(f"the column {name} of its clips has unknown values")
+    if not len(texts["path"]):
+        raise ValueError("it has no training clips")
+    return ClipTable(texts)

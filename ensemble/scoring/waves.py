@@ -1,0 +1,50 @@
+"""A wave in memory, prepared as the audio reader prepares a file."""
+
+import numpy as np
+
+from featstore.audio import BLOCK_FRAMES, AudioPolicy, Recording, RejectedAudio, fit_length
+
+
+def one_channel(wave: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
+    """The channel (time,) of a wave (time,) or (time, channels), float32; integers are scaled to full scale 1.
+
+    RejectedAudio for a wave without samples, without that channel, or with values that are not finite.
+    """
+    wave = np.asarray(wave)
+    if wave.ndim == 1:
+        wave = wave[:, None]
+    if wave.ndim != 2 or wave.dtype.kind not in "fi" or not wave.size or rate_hz < 1:
+        raise RejectedAudio(
+            f"expected samples (time,) or (time, channels) and their rate, got {wave.dtype} of shape {wave.shape} at "
+            f"{rate_hz} Hz"
+        )
+    if channel != "mean" and int(channel) >= wave.shape[1]:
+        raise RejectedAudio(f"channel {channel} does not exist, the wave has {wave.shape[1]}")
+    scale = np.float32(1 / -float(np.iinfo(wave.dtype).min)) if wave.dtype.kind == "i" else np.float32(1)
+    if channel == "mean":
+        mono = wave.mean(axis=1, dtype=np.float32) * scale
+    else:
+        mono = wave[:, int(channel)].astype(np.float32) * scale
+    if not np.isfinite(mono).all():
+        raise RejectedAudio("contains NaN or infinite samples")
+    return mono
+
+
+def prepared(wave: np.ndarray, rate_hz: int, target_hz: int, policy: AudioPolicy, min_samples: int) -> Recording:
+    """A wave (time,) at the rate and with the length that an embedder reads."""
+    _, seconds = policy.fixed_seconds()
+    frames = len(wave) if seconds is None else min(len(wave), max(1, round(seconds * rate_hz)))
+    fitted, outcome = fit_length(_resampled(wave[:frames], rate_hz, target_hz), target_hz, policy, min_samples)
+    return Recording(fitted, rate_hz, len(wave), 1, "", outcome)
+
+
+def _resampled(wave: np.ndarray, rate_hz: int, target_hz: int) -> np.ndarray:
+    """In the blocks of the audio reader, so that the numbers are the same."""
+    if rate_hz == target_hz:
+        return wave
+    import soxr
+
+    resample = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32")
+    starts = range(0, len(wave), BLOCK_FRAMES)
+    parts = [resample.resample_chunk(wave[i : i + BLOCK_FRAMES], last=i + BLOCK_FRAMES >= len(wave)) for i in starts]
+    return np.concatenate(parts)
