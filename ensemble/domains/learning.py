@@ -99,7 +99,7 @@ class _Learning:
 
 
 def log_odds(X: np.ndarray, clips: Clips) -> dict[str, np.ndarray]:
-    """Log odds (n,) of the target domain by every classifier, for a machine's rows X (n, d), by the bank of other folds.
+    """Log odds (n,) of the target domain by every classifier, for rows X (n, d) of a machine, by other folds.
 
     0 where the bank clips of other folds lack a domain.
     """
