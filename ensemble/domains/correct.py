@@ -1,13 +1,14 @@
 """Scores of a detection without the offset between domains, and the domain that each clip is decided by."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from detectors.base import block_folds, folds
 from ensemble.decision.banks import DOMAINS, EITHER
-from ensemble.domains.posterior import LEAST, NEW, Clips, Posterior, posterior
+from ensemble.domains.clips import LEAST, Clips
+from ensemble.domains.fitted import FittedPosterior
 from ensemble.inputs import Inputs
 from ensemble.recipe import Member, Recipe
 from featstore.table import ClipTable
@@ -32,13 +33,51 @@ class Domains:
 
 def predicted_domains(inputs: Inputs, recipe: Recipe) -> Domains | None:
     """Predict domains from all views of the recipe's embeddings; None where training clips have no two domains."""
-    train, scored = (inputs.clips[rows] for rows in (inputs.roles.train, inputs.roles.scored))
-    domain = train.column("domain")
-    if inputs.roles.self_ranked or not all((domain == name).any() for name in DOMAINS):
-        return None
-    views = _views(inputs, recipe)
-    found = posterior(_rows(inputs, views), _clips(_held_out(inputs, views[0]), train, scored))
-    return Domains(found.probability[: len(train)], found.probability[len(train) :], _notes(found))
+    fitted = None if inputs.roles.self_ranked else FittedDomains.fit(inputs, recipe)
+    scored = inputs.roles.scored
+    return fitted.scored(lambda view: inputs.matrix(view)[scored], inputs.clips[scored]) if fitted else None
+
+
+@dataclass(frozen=True, eq=False)
+class FittedDomains:
+    """The posterior of the training clips of a detection, for clips that come later, and the views that it reads."""
+
+    posterior: FittedPosterior
+    views: tuple[Member, ...]
+
+    @classmethod
+    def fit(cls, inputs: Inputs, recipe: Recipe) -> "FittedDomains | None":
+        """From the training clips in all views of the recipe's embeddings; None where these have no two domains."""
+        train = inputs.clips[inputs.roles.train]
+        domain = train.column("domain")
+        if not all((domain == name).any() for name in DOMAINS):
+            return None
+        views = _views(inputs, recipe)
+        clips = _clips(_held_out(inputs, views[0]), train)
+        rows = (inputs.matrix(view)[inputs.roles.train] for view in views)
+        return cls(FittedPosterior.fit(rows, clips), tuple(views))
+
+    @property
+    def train(self) -> np.ndarray:
+        """Probability (n,) of the target domain for training clips, held out."""
+        return self.posterior.held_out
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How far the domains can be trusted."""
+        if not self.posterior.machines:
+            return (f"no machine has {LEAST} training clips of each domain: --domains predicted changes nothing",)
+        share = f"{100 * self.posterior.reliability:.0f} % of the held-out training clips"
+        note = f"scores are corrected for the domain that a clip sounds like ({share} are named correctly)"
+        if self.posterior.reliability >= NAMED:
+            return (f"{note}; --domains pooled leaves this out",)
+        return (f"{note}: the false-alarm rate of each domain is not guaranteed",)
+
+    def scored(self, rows_of_view: Callable[[Member], np.ndarray], clips: ClipTable) -> Domains:
+        """Domains of new clips (m,), from the function that gives their rows (m, d) in a view."""
+        rows = (rows_of_view(view) for view in self.views)
+        probability = self.posterior.probability(rows, clips.column("machine"), clips.column("section"))
+        return Domains(self.train, probability, self.notes)
 
 
 def _views(inputs: Inputs, recipe: Recipe) -> list[Member]:
@@ -47,12 +86,6 @@ def _views(inputs: Inputs, recipe: Recipe) -> list[Member]:
     named.pop(inputs.base, None)
     names = (*named, inputs.base)
     return [Member(name, "any", view) for name in names for view in inputs.store.info(name).views or ("",)]
-
-
-def _rows(inputs: Inputs, views: list[Member]) -> Iterator[np.ndarray]:
-    """Rows of the training clips and the scored clips in each view."""
-    rows = np.concatenate([inputs.roles.train, inputs.roles.scored])
-    return (inputs.matrix(view)[rows] for view in views)
 
 
 def _held_out(inputs: Inputs, view: Member) -> np.ndarray:
@@ -69,28 +102,11 @@ def _held_out(inputs: Inputs, view: Member) -> np.ndarray:
     return fold
 
 
-def _clips(fold: np.ndarray, train: ClipTable, scored: ClipTable) -> Clips:
-    """The training clips in their folds, followed by the scored clips."""
-    domain, section = train.column("domain"), train.column("section")
-    none = np.zeros(len(scored), dtype=bool)
-    return Clips(
-        machine=np.concatenate([train.column("machine"), scored.column("machine")]),
-        section=np.concatenate([section, scored.column("section")]),
-        target=np.concatenate([domain == DOMAINS[1], none]),
-        bank=np.concatenate([np.isin(domain, DOMAINS), none]),
-        fold=np.concatenate([fold, np.full(len(scored), NEW)]),
-    )
-
-
-def _notes(found: Posterior) -> tuple[str, ...]:
-    """How far the domains can be trusted."""
-    if np.isnan(found.probability).all():
-        return (f"no machine has {LEAST} training clips of each domain: --domains predicted changes nothing",)
-    share = f"{100 * found.reliability:.0f} % of the held-out training clips"
-    note = f"scores are corrected for the domain that a clip sounds like ({share} are named correctly)"
-    if found.reliability >= NAMED:
-        return (f"{note}; --domains pooled leaves this out",)
-    return (f"{note}: the false-alarm rate of each domain is not guaranteed",)
+def _clips(fold: np.ndarray, train: ClipTable) -> Clips:
+    """The training clips in their folds."""
+    domain = train.column("domain")
+    target, bank = domain == DOMAINS[1], np.isin(domain, DOMAINS)
+    return Clips(train.column("machine"), train.column("section"), target, bank, fold)
 
 
 def decided_as(probability: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from featstore.layouts.windows import starts_of, windows_of
 
 from ensemble.run import Detection
 from ensemble.scoring.file import read_model, write_model
@@ -21,7 +22,6 @@ from featstore.building.work import Job, Result, Task, Worker
 from featstore.clip import Clip, Window, window_path
 from featstore.disk.sealed import typed
 from featstore.errors import AsdError, DataError
-from featstore.layouts.windows import starts_of, windows_of
 from featstore.table import ClipTable
 
 MAX_SECONDS = 600.0

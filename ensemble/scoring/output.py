@@ -114,5 +114,7 @@ def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) ->
 
 def _schema(pa: Any, values: dict[str, Any]) -> Any:
     texts = {"clip", "machine", "section", "nearest_normal", "where"}
-    kinds = {name: pa.string() if name in texts else pa.int8() if name == "decision" else pa.float64() for name in values}
+    kinds = {
+        name: pa.string() if name in texts else pa.int8() if name == "decision" else pa.float64() for name in values
+    }
     return pa.schema(list(kinds.items()))

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
 from detectors.saved.state import load, save
+
 from ensemble.domains.correct import FittedDomains
 from ensemble.domains.fitted import FittedPosterior
 from ensemble.inputs import machine_section

@@ -39,7 +39,9 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """Values by name, as JSON keeps them; None for what is unknown."""
-        known = {name: None if isinstance(value, float) and isnan(value) else value for name, value in vars(self).items()}
+        known = {
+            name: None if isinstance(value, float) and isnan(value) else value for name, value in vars(self).items()
+        }
         return {
             **known,
             "members": dict(self.members),

@@ -10,7 +10,8 @@ import numpy as np
 
 from ensemble.decision.banks import DOMAINS
 from ensemble.decision.conformal import from_surprise, surprise
-from ensemble.domains.posterior import Clips, Posterior, posterior
+from ensemble.domains.clips import Clips
+from ensemble.domains.posterior import Posterior, posterior
 from ensemble.domains.shift import Shift
 from ensemble.inputs import one_view
 from ensemble.selection.scoring.held_out import folds_of
