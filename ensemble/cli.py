@@ -12,6 +12,8 @@ COMMANDS = {
     "select": "ensemble.commands.select:select",
     "report": "ensemble.commands.run:report",
     "evaluate": "ensemble.commands.run:evaluate",
+    "fit": "ensemble.commands.fit:fit",
+    "score": "ensemble.commands.score:score",
     "archive": "ensemble.commands.archive:archive",
     "detectors": "ensemble.commands.catalogue:detectors",
     "recipes": "ensemble.commands.catalogue:recipes",

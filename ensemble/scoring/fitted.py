@@ -9,6 +9,7 @@ import numpy as np
 from detectors.base import Detector
 from detectors.shared import sharing
 from ensemble.decision.calibrate import PlacedScores
+from ensemble.decision.fuse import Fused
 from ensemble.domains.correct import FittedDomains
 from ensemble.inputs import machine_section, one_view
 from ensemble.members import placed
@@ -30,9 +31,10 @@ Bank = tuple[str, str]
 class Fitted:
     """Everything that scores a new clip.
 
-    embeddings: those that the members, the evidence and the domains read. train: the training clips; blocks (n,): see
-    `ensemble.groups`; contents (n,): the hash of each recording's bytes, "" where it is unknown. rows: of the training clips in every embedding, (n, *shape). honest: raw reference scores
-    (members, n). detectors: one per member. evidence: the member whose view gives the nearest training clip.
+    embeddings: those that the members, the evidence and the domains read. train: the training clips. blocks (n,): see
+    `ensemble.groups`. contents (n,): the hash of each recording's bytes, "" where it is unknown. rows: of the training
+    clips in every embedding, (n, *shape). honest: raw reference scores (members, n). detectors: one per member.
+    evidence: the member whose view gives the nearest training clip.
     """
 
     recipe: Recipe
@@ -82,6 +84,19 @@ class Fitted:
             remarks=domains.notes if domains else (),
             blocks=self.blocks,
         )
+
+    def thresholds(self) -> dict[tuple[str, str, str], tuple[int, float]]:
+        """Number of reference scores and threshold by machine, section and domain, "" for any domain."""
+        reference = self.reference.scores
+        probability = (self.train.column("domain") == "target") * 1.0 if self.domains else None
+        sides = Sides(self.train, self.train, probability, self.blocks, self_ranked=False)
+        decided = decide(self.recipe, Fused(reference, reference), sides)
+        pairs = zip(decided.banks, decided.thresholds, strict=True)
+        return {
+            (bank.machine, bank.section, bank.domain): (len(bank.reference), limit.value)
+            for bank, limit in pairs
+            if limit is not None
+        }
 
     def check_sections(self, clips: ClipTable) -> None:
         """Raise DataError for a clip of a section that has no detectors."""

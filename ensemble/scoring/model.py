@@ -28,6 +28,10 @@ MAX_SECONDS = 600.0
 """Length of a recording that is scored as one clip, as in `featstore build`."""
 
 
+TRAINED = "a training clip of the model: it would be compared with itself"
+"""Why a recording whose bytes are those of a training clip is not scored."""
+
+
 class Model:
     """What `detect fit` writes: embedders, detectors of every section, thresholds, and what normal sounds like.
 
@@ -49,8 +53,8 @@ class Model:
     def load(cls, path: str | Path, *, device: str = "auto") -> "Model":
         """The model in a file.
 
-        device: auto, cpu or cuda, for embedders that use one. DataError for a file that is no model, damaged, hostile or
-        of another version. Nothing in the file is run, and nothing is loaded from a network.
+        device: auto, cpu or cuda, for embedders that use one. DataError for a file that is no model, damaged, hostile
+        or of another version. Nothing in the file is run, and nothing is loaded from a network.
         """
         meta, arrays = read_model(Path(path))
         try:
@@ -89,14 +93,15 @@ class Model:
         return self.policy.windows.window_s if self.policy.windows else None
 
     def section_of(self, path: str, machine: str = "", section: str = "") -> tuple[str, str]:
-        """Machine and section of a recording, as far as given, and else by its path; DataError where that is unclear."""
+        """Machine and section of a recording: those given, else by its path; DataError where that is unclear."""
         return place_of(path, self.sections, machine, section)
 
     def score(self, wave: np.ndarray, rate_hz: int, *, machine: str = "", section: str = "") -> list[Verdict]:
         """Score a recording that is in memory: one verdict, or one per window where the model has windows.
 
-        wave: float, full scale 1, (time,) or (time, channels). rate_hz: its sample rate. machine, section: may be left
-        out where the model has only one. DataError for an unknown section, RejectedAudio for a wave that cannot be used.
+        wave: float of full scale 1, or integers, (time,) or (time, channels). rate_hz: its sample rate. machine,
+        section: may be left out where the model has only one. DataError for an unknown section, RejectedAudio for a
+        wave that cannot be used.
         """
         place = place_of("", self.sections, machine, section)
         wave = one_channel(wave, rate_hz, self.policy.channel)
@@ -144,8 +149,8 @@ class Model:
         for (name, info), embedder in zip(self.fitted.embeddings.items(), worker.embedders, strict=True):
             if embedder.fingerprint != info.fingerprint:
                 raise DataError(
-                    f"{name}: the embedder that this program makes has the fingerprint {embedder.fingerprint[:12]}, the "
-                    f"model was fitted with {info.fingerprint[:12]}; fit it again with `detect fit`"
+                    f"{name}: the embedder of this program has the fingerprint {embedder.fingerprint[:12]}, the model "
+                    f"was fitted with {info.fingerprint[:12]}; fit it again with `detect fit`"
                 )
         return worker
 
@@ -173,7 +178,7 @@ class Model:
         reason = next((result.reason for result in results if result.reason), "")
         recording = results[0].recording
         if not reason and recording and recording.content_hash in self._contents:
-            return "a training clip of the model: it would be compared with itself"
+            return TRAINED
         return reason
 
     @cached_property

@@ -1,0 +1,115 @@
+"""`detect score`: recordings scored by a fitted model."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featstore import registry
+from featstore.clip import path_tail
+from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, table
+
+if TYPE_CHECKING:
+    from ensemble.scoring.score import Outcome
+
+SHOWN = 10
+
+
+@click.command(cls=Command)
+@click.argument("model", type=EXISTING)
+@click.argument("paths", nargs=-1, required=True, type=PATH)
+@click.option("--machine", default="", help="Machine of the recordings [default: by their paths].")
+@click.option("--section", default="", help="Section of the recordings [default: by their paths].")
+@click.option("--layout", default="auto", show_default=True, help=f"auto, {', '.join(registry.names('layout'))}.")
+@click.option("--json", "form", flag_value="json", help="One JSON object per clip on stdout.")
+@click.option("--csv", "form", flag_value="csv", help="CSV on stdout.")
+@click.option("--parquet", type=PATH, help="Parquet file to write.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for embedders that use one.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@click.option("--fail-on-anomaly", is_flag=True, help=f"Exit with {EXIT_ANOMALY} if a clip is reported.")
+def score(
+    model: Path, form: str | None, parquet: Path | None, device: str, fail_on_anomaly: bool, **options: Any
+) -> None:
+    """Score recordings, folders of them, or the standard input (-) with a MODEL of `detect fit`.
+
+    \b
+    detect score plant.model new.wav --machine fan --section 00
+    detect score plant.model recordings/ --csv > scores.csv
+    arecord -d 10 -f S16_LE -r 16000 | detect score plant.model - --json
+    """
+    from ensemble.scoring.model import Model
+    from ensemble.scoring.output import csv_lines, json_line, write_parquet
+    from ensemble.scoring.requests import ScoreRequest, score_to
+
+    request = ScoreRequest(**options)
+    loaded = Model.load(model, device=device)
+    tally = Tally()
+    with Meter("clips") as meter:
+        outcomes = tally.counted(score_to(loaded, request, stdin=sys.stdin.buffer, progress=meter.count("clips")))
+        outcomes = write_parquet(parquet, outcomes) if parquet else outcomes
+        if form == "csv":
+            for line in csv_lines(outcomes):
+                click.echo(line)
+        else:
+            for outcome in outcomes:
+                if form == "json":
+                    click.echo(json_line(outcome))
+    tally.show(machine=form is not None)
+    if fail_on_anomaly and tally.reported:
+        raise SystemExit(EXIT_ANOMALY)
+    raise SystemExit(EXIT_REJECTED if tally.rejected else 0)
+
+
+class Tally:
+    """Counts of what was scored, and the most anomalous clips."""
+
+    def __init__(self) -> None:
+        self.clips = self.reported = self.trained = 0
+        self.rejected: list[tuple[str, str]] = []
+        self.top: list[Outcome] = []
+
+    def counted(self, outcomes: "Iterable[Outcome]") -> "Iterator[Outcome]":
+        """Every outcome, counted as it passes; training clips of the model are counted only."""
+        from ensemble.scoring.model import TRAINED
+
+        for outcome in outcomes:
+            if outcome.reason == TRAINED:
+                self.trained += 1
+                continue
+            if outcome.verdict is None:
+                self.rejected.append((outcome.clip.recording, outcome.reason))
+            else:
+                self.clips += 1
+                self.reported += outcome.verdict.anomaly
+                self.top = sorted([*self.top, outcome], key=_order)[:SHOWN]
+            yield outcome
+
+    def show(self, *, machine: bool) -> None:
+        """The most anomalous clips on stdout, unless a program reads that; the rest on stderr."""
+        if not machine and self.top:
+            click.echo(table(["clip", "seconds", "percentile", "decision", "where"], map(_row, self.top)))
+        click.echo(f"{self.reported:,} of {self.clips:,} clips reported", err=True)
+        if self.trained:
+            click.echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
+        for path, reason in self.rejected[:SHOWN]:
+            click.echo(f"rejected: {path}: {reason}", err=True)
+        if len(self.rejected) > SHOWN:
+            click.echo(f"rejected: {len(self.rejected) - SHOWN:,} more (--json lists them all)", err=True)
+
+
+def _order(outcome: "Outcome") -> float:
+    return -outcome.verdict.percentile if outcome.verdict else 0.0
+
+
+def _row(outcome: "Outcome") -> list[str]:
+    verdict = outcome.verdict
+    assert verdict is not None
+    return [
+        path_tail(outcome.clip.recording, verdict.machine),
+        f"{verdict.start_s:g}-{verdict.end_s:g}",
+        f"{verdict.percentile:.4f}",
+        "ANOMALY" if verdict.anomaly else "normal",
+        verdict.sentence,
+    ]

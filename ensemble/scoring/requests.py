@@ -1,0 +1,102 @@
+"""What `detect fit` and `detect score` were asked, and what they do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from ensemble.request import RunRequest, Screen, ensemble_of
+from ensemble.scoring.fit import fit
+from ensemble.scoring.model import Model
+from ensemble.scoring.score import Outcome, score_clips
+from ensemble.scoring.sources import Sources
+from ensemble.scoring.targets import targets_of
+from featstore.audio import RejectedAudio
+from featstore.clip import Clip
+from featstore.errors import DataError
+from featstore.store import FeatureStore
+
+STDIN = "-"
+MAX_STDIN_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRequest:
+    """The options of `detect fit` beside those of a run.
+
+    embedders: lines of text of the embedders with weights. inside: keep the weights in the model; None for small ones.
+    """
+
+    store: Path
+    out: Path
+    embedders: tuple[str, ...] = ()
+    inside: bool | None = None
+
+
+def fit_to(asked: FitRequest, request: RunRequest, screen: Screen) -> tuple[Model, tuple[str, ...]]:
+    """Fit the named or chosen ensemble to a store and write the model; it, and notes for the user."""
+    request.refuse_nothing()
+    store = FeatureStore.open(asked.store)
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    ensemble, ranked = ensemble_of(store, request, screen)
+    if ranked:
+        raise DataError(f"{ranked[0].file}: a score file cannot score new clips; leave --scores out")
+    fitted, notes = fit(
+        store, ensemble.recipe, machines=request.machines, workers=request.workers, progress=screen.detecting
+    )
+    sources = Sources.of(fitted.embeddings, asked.embedders, inside=asked.inside)
+    model = Model(fitted, sources, seconds=typical_seconds(store, fitted.evidence.embedding))
+    model.save(asked.out)
+    return model, notes
+
+
+def typical_seconds(store: FeatureStore, name: str) -> float:
+    """Median length of the clips of an embedding in seconds; 10 where the store does not know it."""
+    import numpy as np
+
+    facts = store.facts(name)
+    known = facts["sample_rate_hz"] > 0
+    return float(np.median(facts["n_samples"][known] / facts["sample_rate_hz"][known])) if known.any() else 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """The options of `detect score` under the names of the command line; a path "-" is the standard input."""
+
+    paths: tuple[Path, ...]
+    machine: str = ""
+    section: str = ""
+    layout: str = "auto"
+    workers: int | None = None
+
+
+def score_to(
+    model: Model, request: ScoreRequest, *, stdin: BinaryIO, progress: Callable[[int, int], None]
+) -> Iterator[Outcome]:
+    """An outcome per clip of everything asked."""
+    paths = [path for path in request.paths if str(path) != STDIN]
+    options = {"machine": request.machine, "section": request.section}
+    for target in targets_of(model, paths, layout=request.layout, **options):
+        yield from target.rejected
+        yield from score_clips(model, target.root, target.clips, workers=request.workers, progress=progress)
+    if len(paths) < len(request.paths):
+        yield from _of_stdin(model, request, stdin)
+
+
+def _of_stdin(model: Model, request: ScoreRequest, stdin: BinaryIO) -> Iterator[Outcome]:
+    """Outcomes of the recording on the standard input, in any format with a header."""
+    import soundfile
+
+    clip = Clip(STDIN, *model.section_of("", request.machine, request.section), "test")
+    try:
+        content = stdin.read(MAX_STDIN_BYTES + 1)
+        if len(content) > MAX_STDIN_BYTES:
+            raise RejectedAudio(f"more than {MAX_STDIN_BYTES >> 20} MiB; `detect stream` scores what does not end")
+        wave, rate_hz = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
+        verdicts = model.score(wave, rate_hz, machine=clip.machine, section=clip.section)
+    except (soundfile.SoundFileError, RejectedAudio) as error:
+        yield Outcome(clip, None, str(error))
+        return
+    for verdict in verdicts:
+        yield Outcome(clip, verdict)

@@ -1,0 +1,58 @@
+"""What `detect score` is given: files and folders -> clips of the machines and sections of a model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from featstore.layouts.windows import windows_of
+
+from ensemble.scoring.model import Model
+from ensemble.scoring.score import Outcome
+from featstore.clip import Clip, checked_path
+from featstore.errors import DataError
+from featstore.layouts.recognise import find_clips
+
+
+@dataclass(frozen=True)
+class Target:
+    """Clips below a folder, cut into windows where the model has them, and those that fit no section of it."""
+
+    root: Path
+    clips: tuple[Clip, ...]
+    rejected: tuple[Outcome, ...] = ()
+
+
+def targets_of(
+    model: Model, paths: Sequence[Path], *, machine: str = "", section: str = "", layout: str = "auto"
+) -> Iterator[Target]:
+    """A target for every folder, as its layout names machines and sections, and one for all files.
+
+    machine, section: of all recordings, where they are given. DataError for a folder without recordings, or a path that
+    does not exist.
+    """
+    files = [path for path in paths if not path.is_dir()]
+    for path in files:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+    if files:
+        named = [Clip(checked_path(str(path)), machine, section, "test") for path in files]
+        yield _target(model, Path(), named, machine, section)
+    for folder in (path for path in paths if path.is_dir()):
+        listing = find_clips(folder, layout)
+        yield _target(model, listing.root, listing.clips, machine, section)
+
+
+def _target(model: Model, root: Path, clips: Sequence[Clip], machine: str, section: str) -> Target:
+    known, placed, rejected = set(model.sections), list[Clip](), list[Outcome]()
+    for clip in clips:
+        if machine or section or (clip.machine, clip.section) not in known:
+            try:
+                place = model.section_of(clip.path, machine, section)
+            except DataError as error:
+                rejected.append(Outcome(clip, None, str(error).removeprefix(f"{clip.path}: ")))
+                continue
+            clip = replace(clip, machine=place[0], section=place[1])
+        placed.append(clip)
+    if not placed and rejected:
+        raise DataError(f"{rejected[0].clip.path}: {rejected[0].reason}")
+    return Target(root, tuple(windows_of(root, placed, model.policy)), tuple(rejected))
