@@ -65,12 +65,8 @@ def _print(model: "Model", out: Path, as_json: bool) -> None:
         click.echo(json.dumps(summary))
     else:
         header = ["machine", "section", "domain", "reference clips", "threshold"]
-        click.echo(
-            table(header, [[*list(row.values())[:4], f"{row['threshold']:.4f}"] for row in rows], text_columns=3)
-        )
-    parts = (
-        f"{len(model.fitted.recipe.members)} members, {len(model.sections)} sections, {len(model.fitted.train):,} clips"
-    )
-    click.echo(
-        f"wrote {out} ({parts}, {size(out.stat().st_size)}); score with it: detect score {out} FILE...", err=True
-    )
+        texts = [[*list(row.values())[:4], f"{row['threshold']:.4f}"] for row in rows]
+        click.echo(table(header, texts, text_columns=3))
+    fitted = model.fitted
+    parts = f"{len(fitted.recipe.members)} members, {len(model.sections)} sections, {len(fitted.train):,} clips"
+    click.echo(f"wrote {out} ({parts}, {size(out.stat().st_size)}); `detect score {out} FILE` scores with it", err=True)

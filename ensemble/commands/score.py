@@ -89,7 +89,7 @@ class Tally:
     def show(self, *, machine: bool) -> None:
         """The most anomalous clips on stdout, unless a program reads that; the rest on stderr."""
         if not machine and self.top:
-            click.echo(table(["clip", "seconds", "percentile", "decision", "where"], map(_row, self.top)))
+            click.echo(table(["clip", "seconds", "percentile", "decision", "where"], list(map(_row, self.top))))
         click.echo(f"{self.reported:,} of {self.clips:,} clips reported", err=True)
         if self.trained:
             click.echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)

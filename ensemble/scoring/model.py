@@ -194,17 +194,20 @@ class Model:
 
 def verdicts_of(detection: Detection, spans: Sequence[Window]) -> list[Verdict]:
     """One verdict per clip of a detection; spans: the part of its recording that each clip is."""
-    members = [member.name for member in detection.recipe.members]
-    columns = (detection.score, detection.percentile, detection.decided.p_value, detection.decided.threshold)
+    members, decided = [member.name for member in detection.recipe.members], detection.decided
     probability = detection.domains.scored.tolist() if detection.domains else [None] * len(spans)
     return [
         Verdict(
-            clip.machine,
-            clip.section,
-            *spans[i],
-            *(float(column[i]) for column in columns),
+            machine=clip.machine,
+            section=clip.section,
+            start_s=spans[i].start_s,
+            end_s=spans[i].end_s,
+            score=float(detection.score[i]),
+            percentile=float(detection.percentile[i]),
+            p_value=float(decided.p_value[i]),
+            threshold=float(decided.threshold[i]),
             anomaly=bool(detection.decision[i]),
-            target_probability=None if probability[i] is None or np.isnan(probability[i]) else probability[i],
+            target_probability=probability[i],
             nearest=detection.nearest[i],
             nearest_distance=float(detection.nearest_distance[i]),
             members=dict(zip(members, detection.member_percentiles[:, i].tolist(), strict=True)),

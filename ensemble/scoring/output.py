@@ -113,8 +113,6 @@ def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) ->
 
 
 def _schema(pa: Any, values: dict[str, Any]) -> Any:
-    texts = {"clip", "machine", "section", "nearest_normal", "where"}
-    kinds = {
-        name: pa.string() if name in texts else pa.int8() if name == "decision" else pa.float64() for name in values
-    }
-    return pa.schema(list(kinds.items()))
+    kinds = dict.fromkeys(("clip", "machine", "section", "nearest_normal", "where"), pa.string())
+    kinds["decision"] = pa.int8()
+    return pa.schema([(name, kinds.get(name, pa.float64())) for name in values])

@@ -39,12 +39,14 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """Values by name, as JSON keeps them; None for what is unknown."""
-        known = {
-            name: None if isinstance(value, float) and isnan(value) else value for name, value in vars(self).items()
-        }
+        values = {name: None if _is_nan(value) else value for name, value in vars(self).items()}
         return {
-            **known,
+            **values,
             "members": dict(self.members),
             "where": [region.as_json() for region in self.where],
             "sentence": self.sentence,
         }
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and isnan(value)
