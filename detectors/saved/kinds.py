@@ -210,9 +210,9 @@ def check_names(node: Any, names: Iterable[str], where: str) -> None:
 
 def refuse(claims: Iterable[Claim], where: str) -> None:
     """ValueError for the first claim that does not hold; those after it may rely on it."""
-    for name, holds, expected in claims:
+    for name, holds, claim in claims:
         if not holds:
-            raise ValueError(f"{where}{name}: expected {expected}")
+            raise ValueError(f"{where}{name}: expected {claim}")
 
 
 def shaped(name: str, array: np.ndarray, shape: tuple[int, ...]) -> Claim:

@@ -131,7 +131,7 @@ def _knn_learned(detector: KNN) -> dict[str, Kind]:
         return {"banks_": Many(COSINE_BANK), "bank_rows_": Many(Array(1, INTEGERS, least=-1))}
     of_band = copy.copy(detector)
     of_band.bands = 1
-    fields = {"detectors": Many(Part(of_band), tuple), "spread": Array(1, least=POSITIVE)}
+    fields: dict[str, Kind] = {"detectors": Many(Part(of_band), tuple), "spread": Array(1, least=POSITIVE)}
     return {"bands_": Record(Bands, fields)}
 
 
