@@ -28,6 +28,7 @@ class LOF(Fitted):
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
         self.bank_ = once(_distinct, X)
+        self.k_distance_ = self.density_ = np.zeros(1)  # one distinct clip has neither
         if len(self.bank_.rows) > 1:
             distance, row = self._neighbours(self.bank_.rows, among_themselves=True)
             self.k_distance_ = distance[:, -1]

@@ -33,7 +33,7 @@ class Whitening:
         axes = None
         if pca is not None:
             all_axes = once(_whitening_axes, X, standardize=standardize)
-            axes = all_axes[:, :pca] if all_axes.shape[1] else None
+            axes = np.ascontiguousarray(all_axes[:, :pca]) if all_axes.shape[1] else None
         return cls(mean, scale, axes)
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
