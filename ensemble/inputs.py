@@ -12,7 +12,7 @@ from ensemble.recipe import Member, Recipe
 from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
-from featstore.store import FeatureStore
+from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode, encode
 
 
@@ -58,11 +58,11 @@ class Inputs:
         note = f"{chose} clips that chose this ensemble are left out of the metrics" if chose else ""
         self.notes = (*store.warnings, *filter(None, [unfinished(store.path), note]), *notes)
         self._order: dict[str, np.ndarray] = {base: recordings}
-        self.blocks, block_notes = self._blocks(recipe)
+        self.blocks, block_notes = self.blocks_for(recipe)
         self.notes += block_notes
         self._held: tuple[str, SharedRows] | None = None
 
-    def _blocks(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """Blocks of the training clips, where the recipe names a group, and notes."""
         if not recipe.group:
             return None, ()
@@ -75,6 +75,10 @@ class Inputs:
             notes += (f"--group {recipe.group}: the training scores of {', '.join(files)} are used as they are",)
         return filled(number, np.arange(len(train))), notes
 
+    def info(self, name: str) -> EmbeddingInfo:
+        """Description of an embedding."""
+        return self.store.info(name)
+
     def contents(self, clips: np.ndarray) -> list[str]:
         """Hash of the bytes of the recordings of clips, given by their numbers; "" where it is unknown."""
         return decode(self.store.facts(self.base)["content_hash"][self._order[self.base][clips]])
@@ -84,14 +88,14 @@ class Inputs:
         if self._held is None or self._held[0] != name:
             order = self._rows(name)
             self._held = None  # freed before the next is read
-            rows = SharedRows((len(order), *self.store.info(name).shape))
+            rows = SharedRows((len(order), *self.info(name).shape))
             np.take(self.store.matrix(name), order, axis=0, out=rows.array, mode="clip")
             self._held = (name, rows)
         return self._held[1]
 
     def view(self, member: Member) -> int | None:
         """Number of a member's view; None where it names none, and all are joined."""
-        return self.store.info(member.embedding).views.index(member.view) if member.view else None
+        return self.info(member.embedding).views.index(member.view) if member.view else None
 
     def matrix(self, member: Member) -> np.ndarray:
         """Rows (n, d) of a member's view; all views joined where it names none."""
@@ -112,10 +116,9 @@ class Inputs:
         return self._order[name]
 
 
-def width_of(store: FeatureStore, member: Member) -> int:
+def width_of(info: EmbeddingInfo, member: Member) -> int:
     """Values per row that a member reads: those of its view, or of all views."""
-    shape = store.info(member.embedding).shape
-    return int(np.prod(shape[1:] if member.view else shape))
+    return int(np.prod(info.shape[1:] if member.view else info.shape))
 
 
 def one_view(rows: np.ndarray, view: int | None) -> np.ndarray:

@@ -84,7 +84,8 @@ class Plan:
                 sources.setdefault(member.embedding, {}).setdefault(member.view, []).append(i)
         if inputs.base in sources:
             sources[inputs.base] = sources.pop(inputs.base)
-        values = sum(width_of(inputs.store, member) for member in recipe.members if not member.file) * len(inputs.clips)
+        values = sum(width_of(inputs.info(member.embedding), member) for member in recipe.members if not member.file)
+        values *= len(inputs.clips)
         tasks = len(recipe.members) * len(sections)
         return cls(recipe.members, sources, sections, processes_for(tasks, values, workers))
 

@@ -85,7 +85,7 @@ def _views(inputs: Inputs, recipe: Recipe) -> list[Member]:
     named = dict.fromkeys(member.embedding for member in recipe.members if not member.file)
     named.pop(inputs.base, None)
     names = (*named, inputs.base)
-    return [Member(name, "any", view) for name in names for view in inputs.store.info(name).views or ("",)]
+    return [Member(name, "any", view) for name in names for view in inputs.info(name).views or ("",)]
 
 
 def _held_out(inputs: Inputs, view: Member) -> np.ndarray:

@@ -36,24 +36,34 @@ def fit(
     recipe = resolve(store, recipe)
     _refuse(recipe)
     inputs = Inputs(store, recipe, machines)
-    roles = inputs.roles
-    train = inputs.clips[roles.train]
+    fitted = fit_inputs(inputs, recipe, workers=workers, progress=progress)
+    return fitted, (*inputs.notes, *(fitted.domains.notes if fitted.domains else ()))
+
+
+def fit_inputs(
+    inputs: Inputs,
+    recipe: Recipe,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Fitted:
+    """The recipe, resolved, fitted to the training clips of inputs."""
+    train = inputs.roles.train
     honest, detectors = _fitted_members(inputs, recipe, workers, progress)
     domains = FittedDomains.fit(inputs, recipe) if recipe.domains == PREDICTED else None
     names = dict.fromkeys([*(member.embedding for member in recipe.members), inputs.base])
-    fitted = Fitted(
+    return Fitted(
         recipe=recipe,
-        embeddings={name: store.info(name) for name in names},
-        train=train,
+        embeddings={name: inputs.info(name) for name in names},
+        train=inputs.clips[train],
         blocks=inputs.blocks,
-        contents=inputs.contents(roles.train),
-        rows={name: inputs.shared(name).array[roles.train] for name in names},
+        contents=inputs.contents(train),
+        rows={name: inputs.shared(name).array[train] for name in names},
         honest=honest,
         detectors=detectors,
         domains=domains,
         evidence=inputs.evidence,
     )
-    return fitted, (*inputs.notes, *(domains.notes if domains else ()))
 
 
 def _refuse(recipe: Recipe) -> None:

@@ -98,9 +98,14 @@ class Fitted:
             if limit is not None
         }
 
+    def banks_of(self, clips: ClipTable) -> list[Bank]:
+        """Machine and section of every clip, as `detectors` names them."""
+        columns = machine_section(clips, self.recipe.pool_sections)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
     def check_sections(self, clips: ClipTable) -> None:
         """Raise DataError for a clip of a section that has no detectors."""
-        for bank in sorted(set(_banks(clips, self.recipe.pool_sections)) - set(self.detectors)):
+        for bank in sorted(set(self.banks_of(clips)) - set(self.detectors)):
             texts = [f"{machine}/{section}" for machine, section in self.detectors]
             hint = did_you_mean("/".join(bank), texts)
             raise DataError(
@@ -110,7 +115,7 @@ class Fitted:
     def _scores(self, clips: ClipTable, rows: Mapping[str, np.ndarray]) -> list[PlacedScores]:
         """Raw scores of every member."""
         scores = np.empty((len(self.recipe.members), len(clips)))
-        banks = _banks(clips, self.recipe.pool_sections)
+        banks = self.banks_of(clips)
         views = {member.source: self._view(rows, member) for member in self.recipe.members}
         for bank in sorted(set(banks)):
             here = np.flatnonzero([own == bank for own in banks])
@@ -124,7 +129,3 @@ class Fitted:
         """Rows (n, d) of a member's view."""
         views = self.embeddings[member.embedding].views
         return one_view(rows[member.embedding], views.index(member.view) if member.view else None)
-
-
-def _banks(clips: ClipTable, pool_sections: bool) -> list[Bank]:
-    return list(zip(*(column.tolist() for column in machine_section(clips, pool_sections)), strict=True))

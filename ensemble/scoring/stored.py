@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from detectors.saved.state import load, save
 
+from detectors.saved.state import load, save
 from ensemble.domains.correct import FittedDomains
 from ensemble.domains.fitted import FittedPosterior
-from ensemble.inputs import machine_section
+from ensemble.inputs import machine_section, width_of
 from ensemble.recipe import Member, recipe_of, recipe_text
 from ensemble.scoring.fitted import Fitted
 from featstore.clip import DOMAINS, LABELS, SPLITS
@@ -79,8 +79,9 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
         raise ValueError("it does not hold one detector for every member and section")
     detectors = load(tree, _part(arrays, "detectors/"))
     for name, member in expected.items():
-        if detectors[name].n_features_ != _width(member, embeddings):  # type: ignore[attr-defined]
-            raise ValueError(f"{member.name} was not fitted to rows of {_width(member, embeddings)} values")
+        width = width_of(embeddings[member.embedding], member)
+        if detectors[name].n_features_ != width:  # type: ignore[attr-defined]
+            raise ValueError(f"{member.name} was not fitted to rows of {width} values")
     return Fitted(
         recipe=recipe,
         embeddings=embeddings,
@@ -107,14 +108,11 @@ def _domains(
     posterior = FittedPosterior.from_arrays(arrays, meta["posterior"])
     if len(posterior.held_out) != clips:
         raise ValueError(f"its domains are those of {len(posterior.held_out)} training clips, it has {clips}")
-    if posterior.machines and posterior.dimensions != tuple(_width(view, embeddings) for view in views):
+    if posterior.machines and posterior.dimensions != tuple(
+        width_of(embeddings[view.embedding], view) for view in views
+    ):
         raise ValueError("its domains were learned from rows of other views")
     return FittedDomains(posterior, tuple(views))
-
-
-def _width(member: Member, embeddings: Mapping[str, EmbeddingInfo]) -> int:
-    shape = embeddings[member.embedding].shape
-    return int(np.prod(shape[1:] if member.view else shape))
 
 
 def _view(pair: Any) -> Member:

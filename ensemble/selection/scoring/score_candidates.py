@@ -94,7 +94,7 @@ class _Work:
         scores = {key: self._known(key) for key in self.missing}
         jobs = self._jobs(scores)
         left = Counter(key for of_embedding in jobs.values() for keys in of_embedding.values() for key in keys)
-        values = n * sum(width_of(self.store, member) for member in self.missing.values())
+        values = n * sum(width_of(self.store.info(member.embedding), member) for member in self.missing.values())
         for task, results in run_tasks(self._batches(jobs), processes_for(left.total(), values, workers)):
             folds, keys = task.label
             for key, result in zip(keys, results, strict=True):

@@ -1,0 +1,157 @@
+"""A model that grows: new normal clips of a store join the banks, and what changes is told per section.
+
+The model keeps the rows of its training clips, so an update is a fit to all of them: means, scatters, banks and
+reference scores are exactly those of a model that was fitted to all clips at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensemble.inputs import Inputs, Roles
+from ensemble.parallel.rows import SharedRows
+from ensemble.scoring.fit import fit_inputs
+from ensemble.scoring.fitted import Fitted
+from featstore.errors import RequestError
+from featstore.store import EmbeddingInfo, FeatureStore
+from featstore.table import ClipTable
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an update changes for the clips of one section and domain, "" for all domains.
+
+    clips: number of reference scores, and threshold: before and after. anomalies: number of generated anomalies of the
+    section and domain in the store; found: share of them above the threshold before and after, NaN without any.
+    """
+
+    machine: str
+    section: str
+    domain: str
+    clips: tuple[int, int]
+    threshold: tuple[float, float]
+    anomalies: int
+    found: tuple[float, float]
+
+
+class Grown(Inputs):
+    """The training clips of a model, followed by the new ones of a store."""
+
+    def __init__(self, fitted: Fitted, more: Inputs, new: np.ndarray) -> None:
+        """`new`: numbers of the clips of `more` that join."""
+        self.evidence, self.base = fitted.evidence, fitted.evidence.embedding
+        self.clips = ClipTable.concatenate([fitted.train, more.clips[new]])
+        self.roles = Roles(np.arange(len(self.clips)), np.arange(0), self_ranked=False)
+        self._infos = fitted.embeddings
+        self._contents = [*fitted.contents, *more.contents(new)]
+        self._of_name = {
+            name: np.concatenate([rows, more.shared(name).array[new]]) for name, rows in fitted.rows.items()
+        }
+        self._held = None
+        self.blocks, notes = self.blocks_for(fitted.recipe)
+        self.notes = (*more.notes, *notes)
+
+    def info(self, name: str) -> EmbeddingInfo:
+        """Description of an embedding."""
+        return self._infos[name]
+
+    def contents(self, clips: np.ndarray) -> list[str]:
+        """Hash of the bytes of the recordings of clips, given by their numbers; "" where it is unknown."""
+        return [self._contents[i] for i in clips]
+
+    def shared(self, name: str) -> SharedRows:
+        """Rows (n, *shape) of an embedding in memory that processes share; only the last one asked for is kept."""
+        if self._held is None or self._held[0] != name:
+            self._held = None  # freed before the next is copied
+            rows = SharedRows(self._of_name[name].shape)
+            rows.array[...] = self._of_name[name]
+            self._held = (name, rows)
+        return self._held[1]
+
+
+def updated(
+    fitted: Fitted,
+    store: FeatureStore,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Fitted, int, tuple[str, ...]]:
+    """The recipe fitted to the clips of a model and the new ones of a store; how many are new; notes for the user.
+
+    A training clip is new where the model has neither its key nor its content. RequestError where the store's
+    embeddings were made otherwise than the model's; DataError as `fit`.
+    """
+    _check_same(fitted, store)
+    more = Inputs(store, fitted.recipe, ())
+    train = more.roles.train
+    known, hashes = set(fitted.train.keys()), set(fitted.contents) - {""}
+    pairs = zip(more.clips[train].keys(), more.contents(train), strict=True)
+    new = train[[key not in known and content not in hashes for key, content in pairs]]
+    if not len(new):
+        return fitted, 0, more.notes
+    grown = Grown(fitted, more, new)
+    return fit_inputs(grown, fitted.recipe, workers=workers, progress=progress), len(new), grown.notes
+
+
+def _check_same(fitted: Fitted, store: FeatureStore) -> None:
+    for name, info in fitted.embeddings.items():
+        held = store.info(name)
+        differing = [
+            field
+            for field in ("fingerprint", "shape", "views", "dtype", "channel", "length")
+            if getattr(held, field) != getattr(info, field)
+        ]
+        if differing:
+            field = differing[0]
+            raise RequestError(
+                f"{store.path}: {name} has {field} {getattr(held, field)!r:.80}, the model was fitted to "
+                f"{getattr(info, field)!r:.80}; build the store as that of the model"
+            )
+
+
+def changes(before: Fitted, after: Fitted, store: FeatureStore) -> list[Change]:
+    """Thresholds of every section before and after an update, and what each finds of the store's anomalies."""
+    old, new = before.thresholds(), after.thresholds()
+    clips, found = _found(before, after, store)
+    rows = []
+    for place in sorted({*old, *new}):
+        machine, section, domain = place
+        wanted = {"machine": machine} | ({} if before.recipe.pool_sections else {"section": section})
+        here = clips.where(**wanted, **({"domain": domain} if domain else {}))
+        pairs = [side.get(place, (0, float("nan"))) for side in (old, new)]
+        shares = [float(side[here].mean()) if here.any() else float("nan") for side in found]
+        rows.append(
+            Change(
+                machine,
+                section,
+                domain,
+                (pairs[0][0], pairs[1][0]),
+                (pairs[0][1], pairs[1][1]),
+                int(here.sum()),
+                (shares[0], shares[1]),
+            )
+        )
+    return rows
+
+
+def _found(before: Fitted, after: Fitted, store: FeatureStore) -> tuple[ClipTable, list[np.ndarray]]:
+    """The generated anomalies that every embedding of a store has, and which of them each model reports."""
+    names = list(before.embeddings)
+    base = store.clips(names[0])
+    keys = [key for key, variant in zip(base.keys(), base.columns["variant"].tolist(), strict=True) if variant]
+    places = [{key: i for i, key in enumerate(store.clips(name).keys())} for name in names]
+    sections = set(before.detectors) & set(after.detectors)
+    keys = [key for key in keys if all(key in place for place in places)]
+    clips = base[np.array([places[0][key] for key in keys], dtype=np.intp)]
+    known = np.array([bank in sections for bank in before.banks_of(clips)], dtype=bool)
+    clips, keys = clips[known], [key for key, is_known in zip(keys, known.tolist(), strict=True) if is_known]
+    if not keys:
+        return clips, [np.zeros(0, dtype=bool)] * 2
+    rows = {}
+    for name, place in zip(names, places, strict=True):
+        mask = np.zeros(len(place), dtype=bool)
+        at = np.array([place[key] for key in keys])
+        mask[at] = True
+        rows[name] = store.matrix(name, mask)[np.argsort(np.argsort(at))]
+    return clips, [side.detect(clips, rows).decision for side in (before, after)]
