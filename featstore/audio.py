@@ -7,11 +7,13 @@
 | NaN or Inf samples                       | rejected                                                             |
 | every sample zero                        | decoded, outcome "silent" (detectors do not use it as reference)     |
 | shorter than the embedder's minimum      | zero-padded to the minimum, outcome "padded"                         |
-| longer than `max_seconds`, length native | rejected before decoding; the reason names `--length` and `--max-seconds` |
+| longer than `max_seconds`, length native | rejected before decoding; the reason names the options to give      |
 | selected channel does not exist          | rejected                                                             |
+| window that ends after the recording     | rejected; by at most a millisecond, the window is that much shorter  |
 
 Long files are decoded block by block; memory holds only the selected channel, at the target rate, and only the part
-that the length policy needs.
+that the length policy or the window needs. A window is decoded and resampled alone, so its wave is that of a file with
+these samples.
 """
 
 import os
@@ -21,16 +23,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
+from featstore.clip import Window, Windows, recording_of, window_of, windows_in
 from featstore.errors import AsdError, DataError
 
 BLOCK_FRAMES = 1 << 16
 FAST_BYTES = 64 << 20  # larger files are decoded as a stream
+HEAD_BYTES = 1 << 16
+HEADER_BYTES = 1 << 12  # enough for the header of nearly every WAV
 SAMPLED_FILES = 20
+REMEMBERED_HASHES = 16
 FORMAT_PCM, FORMAT_EXTENSIBLE = 0x0001, 0xFFFE
+
+TOLERANCE_S = 1e-3
+"""A window may end that much after the recording, and leave out that much of its end."""
+
+EXAMPLE = Windows(10.0, 5.0)
+"""The windows that messages propose."""
 
 UNREADABLE = "cannot be read"
 """Start of every reason caused by the file system; the next build tries these recordings again."""
@@ -45,8 +58,9 @@ class AudioPolicy:
     """Which part of a recording is used; channel and length are stored, so one matrix never mixes two policies.
 
     channel: "0", "1", ... or "mean". length: "native"; "crop:S" (first S seconds, shorter recordings stay short);
-    "pad:S" (crop or zero-pad to S); "tile:S" (crop or repeat to S). max_seconds: limit for "native", longer ones are
-    rejected.
+    "pad:S" (crop or zero-pad to S); "tile:S" (crop or repeat to S); "window:W,H" (longer recordings are cut into
+    windows of W seconds every H seconds, see layouts.windows). max_seconds: limit for "native" and for windows, longer
+    ones are rejected.
     """
 
     channel: str = "0"
@@ -59,26 +73,40 @@ class AudioPolicy:
             raise DataError(f"channel {self.channel!r}: expected 0, 1, ... or mean")
         self.fixed_seconds()
 
+    @property
+    def windows(self) -> Windows | None:
+        """The windows that long recordings are cut into; None for every other policy."""
+        return windows_in(self.length)
+
     def fixed_seconds(self) -> tuple[str, float | None]:
-        """Kind and seconds of the length policy (None for native)."""
+        """Kind and seconds of the length policy (None for native and for windows)."""
         kind, _, seconds = self.length.partition(":")
-        if kind == "native" and not seconds:
+        if (kind == "native" and not seconds) or self.windows:
             return kind, None
         try:
             value = float(seconds)
         except ValueError:
             value = 0.0
         if kind not in {"crop", "pad", "tile"} or not 0 < value < 1e6:
-            raise DataError(f"length {self.length!r}: expected native, crop:S, pad:S or tile:S with S in seconds")
+            raise DataError(
+                f"length {self.length!r}: expected native, crop:S, pad:S or tile:S with S in seconds, or window:W,H"
+            )
         return kind, value
+
+
+def length_option(length: str) -> str:
+    """The option of `featstore build` for a text of AudioPolicy.length."""
+    windows = windows_in(length)
+    return windows.option if windows else f"--length {length}"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A decoded recording and facts about its file.
+    """A decoded recording, or a window of one, and facts about its file.
 
-    wave: float32 (time,) at the target rate. n_samples, sample_rate_hz, channels: of the file. content_hash: of the
-    file's bytes. outcome: "", "padded" or "silent".
+    wave: float32 (time,) at the target rate. n_samples: of the file, or of the window, at the rate of the file.
+    sample_rate_hz, channels: of the file. content_hash: of the bytes of the whole file. outcome: "", "padded" or
+    "silent".
     """
 
     wave: np.ndarray
@@ -89,10 +117,19 @@ class Recording:
     outcome: str = ""
 
 
-def read_recording(path: Path, sample_rate_hz: int, policy: AudioPolicy, *, min_samples: int = 1) -> Recording:
-    """Decode `path` under `policy` at `sample_rate_hz`; a wave shorter than `min_samples` is zero-padded.
+def read_clip(root: Path, path: str, sample_rate_hz: int, policy: AudioPolicy, *, min_samples: int = 1) -> Recording:
+    """`read_recording` for the path of a clip below `root`, which may name a window."""
+    file, window = root / recording_of(path), window_of(path)
+    return read_recording(file, sample_rate_hz, policy, window=window, min_samples=min_samples)
 
-    Raises RejectedAudio with the reason.
+
+def read_recording(
+    path: Path, sample_rate_hz: int, policy: AudioPolicy, *, window: Window | None = None, min_samples: int = 1
+) -> Recording:
+    """Decode `path`, or one window of it, under `policy` at `sample_rate_hz`.
+
+    A window has the frames from round(start * rate) to round(end * rate) of the file. A wave shorter than `min_samples`
+    is zero-padded. Raises RejectedAudio with the reason.
     """
     try:
         with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
@@ -101,7 +138,7 @@ def read_recording(path: Path, sample_rate_hz: int, policy: AudioPolicy, *, min_
                 raise RejectedAudio("not a regular file")
             if info.st_size == 0:
                 raise RejectedAudio("the file is empty (0 bytes)")
-            wave, rate_hz, frames, channels, digest = _decode(file, info.st_size, sample_rate_hz, policy)
+            wave, rate_hz, frames, channels, digest = _decode(file, info, sample_rate_hz, policy, window)
     except OSError as error:
         raise RejectedAudio(f"{UNREADABLE}: {error.strerror or error}") from error
     wave, outcome = _fit_length(wave, sample_rate_hz, policy, min_samples)
@@ -114,28 +151,53 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def typical_seconds(root: Path, paths: Sequence[str], policy: AudioPolicy) -> float | None:
-    """Median length under `policy` of a few recordings spread over `paths`; None when none of them can be read."""
-    import soundfile
-
+    """Median length under `policy` of a few clips spread over `paths`; None when none of them can be read."""
     kind, fixed = policy.fixed_seconds()
-    lengths = []
-    for path in paths[:: max(1, len(paths) // SAMPLED_FILES)]:
-        try:
-            with open(root / path, "rb", buffering=0, opener=_open_without_waiting) as file:
-                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    lengths.append(float(soundfile.info(file).duration))
-        except (OSError, soundfile.SoundFileError):
-            continue
-    usable = [seconds for seconds in lengths if seconds > 0 and (fixed or seconds <= policy.max_seconds)]
+    sampled = paths[:: max(1, len(paths) // SAMPLED_FILES)]
+    windows = map(window_of, sampled)
+    lengths = [w.end_s - w.start_s if w else seconds_of(root / path) for path, w in zip(sampled, windows, strict=True)]
+    usable = [seconds for seconds in lengths if seconds and (fixed or seconds <= policy.max_seconds)]
     if not usable or fixed is None:
         return float(np.median(usable)) if usable else None
     return fixed if kind != "crop" else min(fixed, float(np.median(usable)))
+
+
+def seconds_of(path: str | Path) -> float | None:
+    """Length of a recording by its header; None where it cannot be read, is damaged or holds no samples."""
+    import soundfile
+
+    try:
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                return None
+            layout = _wav_data(file.read(HEADER_BYTES), info.st_size)
+            if layout is not None and layout.rate_hz:
+                return layout.frames / layout.rate_hz or None
+            file.seek(0)
+            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+                return sound.frames / sound.samplerate if sound.frames > 0 else None
+    except (OSError, ValueError, soundfile.SoundFileError, RejectedAudio):
+        return None
 
 
 def content_hash(path: Path) -> str:
     """XXH3-128 of a file's bytes, in hex; detects changed recordings, thirty times faster than SHA-256."""
     with path.open("rb", buffering=0) as file:
         return _hash_blocks(file)
+
+
+_hashes: dict[tuple[int, ...], str] = {}  # of the files that this process has read last
+
+
+def _hash_once(file: FileIO, info: os.stat_result) -> str:
+    """The content hash of an open file; remembered, because a build reads many windows of the same file."""
+    key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    digest = _hashes.pop(key, "") or _hash_blocks(file)
+    _hashes[key] = digest  # now the last one
+    while len(_hashes) > REMEMBERED_HASHES:
+        _hashes.pop(next(iter(_hashes)), None)
+    return digest
 
 
 def _hash_blocks(file: FileIO) -> str:
@@ -159,19 +221,23 @@ def _fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples
     return wave, ""
 
 
-def _decode(file: FileIO, size: int, rate_hz: int, policy: AudioPolicy) -> tuple[np.ndarray, int, int, int, str]:
-    """Wave at `rate_hz`, then the rate, frames, channels and content hash of the file."""
-    if size <= FAST_BYTES:
+def _decode(
+    file: FileIO, info: os.stat_result, rate_hz: int, policy: AudioPolicy, window: Window | None
+) -> tuple[np.ndarray, int, int, int, str]:
+    """Wave at `rate_hz`, the rate of the file, the frames of the recording or window, channels and content hash."""
+    if window is None and info.st_size <= FAST_BYTES:
         content = file.read()
         digest = xxhash.xxh3_128_hexdigest(content)
         layout = _wav_data(content)
         if layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
             return *_decode_pcm16(content, layout, policy), digest
-    else:
-        digest = _hash_blocks(file)
-        file.seek(0)
-        _wav_data(file.read(1 << 16), size)  # only checks the length
-    return *_decode_stream(file, rate_hz, policy), digest
+        return *_decode_stream(file, rate_hz, policy), digest
+    digest = _hash_once(file, info)
+    file.seek(0)
+    layout = _wav_data(file.read(HEAD_BYTES), info.st_size)  # also checks the length
+    if window is not None and layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
+        return *_decode_pcm16(file, layout, policy, window), digest
+    return *_decode_stream(file, rate_hz, policy, window), digest
 
 
 @dataclass(frozen=True)
@@ -211,19 +277,32 @@ def _wav_data(head: bytes, size: int | None = None) -> _WavData | None:
     return None
 
 
-def _decode_pcm16(content: bytes, layout: _WavData, policy: AudioPolicy) -> tuple[np.ndarray, int, int, int]:
-    """16-bit PCM at the target rate, the common case, without a decoder (about twice as fast as libsndfile)."""
-    n_frames = _frames_to_read(layout.frames, layout.rate_hz, layout.channels, policy)
-    samples = np.frombuffer(content, "<i2", n_frames * layout.channels, layout.start).reshape(n_frames, -1)
+def _decode_pcm16(
+    source: bytes | FileIO, layout: _WavData, policy: AudioPolicy, window: Window | None = None
+) -> tuple[np.ndarray, int, int, int]:
+    """16-bit PCM at the target rate, the common case, without a decoder (about twice as fast as libsndfile).
+
+    source: the content of the file, or the file, of which only the part that is needed is read.
+    """
+    part = _part(layout.frames, layout.rate_hz, layout.channels, policy, window)
+    start, size = layout.start + 2 * layout.channels * part.first, 2 * layout.channels * part.needed
+    if not isinstance(source, bytes):
+        source.seek(start)
+        source, start = source.read(size), 0
+        if len(source) < size:
+            raise RejectedAudio(f"truncated: {size - len(source)} bytes of the window are missing")
+    samples = np.frombuffer(source, "<i2", part.needed * layout.channels, start).reshape(part.needed, -1)
     scale = np.float32(1 / 32768)
     if policy.channel == "mean":
         wave = samples.mean(axis=1, dtype=np.float32) * scale
     else:
         wave = np.multiply(samples[:, int(policy.channel)], scale, dtype=np.float32)
-    return wave, layout.rate_hz, layout.frames, layout.channels
+    return wave, layout.rate_hz, part.frames, layout.channels
 
 
-def _decode_stream(file: FileIO, rate_hz: int, policy: AudioPolicy) -> tuple[np.ndarray, int, int, int]:
+def _decode_stream(
+    file: FileIO, rate_hz: int, policy: AudioPolicy, window: Window | None = None
+) -> tuple[np.ndarray, int, int, int]:
     """Decode any format of libsndfile, block by block, through a streaming resampler."""
     import soundfile
     import soxr
@@ -232,36 +311,61 @@ def _decode_stream(file: FileIO, rate_hz: int, policy: AudioPolicy) -> tuple[np.
         file.seek(0)
         with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
             native_hz, channels = sound.samplerate, sound.channels
-            n_frames = _frames_to_read(sound.frames, native_hz, channels, policy)
+            part = _part(sound.frames, native_hz, channels, policy, window)
+            if part.first:
+                sound.seek(part.first)
             resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if native_hz != rate_hz else None
-            parts, done = [], 0
-            while done < n_frames:
-                block = sound.read(min(BLOCK_FRAMES, n_frames - done), dtype="float32", always_2d=True)
+            blocks, done = [], 0
+            while done < part.needed:
+                block = sound.read(min(BLOCK_FRAMES, part.needed - done), dtype="float32", always_2d=True)
                 if len(block) == 0:
-                    raise RejectedAudio(f"truncated: {done} of {n_frames} frames could be decoded")
+                    raise RejectedAudio(f"truncated: {done} of {part.needed} frames could be decoded")
                 if not np.isfinite(block).all():
                     raise RejectedAudio("contains NaN or infinite samples")
                 done += len(block)
                 mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
-                parts.append(resample.resample_chunk(mono, last=done >= n_frames) if resample else mono)
-            return np.concatenate(parts), native_hz, sound.frames, channels
+                blocks.append(resample.resample_chunk(mono, last=done >= part.needed) if resample else mono)
+            return np.concatenate(blocks), native_hz, part.frames, channels
     except (soundfile.SoundFileError, ValueError) as error:
         reason = str(error).rpartition(": ")[2]  # the part before it names a file descriptor
         raise RejectedAudio(f"not decodable as audio: {reason}") from error
 
 
-def _frames_to_read(frames: int, native_hz: int, channels: int, policy: AudioPolicy) -> int:
-    """Number of frames that the policy needs; RejectedAudio when the policy cannot be applied."""
+class _Part(NamedTuple):
+    """Frames of a file: the first one of the recording or window, how many it has, and how many the policy needs."""
+
+    first: int
+    frames: int
+    needed: int
+
+
+def _part(frames: int, native_hz: int, channels: int, policy: AudioPolicy, window: Window | None) -> _Part:
+    """The part of a file that is read; RejectedAudio when there is no such part or the policy cannot be applied."""
     if frames <= 0:
         raise RejectedAudio("contains no samples")
     if policy.channel != "mean" and int(policy.channel) >= channels:
         raise RejectedAudio(f"channel {policy.channel} does not exist, the file has {channels} (0 to {channels - 1})")
+    first, cure = 0, f"cut it into windows with {EXAMPLE.option}, use a part with --length crop:S"
+    if window is not None:
+        (first, frames), cure = _frames_of(window, frames, native_hz), "give a shorter window"
     _, seconds = policy.fixed_seconds()
     if seconds is not None:
-        return min(frames, max(1, round(seconds * native_hz)))
+        return _Part(first, frames, min(frames, max(1, round(seconds * native_hz))))
     if frames > policy.max_seconds * native_hz:
         raise RejectedAudio(
-            f"{frames / native_hz:.0f} s long, more than {policy.max_seconds:g} s; "
-            "use a part with --length crop:S, or increase --max-seconds"
+            f"{frames / native_hz:,.0f} s long, more than {policy.max_seconds:,g} s; {cure}, or increase --max-seconds"
         )
-    return frames
+    return _Part(first, frames, frames)
+
+
+def _frames_of(window: Window, frames: int, native_hz: int) -> tuple[int, int]:
+    """First frame and number of frames of a window; the last ones may be missing by rounding."""
+    first, end = round(window.start_s * native_hz), round(window.end_s * native_hz)
+    if end - frames > max(1, TOLERANCE_S * native_hz):
+        raise RejectedAudio(
+            f"the window ends at {window.end_s:,.9g} s, after the end of the recording at {frames / native_hz:,.9g} s"
+        )
+    end = min(end, frames)
+    if first >= end:
+        raise RejectedAudio(f"the window from {window.start_s:g} to {window.end_s:g} s contains no samples")
+    return first, end - first

@@ -33,7 +33,7 @@ class Window(NamedTuple):
 
 def window_path(recording: str, start_s: float, end_s: float) -> str:
     """The path of a window of a recording; times are rounded to microseconds."""
-    return f"{recording}#t={_seconds(start_s)},{_seconds(end_s)}"
+    return f"{recording}#t={seconds_text(start_s)},{seconds_text(end_s)}"
 
 
 def window_of(path: str) -> Window | None:
@@ -48,8 +48,45 @@ def recording_of(path: str) -> str:
     return match[1] if match else path
 
 
-def _seconds(value: float) -> str:
+def seconds_text(value: float) -> str:
+    """Seconds in the fewest digits, rounded to microseconds: 10, 2.5."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+class Windows(NamedTuple):
+    """Windows that recordings are cut into: their length and the distance of their starts, in seconds."""
+
+    window_s: float
+    hop_s: float
+
+    @property
+    def length(self) -> str:
+        """The text of AudioPolicy.length."""
+        return f"window:{seconds_text(self.window_s)},{seconds_text(self.hop_s)}"
+
+    @property
+    def option(self) -> str:
+        """The options of `featstore build`."""
+        return f"--window {seconds_text(self.window_s)} --hop {seconds_text(self.hop_s)}"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether every sample is in some window, and a second has a limited number of them."""
+        return SHORTEST_HOP_S <= self.hop_s <= self.window_s < 1e6
+
+
+SHORTEST_HOP_S = 0.01
+_WINDOWS = re.compile(r"window:([0-9.]{1,14}),([0-9.]{1,14})", re.ASCII)
+
+
+def windows_in(length: str) -> Windows | None:
+    """The windows that a text of AudioPolicy.length describes; None where it describes none."""
+    match = _WINDOWS.fullmatch(length)
+    try:
+        windows = Windows(float(match[1]), float(match[2])) if match else None
+    except ValueError:
+        return None
+    return windows if windows and windows.is_valid and windows.length == length else None
 
 
 def key_of(path: str, variant: str) -> str:
@@ -98,6 +135,12 @@ class Clip:
     def window(self) -> Window | None:
         """The part of the recording; None for all of it."""
         return window_of(self.path)
+
+    @property
+    def place(self) -> tuple[str, float]:
+        """Recording and start in seconds; clips sorted by it follow each other as in the recording."""
+        window = window_of(self.path)
+        return (recording_of(self.path), window.start_s) if window else (self.path, 0.0)
 
 
 def path_tail(key: str, machine: str = "") -> str:

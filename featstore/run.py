@@ -10,9 +10,9 @@ from featstore import registry
 from featstore.anomalies.budget import CLIP_S, auto_variants
 from featstore.anomalies.recorded import donors_by_machine
 from featstore.anomalies.variants import Renderer, VariantDesign, variants_of
-from featstore.audio import AudioPolicy, typical_seconds
+from featstore.audio import typical_seconds
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
-from featstore.building.default import Chosen, chosen
+from featstore.building.default import Chosen, chosen, windows_held
 from featstore.building.memory import keep_freed_memory
 from featstore.building.plan import Plan, PlanOptions
 from featstore.building.request import AUTO_ANOMALIES, NO_ANOMALIES, BuildRequest, name_in_store
@@ -24,6 +24,7 @@ from featstore.distributed.planfile import PlanFile, plan_for, plans_of
 from featstore.distributed.shares import Share, ShareReport, plan_shares, work_share
 from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips, summary
+from featstore.layouts.windows import windows_of
 from featstore.spec import did_you_mean
 from featstore.store import EmbeddingInfo, FeatureStore
 
@@ -37,6 +38,7 @@ BATCH, DEVICE_BATCH = 4, 64
 def run(request: BuildRequest, *, say: Say, report: Callable[[Progress], None]) -> BuildReport:
     """Embed what is new or changed, on this machine or on Ray; raises what `build` raises."""
     with _engine(request) as (workers, device):
+        request = with_windows(request, say)
         root, clips = listed(request, say)
         options = replace(build_options(request, root, device), workers=workers)
         keep_freed_memory()  # where this process embeds
@@ -46,6 +48,7 @@ def run(request: BuildRequest, *, say: Say, report: Callable[[Progress], None]) 
 
 def plan_only(request: BuildRequest, *, say: Say) -> tuple[Plan, list[EmbeddingInfo]]:
     """What `run` would do; nothing is written."""
+    request = with_windows(request, say)
     root, clips = listed(request, say)
     on_cluster = request.engine == "ray" and request.device != "auto"  # the device is one of the cluster's, not of here
     device = request.device if on_cluster else registry.device(request.device)
@@ -55,6 +58,7 @@ def plan_only(request: BuildRequest, *, say: Say) -> tuple[Plan, list[EmbeddingI
 
 def plan_units(request: BuildRequest, *, say: Say) -> PlanFile | None:
     """Write the units of a build into the store for workers to share; None when there is nothing to embed."""
+    request = with_windows(request, say)
     root, clips = listed(request, say)
     device = registry.device(request.device)
     options = build_options(request, root, device)
@@ -71,6 +75,8 @@ def work(
     requests = embeddings(request, device)
     plan = plan_for(request.store, [item.name for item in requests])
     request = request.settled_by(plan.id, plan.asked, flags)
+    if plan.audio.windows and not {"window", "hop", "length"} & set(flags):
+        request = request.with_windows(plan.audio.windows)
     root = request.data if request.data.is_dir() else request.data.parent
     return share, work_share(root, request.store, requests, build_options(request, root, device), share, report=report)
 
@@ -78,6 +84,7 @@ def work(
 def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     """Folder of the recordings and the clips to embed; tells the layout that was detected."""
     listing = find_clips(request.data, request.layout, ground_truth=request.ground_truth)
+    listing = replace(listing, clips=windows_of(listing.root, listing.clips, request.audio))
     stored = _stored_variants(request.store)
     anomalies = _only(_anomalies(request, listing.clips, listing.root, stored), request.machines)
     clips = [*_only(listing.clips, request.machines), *anomalies]
@@ -106,7 +113,7 @@ def _anomalies(request: BuildRequest, clips: list[Clip], root: Path, stored: Seq
     folder = request.recorded_anomalies
     recorded = donors_by_machine(folder, root, machines) if folder else None
     if request.design == AUTO_ANOMALIES:
-        seconds = typical_seconds(root, [clip.path for clip in clips], audio_policy(request)) or CLIP_S
+        seconds = typical_seconds(root, [clip.path for clip in clips], request.audio) or CLIP_S
         return auto_variants(clips, clip_s=seconds, stored=stored, recorded=recorded)
     return variants_of(clips, VariantDesign.parse(request.design), recorded=recorded)
 
@@ -150,21 +157,28 @@ def _without_specs(request: BuildRequest) -> Chosen:
     plans = plans_of(request.store) if request.is_share else []
     if len(plans) == 1:
         return chosen(request.store, {info.name: info for info in plans[0].infos})
-    exists = (request.store / "manifest").is_dir()
-    return chosen(request.store, FeatureStore.open(request.store).embeddings if exists else {})
+    return chosen(request.store, _held(request.store))
 
 
-def audio_policy(request: BuildRequest) -> AudioPolicy:
-    """Which part of a recording is used."""
-    return AudioPolicy(request.channel, request.length, request.max_seconds)
+def _held(store: Path) -> Mapping[str, EmbeddingInfo]:
+    """The embeddings of a store that may not exist."""
+    return FeatureStore.open(store).embeddings if (store / "manifest").is_dir() else {}
+
+
+def with_windows(request: BuildRequest, say: Say) -> BuildRequest:
+    """The request with the windows of the store, where it names neither an embedder nor a part of the recordings."""
+    windows = windows_held(_held(request.store))
+    if windows is None or request.specs or request.windows or request.length:
+        return request
+    say(f"note: {request.store} holds windows of recordings; it goes on with {windows.option}")
+    return request.with_windows(windows)
 
 
 def build_options(request: BuildRequest, root: Path, device: str) -> BuildOptions:
     """The options as `build` takes them."""
     on_cpu = device == "cpu"
-    audio = audio_policy(request)
     return BuildOptions(
-        audio=audio,
+        audio=request.audio,
         plan=PlanOptions(request.unit_clips, request.rehash, request.retry_rejected),
         workers=request.workers,
         embed_in_workers=on_cpu,
@@ -172,7 +186,7 @@ def build_options(request: BuildRequest, root: Path, device: str) -> BuildOption
         dtype=request.dtype,
         strict=request.strict,
         prune=request.prune,
-        render=Renderer(root, audio),
+        render=Renderer(root, request.audio),
     )
 
 

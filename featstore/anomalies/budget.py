@@ -73,7 +73,7 @@ def auto_variants(
         counts = _counts(group, groups, available(donors), share + (number < extra), budget)
         of_group = [*existing.get(group, {}).values()]
         of_group += _missing("/".join(group), members, counts, donors, of_group)
-        variants += sorted(of_group, key=lambda clip: (clip.path, clip.variant))
+        variants += sorted(of_group, key=lambda clip: (clip.place, clip.path, clip.variant))
     return variants
 
 

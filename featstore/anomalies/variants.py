@@ -16,7 +16,7 @@ import numpy as np
 from featstore import registry
 from featstore.anomalies.design import AnomalyDesign
 from featstore.anomalies.table import ANOMALIES, SHORTEST_SAMPLES, find, render
-from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.audio import AudioPolicy, RejectedAudio, read_clip
 from featstore.clip import Clip
 from featstore.errors import DataError
 
@@ -34,7 +34,7 @@ _TEXT = re.compile(r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB#(?P<seed>[0-9]+
 
 @dataclass(frozen=True)
 class Variant:
-    """A generated anomaly; donor: path of the second recording, below the data root or absolute."""
+    """A generated anomaly; donor: path of the second recording or window, below the data root or absolute."""
 
     name: str
     severity_db: float
@@ -121,7 +121,7 @@ def groups_of(clips: Sequence[Clip]) -> dict[Group, list[Clip]]:
     """The normal training recordings of every machine, section and domain, both sorted."""
     sources = [clip for clip in clips if clip.split == "train" and clip.label != "anomaly" and not clip.variant]
     groups: dict[Group, list[Clip]] = {}
-    for clip in sorted(sources, key=lambda clip: clip.path):
+    for clip in sorted(sources, key=lambda clip: clip.place):
         groups.setdefault((clip.machine, clip.section, clip.domain), []).append(clip)
     return dict(sorted(groups.items()))
 
@@ -191,6 +191,6 @@ class Renderer:
         recorded = find(anomaly.name).donor == "recorded"
         policy = AudioPolicy(max_seconds=self.policy.max_seconds) if recorded else self.policy
         try:
-            return read_recording(self.root / anomaly.donor, sample_rate_hz, policy).wave
+            return read_clip(self.root, anomaly.donor, sample_rate_hz, policy).wave
         except RejectedAudio as error:
             raise RejectedAudio(f"donor {anomaly.donor}: {error}") from error

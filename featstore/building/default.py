@@ -1,4 +1,4 @@
-"""What a build without -e embeds with: the embedders that the store holds, or the default ones for a new store."""
+"""What a build without -e takes from its store: the embedders that it holds, and its windows."""
 
 import inspect
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featstore import registry
+from featstore.clip import Windows, windows_in
 from featstore.errors import RequestError
 from featstore.spec import spec_text
 
@@ -64,6 +65,12 @@ def spec_of(info: "EmbeddingInfo") -> str:
         except ValueError:  # a config of another version
             continue
     return ""
+
+
+def windows_held(held: Mapping[str, "EmbeddingInfo"]) -> Windows | None:
+    """The windows of the embeddings `held`, where all that were built have the same ones."""
+    lengths = {info.length for info in held.values() if info.length}  # an imported embedding states none
+    return windows_in(lengths.pop()) if len(lengths) == 1 else None
 
 
 def _example(name: str) -> str:

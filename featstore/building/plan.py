@@ -31,6 +31,13 @@ class FileState:
         return cls(info.st_size, info.st_mtime_ns)
 
 
+def states_of(root: Path, clips: Sequence[Clip]) -> tuple[FileState, ...]:
+    """State of every clip's recording below `root`; a recording with many windows is looked at once."""
+    recordings = [clip.recording for clip in clips]
+    states = {recording: FileState.of(root / recording) for recording in dict.fromkeys(recordings)}
+    return tuple(states[recording] for recording in recordings)
+
+
 @dataclass(frozen=True)
 class Unit:
     """Clips (positions in the list of clips) and the embeddings that lack them; becomes one shard per embedding."""
@@ -89,17 +96,17 @@ def make_plan(
     A recording is unchanged when size and modification time are the same as in its row. When only the time differs, or
     always with `rehash`, the content hash decides.
     """
-    states = tuple(FileState.of(root / clip.path) for clip in clips)
+    states = states_of(root, clips)
     missing: list[list[int]] = [[] for _ in clips]
     new, changed, kept, gone = {}, {}, {}, {}
     relabelled: dict[str, list[int]] = {name: [] for name in names}
-    hashes: dict[int, str] = {}
+    hashes: dict[Path, str] = {}
     for position, name in enumerate(names):
         known, live = _known(store, name, with_rejected=not options.retry_rejected)
         counts = {"new": 0, "changed": 0, "kept": 0}
         for i, clip in enumerate(clips):
             row = known.get(clip.key)
-            kind = "new" if row is None else _compare(root / clip.path, states[i], row, (hashes, i), options.rehash)
+            kind = "new" if row is None else _compare(root / clip.recording, states[i], row, hashes, options.rehash)
             counts[kind] += kind != "kept" or clip.key in live  # a kept rejection is not a row
             if kind != "kept":
                 missing[i].append(position)
@@ -135,20 +142,19 @@ def _known(store: FeatureStore | None, name: str, *, with_rejected: bool) -> tup
     return known, live
 
 
-def _compare(path: Path, state: FileState, row: _Row, cache: tuple[dict[int, str], int], rehash: bool) -> str:
-    """Compare a file with its row: "kept" or "changed"."""
+def _compare(path: Path, state: FileState, row: _Row, hashes: dict[Path, str], rehash: bool) -> str:
+    """Compare a file with its row: "kept" or "changed"; hashes: content hashes of files, completed here."""
     same_size = state.size_bytes == row.size_bytes
     if same_size and state.mtime_ns == row.mtime_ns and not rehash:
         return "kept"
     if not same_size or not row.content_hash:
         return "kept" if same_size and rehash and state.mtime_ns == row.mtime_ns else "changed"
-    hashes, i = cache
-    if i not in hashes:
+    if path not in hashes:
         try:
-            hashes[i] = content_hash(path)
+            hashes[path] = content_hash(path)
         except OSError:
-            hashes[i] = ""
-    return "kept" if hashes[i] == row.content_hash else "changed"
+            hashes[path] = ""
+    return "kept" if hashes[path] == row.content_hash else "changed"
 
 
 def _cut(missing: Sequence[Sequence[int]], size: int) -> tuple[Unit, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.audio import AudioPolicy
+from featstore.audio import AudioPolicy, length_option
 from featstore.building.plan import Plan, PlanOptions, make_plan
 from featstore.building.state import BuildState, write_state
 from featstore.building.units import Workers
@@ -124,7 +124,7 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
     if not differing:
         return
     if next(iter(differing)) in READING:
-        cure = "to go on with it " + " and ".join(f"give --{name} {old}" for name, (_, old) in differing.items())
+        cure = "to go on with it " + " and ".join(f"give {_option(name, old)}" for name, (_, old) in differing.items())
     else:
         cure = "to go on with it leave -e out, or give the -e that made it"
         configs = {key: (info.config.get(key), held.config.get(key)) for key in [*held.config, *info.config]}
@@ -134,6 +134,11 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
         f"{store.path}: embedding {info.name!r} was built with {old}, the new one has {new}; rows of both must not "
         f"mix: {cure}; to add the new one beside it give --as NAME; to replace it use featstore drop first"
     )
+
+
+def _option(name: str, value: object) -> str:
+    """The option of `featstore build` that gives a property of READING."""
+    return length_option(str(value)) if name == "length" else f"--{name} {value}"
 
 
 def _text(value: object) -> str:

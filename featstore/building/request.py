@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from featstore import registry
+from featstore.audio import EXAMPLE, AudioPolicy
+from featstore.clip import SHORTEST_HOP_S, Windows
 from featstore.disk.manifest import EMBEDDING_NAME
 from featstore.errors import OptionError, RequestError
 
@@ -33,7 +35,8 @@ class BuildRequest:
     """The options of `featstore build` and `featstore plan` under the names of the command line.
 
     specs: embedders; empty for those of the store, or the default ones. anomalies: None for "auto" without `specs` and
-    "none" with them.
+    "none" with them. window, hop: length and distance of the windows that recordings are cut into, in seconds; hop None
+    for half a window. length: None for "native".
     """
 
     data: Path
@@ -46,7 +49,9 @@ class BuildRequest:
     anomalies: str | None = None
     recorded_anomalies: Path | None = None
     channel: str = "0"
-    length: str = "native"
+    window: float | None = None
+    hop: float | None = None
+    length: str | None = None
     max_seconds: float = 600.0
     unit_clips: int = 512
     device: str = "auto"
@@ -82,6 +87,7 @@ class BuildRequest:
             )
         if self.claim and (self.rank or self.world):
             raise OptionError("--claim cannot be combined with --rank and --world")
+        self._check_windows()
         if self.rename is not None and not EMBEDDING_NAME.fullmatch(self.rename):
             raise OptionError(f"--as {self.rename}: use letters, digits and ._+@=,:~- (at most 100)")
         for spec in self.specs:
@@ -91,6 +97,44 @@ class BuildRequest:
                 registry.parse("embedder", spec)
             except ValueError as error:
                 raise OptionError(str(error)) from error
+
+    def _check_windows(self) -> None:
+        """Raise OptionError for windows that leave out sound, are too long to be read, or contradict --length."""
+        if self.hop is not None and self.window is None:
+            raise OptionError("--hop is the distance of windows; give --window S with it")
+        if self.length and self.length.startswith("window"):
+            raise OptionError(f"--length {self.length}: windows are given as {EXAMPLE.option}")
+        if self.windows is None:
+            return
+        if not self.windows.is_valid:
+            raise OptionError(
+                f"{self.windows.option}: expected seconds, the hop at least {SHORTEST_HOP_S:g} and at most the window, "
+                "so that every sound is in a window"
+            )
+        if self.length not in (None, "native"):
+            raise OptionError(f"--length {self.length} and --window cannot be combined: every window has its length")
+        if self.windows.window_s > self.max_seconds:
+            raise OptionError(
+                f"--window {self.windows.window_s:g} is longer than --max-seconds {self.max_seconds:g}: every window "
+                "would be rejected; shorten it, or increase --max-seconds"
+            )
+
+    @property
+    def windows(self) -> Windows | None:
+        """The windows that recordings are cut into."""
+        if self.window is None:
+            return None
+        return Windows(self.window, self.window / 2 if self.hop is None else self.hop)
+
+    @property
+    def audio(self) -> AudioPolicy:
+        """Which part of a recording is used."""
+        length = self.windows.length if self.windows else self.length or "native"
+        return AudioPolicy(self.channel, length, self.max_seconds)
+
+    def with_windows(self, windows: Windows) -> "BuildRequest":
+        """The request with these windows."""
+        return replace(self, window=windows.window_s, hop=windows.hop_s)
 
     @property
     def design(self) -> str:

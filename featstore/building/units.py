@@ -82,7 +82,7 @@ def rejection(clip: Clip, state: FileState, reason: str) -> Rejection:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a build, in clips; audio_s: total length of the recordings read so far."""
+    """Progress of a build, in clips; audio_s: total length of the recordings and windows read so far."""
 
     done: int
     total: int

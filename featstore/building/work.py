@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from featstore.audio import AudioPolicy, Recording, RejectedAudio, read_recording
+from featstore.audio import AudioPolicy, Recording, RejectedAudio, read_clip
 from featstore.errors import AsdError, DataError, place_of
 
 ENVIRONMENT = {
@@ -151,7 +151,9 @@ class Worker:
         except RejectedAudio as error:
             return Result(reason=str(error))
         except MemoryError:
-            return Result(reason="does not fit in memory; use a part with --length crop:S")
+            return Result(
+                reason="does not fit in memory; cut it into windows with --window, or use a part with --length crop:S"
+            )
         return Result(recording)
 
     def _recording(self, path: str, rate_hz: int, min_samples: int, *, keep: bool) -> Recording:
@@ -159,7 +161,7 @@ class Worker:
         if self._source is not None and self._source[0] == key:
             return self._source[1]
         self._source = None  # freed before the next one is read
-        recording = read_recording(self.job.root / path, rate_hz, self.job.policy, min_samples=min_samples)
+        recording = read_clip(self.job.root, path, rate_hz, self.job.policy, min_samples=min_samples)
         self._source = (key, recording) if keep else None
         return recording
 

@@ -42,8 +42,18 @@ planned_options = together(
         "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
     ),
     click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently."),
-    click.option("--length", default="native", show_default=True, help="native, crop:S, pad:S or tile:S (seconds)."),
-    click.option("--max-seconds", default=600.0, show_default=True, help="Longer native recordings are rejected."),
+    click.option(
+        "--window",
+        type=float,
+        metavar="S",
+        help="Cut recordings longer than S seconds into windows of S seconds, from the start on; if the last one ends "
+        "before the recording, one more ends with it.",
+    ),
+    click.option("--hop", type=float, metavar="S", help="Seconds between starts of windows [default: half a window]."),
+    click.option("--length", help="native, crop:S, pad:S or tile:S (seconds) [default: native]."),
+    click.option(
+        "--max-seconds", default=600.0, show_default=True, help="Longer native recordings and windows are rejected."
+    ),
     click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
     click.option(

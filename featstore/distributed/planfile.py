@@ -20,7 +20,7 @@ from typing import Any
 from featstore.audio import AudioPolicy
 from featstore.building.plan import FileState
 from featstore.building.units import UnitWork
-from featstore.clip import DOMAINS, LABELS, SPLITS, Clip
+from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, recording_of
 from featstore.disk.files import read_part, read_regular
 from featstore.disk.manifest import MAX_MANIFEST_BYTES, SHA256, parse_info
 from featstore.disk.sealed import canonical, count, matching, typed, unseal
@@ -203,7 +203,7 @@ def _parse_line(raw: dict[str, Any], embeddings: int) -> UnitLine:
 
 def _parse_row(raw: dict[str, Any]) -> tuple[Clip, FileState]:
     texts = {name: typed(raw, name, str) for name in TEXTS}
-    parts = texts["path"].split("/")
+    parts = recording_of(texts["path"]).split("/")
     if texts["path"].startswith("/") or ".." in parts:
         raise ValueError(f"path {texts['path']!r:.80} leads outside the folder of recordings")
     for name, choices in (("split", SPLITS), ("domain", DOMAINS), ("label", LABELS)):

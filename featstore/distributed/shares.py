@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featstore.building.plan import FileState
+from featstore.audio import length_option
+from featstore.building.plan import FileState, states_of
 from featstore.building.prepare import BuildOptions, Request, check_unique, infos_of, job_of, prepare
 from featstore.building.units import Progress, UnitRun, UnitWork, units_of
 from featstore.clip import Clip
@@ -134,9 +135,12 @@ def check_same(plan: PlanFile, infos: Sequence[EmbeddingInfo], options: BuildOpt
     """Raise RequestError unless the embeddings and audio options of a worker are those of the plan."""
     for own, planned in zip(infos, plan.infos, strict=True):
         for field, (value, expected) in differing_fields(own, planned).items():
+            cure = "use the embedder, weights and options of the plan"
+            if field == "length":
+                cure = f"give {length_option(str(expected))}"
             raise RequestError(
-                f"{plan.store}: {own.name!r} was planned with {field} {expected!r}, this worker has {value!r}; use "
-                "the embedder, weights and options of the plan, or plan again"
+                f"{plan.store}: {own.name!r} was planned with {field} {expected!r}, this worker has {value!r}; {cure}, "
+                "or plan again"
             )
     if options.audio != plan.audio:
         raise RequestError(
@@ -196,10 +200,8 @@ def _states_here(unit: UnitWork, root: Path) -> tuple[FileState, ...]:
 
     Raises DataError when all files are missing, or when a size differs from the plan.
     """
-    files = [
-        (clip, planned, FileState.of(root / clip.path)) for clip, planned in zip(unit.clips, unit.states, strict=True)
-    ]
-    expected = [clip.path for clip, planned, _ in files if planned.size_bytes >= 0]
+    files = list(zip(unit.clips, unit.states, states_of(root, unit.clips), strict=True))
+    expected = list(dict.fromkeys(clip.recording for clip, planned, _ in files if planned.size_bytes >= 0))
     cure = "use the planned folder as it is mounted on this machine, or plan again if recordings have changed"
     if expected and not any(state.size_bytes >= 0 for _, _, state in files):
         raise DataError(
@@ -208,7 +210,7 @@ def _states_here(unit: UnitWork, root: Path) -> tuple[FileState, ...]:
     for clip, planned, state in files:
         if min(planned.size_bytes, state.size_bytes) >= 0 and planned.size_bytes != state.size_bytes:
             raise DataError(
-                f"{root / clip.path} has {state.size_bytes:,} bytes, the plan has {planned.size_bytes:,}; {cure}"
+                f"{root / clip.recording} has {state.size_bytes:,} bytes, the plan has {planned.size_bytes:,}; {cure}"
             )
     return tuple(state if state.size_bytes >= 0 else planned for _, planned, state in files)
 

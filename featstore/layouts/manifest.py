@@ -1,34 +1,36 @@
-"""Recordings listed in a file: a CSV or Parquet manifest with named columns, or a Kaldi .scp list."""
+"""Recordings, or windows of them, listed in a CSV or Parquet manifest with named columns."""
 
 import csv
 import json
+import math
 import os
 import posixpath
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, Domain, Label, Split
+from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, Domain, Label, Split, recording_of, window_of, window_path
 from featstore.errors import DataError
 from featstore.layouts.dcase import Reading
-from featstore.layouts.tree import Tree, is_audio, leads_out
+from featstore.layouts.tree import Tree, leads_out
 from featstore.spec import did_you_mean
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
-SCP_SUFFIX = ".scp"
 
-COLUMNS = ("path", "machine", "section", "split", "domain", "label", "attributes")
+TIMES = ("start_s", "end_s")
+COLUMNS = ("path", *TIMES, "machine", "section", "split", "domain", "label", "attributes")
 ATTRIBUTE_PREFIX = "attr_"
+MAX_SECONDS = 1e9
 CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 
 
 def read_manifest(tree: Tree) -> Reading:
     """One clip per row of a table with the column path and any of the other COLUMNS or attr_<name>.
 
-    Paths are relative to the table's folder; attributes is a JSON object. A missing column or an empty cell means:
-    machine = first folder of the path, else the table's folder; section = "00"; split = "test" for a labelled anomaly,
-    else "train"; domain and label = "unknown"; no attribute. DataError names file, row and column.
+    Paths are relative to the table's folder; attributes is a JSON object. With start_s and end_s, in seconds, the clip
+    is that window of the recording. A missing column or an empty cell means: the whole recording; machine = first
+    folder of the path, else the table's folder; section = "00"; split = "test" for a labelled anomaly, else "train";
+    domain and label = "unknown"; no attribute. DataError names file, row and column.
     """
     if tree.listed_in is None:
         raise DataError(f"{tree.root}: layout manifest needs a table ({' or '.join(MANIFEST_SUFFIXES)}); give its path")
@@ -37,45 +39,7 @@ def read_manifest(tree: Tree) -> Reading:
     listed = [(f"{table}, row {number}", row) for number, row in rows]
     clips = [_clip(where, row, tree) for where, row in listed]
     places = [(where, clip.path) for (where, _), clip in zip(listed, clips, strict=True)]
-    return Reading(clips, [f"{len(clips):,} rows of {table}", *_check_paths(tree.root, places)])
-
-
-def read_scp(path: Path) -> Tree:
-    """Recordings of a Kaldi list with lines `key path`; the path is the rest of the line.
-
-    Paths are relative to the list's folder; absolute paths must be below it. Keys must be unique and are not stored: a
-    clip's key is its path. Commands ("... |") are refused and never run. A layout then reads the paths.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    root = path.parent
-    keys: dict[str, int] = {}
-    places = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        key, *rest = re.split(r"[ \t]+", line.strip(" \t\r"), maxsplit=1)
-        if not key:
-            continue
-        where = f"{path}, line {number}"
-        if keys.setdefault(key, number) != number:
-            raise DataError(f"{where}: key {key!r} is already on line {keys[key]}; keys must be unique")
-        places.append((where, _scp_path(where, "".join(rest), root)))
-    if not places:
-        raise DataError(f"{path}: empty; expected lines with a key and the path of a recording")
-    notes = [f"{len(places):,} recordings listed in {path}", *_check_paths(root, places)]
-    return Tree(root, audio=sorted(place for _, place in places), notes=notes, listed_in=path)
-
-
-def _scp_path(where: str, target: str, root: Path) -> str:
-    if target.endswith("|"):
-        raise DataError(f"{where}: {target!r} is a command; expected the path of a recording")
-    if target.startswith("/"):
-        target = os.path.relpath(target, root.resolve())
-    place = _relative(where, target)
-    if not is_audio(place):
-        raise DataError(f"{where}: expected a key and a path that ends in .wav, .flac, ...; got the path {target!r}")
-    return place
+    return Reading(clips, [f"{len(clips):,} rows of {table}", *check_paths(tree.root, places)])
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -115,7 +79,12 @@ def _cell(path: Path, name: str, value: Any) -> str:
         return ""
     if isinstance(value, dict) and name == "attributes":
         return json.dumps({key: item for key, item in value.items() if item is not None})
-    if isinstance(value, str) or (name not in COLUMNS and isinstance(value, int | float)):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (
+        isinstance(value, str)
+        or (name in TIMES and is_number)
+        or (name not in COLUMNS and isinstance(value, int | float))
+    ):
         return str(value)
     raise DataError(f"{path}, column {name}: expected text, got {value!r} ({type(value).__name__})")
 
@@ -139,11 +108,11 @@ def _clip(where: str, row: Mapping[str, str], tree: Tree) -> Clip:
             raise DataError(
                 f"{where}, column {column}: expected {', '.join(choices)}; got {value!r}{did_you_mean(value, choices)}"
             )
-    path = _relative(f"{where}, column path", row["path"])
+    path = relative_path(f"{where}, column path", row["path"])
     folder, slash, _ = path.partition("/")
     label = row.get("label") or "unknown"
     return Clip(
-        path=path,
+        path=_with_window(where, path, row),
         machine=row.get("machine") or (folder if slash else tree.root.resolve().name or "machine"),
         section=row.get("section") or "00",
         split=cast(Split, row.get("split") or ("test" if label == "anomaly" else "train")),
@@ -151,6 +120,42 @@ def _clip(where: str, row: Mapping[str, str], tree: Tree) -> Clip:
         label=cast(Label, label),
         attributes=_attributes(where, row),
     )
+
+
+def _with_window(where: str, path: str, row: Mapping[str, str]) -> str:
+    """The path with the window of a row, if the row has one."""
+    if window_of(path):
+        raise DataError(
+            f"{where}, column path: {path!r} names a window; give its times in the columns start_s and end_s"
+        )
+    texts = [row.get(name, "") for name in TIMES]
+    if not any(texts):
+        return path
+    for name, text in zip(TIMES, texts, strict=True):
+        if not text:
+            raise DataError(f"{where}, column {name}: empty; give both start_s and end_s, or neither")
+    start_s, end_s = (seconds(f"{where}, column {name}", text) for name, text in zip(TIMES, texts, strict=True))
+    return checked_window(f"{where}, column end_s", path, start_s, end_s)
+
+
+def seconds(where: str, text: str) -> float:
+    """A time from the beginning of a recording; DataError with `where` for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < MAX_SECONDS:
+        raise DataError(f"{where}: expected seconds from the beginning of the recording, got {text!r}")
+    return value
+
+
+def checked_window(where: str, path: str, start_s: float, end_s: float) -> str:
+    """The path of a window; DataError with `where` unless its end, in microseconds, is after its start."""
+    if round(end_s, 6) <= round(start_s, 6):
+        raise DataError(
+            f"{where}: the window ends at {end_s:g} s and starts at {start_s:g} s; it must end after its start"
+        )
+    return window_path(path, start_s, end_s)
 
 
 def _attributes(where: str, row: Mapping[str, str]) -> dict[str, str]:
@@ -174,7 +179,7 @@ def _attributes(where: str, row: Mapping[str, str]) -> dict[str, str]:
     return attributes
 
 
-def _relative(where: str, path: str) -> str:
+def relative_path(where: str, path: str) -> str:
     """The path in its shortest form; DataError where it can lead out of the folder of the list."""
     if not path or "\0" in path:
         raise DataError(f"{where}: expected the path of a recording, got {path!r}")
@@ -185,19 +190,23 @@ def _relative(where: str, path: str) -> str:
     return posixpath.normpath(path)
 
 
-def _check_paths(root: Path, places: Iterable[tuple[str, str]]) -> list[str]:
+def check_paths(root: Path, places: Iterable[tuple[str, str]]) -> list[str]:
     """A note about missing files, which a build rejects; DataError for duplicates and for what is no file below `root`.
 
-    Each folder is listed once, which is faster than a stat per file.
+    places: where a path is listed, and the path, which may name a window. Each folder is listed once, which is faster
+    than a stat per file.
     """
     real_root = os.path.realpath(root)
     folders: dict[str, dict[str, os.DirEntry[str]]] = {}
     seen: dict[str, str] = {}
+    recordings: dict[str, str] = {}
     missing = []
     for where, path in places:
         if path in seen:
             raise DataError(f"{where}: {path!r} is already listed at {seen[path].rpartition(', ')[2]}; keep one")
         seen[path] = where
+        recordings.setdefault(recording_of(path), where)
+    for path, where in recordings.items():
         folder, _, name = path.rpartition("/")
         if folder not in folders:
             folders[folder] = _entries(where, root / folder, real_root)

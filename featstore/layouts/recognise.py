@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from featstore import registry
-from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, checked_path
+from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, checked_path, window_path
 from featstore.console import one_line, table
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
 from featstore.layouts.dcase_names import parse_id_name, parse_section_name
 from featstore.layouts.folder import claims_mimii, read_folder, read_mimii
-from featstore.layouts.manifest import MANIFEST_SUFFIXES, SCP_SUFFIX, read_manifest, read_scp
+from featstore.layouts.kaldi import SCP_SUFFIX, read_scp
+from featstore.layouts.manifest import MANIFEST_SUFFIXES, read_manifest
 from featstore.layouts.tree import AUDIO_SUFFIXES, Tree, scan, stem
 from featstore.layouts.truth import apply_truth
 
@@ -95,7 +96,9 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
         clips, truth_notes = apply_truth(clips, Path(ground_truth))
         notes += truth_notes
     for clip in clips:
-        checked_path(clip.path)
+        checked_path(clip.recording if name == "manifest" else clip.path)  # a manifest has checked its paths of files
+    if tree.windows:
+        clips = [part for clip in clips for part in _parts(clip, tree)]
     return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes))
 
 
@@ -193,5 +196,10 @@ def _choose_year(tree: Tree, clips: Sequence[Clip]) -> tuple[str, list[str]]:
     return first, [f"read as {first}; {', '.join(others)} would give the same clips"] if others else []
 
 
-def _order(clip: Clip) -> tuple[str, str, int, str]:
-    return clip.machine, clip.section, SPLITS.index(clip.split), clip.path
+def _parts(clip: Clip, tree: Tree) -> list[Clip]:
+    """The windows of a clip that are listed."""
+    return [replace(clip, path=window_path(clip.path, *window)) for window in tree.windows[clip.path]]
+
+
+def _order(clip: Clip) -> tuple[str, str, int, tuple[str, float], str]:
+    return clip.machine, clip.section, SPLITS.index(clip.split), clip.place, clip.path

@@ -6,10 +6,12 @@ recording is listed twice.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+from featstore.clip import Window
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".rf64", ".w64")
 UNREAD_SUFFIXES = (".mp3", ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".mp4", ".mov")
@@ -24,7 +26,8 @@ class Tree:
     """Recordings below a root, or listed in a file.
 
     `audio` and `other` hold sorted paths relative to `root` with forward slashes. `listed_in` is the manifest or .scp
-    file that lists the recordings, if any. `notes` say what was not read.
+    file that lists the recordings, if any. `notes` say what was not read. `windows`: path -> windows, where only parts
+    of recordings are listed.
     """
 
     root: Path
@@ -32,6 +35,7 @@ class Tree:
     other: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     listed_in: Path | None = None
+    windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
 
     @cached_property
     def context(self) -> str:

@@ -12,7 +12,7 @@ from fakes import RATE, MomentsEmbedder, write_clip
 
 from featstore.anomalies.table import ANOMALIES, render
 from featstore.anomalies.variants import MIN_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
-from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.audio import AudioPolicy, RejectedAudio, read_clip
 from featstore.build import BuildOptions, Request, build
 from featstore.building import work
 from featstore.cli import main
@@ -213,15 +213,15 @@ def test_a_source_is_read_once_for_its_variants(tmp_path, monkeypatch):
     paths = []
     monkeypatch.setattr(
         work,
-        "read_recording",
-        lambda path, *args, **more: paths.append(path.name) or read_recording(path, *args, **more),
+        "read_clip",
+        lambda root, path, *args, **more: paths.append(path) or read_clip(root, path, *args, **more),
     )
     job = work.Job(
         tmp_path, AudioPolicy(), (MomentsEmbedder, MomentsEmbedder), 4, render=Renderer(tmp_path, AudioPolicy())
     )
     task = work.Task(tuple(clip.path for clip in chosen), (0, 1), tuple(clip.variant for clip in chosen))
     results = work.Worker(job).run(task)
-    assert Counter(paths) == dict.fromkeys(("00_source_000.wav", "00_source_001.wav"), 1)
+    assert Counter(paths) == dict.fromkeys([clip.path for clip in clips], 1)
     alone = [work.Worker(job).run(single)[1][0].vector for single in task.split()]
     np.testing.assert_array_equal([result.vector for result in results[1]], alone)
 
