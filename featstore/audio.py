@@ -141,7 +141,7 @@ def read_recording(
             wave, rate_hz, frames, channels, digest = _decode(file, info, sample_rate_hz, policy, window)
     except OSError as error:
         raise RejectedAudio(f"{UNREADABLE}: {error.strerror or error}") from error
-    wave, outcome = _fit_length(wave, sample_rate_hz, policy, min_samples)
+    wave, outcome = fit_length(wave, sample_rate_hz, policy, min_samples)
     return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent")
 
 
@@ -207,7 +207,7 @@ def _hash_blocks(file: FileIO) -> str:
     return digest.hexdigest()
 
 
-def _fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples: int) -> tuple[np.ndarray, str]:
+def fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples: int) -> tuple[np.ndarray, str]:
     """Apply pad or tile, then the embedder's minimum; crop was applied while decoding."""
     kind, seconds = policy.fixed_seconds()
     if kind in {"pad", "tile"} and seconds is not None:
