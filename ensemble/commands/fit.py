@@ -1,21 +1,26 @@
 """`detect fit`: a fitted model in one file."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ensemble.commands.options import recipe_options
 from featstore.console import EXISTING, PATH, Command, Meter, size, table
 
 if TYPE_CHECKING:
     from ensemble.scoring.model import Model
+    from ensemble.scoring.requests import Update
+    from ensemble.scoring.update import Change
 
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
-@click.option("-o", "--out", type=PATH, default="plant.model", show_default=True, help="Model file to write.")
+@click.option("-o", "--out", type=PATH, help="Model file to write [default: plant.model, or that of --update].")
+@click.option("--update", type=EXISTING, help="Model to which the new training clips of STORE are added.")
 @recipe_options
 @click.option(
     "--embedder",
@@ -30,27 +35,91 @@ if TYPE_CHECKING:
     help="Keep weights in the model, or only their SHA-256 [default: inside up to 512 MiB].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON on stdout.")
-def fit(store: Path, out: Path, embedders: tuple[str, ...], weights: str | None, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def fit(context: click.Context, /, store: Path, out: Path | None, update: Path | None, **options: Any) -> None:
     """Fit an ensemble to STORE and write everything that scores a new recording to one file.
 
-    Fits the ensemble of --ensemble where neither members nor a recipe are named.
+    \b
+    detect fit STORE -o plant.model              the ensemble of --ensemble
+    detect fit --update plant.model STORE        add the new training clips of STORE, with the same members
+
+    --update prints every threshold before and after, and what each finds of the generated anomalies of STORE.
     """
-    from dataclasses import replace
-
     from ensemble.request import RunRequest, Screen
-    from ensemble.scoring.requests import FitRequest, fit_to
+    from ensemble.scoring.requests import FitRequest, fit_to, update_to
 
+    as_json, embedders, weights = (options.pop(name) for name in ("as_json", "embedders", "weights"))
+    if update:
+        _refuse_members(context)
+        with Meter("members") as meter:
+            screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
+            result = update_to(update, store, out or update, workers=options["workers"], screen=screen)
+        _print_update(result, out or update, as_json)
+        return
     request = RunRequest(**options)
     if not request.names_members:
         request = replace(request, ensemble=True)
-    inside = None if weights is None else weights == "inside"
-    asked = FitRequest(store=store, out=out, embedders=embedders, inside=inside)
+    out = out or Path("plant.model")
+    asked = FitRequest(
+        store=store, out=out, embedders=embedders, inside=None if weights is None else weights == "inside"
+    )
     with Meter("members") as meter:
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
         model, notes = fit_to(asked, request, screen)
     for note in notes:
         click.echo(f"note: {note}", err=True)
     _print(model, out, as_json)
+
+
+KEPT = {"store", "out", "update", "workers", "as_json"}
+"""Options that an update takes; everything else is as the model has it."""
+
+
+def _refuse_members(context: click.Context) -> None:
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and parameter.name not in KEPT:
+            raise click.UsageError(
+                f"--update keeps the members and decisions of the model; leave {parameter.opts[0]} out"
+            )
+
+
+def _print_update(update: "Update", out: Path, as_json: bool) -> None:
+    """Thresholds and shares of generated anomalies before and after on stdout."""
+    for note in update.notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        rows = [{name: _known(value) for name, value in asdict(change).items()} for change in update.changes]
+        click.echo(json.dumps({"model": str(out), "new_clips": update.new, "sections": rows}))
+    elif update.changes:
+        header = ["machine", "section", "domain", "reference clips", "threshold", "anomalies", "found"]
+        click.echo(table(header, [_texts(change) for change in update.changes], text_columns=3))
+    for change in update.changes:
+        if change.found[1] < change.found[0] - LOST:
+            share = " to ".join(f"{100 * value:.0f} %" for value in change.found)
+            place = " ".join(filter(None, [change.machine, "section", change.section, change.domain]))
+            click.echo(f"warning: {place}: fewer of the generated anomalies are found, from {share}", err=True)
+    done = (
+        f"{update.new:,} new training clips; wrote {out}"
+        if update.new
+        else f"no new training clips; {out} is as it was"
+    )
+    click.echo(done, err=True)
+
+
+LOST = 0.02
+"""Loss in the share of generated anomalies found from which an update warns."""
+
+
+def _texts(change: "Change") -> list[str]:
+    clips, threshold = (f"{a} -> {b}" for a, b in (change.clips, tuple(f"{value:.4f}" for value in change.threshold)))
+    found = " -> ".join(f"{100 * value:.0f} %" for value in change.found) if change.anomalies else "-"
+    return [change.machine, change.section, change.domain, clips, threshold, f"{change.anomalies:,}", found]
+
+
+def _known(value: Any) -> Any:
+    """Without NaN, which JSON does not know."""
+    return [_known(item) for item in value] if isinstance(value, tuple) else None if value != value else value
 
 
 def _print(model: "Model", out: Path, as_json: bool) -> None:

@@ -34,7 +34,7 @@ def write_model(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, np.nda
     from safetensors.numpy import save
 
     text = json.dumps({"format": FORMAT, "version": VERSION, **meta}, sort_keys=True, allow_nan=False)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     data = bytearray(save(contiguous, metadata={KEY: text, "checksum": _ZEROS.decode()}))
     place = data.index(_ZEROS, 8) + len("checksum=")
     data[place : place + 64] = hashlib.sha256(data).hexdigest().encode()

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from featstore.layouts.windows import starts_of, windows_of
 
 from ensemble.run import Detection
 from ensemble.scoring.file import read_model, write_model
@@ -22,6 +21,7 @@ from featstore.building.work import Job, Result, Task, Worker
 from featstore.clip import Clip, Window, window_path
 from featstore.disk.sealed import typed
 from featstore.errors import AsdError, DataError
+from featstore.layouts.windows import starts_of, windows_of
 from featstore.table import ClipTable
 
 MAX_SECONDS = 600.0
@@ -207,7 +207,7 @@ def verdicts_of(detection: Detection, spans: Sequence[Window]) -> list[Verdict]:
             p_value=float(decided.p_value[i]),
             threshold=float(decided.threshold[i]),
             anomaly=bool(detection.decision[i]),
-            target_probability=probability[i],
+            target_probability=None if probability[i] != probability[i] else probability[i],  # NaN where unknown
             nearest=detection.nearest[i],
             nearest_distance=float(detection.nearest_distance[i]),
             members=dict(zip(members, detection.member_percentiles[:, i].tolist(), strict=True)),

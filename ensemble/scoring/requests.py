@@ -12,6 +12,7 @@ from ensemble.scoring.model import Model
 from ensemble.scoring.score import Outcome, score_clips
 from ensemble.scoring.sources import Sources
 from ensemble.scoring.targets import targets_of
+from ensemble.scoring.update import Change, changes, updated
 from featstore.audio import RejectedAudio
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -49,6 +50,27 @@ def fit_to(asked: FitRequest, request: RunRequest, screen: Screen) -> tuple[Mode
     model = Model(fitted, sources, seconds=typical_seconds(store, fitted.evidence.embedding))
     model.save(asked.out)
     return model, notes
+
+
+@dataclass(frozen=True)
+class Update:
+    """An updated model, the number of new training clips, what changed, and notes for the user."""
+
+    model: Model
+    new: int
+    changes: list[Change]
+    notes: tuple[str, ...]
+
+
+def update_to(path: Path, store_path: Path, out: Path, *, workers: int | None, screen: Screen) -> Update:
+    """Add the new training clips of a store to the model at `path` and write it to `out`; nothing without any."""
+    store, model = FeatureStore.open(store_path), Model.load(path, device="cpu")
+    fitted, new, notes = updated(model.fitted, store, workers=workers, progress=screen.detecting)
+    if not new:
+        return Update(model, 0, [], notes)
+    grown = Model(fitted, model.sources, seconds=model.seconds)
+    grown.save(out)
+    return Update(grown, new, changes(model.fitted, fitted, store), notes)
 
 
 def typical_seconds(store: FeatureStore, name: str) -> float:

@@ -108,9 +108,8 @@ def _domains(
     posterior = FittedPosterior.from_arrays(arrays, meta["posterior"])
     if len(posterior.held_out) != clips:
         raise ValueError(f"its domains are those of {len(posterior.held_out)} training clips, it has {clips}")
-    if posterior.machines and posterior.dimensions != tuple(
-        width_of(embeddings[view.embedding], view) for view in views
-    ):
+    widths = tuple(width_of(embeddings[view.embedding], view) for view in views)
+    if posterior.machines and posterior.dimensions != widths:
         raise ValueError("its domains were learned from rows of other views")
     return FittedDomains(posterior, tuple(views))
 

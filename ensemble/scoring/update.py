@@ -15,15 +15,16 @@ from ensemble.scoring.fit import fit_inputs
 from ensemble.scoring.fitted import Fitted
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
-from featstore.table import ClipTable
+from featstore.table import ClipTable, decode
 
 
 @dataclass(frozen=True)
 class Change:
     """What an update changes for the clips of one section and domain, "" for all domains.
 
-    clips: number of reference scores, and threshold: before and after. anomalies: number of generated anomalies of the
-    section and domain in the store; found: share of them above the threshold before and after, NaN without any.
+    clips: number of reference scores, and threshold: before and after. anomalies: number of the store's generated
+    anomalies of the section and domain whose recordings are training clips of both models, which makes the models
+    comparable. found: share of them above the threshold before and after, NaN without any.
     """
 
     machine: str
@@ -136,10 +137,12 @@ def changes(before: Fitted, after: Fitted, store: FeatureStore) -> list[Change]:
 
 
 def _found(before: Fitted, after: Fitted, store: FeatureStore) -> tuple[ClipTable, list[np.ndarray]]:
-    """The generated anomalies that every embedding of a store has, and which of them each model reports."""
+    """The generated anomalies of the training clips of both models, and which of them each model reports."""
     names = list(before.embeddings)
     base = store.clips(names[0])
-    keys = [key for key, variant in zip(base.keys(), base.columns["variant"].tolist(), strict=True) if variant]
+    both = set(before.train.keys()) & set(after.train.keys())
+    sources = zip(base.keys(), base.columns["variant"].tolist(), decode(base.columns["path"]), strict=True)
+    keys = [key for key, variant, path in sources if variant and path in both]
     places = [{key: i for i, key in enumerate(store.clips(name).keys())} for name in names]
     sections = set(before.detectors) & set(after.detectors)
     keys = [key for key in keys if all(key in place for place in places)]

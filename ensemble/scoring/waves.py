@@ -40,9 +40,10 @@ def prepared(wave: np.ndarray, rate_hz: int, target_hz: int, policy: AudioPolicy
 
 def _resampled(wave: np.ndarray, rate_hz: int, target_hz: int) -> np.ndarray:
     """In the blocks of the audio reader, so that the numbers are the same."""
+    import soxr
+
     if rate_hz == target_hz:
         return wave
-    import soxr
 
     resample = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32")
     starts = range(0, len(wave), BLOCK_FRAMES)
