@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,9 @@ def _texts(change: "Change") -> list[str]:
 
 def _known(value: Any) -> Any:
     """Without NaN, which JSON does not know."""
-    return [_known(item) for item in value] if isinstance(value, tuple) else None if value != value else value
+    if isinstance(value, tuple):
+        return [_known(item) for item in value]
+    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _print(model: "Model", out: Path, as_json: bool) -> None:

@@ -80,7 +80,7 @@ def updated(
 ) -> tuple[Fitted, int, tuple[str, ...]]:
     """The recipe fitted to the clips of a model and the new ones of a store; how many are new; notes for the user.
 
-    A training clip is new where the model has neither its key nor its content. RequestError where the store's
+    A training clip is new where the model has not its content, or not its key where its content is unknown. RequestError where the store's
     embeddings were made otherwise than the model's; DataError as `fit`.
     """
     _check_same(fitted, store)
@@ -88,7 +88,7 @@ def updated(
     train = more.roles.train
     known, hashes = set(fitted.train.keys()), set(fitted.contents) - {""}
     pairs = zip(more.clips[train].keys(), more.contents(train), strict=True)
-    new = train[[key not in known and content not in hashes for key, content in pairs]]
+    new = train[[content not in hashes if content else key not in known for key, content in pairs]]
     if not len(new):
         return fitted, 0, more.notes
     grown = Grown(fitted, more, new)
