@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "ensemble.commands.run:evaluate",
     "fit": "ensemble.commands.fit:fit",
     "score": "ensemble.commands.score:score",
+    "neighbours": "ensemble.commands.neighbours:neighbours",
     "archive": "ensemble.commands.archive:archive",
     "detectors": "ensemble.commands.catalogue:detectors",
     "recipes": "ensemble.commands.catalogue:recipes",

@@ -80,8 +80,8 @@ def updated(
 ) -> tuple[Fitted, int, tuple[str, ...]]:
     """The recipe fitted to the clips of a model and the new ones of a store; how many are new; notes for the user.
 
-    A training clip is new where the model has not its content, or not its key where its content is unknown. RequestError where the store's
-    embeddings were made otherwise than the model's; DataError as `fit`.
+    A training clip is new where the model lacks its content, or its key where its content is unknown. RequestError
+    where the store's embeddings were made otherwise than the model's; DataError as `fit`.
     """
     _check_same(fitted, store)
     more = Inputs(store, fitted.recipe, ())

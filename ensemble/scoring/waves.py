@@ -47,4 +47,5 @@ def _resampled(wave: np.ndarray, rate_hz: int, target_hz: int) -> np.ndarray:
     resample = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32")
     starts = range(0, len(wave), BLOCK_FRAMES)
     parts = [resample.resample_chunk(wave[i : i + BLOCK_FRAMES], last=i + BLOCK_FRAMES >= len(wave)) for i in starts]
-    return np.asarray(np.concatenate(parts))
+    joined: np.ndarray = np.concatenate(parts)
+    return joined

@@ -1,0 +1,67 @@
+"""`detect neighbours`: more like this recording."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featstore.clip import SPLITS, path_tail
+from featstore.console import EXISTING, Command, table
+
+if TYPE_CHECKING:
+    from ensemble.scoring.neighbours import Neighbour
+
+
+@click.command(cls=Command)
+@click.argument("store", type=EXISTING)
+@click.argument("recording")
+@click.option("-e", "--embedding", default="", help="NAME or NAME@VIEW [default: logmel@mean, or the first].")
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Number of recordings.")
+@click.option("--machine", default="", help="Only recordings of this machine.")
+@click.option("--split", type=click.Choice(SPLITS), default=None, help="Only recordings of this split.")
+@click.option(
+    "--embedder",
+    "embedders",
+    multiple=True,
+    metavar="NAME=CHECKPOINT",
+    help="The -e of `featstore build` that made an embedding with weights.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+def neighbours(store: Path, recording: str, as_json: bool, split: str | None, **options: Any) -> None:
+    """Recordings of STORE most like RECORDING, a file or a clip of the store, with times and cosine distances."""
+    from ensemble.scoring.neighbours import Search, neighbours
+    from featstore.store import FeatureStore
+
+    rows = neighbours(FeatureStore.open(store), recording, Search(split=split or "", **options))
+    if as_json:
+        click.echo(json.dumps([_json(row) for row in rows]))
+        return
+    header = ["recording", "machine", "section", "split", "seconds", "cosine distance"]
+    windows = any(row.query for row in rows)
+    texts = [[*_texts(row), *([_span(*row.query)] if row.query else [""] * windows)] for row in rows]
+    click.echo(table([*header, *(["like seconds"] if windows else [])], texts))
+
+
+def _texts(row: "Neighbour") -> list[str]:
+    clip = row.clip
+    name = path_tail(clip.recording, clip.machine)
+    return [name, clip.machine, clip.section, clip.split, _span(row.start_s, row.end_s), f"{row.distance:.6f}"]
+
+
+def _span(start_s: float, end_s: float) -> str:
+    return f"{start_s:g}-{end_s:g}"
+
+
+def _json(row: "Neighbour") -> dict[str, Any]:
+    end = None if row.end_s != row.end_s else row.end_s
+    return {
+        "clip": row.clip.recording,
+        "machine": row.clip.machine,
+        "section": row.clip.section,
+        "split": row.clip.split,
+        "start_s": row.start_s,
+        "end_s": end,
+        "distance": row.distance,
+        "query": None if row.query is None else {"start_s": row.query.start_s, "end_s": row.query.end_s},
+    }
