@@ -21,6 +21,10 @@ from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable
 
 
+MOST = 2000
+"""Rows looked at; fewer than k recordings are listed where all of these are windows of fewer."""
+
+
 @dataclass(frozen=True)
 class Neighbour:
     """A row of the store that is like a recording, its cosine distance, and the window of the recording it is like.
@@ -75,7 +79,7 @@ def neighbours(store: FeatureStore, recording: str, search: Search) -> list[Neig
     if not wanted.any():
         raise DataError(f"{store.path}: {name} has no other recordings of this machine and split")
     bank, rows = store.matrix(name, wanted), np.flatnonzero(wanted)
-    k = min(len(rows), search.k * _windows_each(clips[wanted]))
+    k = min(len(rows), search.k * _windows_each(clips[wanted]), MOST)
     distance, index = nearest(one_view(queries, view), np.ascontiguousarray(one_view(bank, view)), k)
     return _best(distance, rows[index], spans, clips, store.facts(name))[: search.k]
 
