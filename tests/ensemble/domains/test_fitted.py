@@ -17,7 +17,7 @@ Meta = dict[str, Any]
 
 def two_machines(rng: np.random.Generator) -> tuple[Clips, list[np.ndarray], Clips, list[np.ndarray]]:
     """Training clips and their rows in two views, new clips and theirs; the second machine has clusters of targets."""
-    parts = [domain_clips(rng, target=16, new=40, machine=machine) for machine in ("fan", "pump")]
+    parts = [domain_clips(rng, target=30, new=40, machine=machine) for machine in ("fan", "pump")]
     views = []
     for i, (_, X, _, is_target) in enumerate(parts):
         second = rng.normal(size=(len(X), 5))
@@ -42,9 +42,9 @@ def test_new_clips_of_both_domains_are_named_by_either_classifier(rng: np.random
     fitted = FittedPosterior.fit(iter(first), train)
     assert [machine.classifier for machine in fitted.machines.values()] == ["discriminant", "neighbours"]
     named = (fitted.probability(iter(later), new.machine, new.section) > 0.5) == new.target
-    assert min(named[:40].mean(), named[40:].mean()) > 0.85
-    assert fitted.reliability > 0.85
-    assert ((fitted.held_out > 0.5) == train.target).mean() > 0.85
+    assert min(named[:40].mean(), named[40:].mean()) > 0.8
+    assert fitted.reliability > 0.8
+    assert ((fitted.held_out > 0.5) == train.target).mean() > 0.8
 
 
 def test_one_clip_has_the_probability_that_it_has_among_others(rng: np.random.Generator) -> None:
@@ -97,7 +97,7 @@ def test_sounds_without_domains_have_even_odds(rng: np.random.Generator) -> None
     assert np.abs(probability - 0.5).mean() < 0.2
     assert fitted.reliability < 0.75
     together = FittedPosterior.fit([noise[:n], X[:n]], clips).probability([noise, X], machine, section)
-    assert ((together > 0.5) == is_target)[n:].mean() > 0.85, "the informative view decides"
+    assert ((together > 0.5) == is_target)[n:].mean() > 0.8, "the informative view decides"
 
 
 def test_other_views_are_refused(rng: np.random.Generator) -> None:
