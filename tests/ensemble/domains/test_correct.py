@@ -8,7 +8,8 @@ import pytest
 
 from detectors.metrics.auc import auc
 from ensemble.decision.banks import EITHER
-from ensemble.domains.correct import decided_as
+from ensemble.domains.correct import FittedDomains, decided_as, predicted_domains
+from ensemble.inputs import Inputs
 from ensemble.output import scores_csv
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection, detect, redecided
@@ -120,6 +121,36 @@ def test_without_enough_clips_of_both_domains_nothing_changes(source: int, targe
     np.testing.assert_array_equal(predicted.score, pooled.score)
     np.testing.assert_array_equal(predicted.decision, pooled.decision)
     assert any("changes nothing" in note for note in predicted.notes) == (target == 2)
+
+
+def test_fitted_domains_of_clips_that_come_later(tmp_path: Path, store: FeatureStore) -> None:
+    """They are learned without any test clip, read the rows of every view once, and nothing of a clip's own domain."""
+    inputs = Inputs(store, ENSEMBLE, ())
+    expected = predicted_domains(inputs, ENSEMBLE)
+    only_training = made_store(tmp_path / "train", [clip for clip in listed() if clip.split == "train"], trained_rows())
+    fitted = FittedDomains.fit(Inputs(only_training, ENSEMBLE, ()), ENSEMBLE)
+    assert expected is not None
+    assert fitted is not None
+    assert fitted.views == (Member("e", "any"),)
+    assert fitted.notes == expected.notes
+    np.testing.assert_allclose(fitted.train, expected.train, rtol=1e-9)
+    later = [replace(clip, domain="unknown", label="unknown") for clip in inputs.clips[inputs.roles.scored]]
+    asked: list[Member] = []
+
+    def rows_of_view(view: Member) -> np.ndarray:
+        asked.append(view)
+        return inputs.matrix(view)[inputs.roles.scored]
+
+    domains = fitted.scored(rows_of_view, ClipTable.from_clips(later))
+    assert asked == [Member("e", "any")]
+    np.testing.assert_allclose(domains.scored, expected.scored, rtol=1e-9)
+    np.testing.assert_array_equal(domains.train, fitted.train)
+
+
+def trained_rows() -> np.ndarray:
+    """Rows of the training clips alone."""
+    clips = listed()
+    return rows(clips)[[i for i, clip in enumerate(clips) if clip.split == "train"]]
 
 
 def test_training_clips_ranked_among_themselves_are_not_corrected(tmp_path: Path) -> None:
