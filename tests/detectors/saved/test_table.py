@@ -208,6 +208,8 @@ VALUES = (
 
 def broken(array, rng):
     """An array with another value, shape, order or dtype."""
+    if not array.ndim or array.dtype.kind in "OU":  # broken enough
+        return array
     values = array.copy().reshape(-1)
     if values.size:
         extremes = (
@@ -232,6 +234,8 @@ def mutated(tree, arrays, rng):
     tree, arrays = copy.deepcopy(tree), dict(arrays)
     for _ in range(rng.integers(1, 4)):
         known = [*places(tree)]
+        if not known:
+            break
         *path, last = known[rng.integers(len(known))]
         node = tree
         for key in path:
