@@ -18,12 +18,12 @@ from ensemble.decision.fuse import FUSIONS, Fused
 from ensemble.decision.thresholds import THRESHOLDS
 from ensemble.domains.correct import Domains, predicted_domains
 from ensemble.external import verified
+from ensemble.fitting.decide import Sides, decide
+from ensemble.fitting.evidence import Evidence
+from ensemble.fitting.reference import Reference
 from ensemble.inputs import Inputs
 from ensemble.members import member_scores, placed
 from ensemble.recipe import PREDICTED, Recipe
-from ensemble.scoring.decide import Sides, decide
-from ensemble.scoring.evidence import Evidence
-from ensemble.scoring.reference import Reference
 from featstore.errors import DataError, RequestError
 from featstore.spec import did_you_mean, unknown
 from featstore.store import FeatureStore

@@ -13,9 +13,9 @@ from ensemble.commands.options import recipe_options
 from featstore.console import EXISTING, PATH, Command, Meter, size, table
 
 if TYPE_CHECKING:
+    from ensemble.fitting.update import Change
     from ensemble.scoring.model import Model
     from ensemble.scoring.requests import Update
-    from ensemble.scoring.update import Change
 
 
 @click.command(cls=Command)

@@ -8,10 +8,10 @@ from detectors.metrics.official import Evaluation
 from ensemble.decision.banks import Bank
 from ensemble.decision.conformal import surprise
 from ensemble.decision.thresholds import Threshold
+from ensemble.fitting.decide import bounded
 from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, nines, roc_chart
 from ensemble.report.page import render
 from ensemble.run import Detection
-from ensemble.scoring.decide import bounded
 from featstore.clip import DOMAINS, LABELS
 
 Figure = tuple[Markup, list[tuple[str, str]], str]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ensemble.fitting.fitted import Fitted
 from ensemble.run import Detection
 from ensemble.scoring.file import read_model, write_model
-from ensemble.scoring.fitted import Fitted
 from ensemble.scoring.places import place_of
 from ensemble.scoring.sources import Sources
 from ensemble.scoring.stored import from_stored, to_stored

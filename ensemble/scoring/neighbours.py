@@ -20,7 +20,6 @@ from featstore.spec import did_you_mean
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable
 
-
 MOST = 2000
 """Rows looked at; fewer than k recordings are listed where all of these are windows of fewer."""
 

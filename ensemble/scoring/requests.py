@@ -6,13 +6,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from ensemble.fitting.fit import fit
+from ensemble.fitting.update import Change, changes, updated
 from ensemble.request import RunRequest, Screen, ensemble_of
-from ensemble.scoring.fit import fit
 from ensemble.scoring.model import Model
 from ensemble.scoring.score import Outcome, score_clips
 from ensemble.scoring.sources import Sources
 from ensemble.scoring.targets import targets_of
-from ensemble.scoring.update import Change, changes, updated
 from featstore.audio import RejectedAudio
 from featstore.clip import Clip
 from featstore.errors import DataError

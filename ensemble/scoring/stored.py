@@ -8,9 +8,9 @@ import numpy as np
 from detectors.saved.state import load, save
 from ensemble.domains.correct import FittedDomains
 from ensemble.domains.fitted import FittedPosterior
+from ensemble.fitting.fitted import Fitted
 from ensemble.inputs import machine_section, width_of
 from ensemble.recipe import Member, recipe_of, recipe_text
-from ensemble.scoring.fitted import Fitted
 from featstore.clip import DOMAINS, LABELS, SPLITS
 from featstore.disk.manifest import parse_info, without_name
 from featstore.disk.sealed import typed

@@ -11,8 +11,8 @@ import numpy as np
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.decision.fuse import Fused, combine, fusion
 from ensemble.domains.correction import Correction, scale_of
+from ensemble.fitting.decide import bounded
 from ensemble.recipe import Recipe
-from ensemble.scoring.decide import bounded
 from featstore.table import ClipTable
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.fitting.fit import fit_inputs
+from ensemble.fitting.fitted import Fitted
 from ensemble.inputs import Inputs, Roles
 from ensemble.parallel.rows import SharedRows
-from ensemble.scoring.fit import fit_inputs
-from ensemble.scoring.fitted import Fitted
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode

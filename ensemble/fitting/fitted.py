@@ -11,13 +11,13 @@ from detectors.shared import sharing
 from ensemble.decision.calibrate import PlacedScores
 from ensemble.decision.fuse import Fused
 from ensemble.domains.correct import FittedDomains
+from ensemble.fitting.decide import Sides, decide
+from ensemble.fitting.evidence import Evidence
+from ensemble.fitting.reference import Reference
 from ensemble.inputs import machine_section, one_view
 from ensemble.members import placed
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection
-from ensemble.scoring.decide import Sides, decide
-from ensemble.scoring.evidence import Evidence
-from ensemble.scoring.reference import Reference
 from featstore.disk.shard import EmbeddingInfo
 from featstore.errors import DataError
 from featstore.spec import did_you_mean
@@ -123,6 +123,12 @@ class Fitted:
             with sharing():
                 for i, (member, detector) in enumerate(zip(self.recipe.members, self.detectors[bank], strict=True)):
                     scores[i, here] = detector.anomaly_score(of_view[member.source])
+        finite = np.isfinite(scores)
+        if not finite.all():
+            member, clip = np.argwhere(~finite)[0].tolist()
+            raise DataError(
+                f"{clips[clip].key}: {self.recipe.members[member].name} gives the score {scores[member, clip]}"
+            )
         return [placed(clips, row, self.recipe.pool_sections) for row in scores]
 
     def _view(self, rows: Mapping[str, np.ndarray], member: Member) -> np.ndarray:

@@ -9,13 +9,13 @@ from detectors.base import Detector
 from detectors.sections import Section
 from detectors.shared import sharing
 from ensemble.domains.correct import FittedDomains
+from ensemble.fitting.fitted import Bank, Fitted
 from ensemble.inputs import Inputs, machine_section, one_view
 from ensemble.members import MANY_CLIPS, Plan
 from ensemble.parallel.pool import run_tasks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import PREDICTED, Recipe
 from ensemble.run import resolve
-from ensemble.scoring.fitted import Bank, Fitted
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 
