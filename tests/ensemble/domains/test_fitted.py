@@ -100,6 +100,13 @@ def test_sounds_without_domains_have_even_odds(rng: np.random.Generator) -> None
     assert ((together > 0.5) == is_target)[n:].mean() > 0.8, "the informative view decides"
 
 
+def test_a_view_given_twice_counts_as_much_as_once(rng: np.random.Generator) -> None:
+    clips, X, section, _ = domain_clips(rng)
+    n, machine = len(clips.machine), np.full(len(X), "fan")
+    once, twice = (FittedPosterior.fit([X[:n]] * k, clips).probability([X] * k, machine, section) for k in (1, 2))
+    np.testing.assert_allclose(twice, once, rtol=1e-9)
+
+
 def test_other_views_are_refused(rng: np.random.Generator) -> None:
     train, first, new, later = two_machines(rng)
     fitted = FittedPosterior.fit(first, train)
@@ -143,6 +150,14 @@ def test_a_posterior_of_no_machine_is_stored_too(rng: np.random.Generator) -> No
     assert np.isnan(again.probability(later, new.machine, new.section)).all()
 
 
+def without_views(arrays: dict[str, np.ndarray], meta: Meta) -> None:
+    """A file that is consistent otherwise."""
+    for name in [name for name in arrays if name.count(".") == 2]:
+        del arrays[name]
+    arrays.update({f"{i}.calibration": np.ones((1, 4)) for i in range(2)})
+    meta.update(dimensions=[])
+
+
 HOSTILE: dict[str, Callable[[dict[str, np.ndarray], Meta], object]] = {
     "an array left over": lambda arrays, meta: arrays.update({"2.calibration": np.zeros((3, 4))}),
     "an array missing": lambda arrays, meta: arrays.pop("1.1.target"),
@@ -154,7 +169,7 @@ HOSTILE: dict[str, Callable[[dict[str, np.ndarray], Meta], object]] = {
     "a calibration that is not finite": lambda arrays, meta: arrays.update({"0.calibration": np.full((3, 4), np.nan)}),
     "no facts": lambda arrays, meta: meta.clear(),
     "many views": lambda arrays, meta: meta.update(dimensions=[12] * 1000),
-    "no views": lambda arrays, meta: meta.update(dimensions=[]),
+    "no views": without_views,
     "a view of no dimension": lambda arrays, meta: meta.update(dimensions=[12, 0]),
     "a smaller view": lambda arrays, meta: meta.update(dimensions=[11, 5]),
     "dimensions as truth": lambda arrays, meta: meta.update(dimensions=[True, 5]),
