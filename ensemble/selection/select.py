@@ -149,7 +149,7 @@ def select(
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
     values = len(validation) * sum(width_of(store, member) for member in to_score if not member.file)
-    racing = options.race and not options.group and not faults and values >= RACE_FROM
+    racing = options.race and validation.block is None and not faults and values >= RACE_FROM
     if racing:
         always = [member.name for member in default.members]
         raced = race(
