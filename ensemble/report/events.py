@@ -25,7 +25,7 @@ def events_table(findings: Findings) -> Markup:
         for event in findings.events[:ROWS]
     ]
     caption = (
-        f"The {len(rows)} most anomalous of {len(findings.events):,} events: neighbouring windows that are reported"
+        f"The {len(rows)} most anomalous of {len(findings.events):,} events, which are neighbouring reported windows"
     )
     header = ["recording", "machine", "section", "from", "to", "peak at", "peak percentile", "windows"]
     return table(caption, header, rows, text_columns=3)

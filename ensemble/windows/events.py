@@ -35,7 +35,7 @@ class Event:
 
 
 def spans_of(clips: ClipTable, seconds: np.ndarray | None = None) -> np.ndarray:
-    """Start and end of every clip in seconds (n, 2); a whole recording ends after its `seconds` (n,), NaN if unknown."""
+    """Start and end of every clip in seconds (n, 2); a whole recording ends after `seconds` (n,), NaN if unknown."""
     spans = clips.windows()
     whole = np.isnan(spans[:, 0])
     spans[whole, 0] = 0
@@ -50,7 +50,9 @@ def seconds_of(store: FeatureStore, name: str, clips: ClipTable) -> np.ndarray:
     rows = np.array([row_of[key] for key in clips.keys()], dtype=np.intp)  # noqa: SIM118 - a table, not a dict
     facts = store.facts(name)
     samples, rate_hz = (facts[column][rows].astype(np.float64) for column in ("n_samples", "sample_rate_hz"))
-    return np.divide(samples, rate_hz, out=np.full(len(rows), np.nan), where=(samples > 0) & (rate_hz > 0))
+    seconds = np.full(len(rows), np.nan)
+    np.divide(samples, rate_hz, out=seconds, where=(samples > 0) & (rate_hz > 0))
+    return seconds
 
 
 def events_of(detection: Detection, seconds: np.ndarray | None = None) -> list[Event]:

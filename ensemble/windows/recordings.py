@@ -17,7 +17,7 @@ _QUANTILE = re.compile(r"q(0?\.\d{1,6})")
 
 
 def quantile_of(rule: str) -> float:
-    """The quantile of a rule for the score of a recording: 1 for `max`, 0.9 for `q0.9`; OptionError for another text."""
+    """The quantile of a rule for a recording's score: 1 for `max`, 0.9 for `q0.9`; OptionError for another text."""
     if rule == MAXIMUM:
         return 1.0
     match = _QUANTILE.fullmatch(rule)
