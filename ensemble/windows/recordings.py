@@ -73,13 +73,13 @@ class Recordings:
             return scores
         chosen = [self.rows[i] for i in self._places(keys)]
         windows = self.windows[np.concatenate([np.zeros(0, dtype=np.intp), *chosen])]
-        ends = np.cumsum([len(rows) for rows in chosen])[:-1]
+        ends = np.cumsum([len(rows) for rows in chosen], dtype=np.intp)
         try:
-            values = np.split(scores.aligned(windows.keys()), ends)
+            parts = np.split(scores.aligned(windows.keys()), ends)[:-1]
         except ValueError as error:
             raise DataError(str(error)) from error
         quantile = quantile_of(self.rule)
-        return ScoreTable(scores.name, tuple(keys), np.array([np.quantile(part, quantile) for part in values]))
+        return ScoreTable(scores.name, tuple(keys), np.array([np.quantile(part, quantile) for part in parts]))
 
     def _places(self, keys: Sequence[str]) -> list[int]:
         place_of = {key: i for i, key in enumerate(self.clips.keys())}

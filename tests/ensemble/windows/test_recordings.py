@@ -74,7 +74,7 @@ def test_a_table_of_scores_is_read_by_key() -> None:
     np.testing.assert_array_equal(table.scores, [9, 4])
     lacking = ScoreTable("s", tuple(keys[1:]), SCORES[1:])
     np.testing.assert_array_equal(recordings.table(lacking, ["fan/test/a.wav"]).scores, [4])
-    with pytest.raises(DataError, match="no score for 'fan/test/b.wav#t=0,10'"):
+    with pytest.raises(DataError, match=r"no score for 'fan/test/b.wav#t=0,10'"):
         recordings.table(lacking, ["fan/test/b.wav"])
     assert len(recordings.table(scores, [])) == 0
 
