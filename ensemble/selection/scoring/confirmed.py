@@ -53,10 +53,8 @@ def confirmed_part(
     kept = section >= 0
     rows, section = rows[kept], section[kept]
     keys = tuple(key for key, keep in zip(order, kept.tolist(), strict=True) if keep)
-    recordings = clips[rows].recordings()
-    content = [text or path for text, path in zip(decode(facts["content_hash"][rows]), recordings, strict=True)]
-    hashes = decode(facts["content_hash"][validation.rows[training]])
-    of_content = {text: i for text, i in zip(hashes, training.tolist(), strict=True) if text}
+    content = _contents(clips, facts, rows)
+    of_content = dict(zip(_contents(clips, facts, validation.rows[training]), training.tolist(), strict=True))
     source, fold, half = _placed(validation, content, of_content, section, [faults[key] for key in keys])
     return replace(
         validation,
@@ -73,6 +71,12 @@ def confirmed_part(
         confirmed=len(keys),
         halves=np.concatenate([np.where(validation.half(0), 0, 1)[training], half]),
     )
+
+
+def _contents(clips: ClipTable, facts: Mapping[str, np.ndarray], rows: np.ndarray) -> list[str]:
+    """Content hash of clips, or the path of their recording where that is unknown."""
+    hashes = decode(facts["content_hash"][rows])
+    return [text or path for text, path in zip(hashes, clips[rows].recordings(), strict=True)]
 
 
 def _with_blocks_of(validation: Validation, training: np.ndarray, source: np.ndarray) -> np.ndarray | None:
