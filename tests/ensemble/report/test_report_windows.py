@@ -38,7 +38,7 @@ def test_the_page_has_events_and_metrics_of_recordings(detection: Detection) -> 
     assert 'id="events"' in text
     assert "events, which are neighbouring reported windows" in text
     assert "of recordings, scored by the maximum of their windows" in text
-    assert ", 0:30 to 0:40</bdi>" in text
+    assert " 0:30 to 0:40</bdi>" in text
     assert "#t=" not in text.partition('id="recipe"')[0].partition("<main>")[2]
 
 

@@ -96,7 +96,7 @@ def test_official_metrics_are_of_recordings(store: FeatureStore, clips: list[Cli
     normal, anomaly = ([scores[n] for n in scores if label[n] == kind] for kind in ("normal", "anomaly"))
     expected = auc(np.array(normal), np.array(anomaly))
     assert metrics["sections"][0]["auc"]["value"] == pytest.approx(expected)
-    assert sum(group["clips"] for group in metrics["false_alarms"]) == 5 * 12 + 1, (
+    assert sum(group["clips"] for group in metrics["false_alarms"]) == 5 * 12 + 1, "over windows"
         "the table of false alarms is over windows"
     )
     false = metrics["false_events"]
