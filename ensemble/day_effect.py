@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from detectors.search.neighbours import nearest
-from ensemble.decision.blocks import apart
+from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.thresholds import quantile_value
 from ensemble.groups import day_of
 from ensemble.inputs import Inputs, section_texts
@@ -32,7 +32,8 @@ def day_notes(inputs: Inputs, recipe: Recipe) -> tuple[str, ...]:
     if not of_sections:
         return ()
     X, at, rate = inputs.matrix(inputs.evidence), inputs.roles.train, recipe.false_alarm_rate
-    exceeding = np.concatenate([_exceeding(X[at[rows]], day_number[rows], rate) for rows in of_sections])
+    own = np.arange(len(train)) if inputs.blocks is None else inputs.blocks
+    exceeding = np.concatenate([_exceeding(X[at[rows]], day_number[rows], own[rows], rate) for rows in of_sections])
     counts = [len(np.unique(day_number[rows])) for rows in of_sections]
     span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
     where = f"{len(counts)} sections" if len(counts) > 1 else "one section"
@@ -53,12 +54,22 @@ def _several(section: np.ndarray, day: np.ndarray) -> Iterator[np.ndarray]:
             yield rows
 
 
-def _exceeding(X: np.ndarray, day: np.ndarray, rate: float) -> np.ndarray:
-    """Mask of a sample of a section's clips X (n, d): the nearest clip of another day is beyond the usual threshold."""
+def _exceeding(X: np.ndarray, day: np.ndarray, block: np.ndarray, rate: float) -> np.ndarray:
+    """Mask of a sample of a section's clips X (n, d): the nearest clip of another day is beyond the usual threshold.
+
+    The usual one is that of distances to the nearest clip of another block (n,).
+    """
     rows = np.arange(len(X))
     sample = rows[:: -(-len(X) // SAMPLE)]
-    usual = nearest(X[sample], X, 1, exclude=sample)[0][:, 0]
-    threshold = quantile_value(usual, rate)
-    parts = [nearest(X[own], X[others], 1)[0][:, 0] for own, others in apart(day, sample, rows, rows)]
-    mask: np.ndarray = np.concatenate(parts) > threshold
+    if blocked(block, rows):
+        usual = _apart_distances(X, block, sample)
+    else:
+        usual = nearest(X[sample], X, 1, exclude=sample)[0][:, 0]
+    mask: np.ndarray = _apart_distances(X, day, sample) > quantile_value(usual, rate)
     return mask
+
+
+def _apart_distances(X: np.ndarray, block: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Distance of a sample of the clips X (n, d) to the nearest clip of another block (n,), block by block."""
+    rows = np.arange(len(X))
+    return np.concatenate([nearest(X[own], X[others], 1)[0][:, 0] for own, others in apart(block, sample, rows, rows)])

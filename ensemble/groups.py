@@ -3,13 +3,13 @@
 Clips of one block take no part in each other's reference (block cross-validation). They would make a reference look
 better than it is: clips of the same day resemble each other more than they resemble those of the next day.
 
-- `recording`: clips with the same path or the same content.
+- `recording`: clips with the same path or the same content. The windows of a recording have its path.
 - `day`: the date. It comes from an attribute (DAY_ATTRIBUTES), else from the file name, else from the nearest folder
   with a date in its name. Modification times are not used, because copying changes them.
 - any other word: the attribute of that name. Where clips have an attribute `recording`, it replaces the path.
 
 Copies (equal content) are always in one block, which joins the blocks of both. A clip without a value is a block of its
-own.
+own. What `ensemble.windows.blocks` says holds without any group.
 """
 
 import re
@@ -51,23 +51,26 @@ class Blocks(NamedTuple):
 def blocks_of(group: str, clips: ClipTable, identity: Sequence[str], section: np.ndarray) -> Blocks:
     """Blocks of normal training clips, within each section (n,).
 
-    `identity` is the content hash of each clip, or its path where that is unknown. DataError where no clip has the
-    group, or where no section has two blocks.
+    `identity` is the content hash of each clip, or the path of its recording where that is unknown. DataError where no
+    clip has the group, or where no section has two blocks (but the windows of an only recording can be divided).
     """
     names = group_names(group, clips)
     if not any(names):
         raise DataError(_missing(group, clips))
     own = [f"\0{content}" for content in identity]
     named = [name or alone for name, alone in zip(names, own, strict=True)]
-    number = _joined(_numbers(section, named), _numbers(section, own))
+    number = joined_blocks(section, named, own)
     first = {block: row for row, block in reversed(list(enumerate(number.tolist())))}
     sections = {text: np.unique(number[section == text]) for text in np.unique(section).tolist()}
     single = [text for text, blocks in sections.items() if len(blocks) == 1]
-    if len(single) == len(sections):
+    windows = np.isfinite(clips.windows()[:, 0])
+    divided = set(section[windows].tolist()) if group == RECORDING and names == clips.recordings() else set()
+    if len(single) == len(sections) and not divided:
         raise DataError(_one_block(group, sections, [names[first[int(blocks[0])]] for blocks in sections.values()]))
     number[np.isin(section, single)] = ALONE
     several = {text: len(blocks) for text, blocks in sections.items() if len(blocks) > 1}
-    return Blocks(number, tuple(_notes(group, names, several, single)))
+    undivided = [text for text in single if text not in divided]
+    return Blocks(number, tuple(_notes(group, names, several, undivided, "recordings" if windows.any() else "clips")))
 
 
 def filled(number: np.ndarray, alone: np.ndarray) -> np.ndarray:
@@ -80,7 +83,7 @@ def group_names(group: str, clips: ClipTable) -> list[str]:
     if group == DAY:
         return [day_of(clip) for clip in clips]
     values = [clip.attributes.get(group, "") for clip in clips]
-    return values if group != RECORDING or any(values) else [clip.path for clip in clips]
+    return values if group != RECORDING or any(values) else clips.recordings()
 
 
 def day_of(clip: Clip) -> str:
@@ -90,7 +93,7 @@ def day_of(clip: Clip) -> str:
         day = _date(text) or (text if name in ("day", "date") else "")
         if day:
             return day
-    parts = reversed(clip.path.split("/"))
+    parts = reversed(clip.recording.split("/"))
     return next(filter(None, map(_date, parts)), "")
 
 
@@ -104,7 +107,12 @@ def _date(text: str) -> str:
     return ""
 
 
-def _numbers(section: np.ndarray, names: Iterable[str]) -> np.ndarray:
+def joined_blocks(section: np.ndarray, names: Iterable[str], identity: Iterable[str]) -> np.ndarray:
+    """Block numbers (n,) of clips, in sorted order: those of a section that share a name or an identity."""
+    return _joined(block_numbers(section, names), block_numbers(section, identity))
+
+
+def block_numbers(section: np.ndarray, names: Iterable[str]) -> np.ndarray:
     """Number (n,) of each pair of section and name, in sorted order."""
     pairs = list(zip(section.tolist(), names, strict=True))
     number: Mapping[tuple[str, str], int] = {pair: i for i, pair in enumerate(sorted(set(pairs)))}
@@ -123,27 +131,34 @@ def _joined(number: np.ndarray, identity: np.ndarray) -> np.ndarray:
     return joined
 
 
-def _notes(group: str, names: Sequence[str], several: Mapping[str, int], single: Sequence[str]) -> Iterable[str]:
+def _notes(
+    group: str, names: Sequence[str], several: Mapping[str, int], single: Sequence[str], unit: str
+) -> Iterable[str]:
     if single:
         yield (
-            f"--group {group}: {_few(single)} {'has' if len(single) == 1 else 'have'} only one {group}, so single "
-            "clips are left out there, and the stated false-alarm rate may not hold"
+            f"--group {group}: {few(single)} {'has' if len(single) == 1 else 'have'} only one {group}, so single "
+            f"{unit} are left out there, and the stated false-alarm rate may not hold"
         )
     if group == RECORDING and sum(several.values()) == len(names):
         yield f"--group {group} changes nothing: every training clip is a recording of its own"
     lacking = sum(not name for name in names)
     if lacking:
         yield f"--group {group}: {lacking} of {len(names)} training clips have no {group}; they are left out singly"
-    few = [text for text, count in several.items() if count <= FEW_BLOCKS]
-    if few:
+    yield from few_notes(f"--group {group}", several, f"{FEW_BLOCKS}")
+
+
+def few_notes(origin: str, counts: Mapping[str, int], most: str) -> Iterable[str]:
+    """A note on the sections with few blocks, from the number of blocks by section; `most` words FEW_BLOCKS."""
+    small = [text for text, count in counts.items() if 1 < count <= FEW_BLOCKS]
+    if small:
         yield (
-            f"--group {group}: {_few(few)} {'has' if len(few) == 1 else 'have'} at most {FEW_BLOCKS}, so the reference "
+            f"{origin}: {few(small)} {'has' if len(small) == 1 else 'have'} at most {most}, so the reference "
             "scores come from clearly smaller banks than the final one; the stated false-alarm rate is approximate "
             "there, usually too high"
         )
 
 
-def _few(sections: Sequence[str], shown: int = 3) -> str:
+def few(sections: Sequence[str], shown: int = 3) -> str:
     """Names of some sections, and the number of the others."""
     rest = len(sections) - shown
     return ", ".join(sections[:shown]) + (f" and {rest} more" if rest > 0 else "")

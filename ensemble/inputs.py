@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.groups import blocks_of, filled
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
+from ensemble.windows.blocks import any_windows, reference_blocks
 from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
@@ -39,7 +39,8 @@ def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
 class Inputs:
     """The recordings of a store with their roles, and their rows in every embedding.
 
-    blocks: number of each training clip's block (n,), see `ensemble.groups`; None where the recipe names no group.
+    blocks: number of each training clip's block (n,), see `ensemble.groups` and `ensemble.windows`; None where the
+    recipe names no group and no training clip is a window.
     """
 
     def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
@@ -63,17 +64,19 @@ class Inputs:
         self._held: tuple[str, SharedRows] | None = None
 
     def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """Blocks of the training clips, where the recipe names a group, and notes."""
-        if not recipe.group:
-            return None, ()
+        """Blocks of the training clips, where the recipe names a group or some are windows, and notes."""
         train = self.clips[self.roles.train]
+        if not recipe.group and not any_windows(train):
+            return None, ()
         content = self.contents(self.roles.train)
-        identity = [known or path for known, path in zip(content, train.keys(), strict=True)]
-        number, notes = blocks_of(recipe.group, train, identity, section_texts(train, recipe.pool_sections))
+        identity = [known or path for known, path in zip(content, train.recordings(), strict=True)]
+        section = section_texts(train, recipe.pool_sections)
+        number, notes = reference_blocks(recipe.group, train, identity, section)
         files = [member.name for member in recipe.members if member.file]
         if files:
-            notes += (f"--group {recipe.group}: the training scores of {', '.join(files)} are used as they are",)
-        return filled(number, np.arange(len(train))), notes
+            origin = f"--group {recipe.group}" if recipe.group else "windows"
+            notes += (f"{origin}: the training scores of {', '.join(files)} are used as they are",)
+        return number, notes
 
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""

@@ -22,6 +22,10 @@ from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
 from ensemble.submission.package import read_submission, write_submission
+from ensemble.windows.blocks import any_windows
+from ensemble.windows.events import spans_of
+from ensemble.windows.files import remove_windows, time_text
+from ensemble.windows.recordings import Recordings
 from featstore.console import table
 from featstore.disk.files import write_new
 from featstore.errors import DataError
@@ -53,19 +57,28 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
     return notes
 
 
-def write_detection(detection: Detection, out: Path) -> list[Path]:
-    """Write scores.csv and recipe.toml to the folder `out`; returns the files. metrics.json of an earlier run goes."""
+def write_detection(detection: Detection, out: Path, seconds: np.ndarray | None = None) -> list[Path]:
+    """Write scores.csv and recipe.toml to the folder `out`; returns the files. Other files of an earlier run go.
+
+    `seconds`: see `scores_csv`.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    write_new(out / SCORES_FILE, scores_csv(detection).encode("utf-8", "surrogateescape"))
+    write_new(out / SCORES_FILE, scores_csv(detection, seconds).encode("utf-8", "surrogateescape"))
     (out / METRICS_FILE).unlink(missing_ok=True)  # no two runs may mix
+    remove_windows(out)
     write_recipe(detection.recipe, out / RECIPE_FILE)
     return [out / SCORES_FILE, out / RECIPE_FILE]
 
 
-def scores_csv(detection: Detection) -> str:
-    """One row per clip, most anomalous first, with the evidence beside the decision."""
+def scores_csv(detection: Detection, seconds: np.ndarray | None = None) -> str:
+    """One row per clip, most anomalous first, with the evidence beside the decision.
+
+    Where some clips are windows, every row has a start and an end; `seconds` are the lengths (m,) of whole recordings.
+    """
     members = [member.name for member in detection.recipe.members]
-    header = ["clip", "machine", "section", "domain", "score", "percentile", "p_value", "threshold", "decision"]
+    spans = spans_of(detection.clips, seconds) if any_windows(detection.clips) else np.zeros((len(detection.clips), 0))
+    header = ["clip", "machine", "section", "domain", *(["start_s", "end_s"] if spans.size else [])]
+    header += ["score", "percentile", "p_value", "threshold", "decision"]
     p_values, thresholds = detection.decided.p_value, detection.decided.threshold
     columns = [detection.clips.column(name).tolist() for name in ("machine", "section", "domain")]
     keys, text = detection.clips.keys(), io.StringIO()
@@ -78,6 +91,7 @@ def scores_csv(detection: Detection) -> str:
             [
                 keys[i],
                 *(column[i] for column in columns),
+                *map(time_text, spans[i]),
                 repr(float(detection.score[i])),
                 f"{detection.percentile[i]:.6f}",
                 f"{p_values[i]:.6f}",
@@ -92,13 +106,20 @@ def scores_csv(detection: Detection) -> str:
     return text.getvalue()
 
 
-def write_package(detection: Detection, out: Path, year: int | None) -> Path:
-    """Write the submission files to OUT/dcase and return their folder; a package of an earlier run is replaced last."""
+def write_package(detection: Detection, out: Path, year: int | None, recordings: Recordings | None = None) -> Path:
+    """Write the submission files to OUT/dcase and return their folder; a package of an earlier run is replaced last.
+
+    `recordings`: those of the clips, by default every clip; one is decided as an anomaly if any of its windows is.
+    """
+    clips, scores, decision = detection.clips, score_table(detection), detection.decision
+    if recordings:
+        clips, decision = recordings.clips, recordings.any(decision)
+        scores = recordings.table(scores, clips.keys())
     package, new = out / PACKAGE, out / f"{PACKAGE}.tmp"
     shutil.rmtree(new, ignore_errors=True)
     try:
-        year = year or package_year(detection.clips)
-        folder = write_submission(new, detection.clips, score_table(detection), detection.decision, year=year)
+        year = year or package_year(clips)
+        folder = write_submission(new, clips, scores, decision, year=year)
         shutil.rmtree(package, ignore_errors=True)
         new.rename(package)
     finally:

@@ -13,6 +13,7 @@ from ensemble.recipe import DOMAINS, PREDICTED, Member, read_recipe
 from ensemble.run import Detection
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options
+from ensemble.windows.recordings import MAXIMUM, quantile_of
 from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
 
@@ -51,10 +52,12 @@ class RunRequest:
     pool_sections: bool = False
     group_by: str | None = None
     group: str | None = None
+    recording_score: str = MAXIMUM
     workers: int | None = None
 
     def __post_init__(self) -> None:
         """Raise OptionError for options that contradict each other."""
+        quantile_of(self.recording_score)
         if self.fpr and self.fdr:
             raise OptionError("--fpr decides every clip by itself, --fdr all of them together; give one of them")
         if self.default and (self.recipe or self.detectors or self.ensemble):

@@ -1,10 +1,11 @@
 """What `detect run`, `report`, `evaluate` and `select` do with a request: score, measure, choose, write the results."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detectors.metrics.scores import read_scores
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
@@ -39,9 +40,15 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import selection_bytes, write_selection
+from ensemble.windows.events import event_rate
+from ensemble.windows.files import write_windows
+from ensemble.windows.findings import Findings, findings_of
+from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of, rule_text
+from featstore.clip import window_of
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 from featstore.store import FeatureStore
+from featstore.table import ClipTable
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Outcome:
     """A finished run: files written, metrics as JSON and as text, notes and warnings for the user."""
 
     detection: Detection
+    findings: Findings
     ensemble: Ensemble
     files: tuple[Path, ...]
     metrics: dict[str, Any]
@@ -69,18 +77,20 @@ def run_to(
     notes = prepare_out(out, package=submission)
     ensemble, ranked = ensemble_of(store, request, screen)
     detection = _detection(store, ensemble, request, screen)
-    files = [*write_detection(detection, out), *_write_reason(ensemble, out / SELECTION_FILE)]
+    findings = findings_of(detection, request.recording_score, store)
+    files = [*write_detection(detection, out, findings.seconds), *_write_reason(ensemble, out / SELECTION_FILE)]
+    files += write_windows(out, detection, findings) if findings.recordings.divided else []
     files += write_transductive(detection, ranked, out)
     if submission:
-        files.append(write_package(detection, out, year))
+        files.append(write_package(detection, out, year, findings.recordings))
     drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
-    metrics, texts, lacking = _measured(detection, drifts, year)
+    metrics, texts, lacking = _measured(detection, findings, drifts, year)
     metrics["ensemble"] = ensemble.as_json()
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
     notes = [*(f"left out of the metrics: {reason}" for reason in lacking), *detection.notes, *notes]
     warnings = tuple(shift.warning for shift in drifts if shift.warning)
-    return Outcome(detection, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings)
+    return Outcome(detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings)
 
 
 def _detection(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:
@@ -99,24 +109,37 @@ def _write_reason(ensemble: Ensemble, path: Path) -> list[Path]:
 
 
 def _measured(
-    detection: Detection, drifts: tuple[Drift, ...], year: int | None
+    detection: Detection, findings: Findings, drifts: tuple[Drift, ...], year: int | None
 ) -> tuple[dict[str, Any], list[str], list[str]]:
     """Metrics and real rates where labels exist, as JSON and as text; why other clips were left out."""
-    rule = year or year_of(detection.clips)
-    clips, lacking = labelled(detection.clips, rule)
+    recordings, events = findings.recordings, findings.events
+    rule = year or year_of(recordings.clips)
+    clips, lacking = labelled(recordings.clips, rule)
     metrics = trust_json(detection, drifts)
     apart = separation(detection)
     if apart:
         metrics["separation"] = apart
     texts = []
     if len(clips):
-        measured = measure(score_table(detection), clips, rule)
+        measured = measure(recordings.table(score_table(detection), clips.keys()), clips, rule)
         metrics = {**metrics_json(*measured), **metrics}
-        texts.append(metrics_text(*measured))
+        texts.append(metrics_text(*measured) + _origin(recordings, clips))
     texts += filter(None, [separation_text(detection)])
     rates = false_alarm_rates(detection.clips, detection.decided)
     texts += [false_alarms_text(rates)] if rates else []
+    if recordings.divided:
+        metrics |= {"recordings": len(recordings.clips), "events": [asdict(event) for event in events]}
+        false = event_rate(detection, events)
+        metrics |= {"false_events": {**asdict(false), "per_hour": false.per_hour}} if false else {}
+        texts += [false.text] if false else []
     return metrics, texts, lacking
+
+
+def _origin(recordings: Recordings, measured: ClipTable) -> str:
+    """What the metrics are of, as a line below them; empty without windows."""
+    if not recordings.divided:
+        return ""
+    return f"\nof {len(measured):,} recordings, scored by the {rule_text(recordings.rule)} of their windows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,28 +167,42 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
     drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
-    write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection)
+    findings = findings_of(detection, request.recording_score, store)
+    write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection, findings=findings)
 
 
 def evaluate_scores(
-    scores: Path, path: Path, *, ground_truth: Path | None, year: int | None, recipe: Path | None = None
+    scores: Path,
+    path: Path,
+    *,
+    ground_truth: Path | None,
+    year: int | None,
+    recipe: Path | None = None,
+    recording_score: str = MAXIMUM,
 ) -> tuple[dict[str, Any], str, list[str]]:
     """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out.
 
     recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out.
+    recording_score: the rule for recordings whose windows are scored; scores of whole recordings are read as they are.
     """
     tests = test_clips(FeatureStore.open(path), ground_truth)
-    tests, chose = with_confirmed_labels(tests, read_recipe(recipe)) if recipe else (tests, 0)
-    rule = year or year_of(tests)
-    clips, lacking = labelled(tests, rule)
+    chosen = read_recipe(recipe) if recipe else None
+    tests, chose = with_confirmed_labels(tests, chosen) if chosen else (tests, 0)
+    chosen_by = {*chosen.confirmed_faults, *chosen.confirmed_normal} if chosen else set()
+    recordings = recordings_of(tests, recording_score, unlabelled=chosen_by)
+    rule = year or year_of(recordings.clips)
+    clips, lacking = labelled(recordings.clips, rule)
     if not len(clips):
         missing = lacking[0] if lacking else "no test clip has a label"
         cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
         raise DataError(f"{path}: {missing}; {cure}")
-    measured = measure(read_any_scores(scores, tests, year or package_year(tests)), clips, rule)
+    of_windows = recordings.divided and not scores.is_dir() and any(map(window_of, read_scores(scores).keys))
+    table = read_any_scores(scores, tests if of_windows else recordings.clips, year or package_year(tests))
+    measured = measure(recordings.table(table, clips.keys()) if of_windows else table, clips, rule)
     if chose:
         lacking = [f"{chose} clips that chose this ensemble", *lacking]
-    return metrics_json(*measured), metrics_text(*measured), lacking
+    metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {})
+    return metrics, metrics_text(*measured) + (_origin(recordings, clips) if of_windows else ""), lacking
 
 
 def select_to(

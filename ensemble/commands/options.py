@@ -16,6 +16,13 @@ year_option = click.option(
     "--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020."
 )
 
+recording_option = click.option(
+    "--recording-score",
+    default="max",
+    show_default=True,
+    help="Score of a recording from those of its windows, for metrics: max, or a quantile as q0.9.",
+)
+
 recipe_options = together(
     click.option(
         "--ensemble",
@@ -64,6 +71,7 @@ recipe_options = together(
     click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
     click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
     group_option,
+    recording_option,
     click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""

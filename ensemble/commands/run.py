@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ensemble.commands.options import recipe_options, year_option
+from ensemble.commands.options import recipe_options, recording_option, year_option
 from featstore.clip import path_tail
 from featstore.console import EXISTING, PATH, Command, Meter, size, table
 
 if TYPE_CHECKING:
-    from ensemble.run import Detection
+    from ensemble.results import Outcome
 
 SHOWN = 10
 
@@ -26,7 +26,10 @@ SHOWN = 10
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
 def run(store: Path, out: Path, formats: tuple[str, ...], year: int | None, as_json: bool, **options: Any) -> None:
-    """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT."""
+    """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT.
+
+    Where clips are windows of recordings, also events.csv and recordings.csv.
+    """
     from ensemble.request import RunRequest, Screen
     from ensemble.results import run_to
 
@@ -42,14 +45,19 @@ def run(store: Path, out: Path, formats: tuple[str, ...], year: int | None, as_j
         files = [str(file) for file in outcome.files]
         click.echo(json.dumps({"files": files, "ensemble": outcome.ensemble.as_json(), "metrics": outcome.metrics}))
     else:
-        click.echo(_most_anomalous(outcome.detection))
+        click.echo(_most_anomalous(outcome))
     click.echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)
 
 
-def _most_anomalous(detection: "Detection") -> str:
-    """The most anomalous clips with their evidence."""
+def _most_anomalous(outcome: "Outcome") -> str:
+    """The most anomalous clips with their evidence; events where some clips are windows."""
     import numpy as np
 
+    from ensemble.windows.screen import events_text
+
+    detection = outcome.detection
+    if outcome.findings.recordings.divided:
+        return events_text(detection, outcome.findings, SHOWN)
     keys, machines = detection.clips.keys(), detection.clips.column("machine").tolist()
     order = np.argsort(-detection.percentile, kind="stable")[:SHOWN]
     rows = [
@@ -101,6 +109,7 @@ def report(store: Path, out: Path, **options: Any) -> None:
 @click.argument("scores", type=EXISTING)
 @click.argument("store", type=EXISTING)
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
+@recording_option
 @click.option("--recipe", type=EXISTING, help="Leave out the confirmed clips that this recipe was chosen by.")
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

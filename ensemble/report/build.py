@@ -22,11 +22,15 @@ from ensemble.decision.fuse import fusion
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import Recipe, recipe_text
 from ensemble.report.clips import OUTCOMES, clip_cards
+from ensemble.report.events import events_table
 from ensemble.report.media import Listen
 from ensemble.report.page import EMPTY, name, page, render, share_bar, table
 from ensemble.report.sections import section_charts
 from ensemble.report.selection import are_rows, selection_part
 from ensemble.run import Detection
+from ensemble.windows.findings import Findings, findings_of
+from ensemble.windows.recordings import Recordings, rule_text
+from ensemble.windows.screen import clip_title
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 
@@ -54,9 +58,10 @@ def write_report(
     drifts: Sequence[Drift] = (),
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
+    findings: Findings | None = None,
 ) -> None:
     """Write the page to `path`, whole or not at all."""
-    text = report_html(detection, options, drifts=drifts, listen=listen, selection=selection)
+    text = report_html(detection, options, drifts=drifts, listen=listen, selection=selection, findings=findings)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_new(path, text.encode("utf-8"))
 
@@ -88,20 +93,28 @@ def report_html(
     drifts: Sequence[Drift] = (),
     listen: Listen | None = None,
     selection: Mapping[str, Any] | None = None,
+    findings: Findings | None = None,
 ) -> str:
-    """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json."""
-    year = options.year or year_of(detection.clips)
-    clips, _ = labelled(detection.clips, year)
-    metrics = measure(score_table(detection), clips, year) if len(clips) else None
+    """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json.
+
+    `findings`: events and recordings, by default those of the detection.
+    """
+    findings = findings or findings_of(detection)
+    recordings = findings.recordings
+    year = options.year or year_of(recordings.clips)
+    clips, _ = labelled(recordings.clips, year)
+    table_of = recordings.table(score_table(detection), clips.keys())
+    metrics = measure(table_of, clips, year) if len(clips) else None
     evaluation = metrics[0] if metrics else None
     rates = false_alarm_rates(detection.clips, detection.decided)
     parts: list[tuple[str, str, Markup]] = [
+        ("events", "Events", events_table(findings)),
         ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen)),
         ("sections", "Machines and sections", section_charts(detection, evaluation)),
-        ("metrics", "Metrics", (_official(*metrics) if metrics else EMPTY) + _false_alarms(rates)),
+        ("metrics", "Metrics", (_official(*metrics, recordings) if metrics else EMPTY) + _false_alarms(rates)),
         ("members", "Members of the ensemble", _members(detection)),
         ("ranking", "Ranking", _ranking(detection)),
-        ("selection", "Selection", selection_part(selection, detection, year if metrics else None)),
+        ("selection", "Selection", selection_part(selection, detection, year if metrics else None, recordings)),
         ("recipe", "How to reproduce this report", render("recipe.html", recipe=recipe_text(detection.recipe))),
     ]
     return page(
@@ -136,7 +149,7 @@ def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseA
     return facts
 
 
-def _official(evaluation: Evaluation, intervals: Intervals) -> Markup:
+def _official(evaluation: Evaluation, intervals: Intervals, recordings: Recordings) -> Markup:
     rule = rule_of(evaluation.year)
     rows = []
     for row in evaluation.rows:
@@ -144,6 +157,8 @@ def _official(evaluation: Evaluation, intervals: Intervals) -> Markup:
         rows.append([name(row.machine), name(row.section), *(_percent(section[metric]) for metric in rule.metrics)])
     rows.append([f"{rule.mean} mean", "", *(f"{100 * evaluation.mean(metric):.2f}" for metric in rule.metrics)])
     caption = f"Official metrics in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
+    if recordings.divided:
+        caption += f"; of recordings, scored by the {rule_text(recordings.rule)} of their windows"
     return table(caption, ["machine", "section", *map(_readable, rule.metrics)], rows, text_columns=2)
 
 
@@ -183,7 +198,7 @@ def _ranking(detection: Detection) -> Markup:
     order = np.argsort(-detection.percentile, kind="stable")[:RANKED]
     rows = [
         [
-            name(clip.key),
+            name(clip_title(clip.key)),
             name(clip.machine),
             name(clip.section),
             OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),

@@ -7,6 +7,7 @@ from ensemble.report.charts import spectrogram_chart
 from ensemble.report.media import Listen, audio_uri, common_gain, image_uri, shared_range, spectrogram
 from ensemble.report.page import EMPTY, render
 from ensemble.run import Detection
+from ensemble.windows.screen import clip_title
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
 
@@ -67,7 +68,8 @@ def clip_cards(detection: Detection, top: int, seconds: float, listen: Listen | 
     if listen and not any(recordings for *_, recordings in cards):
         path = detection.clips[chosen[0][1]].path
         raise DataError(f"none of the recordings is below --data, for example {path!r}; give the folder of the build")
-    return render("clips.html", cards=cards, detection=detection, seconds=seconds if listen else None)
+    shown = seconds if listen else None
+    return render("clips.html", cards=cards, detection=detection, seconds=shown, clip_title=clip_title)
 
 
 def _top_members(detection: Detection, i: int) -> list[tuple[str, float]]:

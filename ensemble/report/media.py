@@ -2,6 +2,8 @@
 
 import base64
 import io
+import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,10 +13,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.clip import Window, recording_of, window_of
 from featstore.mel import htk_hz, htk_mel
 
 MAX_SECONDS = 60.0
-"""A spectrogram shows at most this much from the start of a recording."""
+"""A spectrogram shows at most this much from the start of a recording, or of a window."""
 
 WINDOW_S, BANDS, MAX_FRAMES = 0.064, 112, 400
 RANGE_DB = 75.0
@@ -36,23 +39,56 @@ class Sound:
 
 
 Listen = Callable[[str], Sound | None]
-"""Reads the recording of a clip by its path; None if there is none."""
+"""Reads the recording, or the window, of a clip by its path; None if there is none."""
 
 
 def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
-    """Reads recordings below `root` with the embedder's sample rate and channel; never a file outside `root`."""
+    """Reads recordings below `root` with the embedder's sample rate and channel; never a file outside `root`.
+
+    Of a window, only its part of the file is read.
+    """
     policy = AudioPolicy(channel=channel or "0", length=f"crop:{MAX_SECONDS:g}")
 
     def listen(path: str) -> Sound | None:
-        parts = PurePosixPath(path)
+        window, parts = window_of(path), PurePosixPath(recording_of(path))
         if parts.is_absolute() or ".." in parts.parts:
             return None
         try:
+            if window:
+                return _read_window(root / parts, window, rate_hz or 16_000, policy.channel)
             return Sound(read_recording(root / parts, rate_hz or 16_000, policy).wave, rate_hz or 16_000)
         except RejectedAudio:
             return None
 
     return listen
+
+
+def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Sound:
+    """At most MAX_SECONDS of a window at `rate_hz`; RejectedAudio where it cannot be read or has no samples."""
+    import soundfile
+    import soxr
+
+    try:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RejectedAudio("not a regular file")
+            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+                start = min(round(window.start_s * sound.samplerate), sound.frames)
+                end = round(min(window.end_s, window.start_s + MAX_SECONDS) * sound.samplerate)
+                sound.seek(start)
+                samples = sound.read(max(0, min(end, sound.frames) - start), dtype="float32", always_2d=True)
+                native_hz = sound.samplerate
+        wave = samples.mean(axis=1) if channel == "mean" else samples[:, int(channel)]
+    except (OSError, soundfile.SoundFileError, IndexError, ValueError) as error:
+        raise RejectedAudio(f"the window cannot be read: {error}") from error
+    if not len(wave) or not np.isfinite(wave).all():
+        raise RejectedAudio("the window has no samples, or NaN or infinite ones")
+    return Sound(np.asarray(soxr.resample(wave, native_hz, rate_hz), dtype=np.float32), rate_hz)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open without blocking: a named pipe must not stop the report."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def spectrogram(sound: Sound) -> np.ndarray:

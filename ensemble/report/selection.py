@@ -14,19 +14,24 @@ from ensemble.output import labelled
 from ensemble.report.charts import scatter_chart
 from ensemble.report.page import EMPTY, name, render, share_bar, table
 from ensemble.run import Detection
+from ensemble.windows.recordings import Recordings, recordings_of
 
 ROWS = 15
 MIN_MEMBERS = 3
 """Fewest members for a rank correlation."""
 
 
-def selection_part(selection: Mapping[str, Any] | None, detection: Detection, year: int | None) -> Markup:
+def selection_part(
+    selection: Mapping[str, Any] | None, detection: Detection, year: int | None, recordings: Recordings | None = None
+) -> Markup:
     """Scores on generated and real anomalies (by the official rule of `year`, None without labels), then all tables.
 
-    Keys that are missing are left out; unknown keys are shown in tables of their own.
+    Keys that are missing are left out; unknown keys are shown in tables of their own. recordings: what real anomalies
+    are, by default the clips.
     """
     if not selection:
         return EMPTY
+    recordings = recordings or recordings_of(detection.clips)
     tables = [make(selection[key]) for key, make in TABLES.items() if selection.get(key)]
     others = {key: value for key, value in selection.items() if key not in KNOWN and value not in (None, [], {})}
     plain = [[_words(key), _cell(value)] for key, value in others.items() if _is_plain(value)]
@@ -36,7 +41,7 @@ def selection_part(selection: Mapping[str, Any] | None, detection: Detection, ye
     warnings = selection.get("warnings")
     return render(
         "selection.html",
-        agreement=_agreement(selection, detection, year) if year else (EMPTY, EMPTY, ""),
+        agreement=_agreement(selection, detection, recordings, year) if year else (EMPTY, EMPTY, ""),
         reason=selection.get("reason"),
         warnings=warnings if isinstance(warnings, list) else [],
         tables=tables,
@@ -111,7 +116,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
-def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) -> tuple[Markup, Markup, str]:
+def _agreement(
+    selection: Mapping[str, Any], detection: Detection, recordings: Recordings, year: int
+) -> tuple[Markup, Markup, str]:
     """Official scores of the members on generated and on real anomalies: table, chart and rank correlation.
 
     All are empty if no member is a candidate; chart and correlation also for fewer than MIN_MEMBERS members.
@@ -123,7 +130,7 @@ def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) ->
     known = [i for i, member in enumerate(members) if member in generated]
     if not known:
         return EMPTY, EMPTY, ""
-    real = _real_scores(detection, known, year)
+    real = _real_scores(detection, recordings, known, year)
     pairs = [(generated[members[i]], score) for i, score in zip(known, real, strict=True)]
     caption = "Official score of the members on generated and on real anomalies, in percent"
     cells = [[name(members[i]), f"{100 * x:.1f}", f"{100 * y:.1f}"] for i, (x, y) in zip(known, pairs, strict=True)]
@@ -135,10 +142,11 @@ def _agreement(selection: Mapping[str, Any], detection: Detection, year: int) ->
     return scores, chart, f"Rank correlation of the two scores over these {len(known)} members: {_spearman(pairs)}."
 
 
-def _real_scores(detection: Detection, members: list[int], year: int) -> list[float]:
-    labels = Labels.of(labelled(detection.clips, year)[0])
+def _real_scores(detection: Detection, recordings: Recordings, members: list[int], year: int) -> list[float]:
+    labels = Labels.of(labelled(recordings.clips, year)[0])
     keys = tuple(detection.clips.keys())
     tables = [ScoreTable(detection.recipe.members[i].name, keys, detection.member_percentiles[i]) for i in members]
+    tables = [recordings.table(scores, labels.keys) for scores in tables]
     aligned = (ScoreTable(scores.name, labels.keys, scores.aligned(labels.keys)) for scores in tables)
     return [evaluate(scores, labels, year).score for scores in aligned]
 

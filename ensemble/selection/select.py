@@ -148,10 +148,8 @@ def select(
     to_score = list({member.name: member for member in [*candidates, *of_default]}.values())
     score = partial(score_candidates, store, validation=validation, cache=cache, workers=options.workers)
     raced = Raced(to_score)
-    values = len(validation) * sum(
-        width_of(store.info(member.embedding), member) for member in to_score if not member.file
-    )
-    racing = options.race and not options.group and not faults and values >= RACE_FROM
+    widths = [width_of(store.info(member.embedding), member) for member in to_score if not member.file]
+    racing = options.race and validation.block is None and not faults and len(validation) * sum(widths) >= RACE_FROM
     if racing:
         always = [member.name for member in default.members]
         raced = race(

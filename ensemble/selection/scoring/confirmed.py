@@ -53,9 +53,8 @@ def confirmed_part(
     kept = section >= 0
     rows, section = rows[kept], section[kept]
     keys = tuple(key for key, keep in zip(order, kept.tolist(), strict=True) if keep)
-    content = [text or key for text, key in zip(decode(facts["content_hash"][rows]), keys, strict=True)]
-    hashes = decode(facts["content_hash"][validation.rows[training]])
-    of_content = {text: i for text, i in zip(hashes, training.tolist(), strict=True) if text}
+    content = _contents(clips, facts, rows)
+    of_content = dict(zip(_contents(clips, facts, validation.rows[training]), training.tolist(), strict=True))
     source, fold, half = _placed(validation, content, of_content, section, [faults[key] for key in keys])
     return replace(
         validation,
@@ -68,9 +67,29 @@ def confirmed_part(
         fold=np.concatenate([validation.fold[training], fold]),
         pairs=(CONFIRMED,),
         changes=None,
+        block=_with_blocks_of(validation, training, source),
         confirmed=len(keys),
         halves=np.concatenate([np.where(validation.half(0), 0, 1)[training], half]),
     )
+
+
+def _contents(clips: ClipTable, facts: Mapping[str, np.ndarray], rows: np.ndarray) -> list[str]:
+    """Content hash of clips, or the path of their recording where that is unknown."""
+    hashes = decode(facts["content_hash"][rows])
+    return [text or path for text, path in zip(hashes, clips[rows].recordings(), strict=True)]
+
+
+def _with_blocks_of(validation: Validation, training: np.ndarray, source: np.ndarray) -> np.ndarray | None:
+    """Blocks of the training recordings, then of labelled recordings by source (m,), where clips have blocks.
+
+    A source that the validation lacks is a block of its own.
+    """
+    if validation.block is None:
+        return None
+    block_of = dict(zip(validation.source.tolist(), validation.block.tolist(), strict=True))
+    first = int(validation.block.max()) + 1
+    labelled = [block_of.get(number, first + number) for number in source.tolist()]
+    return np.concatenate([validation.block[training], np.array(labelled, dtype=np.intp)])
 
 
 def _placed(
@@ -119,6 +138,7 @@ def joined(validation: Validation, part: Validation) -> Validation:
         fold=np.concatenate([validation.fold, part.fold[last]]),
         pairs=(*validation.pairs, CONFIRMED) if has_faults else validation.pairs,
         changes=None,
+        block=None if validation.block is None or part.block is None else np.r_[validation.block, part.block[last]],
         confirmed=part.confirmed,
         halves=np.concatenate([np.where(validation.half(0), 0, 1), np.where(part.half(0), 0, 1)[last]]),
     )

@@ -7,6 +7,9 @@ clip is used. A bank holds (folds - 1) / folds of the clips of the final one.
 
 With a group (see `ensemble.groups`), folds and halves hold whole blocks, as whole days, with everything made from them.
 There are at most as many folds as blocks in a section.
+
+The windows of a recording are one source, in one fold, with everything made from them. Where a section has windows of
+one recording only, its stretches (see `ensemble.windows.blocks`) are the sources.
 """
 
 import hashlib
@@ -18,8 +21,10 @@ from functools import cached_property
 import numpy as np
 
 from ensemble.groups import blocks_of, filled
+from ensemble.inputs import section_texts
 from ensemble.selection.scoring.perturb import VERSION
 from ensemble.selection.scoring.perturb_design import Changes, PerturbDesign, plan
+from ensemble.windows.blocks import any_windows, units_of
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
 from featstore.table import ClipTable, decode
@@ -64,9 +69,11 @@ class Validation:
     """The clips that are used, in columns (n,): the normal training clips and the generated anomalies.
 
     rows: position in the embedding. section: index into `sections`. pair: index into `pairs`, NORMAL for a recording.
-    source: number of the recording that a clip is, or was made from; recordings of equal content share it. fold: fold
+    source: number of the recording that a clip is, or was made from; recordings of equal content share it, and windows
+    have that of their recording or stretch. fold: fold
     of the source. changes: how the last clips are perturbed from the first; their row is that of the original. block:
-    number of the block of the source, None without a group; it is the source itself in a section of one block.
+    number of the block of the source, None without a group or windows; it is the source itself in a section of one
+    block, and without a group.
     confirmed: number of the last clips that a person labelled, see confirmed.py; they are in no bank. halves: half of
     every clip, where it does not follow from the sources.
     """
@@ -146,7 +153,7 @@ def plan_validation(
     recorded = training & ~generated & ~clips.where(label="anomaly")
     fault = _marked(clips, {key for key, is_fault in (faults or {}).items() if is_fault})
     recorded &= ~fault
-    contents = dict(zip(decode(clips.columns["path"][recorded]), decode(facts["content_hash"][recorded]), strict=True))
+    contents, notes = _contents(clips[recorded], decode(facts["content_hash"][recorded]))
     paths = np.array(decode(clips.columns["path"]), dtype=object)
     known = np.array([path in contents for path in paths], dtype=bool) & (perturbed is None)
     taken = np.flatnonzero(recorded | (training & generated & known))
@@ -155,6 +162,9 @@ def plan_validation(
     if not len(taken):
         raise DataError("no section has two different training clips" if perturbed else NO_ANOMALIES)
     planned = _validation(clips, taken, contents, folds)
+    planned = replace(planned, notes=(*planned.notes, *notes))
+    if any_windows(clips[recorded]):
+        planned = replace(planned, block=planned.source)
     if group:
         planned = _with_blocks(planned, clips[planned.rows], group, folds)
     return _with_changes(planned, perturbed) if perturbed else planned
@@ -165,6 +175,17 @@ NO_ANOMALIES = (
     "no section has two training clips with generated anomalies; build the store with `featstore build DATA STORE "
     "--anomalies auto` or, without audio, perturb the embeddings with `detect select STORE --perturb`"
 )
+
+
+def _contents(clips: ClipTable, hashes: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Content of training clips by path, empty where it is unknown; for windows their recording or stretch; notes."""
+    paths = decode(clips.columns["path"])
+    if not any_windows(clips):
+        return dict(zip(paths, hashes, strict=True)), ()
+    identity = [known or _hash(recording) for known, recording in zip(hashes, clips.recordings(), strict=True)]
+    units = units_of(clips, identity, section_texts(clips, pool_sections=False))
+    contents = {path: unit or known for path, unit, known in zip(paths, units.names, hashes, strict=True)}
+    return contents, units.notes("the scores on generated anomalies are probably too high")
 
 
 def _with_blocks(planned: Validation, clips: ClipTable, group: str, folds: int) -> Validation:

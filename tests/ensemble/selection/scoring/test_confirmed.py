@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from selection_store import labelled, members_of, recordings, selection_store
+from selection_store import labelled, members_of, recordings, selection_store, variants
+from window_store import windows
 
 from detectors import create
 from ensemble.selection.choose import Problem, positions
@@ -169,3 +170,23 @@ def test_labels_of_the_store_are_not_read(store: FeatureStore, plan: Validation)
     part = part_of(store, plan, FAULTS)
     assert masked.keys == part.keys
     np.testing.assert_array_equal(masked.pair, part.pair)
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_labelled_windows_are_in_the_fold_and_the_block_of_their_recording(hashed: bool) -> None:
+    base = [window for clip in recordings(6, 2) for window in windows(clip, 3)]
+    tests = [window for clip in labelled(4) for window in windows(clip, 2)]
+    clips = ClipTable.from_clips([*base, *variants(base), *tests])
+    contents = [f"hash of {path}" if hashed else "" for path in clips.recordings()]
+    facts = {"content_hash": encode(contents), "outcome": encode("" for _ in clips)}
+    faults = {base[0].key: True, **{clip.key: clip.label == "anomaly" for clip in tests}}
+    plan = plan_validation(clips, facts, faults=faults)
+    assert base[0].key not in plan.keys, "a fault is no training clip"
+    together = joined(plan, confirmed_part(plan, clips, facts, faults))
+    assert together.block is not None
+    assert len(together.block) == len(together)
+    names = np.array([key.partition("#")[0] for key in together.keys])
+    for of in (together.source, together.fold, together.block, together.half(0)):
+        assert all(len(set(of[names == name].tolist())) == 1 for name in names)
+    placed = positions(np.random.default_rng(0).normal(size=(2, len(together))), together)
+    assert ((placed > 0) & (placed < 1)).all()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from selection_store import recordings, variants
+from window_store import windows
 
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
@@ -251,3 +252,93 @@ def test_perturbed_clips_are_in_the_block_of_their_original(clips: list[Clip]) -
     assert plan.changes is not None
     np.testing.assert_array_equal(plan.block[plan.stored :], plan.block[plan.changes.origin])
     np.testing.assert_array_equal(plan.fold[plan.stored :], plan.fold[plan.changes.origin])
+
+
+def cut(clips: list[Clip], count: int = 3) -> list[Clip]:
+    """Windows of the recordings."""
+    return [window for clip in clips for window in windows(clip, count)]
+
+
+def windowed(clips: list[Clip], *, hashed: bool = True, **options: Any) -> Validation:
+    """The plan of windows; those of a recording share its content hash."""
+    contents = encode(f"hash of {clip.recording}" if hashed else "" for clip in clips)
+    facts = {"content_hash": contents, "outcome": encode("" for _ in clips)}
+    return plan_validation(ClipTable.from_clips(clips), facts, **options)
+
+
+def recordings_in(plan: Validation) -> np.ndarray:
+    return np.array([key.partition("#")[0] for key in plan.keys])
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize("group", ["", "recording"])
+def test_windows_of_a_recording_are_in_one_fold_with_everything_made_from_them(hashed: bool, group: str) -> None:
+    """All windows of a recording are equal: any leak gives a score of 0."""
+    base = cut(recordings(6, 2))
+    plan = windowed([*base, *variants(base)], hashed=hashed, group=group)
+    names = recordings_in(plan)
+    for of in (plan.fold, plan.half(0), plan.source, plan.block):
+        assert of is not None
+        assert all(len(set(of[names == name].tolist())) == 1 for name in names)
+    assert len(set(plan.source.tolist())) == 12
+    assert not plan.notes
+    vectors = {name: np.random.default_rng(i).normal(size=8) for i, name in enumerate(sorted(set(names)))}
+    X = np.array([vectors[name] for name in names])
+    assert held_out_scores("knn", X, plan).min() > 1e-3
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize("group", ["", "recording"])
+def test_a_section_of_one_recording_is_cut_into_stretches(hashed: bool, group: str) -> None:
+    one = windows(Clip("fan/train/long.wav", "fan", "00", "train", "source", "normal"), 30)
+    others = [clip for clip in recordings(6, 2) if clip.section == "01"]
+    clips = [*one, *others]
+    plan = windowed([*clips, *variants(clips)], hashed=hashed, group=group)
+    assert plan.sections == (("fan", "00"), ("fan", "01"))
+    here = plan.section == 0
+    start = np.array([float(key.partition("#t=")[2].partition(",")[0]) if "#t=" in key else 0.0 for key in plan.keys])
+    stretch = (start // 30).astype(int)
+    for number in range(10):
+        assert len(set(plan.source[here & (stretch == number)].tolist())) == 1
+    assert len(set(plan.source[here].tolist())) == 10
+    assert np.bincount(plan.fold[here & plan.normal]).tolist() == [6] * 5
+    notes = [note for note in plan.notes if "of one recording" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith("the training windows of machine fan section 00 are of one recording")
+    assert "the scores on generated anomalies are probably too high" in notes[0]
+
+
+def test_windows_do_not_change_the_plan_of_a_section_without(clips: list[Clip]) -> None:
+    pump = cut([replace(clip, machine="pump", path=f"pump/{clip.path}") for clip in recordings(6, 2)])
+    plain, mixed = planned(clips), planned([*clips, *pump, *variants(pump)])
+    assert plain.block is None
+    of = dict(zip(mixed.keys, mixed.fold.tolist(), strict=True))
+    assert [of[key] for key in plain.keys] == plain.fold.tolist()
+
+
+def test_the_plan_of_windows_does_not_depend_on_the_order_of_rows() -> None:
+    base = [*cut(recordings(6, 2)), *windows(Clip("pump/long.wav", "pump", "00", "train", "source", "normal"), 20)]
+    clips = [*base, *variants(base)]
+    order = np.random.default_rng(3).permutation(len(clips))
+    first, second = windowed(clips), windowed([clips[i] for i in order])
+    assert first.digest == second.digest
+    np.testing.assert_array_equal(first.source, second.source)
+
+
+def test_windows_of_one_day_keep_their_recordings_together() -> None:
+    base = [
+        replace(clip, attributes={"day": "12"[clip.section == "01" and i % 4 > 1]})
+        for i, clip in enumerate(recordings(6, 2))
+    ]
+    windows_of = cut(base)
+    plan = windowed([*windows_of, *variants(windows_of)], group="day")
+    names = recordings_in(plan)
+    assert all(len(set(plan.fold[names == name].tolist())) == 1 for name in names)
+    assert "machine fan section 00 has only one day, so single recordings are left out" in " ".join(plan.notes)
+
+
+def test_perturbed_windows_are_in_the_block_of_their_recording() -> None:
+    plan = windowed(cut(recordings(6, 2)), perturbed=PerturbDesign())
+    assert plan.block is not None
+    names = recordings_in(plan)
+    assert all(len(set(plan.block[names == name].tolist())) == 1 for name in names)

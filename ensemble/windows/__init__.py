@@ -1,0 +1,1 @@
+"""Windows of recordings: honest references among them, events, and scores of whole recordings."""

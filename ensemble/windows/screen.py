@@ -1,0 +1,55 @@
+"""Windows and events as a person reads them."""
+
+from ensemble.run import Detection
+from ensemble.windows.findings import Findings
+from featstore.clip import path_tail, recording_of, window_of
+from featstore.console import table
+
+
+def clock(seconds: float | None) -> str:
+    """A time as 0:05, 12:30.5 or 1:02:03, rounded to tenths of a second; a question mark where it is unknown."""
+    if seconds is None:
+        return "?"
+    tenths = round(10 * seconds)
+    minutes, rest = divmod(tenths, 600)
+    text = f"{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
+    return f"{minutes // 60}:{minutes % 60:02d}:{text}" if minutes >= 60 else f"{minutes}:{text}"
+
+
+def clip_title(key: str) -> str:
+    """A clip's key; for a window the recording and its times."""
+    window = window_of(key)
+    return f"{recording_of(key)}, {clock(window.start_s)} to {clock(window.end_s)}" if window else key
+
+
+def events_text(detection: Detection, findings: Findings, shown: int) -> str:
+    """How many events there are and the most anomalous of them, with recording, start, end and peak."""
+    recordings, events = findings.recordings, findings.events
+    reported, total, rate = int(detection.decision.sum()), len(detection.clips), detection.recipe.false_alarm_rate
+    affected = int(recordings.any(detection.decision).sum())
+    lines = [
+        f"{_counted(len(events), 'event')} in {affected:,} of {_counted(len(recordings.clips), 'recording')}: "
+        f"{reported:,} of {total:,} windows reported."
+    ]
+    if not detection.recipe.fdr:
+        expected = f"about {rate * total:,.0f} windows would be expected if all were normal"
+        lines[0] += f" At a {100 * rate:g} % false-alarm rate {expected}."
+    if not events:
+        return lines[0]
+    rows = [
+        [
+            path_tail(event.recording, event.machine),
+            clock(event.start_s),
+            clock(event.end_s),
+            clock(event.peak_time_s),
+            f"{event.peak_percentile:.4f}",
+            event.windows,
+        ]
+        for event in events[:shown]
+    ]
+    lines.append(f"The {len(rows)} most anomalous:")
+    return "\n".join([*lines, table(["recording", "from", "to", "peak at", "percentile", "windows"], rows)])
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
