@@ -25,7 +25,7 @@ from ensemble.submission.package import read_submission, write_submission
 from ensemble.windows.blocks import any_windows
 from ensemble.windows.events import spans_of
 from ensemble.windows.files import remove_windows, time_text
-from ensemble.windows.recordings import Recordings
+from ensemble.windows.recordings import Recordings, recordings_of
 from featstore.console import table
 from featstore.disk.files import write_new
 from featstore.errors import DataError
@@ -138,7 +138,10 @@ def test_clips(store: FeatureStore, ground_truth: Path | None) -> ClipTable:
     tables = [store.clips(name) for name in sorted(store.embeddings)]
     clips = max(tables, key=len, default=ClipTable.from_clips([]))
     tests = clips[clips.where(split="test")]
-    return tests if ground_truth is None else ClipTable.from_clips(apply_truth(list(tests), ground_truth)[0])
+    if ground_truth is None:
+        return tests
+    recordings = recordings_of(tests)  # the truth names recordings, not windows
+    return recordings.labelled(ClipTable.from_clips(apply_truth(list(recordings.clips), ground_truth)[0]))
 
 
 def read_any_scores(path: Path, clips: ClipTable, year: int) -> ScoreTable:

@@ -36,7 +36,7 @@ class Detection:
 
     member_percentiles: (members, m). nearest, nearest_distance: key of the closest training clip of the section and
     its cosine distance in the embedding of `evidence_of`. reference: honest fused scores (n,) of the training clips
-    `train`; blocks: the number of each one's block (see `ensemble.groups`), None without a group. domains: predicted
+    `train`; blocks: the number of each one's block (see `ensemble.inputs`), None without any. domains: predicted
     domains, None where the recipe does not ask for them or there are no two domains.
     """
 

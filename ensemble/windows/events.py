@@ -124,8 +124,8 @@ class EventRate:
     @property
     def text(self) -> str:
         """The rate and what it is of."""
-        recordings = f"{self.recordings:,} normal test recordings, whose windows cover {self.hours:.3g} hours"
-        return f"false events: {self.per_hour:.3g} events per hour ({self.events:,} events in {recordings})"
+        of = f"normal test recordings: {self.recordings:,}, hours that their windows cover: {self.hours:.3g}"
+        return f"false events: {self.per_hour:.3g} events per hour (events: {self.events:,}, {of})"
 
 
 def event_rate(detection: Detection, events: Sequence[Event]) -> EventRate | None:

@@ -81,6 +81,18 @@ class Recordings:
         quantile = quantile_of(self.rule)
         return ScoreTable(scores.name, tuple(keys), np.array([np.quantile(part, quantile) for part in parts]))
 
+    def labelled(self, clips: ClipTable) -> ClipTable:
+        """The windows with the labels and domains of `clips`, these recordings in order, where theirs are unknown."""
+        if not self.divided:
+            return clips
+        own = dict(self.windows.columns)
+        at = np.empty(len(self.windows), dtype=np.intp)
+        for i, rows in enumerate(self.rows):
+            at[rows] = i
+        for name in ("label", "domain"):
+            own[name] = np.where(own[name] == b"unknown", clips.columns[name][at], own[name])
+        return ClipTable(own)
+
     def _places(self, keys: Sequence[str]) -> list[int]:
         place_of = {key: i for i, key in enumerate(self.clips.keys())}
         return [place_of[key] for key in keys]

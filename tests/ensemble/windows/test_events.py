@@ -112,7 +112,8 @@ def test_false_events_are_those_of_normal_recordings_per_hour(detection: Detecti
     rate = event_rate(of, events_of(of))
     assert rate is not None
     assert (rate.events, rate.recordings, rate.hours, rate.per_hour) == (2, 2, 2, 1)
-    assert rate.text.startswith("false events: 1 events per hour (2 events in 2 normal test recordings")
+    numbers = "events: 2, normal test recordings: 2, hours that their windows cover: 2"
+    assert rate.text == f"false events: 1 events per hour ({numbers})"
     assert event_rate(decided(detection, clips[3:], [1, 1]), []) is None
     ranked = replace(of, decided=replace(of.decided, self_ranked=True))
     assert event_rate(ranked, events_of(of)) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from window_store import plant, recording, vectors, window_store
+from window_store import plant, recording, vectors, window_store, windows
 
 from detectors.metrics.auc import auc
 from ensemble.cli import main
@@ -132,6 +132,21 @@ def test_the_package_has_recordings_and_is_evaluated_by_them(store: FeatureStore
     by_name = tmp_path / "by_name.csv"
     by_name.write_text("clip,score\n" + "".join(f"{line}\n" for line in lines))
     assert json.loads(run("evaluate", by_name, store.path, "--json").stdout)["official_score"] == official
+
+
+def test_the_official_truth_labels_the_windows_of_a_recording(tmp_path: Path) -> None:
+    names = [f"fan/test/section_00_{i:04d}.wav" for i in range(8)]
+    windows_of = [window for name in names for window in windows(recording(name, "unknown"), 3)]
+    clips = [*plant(train=6, test=0), *windows_of]
+    store = window_store(tmp_path / "s", clips, np.random.default_rng(0).normal(3, 1, (len(clips), 6)).astype("f4"))
+    detected(store, tmp_path / "out")
+    truth = tmp_path / "ground_truth_fan_section_00_test.csv"
+    truth.write_text("".join(f"{name[9:]},{i % 2}\n" for i, name in enumerate(names)))
+    options = ("--ground-truth", truth, "--year", "2020", "--json")
+    metrics = json.loads(run("evaluate", tmp_path / "out" / "scores.csv", store.path, *options).stdout)
+    scores = {row["recording"]: float(row["score"]) for row in rows(tmp_path / "out" / "recordings.csv")}
+    of_label = [np.array([scores[name] for name in names[first::2]]) for first in (0, 1)]
+    assert metrics["sections"][0]["auc"]["value"] == pytest.approx(auc(*of_label))
 
 
 def test_files_of_an_earlier_run_go(store: FeatureStore, tmp_path: Path) -> None:
