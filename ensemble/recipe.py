@@ -17,6 +17,13 @@ It names the members (each a detector on an embedding), how their scores are fus
     detector = "scores:theirs.csv"   # scores of another system; the path is relative to the recipe
     fingerprint = "..."              # SHA-256 of the file; a file with another content is refused
 
+A threshold by hand, on the scale of the score, has a line in a table before the members. `default` is for sections
+without a line of their own:
+
+    [thresholds]
+    default = 0.99
+    "fan/00" = 0.97
+
 A recipe chosen by `detect select --faults` lists the clips that chose it, `confirmed_faults = ["a.wav"]` and
 `confirmed_normal = ["b.wav"]`: they are left out of the metrics, and the faults out of the banks.
 
@@ -35,6 +42,7 @@ from urllib.parse import quote, unquote_to_bytes
 import tomli_w
 
 from ensemble.decision.banks import TAILS
+from ensemble.decision.given import ByHand, checked
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 
@@ -105,7 +113,8 @@ class Recipe:
     tail: how a domain with few training clips is decided, see decision/banks.py. group: what hangs together, so that
     its clips are never each other's reference: recording, day or an attribute (`ensemble.groups`). group_by: an
     attribute that detectors with `by=group` learn from. confirmed_faults, confirmed_normal: keys of the clips with
-    confirmed labels that the recipe was chosen by.
+    confirmed labels that the recipe was chosen by. thresholds: by hand, see decision/given.py; the rule `threshold`
+    makes the others.
     """
 
     members: tuple[Member, ...]
@@ -121,6 +130,7 @@ class Recipe:
     group: str = ""
     confirmed_faults: tuple[str, ...] = ()
     confirmed_normal: tuple[str, ...] = ()
+    thresholds: ByHand = ()
 
     def __post_init__(self) -> None:
         """Refuse recipes that cannot run."""
@@ -137,10 +147,19 @@ class Recipe:
             raise DataError(f"false_alarm_rate = {self.false_alarm_rate}: expected a rate between 0 and 1")
         if not 0 <= self.fdr < 1:
             raise DataError(f"fdr = {self.fdr}: expected a rate between 0 and 1, or 0 to decide by false_alarm_rate")
+        if self.fdr and self.thresholds:
+            raise DataError(
+                "a false-discovery rate (--fdr) decides all clips together, so it goes with no threshold by hand; "
+                "leave one of them out"
+            )
         if self.domains not in DOMAINS:
             raise DataError(f"domains = {self.domains!r}: expected {', '.join(DOMAINS)}")
         if self.tail not in TAILS:
             raise DataError(f"tail = {self.tail!r}: expected {' or '.join(TAILS)}")
+
+
+TABLES = ("members", "thresholds")
+"""Fields of a recipe that are tables of its file."""
 
 
 def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
@@ -148,9 +167,11 @@ def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
 
     DataError where a text other than a path is not valid Unicode, which TOML cannot hold.
     """
-    values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "members"}
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name not in TABLES}
     values = {key: value for key, value in values.items() if value != ()}
     tables = [_toml("the recipe", values)]
+    if recipe.thresholds:
+        tables.append(f"\n[thresholds]\n{_toml('thresholds', dict(recipe.thresholds))}")
     for i, member in enumerate(recipe.members):
         values = {**asdict(member), "detector": _detector_text(member, folder)}
         tables.append(f"\n[[member]]\n{_toml(f'member {i + 1}', values)}")
@@ -168,7 +189,7 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def _toml(where: str, values: Mapping[str, Any]) -> str:
     for key, value in values.items():
-        for text in value if isinstance(value, tuple) else (value,):
+        for text in (key, *(value if isinstance(value, tuple) else (value,))):
             if isinstance(text, str) and not _is_unicode(text):
                 raise DataError(f"{where}: {key} = {text!r} is not valid Unicode text, which TOML needs; rename it")
     return tomli_w.dumps(values)
@@ -202,10 +223,11 @@ def _recipe(raw: dict[str, Any], folder: Path) -> Recipe:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise DataError("expected [[member]] tables")
     members = tuple(_member(f"member {i + 1}", table, folder) for i, table in enumerate(tables))
-    known = {field.name: field.type for field in fields(Recipe) if field.name != "members"}
+    by_hand = checked(raw.pop("thresholds", {}))
+    known = {field.name: field.type for field in fields(Recipe) if field.name not in TABLES}
     if raw.get("domains") == POOLED_BEFORE:
         raw["domains"] = DOMAINS[0]
-    return Recipe(members, **_checked("the recipe", known, raw))
+    return Recipe(members, thresholds=by_hand, **_checked("the recipe", known, raw))
 
 
 def _member(where: str, table: dict[str, Any], folder: Path) -> Member:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from detectors.metrics.scores import read_scores, write_scores
 from ensemble.chosen import Ensemble, chosen_ensemble
+from ensemble.decision.given import choice_of
 from ensemble.defaults import FUSION, default_recipe, single_recipe
 from ensemble.external import Coverage, coverage, external_member, fuse_transductive, joined, scores_of
 from ensemble.output import score_table, test_clips
@@ -42,7 +43,7 @@ class RunRequest:
     external: tuple[Path, ...] = ()
     fusion: str | None = None
     fpr: float | None = None
-    threshold: str | None = None
+    threshold: tuple[str, ...] = ()
     fdr: float | None = None
     domains: str | None = None
     tail: str | None = None
@@ -63,6 +64,10 @@ class RunRequest:
             raise OptionError("--recipe names the members; leave --ensemble, -d and -e away")
         if self.perturb and (self.default or self.detectors or self.recipe):
             raise OptionError("--perturb chooses an ensemble; leave --default, -d and --recipe away")
+        if choice_of(self.threshold).values and self.fdr:
+            raise OptionError(
+                "--fdr decides all clips together, so it goes with no threshold by hand; give one of them"
+            )
 
     @property
     def names_members(self) -> bool:
@@ -114,11 +119,13 @@ def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tup
             "--scores: these files score no training clips, so they can only be ranked beside a detection; add "
             "--ensemble, or -d DETECTOR -e EMBEDDING"
         )
+    choice = choice_of(request.threshold)
     changes = {
         "fusion": request.fusion,
         "false_alarm_rate": request.fpr,
-        "threshold": request.threshold,
-        "fdr": 0.0 if request.fpr and not request.fdr else request.fdr,
+        "threshold": choice.rule,
+        "thresholds": choice.values if request.threshold else None,
+        "fdr": 0.0 if (request.fpr or choice.values) and not request.fdr else request.fdr,
         "domains": request.domains or (None if request.recipe or len(ensemble.recipe.members) == 1 else PREDICTED),
         "tail": request.tail,
         "pool_sections": request.pool_sections or None,

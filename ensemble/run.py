@@ -17,10 +17,11 @@ from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
 from ensemble.decision.conformal import Decisions, decisions
 from ensemble.decision.fuse import FUSIONS, Fused, combine, fusion
+from ensemble.decision.given import refuse_unknown
 from ensemble.decision.thresholds import THRESHOLDS
 from ensemble.domains.correct import Domains, corrected, decided_as, predicted_domains, scale_of
 from ensemble.external import verified
-from ensemble.inputs import Inputs
+from ensemble.inputs import Inputs, evidence_of, machine_section
 from ensemble.members import member_scores, placed
 from ensemble.recipe import PREDICTED, Recipe
 from featstore.errors import DataError, RequestError
@@ -77,12 +78,17 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
     """The recipe with every member's fingerprint filled in.
 
     StoreError for an embedding or view that the store lacks, or an embedding with another fingerprint than the
-    recipe's. DataError for an unknown detector, fusion or threshold rule, or a score file that has changed.
+    recipe's. DataError for an unknown detector, fusion or threshold rule, a threshold of an unknown section, or a score
+    file that has changed.
     """
     members = []
     for kind, rule, known in (("fusion", recipe.fusion, FUSIONS), ("threshold", recipe.threshold, THRESHOLDS)):
         if rule not in known:
             raise DataError(unknown(kind, rule, sorted(known)))
+    if recipe.thresholds:
+        columns = machine_section(store.clips(evidence_of(store, recipe).embedding), recipe.pool_sections)
+        sections = set(zip(*(column.tolist() for column in columns), strict=True))
+        refuse_unknown(recipe.thresholds, sorted(sections), str(store.path))
     for member in recipe.members:
         if member.file:
             members.append(verified(store, member))
@@ -241,6 +247,7 @@ def _decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
             fdr=recipe.fdr,
             scale=scale_of(fused.reference, fused=bounded(recipe)),
             tail=recipe.tail,
+            given=recipe.thresholds,
         )
     except ValueError as error:
         raise DataError(str(error)) from error

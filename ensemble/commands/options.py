@@ -38,7 +38,13 @@ recipe_options = together(
     click.option(
         "--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1]."
     ),
-    click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores."),
+    click.option(
+        "--threshold",
+        multiple=True,
+        metavar="RULE|NUMBER|MACHINE/SECTION=NUMBER|FILE",
+        help="quantile or gamma: how it follows from the reference scores. Or by hand, as a score: a number for all "
+        "sections, one for a section, or a TOML file of both.",
+    ),
     click.option(
         "--fdr",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),

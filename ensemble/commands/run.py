@@ -62,11 +62,13 @@ def _most_anomalous(detection: "Detection") -> str:
         for i in order
     ]
     reported = int(detection.decision.sum())
-    rate = detection.recipe.false_alarm_rate
     lines = [f"{reported:,} of {len(keys):,} clips reported."]
     if not detection.recipe.fdr:
-        expected = f"about {rate * len(keys):,.0f} would be expected if all were normal"
-        lines[0] += f" At a {100 * rate:g} % false-alarm rate {expected}."
+        rate, expected = detection.recipe.false_alarm_rate, detection.decided.expected
+        basis = (
+            "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
+        )
+        lines[0] += f" {basis} about {expected:,.0f} would be expected if all were normal."
     lines.append(f"The {len(rows)} most anomalous:")
     return "\n".join([*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows)])
 

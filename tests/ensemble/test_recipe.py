@@ -139,3 +139,19 @@ def test_broken_recipes_name_what_is_wrong(tmp_path: Path, text: str, words: str
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.toml"):
         read_recipe(tmp_path / "nowhere.toml")
+
+
+def test_thresholds_by_hand_are_a_table_of_the_file(tmp_path: Path) -> None:
+    recipe = Recipe((KNN,), thresholds=(("default", 0.99), ('fan "é"/00', -2.0)))
+    write_recipe(recipe, tmp_path / "r.toml")
+    assert read_recipe(tmp_path / "r.toml") == recipe
+    raw = tomllib.loads((tmp_path / "r.toml").read_text(encoding="utf-8"))
+    assert raw["thresholds"] == {"default": 0.99, 'fan "é"/00': -2.0}
+    assert "thresholds" not in recipe_text(Recipe((KNN,)))
+    (tmp_path / "r.toml").write_text((tmp_path / "r.toml").read_text().replace("default =", '"" ='))
+    assert read_recipe(tmp_path / "r.toml") == recipe
+    (tmp_path / "r.toml").write_text('[thresholds]\n"fan/00" = "x"\n[[member]]\nembedding = "e"\ndetector = "knn"\n')
+    with pytest.raises(DataError, match=r"r\.toml: thresholds: 'fan/00' = x, expected a finite number"):
+        read_recipe(tmp_path / "r.toml")
+    with pytest.raises(DataError, match="--fdr.*no threshold by hand"):
+        replace(recipe, fdr=0.1)
