@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensemble.groups import blocks_of, filled
+from ensemble.marks.apply import with_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
 from featstore.building.state import unfinished
@@ -43,7 +44,7 @@ class Inputs:
     """
 
     def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
-        self.store = store
+        self.store = store = with_marks(store, recipe.marks)
         self.evidence = evidence_of(store, recipe)
         self.base = base = self.evidence.embedding
         stored = store.clips(base)

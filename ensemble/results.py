@@ -5,10 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
 from ensemble.inputs import evidence_of, with_confirmed_labels
+from ensemble.marks.apply import MarkedStore, keys_marked, marked_faults, with_all_marks, with_marks
+from ensemble.marks.file import FAULT
 from ensemble.output import (
     SELECTION_FILE,
     labelled,
@@ -40,8 +44,9 @@ from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import selection_bytes, write_selection
 from featstore.disk.files import write_new
-from featstore.errors import DataError
+from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
+from featstore.table import ClipTable
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ def run_to(
     store = FeatureStore.open(path)
     notes = prepare_out(out, package=submission)
     ensemble, ranked = ensemble_of(store, request, screen)
+    if submission and len(test_clips(with_marks(store, ensemble.recipe.marks), None)) < len(test_clips(store, None)):
+        raise OptionError("--format dcase needs the scores of all test clips, and marks leave some out; add --no-marks")
     detection = _detection(store, ensemble, request, screen)
     files = [*write_detection(detection, out), *_write_reason(ensemble, out / SELECTION_FILE)]
     files += write_transductive(detection, ranked, out)
@@ -147,25 +154,44 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection)
 
 
-def evaluate_scores(
-    scores: Path, path: Path, *, ground_truth: Path | None, year: int | None, recipe: Path | None = None
+def evaluate_scores(  # noqa: PLR0913 - each is an option of the command
+    scores: Path,
+    path: Path,
+    *,
+    ground_truth: Path | None,
+    year: int | None,
+    recipe: Path | None = None,
+    no_marks: bool = False,
 ) -> tuple[dict[str, Any], str, list[str]]:
     """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out.
 
-    recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out.
+    recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out. So are
+    marked clips, by the marks that the recipe was made with, or by all of the store.
     """
-    tests = test_clips(FeatureStore.open(path), ground_truth)
-    tests, chose = with_confirmed_labels(tests, read_recipe(recipe)) if recipe else (tests, 0)
+    store, made_by = FeatureStore.open(path), read_recipe(recipe) if recipe else None
+    every = tests = test_clips(store, ground_truth)
+    if not no_marks:
+        store = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
+        tests = _unmarked(tests, store)
+    tests, chose = with_confirmed_labels(tests, made_by) if made_by else (tests, 0)
     rule = year or year_of(tests)
     clips, lacking = labelled(tests, rule)
     if not len(clips):
         missing = lacking[0] if lacking else "no test clip has a label"
         cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
         raise DataError(f"{path}: {missing}; {cure}")
-    measured = measure(read_any_scores(scores, tests, year or package_year(tests)), clips, rule)
+    measured = measure(read_any_scores(scores, every, year or package_year(every)), clips, rule)
+    if len(tests) < len(every):
+        lacking = [f"{len(every) - len(tests)} clips that somebody marked; --no-marks counts them", *lacking]
     if chose:
         lacking = [f"{chose} clips that chose this ensemble", *lacking]
     return metrics_json(*measured), metrics_text(*measured), lacking
+
+
+def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:
+    """The test clips that are still test clips with the marks of `store`, without those marked as faults."""
+    still = set(test_clips(store, None).keys()) - set(keys_marked(store, FAULT))
+    return tests[np.array([key in still for key in tests.keys()], dtype=bool)]
 
 
 def select_to(
@@ -173,6 +199,7 @@ def select_to(
 ) -> tuple[Selection, list[Path]]:
     """Choose members and fusion; write the recipe and selection.json beside it, and return all files written."""
     store = FeatureStore.open(request.store)
+    store = store if request.no_marks else with_all_marks(store, say)
     options = Options(
         rule=request.rule,
         ranker=request.ranker,
@@ -192,8 +219,12 @@ def select_to(
     folder = request.out.parent
     folder.mkdir(parents=True, exist_ok=True)
     cache = ScoreCache(request.cache or folder / "selection-cache")
-    faults = read_faults(request.faults, store) if request.faults else None
+    faults = {**marked_faults(store), **(read_faults(request.faults, store) if request.faults else {})}
     selection = select(store, [*candidates, *judged], cache, options, faults=faults, progress=progress)
+    if isinstance(store, MarkedStore):
+        selection = replace(selection, recipe=replace(selection.recipe, marks=store.marks.head))
+        for note in store.warnings:
+            say(f"note: {note}")
     files = [request.out, request.out.with_name("selection.json")]
     write_recipe(selection.recipe, files[0])
     write_selection(files[1], selection)

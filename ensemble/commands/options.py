@@ -7,6 +7,8 @@ from featstore.console import EXISTING, together
 
 EXTERNAL = "CSV of clip,score: another system that"
 
+no_marks_option = click.option("--no-marks", is_flag=True, help="Leave out what people marked (`detect mark`).")
+
 group_option = click.option(
     "--group",
     help="recording, day or an attribute: clips that share it are never each other's reference.",
@@ -70,6 +72,12 @@ recipe_options = together(
     click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
     click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
     group_option,
+    no_marks_option,
+    click.option(
+        "--recorded-marks",
+        is_flag=True,
+        help="--recipe: only the marks that the recipe was made with, none added later.",
+    ),
     click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ensemble.commands.options import recipe_options, year_option
+from ensemble.commands.options import no_marks_option, recipe_options, year_option
 from featstore.clip import path_tail
 from featstore.console import EXISTING, PATH, Command, Meter, size, table
 
@@ -104,6 +104,7 @@ def report(store: Path, out: Path, **options: Any) -> None:
 @click.argument("store", type=EXISTING)
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
 @click.option("--recipe", type=EXISTING, help="Leave out the confirmed clips that this recipe was chosen by.")
+@no_marks_option
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(scores: Path, store: Path, as_json: bool, **options: Any) -> None:

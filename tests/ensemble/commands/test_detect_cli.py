@@ -119,7 +119,7 @@ def test_detectors_are_listed_with_their_parameters() -> None:
         (["STORE"], 2, "nothing to run: give --ensemble"),
         (["STORE", "-d", "knn"], 2, "needs one -e"),
         (["STORE", "-d", "knn", "--threshold", "quantil"], 2, "did you mean quantile?"),
-        (["STORE", "-d", "knn", "--threshold", "3", "--fdr", "0.1"], 2, "without thresholds by hand"),
+        (["STORE", "-d", "knn", "--threshold", "3", "--fdr", "0.1"], 2, "with no threshold by hand"),
         (["STORE", "-d", "knnn", "-e", "twfr"], 1, "did you mean knn?"),
         (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 1, "choose from"),
         (["STORE", "-d", "knn", "-e", "tfwr"], 1, "did you mean twfr?"),
