@@ -12,7 +12,7 @@ from ensemble.external import Coverage, coverage, external_member, fuse_transduc
 from ensemble.marks.apply import MarkedStore, keys_marked, with_all_marks, with_marks
 from ensemble.marks.file import NORMAL, read_marks
 from ensemble.output import score_table, test_clips
-from ensemble.recipe import DOMAINS, PREDICTED, Member, read_recipe
+from ensemble.recipe import DOMAINS, PREDICTED, Member, Recipe, read_recipe
 from ensemble.run import Detection
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options

@@ -154,7 +154,7 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection)
 
 
-def evaluate_scores(  # noqa: PLR0913 - each is an option of the command
+def evaluate_scores(
     scores: Path,
     path: Path,
     *,
@@ -190,8 +190,8 @@ def evaluate_scores(  # noqa: PLR0913 - each is an option of the command
 
 def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:
     """The test clips that are still test clips with the marks of `store`, without those marked as faults."""
-    still = set(test_clips(store, None).keys()) - set(keys_marked(store, FAULT))
-    return tests[np.array([key in still for key in tests.keys()], dtype=bool)]
+    still, keys = set(test_clips(store, None).keys()) - set(keys_marked(store, FAULT)), tests.keys()
+    return tests[np.array([key in still for key in keys], dtype=bool)]
 
 
 def select_to(

@@ -76,7 +76,7 @@ recipe_options = together(
     click.option(
         "--recorded-marks",
         is_flag=True,
-        help="--recipe: only the marks that the recipe was made with, none added later.",
+        help="--recipe: only the marks that the recipe was made with, no later ones.",
     ),
     click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )
