@@ -64,7 +64,8 @@ def marks(store: Path, csv_file: Path | None, as_json: bool) -> None:
     from ensemble.marks import listing
 
     marked = listing.opened(store)
-    for note in (*marked.marks.notes, *marked.warnings):
+    lost = [f"{marked.lost} marks name no recording of {store}"] if marked.lost else []
+    for note in (*marked.marks.notes, *lost):
         click.echo(f"note: {note}", err=True)
     if csv_file:
         listing.write_csv(marked, csv_file)
@@ -72,5 +73,5 @@ def marks(store: Path, csv_file: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(listing.as_json(marked)))
     elif not csv_file:
-        rows = list(listing.rows_of(marked))
+        rows = [["" if cell is None else str(cell) for cell in row] for row in listing.rows_of(marked)]
         click.echo(table(SHOWN, rows) if rows else "no marked clips; `detect mark STORE CLIP fault` marks one")

@@ -29,16 +29,16 @@ HALF = 0.5
 """Least share of a window that lies in a marked part."""
 
 EFFECTS = {
-    NORMAL: "marked normal joined the banks, and are not scored",
-    FAULT: "marked as faults are left out of the banks and the metrics",
-    IGNORE: "marked ignore are left out",
+    NORMAL: "in the banks, not scored",
+    FAULT: "in no bank, in no metric",
+    IGNORE: "in no bank, not scored",
 }
 
 
 class MarkedStore(FeatureStore):
     """A store whose clips have the roles that follow from marks; the rows are those of `store`.
 
-    warnings: also how many clips are marked, and how many marks name no clip of the store.
+    warnings: also how many clips are marked as what, and how many marks name no recording of the store.
     """
 
     def __init__(self, store: FeatureStore, marks: Marks) -> None:
@@ -62,13 +62,17 @@ class MarkedStore(FeatureStore):
 
     def _notes(self) -> list[str]:
         counts = Counter(mark.mark for mark in self.marked.values())
-        parts = [f"{counts[mark]} clips {effect}" for mark, effect in EFFECTS.items() if counts[mark]]
-        notes = [f"{'; '.join(parts)} (`detect marks` lists them, --no-marks ignores them)"] if parts else []
+        parts = [f"{counts[mark]} {mark} ({effect})" for mark, effect in EFFECTS.items() if counts[mark]]
+        notes = [f"clips that somebody marked: {', '.join(parts)}; --no-marks leaves the marks out"] if parts else []
+        return [*notes, *([f"{self.lost} marks of {FILE} name no recording of this store"] if self.lost else [])]
+
+    @cached_property
+    def lost(self) -> int:
+        """Number of marks that name no recording of the store."""
         named = {recording_of(mark.clip) for mark in self.marks.items}
         if named:
             named.difference_update(*(self._store.clips(name).recordings() for name in self.embeddings))
-        lost = sum(recording_of(mark.clip) in named for mark in self.marks.items)
-        return [*notes, *([f"{lost} marks of {FILE} name no recording of this store"] if lost else [])]
+        return sum(recording_of(mark.clip) in named for mark in self.marks.items)
 
 
 def marked_keys(store: FeatureStore, marks: Sequence[Mark]) -> dict[str, Mark]:

@@ -81,7 +81,8 @@ class Mark:
     def as_json(self) -> dict[str, Any]:
         """The values that a person gave, and when."""
         names = ("clip", "start_s", "end_s", "mark", "who", "when", "note")
-        return {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        return {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
 
     def __str__(self) -> str:
         return printable(f"{FILE} line {self.line}, {self.mark} by {self.who or 'nobody named'} on {self.when}")
@@ -179,7 +180,7 @@ def append_mark(root: Path, mark: Mark) -> Mark:
         marks = read_marks(root)
         when = mark.when or datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         raw = seal({**mark.as_json(), "when": when, "version": VERSION, "previous": marks.head})
-        line = canonical(raw) + b"\n"
+        written, line = _mark(raw, marks.head, len(marks.items) + 1), canonical(raw) + b"\n"
         if marks.intact + len(line) > MAX_BYTES:
             raise StoreError(
                 f"{path} would exceed its limit of {MAX_BYTES:,} bytes; export the marks with `detect marks STORE "
@@ -187,11 +188,20 @@ def append_mark(root: Path, mark: Mark) -> Mark:
             )
         check_space(str(path), len(line), root)
         if marks.torn:
-            write_new(root / TORN, marks.torn)
+            _keep_torn(root / TORN, marks.torn)
             os.ftruncate(descriptor, marks.intact)
         _write_line(descriptor, line, marks.intact)
         sync_directory(root)
-    return _mark(raw, marks.head, len(marks.items) + 1)
+    return written
+
+
+def _keep_torn(path: Path, torn: bytes) -> None:
+    """Add the bytes of an incomplete line to those of earlier ones: a line that was damaged later may be among them."""
+    try:
+        earlier = read_regular(path, MAX_BYTES)
+    except FileNotFoundError:
+        earlier = b""
+    write_new(path, earlier + torn.rstrip(b"\n") + b"\n")
 
 
 def _write_line(descriptor: int, line: bytes, intact: int) -> None:

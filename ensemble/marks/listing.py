@@ -54,12 +54,11 @@ def add_mark(path: Path, mark: Mark) -> Written:
     return Written(append_mark(path, named), len(held), notes)
 
 
-def rows_of(store: MarkedStore) -> Iterator[list[str]]:
+def rows_of(store: MarkedStore) -> Iterator[list[str | float | None]]:
     """One row of COLUMNS for every marked clip, sorted by key; times are those of the window, or of the marked part."""
     for key, mark in sorted(store.marked.items()):
         times = window_of(key) or (mark.start_s, mark.end_s)
-        start, end = ("" if time is None else f"{time:g}" for time in times)
-        yield [key, mark.mark, start, end, mark.who, mark.when, mark.note]
+        yield [key, mark.mark, *times, mark.who, mark.when, mark.note]
 
 
 def write_csv(store: MarkedStore, path: Path) -> None:

@@ -38,7 +38,7 @@ def marked_key(store: FeatureStore, name: str) -> str:
         raise DataError(f"{name!r} fits {len(fitting)} recordings, as {fitting[0]!r}; give a path as in scores.csv")
     raise DataError(
         f"{name!r} is no recording of {store.path}; expected a path as in scores.csv, or a unique file name"
-        f"{did_you_mean(name, _alike(name, keys))}"
+        f"{did_you_mean(name, [*_alike(name, keys), *_alike(name, _by_name(keys))])}"
     )
 
 

@@ -97,8 +97,13 @@ def test_confirmed_clips_are_read_back_and_left_out_where_there_are_none(tmp_pat
     write_recipe(recipe, path)
     assert read_recipe(path) == recipe
     assert "confirmed" not in recipe_text(replace(recipe, confirmed_faults=(), confirmed_normal=()))
-    with pytest.raises(DataError, match=r"confirmed_faults = 'a\\udcff.wav' is not valid Unicode text"):
-        recipe_text(replace(recipe, confirmed_faults=("a\udcff.wav",)))
+    odd = replace(recipe, confirmed_faults=("a\udcff%.wav", "encoded:b.wav"), marks="5" * 64)
+    write_recipe(odd, path)
+    assert read_recipe(path) == odd
+    raw = tomllib.loads(path.read_bytes().decode())
+    assert raw["confirmed_faults"] == ["encoded:a%FF%25.wav", "encoded:encoded%3Ab.wav"]
+    assert raw["marks"] == "5" * 64
+    assert "marks" not in recipe_text(recipe)
 
 
 @pytest.mark.parametrize("value", ['"a.wav"', "[1]", "[['a.wav']]", "3"])
