@@ -210,7 +210,7 @@ def test_links_and_other_files_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = write(tmp_path, "a.wav")
     monkeypatch.setattr(module, "MAX_BYTES", 2 * len(lines[0]))
-    with pytest.raises(StoreError, match="would exceed its limit of .* export the marks"):
+    with pytest.raises(StoreError, match=r"would exceed its limit of .* export the marks"):
         write(tmp_path, "a.wav")
     assert names(tmp_path) == ["a.wav"]
     monkeypatch.setattr(module, "MAX_BYTES", len(lines[0]) - 1)
