@@ -129,6 +129,8 @@ def read_marks(root: Path) -> Marks:
         content = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         return Marks()
+    except StoreError as error:
+        raise StoreError(f"{error}; restore the file from a copy, or run with --no-marks") from error
     items: list[Mark] = []
     intact = 0
     lines = io.BytesIO(content).readlines()  # bytes.splitlines would also end a line at a carriage return
