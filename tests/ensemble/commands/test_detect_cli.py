@@ -99,6 +99,8 @@ def test_thresholds_by_hand_are_kept_in_the_recipe(store: Path, tmp_path: Path) 
         assert (row if row["machine"] != "fan" else without(row)) == (
             by_hand[clip] if row["machine"] != "fan" else without(by_hand[clip])
         )
+    alarms = json.loads((tmp_path / "hand" / "metrics.json").read_text())["false_alarms"]
+    assert {(row["machine"], row["nominal"]) for row in alarms} == {("fan", None), ("valve", 0.1)}
     assert rows("again", "--recipe", tmp_path / "hand" / "recipe.toml") == by_hand
     assert rows("rule", "--recipe", tmp_path / "hand" / "recipe.toml", "--threshold", "quantile") == ruled
     unknown = run(store, "-d", "knn", "-e", "twfr", "--threshold", "fan/0=1", "-o", tmp_path / "no")
