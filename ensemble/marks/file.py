@@ -35,7 +35,7 @@ MARKS = (NORMAL, FAULT, IGNORE, NONE)
 """What a person may say of a clip; `none` takes an earlier mark back."""
 
 MAX_BYTES = 1 << 26
-"""Larger files are refused; about 150,000 marks fit."""
+"""Larger files are refused; about 200,000 marks of 320 bytes fit."""
 
 MAX_TEXT = 4000
 """Most characters of a note or a name."""
