@@ -10,9 +10,11 @@ from functools import partial
 from typing import Any
 
 from ensemble.defaults import default_recipe, possible_members
+from ensemble.marks.apply import marked_faults
 from ensemble.recipe import Member, Recipe
 from ensemble.selection.candidates import default_candidates
 from ensemble.selection.kept import Choice, KeptChoices, key_of, lead_of
+from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS
 from ensemble.selection.scoring.validation import PERTURBED
 from ensemble.selection.select import Options, canonical, select
 from ensemble.selection.standings import DEFAULT
@@ -56,8 +58,11 @@ def chosen_ensemble(
     names = tuple(sorted(set(embeddings)))
     candidates = default_candidates(store, names)
     default = partial(default_recipe, store, names)
-    if not options.perturbed and not _has_anomalies(store, candidates):
+    faults = marked_faults(store)
+    if not options.perturbed and not _has_anomalies(store, candidates) and len(faults) < ENOUGH_FAULTS:
         reason = "the store has no generated anomalies to choose by"
+        if faults:
+            reason += f", and {len(faults)} clips marked as faults; {ENOUGH_FAULTS} are enough"
         cure = f"`featstore build DATA {store.path} --anomalies auto` makes some, --perturb makes them from embeddings"
         return _default(default, reason, cure, say)
     shelf, key = KeptChoices(store.path), key_of(store, candidates, options)
@@ -70,7 +75,7 @@ def chosen_ensemble(
         return _ensemble(kept, default, f"kept in {shelf.place(key).parent}; delete this folder to choose again", say)
     cache = shelf.cache
     try:
-        selection = select(store, candidates, cache, options, progress=progress)
+        selection = select(store, candidates, cache, options, faults=faults, progress=progress)
     except DataError as error:
         return _default(default, str(error), "", say)
     used = {candidate.member.embedding for candidate in selection.candidates}

@@ -15,6 +15,8 @@ COMMANDS = {
     "fit": "ensemble.commands.fit:fit",
     "score": "ensemble.commands.score:score",
     "neighbours": "ensemble.commands.neighbours:neighbours",
+    "mark": "ensemble.commands.marks:mark",
+    "marks": "ensemble.commands.marks:marks",
     "archive": "ensemble.commands.archive:archive",
     "detectors": "ensemble.commands.catalogue:detectors",
     "recipes": "ensemble.commands.catalogue:recipes",
@@ -47,6 +49,7 @@ def main() -> None:
     detect select STORE -o recipe.toml      choose an ensemble by generated anomalies
     detect STORE --recipe results/recipe.toml   run a recorded recipe again
     detect report STORE --data DATA         one HTML file: charts, spectrograms, players
+    detect mark STORE CLIP fault            what a person heard; the next run follows it
     detect archive STORE ARCHIVE            the most anomalous clips of an archive of any size
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.marks.apply import with_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
 from ensemble.windows.blocks import any_windows, reference_blocks
@@ -44,7 +45,7 @@ class Inputs:
     """
 
     def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
-        self.store = store
+        self.store = store = with_marks(store, recipe.marks)
         self.evidence = evidence_of(store, recipe)
         self.base = base = self.evidence.embedding
         stored = store.clips(base)

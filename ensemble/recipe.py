@@ -17,10 +17,19 @@ It names the members (each a detector on an embedding), how their scores are fus
     detector = "scores:theirs.csv"   # scores of another system; the path is relative to the recipe
     fingerprint = "..."              # SHA-256 of the file; a file with another content is refused
 
-A recipe chosen by `detect select --faults` lists the clips that chose it, `confirmed_faults = ["a.wav"]` and
-`confirmed_normal = ["b.wav"]`: they are left out of the metrics, and the faults out of the banks.
+A threshold by hand, on the scale of the score, has a line in a table before the members. `default` is for sections
+without a line of their own:
 
-TOML holds Unicode text only. So a path that is not valid UTF-8 is percent-encoded: `scores-encoded:%FF.csv`.
+    [thresholds]
+    default = 0.99
+    "fan/00" = 0.97
+
+A recipe chosen by `detect select --faults` lists the clips that chose it, `confirmed_faults = ["a.wav"]` and
+`confirmed_normal = ["b.wav"]`: they are left out of the metrics, and the faults out of the banks. Where a person marked
+clips of the store (`ensemble.marks`), `marks = "..."` is the checksum of the last mark that the run used.
+
+TOML holds Unicode text only. So a path that is not valid UTF-8 is percent-encoded: `scores-encoded:%FF.csv`, and
+`encoded:%FF.wav` in a list of clips.
 """
 
 import difflib
@@ -35,6 +44,7 @@ from urllib.parse import quote, unquote_to_bytes
 import tomli_w
 
 from ensemble.decision.banks import TAILS
+from ensemble.decision.given import ByHand, checked
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 
@@ -51,6 +61,10 @@ SCORES = "scores:"
 
 ENCODED_SCORES = "scores-encoded:"
 """The same in a recipe file, for a percent-encoded path; in memory such a path is like any other."""
+
+
+ENCODED = "encoded:"
+"""Begins a percent-encoded key of a clip in a recipe file."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,8 @@ class Recipe:
     tail: how a domain with few training clips is decided, see decision/banks.py. group: what hangs together, so that
     its clips are never each other's reference: recording, day or an attribute (`ensemble.groups`). group_by: an
     attribute that detectors with `by=group` learn from. confirmed_faults, confirmed_normal: keys of the clips with
-    confirmed labels that the recipe was chosen by.
+    confirmed labels that the recipe was chosen by. thresholds: by hand, see decision/given.py; the rule `threshold`
+    makes the others. marks: checksum of the last mark of the store that counts; empty where none does.
     """
 
     members: tuple[Member, ...]
@@ -121,6 +136,8 @@ class Recipe:
     group: str = ""
     confirmed_faults: tuple[str, ...] = ()
     confirmed_normal: tuple[str, ...] = ()
+    thresholds: ByHand = ()
+    marks: str = ""
 
     def __post_init__(self) -> None:
         """Refuse recipes that cannot run."""
@@ -137,10 +154,22 @@ class Recipe:
             raise DataError(f"false_alarm_rate = {self.false_alarm_rate}: expected a rate between 0 and 1")
         if not 0 <= self.fdr < 1:
             raise DataError(f"fdr = {self.fdr}: expected a rate between 0 and 1, or 0 to decide by false_alarm_rate")
+        if self.fdr and self.thresholds:
+            raise DataError(
+                "a false-discovery rate (--fdr) decides all clips together, so it goes with no threshold by hand; "
+                "leave one of them out"
+            )
         if self.domains not in DOMAINS:
             raise DataError(f"domains = {self.domains!r}: expected {', '.join(DOMAINS)}")
         if self.tail not in TAILS:
             raise DataError(f"tail = {self.tail!r}: expected {' or '.join(TAILS)}")
+
+
+CLIPS = ("confirmed_faults", "confirmed_normal")
+"""Fields of a recipe that hold keys of clips."""
+
+TABLES = ("members", "thresholds")
+"""Fields of a recipe that are tables of its file."""
 
 
 def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
@@ -148,9 +177,12 @@ def recipe_text(recipe: Recipe, folder: Path = Path()) -> str:
 
     DataError where a text other than a path is not valid Unicode, which TOML cannot hold.
     """
-    values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "members"}
-    values = {key: value for key, value in values.items() if value != ()}
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name not in TABLES}
+    values = {key: value for key, value in values.items() if value != () and (key, value) != ("marks", "")}
+    values |= {key: [_key_text(clip) for clip in values[key]] for key in CLIPS if key in values}
     tables = [_toml("the recipe", values)]
+    if recipe.thresholds:
+        tables.append(f"\n[thresholds]\n{_toml('thresholds', dict(recipe.thresholds))}")
     for i, member in enumerate(recipe.members):
         values = {**asdict(member), "detector": _detector_text(member, folder)}
         tables.append(f"\n[[member]]\n{_toml(f'member {i + 1}', values)}")
@@ -168,7 +200,7 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def _toml(where: str, values: Mapping[str, Any]) -> str:
     for key, value in values.items():
-        for text in value if isinstance(value, tuple) else (value,):
+        for text in (key, *(value if isinstance(value, list | tuple) else (value,))):
             if isinstance(text, str) and not _is_unicode(text):
                 raise DataError(f"{where}: {key} = {text!r} is not valid Unicode text, which TOML needs; rename it")
     return tomli_w.dumps(values)
@@ -185,6 +217,16 @@ def _detector_text(member: Member, folder: Path) -> str:
         return member.detector
     path = Path(os.path.relpath(Path(member.file).resolve(), folder.resolve())).as_posix()
     return f"{SCORES}{path}" if _is_unicode(path) else f"{ENCODED_SCORES}{quote(os.fsencode(path))}"
+
+
+def _key_text(key: str) -> str:
+    """A clip's key as a recipe writes it."""
+    return key if _is_unicode(key) and not key.startswith(ENCODED) else f"{ENCODED}{quote(os.fsencode(key))}"
+
+
+def _key_of(text: str) -> str:
+    """Inverse of `_key_text`."""
+    return os.fsdecode(unquote_to_bytes(text.removeprefix(ENCODED))) if text.startswith(ENCODED) else text
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -210,10 +252,13 @@ def _recipe(raw: dict[str, Any], folder: Path) -> Recipe:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise DataError("expected [[member]] tables")
     members = tuple(_member(f"member {i + 1}", table, folder) for i, table in enumerate(tables))
-    known = {field.name: field.type for field in fields(Recipe) if field.name != "members"}
+    by_hand = checked(raw.pop("thresholds", {}))
+    known = {field.name: field.type for field in fields(Recipe) if field.name not in TABLES}
     if raw.get("domains") == POOLED_BEFORE:
         raw["domains"] = DOMAINS[0]
-    return Recipe(members, **_checked("the recipe", known, raw))
+    values = _checked("the recipe", known, raw)
+    values |= {key: tuple(map(_key_of, values[key])) for key in CLIPS if key in values}
+    return Recipe(members, thresholds=by_hand, **values)
 
 
 def _member(where: str, table: dict[str, Any], folder: Path) -> Member:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from detectors.metrics.scores import read_scores, write_scores
 from ensemble.chosen import Ensemble, chosen_ensemble
+from ensemble.decision.given import choice_of
 from ensemble.defaults import FUSION, default_recipe, single_recipe
 from ensemble.external import Coverage, coverage, external_member, fuse_transductive, joined, scores_of
+from ensemble.marks.apply import MarkedStore, keys_marked, with_all_marks, with_marks
+from ensemble.marks.file import NORMAL, read_marks
 from ensemble.output import score_table, test_clips
-from ensemble.recipe import DOMAINS, PREDICTED, Member, read_recipe
+from ensemble.recipe import DOMAINS, PREDICTED, Member, Recipe, read_recipe
 from ensemble.run import Detection
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options
@@ -43,7 +46,7 @@ class RunRequest:
     external: tuple[Path, ...] = ()
     fusion: str | None = None
     fpr: float | None = None
-    threshold: str | None = None
+    threshold: tuple[str, ...] = ()
     fdr: float | None = None
     domains: str | None = None
     tail: str | None = None
@@ -53,6 +56,8 @@ class RunRequest:
     group_by: str | None = None
     group: str | None = None
     recording_score: str = MAXIMUM
+    no_marks: bool = False
+    recorded_marks: bool = False
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +71,12 @@ class RunRequest:
             raise OptionError("--recipe names the members; leave --ensemble, -d and -e away")
         if self.perturb and (self.default or self.detectors or self.recipe):
             raise OptionError("--perturb chooses an ensemble; leave --default, -d and --recipe away")
+        if self.recorded_marks and (self.no_marks or not self.recipe):
+            raise OptionError("--recorded-marks takes the marks of --recipe; give this, and leave --no-marks away")
+        if choice_of(self.threshold).values and self.fdr:
+            raise OptionError(
+                "--fdr decides all clips together, so it goes with no threshold by hand; give one of them"
+            )
 
     @property
     def names_members(self) -> bool:
@@ -99,6 +110,7 @@ class SelectRequest:
     workers: int | None = None
     group: str = ""
     domains: str = PREDICTED
+    no_marks: bool = False
 
 
 def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tuple[Ensemble, list[Member]]:
@@ -106,6 +118,7 @@ def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tup
 
     Raises OptionError where nothing that can run alone is named.
     """
+    store = _marked(store, request, screen.say)
     external = _external_members(store, request.external, screen.say)
     calibrated = [member for member, holds in external if holds.train]
     ensemble = _named(store, request, screen)
@@ -117,20 +130,50 @@ def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tup
             "--scores: these files score no training clips, so they can only be ranked beside a detection; add "
             "--ensemble, or -d DETECTOR -e EMBEDDING"
         )
+    choice = choice_of(request.threshold)
     changes = {
         "fusion": request.fusion,
         "false_alarm_rate": request.fpr,
-        "threshold": request.threshold,
-        "fdr": 0.0 if request.fpr and not request.fdr else request.fdr,
+        "threshold": choice.rule,
+        "thresholds": choice.values if request.threshold else None,
+        "fdr": 0.0 if (request.fpr or choice.values) and not request.fdr else request.fdr,
         "domains": request.domains or (None if request.recipe or len(ensemble.recipe.members) == 1 else PREDICTED),
         "tail": request.tail,
         "pool_sections": request.pool_sections or None,
         "group_by": request.group_by,
         "group": request.group,
+        "marks": store.marks.head if isinstance(store, MarkedStore) else "",
     }
     given = {key: value for key, value in changes.items() if value is not None}
-    ensemble = replace(ensemble, recipe=replace(ensemble.recipe, **given))  # type: ignore[arg-type]
+    recipe = _agreeing(replace(ensemble.recipe, **given), store)  # type: ignore[arg-type]
+    ensemble = replace(ensemble, recipe=recipe)
     return ensemble, [member for member, holds in external if not holds.train]
+
+
+def _marked(store: FeatureStore, request: RunRequest, say: Say) -> FeatureStore:
+    """The store with the marks that count in a run: all that it has, unless the request says otherwise."""
+    if request.no_marks:
+        return store
+    recorded = read_recipe(request.recipe).marks if request.recipe else ""
+    if request.recorded_marks:
+        return with_marks(store, recorded)
+    marks = read_marks(store.path)
+    earlier = marks.until(recorded)
+    if earlier is None:
+        say(f"note: the recipe was made with marks that {store.path} does not have; those of the store count")
+    elif recorded and earlier.head != marks.head:
+        counts = f"{len(earlier.items)} of the {len(marks.items)} marks of {store.path}"
+        say(f"note: the recipe was made with {counts}; --recorded-marks leaves the later ones out")
+    return with_all_marks(store, say)
+
+
+def _agreeing(recipe: Recipe, store: FeatureStore) -> Recipe:
+    """The recipe without confirmed faults that are marked normal since; no metric counts them all the same."""
+    normal = set(recipe.confirmed_faults).intersection(keys_marked(store, NORMAL))
+    if not normal:
+        return recipe
+    faults = tuple(key for key in recipe.confirmed_faults if key not in normal)
+    return replace(recipe, confirmed_faults=faults, confirmed_normal=(*recipe.confirmed_normal, *sorted(normal)))
 
 
 def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble | None:

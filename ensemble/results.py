@@ -5,11 +5,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from detectors.metrics.scores import read_scores
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
 from ensemble.inputs import evidence_of, with_confirmed_labels
+from ensemble.marks.apply import MarkedStore, keys_marked, marked_faults, with_all_marks, with_marks
+from ensemble.marks.file import FAULT
 from ensemble.output import (
     SELECTION_FILE,
     labelled,
@@ -46,7 +50,7 @@ from ensemble.windows.findings import Findings, findings_of
 from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of, rule_text
 from featstore.clip import window_of
 from featstore.disk.files import write_new
-from featstore.errors import DataError
+from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -76,6 +80,8 @@ def run_to(
     store = FeatureStore.open(path)
     notes = prepare_out(out, package=submission)
     ensemble, ranked = ensemble_of(store, request, screen)
+    if submission and len(test_clips(with_marks(store, ensemble.recipe.marks), None)) < len(test_clips(store, None)):
+        raise OptionError("--format dcase needs the scores of all test clips, and marks leave some out; add --no-marks")
     detection = _detection(store, ensemble, request, screen)
     findings = findings_of(detection, request.recording_score, store)
     files = [*write_detection(detection, out, findings.seconds), *_write_reason(ensemble, out / SELECTION_FILE)]
@@ -179,16 +185,21 @@ def evaluate_scores(
     year: int | None,
     recipe: Path | None = None,
     recording_score: str = MAXIMUM,
+    no_marks: bool = False,
 ) -> tuple[dict[str, Any], str, list[str]]:
     """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out.
 
-    recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out.
-    recording_score: the rule for recordings whose windows are scored; scores of whole recordings are read as they are.
+    recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out. So are
+    marked clips, by the marks that the recipe was made with, or by all of the store. recording_score: the rule for
+    recordings whose windows are scored; scores of whole recordings are read as they are.
     """
-    tests = test_clips(FeatureStore.open(path), ground_truth)
-    chosen = read_recipe(recipe) if recipe else None
-    tests, chose = with_confirmed_labels(tests, chosen) if chosen else (tests, 0)
-    chosen_by = {*chosen.confirmed_faults, *chosen.confirmed_normal} if chosen else set()
+    store, made_by = FeatureStore.open(path), read_recipe(recipe) if recipe else None
+    every = tests = test_clips(store, ground_truth)
+    if not no_marks:
+        store = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
+        tests = _unmarked(tests, store)
+    tests, chose = with_confirmed_labels(tests, made_by) if made_by else (tests, 0)
+    chosen_by = {*made_by.confirmed_faults, *made_by.confirmed_normal} if made_by else set()
     recordings = recordings_of(tests, recording_score, unlabelled=chosen_by)
     rule = year or year_of(recordings.clips)
     clips, lacking = labelled(recordings.clips, rule)
@@ -197,12 +208,21 @@ def evaluate_scores(
         cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
         raise DataError(f"{path}: {missing}; {cure}")
     of_windows = recordings.divided and not scores.is_dir() and any(map(window_of, read_scores(scores).keys))
-    table = read_any_scores(scores, tests if of_windows else recordings.clips, year or package_year(tests))
+    known = every if of_windows else recordings_of(every, recording_score).clips
+    table = read_any_scores(scores, known, year or package_year(every))
     measured = measure(recordings.table(table, clips.keys()) if of_windows else table, clips, rule)
+    if len(tests) < len(every):
+        lacking = [f"{len(every) - len(tests)} clips that somebody marked; --no-marks counts them", *lacking]
     if chose:
         lacking = [f"{chose} clips that chose this ensemble", *lacking]
     metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {})
     return metrics, metrics_text(*measured) + (_origin(recordings, clips) if of_windows else ""), lacking
+
+
+def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:
+    """The test clips that are still test clips with the marks of `store`, without those marked as faults."""
+    still, keys = set(test_clips(store, None).keys()) - set(keys_marked(store, FAULT)), tests.keys()
+    return tests[np.array([key in still for key in keys], dtype=bool)]
 
 
 def select_to(
@@ -210,6 +230,7 @@ def select_to(
 ) -> tuple[Selection, list[Path]]:
     """Choose members and fusion; write the recipe and selection.json beside it, and return all files written."""
     store = FeatureStore.open(request.store)
+    store = store if request.no_marks else with_all_marks(store, say)
     options = Options(
         rule=request.rule,
         ranker=request.ranker,
@@ -229,8 +250,12 @@ def select_to(
     folder = request.out.parent
     folder.mkdir(parents=True, exist_ok=True)
     cache = ScoreCache(request.cache or folder / "selection-cache")
-    faults = read_faults(request.faults, store) if request.faults else None
+    faults = {**marked_faults(store), **(read_faults(request.faults, store) if request.faults else {})}
     selection = select(store, [*candidates, *judged], cache, options, faults=faults, progress=progress)
+    if isinstance(store, MarkedStore):
+        selection = replace(selection, recipe=replace(selection.recipe, marks=store.marks.head))
+        for note in store.warnings:
+            say(f"note: {note}")
     files = [request.out, request.out.with_name("selection.json")]
     write_recipe(selection.recipe, files[0])
     write_selection(files[1], selection)

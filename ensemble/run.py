@@ -15,13 +15,14 @@ from ensemble.day_effect import day_notes
 from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.conformal import Decisions
 from ensemble.decision.fuse import FUSIONS, Fused
+from ensemble.decision.given import refuse_unknown
 from ensemble.decision.thresholds import THRESHOLDS
 from ensemble.domains.correct import Domains, predicted_domains
 from ensemble.external import verified
 from ensemble.fitting.decide import Sides, decide
 from ensemble.fitting.evidence import Evidence
 from ensemble.fitting.reference import Reference
-from ensemble.inputs import Inputs
+from ensemble.inputs import Inputs, evidence_of, machine_section
 from ensemble.members import member_scores, placed
 from ensemble.recipe import PREDICTED, Recipe
 from featstore.errors import DataError, RequestError
@@ -78,12 +79,17 @@ def resolve(store: FeatureStore, recipe: Recipe) -> Recipe:
     """The recipe with every member's fingerprint filled in.
 
     StoreError for an embedding or view that the store lacks, or an embedding with another fingerprint than the
-    recipe's. DataError for an unknown detector, fusion or threshold rule, or a score file that has changed.
+    recipe's. DataError for an unknown detector, fusion or threshold rule, a threshold of an unknown section, or a score
+    file that has changed.
     """
     members = []
     for kind, rule, known in (("fusion", recipe.fusion, FUSIONS), ("threshold", recipe.threshold, THRESHOLDS)):
         if rule not in known:
             raise DataError(unknown(kind, rule, sorted(known)))
+    if recipe.thresholds:
+        columns = machine_section(store.clips(evidence_of(store, recipe).embedding), recipe.pool_sections)
+        sections = set(zip(*(column.tolist() for column in columns), strict=True))
+        refuse_unknown(recipe.thresholds, sorted(sections), str(store.path))
     for member in recipe.members:
         if member.file:
             members.append(verified(store, member))

@@ -7,6 +7,8 @@ from featstore.console import EXISTING, together
 
 EXTERNAL = "CSV of clip,score: another system that"
 
+no_marks_option = click.option("--no-marks", is_flag=True, help="Leave out what people marked (`detect mark`).")
+
 group_option = click.option(
     "--group",
     help="recording, day or an attribute: clips that share it are never each other's reference.",
@@ -45,7 +47,13 @@ recipe_options = together(
     click.option(
         "--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1]."
     ),
-    click.option("--threshold", help="quantile or gamma: how the threshold follows from the reference scores."),
+    click.option(
+        "--threshold",
+        multiple=True,
+        metavar="RULE|NUMBER|MACHINE/SECTION=NUMBER|FILE",
+        help="quantile or gamma: how it follows from the reference scores. Or by hand, as a score: a number for all "
+        "sections, one for a section, or a TOML file of both.",
+    ),
     click.option(
         "--fdr",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -72,6 +80,12 @@ recipe_options = together(
     click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
     group_option,
     recording_option,
+    no_marks_option,
+    click.option(
+        "--recorded-marks",
+        is_flag=True,
+        help="--recipe: only the marks that the recipe was made with, no later ones.",
+    ),
     click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ensemble.commands.options import recipe_options, recording_option, year_option
+from ensemble.commands.options import no_marks_option, recipe_options, recording_option, year_option
 from featstore.clip import path_tail
 from featstore.console import EXISTING, PATH, Command, Meter, size, table
 
@@ -70,11 +70,13 @@ def _most_anomalous(outcome: "Outcome") -> str:
         for i in order
     ]
     reported = int(detection.decision.sum())
-    rate = detection.recipe.false_alarm_rate
     lines = [f"{reported:,} of {len(keys):,} clips reported."]
     if not detection.recipe.fdr:
-        expected = f"about {rate * len(keys):,.0f} would be expected if all were normal"
-        lines[0] += f" At a {100 * rate:g} % false-alarm rate {expected}."
+        rate, expected = detection.recipe.false_alarm_rate, detection.decided.expected
+        basis = (
+            "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
+        )
+        lines[0] += f" {basis} about {expected:,.0f} would be expected if all were normal."
     lines.append(f"The {len(rows)} most anomalous:")
     return "\n".join([*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows)])
 
@@ -111,6 +113,7 @@ def report(store: Path, out: Path, **options: Any) -> None:
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
 @recording_option
 @click.option("--recipe", type=EXISTING, help="Leave out the confirmed clips that this recipe was chosen by.")
+@no_marks_option
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(scores: Path, store: Path, as_json: bool, **options: Any) -> None:

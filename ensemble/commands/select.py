@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ensemble.commands.options import EXTERNAL, group_option
+from ensemble.commands.options import EXTERNAL, group_option, no_marks_option
 from featstore.console import EXISTING, PATH, Command, Meter
 
 
@@ -44,6 +44,7 @@ from featstore.console import EXISTING, PATH, Command, Meter
     show_default=True,
     help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.",
 )
+@no_marks_option
 @group_option
 @click.option(
     "--domains",

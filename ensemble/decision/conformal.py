@@ -9,15 +9,16 @@ A clip is compared with its bank, see banks.py.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ensemble.decision.banks import TAILS, Bank, BankRule, Scale, banks, p_values
 from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, position, position_of_reference
-from ensemble.decision.thresholds import Threshold, given_threshold, threshold
+from ensemble.decision.given import ByHand, given_value
+from ensemble.decision.thresholds import GIVEN, Threshold, given_threshold, threshold
 
 REPORTED_SHARE = 0.1
 """Share of clips that a false-discovery rate should be able to report; it decides how small p-values must get."""
@@ -68,8 +69,34 @@ class Decisions:
     fdr: float
     self_ranked: bool
 
+    @property
+    def expected(self) -> float:
+        """Number of reported clips to expect if all were normal: by the requested rate, or by a threshold by hand."""
+        pairs = zip(self.banks, self.thresholds, strict=True)
+        rates = [limit.expected if limit and limit.method == GIVEN else self.nominal or 0.0 for _, limit in pairs]
+        return float(sum(rate * len(bank.rows) for rate, bank in zip(rates, self.banks, strict=True)))
 
-def decisions(
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """A false-alarm rate, the rule that makes a threshold of it, and the thresholds by hand, which go first."""
+
+    rate: float
+    method: str
+    given: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, bank: Bank) -> Threshold:
+        """The threshold of a bank; ValueError names its section."""
+        value = given_value(self.given, bank.machine, bank.section)
+        try:
+            if value is not None:
+                return given_threshold(value, bank.reference)
+            return threshold(bank.reference, rate=self.rate, method=self.method)
+        except ValueError as error:
+            raise ValueError(f"{bank.machine} section {bank.section}: {error}") from None
+
+
+def decisions(  # noqa: PLR0913 - each is a setting of its own
     test: PlacedScores,
     reference: PlacedScores,
     *,
@@ -78,17 +105,23 @@ def decisions(
     fdr: float = 0.0,
     scale: Scale | None = None,
     tail: str = TAILS[0],
+    given: ByHand = (),
 ) -> Decisions:
     """Decide every test clip: by `fdr` over all of them where it is not 0, else by the false-alarm `rate`.
 
-    `method` names the threshold rule for the rate; `scale` and `tail` say how banks are made (banks.py). Where `test`
-    is `reference` itself, each training clip is compared with the others. Their p-values are then 1 / n to 1 by
-    construction, so a false-discovery rate is a ValueError.
+    `method` names the threshold rule for the rate; `scale` and `tail` say how banks are made (banks.py); `given` are
+    thresholds by hand (given.py). Where `test` is `reference` itself, each training clip is compared with the others.
+    Their p-values are then 1 / n to 1 by construction, so a false-discovery rate is a ValueError.
     Training clips with blocks are compared with those of other blocks, and each block has a threshold of its own.
     """
     self_ranked = test is reference
-    if fdr and self_ranked:
-        raise ValueError("a false-discovery rate needs test clips, and there are none; use a false-alarm rate")
+    if fdr and (self_ranked or given):
+        raise ValueError(
+            "a false-discovery rate decides all clips together, so no threshold can be given by hand"
+            if given
+            else "a false-discovery rate needs test clips, and there are none; use a false-alarm rate"
+        )
+    rule = ThresholdRule(rate, method, dict(given))
     level = fdr * REPORTED_SHARE if fdr else rate
     all_banks = tuple(banks(test, reference, BankRule(level, scale or Scale(), tail)))
     p_value, percentile, value = (np.empty(len(test.scores)) for _ in range(3))
@@ -102,9 +135,10 @@ def decisions(
         thresholds = tuple(_threshold_at(cut, bank.reference) for bank in all_banks)
         notes = _discovery_notes(cut, fdr, all_banks, len(p_value))
     else:
-        thresholds = tuple(_rate_threshold(bank, rate, method) for bank in all_banks)
-        notes = _rate_notes(all_banks, thresholds, rate)
-        if self_ranked and any(blocked(reference.block, bank.rows) for bank in all_banks):
+        limits = [rule.of(bank) for bank in all_banks]
+        thresholds, notes = tuple(limits), _rate_notes(all_banks, limits, rate)
+        pairs = zip(all_banks, limits, strict=True)
+        if self_ranked and any(blocked(reference.block, bank.rows) and limit.method != GIVEN for bank, limit in pairs):
             notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
     for bank, limit in zip(all_banks, thresholds, strict=True):
         value[bank.rows] = limit.value if limit else np.inf
@@ -114,16 +148,9 @@ def decisions(
                 of_others = replace(bank, reference=reference.scores[others])
                 p_value[own] = p_values(test.scores[own], of_others.reference)
                 percentile[own] = position(test.scores[own], of_others.reference)
-                value[own] = _rate_threshold(of_others, rate, method).value
+                value[own] = rule.of(of_others).value
     reported, nominal = test.scores > value, None if fdr else rate
     return Decisions(p_value, percentile, value, reported, all_banks, thresholds, notes, nominal, fdr, self_ranked)
-
-
-def _rate_threshold(bank: Bank, rate: float, method: str) -> Threshold:
-    try:
-        return threshold(bank.reference, rate=rate, method=method)
-    except ValueError as error:
-        raise ValueError(f"{bank.machine} section {bank.section}: {error}") from None
 
 
 def _threshold_at(cut: float, reference: np.ndarray) -> Threshold | None:
@@ -134,13 +161,13 @@ def _threshold_at(cut: float, reference: np.ndarray) -> Threshold | None:
     return given_threshold(float(np.sort(reference)[rank - 1]) if rank else -math.inf, reference)
 
 
-def _rate_notes(all_banks: Sequence[Bank], thresholds: Sequence[Threshold | None], rate: float) -> tuple[str, ...]:
+def _rate_notes(all_banks: Sequence[Bank], limits: Sequence[Threshold], rate: float) -> tuple[str, ...]:
     notes = [
-        f"{bank.machine} section {bank.section}{f' {bank.domain}' if bank.domain else ''}: {limit.note}"
-        for bank, limit in zip(all_banks, thresholds, strict=True)
-        if limit is not None and limit.note
+        f"{bank.machine} section {bank.section}{f' {bank.domain}' if bank.domain else ''}: {_note(limit)}"
+        for bank, limit in zip(all_banks, limits, strict=True)
+        if _note(limit)
     ]
-    shifted = [bank for bank in all_banks if bank.shifted]
+    shifted = [bank for bank, limit in zip(all_banks, limits, strict=True) if bank.shifted and limit.method != GIVEN]
     if shifted:
         notes.append(
             f"a false-alarm rate of {rate:g} is not guaranteed for {len(shifted)} domains of sections, which have "
@@ -149,6 +176,14 @@ def _rate_notes(all_banks: Sequence[Bank], thresholds: Sequence[Threshold | None
             "uses the clips of the domain alone, with the lowest rate that they allow"
         )
     return tuple(notes)
+
+
+def _note(limit: Threshold) -> str:
+    """What the user should know of a threshold; empty for one that gives the requested rate."""
+    if limit.method != GIVEN:
+        return limit.note
+    share = f"{100 * limit.expected:.2g}"
+    return f"threshold {limit.value:g} by hand; about {share} % of normal clips are expected above it"
 
 
 def _discovery_notes(cut: float, fdr: float, all_banks: Sequence[Bank], m: int) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensemble.decision.conformal import Decisions
+from ensemble.decision.thresholds import GIVEN
 from featstore.console import table
 from featstore.table import ClipTable
 
@@ -17,7 +18,8 @@ from featstore.table import ClipTable
 class FalseAlarms:
     """`reported` of `clips` normal clips of one section and domain; [low, high]: 95 % interval of the real rate.
 
-    `nominal` is the requested rate; None where a false-discovery rate decides, which states no false-alarm rate.
+    `nominal` is the requested rate; None where a false-discovery rate or a threshold by hand decides, which request no
+    false-alarm rate.
     """
 
     machine: str
@@ -56,11 +58,13 @@ def false_alarm_rates(clips: ClipTable, decisions: Decisions) -> tuple[FalseAlar
     groups: dict[tuple[str, str, str], list[int]] = {}
     for row, group in zip(normal.tolist(), zip(*columns, strict=True), strict=True):
         groups.setdefault(group, []).append(row)
+    pairs = zip(decisions.banks, decisions.thresholds, strict=True)
+    by_hand = {row for bank, limit in pairs if limit and limit.method == GIVEN for row in bank.rows.tolist()}
     rates = []
     for group, rows in sorted(groups.items()):
         reported = int(decisions.reported[rows].sum())
-        interval = exact_interval(reported, len(rows))
-        rates.append(FalseAlarms(*group, len(rows), reported, decisions.nominal, *interval))
+        nominal = None if by_hand.intersection(rows) else decisions.nominal
+        rates.append(FalseAlarms(*group, len(rows), reported, nominal, *exact_interval(reported, len(rows))))
     return tuple(rates)
 
 

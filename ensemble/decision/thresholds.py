@@ -13,6 +13,8 @@ import numpy as np
 from featstore.spec import unknown
 
 FALSE_ALARM_RATE = 0.1
+GIVEN = "given"
+"""Method of a threshold set by hand."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def given_threshold(value: float, reference: np.ndarray) -> Threshold:
     """A threshold set by hand, with the false-alarm rate to expect by the reference scores."""
     if not math.isfinite(value):
         raise ValueError(f"a threshold must be a finite number, got {value}")
-    return _with_rates(value, "given", _checked(reference), math.nan, "")
+    return _with_rates(value, GIVEN, _checked(reference), math.nan, "")
 
 
 def _checked(reference: np.ndarray) -> np.ndarray:

@@ -51,6 +51,7 @@ def decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
             fdr=recipe.fdr,
             scale=scale_of(fused.reference, fused=bounded(recipe)),
             tail=recipe.tail,
+            given=recipe.thresholds,
         )
     except ValueError as error:
         raise DataError(str(error)) from error

@@ -135,6 +135,9 @@ def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseA
         ("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
         (f"nominal {'false-discovery' if fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "requested by the recipe"),
     ]
+    if detection.recipe.thresholds:
+        expected = f"about {detection.decided.expected:,.0f} clips above them would be expected if all were normal"
+        facts[2] = ("thresholds", "by hand", expected)
     if rates:
         normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
         facts.append(("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {normal} normal clips"))

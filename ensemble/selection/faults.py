@@ -4,7 +4,8 @@
     fan/test/0031.wav,fault
     0044.wav,false alarm
 
-A clip is named as in scores.csv, or by a file name that only one recording has. No other label of a store is read.
+A clip is named as in scores.csv, or by a file name that only one recording has. No other label of a store is read. A
+clip with the label `ignore`, as `detect marks --csv` writes it, is passed over.
 """
 
 import csv
@@ -15,6 +16,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ensemble.marks.apply import marks_of
+from ensemble.marks.file import FAULT, IGNORE, NORMAL
+from ensemble.marks.names import recordings
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS, confirmed_faults, confirmed_part, joined
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
@@ -23,8 +27,8 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore
 
 HEADER = ("clip", "label")
-LABELS = {"anomaly": True, "fault": True, "normal": False, "false alarm": False}
-"""Whether a label says fault."""
+LABELS = {"anomaly": True, "fault": True, "normal": False, "false alarm": False, IGNORE: None}
+"""Whether a label says fault; None for a clip that is passed over."""
 
 MAX_BYTES = 1 << 26
 """Larger files are refused; a line of 100 bytes for each of 600,000 clips fits."""
@@ -34,15 +38,18 @@ def read_faults(path: Path, store: FeatureStore) -> dict[str, bool]:
     """Whether each recording of the file is a fault, by its key.
 
     DataError names the file and the line of a clip that the store lacks, a name that several recordings have, a label
-    that is unknown, or a clip with both labels.
+    that is unknown, a clip with both labels, or one that the store has another mark of.
     """
-    known, of_name = _recordings(store)
+    known, of_name = recordings(store)
     faults: dict[str, bool] = {}
     lines: dict[str, int] = {}
     for line, name, label in _rows(path):
         where = f"{path}, line {line}"
         if label not in LABELS:
             raise DataError(f"{where}: the label {label!r}; expected one of {', '.join(LABELS)}")
+        is_fault = LABELS[label]
+        if is_fault is None:
+            continue
         fitting = [name] if name in known else of_name.get(PurePosixPath(name.replace("\\", "/")).name, [])
         if len(fitting) != 1:
             problem = (
@@ -50,24 +57,18 @@ def read_faults(path: Path, store: FeatureStore) -> dict[str, bool]:
             )
             raise DataError(f"{where}: {name!r} {problem}; expected a path as in scores.csv, or a unique file name")
         key = fitting[0]
-        if faults.setdefault(key, LABELS[label]) != LABELS[label]:
+        if faults.setdefault(key, is_fault) != is_fault:
             raise DataError(f"{where}: {key!r} has another label on line {lines[key]}; remove the wrong one")
+        mark = marks_of(store).get(key)
+        if mark and mark.mark != (FAULT if is_fault else NORMAL):
+            raise DataError(
+                f"{where}: {key!r} has the label {label!r}, but another mark in the store ({mark}); remove the line, "
+                "or take the mark back with `detect mark STORE CLIP none`"
+            )
         lines.setdefault(key, line)
     if not faults:
         raise DataError(f"{path}: no clips; expected lines of `clip,label` below that header")
     return faults
-
-
-def _recordings(store: FeatureStore) -> tuple[set[str], dict[str, list[str]]]:
-    """Keys of all recordings, and those that have a file name; a path with another folder fits by its name too."""
-    keys: set[str] = set()
-    for embedding in sorted(store.embeddings):
-        clips = store.clips(embedding)
-        keys.update(clips[clips.where(variant="")].keys())
-    of_name: dict[str, list[str]] = {}
-    for key in sorted(keys):
-        of_name.setdefault(PurePosixPath(key).name, []).append(key)
-    return keys, of_name
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:

@@ -4,10 +4,11 @@
     STORE/selection/<key>/key.json                       what the choice follows from; written last
     STORE/selection/selection-cache/*.npz                scores of candidates
 
-<key> is the beginning of a hash of the embeddings' shards, the candidates, the fixed default's detectors, the options
-and the versions of the rules. So a choice is found again while nothing changes that could change it, and the choices of
-different options stay beside each other. The store may come from elsewhere: what is kept is checked like any input, and
-runs nothing but candidates. No lock is taken, since equal keys give equal choices and every file appears whole.
+<key> is the beginning of a hash of the embeddings' shards, the marks of clips, the candidates, the fixed default's
+detectors, the options and the versions of the rules. So a choice is found again while nothing changes that could change
+it, and the choices of different options stay beside each other. The store may come from elsewhere: what is kept is
+checked like any input, and runs nothing but candidates. No lock is taken, since equal keys give equal choices and every
+file appears whole.
 """
 
 import hashlib
@@ -25,6 +26,8 @@ from typing import Any
 
 from ensemble.decision.fuse import FUSIONS
 from ensemble.defaults import DETECTORS, FUSION
+from ensemble.marks.apply import keys_marked, marks_digest
+from ensemble.marks.file import FAULT
 from ensemble.recipe import DOMAINS, Member, Recipe, read_recipe, recipe_text
 from ensemble.selection.scoring.cache import SpareCache, content_of
 from ensemble.selection.scoring.perturb import VERSION
@@ -74,6 +77,8 @@ def key_of(store: FeatureStore, candidates: Sequence[Member], options: Options) 
         "candidates": _digest([member.name for member in candidates]),
         "default": [FUSION, repr(DETECTORS)],
     }
+    if marks_digest(store):
+        key |= {"marks": marks_digest(store), "faults": keys_marked(store, FAULT)}
     return dict(json.loads(json.dumps(key)))  # tuples become lists, as in the file
 
 
@@ -163,7 +168,7 @@ def _checked(folder: Path, key: Mapping[str, Any], candidates: Collection[Member
     recipe = None if selection["chosen"] == DEFAULT else read_recipe(folder / RECIPE)
     if recipe is not None:
         lead_of(selection)
-        _refuse_other_recipe(recipe, candidates, key["options"])
+        _refuse_other_recipe(recipe, candidates, {**key["options"], "confirmed_faults": tuple(key.get("faults", ()))})
     return Choice(recipe, selection)
 
 

@@ -23,6 +23,9 @@ DAMAGED = "damaged"
 SELECTION = "selection"
 """Folder in the store for choices of an ensemble, which `detect` keeps there and checks itself."""
 
+MARKS = ("marks.jsonl", "marks.torn")
+"""Files in the store for what people heard, which `detect` writes and checks itself."""
+
 _CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 
 
@@ -69,7 +72,7 @@ def notes(path: str | Path) -> list[Problem]:
     manifests, _ = _manifests(root)
     named = {f"shards/{entry.file}" for manifest in manifests for entry in manifest.shards}
     named |= {f"manifest/{file.name}" for file in numbered(root).values()}
-    named |= {"lock", "shards", "manifest", BUILD_STATE, DAMAGED}
+    named |= {"lock", "shards", "manifest", BUILD_STATE, DAMAGED, *MARKS}
     files = sorted(str(file.relative_to(root).as_posix()) for file in root.rglob("*"))
     others = (f"{PENDING}/", f"{SELECTION}/")  # checked by the next commit, and by the next `detect --ensemble`
     return [Problem(file, _kind(file)) for file in files if file not in named and not f"{file}/".startswith(others)]

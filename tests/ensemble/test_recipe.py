@@ -97,8 +97,13 @@ def test_confirmed_clips_are_read_back_and_left_out_where_there_are_none(tmp_pat
     write_recipe(recipe, path)
     assert read_recipe(path) == recipe
     assert "confirmed" not in recipe_text(replace(recipe, confirmed_faults=(), confirmed_normal=()))
-    with pytest.raises(DataError, match=r"confirmed_faults = 'a\\udcff.wav' is not valid Unicode text"):
-        recipe_text(replace(recipe, confirmed_faults=("a\udcff.wav",)))
+    odd = replace(recipe, confirmed_faults=("a\udcff%.wav", "encoded:b.wav"), marks="5" * 64)
+    write_recipe(odd, path)
+    assert read_recipe(path) == odd
+    raw = tomllib.loads(path.read_bytes().decode())
+    assert raw["confirmed_faults"] == ["encoded:a%FF%25.wav", "encoded:encoded%3Ab.wav"]
+    assert raw["marks"] == "5" * 64
+    assert "marks" not in recipe_text(recipe)
 
 
 @pytest.mark.parametrize("value", ['"a.wav"', "[1]", "[['a.wav']]", "3"])
@@ -139,3 +144,19 @@ def test_broken_recipes_name_what_is_wrong(tmp_path: Path, text: str, words: str
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.toml"):
         read_recipe(tmp_path / "nowhere.toml")
+
+
+def test_thresholds_by_hand_are_a_table_of_the_file(tmp_path: Path) -> None:
+    recipe = Recipe((KNN,), thresholds=(("default", 0.99), ('fan "é"/00', -2.0)))
+    write_recipe(recipe, tmp_path / "r.toml")
+    assert read_recipe(tmp_path / "r.toml") == recipe
+    raw = tomllib.loads((tmp_path / "r.toml").read_text(encoding="utf-8"))
+    assert raw["thresholds"] == {"default": 0.99, 'fan "é"/00': -2.0}
+    assert "thresholds" not in recipe_text(Recipe((KNN,)))
+    (tmp_path / "r.toml").write_text((tmp_path / "r.toml").read_text().replace("default =", '"" ='))
+    assert read_recipe(tmp_path / "r.toml") == recipe
+    (tmp_path / "r.toml").write_text('[thresholds]\n"fan/00" = "x"\n[[member]]\nembedding = "e"\ndetector = "knn"\n')
+    with pytest.raises(DataError, match=r"r\.toml: thresholds: 'fan/00' = x, expected a finite number"):
+        read_recipe(tmp_path / "r.toml")
+    with pytest.raises(DataError, match="with no threshold by hand"):
+        replace(recipe, fdr=0.1)

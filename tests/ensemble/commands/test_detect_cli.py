@@ -79,6 +79,35 @@ def test_thresholds_change_without_changing_scores(store: Path, tmp_path: Path) 
         assert {row["clip"]: row["score"] for row in csv.DictReader(file)} == scores
 
 
+def test_thresholds_by_hand_are_kept_in_the_recipe(store: Path, tmp_path: Path) -> None:
+    def rows(out: str, *words: object) -> dict[str, dict[str, str]]:
+        result = run(store, *words, "-o", tmp_path / out)
+        assert result.exit_code == 0, result.output
+        with (tmp_path / out / "scores.csv").open(newline="") as file:
+            return {row["clip"]: row for row in csv.DictReader(file)}
+
+    def without(row: dict[str, str]) -> dict[str, str]:
+        return {name: value for name, value in row.items() if name not in ("threshold", "decision")}
+
+    ruled = rows("ruled", "-d", "knn", "-e", "twfr")
+    limit = sorted(float(row["score"]) for row in ruled.values() if row["machine"] == "fan")[-3]
+    by_hand = rows("hand", "-d", "knn", "-e", "twfr", "--threshold", f"fan/00={limit!r}")
+    fan = [row for row in by_hand.values() if row["machine"] == "fan"]
+    assert {row["threshold"] for row in fan} == {repr(limit)}
+    assert sum(int(row["decision"]) for row in fan) == 2
+    for clip, row in ruled.items():
+        assert (row if row["machine"] != "fan" else without(row)) == (
+            by_hand[clip] if row["machine"] != "fan" else without(by_hand[clip])
+        )
+    alarms = json.loads((tmp_path / "hand" / "metrics.json").read_text())["false_alarms"]
+    assert {(row["machine"], row["nominal"]) for row in alarms} == {("fan", None), ("valve", 0.1)}
+    assert rows("again", "--recipe", tmp_path / "hand" / "recipe.toml") == by_hand
+    assert rows("rule", "--recipe", tmp_path / "hand" / "recipe.toml", "--threshold", "quantile") == ruled
+    unknown = run(store, "-d", "knn", "-e", "twfr", "--threshold", "fan/0=1", "-o", tmp_path / "no")
+    assert unknown.exit_code == 1
+    assert "'fan/0' names no section; it has fan/00, valve/00; did you mean fan/00?" in unknown.output
+
+
 def test_detectors_are_listed_with_their_parameters() -> None:
     shown = run("detectors").stdout
     for name in ("knn", "gmm", "mahalanobis", "ldn", "lof"):
@@ -91,6 +120,8 @@ def test_detectors_are_listed_with_their_parameters() -> None:
     [
         (["STORE"], 2, "nothing to run: give --ensemble"),
         (["STORE", "-d", "knn"], 2, "needs one -e"),
+        (["STORE", "-d", "knn", "--threshold", "quantil"], 2, "did you mean quantile?"),
+        (["STORE", "-d", "knn", "--threshold", "3", "--fdr", "0.1"], 2, "with no threshold by hand"),
         (["STORE", "-d", "knnn", "-e", "twfr"], 1, "did you mean knn?"),
         (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 1, "choose from"),
         (["STORE", "-d", "knn", "-e", "tfwr"], 1, "did you mean twfr?"),

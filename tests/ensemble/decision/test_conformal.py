@@ -232,3 +232,42 @@ def test_blocks_of_training_clips_do_not_change_how_test_clips_are_decided() -> 
     for name in ("p_value", "percentile", "threshold", "reported"):
         pair = (getattr(decisions(test, of, rate=0.1), name) for of in (reference, blocked))
         np.testing.assert_array_equal(*pair)
+
+
+def test_a_threshold_by_hand_decides_its_section_only(rng: np.random.Generator) -> None:
+    section = np.repeat(["00", "01"], 50)
+    reference, test = rng.normal(size=100), rng.normal(1, 2, size=100)
+    ruled = decisions(placed(test, section=section), placed(reference, section=section), rate=0.1)
+    by_hand = decisions(
+        placed(test, section=section), placed(reference, section=section), rate=0.1, given=(("fan/01", 0.25),)
+    )
+    second = section == "01"
+    np.testing.assert_array_equal(by_hand.reported[second], test[second] > 0.25)
+    np.testing.assert_array_equal(by_hand.threshold[second], 0.25)
+    for name in ("reported", "threshold"):
+        np.testing.assert_array_equal(getattr(by_hand, name)[~second], getattr(ruled, name)[~second])
+    for name in ("p_value", "percentile"):
+        np.testing.assert_array_equal(getattr(by_hand, name), getattr(ruled, name))
+    share = (1 + (reference[second] > 0.25).sum()) / 51
+    assert by_hand.notes == (
+        f"fan section 01: threshold 0.25 by hand; about {100 * share:.2g} % of normal clips are expected above it",
+    )
+    assert by_hand.expected == pytest.approx(50 * 0.1 + 50 * share)
+
+
+def test_a_threshold_by_hand_holds_for_both_domains_and_for_training_clips_ranked_among_themselves(
+    rng: np.random.Generator,
+) -> None:
+    reference = placed(rng.normal(size=40), domains(30, 10))
+    both = decisions(placed(rng.normal(size=20), domains(10, 10)), reference, rate=0.1, given=(("default", 0.5),))
+    assert {bank.domain for bank in both.banks} == {"source", "target"}
+    assert set(both.threshold.tolist()) == {0.5}
+    blocks = replace(placed(rng.normal(size=40)), block=np.arange(40) // 10)
+    alone = decisions(blocks, blocks, rate=0.1, given=(("fan/00", 0.5),))
+    assert set(alone.threshold.tolist()) == {0.5}
+    assert not any("threshold of its own" in note for note in alone.notes)
+
+
+def test_no_threshold_by_hand_with_a_false_discovery_rate(rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="no threshold can be given by hand"):
+        decisions(placed(rng.normal(size=9)), placed(rng.normal(size=9)), rate=0.1, fdr=0.1, given=(("default", 1.0),))

@@ -1,0 +1,146 @@
+"""Thresholds by hand: the words of `--threshold`, the file that it takes, and the thresholds of a recipe.
+
+    --threshold 0.99                 every section
+    --threshold fan/00=0.97          one section, as machine/section; `all` is the section of a whole machine
+                                     (--pool-sections)
+    --threshold limits.toml          both, in a file:
+
+        default = 0.99
+        [thresholds]
+        "fan/00" = 0.97
+
+The numbers are on the scale of the column `score` of scores.csv.
+"""
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ensemble.decision.thresholds import THRESHOLDS
+from featstore.errors import DataError, OptionError
+from featstore.spec import did_you_mean, nearest
+
+NAMED = 12
+"""Most sections that are named in a message."""
+
+EVERY = "default"
+"""Key of the threshold of all sections that have none of their own; keys of sections contain a slash."""
+
+MAX_BYTES = 1 << 24
+"""Larger files are refused; a line for each of 100,000 sections fits."""
+
+ByHand = tuple[tuple[str, float], ...]
+"""Pairs of `machine/section` (or EVERY) and threshold, sorted, each key once."""
+
+
+class Choice(NamedTuple):
+    """What the words of `--threshold` ask for: a rule, None where none is named, and thresholds by hand."""
+
+    rule: str | None
+    values: ByHand
+
+
+def key_of(machine: str, section: str) -> str:
+    """The key of a section."""
+    return f"{machine}/{section}"
+
+
+def given_value(values: Mapping[str, float], machine: str, section: str) -> float | None:
+    """The threshold by hand of a section; None where it has none."""
+    return values.get(key_of(machine, section), values.get(EVERY))
+
+
+def choice_of(words: Sequence[str]) -> Choice:
+    """Read the words of `--threshold`.
+
+    OptionError for a word that is neither rule, number, pair nor file, for two rules, and for a key that is given
+    twice. DataError names the file and the key that do not fit.
+    """
+    rules = [word for word in words if word in THRESHOLDS]
+    if len(set(rules)) > 1:
+        raise OptionError(f"--threshold names two rules, {rules[0]} and {rules[1]}; name one")
+    values: dict[str, float] = {}
+    for word in words:
+        if word in THRESHOLDS:
+            continue
+        for key, value in _values(word):
+            if values.setdefault(key, value) != value:
+                what = "all sections" if key == EVERY else key
+                raise OptionError(f"--threshold gives {what} two thresholds, {values[key]:g} and {value:g}; give one")
+    return Choice(rules[0] if rules else None, tuple(sorted(values.items())))
+
+
+def _values(word: str) -> ByHand:
+    number = _number(word)
+    if number is not None:
+        return ((EVERY, number),)
+    with suppress(OSError, ValueError):  # a name that is too long, or holds a null byte
+        if Path(word).is_file():
+            return read_thresholds(Path(word))
+    key, _, text = word.rpartition("=")
+    number = _number(text)
+    if number is None or "/" not in key:
+        near = nearest(word, THRESHOLDS)
+        raise OptionError(
+            f"--threshold {word!r}: expected {' or '.join(THRESHOLDS)}, a finite number, machine/section=number, or a "
+            f"TOML file{f'; did you mean {near}?' if near else ''}"
+        )
+    return ((key, number),)
+
+
+def _number(text: str) -> float | None:
+    """The finite number that a text is; None for another text."""
+    with suppress(ValueError):
+        if math.isfinite(float(text)):
+            return float(text)
+    return None
+
+
+def read_thresholds(path: Path) -> ByHand:
+    """Thresholds by hand of a file; DataError names the file, and the key that does not fit."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise DataError(f"{path}: more than {MAX_BYTES:,} bytes; expected a TOML file of thresholds")
+        raw = tomllib.loads(content.decode("utf-8"))
+        sections = raw.pop("thresholds", {})
+        other = next((key for key in raw if key != EVERY), None)
+        if other is not None:
+            raise DataError(f"unknown key {other!r}; expected {EVERY} = NUMBER, and a table [thresholds]")
+        if raw and isinstance(sections, dict):
+            sections = {**sections, **raw}
+        values = checked(sections)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: not a readable file of thresholds: {error}") from error
+    if not values:
+        raise DataError(f"{path}: no thresholds; expected {EVERY} = NUMBER, or a table [thresholds]")
+    return values
+
+
+def checked(table: object) -> ByHand:
+    """The thresholds of a table of TOML; DataError names the key whose value is no finite number."""
+    if not isinstance(table, dict):
+        raise DataError(f"thresholds = {str(table)[:80]}, expected a table [thresholds]")
+    values = {}
+    for key, value in table.items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise DataError(f"thresholds: {key!r} = {str(value)[:80]}, expected a finite number")
+        if "/" not in key and key not in ("", EVERY):
+            raise DataError(f"thresholds: {key!r} names no section; expected machine/section, or {EVERY}")
+        values[key or EVERY] = float(value)
+    return tuple(sorted(values.items()))
+
+
+def refuse_unknown(values: ByHand, sections: Iterable[tuple[str, str]], where: str) -> None:
+    """DataError for a threshold of a section that is none of `sections`, with the nearest one."""
+    known = [key_of(*section) for section in sections]
+    for key, _ in values:
+        if key != EVERY and key not in known:
+            named = f"; it has {', '.join(known)}" if len(known) <= NAMED else ""
+            raise DataError(f"{where}: the threshold of {key!r} names no section{named}{did_you_mean(key, known)}")

@@ -1,0 +1,74 @@
+"""The marks of a store as a person reads them: which clip has which mark, as rows, CSV and JSON."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ensemble.marks.apply import MarkedStore, marked_keys
+from ensemble.marks.file import FAULT, NONE, Mark, append_mark, read_marks
+from ensemble.marks.names import marked_key
+from featstore.clip import window_of
+from featstore.disk.files import write_checked
+from featstore.errors import OptionError, RequestError
+from featstore.reader import FeatureStore
+
+COLUMNS = ("clip", "label", "start_s", "end_s", "who", "when", "note")
+
+
+def opened(path: Path) -> MarkedStore:
+    """The store at `path` with all its marks."""
+    return MarkedStore(FeatureStore.open(path), read_marks(path))
+
+
+class Written(NamedTuple):
+    """A mark that was written, the number of clips that it holds for, and notes on the file before it."""
+
+    mark: Mark
+    clips: int
+    notes: tuple[str, ...]
+
+
+def add_mark(path: Path, mark: Mark) -> Written:
+    """Write a mark of a clip of the store at `path`, named by its key or its file name.
+
+    DataError for a clip that the store lacks, OptionError for times of a clip that has its own, and RequestError for a
+    part of a recording that no clip of the store lies in.
+    """
+    store = FeatureStore.open(path)
+    key = marked_key(store, mark.clip)
+    window = window_of(key)
+    if window and mark.start_s is not None:
+        raise OptionError(f"{key!r} is a window with times of its own; name the recording to mark a part of it")
+    times = window or (mark.start_s, mark.end_s)
+    named = replace(mark, clip=key, start_s=times[0], end_s=times[1])
+    held = marked_keys(store, (named if named.mark != NONE else replace(named, mark=FAULT),))
+    if not held:
+        raise RequestError(
+            f"no clip of {path} lies at least half in that part of {key!r}; a recording that is stored as a whole can "
+            "have a fault in a part, but be normal or ignored only as a whole: leave --start and --end out"
+        )
+    notes = read_marks(path).notes
+    return Written(append_mark(path, named), len(held), notes)
+
+
+def rows_of(store: MarkedStore) -> Iterator[list[str | float | None]]:
+    """One row of COLUMNS for every marked clip, sorted by key; times are those of the window, or of the marked part."""
+    for key, mark in sorted(store.marked.items()):
+        times = window_of(key) or (mark.start_s, mark.end_s)
+        yield [key, mark.mark, *times, mark.who, mark.when, mark.note]
+
+
+def write_csv(store: MarkedStore, path: Path) -> None:
+    """Write the rows as CSV, which `detect select --faults` takes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows_of(store)])
+    write_checked(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def as_json(store: MarkedStore) -> dict[str, Any]:
+    """Every marked clip, and every mark in order."""
+    clips = [dict(zip(COLUMNS, row, strict=True)) for row in rows_of(store)]
+    return {"clips": clips, "marks": [mark.as_json() for mark in store.marks.items]}
