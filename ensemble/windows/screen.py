@@ -32,7 +32,9 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> str:
         f"{reported:,} of {total:,} windows reported."
     ]
     if not detection.recipe.fdr:
-        basis = "By thresholds" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
+        basis = (
+            "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
+        )
         expected = f"about {detection.decided.expected:,.0f} windows would be expected if all were normal"
         lines[0] += f" {basis} {expected}."
     if not events:
