@@ -66,7 +66,10 @@ def fit(wave: np.ndarray, samples: int, rng: np.random.Generator | None) -> np.n
 
 
 class Waves:
-    """Clips at one sample rate (paths may name windows), as batches (batch, samples) float32 in any order, read ahead by threads."""
+    """Clips at one sample rate, as batches (batch, samples) float32 in any order, read ahead by threads.
+
+    A path may name a window of a recording.
+    """
 
     def __init__(self, paths: Sequence[Path], rate_hz: int, samples: int, channel: str, threads: int) -> None:
         self.paths = paths

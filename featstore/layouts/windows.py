@@ -20,6 +20,9 @@ from featstore.clip import Clip, Windows, window_path
 MOST_WINDOWS = 500_000
 """Windows of one recording; a header that promises more is not believed, and the build rejects the whole recording."""
 
+ROUNDING = 1e-9
+"""Of floating point: (0.3 - 0.1) / 0.1 is 1.9999999999999998."""
+
 THREADS = 8  # headers on a network drive take long, each by itself
 PER_TASK = 64
 
@@ -38,11 +41,11 @@ def starts_of(seconds: float, cut: Windows) -> list[float]:
     """Start of every window of a recording in seconds; none where it stays whole."""
     if seconds <= cut.window_s:
         return []
-    last = int((seconds - cut.window_s) / cut.hop_s + 1e-9)  # 1e-9: (0.3 - 0.1) / 0.1 is 1.9999999999999998
+    last = int((seconds - cut.window_s) / cut.hop_s + ROUNDING)
     if last >= MOST_WINDOWS:
         return []
     starts = [number * cut.hop_s for number in range(last + 1)]
-    if seconds - (starts[-1] + cut.window_s) > TOLERANCE_S:
+    if seconds - (starts[-1] + cut.window_s) > TOLERANCE_S + ROUNDING:
         starts.append(seconds - cut.window_s)
     return starts
 
