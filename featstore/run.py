@@ -180,7 +180,10 @@ def _held(store: Path) -> Mapping[str, EmbeddingInfo]:
 def with_windows(request: BuildRequest, say: Say) -> BuildRequest:
     """The request with the windows of the store, where it names neither an embedder nor a part of the recordings."""
     windows = windows_held(_held(request.store))
-    if windows is None or request.specs or request.windows or request.length:
+    if windows is None or request.windows or request.length:
+        return request
+    if request.specs:
+        say(f"note: {request.store} holds windows of recordings; {windows.option} embeds the same ones")
         return request
     say(f"note: {request.store} holds windows of recordings; it goes on with {windows.option}")
     return request.with_windows(windows)

@@ -32,9 +32,15 @@ def windows_of(root: Path, clips: Sequence[Clip], policy: AudioPolicy) -> list[C
     cut = policy.windows
     if cut is None:
         return list(clips)
+    listed = {clip.path for clip in clips if clip.window}
     whole = list(dict.fromkeys(clip.path for clip in clips if clip.window is None))
     lengths = dict(zip(whole, _seconds(root, whole), strict=True))
-    return [part for clip in clips for part in _parts(clip, lengths.get(clip.path), cut)]
+    return [
+        part
+        for clip in clips
+        for part in _parts(clip, lengths.get(clip.path), cut)
+        if part is clip or part.path not in listed  # the window may be listed beside its whole recording
+    ]
 
 
 def starts_of(seconds: float, cut: Windows) -> list[float]:

@@ -268,6 +268,7 @@ def test_a_store_of_windows_goes_on_with_them(long: Path) -> None:
     write_clip(long, "fan/normal/new.wav", 7, samples=24_000)
     refused = build(long, "-e", "logmel")
     assert refused.exit_code == 1
+    assert "holds windows of recordings; --window 2 --hop 1 embeds the same ones" in refused.stderr
     assert "built with length window:2,1, the new one has length native" in refused.stderr
     assert "to go on with it give --window 2 --hop 1;" in refused.stderr
     assert "to go on with it give --window 2 --hop 1;" in build(long, "--window", 2, "--hop", 2).stderr

@@ -87,6 +87,12 @@ def test_clips_keep_their_order_and_fields_and_what_cannot_be_cut_stays(tmp_path
     assert windows_of(tmp_path, clips, AudioPolicy()) == clips
 
 
+def test_a_listed_window_is_not_made_again(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", 1.5)
+    listed = clip("a.wav#t=0,1", label="anomaly")
+    assert windows_of(tmp_path, [clip("a.wav"), listed], POLICY) == [clip("a.wav#t=0.5,1.5"), listed]
+
+
 def test_many_recordings_are_cut_like_each_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "PER_TASK", 3)
     clips = [clip(f"{i}.wav") for i in range(20)]
