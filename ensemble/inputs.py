@@ -41,10 +41,13 @@ class Inputs:
     """The recordings of a store with their roles, and their rows in every embedding.
 
     blocks: number of each training clip's block (n,), see `ensemble.groups` and `ensemble.windows`; None where the
-    recipe names no group and no training clip is a window.
+    recipe names no group and no training clip is a window. only_training: no clip is scored, and a section may have a
+    single training clip or none; there are no blocks yet.
     """
 
-    def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
+    def __init__(
+        self, store: FeatureStore, recipe: Recipe, machines: Sequence[str], *, only_training: bool = False
+    ) -> None:
         self.store = store = with_marks(store, recipe.marks)
         self.evidence = evidence_of(store, recipe)
         self.base = base = self.evidence.embedding
@@ -56,11 +59,15 @@ class Inputs:
         silent = store.facts(base)["outcome"][recordings] == b"silent"
         columns = machine_section(self.clips, recipe.pool_sections)
         banks = list(zip(*(column.tolist() for column in columns), strict=True))
-        self.roles, notes = _roles(self.clips, banks, silent, f"{store.path}: {base}")
+        train, notes = _training(self.clips, silent)
+        self.roles = Roles(train, np.arange(0), self_ranked=False)
+        if not only_training:
+            self.roles, more = _roles(self.clips, train, banks, f"{store.path}: {base}")
+            notes += more
         note = f"{chose} clips that chose this ensemble are left out of the metrics" if chose else ""
         self.notes = (*store.warnings, *filter(None, [unfinished(store.path), note]), *notes)
         self._order: dict[str, np.ndarray] = {base: recordings}
-        self.blocks, block_notes = self.blocks_for(recipe)
+        self.blocks, block_notes = (None, ()) if only_training else self.blocks_for(recipe)
         self.notes += block_notes
         self._held: tuple[str, SharedRows] | None = None
 
@@ -130,10 +137,8 @@ def one_view(rows: np.ndarray, view: int | None) -> np.ndarray:
     return rows.reshape(len(rows), -1) if view is None else rows[:, view]
 
 
-def _roles(
-    clips: ClipTable, banks: list[tuple[str, str]], silent: np.ndarray, where: str
-) -> tuple[Roles, tuple[str, ...]]:
-    """Which rows train and which are scored, and notes on clips that are left out."""
+def _training(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Rows of the training clips, and notes on those that are left out."""
     usable = clips.where(split="train") & ~clips.where(label="anomaly")
     train = np.flatnonzero(usable & ~silent)
     notes = []
@@ -142,12 +147,19 @@ def _roles(
     known_faults = int((clips.where(split="train") & clips.where(label="anomaly")).sum())
     if known_faults:
         notes.append(f"{known_faults} training recordings labelled anomaly were left out of the banks")
+    return train, tuple(notes)
+
+
+def _roles(
+    clips: ClipTable, train: np.ndarray, banks: list[tuple[str, str]], where: str
+) -> tuple[Roles, tuple[str, ...]]:
+    """Which rows train and which are scored, and notes on sections that are left out."""
     if not len(train):
         raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
     scored = np.flatnonzero(clips.where(split="test"))
     _refuse_small_banks(banks, train, scored)
     train, left_out = _without_single_clips(banks, train, scored)
-    notes += [
+    notes = [
         f"{machine} section {section}: left out, because its single clip has nothing to be compared with"
         for machine, section in left_out
     ]

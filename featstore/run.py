@@ -85,14 +85,25 @@ def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     """Folder of the recordings and the clips to embed; tells the layout that was detected."""
     listing = find_clips(request.data, request.layout, ground_truth=request.ground_truth)
     listing = replace(listing, clips=windows_of(listing.root, listing.clips, request.audio))
+    notes = [*listing.notes, *_window_notes(request, listing.clips)]
     stored = _stored_variants(request.store)
     anomalies = _only(_anomalies(request, listing.clips, listing.root, stored), request.machines)
     clips = [*_only(listing.clips, request.machines), *anomalies]
     say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}")
     costs = _costs(request, len(clips) - len(anomalies), anomalies, stored)
-    for note in [*listing.notes, *costs, *other_root(request.store, listing.root)]:
+    for note in [*notes, *costs, *other_root(request.store, listing.root)]:
         say(f"note: {note}")
     return listing.root, clips
+
+
+def _window_notes(request: BuildRequest, clips: Sequence[Clip]) -> list[str]:
+    """What became of the recordings of a build with --window."""
+    if request.windows is None:
+        return []
+    cut = [clip.recording for clip in clips if clip.window]
+    whole = len(clips) - len(cut)
+    rest = f"; {whole:,} recordings are not longer than one, or unreadable, and stay whole" if whole else ""
+    return [f"{len(cut):,} windows of {len(set(cut)):,} recordings ({request.windows.option}){rest}"]
 
 
 def _only(clips: list[Clip], machines: tuple[str, ...]) -> list[Clip]:
@@ -136,7 +147,8 @@ def _costs(request: BuildRequest, recordings: int, anomalies: Sequence[Clip], st
     known = {clip.key for clip in stored}
     new = sum(clip.key not in known for clip in anomalies)
     held = f", {len(anomalies) - new:,} are in the store" if new < len(anomalies) else ""
-    text = f"{new:,} anomalies are generated for {recordings:,} recordings (auto){held}"
+    noun = "clips" if request.windows else "recordings"
+    text = f"{new:,} anomalies are generated for {recordings:,} {noun} (auto){held}"
     return [f"{text}; --anomalies none leaves them out"] if new else []
 
 
@@ -168,7 +180,10 @@ def _held(store: Path) -> Mapping[str, EmbeddingInfo]:
 def with_windows(request: BuildRequest, say: Say) -> BuildRequest:
     """The request with the windows of the store, where it names neither an embedder nor a part of the recordings."""
     windows = windows_held(_held(request.store))
-    if windows is None or request.specs or request.windows or request.length:
+    if windows is None or request.windows or request.length:
+        return request
+    if request.specs:
+        say(f"note: {request.store} holds windows of recordings; {windows.option} embeds the same ones")
         return request
     say(f"note: {request.store} holds windows of recordings; it goes on with {windows.option}")
     return request.with_windows(windows)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.audio import AudioPolicy, RejectedAudio, clip_seconds, read_clip
 from featstore.clip import Clip
 from featstore.errors import DataError
 
@@ -46,17 +46,11 @@ def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.n
 
 
 def common_seconds(root: Path, clips: Sequence[Clip], sample: int = 64) -> float:
-    """Most frequent length among about `sample` recordings, in seconds, rounded down to a tenth."""
-    import soundfile
-
+    """Most frequent length among about `sample` clips, in seconds, rounded down to a tenth."""
     lengths: Counter[float] = Counter()
     for clip in clips[:: max(1, len(clips) // sample)]:
-        try:
-            info = soundfile.info(str(root / clip.path))
-        except (soundfile.SoundFileError, OSError):
-            continue
-        if info.frames:
-            lengths[math.floor(10 * info.frames / info.samplerate) / 10] += 1
+        if seconds := clip_seconds(root, clip.path):
+            lengths[math.floor(10 * seconds + 1e-6) / 10] += 1
     if not lengths or max(lengths) <= 0:
         raise DataError(f"{root}: none of the recordings could be read; check the folder")
     return lengths.most_common(1)[0][0]
@@ -72,7 +66,10 @@ def fit(wave: np.ndarray, samples: int, rng: np.random.Generator | None) -> np.n
 
 
 class Waves:
-    """Recordings at one sample rate, as batches (batch, samples) float32 in any order, read ahead by threads."""
+    """Clips at one sample rate, as batches (batch, samples) float32 in any order, read ahead by threads.
+
+    A path may name a window of a recording.
+    """
 
     def __init__(self, paths: Sequence[Path], rate_hz: int, samples: int, channel: str, threads: int) -> None:
         self.paths = paths
@@ -84,11 +81,11 @@ class Waves:
         self.cache_bytes_left = CACHE_BYTES
 
     def read(self, i: int) -> np.ndarray:
-        """Read the whole recording (time,)."""
+        """Read the whole clip (time,)."""
         if i in self.cache:
             return self.cache[i]
         try:
-            wave = read_recording(self.paths[i], self.rate_hz, self.policy).wave
+            wave = read_clip(Path(), str(self.paths[i]), self.rate_hz, self.policy).wave
         except RejectedAudio as error:
             raise DataError(f"{self.paths[i]}: {error}; remove it from the training data") from error
         if self.cache_bytes_left >= wave.nbytes:

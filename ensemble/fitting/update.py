@@ -4,14 +4,17 @@ The model keeps the rows of its training clips, so an update is a fit to all of 
 reference scores are exactly those of a model that was fitted to all clips at once.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ensemble.fitting.fit import fit_inputs
 from ensemble.fitting.fitted import Fitted
 from ensemble.inputs import Inputs, Roles
+from ensemble.marks.apply import keys_marked
+from ensemble.marks.file import FAULT, IGNORE, read_marks
 from ensemble.parallel.rows import SharedRows
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
@@ -84,15 +87,41 @@ def updated(
     where the store's embeddings were made otherwise than the model's; DataError as `fit`.
     """
     _check_same(fitted, store)
-    more = Inputs(store, fitted.recipe, ())
+    recipe = replace(fitted.recipe, marks=read_marks(store.path).head)
+    more = Inputs(store, recipe, (), only_training=True)
+    kept, lost = _without_marked(fitted, more.store)
     train = more.roles.train
-    known, hashes = set(fitted.train.keys()), set(fitted.contents) - {""}
+    known, hashes = set(kept.train.keys()), set(kept.contents) - {""}
     pairs = zip(more.clips[train].keys(), more.contents(train), strict=True)
     new = train[[content not in hashes if content else key not in known for key, content in pairs]]
-    if not len(new):
-        return fitted, 0, more.notes
-    grown = Grown(fitted, more, new)
-    return fit_inputs(grown, fitted.recipe, workers=workers, progress=progress), len(new), grown.notes
+    new, notes = _not_alone(kept, more.clips, new)
+    if not len(new) and not lost:
+        return fitted, 0, (*more.notes, *notes)
+    grown = Grown(kept, more, new)
+    notes += (f"{lost} training clips of the model are marked fault or ignore and leave it",) if lost else ()
+    return fit_inputs(grown, recipe, workers=workers, progress=progress), len(new), (*grown.notes, *notes)
+
+
+def _not_alone(fitted: Fitted, clips: ClipTable, new: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The new clips without those that would be the only one of their section, and notes on these."""
+    own = fitted.banks_of(clips[new])
+    counts = Counter([*fitted.banks_of(fitted.train), *own])
+    alone = [counts[bank] < 2 for bank in own]
+    notes = [
+        f"{machine} section {section}: its only clip does not join, because it has nothing to be compared with"
+        for (machine, section), is_alone in zip(own, alone, strict=True)
+        if is_alone
+    ]
+    return new[~np.array(alone, dtype=bool)], tuple(notes)
+
+
+def _without_marked(fitted: Fitted, store: FeatureStore) -> tuple[Fitted, int]:
+    """The training side of a model without the clips that the store's marks take out of the banks, and their number."""
+    gone = {*keys_marked(store, FAULT), *keys_marked(store, IGNORE)}
+    kept = np.array([key not in gone for key in fitted.train.keys()], dtype=bool)  # noqa: SIM118 - a table, not a dict
+    contents = [content for content, stays in zip(fitted.contents, kept.tolist(), strict=True) if stays]
+    rows = {name: of_name[kept] for name, of_name in fitted.rows.items()}
+    return replace(fitted, train=fitted.train[kept], contents=contents, rows=rows), int((~kept).sum())
 
 
 def _check_same(fitted: Fitted, store: FeatureStore) -> None:

@@ -66,7 +66,7 @@ def update_to(path: Path, store_path: Path, out: Path, *, workers: int | None, s
     """Add the new training clips of a store to the model at `path` and write it to `out`; nothing without any."""
     store, model = FeatureStore.open(store_path), Model.load(path, device="cpu")
     fitted, new, notes = updated(model.fitted, store, workers=workers, progress=screen.detecting)
-    if not new:
+    if fitted is model.fitted:
         return Update(model, 0, [], notes)
     grown = Model(fitted, model.sources, seconds=model.seconds)
     grown.save(out)

@@ -81,9 +81,17 @@ def prepare(
     _update_labels(writer, clips, plan, infos)
     if options.prune:
         for name, gone in plan.gone.items():
-            if gone:
-                writer.remove(name, gone)
+            outdated = [*gone, *_rejections_gone(writer.store, name, clips)]
+            if outdated:
+                writer.remove(name, outdated)
     return plan, infos
+
+
+def _rejections_gone(store: FeatureStore, name: str, clips: Sequence[Clip]) -> list[str]:
+    """Keys of rejected clips that are no longer listed, such as a recording that was repaired and is cut now."""
+    listed = {clip.key for clip in clips}
+    rejected = store.rejected(name) if name in store.embeddings else []
+    return [item.key for item in rejected if not {item.key, item.path} & listed]
 
 
 def job_of(root: Path, requests: Sequence[Request], options: BuildOptions) -> Job:

@@ -21,14 +21,16 @@ from featstore.table import COLUMNS, ClipTable
 BLOCK_ROWS = 8192
 MAX_ROWS = 65536
 MAX_BYTES = 1 << 27
+TIMES = ("start_s", "end_s")
 
 
 def export(store: FeatureStore, embedding: str, out: str | Path, to: str = "npz") -> int:
     """Write one embedding with the columns of its clips to `out` and return the number of rows.
 
     `to` is npz (arrays `embedding` and one per column, no pickle), parquet (`embedding` as a list of fixed size) or
-    csv (columns e0, e1, ...; float32 digits that read back exactly). After an error `out` is unchanged. Rows are
-    streamed in blocks.
+    csv (columns e0, e1, ...; float32 digits that read back exactly). The columns are those of a clip, and start_s and
+    end_s of its window (NaN or empty for a whole recording). After an error `out` is unchanged. Rows are streamed in
+    blocks.
     """
     if to not in _WRITERS:
         raise DataError(f"unknown export format {to!r}; choose from {', '.join(_WRITERS)}")
@@ -128,6 +130,9 @@ def _write_npz(store: FeatureStore, name: str, file: IO[bytes]) -> None:
         for column in COLUMNS:
             with archive.open(f"{column}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, clips.column(column), allow_pickle=False)
+        for column, times in zip(TIMES, clips.windows().T, strict=True):
+            with archive.open(f"{column}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, times, allow_pickle=False)
 
 
 def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
@@ -139,6 +144,7 @@ def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
     info = store.info(name)
     size = int(np.prod(info.shape))
     fields = [pa.field(column, pa.string()) for column in COLUMNS]
+    fields += [pa.field(column, pa.float64()) for column in TIMES]
     metadata = {"embedding": name, "shape": str(list(info.shape)), "fingerprint": info.fingerprint}
     schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), size))], metadata=metadata)
     with ParquetWriter(file, schema) as writer:
@@ -146,15 +152,17 @@ def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
             # Parquet text is UTF-8: bytes of file names that are not UTF-8 are written as \xNN.
             texts = [[text.decode("utf-8", "backslashreplace") for text in clips.columns[c].tolist()] for c in COLUMNS]
             rows = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), size)
-            writer.write_table(pa.table([*map(pa.array, texts), rows], schema=schema))
+            times = [pa.array(column, from_pandas=True) for column in clips.windows().T]
+            writer.write_table(pa.table([*map(pa.array, texts), *times, rows], schema=schema))
 
 
 def _write_csv(store: FeatureStore, name: str, file: IO[bytes]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     writer = csv.writer(text)
-    writer.writerow([*COLUMNS, *(f"e{i}" for i in range(int(np.prod(store.info(name).shape))))])
+    writer.writerow([*COLUMNS, *TIMES, *(f"e{i}" for i in range(int(np.prod(store.info(name).shape))))])
     for clips, block in store.blocks(name, BLOCK_ROWS):
         columns: list[Any] = [clips.column(column).tolist() for column in COLUMNS]
+        columns += [["" if np.isnan(time) else f"{time:.15g}" for time in times] for times in clips.windows().T]
         digits = block.reshape(len(block), -1).astype("U32").tolist()  # the fewest digits that read back exactly
         writer.writerows([*row, *numbers] for *row, numbers in zip(*columns, digits, strict=True))
     text.flush()

@@ -20,6 +20,9 @@ from featstore.clip import Clip, Windows, window_path
 MOST_WINDOWS = 500_000
 """Windows of one recording; a header that promises more is not believed, and the build rejects the whole recording."""
 
+ROUNDING = 1e-9
+"""Of floating point: (0.3 - 0.1) / 0.1 is 1.9999999999999998."""
+
 THREADS = 8  # headers on a network drive take long, each by itself
 PER_TASK = 64
 
@@ -29,20 +32,26 @@ def windows_of(root: Path, clips: Sequence[Clip], policy: AudioPolicy) -> list[C
     cut = policy.windows
     if cut is None:
         return list(clips)
+    listed = {clip.path for clip in clips if clip.window}
     whole = list(dict.fromkeys(clip.path for clip in clips if clip.window is None))
     lengths = dict(zip(whole, _seconds(root, whole), strict=True))
-    return [part for clip in clips for part in _parts(clip, lengths.get(clip.path), cut)]
+    return [
+        part
+        for clip in clips
+        for part in _parts(clip, lengths.get(clip.path), cut)
+        if part is clip or part.path not in listed  # the window may be listed beside its whole recording
+    ]
 
 
 def starts_of(seconds: float, cut: Windows) -> list[float]:
     """Start of every window of a recording in seconds; none where it stays whole."""
     if seconds <= cut.window_s:
         return []
-    last = int((seconds - cut.window_s) / cut.hop_s + 1e-9)  # 1e-9: (0.3 - 0.1) / 0.1 is 1.9999999999999998
+    last = int((seconds - cut.window_s) / cut.hop_s + ROUNDING)
     if last >= MOST_WINDOWS:
         return []
     starts = [number * cut.hop_s for number in range(last + 1)]
-    if seconds - (starts[-1] + cut.window_s) > TOLERANCE_S:
+    if seconds - (starts[-1] + cut.window_s) > TOLERANCE_S + ROUNDING:
         starts.append(seconds - cut.window_s)
     return starts
 

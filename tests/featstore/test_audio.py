@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from featstore.audio import AudioPolicy, RejectedAudio, content_hash, read_recording, typical_seconds
+from featstore import audio
+from featstore.audio import (
+    AudioPolicy,
+    RejectedAudio,
+    content_hash,
+    length_option,
+    read_clip,
+    read_recording,
+    seconds_of,
+    typical_seconds,
+)
+from featstore.clip import Window
 from featstore.errors import DataError
 
 RATE = 16_000
@@ -227,3 +238,154 @@ def test_the_typical_length_is_the_median_of_what_the_policy_leaves(tmp_path: Pa
     assert typical_seconds(tmp_path, paths, AudioPolicy(length="pad:2")) == 2.0
     assert typical_seconds(tmp_path, paths[5:], NATIVE) is None
     assert typical_seconds(tmp_path, [], NATIVE) is None
+
+
+def test_the_typical_length_of_windows_opens_no_file(tmp_path: Path) -> None:
+    assert typical_seconds(tmp_path, ["gone.wav#t=0,10", "gone.wav#t=5,15"], NATIVE) == 10
+    assert typical_seconds(tmp_path, ["gone.wav#t=0,10"], AudioPolicy(length="crop:3")) == 3
+
+
+@pytest.mark.parametrize(
+    ("fmt", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "PCM_24"),
+        ("WAV", "FLOAT"),
+        ("RF64", "PCM_16"),
+        ("W64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("FLAC", "PCM_16"),
+    ],
+)
+@pytest.mark.parametrize("rate", [RATE, 22_050, 48_000])
+@pytest.mark.parametrize("channel", ["0", "1", "mean"])
+def test_a_window_is_the_recording_of_its_samples(
+    tmp_path: Path, rng: np.random.Generator, fmt: str, subtype: str, rate: int, channel: str
+) -> None:
+    wave = rng.uniform(-0.9, 0.9, (3 * rate, 2))
+    sf.write(tmp_path / "whole", wave, rate, format=fmt, subtype=subtype)
+    samples, _ = sf.read(tmp_path / "whole", dtype="float64")
+    policy = AudioPolicy(channel)
+    for start_s, end_s in ((0.0, 0.7), (1.03, 2.5), (2.25, 3.0)):
+        first, end = round(start_s * rate), round(end_s * rate)
+        sf.write(tmp_path / "part", samples[first:end], rate, format=fmt, subtype=subtype)
+        window = read_recording(tmp_path / "whole", RATE, policy, window=Window(start_s, end_s))
+        part = read_recording(tmp_path / "part", RATE, policy)
+        np.testing.assert_array_equal(window.wave, part.wave)
+        assert (window.n_samples, window.sample_rate_hz, window.channels) == (end - first, rate, 2)
+        assert window.content_hash == content_hash(tmp_path / "whole")
+
+
+def test_a_window_of_ogg_holds_the_samples_of_the_whole(tmp_path: Path, rng: np.random.Generator) -> None:
+    sf.write(tmp_path / "a.ogg", rng.uniform(-0.5, 0.5, 3 * RATE), RATE, format="OGG", subtype="VORBIS")
+    whole = read_recording(tmp_path / "a.ogg", RATE, NATIVE).wave
+    window = read_clip(tmp_path, "a.ogg#t=1.2,2.3", RATE, NATIVE).wave
+    np.testing.assert_allclose(window, whole[round(1.2 * RATE) : round(2.3 * RATE)], atol=1e-6)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_windows_beyond_the_end(tmp_path: Path, subtype: str) -> None:
+    sf.write(tmp_path / "a.wav", tone(1.0), RATE, subtype=subtype)
+    assert read_clip(tmp_path, "a.wav#t=0.5,1.001", RATE, NATIVE).n_samples == RATE // 2, "a millisecond is rounding"
+    beyond = "the window ends at 1.1 s, after the end of the recording at 1 s"
+    for times in ("0.5,1.1", "5,1.1"):
+        with pytest.raises(RejectedAudio, match=beyond):
+            read_clip(tmp_path, f"a.wav#t={times}", RATE, NATIVE)
+    for times in ("0.5,0.5", "0.5,0.2", "0.1,0.100001"):
+        with pytest.raises(RejectedAudio, match="contains no samples"):
+            read_clip(tmp_path, f"a.wav#t={times}", RATE, NATIVE)
+
+
+def test_length_policies_apply_to_the_window(tmp_path: Path, rng: np.random.Generator) -> None:
+    sf.write(tmp_path / "a.wav", rng.uniform(-0.5, 0.5, 4 * RATE), RATE)
+    whole = read_recording(tmp_path / "a.wav", RATE, NATIVE).wave
+    crop = read_clip(tmp_path, "a.wav#t=1,3", RATE, AudioPolicy(length="crop:0.5"))
+    np.testing.assert_array_equal(crop.wave, whole[RATE : RATE + RATE // 2])
+    assert crop.n_samples == 2 * RATE
+    padded = read_clip(tmp_path, "a.wav#t=1,3", RATE, AudioPolicy(length="pad:3")).wave
+    np.testing.assert_array_equal(padded, np.pad(whole[RATE : 3 * RATE], (0, RATE)))
+    limited = AudioPolicy(max_seconds=1)
+    assert len(read_clip(tmp_path, "a.wav#t=3,4", RATE, limited).wave) == RATE, "the limit is that of the window"
+    with pytest.raises(RejectedAudio, match="2 s long, more than 1 s; give a shorter window"):
+        read_clip(tmp_path, "a.wav#t=1,3", RATE, limited)
+
+
+def test_a_silent_window_of_a_recording_with_sound(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", np.concatenate([tone(1.0), np.zeros((RATE, 1))]), RATE)
+    assert read_clip(tmp_path, "a.wav#t=1.5,2", RATE, NATIVE).outcome == "silent"
+    assert read_clip(tmp_path, "a.wav#t=0.5,1.5", RATE, NATIVE).outcome == ""
+
+
+def test_damaged_files_with_windows_are_rejected_with_a_reason(tmp_path: Path, rng: np.random.Generator) -> None:
+    sf.write(tmp_path / "a.wav", tone(1.0), RATE)
+    os.truncate(tmp_path / "a.wav", 2000)
+    with pytest.raises(RejectedAudio, match="truncated: its header declares"):
+        read_clip(tmp_path, "a.wav#t=0,0.01", RATE, NATIVE)
+    sf.write(tmp_path / "a.flac", rng.uniform(-0.5, 0.5, 4 * RATE), RATE)
+    os.truncate(tmp_path / "a.flac", (tmp_path / "a.flac").stat().st_size // 2)
+    with pytest.raises(RejectedAudio):
+        read_clip(tmp_path, "a.flac#t=3,4", RATE, NATIVE)
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(RejectedAudio, match="not a regular file"):
+        read_clip(tmp_path, "pipe.wav#t=0,1", RATE, NATIVE)
+
+
+def test_a_file_is_hashed_once_for_all_its_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+    monkeypatch.setattr(audio, "_hash_blocks", lambda file: hashed.append(file.name) or str(len(hashed)))
+    monkeypatch.setattr(audio, "_hashes", {})
+    for name in "ab":
+        sf.write(tmp_path / name, tone(1.0), RATE, format="WAV")
+    windows = [(name, Window(i / 10, i / 10 + 0.1)) for i in range(5) for name in "ab"]
+    hashes = [read_recording(tmp_path / name, RATE, NATIVE, window=window).content_hash for name, window in windows]
+    assert hashes == ["1", "2"] * 5
+    sf.write(tmp_path / "a", -tone(1.0), RATE, format="WAV")
+    assert read_recording(tmp_path / "a", RATE, NATIVE, window=windows[0][1]).content_hash == "3"
+    for i in range(2 * audio.REMEMBERED_HASHES):
+        sf.write(tmp_path / f"{i}", tone(0.2), RATE, format="WAV")
+        read_recording(tmp_path / f"{i}", RATE, NATIVE, window=windows[0][1])
+    assert len(audio._hashes) == audio.REMEMBERED_HASHES
+
+
+def test_a_window_of_twelve_hours_is_read_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "_hash_blocks", lambda file: "")  # 1.4 GB
+    frames = 12 * 3600 * RATE
+    with (tmp_path / "long.wav").open("wb") as file:
+        file.write(wav_header(frames))
+        file.seek(44 + 2 * (frames - 5))
+        file.write(np.arange(1, 6, dtype="<i2").tobytes())
+    assert seconds_of(tmp_path / "long.wav") == 12 * 3600
+    tracemalloc.start()
+    wave = read_clip(tmp_path, "long.wav#t=43190,43200", RATE, NATIVE).wave
+    assert tracemalloc.get_traced_memory()[1] < 3e6
+    tracemalloc.stop()
+    assert len(wave) == 10 * RATE
+    np.testing.assert_array_equal(wave[-6:] * 32768, np.arange(6))
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        "window",
+        "window:10",
+        "window:10,",
+        "window:10,11",
+        "window:10,0",
+        "window:10.0,5",
+        "window:1,0.001",
+        "window:.,1",
+    ],
+)
+def test_invalid_windows_are_rejected(length: str) -> None:
+    with pytest.raises(DataError, match="or window:W,H"):
+        AudioPolicy(length=length)
+
+
+def test_windows_have_one_text_and_options() -> None:
+    policy = AudioPolicy(length="window:10,2.5")
+    assert policy.windows == (10, 2.5)
+    assert policy.windows.length == policy.length
+    assert policy.fixed_seconds() == ("window", None)
+    assert AudioPolicy(length="crop:3").windows is None
+    assert length_option("window:10,2.5") == "--window 10 --hop 2.5"
+    assert length_option("crop:3") == "--length crop:3"

@@ -10,11 +10,13 @@ import pytest
 import soundfile as sf
 from fakes import RATE, MomentsEmbedder, make_clips, write_clip
 
-from featstore.audio import AudioPolicy
+from featstore.audio import AudioPolicy, read_clip
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build
-from featstore.building.plan import PlanOptions
+from featstore.building import plan, work
+from featstore.building.plan import FileState, PlanOptions
 from featstore.clip import Clip
 from featstore.errors import DataError, ResourceError, StoreError
+from featstore.layouts.windows import windows_of
 from featstore.store import FeatureStore
 
 MOMENTS = Request("moments", MomentsEmbedder)
@@ -251,3 +253,50 @@ def test_short_and_silent_recordings_are_embedded_with_their_outcome(tmp_path: P
     run(tmp_path, clips, tmp_path / "store")
     assert FeatureStore.open(tmp_path / "store").facts("moments")["outcome"].tolist() == [b"", b"padded", b"silent"]
     assert rows(tmp_path / "store")[clips[1].key][2] == pytest.approx(0.016), "padded to min_samples"
+
+
+def windows(root: Path, seconds: float = 1.0) -> list[Clip]:
+    """Windows of 0.1 s every 0.1 s of one recording."""
+    write_clip(root, "fan/long.wav", 3, samples=round(seconds * RATE))
+    whole = Clip("fan/long.wav", "fan", "00", "train", "source", "normal")
+    return windows_of(root, [whole], AudioPolicy(length="window:0.1,0.1"))
+
+
+def test_an_interrupted_build_embeds_no_window_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips, read = windows(tmp_path), []
+    monkeypatch.setattr(
+        work, "read_clip", lambda root, path, *args, **more: read.append(path) or read_clip(root, path, *args, **more)
+    )
+
+    def stop(progress: Progress) -> None:
+        if progress.done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, clips, tmp_path / "store", [MOMENTS], INLINE, report=stop)
+    committed = list(rows(tmp_path / "store"))
+    first = len(read)
+    assert run(tmp_path, clips, tmp_path / "store").plan.kept["moments"] == len(committed)
+    assert not set(committed) & set(read[first:])
+    assert list(rows(tmp_path / "store")) == [clip.path for clip in clips]
+    assert read[first:] == [clip.path for clip in clips[len(committed) :]], "in the order of the recording"
+
+
+def test_windows_and_workers_change_nothing(tmp_path: Path) -> None:
+    clips = windows(tmp_path)
+    run(tmp_path, clips, tmp_path / "plain")
+    run(tmp_path, clips[::-1], tmp_path / "turned", replace(INLINE, workers=2, plan=PlanOptions(unit_clips=3)))
+    plain, turned = rows(tmp_path / "plain"), rows(tmp_path / "turned")
+    assert {key: row.tolist() for key, row in plain.items()} == {key: row.tolist() for key, row in turned.items()}
+
+
+def test_a_recording_is_looked_at_once_for_all_its_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = windows(tmp_path)
+    run(tmp_path, clips, tmp_path / "store")
+    looked, hashed = [], []
+    stat, content_hash = FileState.of, plan.content_hash
+    monkeypatch.setattr(FileState, "of", lambda path: looked.append(path.name) or stat(path))
+    monkeypatch.setattr(plan, "content_hash", lambda path: hashed.append(path.name) or content_hash(path))
+    os.utime(tmp_path / "fan/long.wav", ns=(1, 1))
+    assert run(tmp_path, clips, tmp_path / "store").plan.kept["moments"] == len(clips)
+    assert (looked, hashed) == (["long.wav"], ["long.wav"])

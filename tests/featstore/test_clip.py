@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from featstore.clip import Clip, checked_path, path_tail, recording_of, window_of, window_path
+from featstore.clip import Clip, Windows, checked_path, path_tail, recording_of, window_of, window_path, windows_in
 from featstore.errors import DataError
 from featstore.table import ClipTable
 
@@ -64,3 +64,20 @@ def test_a_table_knows_recordings_and_windows() -> None:
     assert clips[1].window == (0, 10)
     assert clips[0].window is None
     assert ClipTable.from_clips([]).windows().shape == (0, 2)
+
+
+def test_clips_sort_by_their_place_in_the_recording() -> None:
+    paths = ["a.wav", "a.wav#t=2,12", "a.wav#t=10,20", "a.wav#t=100,110", "b.wav"]
+    clips = [Clip(path, "fan", "00", "train") for path in paths]
+    by_path = sorted(clips, key=lambda clip: clip.path)
+    assert by_path != clips
+    assert sorted(by_path, key=lambda clip: clip.place) == clips
+
+
+def test_windows_and_their_text_are_inverse() -> None:
+    windows = Windows(10, 2.5)
+    assert windows_in(windows.length) == windows
+    assert windows.option == "--window 10 --hop 2.5"
+    assert windows_in("crop:3") is None
+    assert not Windows(1, 0.001).is_valid
+    assert not Windows(float("nan"), 1).is_valid

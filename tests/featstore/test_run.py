@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 from click.testing import CliRunner, Result
 from fakes import write_clip
 from shared_plant import assert_same_rows
@@ -211,3 +212,130 @@ def test_a_worker_without_embedders_takes_those_of_the_plan(data: Path) -> None:
     assert done.exit_code == 0, done.output
     assert run("commit", data.parent / "store").exit_code == 0
     assert [*counts(data.parent / "store")] == ["logmel:stats=mean+max"]
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """A fan recorded for 5.2 s and for 0.5 s, and a fault for 2 s."""
+    write_clip(tmp_path / "long", "fan/normal/a.wav", 0, samples=round(5.2 * 8000))
+    write_clip(tmp_path / "long", "fan/normal/b.wav", 1, samples=4000)
+    write_clip(tmp_path / "long", "fan/abnormal/c.wav", 2, samples=16_000)
+    return tmp_path / "long"
+
+
+WINDOWS = ["fan/normal/a.wav#t=0,2", "fan/normal/a.wav#t=1,3", "fan/normal/a.wav#t=2,4", "fan/normal/a.wav#t=3,5"]
+WINDOWS += ["fan/normal/a.wav#t=3.2,5.2", "fan/normal/b.wav", "fan/abnormal/c.wav"]
+
+
+def test_long_recordings_are_cut_into_windows(long: Path) -> None:
+    done = build(long, "-e", "logmel", "--window", 2)
+    assert done.exit_code == 0, done.output
+    note = "note: 5 windows of 1 recordings (--window 2 --hop 1); 2 recordings are not longer than one, or unreadable"
+    assert note in done.stderr
+    store = FeatureStore.open(long.parent / "store")
+    assert store.clips("logmel").keys() == WINDOWS
+    assert store.info("logmel").length == "window:2,1"
+    assert store.facts("logmel")["n_samples"].tolist() == [16_000] * 5 + [4000, 16_000]
+    report = json.loads(build(long, "-e", "logmel", "--window", 2, "--json", store="other").stdout)
+    assert report["audio_s"] == 5 * 2 + 0.5 + 2
+
+
+def test_a_window_has_the_row_of_a_file_with_its_samples(long: Path) -> None:
+    assert build(long, "-e", "logmel", "--window", 2).exit_code == 0
+    wave, rate = sf.read(long / "fan/normal/a.wav", dtype="int16")
+    parts = long.parent / "parts"
+    parts.mkdir()
+    for i, start_s in enumerate((0, 1, 2, 3, 3.2)):
+        sf.write(parts / f"{i}.wav", wave[round(start_s * rate) : round((start_s + 2) * rate)], rate)
+    assert build(parts, "-e", "logmel", store="parts_store").exit_code == 0
+    windows, files = (FeatureStore.open(long.parent / name).matrix("logmel") for name in ("store", "parts_store"))
+    np.testing.assert_array_equal(windows[:5], files)
+
+
+def test_windows_become_anomalies_with_windows_as_donors(long: Path) -> None:
+    write_clip(long, "pump/normal/d.wav", 5, samples=24_000)
+    done = build(long, "-e", "logmel", "--window", 1, "--anomalies", "1:leak,mix@0")
+    assert done.exit_code == 0, done.output
+    clips = [clip for clip in FeatureStore.open(long.parent / "store").clips("logmel") if clip.variant]
+    assert {clip.variant.partition("@")[0] for clip in clips} == {"leak", "mix"}
+    donors = {clip.variant.partition("<")[2] for clip in clips if clip.machine == "fan"} - {""}
+    assert donors
+    assert all(donor.startswith("pump/normal/d.wav#t=") for donor in donors)
+
+
+def test_a_store_of_windows_goes_on_with_them(long: Path) -> None:
+    assert build(long, "--anomalies", "none", "--window", 2).exit_code == 0
+    write_clip(long, "fan/normal/new.wav", 7, samples=24_000)
+    refused = build(long, "-e", "logmel")
+    assert refused.exit_code == 1
+    assert "holds windows of recordings; --window 2 --hop 1 embeds the same ones" in refused.stderr
+    assert "built with length window:2,1, the new one has length native" in refused.stderr
+    assert "to go on with it give --window 2 --hop 1;" in refused.stderr
+    assert "to go on with it give --window 2 --hop 1;" in build(long, "--window", 2, "--hop", 2).stderr
+    assert build(long, "--length", "native").exit_code == 1
+    done = build(long, "--anomalies", "none")
+    assert done.exit_code == 0, done.output
+    assert "holds windows of recordings; it goes on with --window 2 --hop 1" in done.stderr
+    assert "9 rows (2 new, 0 changed, 7 kept)" in done.stdout
+
+
+def test_a_recording_that_changes_is_cut_and_embedded_again(long: Path) -> None:
+    assert build(long, "-e", "logmel", "--window", 2).exit_code == 0
+    write_clip(long, "fan/normal/a.wav", 10, samples=3 * 8000)
+    done = build(long, "-e", "logmel", "--window", 2)
+    assert "7 rows (0 new, 2 changed, 2 kept)" in done.stdout
+    assert "3 rows of logmel belong to recordings that are gone" in done.stderr
+    assert build(long, "-e", "logmel", "--window", 2, "--prune").exit_code == 0
+    assert sorted(FeatureStore.open(long.parent / "store").clips("logmel").keys()) == sorted(WINDOWS[:2] + WINDOWS[5:])
+
+
+def test_an_unreadable_recording_is_rejected_once_and_cut_when_it_is_repaired(long: Path) -> None:
+    content = (long / "fan/normal/a.wav").read_bytes()
+    (long / "fan/normal/a.wav").write_bytes(content[:2000])
+    done = build(long, "-e", "logmel", "--window", 2)
+    assert done.exit_code == 3
+    assert "1 rejected;" in done.stderr
+    (long / "fan/normal/a.wav").write_bytes(content)
+    again = build(long, "-e", "logmel", "--window", 2)
+    assert again.exit_code == 0, again.output
+    assert "7 rows (5 new" in again.stdout
+    assert "rejected earlier" not in again.stderr
+    assert build(long, "-e", "logmel", "--window", 2, "--prune").exit_code == 0
+    assert FeatureStore.open(long.parent / "store").rejected("logmel") == []
+
+
+def test_long_recordings_without_windows_are_told_of_them(long: Path) -> None:
+    done = build(long, "-e", "logmel", "--max-seconds", 3)
+    assert done.exit_code == 3
+    assert "5 s long, more than 3 s; cut it into windows with --window 10 --hop 5" in done.stderr
+
+
+def test_windows_of_a_manifest_stay_and_other_recordings_are_cut(long: Path) -> None:
+    table = "path,start_s,end_s\nfan/normal/a.wav,0.5,1.25\nfan/normal/a.wav,4,9\nfan/abnormal/c.wav,,\n"
+    (long / "list.csv").write_text(table)
+    done = run("build", long / "list.csv", long.parent / "store", "-e", "logmel", "--window", 1.5, "--hop", 1)
+    assert done.exit_code == 3
+    assert "the window ends at 9 s, after the end of the recording at 5.2 s" in done.stderr
+    store = FeatureStore.open(long.parent / "store")
+    expected = ["fan/abnormal/c.wav#t=0,1.5", "fan/abnormal/c.wav#t=0.5,2", "fan/normal/a.wav#t=0.5,1.25"]
+    assert store.clips("logmel").keys() == expected
+
+
+def test_workers_of_a_plan_take_its_windows(long: Path) -> None:
+    shared = long.parent / "shared"
+    assert run("plan", long, shared, "-e", "logmel", "--window", 2, "--unit-clips", 2).exit_code == 0
+    refused = build(long, "-e", "logmel", "--claim", "--length", "native", store="shared")
+    assert "this worker has 'native'; give --window 2 --hop 1, or plan again" in refused.stderr
+    done = build(long, "-e", "logmel", "--claim", store="shared")
+    assert done.exit_code == 0, done.output
+    assert run("commit", shared).exit_code == 0
+    assert build(long, "-e", "logmel", "--window", 2, "--unit-clips", 2).exit_code == 0
+    assert_same_rows(shared, long.parent / "store")
+
+
+@pytest.mark.parametrize(
+    "options", [["--hop", 1], ["--window", 2, "--hop", 3], ["--window", 2, "--length", "crop:1"], ["--window", 0]]
+)
+def test_options_of_windows_that_contradict_each_other(long: Path, options: list[object]) -> None:
+    assert build(long, "-e", "logmel", *options).exit_code == 2
+    assert run("plan", long, long.parent / "store", "-e", "logmel", *options).exit_code == 2

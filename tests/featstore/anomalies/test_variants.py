@@ -282,3 +282,14 @@ def test_the_command_builds_them(tmp_path):
     assert result.exit_code == 1
     assert "unknown anomaly: 'rumble'" in result.output
     assert CliRunner().invoke(main, [*base, "--recorded-anomalies", str(sounds)]).exit_code == 2
+
+
+def test_a_donor_may_be_a_window(tmp_path, rng):
+    samples = rng.uniform(-0.5, 0.5, 6000)
+    sf.write(tmp_path / "long.wav", samples, RATE)
+    sf.write(tmp_path / "part.wav", samples[2000:4000], RATE)
+    wave = rng.normal(0, 0.1, 2000).astype(np.float32)
+    render = Renderer(tmp_path, AudioPolicy())
+    window = render(wave, RATE, f"mix@0dB#3<long.wav#t={2000 / RATE},{4000 / RATE}")
+    np.testing.assert_array_equal(window, render(wave, RATE, "mix@0dB#3<part.wav"))
+    assert not np.array_equal(window, render(wave, RATE, "mix@0dB#3<long.wav"))

@@ -1,11 +1,12 @@
 """A build without -e: the default embedders, or those that the store holds, made again from their config."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import embedders
-from featstore.building.default import DEFAULT, chosen, spec_of
+from featstore.building.default import DEFAULT, chosen, spec_of, windows_held
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo
 
@@ -70,3 +71,21 @@ def test_a_store_of_weights_only_asks_for_them() -> None:
     held = {"beats": EmbeddingInfo("beats", (768,), "float32", "weights")}
     with pytest.raises(RequestError, match="such as -e beats=CHECKPOINT, or -e logmel -e twfr to add"):
         chosen(STORE, held)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "windows"),
+    [
+        (["window:10,5", "window:10,5"], (10, 5)),
+        (["window:10,5", ""], (10, 5)),  # "": imported
+        (["window:10,5", "native"], None),
+        (["window:10,5", "window:10,10"], None),
+        (["native"], None),
+        ([], None),
+    ],
+)
+def test_the_windows_of_a_store_are_those_of_all_its_embeddings(
+    lengths: list[str], windows: tuple[float, float] | None
+) -> None:
+    held = {str(i): replace(info("logmel"), length=length) for i, length in enumerate(lengths)}
+    assert windows_held(held) == windows

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from featstore.building.request import BuildRequest
+from featstore.clip import Windows
 from featstore.errors import OptionError, RequestError
 
 
@@ -50,3 +51,30 @@ def test_a_worker_takes_the_anomalies_of_the_plan() -> None:
 def test_a_plan_of_an_earlier_version_is_read(old: str | None, design: str) -> None:
     planned = {name: value for name, value in request().settled.items() if name != "anomalies"}
     assert request().settled_by("1", {**planned, "with_anomalies": old}, {}).design == design
+
+
+def test_the_hop_is_half_a_window_unless_it_is_given() -> None:
+    assert request(window=10.0).audio.length == "window:10,5"
+    assert request(window=10.0, hop=2.5, length="native").audio.length == "window:10,2.5"
+    assert request().audio.length == "native"
+    assert request(length="crop:3").audio.length == "crop:3"
+    assert request().with_windows(Windows(10, 5)) == request(window=10, hop=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hop": 1.0}, "give --window S with it"),
+        ({"window": 1.0, "hop": 2.0}, "--window 1 --hop 2: expected seconds, the hop .* at most the window"),
+        ({"window": 0.0}, "expected seconds"),
+        ({"window": -1.0}, "expected seconds"),
+        ({"window": float("nan")}, "expected seconds"),
+        ({"window": 1.0, "hop": 0.0}, "the hop at least 0.01"),
+        ({"window": 1.0, "length": "pad:3"}, "--length pad:3 and --window cannot be combined"),
+        ({"length": "window:10,5"}, "windows are given as --window 10 --hop 5"),
+        ({"window": 700.0}, "longer than --max-seconds 600"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        request(**options)

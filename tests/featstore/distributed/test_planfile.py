@@ -105,6 +105,7 @@ def test_a_flipped_bit_is_reported(plan: PlanFile) -> None:
     "row",
     [
         {"path": "../secret.wav"},
+        {"path": "fan/..#t=0,1"},
         {"path": "/etc/passwd"},
         {"path": 7},
         {"split": "validation"},

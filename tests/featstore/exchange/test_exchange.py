@@ -269,3 +269,29 @@ def test_attributes_of_an_export_are_json(store, tmp_path):
     export(store, "twfr", tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as arrays:
         assert json.loads(str(arrays["attributes"][0])) == {"speed": "5"}
+
+
+def test_exports_state_the_times_of_windows(tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow.parquet import read_table
+
+    clips = [Clip(path, "fan", "00", "train") for path in ("a.wav", "a.wav#t=2.5,12.5")]
+    store = make_store(tmp_path / "store", replace(shard([1, 2]), clips=ClipTable.from_clips(clips)))
+    for to in ("npz", "csv", "parquet"):
+        export(store, "twfr", tmp_path / f"out.{to}", to=to)
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["start_s"], [np.nan, 2.5])
+        np.testing.assert_array_equal(arrays["end_s"], [np.nan, 12.5])
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [(line["start_s"], line["end_s"]) for line in lines] == [("", ""), ("2.5", "12.5")]
+    table = read_table(tmp_path / "out.parquet")
+    assert (table["start_s"].to_pylist(), table["end_s"].to_pylist()) == ([None, 2.5], [None, 12.5])
+    assert import_files(tmp_path / "again", [tmp_path / "out.npz"], "twfr") == 2
+    assert list(FeatureStore.open(tmp_path / "again").clips("twfr")) == clips
+
+
+def test_a_manifest_names_windows_of_an_array(tmp_path):
+    (tmp_path / "rows.csv").write_text("path,start_s,end_s\na.wav,5,15\na.wav,0,10\n")
+    np.save(tmp_path / "rows.npy", np.eye(2, 3, dtype=np.float32))
+    assert import_files(tmp_path / "store", [tmp_path / "rows.npy"], "x", manifest=tmp_path / "rows.csv") == 2
+    assert FeatureStore.open(tmp_path / "store").clips("x").keys() == ["a.wav#t=5,15", "a.wav#t=0,10"]

@@ -1,4 +1,3 @@
-import json
 import os
 
 import pytest
@@ -117,31 +116,55 @@ def test_names_with_line_breaks_and_commas(tmp_path):
     assert sorted(c.path for c in find_clips(write(tmp_path / "m.csv", f"path\n{rows}\n")).clips) == sorted(names)
 
 
-def test_scp_follows_the_names(tmp_path):
-    name = "fan/train/section_00_source_train_normal_0000_vel_6.wav"
-    touch(tmp_path, name, "fan/train/section 1.wav")
-    listing = find_clips(write(tmp_path / "wav.scp", f"k1 {name}\n"))
-    assert listing.layout == "dcase2023"
-    assert json.dumps(listing.clips[0].attributes) == '{"vel": "6"}'
-    plain = find_clips(write(tmp_path / "b.scp", f"k1\t{tmp_path}/fan/train/section 1.wav\r\n\n"))
-    assert [(c.path, c.machine, c.split) for c in plain.clips] == [("fan/train/section 1.wav", "fan", "train")]
-    assert plain.layout == "folder"
+def test_windows_of_recordings(tmp_path):
+    touch(tmp_path, "a/1.wav", "a/2.wav")
+    rows = "a/1.wav,100,110,normal\na/1.wav,20,30.5,anomaly\na/2.wav,,,\na/1.wav,0,1e1,\na/1.wav,,,\n"
+    listing = find_clips(write(tmp_path / "clips.csv", f"path,start_s,end_s,label\n{rows}"))
+    assert [(c.path, c.split) for c in listing.clips] == [
+        ("a/1.wav", "train"),
+        ("a/1.wav#t=0,10", "train"),
+        ("a/1.wav#t=100,110", "train"),
+        ("a/2.wav", "train"),
+        ("a/1.wav#t=20,30.5", "test"),
+    ]
+    assert not any("missing" in note for note in listing.notes)
+
+
+def test_windows_in_parquet_are_numbers_or_text(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    touch(tmp_path, "1.wav", "2.wav")
+    columns = {"path": ["1.wav", "1.wav", "2.wav"], "start_s": [0.0, 2.5, None], "end_s": [1, 3, None]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "clips.parquet")
+    paths = [clip.path for clip in find_clips(tmp_path / "clips.parquet").clips]
+    assert paths == ["1.wav#t=0,1", "1.wav#t=2.5,3", "2.wav"]
+    parquet.write_table(pyarrow.table({**columns, "start_s": [True, True, None]}), tmp_path / "clips.parquet")
+    with pytest.raises(DataError, match=r"column start_s: expected text, got True \(bool\)"):
+        find_clips(tmp_path / "clips.parquet")
+
+
+def test_a_missing_recording_with_windows_is_counted_once(tmp_path):
+    listing = find_clips(write(tmp_path / "m.csv", "path,start_s,end_s\nb.wav,0,1\nb.wav,1,2\n"))
+    assert "1 listed recordings are missing, first 'b.wav'" in listing.notes
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("row", "message"),
     [
-        ("", "empty"),
-        ("k a.wav\nk b.wav\n", "line 2: key 'k' is already on line 1"),
-        ("k sox a.wav -t wav - |\n", "line 1: .* is a command"),
-        ("k a.ark:17\n", "expected a key and a path that ends in .*; got the path 'a.ark:17'"),
-        ("k\n", "expected the path"),
-        ("k /etc/passwd.wav\n", "contains '..'"),
-        ("k ../a.wav\n", "contains '..'"),
-        ("k a.wav\nj a.wav\n", "line 2: 'a.wav' is already listed at line 1"),
+        ("a.wav,1,", "row 3, column end_s: empty; give both"),
+        ("a.wav,,1", "row 3, column start_s: empty; give both"),
+        ("a.wav,x,1", "row 3, column start_s: expected seconds .* got 'x'"),
+        ("a.wav,-1,1", "column start_s: expected seconds"),
+        ("a.wav,nan,1", "column start_s: expected seconds"),
+        ("a.wav,0,inf", "column end_s: expected seconds"),
+        ("a.wav,0,1e12", "column end_s: expected seconds"),
+        ("a.wav,2,2", "row 3, column end_s: the window ends at 2 s and starts at 2 s"),
+        ("a.wav,2,2.0000001", "must end after its start"),
+        ("a.wav,0,10.0", r"row 3: 'a.wav#t=0,10' is already listed at row 2"),
+        ('"a.wav#t=0,1",,', "row 3, column path: .* names a window; give its times in the columns"),
     ],
 )
-def test_bad_scp(tmp_path, text, message):
-    touch(tmp_path, "a.wav", "b.wav")
+def test_bad_windows_name_row_and_column(tmp_path, row, message):
+    touch(tmp_path, "a.wav", "a.wav#t=0,1")
     with pytest.raises(DataError, match=message):
-        find_clips(write(tmp_path / "wav.scp", text))
+        find_clips(write(tmp_path / "clips.csv", f"path,start_s,end_s\na.wav,0,10\n{row}\n"))
