@@ -12,6 +12,8 @@ COMMANDS = {
     "select": "ensemble.commands.select:select",
     "report": "ensemble.commands.run:report",
     "evaluate": "ensemble.commands.run:evaluate",
+    "watch": "ensemble.commands.watch:watch",
+    "stream": "ensemble.commands.watch:stream",
     "archive": "ensemble.commands.archive:archive",
     "detectors": "ensemble.commands.catalogue:detectors",
     "recipes": "ensemble.commands.catalogue:recipes",
@@ -45,10 +47,12 @@ def main() -> None:
     detect STORE --recipe results/recipe.toml   run a recorded recipe again
     detect report STORE --data DATA         one HTML file: charts, spectrograms, players
     detect archive STORE ARCHIVE            the most anomalous clips of an archive of any size
+    detect watch plant.model FOLDER         every new recording of a folder, scored once and told
+    detect stream plant.model -             windows of an endless stream
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
 
     Exit codes: 0 all well, 1 error, 2 usage, 3 clips of an archive without a bank, 4 store damaged,
-    5 out of disk or memory, 130 interrupted.
+    5 out of disk or memory, 6 anomalous clips (--fail-on-anomaly), 130 interrupted.
     """
 
 

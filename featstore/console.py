@@ -22,6 +22,9 @@ EXISTING = click.Path(exists=True, path_type=Path)
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 EXIT_REJECTED = 3
+EXIT_ANOMALY = 6
+"""Of `--fail-on-anomaly`."""
+
 FOLDED = 40
 """Characters above which a column of a table may be broken into lines on a terminal."""
 

@@ -5,6 +5,7 @@ seconds after the last anomalous clip continue its run; normal clips between the
 clip comes, or when none came for `quiet` seconds. Runs are a list, because old recordings may arrive between new ones.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -59,6 +60,17 @@ def utc(seconds: float) -> str:
 def identity(*parts: object) -> str:
     """16 hex digits that are the same whenever the parts are the same."""
     return xxhash.xxh3_64_hexdigest("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"))
+
+
+def plain_values(value: Any) -> Any:
+    """Values as JSON keeps them: numbers of Python, None for NaN and infinities."""
+    if isinstance(value, dict):
+        return {name: plain_values(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def quiet_seconds(clip_s: float) -> float:

@@ -1,7 +1,7 @@
 """Looks at a folder: the audio files below it with their versions, and which of them are ready to be scored.
 
-A look costs a listing per folder and a `stat` per file. Hidden files and folders, links that lead out of the folder, and
-everything that is no regular file are passed over, as when a store is built.
+A look costs a listing per folder and a `stat` per file. Hidden files and folders, links that lead out of the folder,
+and everything that is no regular file are passed over, as when a store is built.
 """
 
 import os
@@ -76,8 +76,8 @@ class Arrivals:
     """Files that wait until they are whole.
 
     A version is ready when it was seen for `settle_s` seconds without a change and lacks nothing by its header, or for
-    `glance_s` where a header states its length and all of it is there. A file that lacks bytes by its header and did not
-    change for `give_up_s` seconds is ready too: it is truncated, and scoring says so.
+    `glance_s` where a header states its length and all of it is there. A file that lacks bytes by its header and did
+    not change for `give_up_s` seconds is ready too: it is truncated, and scoring says so.
     """
 
     settle_s: float
@@ -120,9 +120,9 @@ class Arrivals:
         """Forget a file that is done or gone."""
         self.waiting.pop(path, None)
 
-    def unsettled(self, now: float) -> bool:
-        """Whether a file may become ready by waiting for it to settle."""
-        return any(now - waiting.since < self.settle_s for waiting in self.waiting.values())
+    def unsettled(self, now: float, latest: float) -> bool:
+        """Whether a version first seen at `latest` or before may become ready by waiting for it to settle."""
+        return any(waiting.since <= latest and now - waiting.since < self.settle_s for waiting in self.waiting.values())
 
     def due(self, now: float) -> float:
         """Seconds until a file may become ready; infinite where none can by waiting."""

@@ -2,16 +2,17 @@
 
 The state changes by records only, the same way at work and when a journal is read again. The records by `kind`:
 
-| kind      | says                                                                                         |
-|-----------|----------------------------------------------------------------------------------------------|
-| journal   | first of a segment; `format`                                                                 |
-| start     | a watch began: `folder`, and the `sinks` that it delivers to                                 |
-| file      | one version of a file: `verdicts` or the reason `rejected`, `events` (alarms that it began or ended), `runs` of its section afterwards |
-| end       | runs that ended because no clip came                                                         |
-| delivered | `sink` has received the messages `ids`; `outcome` where it refused them                      |
-| known     | a version of a file that is done, kept when a segment begins, or passed over at the first start |
-| runs      | the runs of a section, kept when a segment begins                                            |
-| owed      | messages that a sink has not received, kept when a segment begins                            |
+| kind      | says                                                                                     |
+|-----------|------------------------------------------------------------------------------------------|
+| journal   | first of a segment; `format`                                                             |
+| start     | a watch began: `folder`, and the `sinks` that it delivers to                             |
+| file      | a version of a file: the reason `rejected`, or `verdicts`, the `events` (alarms begun or |
+|           | ended) and the `runs` of its section afterwards                                          |
+| end       | `events` and `runs` of a section where no clip came                                      |
+| delivered | `sink` is done with the messages `ids`; `outcomes` where it refused some                 |
+| known     | a version of a file that is done: kept when a segment begins, or passed over at first    |
+| runs      | the runs of a section, kept when a segment begins                                        |
+| owed      | messages that a sink has not received, kept when a segment begins                        |
 """
 
 from collections.abc import Callable, Container, Iterator

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.scoring.verdict import Verdict
-from ensemble.watching.alarms import Message, Source, ended, follow, identity, quiet_seconds, silent, utc
+from ensemble.watching.alarms import Message, Source, ended, follow, identity, plain_values, quiet_seconds, silent, utc
 from ensemble.watching.folder import Arrivals, Look, look
 from ensemble.watching.journal import Journal
 from ensemble.watching.outbox import Outbox
@@ -18,7 +18,7 @@ from ensemble.watching.state import Known, Record, known_record
 from ensemble.watching.wake import Wake
 from ensemble.watching.whole import Version, version_of
 from featstore.audio import UNREADABLE
-from featstore.errors import AsdError
+from featstore.errors import AsdError, DataError
 
 BATCH_S = 2.0
 """Seconds of scoring between two looks, at least."""
@@ -86,10 +86,16 @@ class Watch:
         self._beat = clock()
 
     def run(self) -> Counts:
-        """Watch until the wake is stopped; with `once`, until nothing is left that waiting would make ready."""
+        """Watch until the wake is stopped; with `once`, until nothing is left that waiting would make ready.
+
+        Raises DataError where `once` finds no folder that it can read.
+        """
+        latest = self.clock() + self.request.settle_s + self.request.interval_s  # `once` leaves what grows on
         while not self.wake.stopped:
             self.step()
-            if self.request.once and self._is_idle and not self.arrivals.unsettled(self.clock()):
+            if self.request.once and self._is_idle and not self.arrivals.unsettled(self.clock(), latest):
+                if not self._is_begun:
+                    raise DataError("; ".join(sorted(self._problems)))
                 self._drain()
                 break
             least = min(self.request.interval_s, max(LEAST_PAUSE_S, self._look_s))
@@ -109,10 +115,11 @@ class Watch:
             self._begin(seen)
         self.arrivals.update(seen, self.journal.state.known, now)
         self._is_idle = not self._score_ready(now + max(BATCH_S, 4 * self._look_s))
-        if self._is_idle and not seen.problems:
-            self._end_runs()
-            if seen.files:
-                self.journal.turn(seen.files)
+        if self._is_begun and is_readable:
+            if self._is_idle:
+                self._end_runs()
+            is_whole = seen.files and not seen.problems  # a folder that is away for a while has lost nothing
+            self.journal.turn(seen.files if is_whole else self.journal.state.known)
         self._tell()
 
     def heartbeat(self) -> None:
@@ -184,11 +191,12 @@ class Watch:
 
     def _told(self, machine: str, section: str, verdicts: Sequence[Verdict], source: Source) -> dict[str, Any]:
         if not all(math.isfinite(verdict.score) for verdict in verdicts):
-            raise AsdError("the model gave a score that is no number")
+            raise DataError("the model gave a score that is no number")
         runs = self.journal.state.runs.get((machine, section), [])
         events, runs = follow(runs, verdicts, source, quiet_s=self.quiet_s, now=self.wall())
-        result = {"machine": machine, "section": section, "verdicts": [verdict.as_json() for verdict in verdicts]}
-        plain: dict[str, Any] = _plain({**result, "events": events, "runs": [run.as_json() for run in runs]})
+        result: dict[str, Any] = {"machine": machine, "section": section, "events": events}
+        result |= {"verdicts": [verdict.as_json() for verdict in verdicts], "runs": [run.as_json() for run in runs]}
+        plain: dict[str, Any] = plain_values(result)
         return plain
 
     def _count(self, path: str, number: int, result: dict[str, Any]) -> None:
@@ -251,14 +259,3 @@ class Watch:
             self.outbox.move()
         if self.outbox.owed:
             self.say(f"{self.outbox.owed} messages were not delivered; the next run tries again")
-
-
-def _plain(value: Any) -> Any:
-    """Values as JSON keeps them: numbers of Python, None for NaN and infinities."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -41,7 +41,7 @@ def missing_bytes(path: Path, size: int) -> int | None:
 
 
 def declared_size(head: bytes) -> int | None:
-    """Bytes of a whole file that begins with `head`, up to the end of its samples; None where the head does not tell."""
+    """Bytes of a whole file that begins with `head`, to the end of its samples; None where the head does not tell."""
     if head[:4] not in {b"RIFF", b"RF64"} or head[8:12] != b"WAVE":
         return None
     position, long_data = 12, 0
