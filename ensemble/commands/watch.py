@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, together
-from featstore.errors import DataError, OptionError
+from featstore.errors import OptionError
 
 if TYPE_CHECKING:
     from ensemble.watching.pcm import Source

@@ -223,7 +223,7 @@ class Watch:
             over = silent(runs, quiet_s=self.quiet_s, now=now)
             if not over:
                 continue
-            record = {"kind": "end", "id": identity("end", *(run.id for run in over)), "time": utc(now)}
+            record: Record = {"kind": "end", "id": identity("end", *(run.id for run in over)), "time": utc(now)}
             record |= {"machine": machine, "section": section, "events": [ended(run, now) for run in over]}
             self.journal.add({**record, "runs": [run.as_json() for run in runs if run not in over]})
 
