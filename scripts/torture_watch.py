@@ -4,9 +4,9 @@
 
 A writer process writes WAVs in slow pieces, renames some into place, changes some after they were scored, and leaves
 some truncated. The watch is started with a scorer that hears nothing but the level, and killed from outside, or amid a
-write of its journal, which leaves a torn line; segments are short. At the end it runs until nothing waits. Then every whole file must be in the journal exactly once (each version that was left
-as it is), no truncated one as a result, every alarm on stdout at least once and under one id, and no message for a
-record that is not in the journal.
+write of its journal, which leaves a torn line; segments are short. At the end it runs until nothing waits. Then every
+whole file must be in the journal exactly once (each version that was left as it is), no truncated one as a result,
+every alarm on stdout at least once and under one id, and no message for a record that is not in the journal.
 """
 
 import argparse
