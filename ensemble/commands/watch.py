@@ -197,11 +197,11 @@ def _sinks(receivers: Receivers, stdout: IO[str], say: Callable[[str], None]) ->
 
 @contextmanager
 def _opened(source: str) -> "Iterator[Source]":
-    """The binary stream that a path or `-` names."""
+    """The binary stream that a path or `-` names; unbuffered, because a buffer keeps what is there back."""
     if source == "-":
-        yield cast("Source", sys.stdin.buffer)
+        yield cast("Source", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
         return
-    with Path(source).open("rb") as file:
+    with Path(source).open("rb", buffering=0) as file:
         yield file
 
 

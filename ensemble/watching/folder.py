@@ -1,6 +1,6 @@
 """Looks at a folder: the audio files below it with their versions, and which of them are ready to be scored.
 
-A look costs a listing per folder and a `stat` per file. Hidden files and folders, links that lead out of the folder,
+A full look costs a listing per folder and a `stat` per file; others take the `stat` of old known files for granted. Hidden files and folders, links that lead out of the folder,
 and everything that is no regular file are passed over, as when a store is built.
 """
 
@@ -25,8 +25,12 @@ class Look:
     problems: tuple[str, ...] = ()
 
 
-def look(root: Path) -> Look:
-    """All audio files below `root` at this moment."""
+def look(root: Path, known: Mapping[str, Known] | None = None, trusted_until_ns: int = 0) -> Look:
+    """All audio files below `root` at this moment.
+
+    known: files whose version is not asked for again where they were last changed before `trusted_until_ns`.
+    """
+    known = known or {}
     files: dict[str, Version] = {}
     problems: list[str] = []
     real_root = os.path.realpath(root)
@@ -40,8 +44,12 @@ def look(root: Path) -> Look:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(f"{folder}{entry.name}/")
-                    elif is_audio(entry.name) and (version := _version(entry, real_root)):
-                        files[folder + entry.name] = version
+                    elif is_audio(entry.name):
+                        path = folder + entry.name
+                        trusted = path in known and known[path].version.mtime_ns < trusted_until_ns
+                        version = known[path].version if trusted else _version(entry, real_root)
+                        if version is not None:
+                            files[path] = version
         except OSError as error:
             if folder == "" or not isinstance(error, FileNotFoundError):  # a folder below may just have been removed
                 problems.append(f"{os.path.join(root, folder)}: {error.strerror or error}")  # noqa: PTH118
@@ -104,10 +112,6 @@ class Arrivals:
             unchanged_s = max(now - waiting.since, wall - waiting.version.mtime_ns / 1e9)
             if self._is_whole(root / path, waiting, now - waiting.since, unchanged_s):
                 yield path, waiting.version
-
-    def again(self, path: str, now: float) -> None:
-        """Let a file that changed while it was scored wait from its beginning."""
-        self.waiting[path] = Waiting(self.waiting[path].version, now)
 
     def later(self, path: str, now: float) -> int:
         """Let a file that the file system did not hand out wait longer each time; how often it was tried."""

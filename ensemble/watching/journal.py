@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from ensemble.watching.state import CHECKPOINT, Record, State
-from featstore.disk.files import explained, read_regular, write_checked
+from featstore.disk.files import TEMPORARY_SUFFIX, explained, read_regular, write_checked
 from featstore.disk.lock import StoreLock
 from featstore.disk.sealed import canonical, seal, unseal
 from featstore.errors import StoreError
@@ -95,6 +95,8 @@ class Journal:
         self._lock.release()
 
     def _open(self) -> None:
+        for left in self.folder.glob(f"*.jsonl.*{TEMPORARY_SUFFIX}"):  # of a segment whose beginning was interrupted
+            left.unlink()
         segments = sorted((path for path in self.folder.iterdir() if _SEGMENT.fullmatch(path.name)), key=_number)
         if not segments:
             self._begin(1)

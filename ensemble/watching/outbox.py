@@ -23,9 +23,9 @@ class Outbox:
     def move(self) -> None:
         """Offer what was not offered yet; record what was delivered."""
         for sink in self.sinks:
-            self._record(sink.name, self._beyond(sink.name))
             self._offer(sink)
             self._record(sink.name, sink.done())
+            self._record(sink.name, self._beyond(sink.name))
 
     @property
     def owed(self) -> int:

@@ -22,9 +22,9 @@ _EXTENSIBLE = 0xFFFE
 
 
 class Source(Protocol):
-    """A binary stream that hands out what is there."""
+    """A binary stream whose `read` hands out what is there, at most `size` bytes, none at the end: unbuffered."""
 
-    def read1(self, size: int, /) -> bytes: ...  # noqa: D102
+    def read(self, size: int, /) -> bytes | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Pcm:
         rest = self.head
         left = self.layout.length
         while left is None or left > 0:
-            data = self.source.read1(READ_BYTES if left is None else min(READ_BYTES, left))
+            data = self.source.read(READ_BYTES if left is None else min(READ_BYTES, left))
             if not data:
                 break
             left = None if left is None else left - len(data)
@@ -137,7 +137,7 @@ def _exactly(source: Source, size: int) -> bytes:
     """`size` bytes; fewer where the stream ends."""
     data = b""
     while len(data) < size:
-        part = source.read1(size - len(data))
+        part = source.read(size - len(data))
         if not part:
             break
         data += part

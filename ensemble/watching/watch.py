@@ -23,6 +23,12 @@ from featstore.errors import AsdError, DataError
 BATCH_S = 2.0
 """Seconds of scoring between two looks, at least."""
 
+FULL_LOOK_SHARE = 0.1
+"""Most of the time that looks at old known files may take; they are rarely changed."""
+
+OLD_S = 600.0
+"""Age from which a known file is old."""
+
 LEAST_PAUSE_S = 0.05
 DRAIN_S = 60.0
 """How long `--once` waits for the command and the webhook."""
@@ -82,7 +88,8 @@ class Watch:
         self.arrivals = Arrivals(request.settle_s, glance_s, request.give_up_s)
         self._problems: set[str] = set()
         self._is_begun = self._is_idle = False
-        self._look_s = 0.0
+        self._look_s = self._full_s = 0.0
+        self._full_at = -math.inf
         self._beat = clock()
 
     def run(self) -> Counts:
@@ -105,10 +112,8 @@ class Watch:
 
     def step(self) -> None:
         """One look, and everything that follows from it."""
-        began = self.clock()
-        seen = look(self.request.folder)
+        seen = self._look()
         now = self.clock()
-        self._look_s = now - began
         self._say_problems(seen.problems)
         is_readable = bool(seen.files) or not seen.problems
         if is_readable and not self._is_begun:
@@ -121,6 +126,17 @@ class Watch:
             is_whole = seen.files and not seen.problems  # a folder that is away for a while has lost nothing
             self.journal.turn(seen.files if is_whole else self.journal.state.known)
         self._tell()
+
+    def _look(self) -> Look:
+        """A look; a full one where the time since the last allows it."""
+        began = self.clock()
+        is_full = began - self._full_at >= self._full_s / FULL_LOOK_SHARE
+        trusted_until_ns = 0 if is_full else int((self.wall() - OLD_S) * 1e9)
+        seen = look(self.request.folder, self.journal.state.known, trusted_until_ns)
+        self._look_s = self.clock() - began
+        if is_full:
+            self._full_at, self._full_s = began, self._look_s
+        return seen
 
     def heartbeat(self) -> None:
         """Tell that the watch lives, and what it did."""
@@ -162,14 +178,14 @@ class Watch:
         record |= {**version._asdict(), "version": self.journal.state.number_after(path)}
         full = self.request.folder / path
         try:
-            before = version_of(full)
-            result = self._result(path, full, Source(record["id"], path, version.mtime_ns / 1e9))
-            after = version_of(full)
+            is_same = version_of(full) == version
+            result = self._result(path, full, Source(record["id"], path, version.mtime_ns / 1e9)) if is_same else {}
+            is_same = is_same and version_of(full) == version
         except OSError as error:
             self._later(path, str(error))
             return
-        if not before == after == version:
-            self.arrivals.again(path, self.clock())
+        if not is_same:
+            self.arrivals.done(path)  # the next look sees what it is now, and it waits from its beginning
         elif result.get("rejected", "").startswith(UNREADABLE):
             self._later(path, result["rejected"])
         else:

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from watching import verdict
 
-from ensemble.watching.alarms import Message, Run, Source, ended, follow, identity, plain_values, quiet_seconds, silent, utc
+from ensemble.watching.alarms import (
+    Message,
+    Run,
+    Source,
+    ended,
+    follow,
+    identity,
+    plain_values,
+    quiet_seconds,
+    silent,
+    utc,
+)
 
 QUIET = 30.0
 

@@ -45,6 +45,19 @@ def test_a_look_lists_audio_of_all_folders(tmp_path: Path) -> None:
     assert seen.problems == ()
 
 
+def test_the_version_of_an_old_known_file_may_be_taken_for_granted(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "new.wav"):
+        wav(tmp_path / name)
+    known = {
+        "a.wav": Known(Version(1, 100), 1),
+        "b.wav": Known(Version(1, 200), 1),
+        "gone.wav": Known(Version(1, 1), 1),
+    }
+    seen = look(tmp_path, known, 200)
+    assert set(seen.files) == {"a.wav", "b.wav", "new.wav"}
+    assert {path: version.size for path, version in seen.files.items()} == {"a.wav": 1, "b.wav": 1044, "new.wav": 1044}
+
+
 def test_links_count_where_they_stay_inside(tmp_path: Path) -> None:
     wav(tmp_path / "outside.wav")
     version = wav(tmp_path / "in" / "a.wav")
@@ -61,9 +74,7 @@ def test_a_folder_that_is_away_is_a_problem(tmp_path: Path) -> None:
     assert seen.problems == (f"{tmp_path}/away/: No such file or directory",)
 
 
-def test_a_folder_below_that_cannot_be_read_hides_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_below_that_cannot_be_read_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wav(tmp_path / "a.wav")
     (tmp_path / "bad").mkdir()
     scandir = os.scandir
@@ -166,12 +177,3 @@ def test_a_file_that_cannot_be_read_is_tried_less_and_less_often(tmp_path: Path)
     for _ in range(50):
         files.later("a.wav", 200)
     assert files.waiting["a.wav"].not_before == 200 + LONGEST_PAUSE_S
-
-
-def test_a_file_that_changed_while_it_was_scored_waits_again(tmp_path: Path) -> None:
-    version = wav(tmp_path / "a.wav")
-    files = arrivals()
-    files.update(Look({"a.wav": version}), {}, 0)
-    files.again("a.wav", 5)
-    assert ready(files, tmp_path, 5.4) == []
-    assert ready(files, tmp_path, 5.5) == ["a.wav"]

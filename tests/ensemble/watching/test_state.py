@@ -10,14 +10,30 @@ from featstore.errors import StoreError
 
 START = {"kind": "start", "folder": "/sound", "sinks": ["stdout", "webhook"]}
 ALARM = {"type": "alarm", "id": "A"}
-RUN = {"id": "A", "machine": "fan", "section": "00", "start": 1.0, "last": 2.0, "peak_score": 0.9, "clips": 1, "seen": 3.0}
+RUN = {
+    "id": "A",
+    "machine": "fan",
+    "section": "00",
+    "start": 1.0,
+    "last": 2.0,
+    "peak_score": 0.9,
+    "clips": 1,
+    "seen": 3.0,
+}
 FILE: dict[str, Any] = {
     "kind": "file", "id": "f", "time": "now", "path": "a.wav", "size": 5, "mtime_ns": 7, "version": 1,
     "machine": "fan", "section": "00", "verdicts": [{"score": 0.9}], "events": [ALARM], "runs": [RUN],
 }  # fmt: skip
 REJECTED = {**{k: FILE[k] for k in ("kind", "time", "path", "size", "mtime_ns")}, "id": "r", "version": 2}
 REJECTED |= {"rejected": "empty", "events": []}
-END = {"kind": "end", "id": "e", "machine": "fan", "section": "00", "events": [{"type": "alarm_end", "id": "A-end"}], "runs": []}
+END = {
+    "kind": "end",
+    "id": "e",
+    "machine": "fan",
+    "section": "00",
+    "events": [{"type": "alarm_end", "id": "A-end"}],
+    "runs": [],
+}
 
 
 def built(*records: dict[str, Any]) -> State:

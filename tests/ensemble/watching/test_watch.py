@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def test_a_file_that_the_file_system_does_not_hand_out_is_not_given_up(bench: Be
     with running(bench) as watch:
         bench.steps(watch, 30)
     assert files(bench) == [("a.wav", 1)]
-    assert [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)] == [1, 2, 4]
+    assert [later - earlier for earlier, later in pairwise(tries)] == [1, 2, 4]
     assert sum("tried again" in text for text in bench.log) == 1
 
 
@@ -360,3 +361,18 @@ def test_windows_of_a_file_are_lines_of_their_own(bench: Bench, monkeypatch: pyt
     ]
     assert bench.sink.messages[2]["start"][-10:] == "00:01.000Z"
     assert RATE == 1000
+
+
+def test_old_files_are_looked_at_less_often_where_looks_are_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = bench.write("a.wav", mtime=bench.wall() - 3600)
+    with running(bench) as watch:
+        bench.steps(watch)
+        monkeypatch.setattr(watch, "_full_s", 0.3)
+        monkeypatch.setattr(watch, "_full_at", bench.clock())
+        bench.write("a.wav", 0.9)
+        bench.write("b.wav")
+        bench.steps(watch, 6)
+        assert files(bench) == [("a.wav", 1), ("b.wav", 1)]
+        bench.steps(watch, 3)
+    assert files(bench) == [("a.wav", 1), ("b.wav", 1), ("a.wav", 2)]
+    assert path.exists()
