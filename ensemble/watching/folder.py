@@ -1,7 +1,8 @@
 """Looks at a folder: the audio files below it with their versions, and which of them are ready to be scored.
 
-A full look costs a listing per folder and a `stat` per file; others take the `stat` of old known files for granted. Hidden files and folders, links that lead out of the folder,
-and everything that is no regular file are passed over, as when a store is built.
+A full look costs a listing per folder and a `stat` per file; between full looks, old files that are done cost the
+listing alone. Hidden files and folders, links that lead out of the folder, and everything that is no regular file are
+passed over, as when a store is built.
 """
 
 import os
