@@ -154,6 +154,20 @@ def test_a_long_segment_is_followed_by_another(
     ]
 
 
+def test_a_segment_grows_at_least_by_the_size_of_its_checkpoint(
+    tmp_path: Path, log: list[str], wall: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 250)
+    everything = {str(i) for i in range(100)}
+    with opened(tmp_path / "j", log, wall) as journal:
+        journal.add(START, *map(known, "abcdefghij"))
+        assert journal.turn({*"abcdefghij"})
+        journal.add(*map(known, "01234"))
+        assert not journal.turn(everything)
+        journal.add(*map(known, "56789KLM"))
+        assert journal.turn(everything)
+
+
 def test_a_journal_without_a_record_is_refused(tmp_path: Path, log: list[str], wall: Clock) -> None:
     (tmp_path / "000007_2026-10.jsonl").write_bytes(b"not ours\n")
     with pytest.raises(StoreError, match="no valid record; move it away"):

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from watching import RATE, Bench, Kept, verdict
 
+from ensemble.watching.folder import Look
 from ensemble.watching.journal import read_records
 from ensemble.watching.watch import Watch
+from ensemble.watching.whole import Version
 from featstore.audio import RejectedAudio
 from featstore.errors import DataError
 
@@ -333,20 +335,33 @@ def test_a_heartbeat_tells_what_waits(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert {name: shown[-1][name] for name in expected} == expected
 
 
-def test_a_segment_begins_without_forgetting_what_is_away(bench: Bench) -> None:
+@pytest.mark.parametrize("is_mounted_in_part", [False, True])
+def test_segments_begin_without_forgetting_what_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, is_mounted_in_part: bool
+) -> None:
+    seen = Look({"line/b.wav": Version(1, 1)}, ("other: away",)) if is_mounted_in_part else Look({})
     bench.write("a.wav")
     with running(bench) as watch:
         bench.steps(watch)
-        for name in ("away", "sound", "away", "sound"):  # an unmounted folder is an empty one
-            other = "sound" if name == "away" else "away"
-            bench.folder.with_name(other).rename(bench.folder.with_name(name))
-            bench.folder.mkdir(exist_ok=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(watch, "_look", lambda: seen)
+            for _ in range(3):  # a file that is absent twice is forgotten
+                bench.wall.now += 40 * 86400
+                watch.step()
+        bench.steps(watch)
+    assert files(bench) == [("a.wav", 1)]
+    assert len(list(bench.place.glob("*.jsonl"))) == 4
+
+
+def test_segments_begin_without_what_is_gone(bench: Bench) -> None:
+    bench.write("a.wav").rename(bench.folder / "b.wav")
+    with running(bench) as watch:
+        bench.steps(watch)
+        (bench.folder / "b.wav").rename(bench.folder / "c.wav")
+        for _ in range(2):
             bench.wall.now += 40 * 86400
             bench.steps(watch)
-            if name == "away":
-                bench.folder.rmdir()
-    assert files(bench) == [("a.wav", 1)]
-    assert len(list(bench.place.glob("*.jsonl"))) == 5
+        assert list(watch.journal.state.known) == ["c.wav"]
 
 
 def test_windows_of_a_file_are_lines_of_their_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
