@@ -48,7 +48,7 @@ class Listener:
         """The only section."""
         return self.sections[0]
 
-    def score_file(self, path: Path, machine: str, section: str) -> list[Verdict]:
+    def score_file(self, path: Path, *, machine: str, section: str) -> list[Verdict]:
         """One verdict; takes some time, so that kills come amid it."""
         recording = read_recording(path, RATE, AudioPolicy())
         time.sleep(0.02)

@@ -28,7 +28,7 @@ class Scorer(Protocol):
     def section_of(self, path: str, machine: str = "", section: str = "") -> tuple[str, str]:
         """Machine and section of a recording, by its path below the data root; DataError where it is unclear."""
 
-    def score_file(self, path: Path, machine: str, section: str) -> list[Verdict]:
+    def score_file(self, path: Path, *, machine: str, section: str) -> list[Verdict]:
         """One verdict per clip or window; raises featstore.audio.RejectedAudio with the reason."""
 
     def score(self, wave: np.ndarray, rate_hz: int, *, machine: str, section: str) -> list[Verdict]:

@@ -12,9 +12,12 @@ from ensemble.watching.feed import Feed
 from ensemble.watching.pcm import Pcm
 from ensemble.watching.scorer import Scorer
 from ensemble.watching.sinks import Lines, Say, Sink
-from featstore.errors import DataError, OptionError
+from featstore.errors import AsdError, DataError, OptionError
 
 BUFFER_S = 60.0
+TOLERANCE_S = 0.001
+"""End of the sound that needs no window of its own, as for recordings."""
+
 POLL_S = 0.25
 LAG_LOG_S = 10.0
 DRAIN_S = 30.0
@@ -34,10 +37,13 @@ class StreamRequest:
 
 
 class Windows:
-    """Cuts waves into windows of `size` samples every `hop` samples; holds at most one window and one wave."""
+    """Cuts waves into windows of `size` samples every `hop` samples; holds at most one window and one wave.
 
-    def __init__(self, size: int, hop: int) -> None:
-        self.size, self.hop = size, hop
+    tolerance: samples at the end of the sound that need no window of their own.
+    """
+
+    def __init__(self, size: int, hop: int, tolerance: int = 0) -> None:
+        self.size, self.hop, self.tolerance = size, hop, tolerance
         self._held = np.empty(0, np.float32)
         self._last = self._held
         self._begin = self._end = 0
@@ -55,7 +61,7 @@ class Windows:
     def rest(self) -> Iterator[tuple[int, np.ndarray]]:
         """The last window, of full length up to the end of the sound; all of it where it is shorter than a window."""
         total = self._begin + len(self._held)
-        if total == self._end:
+        if total == 0 or (self._end and total - self._end <= self.tolerance):
             return
         if self._end == 0:
             yield 0, self._held
@@ -95,7 +101,8 @@ class Stream:
     def run(self) -> None:
         """Score until the stream ends or `stop` is called. Raises DataError for a stream without a sample."""
         self.feed.start(self.pcm)
-        windows = Windows(round(self.window_s * self.rate_hz), round(self.hop_s * self.rate_hz))
+        size, hop = (max(1, round(seconds * self.rate_hz)) for seconds in (self.window_s, self.hop_s))
+        windows = Windows(size, hop, int(TOLERANCE_S * self.rate_hz))
         while not self.stopped:
             wave = self.feed.get(POLL_S)
             if wave is None:
@@ -129,7 +136,7 @@ class Stream:
             verdicts = self._verdicts(wave, start_s)
         except Exception as error:  # one window may not end the stream
             self.rejected += 1
-            reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, AsdError) else f"{type(error).__name__}: {error}"
             self.say(f"window at {start_s:.3f} s: rejected, {reason}")
             self._show({"type": "rejected", "id": name, **head, **span, "reason": reason, **behind})
             return

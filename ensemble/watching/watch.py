@@ -197,7 +197,7 @@ class Watch:
         """Verdicts, events and runs of a file, or the reason why it was rejected."""
         try:
             machine, section = self.scorer.section_of(path, self.request.machine, self.request.section)
-            verdicts = self.scorer.score_file(full, machine, section)
+            verdicts = self.scorer.score_file(full, machine=machine, section=section)
             result = self._told(machine, section, verdicts, source)
         except AsdError as error:
             return {"rejected": str(error), "events": []}

@@ -43,7 +43,7 @@ class Listener:
             raise DataError(f"{path}: no section; use --section")
         return machine or "fan", section or ("01" if "one" in path else "00")
 
-    def score_file(self, path: Path, machine: str, section: str) -> list[Verdict]:
+    def score_file(self, path: Path, *, machine: str, section: str) -> list[Verdict]:
         self.before(path)
         self.scored.append(path.name)
         return self.score(read_recording(path, RATE, AudioPolicy()).wave, RATE, machine=machine, section=section)

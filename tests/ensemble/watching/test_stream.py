@@ -49,6 +49,16 @@ def test_windows_lie_on_the_hop_and_the_last_at_the_end(
     assert windows == [(start, list(range(start, min(start + size, total)))) for start in starts]
 
 
+@pytest.mark.parametrize(("total", "starts"), [(12, [0, 4]), (13, [0, 4, 5]), (3, [0])])
+def test_a_tiny_rest_needs_no_window(total: int, starts: list[int]) -> None:
+    windows = Windows(8, 4, tolerance=0)
+    list(windows.push(np.zeros(total, np.float32)))
+    tolerant = Windows(8, 4, tolerance=1)
+    found = [*tolerant.push(np.zeros(total, np.float32)), *tolerant.rest()]
+    assert [start for start, _ in found] == [start for start in starts if start != 5]
+    assert [start for start, _ in windows.rest()] == starts[2:] + ([0] if total == 3 else [])
+
+
 def test_windows_hold_little() -> None:
     windows = Windows(100, 10)
     for _ in range(1000):

@@ -160,7 +160,7 @@ def test_an_error_rejects_the_file_and_nothing_else(bench: Bench, error: Excepti
 
 def test_a_score_that_is_no_number_rejects_the_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.write("a.wav")
-    monkeypatch.setattr(bench.scorer, "score_file", lambda *words: [verdict(score=float("nan"))])
+    monkeypatch.setattr(bench.scorer, "score_file", lambda *words, **more: [verdict(score=float("nan"))])
     with running(bench) as watch:
         bench.steps(watch)
     assert bench.sink.messages[0]["reason"] == "the model gave a score that is no number"
@@ -367,7 +367,7 @@ def test_segments_begin_without_what_is_gone(bench: Bench) -> None:
 def test_windows_of_a_file_are_lines_of_their_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.write("a.wav", seconds=2)
     windows = [verdict(0, 1, 0.2), verdict(1, 2, 0.9)]
-    monkeypatch.setattr(bench.scorer, "score_file", lambda *words: windows)
+    monkeypatch.setattr(bench.scorer, "score_file", lambda *words, **more: windows)
     with running(bench) as watch:
         bench.steps(watch)
     assert [(m["type"], m["start_s"], m["id"][-2:]) for m in bench.sink.messages[:2]] == [
