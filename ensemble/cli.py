@@ -17,6 +17,8 @@ COMMANDS = {
     "neighbours": "ensemble.commands.neighbours:neighbours",
     "mark": "ensemble.commands.marks:mark",
     "marks": "ensemble.commands.marks:marks",
+    "watch": "ensemble.commands.watch:watch",
+    "stream": "ensemble.commands.watch:stream",
     "archive": "ensemble.commands.archive:archive",
     "detectors": "ensemble.commands.catalogue:detectors",
     "recipes": "ensemble.commands.catalogue:recipes",
@@ -51,10 +53,12 @@ def main() -> None:
     detect report STORE --data DATA         one HTML file: charts, spectrograms, players
     detect mark STORE CLIP fault            what a person heard; the next run follows it
     detect archive STORE ARCHIVE            the most anomalous clips of an archive of any size
+    detect watch plant.model FOLDER         every new recording of a folder, scored once and told
+    detect stream plant.model -             windows of an endless stream
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
 
     Exit codes: 0 all well, 1 error, 2 usage, 3 clips of an archive without a bank, 4 store damaged,
-    5 out of disk or memory, 130 interrupted.
+    5 out of disk or memory, 6 anomalous clips (--fail-on-anomaly), 130 interrupted.
     """
 
 

@@ -6,6 +6,8 @@ AsdError            1  base class of the errors below
     RequestError    1  a request that does not fit the store or the command
   ResourceError     5  out of disk or memory
   OptionError       2  options of a command that do not go together
+
+No errors: 3 where recordings were rejected, 6 where `--fail-on-anomaly` met an anomalous clip (featstore/console.py).
 """
 
 import traceback

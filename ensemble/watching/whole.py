@@ -1,0 +1,63 @@
+"""Whether a file is whole: what its header declares against what is there.
+
+Only the header of a WAV states the length of its file; the other formats count samples, which take any number of bytes.
+"""
+
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+HEAD_BYTES = 1 << 16
+UNKNOWN_FROM = 0xFFFFF000
+"""Lengths from here on, and 0, mean "not known yet" in the headers of streams and of recorders at work."""
+
+
+class Version(NamedTuple):
+    """What distinguishes two contents of one path without reading them."""
+
+    size: int
+    mtime_ns: int
+
+
+def version_of(path: Path) -> Version | None:
+    """The present version of a regular file; None where there is none. Other errors of the file system are raised."""
+    try:
+        info = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Version(info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
+
+
+def missing_bytes(path: Path, size: int) -> int | None:
+    """Bytes that a WAV of `size` bytes lacks by its own header, 0 when it is whole; None where no header tells.
+
+    Raises OSError where the file cannot be read.
+    """
+    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        declared = declared_size(file.read(HEAD_BYTES) or b"")
+    return None if declared is None else max(0, declared - size)
+
+
+def declared_size(head: bytes) -> int | None:
+    """Bytes of a whole file that begins with `head`, to the end of its samples; None where the head does not tell."""
+    if head[:4] not in {b"RIFF", b"RF64"} or head[8:12] != b"WAVE":
+        return None
+    position, long_data = 12, 0
+    while position + 8 <= len(head):
+        name, length = struct.unpack_from("<4sI", head, position)
+        start = position + 8
+        if name == b"ds64" and start + 16 <= len(head):
+            long_data = struct.unpack_from("<8xQ", head, start)[0]
+        if name == b"data":
+            if head[:4] == b"RF64" and length == 0xFFFFFFFF:
+                return start + long_data if long_data else None
+            return start + length if 0 < length < UNKNOWN_FROM else None
+        position = start + length + (length & 1)
+    return None
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open without blocking: a file may have become a named pipe since it was looked at."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
