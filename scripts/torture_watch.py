@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,10 @@ class Listener:
     def section_of(self, path: str, machine: str = "", section: str = "") -> tuple[str, str]:
         """The only section."""
         return self.sections[0]
+
+    def drift(self, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+        """Nothing drifts."""
+        return ()
 
     def score_file(self, path: Path, *, machine: str, section: str) -> list[Verdict]:
         """One verdict; takes some time, so that kills come amid it."""

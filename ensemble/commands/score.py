@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Comma
 
 if TYPE_CHECKING:
     from ensemble.scoring.score import Outcome
+    from ensemble.scoring.verdict import Verdict
 
 SHOWN = 10
 
@@ -57,6 +59,8 @@ def score(
                 if form == "json":
                     click.echo(json_line(outcome))
     tally.show(machine=form is not None)
+    for warning in loaded.drift(tally.verdicts):
+        click.echo(f"warning: {warning}", err=True)
     if fail_on_anomaly and tally.reported:
         raise SystemExit(EXIT_ANOMALY)
     raise SystemExit(EXIT_REJECTED if tally.rejected else 0)
@@ -69,6 +73,7 @@ class Tally:
         self.clips = self.reported = self.trained = 0
         self.rejected: list[tuple[str, str]] = []
         self.top: list[Outcome] = []
+        self.verdicts: list[Verdict] = []
 
     def counted(self, outcomes: "Iterable[Outcome]") -> "Iterator[Outcome]":
         """Every outcome, counted as it passes; training clips of the model are counted only."""
@@ -83,6 +88,7 @@ class Tally:
             else:
                 self.clips += 1
                 self.reported += outcome.verdict.anomaly
+                self.verdicts.append(replace(outcome.verdict, members={}, where=()))
                 self.top = sorted([*self.top, outcome], key=_order)[:SHOWN]
             yield outcome
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ensemble.decision.drift import ANOMALIES_AT_MOST
 from ensemble.fitting.fitted import Fitted
 from ensemble.run import Detection
+from ensemble.scoring.drift import warnings_of
 from ensemble.scoring.file import read_model, write_model
 from ensemble.scoring.places import place_of
 from ensemble.scoring.sources import Sources
@@ -27,6 +29,9 @@ from featstore.table import ClipTable
 MAX_SECONDS = 600.0
 """Length of a recording that is scored as one clip, as in `featstore build`."""
 
+
+GROUP = 32
+"""Windows of a recording that are embedded together: memory does not grow with the recording."""
 
 TRAINED = "a training clip of the model: it would be compared with itself"
 """Why a recording whose bytes are those of a training clip is not scored."""
@@ -119,6 +124,11 @@ class Model:
         machine, section = self.section_of(str(path), machine, section)
         whole = Clip(str(Path(path).absolute()), machine, section, "test")
         clips = windows_of(Path(), [whole], self.policy)
+        parts = [clips[i : i + GROUP] for i in range(0, len(clips), GROUP)]
+        return [verdict for part in parts for verdict in self._of_clips(part)]
+
+    def _of_clips(self, clips: Sequence[Clip]) -> list[Verdict]:
+        """Verdicts of a few clips, whose waves are in memory together."""
         results = self.worker.run(Task(tuple(clip.path for clip in clips), tuple(range(len(self.lines)))))
         by_clip = [list(of_clip) for of_clip in zip(*results, strict=True)]
         for of_clip in by_clip:
@@ -172,6 +182,10 @@ class Model:
         if reason := self.refusal([of_embedder[0] for of_embedder in results]):
             raise RejectedAudio(reason)
         return [of_embedder[0] for of_embedder in results]
+
+    def drift(self, verdicts: Sequence[Verdict], *, anomalies_at_most: float = ANOMALIES_AT_MOST) -> tuple[str, ...]:
+        """Warnings where scored clips are not like those of training, so that the stated rate does not hold."""
+        return warnings_of(self.fitted, verdicts, anomalies_at_most=anomalies_at_most)
 
     def refusal(self, results: Sequence[Result]) -> str:
         """Why a clip cannot be scored, from its results by every embedder; empty where it can."""

@@ -31,5 +31,8 @@ class Scorer(Protocol):
     def score_file(self, path: Path, *, machine: str, section: str) -> list[Verdict]:
         """One verdict per clip or window; raises featstore.audio.RejectedAudio with the reason."""
 
+    def drift(self, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+        """Warnings where verdicts show that recordings are no longer like those of training."""
+
     def score(self, wave: np.ndarray, rate_hz: int, *, machine: str, section: str) -> list[Verdict]:
         """Verdicts of a wave, float32 (time,); times count from its start."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ensemble.scoring.drift import Recent
 from ensemble.scoring.verdict import Verdict
 from ensemble.watching.alarms import Message, Source, ended, follow, identity, plain_values, quiet_seconds, silent, utc
 from ensemble.watching.folder import Arrivals, Look, look
@@ -83,6 +84,7 @@ class Watch:
         self.sinks, self.wake, self.say, self.clock, self.wall = sinks, wake, say, clock, journal.wall
         self.quiet_s = quiet_seconds(scorer.seconds) if request.quiet_s is None else request.quiet_s
         self.counts = Counts()
+        self.recent = Recent(scorer.drift)
         self.outbox = Outbox(journal, sinks, say=say)
         glance_s = min(request.interval_s, request.settle_s)
         self.arrivals = Arrivals(request.settle_s, glance_s, request.give_up_s)
@@ -141,6 +143,9 @@ class Watch:
     def heartbeat(self) -> None:
         """Tell that the watch lives, and what it did."""
         self._beat = self.clock()
+        for warning in self.recent.news():
+            self.say(f"warning: {warning}")
+            self._show({"type": "drift", "time": utc(self.wall()), "warning": warning})
         values = {"scored": self.counts.scored, "rejected": self.counts.rejected, "alarms": self.counts.alarms}
         waiting = {"waiting": len(self.arrivals.waiting), "oldest_waiting": self.arrivals.oldest()}
         self._show(
@@ -209,6 +214,7 @@ class Watch:
         if not all(math.isfinite(verdict.score) for verdict in verdicts):
             raise DataError("the model gave a score that is no number")
         runs = self.journal.state.runs.get((machine, section), [])
+        self.recent.add(verdicts)
         events, runs = follow(runs, verdicts, source, quiet_s=self.quiet_s, now=self.wall())
         result: dict[str, Any] = {"machine": machine, "section": section, "events": events}
         result |= {"verdicts": [verdict.as_json() for verdict in verdicts], "runs": [run.as_json() for run in runs]}

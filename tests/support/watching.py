@@ -1,7 +1,7 @@
 """A scorer without a model, clocks that stand still, and a watch over a folder, for tests of ensemble/watching."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ class Listener:
         self.before: Callable[[Path], None] = lambda path: None
         self.scored: list[str] = []
         self.lengths: list[int] = []
+        self.warnings: tuple[str, ...] = ()
+
+    def drift(self, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+        return self.warnings
 
     def section_of(self, path: str, machine: str = "", section: str = "") -> tuple[str, str]:
         if "unclear" in path:

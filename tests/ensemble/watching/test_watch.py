@@ -391,3 +391,16 @@ def test_old_files_are_looked_at_less_often_where_looks_are_slow(bench: Bench, m
         bench.steps(watch, 3)
     assert files(bench) == [("a.wav", 1), ("b.wav", 1), ("a.wav", 2)]
     assert path.exists()
+
+
+def test_a_drift_warning_is_told_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(Watch, "_show", lambda self, message: shown.append(message))
+    bench.scorer.warnings = ("fan section 00: normal sound has probably shifted",)
+    with running(bench, heartbeat_s=2) as watch:
+        for name in ("a.wav", "b.wav"):
+            bench.write(name, 0.2)
+            bench.steps(watch)
+            watch.heartbeat()
+    warnings = [message["warning"] for message in shown if message["type"] == "drift"]
+    assert warnings == list(bench.scorer.warnings)
