@@ -52,7 +52,7 @@ def fit_inputs(
     honest, detectors = _fitted_members(inputs, recipe, workers, progress)
     domains = FittedDomains.fit(inputs, recipe) if recipe.domains == PREDICTED else None
     names = dict.fromkeys([*(member.embedding for member in recipe.members), inputs.base])
-    return Fitted(
+    fitted = Fitted(
         recipe=recipe,
         embeddings={name: inputs.info(name) for name in names},
         train=inputs.clips[train],
@@ -64,6 +64,8 @@ def fit_inputs(
         domains=domains,
         evidence=inputs.evidence,
     )
+    fitted.thresholds()  # a recipe that cannot decide is no model
+    return fitted
 
 
 def _refuse(recipe: Recipe) -> None:

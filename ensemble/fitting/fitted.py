@@ -86,9 +86,14 @@ class Fitted:
         )
 
     def thresholds(self) -> dict[tuple[str, str, str], tuple[int, float]]:
-        """Number of reference scores and threshold by machine, section and domain, "" for any domain."""
-        reference = self.reference.scores
-        probability = (self.train.column("domain") == "target") * 1.0 if self.domains else None
+        """Number of reference scores and threshold by machine, section and domain, "" for any domain.
+
+        DataError where the recipe's rules cannot give one.
+        """
+        reference, probability = self.reference.scores, None
+        if self.domains:  # a machine whose domains were not learned has one threshold for both
+            learned = ~np.isnan(self.domains.train)
+            probability = np.where(learned, self.train.column("domain") == "target", np.nan)
         sides = Sides(self.train, self.train, probability, self.blocks, self_ranked=False)
         decided = decide(self.recipe, Fused(reference, reference), sides)
         pairs = zip(decided.banks, decided.thresholds, strict=True)
