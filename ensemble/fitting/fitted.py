@@ -14,7 +14,7 @@ from ensemble.domains.correct import FittedDomains
 from ensemble.fitting.decide import Sides, decide
 from ensemble.fitting.evidence import Evidence
 from ensemble.fitting.reference import Reference
-from ensemble.inputs import machine_section, one_view
+from ensemble.inputs import banks_of, one_view
 from ensemble.members import placed
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection
@@ -105,8 +105,7 @@ class Fitted:
 
     def banks_of(self, clips: ClipTable) -> list[Bank]:
         """Machine and section of every clip, as `detectors` names them."""
-        columns = machine_section(clips, self.recipe.pool_sections)
-        return list(zip(*(column.tolist() for column in columns), strict=True))
+        return banks_of(clips, self.recipe.pool_sections)
 
     def check_sections(self, clips: ClipTable) -> None:
         """Raise DataError for a clip of a section that has no detectors."""

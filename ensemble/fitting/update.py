@@ -11,8 +11,9 @@ import numpy as np
 
 from ensemble.fitting.fit import fit_inputs
 from ensemble.fitting.fitted import Fitted
-from ensemble.inputs import Inputs, Roles
+from ensemble.inputs import Inputs, Roles, training_rows, without_single_clips
 from ensemble.parallel.rows import SharedRows
+from ensemble.recipe import Recipe
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode
@@ -36,14 +37,29 @@ class Change:
     found: tuple[float, float]
 
 
+class Additions(Inputs):
+    """The training clips of a store that a model may lack; what they are compared with is in the model."""
+
+    def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
+        """Every usable training clip, also the only one of its section."""
+        train, notes = training_rows(self.clips, silent)
+        return Roles(train, train[:0], self_ranked=False), tuple(notes)
+
+    def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """None: they follow from all clips."""
+        return None, ()
+
+
 class Grown(Inputs):
     """The training clips of a model, followed by the new ones of a store."""
 
     def __init__(self, fitted: Fitted, more: Inputs, new: np.ndarray) -> None:
         """`new`: numbers of the clips of `more` that join."""
         self.evidence, self.base = fitted.evidence, fitted.evidence.embedding
-        self.clips = ClipTable.concatenate([fitted.train, more.clips[new]])
-        self.roles = Roles(np.arange(len(self.clips)), np.arange(0), self_ranked=False)
+        self.clips = clips = ClipTable.concatenate([fitted.train, more.clips[new]])
+        banks, every = fitted.banks_of(clips), np.arange(len(clips))
+        train, left_out = without_single_clips(banks, every, every[:0])
+        self.roles = Roles(train, every[:0], self_ranked=False)
         self._infos = fitted.embeddings
         self._contents = [*fitted.contents, *more.contents(new)]
         self._of_name = {
@@ -51,7 +67,7 @@ class Grown(Inputs):
         }
         self._held = None
         self.blocks, notes = self.blocks_for(fitted.recipe)
-        self.notes = (*more.notes, *notes)
+        self.notes = (*more.notes, *left_out, *notes)
 
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""
@@ -84,15 +100,15 @@ def updated(
     where the store's embeddings were made otherwise than the model's; DataError as `fit`.
     """
     _check_same(fitted, store)
-    more = Inputs(store, fitted.recipe, ())
+    more = Additions(store, fitted.recipe, ())
     train = more.roles.train
     known, hashes = set(fitted.train.keys()), set(fitted.contents) - {""}
     pairs = zip(more.clips[train].keys(), more.contents(train), strict=True)
     new = train[[content not in hashes if content else key not in known for key, content in pairs]]
     if not len(new):
         return fitted, 0, more.notes
-    grown = Grown(fitted, more, new)
-    return fit_inputs(grown, fitted.recipe, workers=workers, progress=progress), len(new), grown.notes
+    after, notes = fit_inputs(Grown(fitted, more, new), fitted.recipe, workers=workers, progress=progress)
+    return after, len(new), notes
 
 
 def _check_same(fitted: Fitted, store: FeatureStore) -> None:

@@ -92,7 +92,7 @@ def in_store(store: FeatureStore, clips: ClipTable) -> dict[str, np.ndarray]:
     rows = {}
     for name in store.embeddings:
         place = {key: i for i, key in enumerate(store.clips(name).keys())}
-        rows[name] = store.matrix(name)[[place[key] for key in clips.keys()]]
+        rows[name] = store.matrix(name)[[place[key] for key in list(clips.keys())]]
     return rows
 
 
