@@ -33,7 +33,6 @@ def to_stored(fitted: Fitted) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     arrays = {f"detectors/{name}": array for name, array in arrays.items()}
     arrays |= {f"rows/{name}": array for name, array in fitted.rows.items()}
     arrays |= {f"clips/{name}": _bytes(column) for name, column in fitted.train.columns.items()}
-    arrays["honest"] = fitted.honest
     arrays["contents"] = _bytes(encode(fitted.contents))
     if fitted.blocks is not None:
         arrays["blocks"] = fitted.blocks.astype(np.int64)
@@ -73,7 +72,6 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
     rows = _part(arrays, "rows/")
     for name, info in embeddings.items():
         _check(f"rows of {name}", rows[name], (len(train), *info.shape), np.float32)
-    _check("the honest scores", arrays["honest"], (len(recipe.members), len(train)), np.float64)
     blocks = arrays.get("blocks")
     if blocks is not None:
         _check("the blocks", blocks, (len(train),), np.int64)
@@ -82,6 +80,7 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
     banks = [(machine, section) for machine, section in typed(meta, "banks", list)]
     if sorted(banks) != sorted(set(banks_of(train, recipe.pool_sections))):
         raise ValueError("its banks are not those of its training clips")
+    detectors = dict(zip(banks, _detectors(meta, arrays, recipe, embeddings, len(banks)), strict=True))
     fitted = Fitted(
         recipe=recipe,
         embeddings=embeddings,
@@ -89,8 +88,8 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
         blocks=blocks,
         contents=decode(_texts("contents", arrays["contents"], len(train))),
         rows=rows,
-        honest=arrays["honest"],
-        detectors=dict(zip(banks, _detectors(meta, arrays, recipe, embeddings, len(banks)), strict=True)),
+        honest=_honest(detectors, banks_of(train, recipe.pool_sections), len(recipe.members)),
+        detectors=detectors,
         domains=_domains(meta["domains"], domain_views, _part(arrays, "domains/"), embeddings, len(train)),
         evidence=evidence,
     )
@@ -124,6 +123,19 @@ def _detectors(
     return [[detectors[name] for name in own] for own in names]
 
 
+def _honest(
+    detectors: Mapping[tuple[str, str], Sequence[Detector]], banks: Sequence[tuple[str, str]], members: int
+) -> np.ndarray:
+    """Honest scores (members, n) of the training clips, whose banks are given, as their detectors hold them."""
+    honest = np.empty((members, len(banks)))
+    for bank, own in detectors.items():
+        rows = np.flatnonzero([each == bank for each in banks])
+        for i, detector in enumerate(own):
+            _check(f"the honest scores of {'/'.join(bank)}", detector.reference_scores_, rows.shape, np.float64)
+            honest[i, rows] = detector.reference_scores_
+    return honest
+
+
 def _domains(
     meta: Any,
     views: Sequence[Member],
@@ -155,7 +167,8 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
 
 def _check(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:
     if array.shape != shape or array.dtype != dtype or not np.isfinite(array).all():
-        raise ValueError(f"{what}: expected {shape} finite values, got {array.dtype} of shape {array.shape}")
+        kind = np.dtype(dtype)
+        raise ValueError(f"{what}: expected {shape} finite {kind} values, got {array.dtype} of shape {array.shape}")
 
 
 def _bytes(column: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Small stores of given rows for fitted recipes: two machines with two sections and two domains, in two embeddings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +70,6 @@ def rows_of(clips: Sequence[Clip], seed: int = 0) -> dict[str, np.ndarray]:
 
 def store_of(path: Path, clips: Sequence[Clip], seed: int = 0, **info: object) -> FeatureStore:
     """A store of both embeddings; every clip has a content of its own."""
-    from dataclasses import replace
-
     rows = rows_of(clips, seed)
     facts = {
         "content_hash": encode([f"hash of {clip.path}" if not clip.variant else "" for clip in clips]),
@@ -89,10 +88,10 @@ def store_of(path: Path, clips: Sequence[Clip], seed: int = 0, **info: object) -
 
 def in_store(store: FeatureStore, clips: ClipTable) -> dict[str, np.ndarray]:
     """Rows of clips in every embedding of a store."""
-    rows = {}
+    rows, keys = {}, clips.keys()
     for name in store.embeddings:
         place = {key: i for i, key in enumerate(store.clips(name).keys())}
-        rows[name] = store.matrix(name)[[place[key] for key in list(clips.keys())]]
+        rows[name] = store.matrix(name)[[place[key] for key in keys]]
     return rows
 
 
