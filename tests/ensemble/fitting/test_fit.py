@@ -63,7 +63,7 @@ def test_a_store_with_nothing_to_fit_is_refused(tmp_path: Path, clips: list, wor
         ({"fusion": "median"}, "unknown fusion"),
         ({"threshold": "median"}, "unknown threshold"),
         ({"members": (Member("v", "knnn"),)}, "unknown detector"),
-        ({"threshold": "gamma", "false_alarm_rate": 0.02}, "gamma threshold needs positive"),
+        ({"threshold": "gamma"}, "gamma threshold needs positive"),
     ],
     ids=str,
 )
@@ -75,10 +75,10 @@ def test_a_recipe_that_cannot_decide_a_clip_is_refused_when_it_is_fitted(
 
 
 def test_a_score_file_is_refused(store: FeatureStore, tmp_path: Path) -> None:
-    lines = [f"{key},0.5" for key in store.clips("v").keys()]
-    (tmp_path / "theirs.csv").write_text("clip,score\n" + "\n".join(lines) + "\n")
+    keys = store.clips("v").keys()
+    (tmp_path / "theirs.csv").write_text("\n".join(["clip,score", *(f"{key},0.5" for key in keys), ""]))
     recipe = Recipe((*MEMBERS, Member("", f"scores:{tmp_path / 'theirs.csv'}")))
-    with pytest.raises(DataError, match="theirs.csv: a score file cannot score new clips"):
+    with pytest.raises(DataError, match=r"theirs\.csv: a score file cannot score new clips"):
         fit(store, recipe)
 
 

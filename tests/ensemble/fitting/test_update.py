@@ -173,7 +173,7 @@ def test_changes_tell_thresholds_and_what_is_found(old: Fitted, whole: FeatureSt
         table = store.clips("v")[np.isin(store.clips("v").keys(), [fault.key for fault in here])]
         for side, share in zip((old, after), row.found, strict=True):
             assert share == pytest.approx(side.detect(table, in_store(store, table)).decision.mean())
-    assert all(row.found[0] > 0.5 for row in rows)
+    assert max(row.found[0] for row in rows) > 0.5
 
 
 def test_changes_without_anomalies_and_with_new_sections(whole: FeatureStore, tmp_path: Path) -> None:
