@@ -41,13 +41,10 @@ class Inputs:
     """The recordings of a store with their roles, and their rows in every embedding.
 
     blocks: number of each training clip's block (n,), see `ensemble.groups` and `ensemble.windows`; None where the
-    recipe names no group and no training clip is a window. only_training: no clip is scored, and a section may have a
-    single training clip or none; there are no blocks yet.
+    recipe names no group and no training clip is a window.
     """
 
-    def __init__(
-        self, store: FeatureStore, recipe: Recipe, machines: Sequence[str], *, only_training: bool = False
-    ) -> None:
+    def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
         self.store = store = with_marks(store, recipe.marks)
         self.evidence = evidence_of(store, recipe)
         self.base = base = self.evidence.embedding
@@ -57,19 +54,18 @@ class Inputs:
         recordings = np.flatnonzero(stored.where(variant="") & wanted)  # generated anomalies are for selection only
         self.clips, chose = with_confirmed_labels(stored[recordings], recipe)
         silent = store.facts(base)["outcome"][recordings] == b"silent"
-        columns = machine_section(self.clips, recipe.pool_sections)
-        banks = list(zip(*(column.tolist() for column in columns), strict=True))
-        train, notes = _training(self.clips, silent)
-        self.roles = Roles(train, np.arange(0), self_ranked=False)
-        if not only_training:
-            self.roles, more = _roles(self.clips, train, banks, f"{store.path}: {base}")
-            notes += more
+        banks = banks_of(self.clips, recipe.pool_sections)
+        self.roles, notes = self.roles_of(banks, silent, f"{store.path}: {base}")
         note = f"{chose} clips that chose this ensemble are left out of the metrics" if chose else ""
         self.notes = (*store.warnings, *filter(None, [unfinished(store.path), note]), *notes)
         self._order: dict[str, np.ndarray] = {base: recordings}
-        self.blocks, block_notes = (None, ()) if only_training else self.blocks_for(recipe)
+        self.blocks, block_notes = self.blocks_for(recipe)
         self.notes += block_notes
         self._held: tuple[str, SharedRows] | None = None
+
+    def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
+        """Which clips train and which are scored, and notes on clips that are left out."""
+        return _roles(self.clips, banks, silent, where)
 
     def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """Blocks of the training clips, where the recipe names a group or some are windows, and notes."""
@@ -137,8 +133,21 @@ def one_view(rows: np.ndarray, view: int | None) -> np.ndarray:
     return rows.reshape(len(rows), -1) if view is None else rows[:, view]
 
 
-def _training(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Rows of the training clips, and notes on those that are left out."""
+class TrainingInputs(Inputs):
+    """The training clips of a store alone, for what is fitted to them; no clip is scored."""
+
+    def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
+        """Every usable training clip, but for banks of a single one; DataError where none is left."""
+        train, notes = training_rows(self.clips, silent)
+        _refuse_none(train, self.clips, where)
+        train, left_out = without_single_clips(banks, train, train[:0])
+        if not len(train):
+            raise DataError(f"{where}: {NOTHING_TO_COMPARE}")
+        return Roles(train, train[:0], self_ranked=False), (*notes, *left_out)
+
+
+def training_rows(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Rows of the usable training clips, and notes on those that are left out."""
     usable = clips.where(split="train") & ~clips.where(label="anomaly")
     train = np.flatnonzero(usable & ~silent)
     notes = []
@@ -147,26 +156,31 @@ def _training(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, tuple[s
     known_faults = int((clips.where(split="train") & clips.where(label="anomaly")).sum())
     if known_faults:
         notes.append(f"{known_faults} training recordings labelled anomaly were left out of the banks")
-    return train, tuple(notes)
+    return train, notes
+
+
+def _refuse_none(train: np.ndarray, clips: ClipTable, where: str) -> None:
+    if not len(train):
+        raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
+
+
+NOTHING_TO_COMPARE = "no section has two clips to compare; --pool-sections compares whole machines"
 
 
 def _roles(
-    clips: ClipTable, train: np.ndarray, banks: list[tuple[str, str]], where: str
+    clips: ClipTable, banks: list[tuple[str, str]], silent: np.ndarray, where: str
 ) -> tuple[Roles, tuple[str, ...]]:
-    """Which rows train and which are scored, and notes on sections that are left out."""
-    if not len(train):
-        raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
+    """Which rows train and which are scored, and notes on clips that are left out."""
+    train, notes = training_rows(clips, silent)
+    _refuse_none(train, clips, where)
     scored = np.flatnonzero(clips.where(split="test"))
     _refuse_small_banks(banks, train, scored)
-    train, left_out = _without_single_clips(banks, train, scored)
-    notes = [
-        f"{machine} section {section}: left out, because its single clip has nothing to be compared with"
-        for machine, section in left_out
-    ]
+    train, left_out = without_single_clips(banks, train, scored)
+    notes += left_out
     if len(scored):
         return Roles(train, scored, self_ranked=False), tuple(notes)
     if not len(train):
-        raise DataError(f"{where}: no section has two clips to compare; --pool-sections compares whole machines")
+        raise DataError(f"{where}: {NOTHING_TO_COMPARE}")
     notes.append("no test clips: the training clips are ranked among themselves, each scored without itself")
     return Roles(train, train, self_ranked=True), tuple(notes)
 
@@ -192,13 +206,17 @@ def _refuse_small_banks(banks: list[tuple[str, str]], train: np.ndarray, scored:
         )
 
 
-def _without_single_clips(
+def without_single_clips(
     banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray
-) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Training rows without the banks of a single clip that no test clip needs, and these banks."""
+) -> tuple[np.ndarray, list[str]]:
+    """Training rows without the banks of a single clip that no test clip needs, and notes on these."""
     n_train, needed = Counter(banks[i] for i in train), {banks[i] for i in scored}
     left_out = sorted(bank for bank, n in n_train.items() if n == 1 and bank not in needed)
-    return np.array([i for i in train if banks[i] not in left_out], dtype=np.intp), left_out
+    notes = [
+        f"{machine} section {section}: left out, because its single clip has nothing to be compared with"
+        for machine, section in left_out
+    ]
+    return np.array([i for i in train if banks[i] not in left_out], dtype=np.intp), notes
 
 
 def with_confirmed_labels(clips: ClipTable, recipe: Recipe) -> tuple[ClipTable, int]:
@@ -224,7 +242,12 @@ def machine_section(clips: ClipTable, pool_sections: bool) -> tuple[np.ndarray, 
     return machine, np.full(len(clips), "all") if pool_sections else clips.column("section")
 
 
+def banks_of(clips: ClipTable, pool_sections: bool) -> list[tuple[str, str]]:
+    """`machine_section` of every clip as a pair."""
+    return list(zip(*(column.tolist() for column in machine_section(clips, pool_sections)), strict=True))
+
+
 def section_texts(clips: ClipTable, pool_sections: bool) -> np.ndarray:
     """Machine and section of every clip as one text, as messages name it."""
-    pairs = zip(*(column.tolist() for column in machine_section(clips, pool_sections)), strict=True)
+    pairs = banks_of(clips, pool_sections)
     return np.array([f"machine {machine} section {section}" for machine, section in pairs], dtype=np.str_)

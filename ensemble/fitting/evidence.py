@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.search.neighbours import Bank, nearest
-from ensemble.inputs import machine_section
+from ensemble.inputs import banks_of
 from ensemble.members import placed
 from featstore.table import ClipTable
 
@@ -28,7 +28,7 @@ class Evidence:
     def nearest(self, X: np.ndarray, clips: ClipTable) -> tuple[list[str], np.ndarray]:
         """Key and cosine distance (m,) of the closest training clip of each clip's section."""
         keys, distances = [""] * len(clips), np.full(len(clips), np.nan)
-        pairs = list(zip(*(column.tolist() for column in machine_section(clips, self.pool_sections)), strict=True))
+        pairs = banks_of(clips, self.pool_sections)
         for group in sorted(set(pairs)):
             rows = np.flatnonzero([pair == group for pair in pairs])
             names, bank = self.banks[group]

@@ -10,7 +10,7 @@ from detectors.sections import Section
 from detectors.shared import sharing
 from ensemble.domains.correct import FittedDomains
 from ensemble.fitting.fitted import Bank, Fitted
-from ensemble.inputs import Inputs, machine_section, one_view
+from ensemble.inputs import Inputs, TrainingInputs, banks_of, one_view
 from ensemble.members import MANY_CLIPS, Plan
 from ensemble.parallel.pool import run_tasks
 from ensemble.parallel.rows import SharedRows
@@ -30,14 +30,13 @@ def fit(
 ) -> tuple[Fitted, tuple[str, ...]]:
     """The fitted recipe and notes for the user, for the named machines or for all.
 
-    Raises what `ensemble.run.detect` raises, and DataError for a recipe with score files or a false-discovery rate,
-    which need all test clips at once.
+    Test clips of the store are not read. Raises what `ensemble.run.detect` raises, and DataError for a recipe with
+    score files or a false-discovery rate, which need all test clips at once.
     """
     recipe = resolve(store, recipe)
-    _refuse(recipe)
-    inputs = Inputs(store, recipe, machines)
-    fitted = fit_inputs(inputs, recipe, workers=workers, progress=progress)
-    return fitted, (*inputs.notes, *(fitted.domains.notes if fitted.domains else ()))
+    refuse_together(recipe)
+    inputs = TrainingInputs(store, recipe, machines)
+    return fit_inputs(inputs, recipe, workers=workers, progress=progress)
 
 
 def fit_inputs(
@@ -46,13 +45,13 @@ def fit_inputs(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Fitted:
-    """The recipe, resolved, fitted to the training clips of inputs."""
+) -> tuple[Fitted, tuple[str, ...]]:
+    """The recipe, resolved, fitted to the training clips of inputs; notes as of `fit`."""
     train = inputs.roles.train
     honest, detectors = _fitted_members(inputs, recipe, workers, progress)
     domains = FittedDomains.fit(inputs, recipe) if recipe.domains == PREDICTED else None
     names = dict.fromkeys([*(member.embedding for member in recipe.members), inputs.base])
-    return Fitted(
+    fitted = Fitted(
         recipe=recipe,
         embeddings={name: inputs.info(name) for name in names},
         train=inputs.clips[train],
@@ -64,9 +63,11 @@ def fit_inputs(
         domains=domains,
         evidence=inputs.evidence,
     )
+    fitted.thresholds()  # a recipe that cannot decide is no model
+    return fitted, (*inputs.notes, *(domains.notes if domains else ()))
 
 
-def _refuse(recipe: Recipe) -> None:
+def refuse_together(recipe: Recipe) -> None:
     """DataError for a recipe that cannot score one clip by itself."""
     file = next((member.name for member in recipe.members if member.file), "")
     if file:
@@ -84,14 +85,14 @@ def _fitted_members(
     """Honest scores (members, n) and the detectors of every bank, in the order of the members."""
     plan = Plan.of(inputs, recipe, workers)
     train = inputs.clips[inputs.roles.train]
-    columns = machine_section(train, recipe.pool_sections)
+    banks = banks_of(train, recipe.pool_sections)
     honest = np.full((len(recipe.members), len(train)), np.nan)
     by_member: dict[Bank, dict[int, Detector]] = {}
     done, units = 0, len(recipe.members) * len(plan.sections)
     threads = 1 if len(inputs.clips) < MANY_CLIPS else None
     for task, fitted in run_tasks(plan.batches(inputs, fit_view), plan.processes, threads=threads):
         section, numbers = task.label
-        bank = (str(columns[0][section.train[0]]), str(columns[1][section.train[0]]))
+        bank = banks[section.train[0]]
         for i, detector in zip(numbers, fitted, strict=True):
             honest[i, section.train] = detector.reference_scores_
             by_member.setdefault(bank, {})[i] = detector

@@ -14,7 +14,7 @@ from ensemble.domains.correct import FittedDomains
 from ensemble.fitting.decide import Sides, decide
 from ensemble.fitting.evidence import Evidence
 from ensemble.fitting.reference import Reference
-from ensemble.inputs import machine_section, one_view
+from ensemble.inputs import banks_of, one_view
 from ensemble.members import placed
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection
@@ -86,9 +86,14 @@ class Fitted:
         )
 
     def thresholds(self) -> dict[tuple[str, str, str], tuple[int, float]]:
-        """Number of reference scores and threshold by machine, section and domain, "" for any domain."""
-        reference = self.reference.scores
-        probability = (self.train.column("domain") == "target") * 1.0 if self.domains else None
+        """Number of reference scores and threshold by machine, section and domain, "" for any domain.
+
+        DataError where the recipe's rules cannot give one.
+        """
+        reference, probability = self.reference.scores, None
+        if self.domains:  # a machine whose domains were not learned has one threshold for both
+            learned = ~np.isnan(self.domains.train)
+            probability = np.where(learned, self.train.column("domain") == "target", np.nan)
         sides = Sides(self.train, self.train, probability, self.blocks, self_ranked=False)
         decided = decide(self.recipe, Fused(reference, reference), sides)
         pairs = zip(decided.banks, decided.thresholds, strict=True)
@@ -100,8 +105,7 @@ class Fitted:
 
     def banks_of(self, clips: ClipTable) -> list[Bank]:
         """Machine and section of every clip, as `detectors` names them."""
-        columns = machine_section(clips, self.recipe.pool_sections)
-        return list(zip(*(column.tolist() for column in columns), strict=True))
+        return banks_of(clips, self.recipe.pool_sections)
 
     def check_sections(self, clips: ClipTable) -> None:
         """Raise DataError for a clip of a section that has no detectors."""

@@ -4,7 +4,6 @@ The model keeps the rows of its training clips, so an update is a fit to all of 
 reference scores are exactly those of a model that was fitted to all clips at once.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,10 +11,11 @@ import numpy as np
 
 from ensemble.fitting.fit import fit_inputs
 from ensemble.fitting.fitted import Fitted
-from ensemble.inputs import Inputs, Roles
+from ensemble.inputs import Inputs, Roles, training_rows, without_single_clips
 from ensemble.marks.apply import keys_marked
 from ensemble.marks.file import FAULT, IGNORE, read_marks
 from ensemble.parallel.rows import SharedRows
+from ensemble.recipe import Recipe
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode
@@ -39,14 +39,29 @@ class Change:
     found: tuple[float, float]
 
 
+class Additions(Inputs):
+    """The training clips of a store that a model may lack; what they are compared with is in the model."""
+
+    def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
+        """Every usable training clip, also the only one of its section."""
+        train, notes = training_rows(self.clips, silent)
+        return Roles(train, train[:0], self_ranked=False), tuple(notes)
+
+    def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """None: they follow from all clips."""
+        return None, ()
+
+
 class Grown(Inputs):
     """The training clips of a model, followed by the new ones of a store."""
 
     def __init__(self, fitted: Fitted, more: Inputs, new: np.ndarray) -> None:
         """`new`: numbers of the clips of `more` that join."""
         self.evidence, self.base = fitted.evidence, fitted.evidence.embedding
-        self.clips = ClipTable.concatenate([fitted.train, more.clips[new]])
-        self.roles = Roles(np.arange(len(self.clips)), np.arange(0), self_ranked=False)
+        self.clips = clips = ClipTable.concatenate([fitted.train, more.clips[new]])
+        banks, every = fitted.banks_of(clips), np.arange(len(clips))
+        train, left_out = without_single_clips(banks, every, every[:0])
+        self.roles = Roles(train, every[:0], self_ranked=False)
         self._infos = fitted.embeddings
         self._contents = [*fitted.contents, *more.contents(new)]
         self._of_name = {
@@ -54,7 +69,7 @@ class Grown(Inputs):
         }
         self._held = None
         self.blocks, notes = self.blocks_for(fitted.recipe)
-        self.notes = (*more.notes, *notes)
+        self.notes = (*more.notes, *left_out, *notes)
 
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""
@@ -83,42 +98,29 @@ def updated(
 ) -> tuple[Fitted, int, tuple[str, ...]]:
     """The recipe fitted to the clips of a model and the new ones of a store; how many are new; notes for the user.
 
-    A training clip is new where the model lacks its content, or its key where its content is unknown. RequestError
-    where the store's embeddings were made otherwise than the model's; DataError as `fit`.
+    A training clip is new where the model lacks its content, or its key where its content is unknown. All marks of the
+    store count: clips marked as faults, or to be ignored, leave the model. RequestError where the store's embeddings were made otherwise than the model's; DataError as `fit`.
     """
     _check_same(fitted, store)
     recipe = replace(fitted.recipe, marks=read_marks(store.path).head)
-    more = Inputs(store, recipe, (), only_training=True)
+    more = Additions(store, recipe, ())
     kept, lost = _without_marked(fitted, more.store)
     train = more.roles.train
     known, hashes = set(kept.train.keys()), set(kept.contents) - {""}
     pairs = zip(more.clips[train].keys(), more.contents(train), strict=True)
     new = train[[content not in hashes if content else key not in known for key, content in pairs]]
-    new, notes = _not_alone(kept, more.clips, new)
     if not len(new) and not lost:
-        return fitted, 0, (*more.notes, *notes)
-    grown = Grown(kept, more, new)
-    notes += (f"{lost} training clips of the model are marked fault or ignore and leave it",) if lost else ()
-    return fit_inputs(grown, recipe, workers=workers, progress=progress), len(new), (*grown.notes, *notes)
-
-
-def _not_alone(fitted: Fitted, clips: ClipTable, new: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The new clips without those that would be the only one of their section, and notes on these."""
-    own = fitted.banks_of(clips[new])
-    counts = Counter([*fitted.banks_of(fitted.train), *own])
-    alone = [counts[bank] < 2 for bank in own]
-    notes = [
-        f"{machine} section {section}: its only clip does not join, because it has nothing to be compared with"
-        for (machine, section), is_alone in zip(own, alone, strict=True)
-        if is_alone
-    ]
-    return new[~np.array(alone, dtype=bool)], tuple(notes)
+        return fitted, 0, more.notes
+    after, notes = fit_inputs(Grown(kept, more, new), recipe, workers=workers, progress=progress)
+    note = (f"{lost} training clips of the model are marked fault or ignore and leave it",) if lost else ()
+    return after, len(new), (*notes, *note)
 
 
 def _without_marked(fitted: Fitted, store: FeatureStore) -> tuple[Fitted, int]:
     """The training side of a model without the clips that the store's marks take out of the banks, and their number."""
     gone = {*keys_marked(store, FAULT), *keys_marked(store, IGNORE)}
-    kept = np.array([key not in gone for key in fitted.train.keys()], dtype=bool)  # noqa: SIM118 - a table, not a dict
+    keys = fitted.train.keys()
+    kept = np.array([key not in gone for key in keys], dtype=bool)
     contents = [content for content, stays in zip(fitted.contents, kept.tolist(), strict=True) if stays]
     rows = {name: of_name[kept] for name, of_name in fitted.rows.items()}
     return replace(fitted, train=fitted.train[kept], contents=contents, rows=rows), int((~kept).sum())

@@ -30,7 +30,10 @@ _ZEROS = b"checksum=" + b"0" * 64
 
 
 def write_model(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write or replace a model file, whole or not at all; `meta` is JSON, without format and version."""
+    """Write or replace a model file, or the one that a link names, whole or not at all.
+
+    `meta` is JSON, without format and version.
+    """
     from safetensors.numpy import save
 
     text = json.dumps({"format": FORMAT, "version": VERSION, **meta}, sort_keys=True, allow_nan=False)
@@ -38,19 +41,22 @@ def write_model(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, np.nda
     data = bytearray(save(contiguous, metadata={KEY: text, "checksum": _ZEROS.decode()}))
     place = data.index(_ZEROS, 8) + len("checksum=")
     data[place : place + 64] = hashlib.sha256(data).hexdigest().encode()
-    write_checked(path, bytes(data))
+    write_checked(path.resolve(), bytes(data))
 
 
 def read_model(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The JSON object and the arrays of a model file, read-only.
 
-    DataError for a file that is no model, damaged, or of another version; nothing larger than the file is allocated.
+    DataError for a file that is no model, damaged, or of another version; no number in it makes an allocation larger
+    than the file. A link is followed, because the user names it.
     """
+    if not path.is_file():
+        what = "it is no regular file" if path.exists() else "no such file"
+        raise DataError(f"{path}: {what}; `detect fit STORE -o MODEL` makes a model")
     try:
-        _refuse_other(path, _meta(_header(_start(path))))
-        data = read_regular(path, MAX_BYTES)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; `detect fit STORE -o {path}` makes a model") from None
+        real = path.resolve()
+        _refuse_other(path, _meta(_header(_start(real))))
+        data = read_regular(real, MAX_BYTES)
     except (StoreError, OSError) as error:
         raise DataError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -77,6 +83,8 @@ def _start(path: Path) -> bytes:
     size = int.from_bytes(start[:8], "little")
     if not 2 <= size <= MAX_HEADER_BYTES or start[8:] != b"{":
         raise ValueError("it does not begin as a safetensors file does")
+    if 8 + size > path.stat().st_size:
+        raise ValueError("it ends within its header")
     return read_part(path, 0, 8 + size)
 
 
@@ -117,7 +125,7 @@ def _arrays(data: bytes, header: Mapping[str, Any]) -> dict[str, np.ndarray]:
     from safetensors.numpy import load
 
     for name, entry in header.items():
-        if name != "__metadata__" and entry.get("dtype") not in DTYPES:
+        if name != "__metadata__" and str(entry.get("dtype")) not in DTYPES:
             raise ValueError(f"array {name!r:.80} is of type {entry.get('dtype')!r:.20}")
     try:
         arrays: dict[str, np.ndarray] = load(data)

@@ -1,7 +1,10 @@
 """A fitted model: load it once, then score recordings in milliseconds."""
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from ensemble.run import Detection
 from ensemble.scoring.drift import warnings_of
 from ensemble.scoring.file import read_model, write_model
 from ensemble.scoring.places import place_of
-from ensemble.scoring.sources import Sources
+from ensemble.scoring.sources import Maker, Sources
 from ensemble.scoring.stored import from_stored, to_stored
 from ensemble.scoring.verdict import Verdict
 from ensemble.scoring.waves import one_channel, prepared
@@ -29,6 +32,8 @@ from featstore.table import ClipTable
 MAX_SECONDS = 600.0
 """Length of a recording that is scored as one clip, as in `featstore build`."""
 
+INVALID = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What a hostile model makes the program raise while it is checked."""
 
 GROUP = 32
 """Windows of a recording that are embedded together: memory does not grow with the recording."""
@@ -52,7 +57,6 @@ class Model:
         self.fitted, self.sources, self.device = fitted, sources, device
         self.seconds = seconds
         self.policy = _policy(fitted)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto") -> "Model":
@@ -61,17 +65,18 @@ class Model:
         device: auto, cpu or cuda, for embedders that use one. DataError for a file that is no model, damaged, hostile
         or of another version. Nothing in the file is run, and nothing is loaded from a network.
         """
+        device = registry.device(device)
         meta, arrays = read_model(Path(path))
         try:
             fitted = from_stored(meta, arrays)
             sources = Sources.from_json(typed(meta, "sources", dict), arrays, fitted.embeddings)
-            seconds = float(typed(meta, "seconds", float))
+            seconds = typed(meta, "seconds", float)
             if not 0 < seconds < 1e6:
                 raise ValueError(f"its clips are {seconds} s long")
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, AsdError) as error:
+            return cls(fitted, sources, seconds=seconds, device=device)
+        except (*INVALID, AsdError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else error
             raise DataError(f"{path}: not a valid model: {what}") from error
-        return cls(fitted, sources, seconds=seconds, device=registry.device(device))
 
     def save(self, path: str | Path) -> None:
         """Write the model to a file, whole or not at all."""
@@ -99,7 +104,13 @@ class Model:
 
     def section_of(self, path: str, machine: str = "", section: str = "") -> tuple[str, str]:
         """Machine and section of a recording: those given, else by its path; DataError where that is unclear."""
+        if machine and section and self.knows(machine, section):
+            return machine, section
         return place_of(path, self.sections, machine, section)
+
+    def knows(self, machine: str, section: str) -> bool:
+        """Whether it can score a section; where sections are pooled, every section of a machine that it knows."""
+        return (machine, "all" if self.fitted.recipe.pool_sections else section) in self.fitted.detectors
 
     def score(self, wave: np.ndarray, rate_hz: int, *, machine: str = "", section: str = "") -> list[Verdict]:
         """Score a recording that is in memory: one verdict, or one per window where the model has windows.
@@ -108,14 +119,15 @@ class Model:
         section: may be left out where the model has only one. DataError for an unknown section, RejectedAudio for a
         wave that cannot be used.
         """
-        place = place_of("", self.sections, machine, section)
+        place = self.section_of("", machine, section)
         wave = one_channel(wave, rate_hz, self.policy.channel)
-        if self.policy.windows is None and len(wave) > MAX_SECONDS * rate_hz:
-            raise RejectedAudio(f"{len(wave) / rate_hz:.0f} s long, more than {MAX_SECONDS:g} s; score it in parts")
-        starts = starts_of(len(wave) / rate_hz, self.policy.windows) if self.policy.windows else []
-        spans = [Window(start, start + self.policy.windows.window_s) for start in starts] if self.policy.windows else []
-        parts = [wave[round(span.start_s * rate_hz) : round(span.end_s * rate_hz)] for span in spans] or [wave]
-        spans = spans or [Window(0.0, len(wave) / rate_hz)]
+        seconds, windows = len(wave) / rate_hz, self.policy.windows
+        if windows is None and self.policy.length == "native" and seconds > MAX_SECONDS:
+            raise RejectedAudio(f"{seconds:.0f} s long, more than {MAX_SECONDS:g} s; score it in parts")
+        starts = starts_of(seconds, windows) if windows else []
+        spans = [Window(start, start + windows.window_s) for start in starts] if windows else []
+        spans = spans or [Window(0.0, seconds)]
+        parts = [wave[round(span.start_s * rate_hz) : round(span.end_s * rate_hz)] for span in spans]
         results = [self._of_wave(part, rate_hz) for part in parts]
         return self.verdicts([Clip(window_path("-", *span), *place, "test") for span in spans], results)
 
@@ -143,26 +155,23 @@ class Model:
     @cached_property
     def lines(self) -> dict[str, str]:
         """Embedding name -> line of text of its embedder; weights inside of the model are unpacked for it."""
-        self._folder = tempfile.TemporaryDirectory(prefix="model-")
-        return self.sources.lines(Path(self._folder.name))
+        folder = Path(tempfile.mkdtemp(prefix="model-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return self.sources.lines(folder)
 
     def job(self, root: Path, batch: int = 4) -> Job:
         """What worker processes need to embed clips below `root`."""
-        create = registry.creator("embedder")
-        makers = tuple(registry.factory(create, line, self.device) for line in self.lines.values())
+        create, infos = registry.creator("embedder"), self.fitted.embeddings
+        makers = tuple(
+            Maker(registry.factory(create, line, self.device), name, infos[name].fingerprint)
+            for name, line in self.lines.items()
+        )
         return Job(root, self.policy, makers, batch, embeds=self.device == "cpu")
 
     @cached_property
     def worker(self) -> Worker:
         """Reads and embeds in this process."""
-        worker = Worker(self.job(Path()))
-        for (name, info), embedder in zip(self.fitted.embeddings.items(), worker.embedders, strict=True):
-            if embedder.fingerprint != info.fingerprint:
-                raise DataError(
-                    f"{name}: the embedder of this program has the fingerprint {embedder.fingerprint[:12]}, the model "
-                    f"was fitted with {info.fingerprint[:12]}; fit it again with `detect fit`"
-                )
-        return worker
+        return Worker(replace(self.job(Path()), embeds=True))
 
     def rows_of(self, results: Sequence[Sequence[Result]]) -> dict[str, np.ndarray]:
         """Rows (m, *shape) in every embedding, from one result per clip and embedding, as a store would hold them."""
@@ -191,13 +200,14 @@ class Model:
         """Why a clip cannot be scored, from its results by every embedder; empty where it can."""
         reason = next((result.reason for result in results if result.reason), "")
         recording = results[0].recording
-        if not reason and recording and recording.content_hash in self._contents:
+        if not reason and recording and recording.content_hash in self.trained:
             return TRAINED
         return reason
 
     @cached_property
-    def _contents(self) -> set[str]:
-        return set(self.fitted.contents) - {""}
+    def trained(self) -> frozenset[str]:
+        """Hashes of the bytes of the training recordings."""
+        return frozenset(self.fitted.contents) - {""}
 
     def verdicts(self, clips: Sequence[Clip], results: Sequence[Sequence[Result]]) -> list[Verdict]:
         """What the model says of clips, from the results of each by every embedder."""

@@ -91,6 +91,8 @@ def _filters(search: Search) -> dict[str, str]:
 def _source(store: FeatureStore, text: str) -> tuple[str, int | None]:
     """Name of the embedding, and number of the view; all views joined without one."""
     names = sorted(store.embeddings)
+    if not names:
+        raise RequestError(f"{store.path}: no embeddings; fill it with `featstore build`")
     if not text:
         text = "logmel@mean" if "mean" in getattr(store.embeddings.get("logmel"), "views", ()) else names[0]
     name, _, view = text.partition("@") if text not in names else (text, "", "")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from ensemble.fitting.fit import fit
 from ensemble.fitting.update import Change, changes, updated
 from ensemble.request import RunRequest, Screen, ensemble_of
-from ensemble.scoring.model import Model
+from ensemble.scoring.model import TRAINED, Model
 from ensemble.scoring.score import Outcome, score_clips
 from ensemble.scoring.sources import Sources
 from ensemble.scoring.targets import targets_of
@@ -63,10 +63,15 @@ class Update:
 
 
 def update_to(path: Path, store_path: Path, out: Path, *, workers: int | None, screen: Screen) -> Update:
-    """Add the new training clips of a store to the model at `path` and write it to `out`; nothing without any."""
+    """Add the new training clips of a store to the model at `path` and write it to `out`.
+
+    Without new clips `path` stays as it is, and another `out` gets the same model.
+    """
     store, model = FeatureStore.open(store_path), Model.load(path, device="cpu")
     fitted, new, notes = updated(model.fitted, store, workers=workers, progress=screen.detecting)
     if fitted is model.fitted:
+        if out.resolve() != path.resolve():
+            model.save(out)
         return Update(model, 0, [], notes)
     grown = Model(fitted, model.sources, seconds=model.seconds)
     grown.save(out)
@@ -109,12 +114,15 @@ def score_to(
 def _of_stdin(model: Model, request: ScoreRequest, stdin: BinaryIO) -> Iterator[Outcome]:
     """Outcomes of the recording on the standard input, in any format with a header."""
     import soundfile
+    import xxhash
 
     clip = Clip(STDIN, *model.section_of("", request.machine, request.section), "test")
     try:
         content = stdin.read(MAX_STDIN_BYTES + 1)
         if len(content) > MAX_STDIN_BYTES:
             raise RejectedAudio(f"more than {MAX_STDIN_BYTES >> 20} MiB; `detect stream` scores what does not end")
+        if xxhash.xxh3_128_hexdigest(content) in model.trained:
+            raise RejectedAudio(TRAINED)
         wave, rate_hz = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
         verdicts = model.score(wave, rate_hz, machine=clip.machine, section=clip.section)
     except (soundfile.SoundFileError, RejectedAudio) as error:

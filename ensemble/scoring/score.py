@@ -43,6 +43,8 @@ def score_clips(
     if workers is None:
         workers = 0 if len(clips) < SMALL_BUILD else cores()
     job = model.job(root)
+    if workers and job.embeds:
+        _ = model.worker  # raises what is wrong with an embedder, which a process could not tell
     pool = Pool(replace(job, embeds=job.embeds or workers == 0), workers)
     done = 0
     try:

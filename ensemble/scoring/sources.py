@@ -1,7 +1,10 @@
 """The embedders of a model: how each is made again, with its weights inside of the model or named by their SHA-256."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,12 @@ from featstore.errors import AsdError, DataError
 from featstore.spec import split_spec
 
 CHECKPOINT = "checkpoint"
+OFFLINE = "HF_HUB_OFFLINE"
+"""Variable under which no embedder asks the hub."""
+
+FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\x00-\x1f]{1,200}")
+"""A file in a folder: no path, and no control character."""
+
 MAX_WEIGHTS = 1 << 33
 INSIDE = 1 << 29
 """Weights of up to this size are kept inside of a model unless asked otherwise."""
@@ -59,15 +68,21 @@ class Source:
     def from_json(cls, raw: Any) -> "Source":
         """Inverse of `as_json`; ValueError, KeyError or TypeError for anything else, and for a class of one's own."""
         spec, path, folder = typed(raw, "spec", str), typed(raw, "path", str), typed(raw, "folder", bool)
-        name, _ = split_spec(spec, "embedder", lambda text: registry.is_known("embedder", text))
+        name, pairs = split_spec(spec, "embedder", lambda text: registry.is_known("embedder", text))
         if not registry.is_known("embedder", name):
             raise ValueError(f"the embedder {name!r:.80} is neither of this project nor of an installed package")
+        if CHECKPOINT in dict(pairs):
+            raise ValueError(f"the embedder {spec!r:.80} reads weights that the model does not name by their SHA-256")
         files = [
             WeightFile(typed(each, "name", str), matching(each, "sha256", SHA256), typed(each, "array", str))
             for each in typed(raw, "weights", list)
         ]
-        if any(Path(file.name).name != file.name or file.name in ("", ".", "..") for file in files):
+        if not all(FILE_NAME.fullmatch(file.name) for file in files):
             raise ValueError("a file of weights has the name of a path")
+        if len({file.name for file in files}) < len(files) or len({bool(file.array) for file in files}) > 1:
+            raise ValueError("its weights are listed twice, or only in part inside of the model")
+        if len(files) > 1 and not folder:
+            raise ValueError("it has several files of weights, which are no folder")
         return cls(spec, path, folder, tuple(files))
 
 
@@ -191,3 +206,41 @@ def _check_weights(name: str, path: Path, file: WeightFile) -> None:
         raise DataError(
             f"weights of {name}: {path} has SHA-256 {digest[:12]}, the model was fitted with {file.sha256[:12]}"
         )
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the embedder of an embedding without a network; can be sent to worker processes.
+
+    DataError where the embedder is not the one that the model was fitted with.
+    """
+
+    make: registry.Factory
+    name: str
+    fingerprint: str
+
+    def __call__(self) -> Embedder:
+        """The embedder."""
+        with _offline():  # a file of weights may name others, which must not be fetched either
+            embedder: Embedder = self.make()
+            fingerprint = embedder.fingerprint
+        if fingerprint != self.fingerprint:
+            raise DataError(
+                f"{self.name}: the embedder of this program has the fingerprint {fingerprint[:12]}, the model was "
+                f"fitted with {self.fingerprint[:12]}; fit it again with `detect fit`"
+            )
+        return embedder
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """No weights are fetched in the block."""
+    before = os.environ.get(OFFLINE)
+    os.environ[OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OFFLINE]
+        else:
+            os.environ[OFFLINE] = before

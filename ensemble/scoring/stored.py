@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from detectors import DETECTORS, detector_spec, parse_detector
+from detectors.base import Detector
 from detectors.saved.state import load, save
 from ensemble.domains.correct import FittedDomains
 from ensemble.domains.fitted import FittedPosterior
+from ensemble.fitting.fit import refuse_together
 from ensemble.fitting.fitted import Fitted
-from ensemble.inputs import machine_section, width_of
-from ensemble.recipe import Member, recipe_of, recipe_text
+from ensemble.inputs import banks_of, width_of
+from ensemble.recipe import PREDICTED, Member, Recipe, recipe_of, recipe_text
 from featstore.clip import DOMAINS, LABELS, SPLITS
 from featstore.disk.manifest import parse_info, without_name
 from featstore.disk.sealed import typed
@@ -30,7 +33,6 @@ def to_stored(fitted: Fitted) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     arrays = {f"detectors/{name}": array for name, array in arrays.items()}
     arrays |= {f"rows/{name}": array for name, array in fitted.rows.items()}
     arrays |= {f"clips/{name}": _bytes(column) for name, column in fitted.train.columns.items()}
-    arrays["honest"] = fitted.honest
     arrays["contents"] = _bytes(encode(fitted.contents))
     if fitted.blocks is not None:
         arrays["blocks"] = fitted.blocks.astype(np.int64)
@@ -53,8 +55,13 @@ def to_stored(fitted: Fitted) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fitted:
-    """Inverse of `to_stored`; ValueError, KeyError or TypeError for anything that does not fit together."""
+    """Inverse of `to_stored`.
+
+    ValueError, KeyError, TypeError, AttributeError, RecursionError or DataError for anything that does not fit
+    together. No name in it is imported.
+    """
     recipe = recipe_of(typed(meta, "recipe", str))
+    refuse_together(recipe)
     embeddings = {name: parse_info(name, raw) for name, raw in typed(meta, "embeddings", dict).items()}
     evidence, domain_views = _view(meta["evidence"]), [_view(pair) for pair in (meta["domains"] or {}).get("views", ())]
     for member in (*recipe.members, *domain_views, evidence):
@@ -64,36 +71,69 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
     train = _clips(_part(arrays, "clips/"))
     rows = _part(arrays, "rows/")
     for name, info in embeddings.items():
-        _check(f"rows of {name}", rows[name], (len(train), *info.shape), "f")
-    _check("the honest scores", arrays["honest"], (len(recipe.members), len(train)), "f")
+        _check(f"rows of {name}", rows[name], (len(train), *info.shape), np.float32)
     blocks = arrays.get("blocks")
     if blocks is not None:
-        _check("the blocks", blocks, (len(train),), "i")
+        _check("the blocks", blocks, (len(train),), np.int64)
+    if (blocks is None) != (not recipe.group):
+        raise ValueError("its blocks are not those of its recipe")
     banks = [(machine, section) for machine, section in typed(meta, "banks", list)]
-    columns = (column.tolist() for column in machine_section(train, recipe.pool_sections))
-    if sorted(banks) != sorted(set(zip(*columns, strict=True))):
+    if sorted(banks) != sorted(set(banks_of(train, recipe.pool_sections))):
         raise ValueError("its banks are not those of its training clips")
-    tree = typed(meta, "detectors", dict)
-    expected = {f"{i}/{j}": member for i in range(len(banks)) for j, member in enumerate(recipe.members)}
-    if set(tree) != set(expected):
-        raise ValueError("it does not hold one detector for every member and section")
-    detectors = load(tree, _part(arrays, "detectors/"))
-    for name, member in expected.items():
-        width = width_of(embeddings[member.embedding], member)
-        if detectors[name].n_features_ != width:  # type: ignore[attr-defined]
-            raise ValueError(f"{member.name} was not fitted to rows of {width} values")
-    return Fitted(
+    detectors = dict(zip(banks, _detectors(meta, arrays, recipe, embeddings, len(banks)), strict=True))
+    fitted = Fitted(
         recipe=recipe,
         embeddings=embeddings,
         train=train,
         blocks=blocks,
         contents=decode(_texts("contents", arrays["contents"], len(train))),
         rows=rows,
-        honest=arrays["honest"],
-        detectors={bank: [detectors[f"{i}/{j}"] for j in range(len(recipe.members))] for i, bank in enumerate(banks)},
+        honest=_honest(detectors, banks_of(train, recipe.pool_sections), len(recipe.members)),
+        detectors=detectors,
         domains=_domains(meta["domains"], domain_views, _part(arrays, "domains/"), embeddings, len(train)),
         evidence=evidence,
     )
+    if fitted.domains and recipe.domains != PREDICTED:
+        raise ValueError("it has domains, which its recipe does not predict")
+    fitted.thresholds()  # what cannot decide is no model
+    return fitted
+
+
+def _detectors(
+    meta: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    recipe: Recipe,
+    embeddings: Mapping[str, EmbeddingInfo],
+    banks: int,
+) -> list[list[Detector]]:
+    """The detectors of every bank, one per member; ValueError for others than the members name."""
+    tree = typed(meta, "detectors", dict)
+    names = [[f"{i}/{j}" for j in range(len(recipe.members))] for i in range(banks)]
+    if set(tree) != {name for own in names for name in own}:
+        raise ValueError("it does not hold one detector for every member and section")
+    detectors = load(tree, _part(arrays, "detectors/"))
+    for j, member in enumerate(recipe.members):
+        kind, width = member.detector.partition(":")[0], width_of(embeddings[member.embedding], member)
+        if kind not in DETECTORS:  # its name would be imported where the model is fitted again
+            raise ValueError(f"{kind!r:.80} is no detector of this project")
+        spec = detector_spec(*parse_detector(member.detector))
+        for own in names:
+            if tree[own[j]]["detector"] != spec or detectors[own[j]].n_features_ != width:  # type: ignore[attr-defined]
+                raise ValueError(f"its detector {own[j]} is not {member.name} for rows of {width} values")
+    return [[detectors[name] for name in own] for own in names]
+
+
+def _honest(
+    detectors: Mapping[tuple[str, str], Sequence[Detector]], banks: Sequence[tuple[str, str]], members: int
+) -> np.ndarray:
+    """Honest scores (members, n) of the training clips, whose banks are given, as their detectors hold them."""
+    honest = np.empty((members, len(banks)))
+    for bank, own in detectors.items():
+        rows = np.flatnonzero([each == bank for each in banks])
+        for i, detector in enumerate(own):
+            _check(f"the honest scores of {'/'.join(bank)}", detector.reference_scores_, rows.shape, np.float64)
+            honest[i, rows] = detector.reference_scores_
+    return honest
 
 
 def _domains(
@@ -125,9 +165,10 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _check(what: str, array: np.ndarray, shape: tuple[int, ...], kind: str) -> None:
-    if array.shape != shape or array.dtype.kind != kind or not np.isfinite(array).all():
-        raise ValueError(f"{what}: expected {shape} finite values, got {array.dtype} of shape {array.shape}")
+def _check(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:
+    if array.shape != shape or array.dtype != dtype or not np.isfinite(array).all():
+        kind = np.dtype(dtype)
+        raise ValueError(f"{what}: expected {shape} finite {kind} values, got {array.dtype} of shape {array.shape}")
 
 
 def _bytes(column: np.ndarray) -> np.ndarray:

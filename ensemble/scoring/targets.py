@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featstore.layouts.windows import windows_of
-
 from ensemble.scoring.model import Model
 from ensemble.scoring.score import Outcome
 from featstore.clip import Clip, checked_path
 from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips
+from featstore.layouts.windows import windows_of
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ def targets_of(
 
 
 def _target(model: Model, root: Path, clips: Sequence[Clip], machine: str, section: str) -> Target:
-    known, placed, rejected = set(model.sections), list[Clip](), list[Outcome]()
+    placed, rejected = list[Clip](), list[Outcome]()
     for clip in clips:
-        if machine or section or (clip.machine, clip.section) not in known:
+        if machine or section or not model.knows(clip.machine, clip.section):
             try:
                 place = model.section_of(clip.path, machine, section)
             except DataError as error:
