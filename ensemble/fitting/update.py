@@ -99,7 +99,8 @@ def updated(
     """The recipe fitted to the clips of a model and the new ones of a store; how many are new; notes for the user.
 
     A training clip is new where the model lacks its content, or its key where its content is unknown. All marks of the
-    store count: clips marked as faults, or to be ignored, leave the model. RequestError where the store's embeddings were made otherwise than the model's; DataError as `fit`.
+    store count: clips marked as faults, or to be ignored, leave the model. RequestError where the store's embeddings
+    were made otherwise than the model's; DataError as `fit`.
     """
     _check_same(fitted, store)
     recipe = replace(fitted.recipe, marks=read_marks(store.path).head)
