@@ -14,6 +14,7 @@ from ensemble.fitting.fit import refuse_together
 from ensemble.fitting.fitted import Fitted
 from ensemble.inputs import banks_of, width_of
 from ensemble.recipe import PREDICTED, Member, Recipe, recipe_of, recipe_text
+from ensemble.windows.blocks import any_windows
 from featstore.clip import DOMAINS, LABELS, SPLITS
 from featstore.disk.manifest import parse_info, without_name
 from featstore.disk.sealed import typed
@@ -75,7 +76,7 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
     blocks = arrays.get("blocks")
     if blocks is not None:
         _check("the blocks", blocks, (len(train),), np.int64)
-    if (blocks is None) != (not recipe.group):
+    if (blocks is None) != (not recipe.group and not any_windows(train)):
         raise ValueError("its blocks are not those of its recipe")
     banks = [(machine, section) for machine, section in typed(meta, "banks", list)]
     if sorted(banks) != sorted(set(banks_of(train, recipe.pool_sections))):
