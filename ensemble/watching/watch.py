@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +203,9 @@ class Watch:
         try:
             machine, section = self.scorer.section_of(path, self.request.machine, self.request.section)
             verdicts = self.scorer.score_file(full, machine=machine, section=section)
-            result = self._told(machine, section, verdicts, source)
+            length_s = max((verdict.end_s for verdict in verdicts), default=0.0)
+            begun = replace(source, zero=source.zero - length_s)  # a file is written until its recording ends
+            result = self._told(machine, section, verdicts, begun)
         except AsdError as error:
             return {"rejected": str(error), "events": []}
         except Exception as error:  # nothing that a file holds may end the watch
