@@ -60,7 +60,8 @@ def test_three_networks_score_as_a_detection_does(
     np.testing.assert_allclose(scores, expected.score, rtol=0, atol=1e-6)
     assert [outcome.verdict.anomaly for outcome in outcomes if outcome.verdict] == expected.decision.tolist()
     path = plant.root / expected.clips[0].path
-    assert model.score_file(path)[0].score == pytest.approx(expected.score[0], abs=1e-6)
+    alone = model.score_file(path)[0].score
+    assert alone == pytest.approx(expected.score[0], abs=1e-4), "networks round otherwise in batches"
 
 
 def test_weights_outside_that_are_gone_or_changed_are_named(
