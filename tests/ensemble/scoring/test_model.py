@@ -88,6 +88,17 @@ def test_folders_are_scored_as_their_rows_are(plant: Plant, model: Model, expect
     assert done[-1] == (len(clips), len(clips))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_device_embeds_in_this_process(plant: Plant, model: Model, workers: int) -> None:
+    """Its processes only read; `cpu:0` is a device to torch as a GPU is."""
+    other = Model(model.fitted, model.sources, seconds=model.seconds, device="cpu:0")
+    path = plant.files()[0]
+    expected = model.score_file(path)
+    assert other.score_file(path) == expected
+    clip = Clip(str(path), expected[0].machine, expected[0].section, "test")
+    assert [outcome.verdict for outcome in score_clips(other, Path(), [clip], workers=workers)] == expected
+
+
 @pytest.mark.parametrize("rate", [8000, 44100])
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_a_wave_of_another_rate_is_its_file(model: Model, tmp_path: Path, rate: int, subtype: str) -> None:
