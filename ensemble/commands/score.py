@@ -10,7 +10,7 @@ import click
 
 from featstore import registry
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, table
+from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, printable, table
 
 if TYPE_CHECKING:
     from ensemble.scoring.score import Outcome
@@ -49,11 +49,13 @@ def score(
     loaded = Model.load(model, device=device)
     tally = Tally()
     with Meter("clips") as meter:
-        outcomes = tally.counted(score_to(loaded, request, stdin=sys.stdin.buffer, progress=meter.count("clips")))
+        outcomes = tally.counted(
+            score_to(loaded, request, stdin=sys.stdin.buffer, progress=meter.count("clips"), say=meter.say)
+        )
         outcomes = write_parquet(parquet, outcomes) if parquet else outcomes
         if form == "csv":
             for line in csv_lines(outcomes):
-                click.echo(line)
+                click.echo(line.encode("utf-8", "surrogateescape"))
         else:
             for outcome in outcomes:
                 if form == "json":
@@ -100,7 +102,7 @@ class Tally:
         if self.trained:
             click.echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
         for path, reason in self.rejected[:SHOWN]:
-            click.echo(f"rejected: {path}: {reason}", err=True)
+            click.echo(printable(f"rejected: {path}: {reason}"), err=True)
         if len(self.rejected) > SHOWN:
             click.echo(f"rejected: {len(self.rejected) - SHOWN:,} more (--json lists them all)", err=True)
 

@@ -88,7 +88,8 @@ def _csv_line(values: Iterable[Any]) -> str:
 def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) -> Iterator[Outcome]:
     """Write the scored clips to a Parquet file, whole or not at all, and pass every outcome on.
 
-    DataError where pyarrow is not installed.
+    Bytes of a path that are not UTF-8 are written as escapes, because Parquet holds Unicode only. DataError where
+    pyarrow is not installed.
     """
     try:
         import pyarrow as pa
@@ -100,7 +101,7 @@ def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) ->
     with replacing(path) as temporary:
         for outcome in outcomes:
             yield outcome
-            rows += [row(outcome)] if outcome.verdict else []
+            rows += [_unicode(row(outcome))] if outcome.verdict else []
             if len(rows) == group:
                 writer = writer or pq.ParquetWriter(temporary, _schema(pa, rows[0]))
                 writer.write_table(pa.Table.from_pylist(rows, schema=writer.schema))
@@ -110,6 +111,15 @@ def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) ->
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=writer.schema))
         writer.close()
+
+
+def _unicode(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
 
 
 def _schema(pa: Any, values: dict[str, Any]) -> Any:

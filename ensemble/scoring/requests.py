@@ -99,12 +99,19 @@ class ScoreRequest:
 
 
 def score_to(
-    model: Model, request: ScoreRequest, *, stdin: BinaryIO, progress: Callable[[int, int], None]
+    model: Model,
+    request: ScoreRequest,
+    *,
+    stdin: BinaryIO,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
 ) -> Iterator[Outcome]:
-    """An outcome per clip of everything asked."""
+    """An outcome per clip of everything asked; `say` shows notes on what a folder holds."""
     paths = [path for path in request.paths if str(path) != STDIN]
     options = {"machine": request.machine, "section": request.section}
     for target in targets_of(model, paths, layout=request.layout, **options):
+        for note in target.notes:
+            say(f"note: {note}")
         yield from target.rejected
         yield from score_clips(model, target.root, target.clips, workers=request.workers, progress=progress)
     if len(paths) < len(request.paths):

@@ -212,7 +212,7 @@ def _check_weights(name: str, path: Path, file: WeightFile) -> None:
 class Maker:
     """Makes the embedder of an embedding without a network; can be sent to worker processes.
 
-    DataError where the embedder is not the one that the model was fitted with.
+    DataError where it cannot be made, or is not the one that the model was fitted with.
     """
 
     make: registry.Factory
@@ -221,9 +221,12 @@ class Maker:
 
     def __call__(self) -> Embedder:
         """The embedder."""
-        with _offline():  # a file of weights may name others, which must not be fetched either
-            embedder: Embedder = self.make()
-            fingerprint = embedder.fingerprint
+        try:
+            with _offline():  # a file of weights may name others, which must not be fetched either
+                embedder: Embedder = self.make()
+                fingerprint = embedder.fingerprint
+        except ValueError as error:
+            raise DataError(f"{self.name}: {error}") from error
         if fingerprint != self.fingerprint:
             raise DataError(
                 f"{self.name}: the embedder of this program has the fingerprint {fingerprint[:12]}, the model was "

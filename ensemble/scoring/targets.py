@@ -14,11 +14,12 @@ from featstore.layouts.windows import windows_of
 
 @dataclass(frozen=True)
 class Target:
-    """Clips below a folder, cut into windows where the model has them, and those that fit no section of it."""
+    """Clips below a folder, cut into windows where the model has them, those that fit no section of it, and notes."""
 
     root: Path
     clips: tuple[Clip, ...]
     rejected: tuple[Outcome, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def targets_of(
@@ -38,7 +39,8 @@ def targets_of(
         yield _target(model, Path(), named, machine, section)
     for folder in (path for path in paths if path.is_dir()):
         listing = find_clips(folder, layout)
-        yield _target(model, listing.root, listing.clips, machine, section)
+        target = _target(model, listing.root, listing.clips, machine, section)
+        yield replace(target, notes=listing.notes)
 
 
 def _target(model: Model, root: Path, clips: Sequence[Clip], machine: str, section: str) -> Target:

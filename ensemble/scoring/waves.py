@@ -21,8 +21,9 @@ def one_channel(wave: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     if channel != "mean" and int(channel) >= wave.shape[1]:
         raise RejectedAudio(f"channel {channel} does not exist, the wave has {wave.shape[1]}")
     scale = np.float32(1 / -float(np.iinfo(wave.dtype).min)) if wave.dtype.kind == "i" else np.float32(1)
-    own: np.ndarray = wave.mean(axis=1, dtype=np.float32) if channel == "mean" else wave[:, int(channel)]
-    mono: np.ndarray = own.astype(np.float32) * scale
+    with np.errstate(over="ignore"):  # refused below
+        own: np.ndarray = wave.mean(axis=1, dtype=np.float32) if channel == "mean" else wave[:, int(channel)]
+        mono: np.ndarray = own.astype(np.float32) * scale
     if not np.isfinite(mono).all():
         raise RejectedAudio("contains NaN or infinite samples")
     return mono

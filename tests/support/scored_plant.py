@@ -69,16 +69,16 @@ def record(root: Path, train: int = 12, test: int = 4, seconds: float = 0.6) -> 
 
 
 def built(
-    root: Path, store: Path, specs: dict[str, str] | None = None, policy: AudioPolicy | None = None
+    root: Path, store: Path, specs: dict[str, str] | None = None, policy: AudioPolicy | None = None, machine: str = ""
 ) -> FeatureStore:
-    """A store of the recordings below a folder, by the embedders of some lines of text."""
+    """A store of the recordings below a folder, of one machine or all, by the embedders of some lines of text."""
     from embedders import create
     from featstore import registry
 
     policy = policy or AudioPolicy()
     specs = specs or {"logmel": "logmel", "twfr": "twfr"}
     requests = [Request(name, registry.factory(create, spec)) for name, spec in specs.items()]
-    clips = windows_of(root, find_clips(root, "auto").clips, policy)
+    clips = windows_of(root, [c for c in find_clips(root).clips if machine in ("", c.machine)], policy)
     build(root, clips, store, requests, BuildOptions(audio=policy, workers=0))
     return FeatureStore.open(store)
 

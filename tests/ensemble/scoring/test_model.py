@@ -88,6 +88,17 @@ def test_folders_are_scored_as_their_rows_are(plant: Plant, model: Model, expect
     assert done[-1] == (len(clips), len(clips))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_device_embeds_in_this_process(plant: Plant, model: Model, workers: int) -> None:
+    """Its processes only read; `cpu:0` is a device to torch as a GPU is."""
+    other = Model(model.fitted, model.sources, seconds=model.seconds, device="cpu:0")
+    path = plant.files()[0]
+    expected = model.score_file(path)
+    assert other.score_file(path) == expected
+    clip = Clip(str(path), expected[0].machine, expected[0].section, "test")
+    assert [outcome.verdict for outcome in score_clips(other, Path(), [clip], workers=workers)] == expected
+
+
 @pytest.mark.parametrize("rate", [8000, 44100])
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_a_wave_of_another_rate_is_its_file(model: Model, tmp_path: Path, rate: int, subtype: str) -> None:
@@ -200,7 +211,8 @@ def test_bad_recordings_are_rejected_between_good_ones(plant: Plant, model: Mode
     outcomes = list(score_clips(model, tmp_path, clips, workers=0))
     assert [bool(outcome.verdict) for outcome in outcomes] == [True, False, True, False, False, True]
     assert "truncated" in outcomes[3].reason
-    assert [outcomes[i].verdict for i in (0, 2, 5)] == [model.score_file(path)[0] for path in good]
+    scores = [outcome.verdict.score for outcome in outcomes if outcome.verdict]
+    assert scores == pytest.approx([model.score_file(path)[0].score for path in good], abs=1e-12)
     with pytest.raises(RejectedAudio, match="truncated"):
         model.score_file(tmp_path / "cut.wav", machine="fan", section="00")
 
@@ -245,22 +257,11 @@ def test_machine_and_section_are_asked_for(model: Model, plant: Plant) -> None:
     assert model.sections == [("fan", "00"), ("fan", "01"), ("pump", "00")]
 
 
-def test_a_section_is_scored_without_the_others(plant: Plant, tmp_path: Path, model: Model) -> None:
-    """A model of one machine scores it as the whole model does, where members are of this machine alone."""
-    from ensemble.fitting.fit import fit
-
-    fitted = fit(plant.store, RECIPE, machines=["pump"], workers=0)[0]
-    alone = Model(fitted, model.sources, seconds=0.6)
-    for path in plant.files():
-        if path.parts[-3] == "pump":
-            assert alone.score_file(path)[0].score == pytest.approx(model.score_file(path)[0].score, abs=1e-9)
-
-
 def test_pooled_sections_score_a_new_section(plant: Plant, tmp_path: Path) -> None:
     model = model_of(plant.store, tmp_path / "m", replace(RECIPE, pool_sections=True))
     (verdict,) = model.score_file(plant.files()[0], machine="fan", section="07")
     assert verdict.section == "07"
-    with pytest.raises(DataError, match="no section pumb/07|no machine 'pumb'"):
+    with pytest.raises(DataError, match="no machine 'pumb'; it knows fan, pump"):
         model.score_file(plant.files()[0], machine="pumb", section="07")
 
 
@@ -268,7 +269,7 @@ def test_a_changed_embedder_is_refused_also_in_processes(plant: Plant, model: Mo
     infos = {name: replace(info, fingerprint="0" * 64) for name, info in model.fitted.embeddings.items()}
     other = Model(replace(model.fitted, embeddings=infos), model.sources, seconds=0.6)
     clips = [Clip(str(path), "fan", "00", "test") for path in plant.files()[:2]]
-    with pytest.raises(DataError, match="logmel: the embedder of this program has the fingerprint .*fit it again"):
+    with pytest.raises(DataError, match=r"logmel: the embedder of this program has the fingerprint .*fit it again"):
         other.score_file(plant.files()[0])
     for workers in (0, 2):
         with pytest.raises(DataError, match="logmel: the embedder of this program has the fingerprint"):

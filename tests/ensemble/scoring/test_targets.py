@@ -1,0 +1,46 @@
+"""Files and folders become clips of the machines and sections of a model."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from scored_plant import Plant
+
+from ensemble.scoring.model import Model
+from ensemble.scoring.targets import targets_of
+from featstore.errors import DataError
+
+
+def test_files_are_one_target_and_folders_one_each(plant: Plant, model: Model) -> None:
+    files = plant.files()[:2]
+    first, second = targets_of(model, [files[0], plant.root, files[1]])
+    assert [clip.path for clip in first.clips] == [str(file) for file in files]
+    assert {(clip.machine, clip.section) for clip in first.clips} == {("fan", "00")}
+    assert len(second.clips) == 48
+    assert {(clip.machine, clip.section) for clip in second.clips} == set(model.sections)
+    assert first.rejected == second.rejected == ()
+
+
+def test_what_is_given_holds_for_all(plant: Plant, model: Model) -> None:
+    (target,) = targets_of(model, [plant.root], machine="pump", section="00")
+    assert {(clip.machine, clip.section) for clip in target.clips} == {("pump", "00")}
+
+
+def test_what_fits_no_section_is_rejected_beside_the_others(plant: Plant, model: Model, tmp_path: Path) -> None:
+    shutil.copy(plant.files()[0], tmp_path / "pump_00.wav")
+    shutil.copy(plant.files()[0], tmp_path / "valve.wav")
+    (target,) = targets_of(model, [tmp_path])
+    assert [clip.path for clip in target.clips] == ["pump_00.wav"]
+    (rejected,) = target.rejected
+    assert rejected.clip.path == "valve.wav"
+    assert rejected.reason.startswith("which machine and section?")
+
+
+def test_nothing_that_fits_is_an_error(plant: Plant, model: Model, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        list(targets_of(model, [tmp_path / "nowhere"]))
+    with pytest.raises(DataError, match="no machine 'valve'"):
+        list(targets_of(model, [plant.root], machine="valve"))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="none"):
+        list(targets_of(model, [tmp_path / "none"]))
