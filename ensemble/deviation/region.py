@@ -23,7 +23,7 @@ class Region:
         """The sentence: `3.2 to 4.1 s, 2 to 4 kHz, 9 dB above normal`."""
         side = "above" if self.excess_db >= 0 else "below"
         time = f"{self.start_s:.1f} to {self.end_s:.1f} s"
-        return f"{time}, {_band(self.low_hz, self.high_hz)}, {abs(self.excess_db):.0f} dB {side} normal"
+        return f"{time}, {band_text(self.low_hz, self.high_hz)}, {abs(self.excess_db):.0f} dB {side} normal"
 
     def as_json(self) -> dict[str, Any]:
         """Rounded values by name."""
@@ -31,7 +31,7 @@ class Region:
         return {name: round(float(getattr(self, name)), places) for name, places in digits.items()}
 
 
-def _band(low_hz: float, high_hz: float) -> str:
+def band_text(low_hz: float, high_hz: float) -> str:
     """Two frequencies with a common unit, or each with its own: `50 to 400 Hz`, `800 Hz to 1.2 kHz`, `2 to 4 kHz`."""
     low, high = (_frequency(hz) for hz in (low_hz, high_hz))
     number, unit = low.split()
