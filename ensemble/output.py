@@ -5,9 +5,10 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,16 +54,19 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
     return notes
 
 
-def write_detection(detection: Detection, out: Path) -> list[Path]:
-    """Write scores.csv and recipe.toml to the folder `out`; returns the files. metrics.json of an earlier run goes."""
+def write_detection(detection: Detection, out: Path, where: Mapping[int, str] = MappingProxyType({})) -> list[Path]:
+    """Write scores.csv and recipe.toml to the folder `out`; returns the files. metrics.json of an earlier run goes.
+
+    where: row of a clip -> where it deviates from normal, in words.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    write_new(out / SCORES_FILE, scores_csv(detection).encode("utf-8", "surrogateescape"))
+    write_new(out / SCORES_FILE, scores_csv(detection, where).encode("utf-8", "surrogateescape"))
     (out / METRICS_FILE).unlink(missing_ok=True)  # no two runs may mix
     write_recipe(detection.recipe, out / RECIPE_FILE)
     return [out / SCORES_FILE, out / RECIPE_FILE]
 
 
-def scores_csv(detection: Detection) -> str:
+def scores_csv(detection: Detection, where: Mapping[int, str] = MappingProxyType({})) -> str:
     """One row per clip, most anomalous first, with the evidence beside the decision."""
     members = [member.name for member in detection.recipe.members]
     header = ["clip", "machine", "section", "domain", "score", "percentile", "p_value", "threshold", "decision"]
@@ -72,7 +76,7 @@ def scores_csv(detection: Detection) -> str:
     writer = csv.writer(text, lineterminator="\n")
     domains = detection.domains
     header += ["target_probability"] if domains else []
-    writer.writerow([*header, "nearest_normal", "nearest_distance", *members])
+    writer.writerow([*header, "nearest_normal", "nearest_distance", "where", *members])
     for i in np.argsort(-detection.percentile, kind="stable"):
         writer.writerow(
             [
@@ -86,6 +90,7 @@ def scores_csv(detection: Detection) -> str:
                 *([f"{domains.scored[i]:.6f}"] if domains else []),
                 detection.nearest[i],
                 f"{detection.nearest_distance[i]:.6f}" if detection.nearest[i] else "",
+                where.get(int(i), ""),
                 *(f"{value:.6f}" for value in detection.member_percentiles[:, i]),
             ]
         )

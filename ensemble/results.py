@@ -8,6 +8,7 @@ from typing import Any
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
+from ensemble.deviation.of_detection import Places, places
 from ensemble.inputs import evidence_of, with_confirmed_labels
 from ensemble.output import (
     SELECTION_FILE,
@@ -46,7 +47,7 @@ from featstore.store import FeatureStore
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: files written, metrics as JSON and as text, notes and warnings for the user."""
+    """A finished run: files, metrics as JSON and as text, notes and warnings, and where reported clips deviate."""
 
     detection: Detection
     ensemble: Ensemble
@@ -55,21 +56,31 @@ class Outcome:
     texts: tuple[str, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    where: Places
 
 
 def run_to(
-    path: Path, out: Path, request: RunRequest, screen: Screen, *, submission: bool, year: int | None
+    path: Path,
+    out: Path,
+    request: RunRequest,
+    screen: Screen,
+    *,
+    submission: bool,
+    year: int | None,
+    data: Path | None = None,
 ) -> Outcome:
     """Score every test clip of the store at `path`; write scores.csv, recipe.toml and metrics.json to `out`.
 
     submission: add the files of a DCASE submission. year: the official rule, None for the one that fits the data.
+    data: folder of the recordings, None for that of the last build.
     """
     request.refuse_nothing()
     store = FeatureStore.open(path)
     notes = prepare_out(out, package=submission)
     ensemble, ranked = ensemble_of(store, request, screen)
     detection = _detection(store, ensemble, request, screen)
-    files = [*write_detection(detection, out), *_write_reason(ensemble, out / SELECTION_FILE)]
+    where = places(store, detection, data)
+    files = [*write_detection(detection, out, where.sentences()), *_write_reason(ensemble, out / SELECTION_FILE)]
     files += write_transductive(detection, ranked, out)
     if submission:
         files.append(write_package(detection, out, year))
@@ -78,9 +89,10 @@ def run_to(
     metrics["ensemble"] = ensemble.as_json()
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
-    notes = [*(f"left out of the metrics: {reason}" for reason in lacking), *detection.notes, *notes]
+    left_out = [f"left out of the metrics: {reason}" for reason in lacking]
+    notes = [*left_out, *detection.notes, *where.notes, *notes]
     warnings = tuple(shift.warning for shift in drifts if shift.warning)
-    return Outcome(detection, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings)
+    return Outcome(detection, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where)
 
 
 def _detection(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:

@@ -13,8 +13,9 @@ def band_shares(detector: Any, X: np.ndarray) -> np.ndarray | None:
     """Share (m, d) of each column in the squared distance of each row X (m, d) to its nearest centre; rows sum to 1.
 
     The terms delta_b (P delta)_b sum to the squared distance, with delta the offset from the centre and P the inverse
-    covariance. A term is negative where a band lies on the side that its correlated bands predict: it makes the distance
-    smaller, so its share is 0, and the positive terms are divided by their sum. A row at its centre has equal shares.
+    covariance. A term is negative where a band lies on the side that its correlated bands predict: it makes the
+    distance smaller, so its share is 0, and the positive terms are divided by their sum. A row at its centre has equal
+    shares.
     None where the detector is no fitted Mahalanobis, or whitens by PCA.
     """
     if isinstance(detector, Preprocessed) and detector.pca is None and hasattr(detector, "whitening_"):

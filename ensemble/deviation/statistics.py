@@ -1,4 +1,4 @@
-"""What the log-mel spectrogram of a normal clip looks like in a section, from stored statistics alone, without audio."""
+"""What the log-mel spectrogram of a normal clip looks like in a section, from stored statistics without audio."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
