@@ -8,7 +8,7 @@ from typing import Any
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
-from ensemble.deviation.of_detection import Places, places
+from ensemble.deviation.of_detection import Places, locator_of, places
 from ensemble.inputs import evidence_of, with_confirmed_labels
 from ensemble.output import (
     SELECTION_FILE,
@@ -156,7 +156,8 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
     drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
-    write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection)
+    locator = locator_of(store, detection)[0] if listen else None
+    write_report(page.out, detection, shown, drifts=drifts, listen=listen, locator=locator, selection=selection)
 
 
 def evaluate_scores(

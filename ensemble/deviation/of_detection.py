@@ -49,10 +49,9 @@ def places(store: FeatureStore, detection: Detection, data: Path | None) -> Plac
     files = _files(store, detection, rows[:MOST_CLIPS], data)
     if not files:
         return Places(notes=("where a reported clip deviates needs its recording: give --data DATA",))
-    try:
-        locator = Locator.of(store, detection.train, pool_sections=detection.recipe.pool_sections)
-    except (DataError, RequestError, ImportError) as error:
-        return Places(notes=(f"where a reported clip deviates is unknown: {error}",))
+    locator, reason = locator_of(store, detection)
+    if locator is None:
+        return Places(notes=(f"where a reported clip deviates is unknown: {reason}",))
     regions: dict[int, tuple[Region, ...]] = {}
     for row, file in files.items():
         clip = detection.clips[row]
@@ -64,6 +63,14 @@ def places(store: FeatureStore, detection: Detection, data: Path | None) -> Plac
         start_s = window.start_s if window else 0.0
         regions[row] = locator.regions(wave, clip.machine, clip.section, start_s=start_s)
     return Places(regions, _notes(len(rows), len(regions), data))
+
+
+def locator_of(store: FeatureStore, detection: Detection) -> tuple[Locator | None, str]:
+    """The statistics of the training clips of a detection; None and the reason where they are not available."""
+    try:
+        return Locator.of(store, detection.train, pool_sections=detection.recipe.pool_sections), ""
+    except (DataError, RequestError, ImportError) as error:
+        return None, str(error)
 
 
 def read_wave(file: Path, locator: Locator, window: Window | None = None) -> np.ndarray:

@@ -29,6 +29,9 @@ taken off each z-score before scales are compared. Frames are not Gaussian, so 1
 LEAST_Z = 3.0
 """A deviation of fewer spreads is not named."""
 
+LEAST_DB = 1.0
+"""A mean level that differs by less is hardly audible, and not named even where it is unusual."""
+
 WITHIN_SCALE = 1.25
 """Factor of the spread within a clip, for the variation that five statistics do not show (measured)."""
 
@@ -115,8 +118,7 @@ def _candidates(sums: np.ndarray, matched: Filter) -> Iterator[Box]:
     for width, unit in matched.units:
         shift = plain[:, width:] - plain[:, :-width]
         z = (filtered[:, width:] - filtered[:, :-width]) * unit
-        # Negative where unusual beside the neighbours, but not itself louder (or quieter): such a band is not named.
-        agreeing = np.copysign(z, z * shift)
+        agreeing = _audible(np.copysign(z, z * shift), shift, width)
         bands = agreeing.argmax(axis=1)
         best = agreeing[np.arange(len(z)), bands]
         taken_off = _penalty(n_frames / frames * mels / width)
@@ -141,11 +143,19 @@ def _with_exact_bands(box: Box, sums: np.ndarray, matched: Filter) -> Box:
     shift = plain[None, :] - plain[:, None]
     z = (filtered[None, :] - filtered[:, None]) * matched.unit
     width = np.arange(len(plain))[None, :] - np.arange(len(plain))[:, None]
-    z = np.copysign(z, z * shift)
+    z = _audible(np.copysign(z, z * shift), shift, width)
     rank = z - _penalty((len(sums) - 1) / (end - start) * len(mean) / np.maximum(width, 1))
     low, high = np.unravel_index(np.where(width > 0, rank, -np.inf).argmax(), rank.shape)
     bands = (int(low), int(high))
     return Box(box.frames, bands, float(shift[bands] / width[bands]), float(z[bands]), float(rank[bands]))
+
+
+def _audible(z: np.ndarray, shift: np.ndarray, width: np.ndarray | int) -> np.ndarray:
+    """Scores z >= 0, and 0 where the mean level hardly differs.
+
+    z is negative where bands are unusual beside their neighbours, but not louder (or quieter) themselves.
+    """
+    return np.where(np.abs(shift) >= LEAST_DB * np.asarray(width), np.maximum(z, 0), 0)
 
 
 def _cumulated(rows: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from detectors.metrics.official import Evaluation, rule_of
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import FalseAlarms, discoveries, false_alarm_rates, in_percent, nominal_text
 from ensemble.decision.fuse import fusion
+from ensemble.deviation.locate import Locator
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import Recipe, recipe_text
 from ensemble.report.clips import OUTCOMES, clip_cards
@@ -53,10 +54,11 @@ def write_report(
     *,
     drifts: Sequence[Drift] = (),
     listen: Listen | None = None,
+    locator: Locator | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page to `path`, whole or not at all."""
-    text = report_html(detection, options, drifts=drifts, listen=listen, selection=selection)
+    text = report_html(detection, options, drifts=drifts, listen=listen, locator=locator, selection=selection)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_new(path, text.encode("utf-8"))
 
@@ -87,16 +89,20 @@ def report_html(
     *,
     drifts: Sequence[Drift] = (),
     listen: Listen | None = None,
+    locator: Locator | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> str:
-    """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json."""
+    """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json.
+
+    locator: statistics of normal sound for deviation maps, None without.
+    """
     year = options.year or year_of(detection.clips)
     clips, _ = labelled(detection.clips, year)
     metrics = measure(score_table(detection), clips, year) if len(clips) else None
     evaluation = metrics[0] if metrics else None
     rates = false_alarm_rates(detection.clips, detection.decided)
     parts: list[tuple[str, str, Markup]] = [
-        ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen)),
+        ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen, locator)),
         ("sections", "Machines and sections", section_charts(detection, evaluation)),
         ("metrics", "Metrics", (_official(*metrics) if metrics else EMPTY) + _false_alarms(rates)),
         ("members", "Members of the ensemble", _members(detection)),
