@@ -180,7 +180,7 @@ def measured(data: Path, store: FeatureStore, args: argparse.Namespace) -> dict[
         clip, locator = clips[case.row], locators[case.part]
         wave = read_recording(data / clip.path, info.sample_rate_hz, policy).wave
         variant = render(wave, info.sample_rate_hz, clip.variant)
-        S = [locator.embedder.log_mel(sound[None])[0] for sound in (wave, variant)]
+        S = [locator.log_mel(sound) for sound in (wave, variant)]
         true = true_region(*(10 ** (np.float64(levels) / 10) for levels in S), case.kind, args.truth)
         named = boxes(S[1], locator.normal[clip.machine, clip.section], 1)
         region = (named[0].frames, named[0].bands) if named else None

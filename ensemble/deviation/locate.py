@@ -94,11 +94,11 @@ class Locator:
         first_s = start_s + (0 if self.embedder.center else self.embedder.n_fft / 2 / self.embedder.sample_rate_hz)
         hop_s = self.embedder.hop / self.embedder.sample_rate_hz
         normal = self._normal(machine, section)
-        return tuple(regions(self._log_mel(wave), normal, hop_s, self.edges_hz, most=most, start_s=first_s))
+        return tuple(regions(self.log_mel(wave), normal, hop_s, self.edges_hz, most=most, start_s=first_s))
 
     def deviation(self, wave: np.ndarray, machine: str, section: str) -> np.ndarray:
         """The deviation map (frames, mels) of a wave (time,), see `map.deviation`; its bands end at `edges_hz`."""
-        return deviation(self._log_mel(wave), self._normal(machine, section))
+        return deviation(self.log_mel(wave), self._normal(machine, section))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays for a file, `0.level` and so on: the sections are numbered in the order of `description`."""
@@ -141,10 +141,17 @@ class Locator:
             raise DataError(f"machine {machine!r} section {section!r} has no statistics of normal sound")
         return normal
 
-    def _log_mel(self, wave: np.ndarray) -> np.ndarray:
+    def log_mel(self, wave: np.ndarray) -> np.ndarray:
+        """The log-mel (frames, mels) of a wave (time,) at the embedder's rate, padded with zeros to one window.
+
+        Frames at the ends whose window is partly padding have a lower level in every clip: the nearest whole one
+        stands for them.
+        """
         missing = max(0, self.embedder.min_samples - len(wave))
         S: np.ndarray = self.embedder.log_mel(np.pad(wave, (0, missing))[None])[0]
-        return S
+        partial = -(-self.embedder.n_fft // 2 // self.embedder.hop) if self.embedder.center else 0
+        whole = np.arange(len(S)).clip(partial, len(S) - 1 - partial) if len(S) > 2 * partial else np.arange(len(S))
+        return S[whole]
 
 
 def _log_mel_of(store: FeatureStore) -> tuple[str, str]:

@@ -17,7 +17,7 @@ def deviation(S: np.ndarray, normal: NormalSound) -> np.ndarray:
 
     Each cell has the z-score of largest size among averages over several durations around it, so that both a short
     impact and a faint steady hiss appear. The size is reduced by what the largest of so many averages has by chance, so
-    that a normal clip is 0 nearly everywhere. DataError for another shape.
+    that a normal clip is near 0 nearly everywhere. DataError for another shape.
     """
     E = _moving_mean(excess(S, normal).T, BANDS).T
     between = normal.between.diagonal()

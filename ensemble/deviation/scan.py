@@ -24,7 +24,8 @@ WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 PENALTY = 2.0
 """Small rectangles are many, so the largest of them is far from 0 by chance: this many times the expected maximum is
-taken off each z-score before scales are compared. Frames are not Gaussian, so 1 is too little (measured)."""
+taken off each z-score before scales are compared; a second rectangle needs more than that. Frames are not Gaussian, so 1
+is too little (measured)."""
 
 LEAST_Z = 3.0
 """A deviation of fewer spreads is not named."""
@@ -38,7 +39,10 @@ WITHIN_SCALE = 1.25
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of frames and mel bands, ends excluded; excess_db: mean above normal; z: its matched-filter score."""
+    """A rectangle of frames and mel bands, ends excluded.
+
+    excess_db: mean above normal. z: its matched-filter score, without sign. rank: the same less its PENALTY.
+    """
 
     frames: tuple[int, int]
     bands: tuple[int, int]
@@ -102,7 +106,7 @@ def boxes(S: np.ndarray, normal: NormalSound, most: int = 2) -> list[Box]:
     for box, matched in sorted(candidates, key=lambda pair: -pair[0].rank):
         if len(chosen) == most:
             break
-        if box.z < LEAST_Z or any(box.meets(other) for other in chosen):
+        if box.z < LEAST_Z or (chosen and box.rank <= 0) or any(box.meets(other) for other in chosen):
             continue
         exact = _with_exact_bands(box, sums, matched)
         chosen.append(box if any(exact.meets(other) for other in chosen) else exact)
