@@ -79,8 +79,7 @@ def test_a_gap_is_quieter(normal: NormalSound) -> None:
     wave[16_000:24_000] *= 0.1
     (box,) = boxes(spectrogram(wave), normal, 1)
     assert box.excess_db < -10
-    assert box.frames[0] * 0.032 == pytest.approx(1, abs=0.2)
-    assert box.frames[1] * 0.032 == pytest.approx(1.5, abs=0.2)
+    assert 0.95 <= box.frames[0] * 0.032 < box.frames[1] * 0.032 <= 1.55
 
 
 def test_in_normal_clips_nothing_stands_out(normal: NormalSound) -> None:
