@@ -24,8 +24,8 @@ WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 PENALTY = 2.0
 """Small rectangles are many, so the largest of them is far from 0 by chance: this many times the expected maximum is
-taken off each z-score before scales are compared; a second rectangle needs more than that. Frames are not Gaussian, so 1
-is too little (measured)."""
+taken off each z-score before scales are compared; a second rectangle needs more than that. Frames are not Gaussian, so
+1 is too little (measured)."""
 
 LEAST_Z = 3.0
 """A deviation of fewer spreads is not named."""

@@ -102,6 +102,20 @@ def test_training_clips_that_vary_hide_a_change(normal: NormalSound) -> None:
     assert all(not box.meets(Box((0, 100), (20, 21), 0, 0, 0)) for box in boxes(S, hidden, 1))
 
 
+def test_a_band_is_named_by_its_own_level() -> None:
+    """Levels vary together: 5 dB more in all bands is normal, 1.5 dB more in one of them is too little, not too much."""
+    normal = NormalSound(np.zeros((1, 40)), np.full((40, 40), 25.0) + 0.01 * np.eye(40), np.full(40, 0.3), np.ones(40))
+    S = np.full((50, 40), 5.0)
+    S[:, 20] = 1.5
+    assert all(not box.bands[0] <= 20 < box.bands[1] <= box.bands[0] + 2 for box in boxes(S, normal))
+
+
+def test_an_inaudible_difference_is_not_named() -> None:
+    normal = NormalSound(np.zeros((1, 40)), 0.01 * np.eye(40), np.full(40, 0.3), np.ones(40))
+    assert boxes(np.full((50, 40), 0.5), normal) == []
+    assert boxes(np.full((50, 40), 1.5), normal, 1)[0].bands == (0, 40)
+
+
 @pytest.mark.parametrize("shape", [(10, 39), (0, 40), (40,)])
 def test_another_shape_is_refused(normal: NormalSound, shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"expected a finite log-mel \(frames, 40 bands\)"):
