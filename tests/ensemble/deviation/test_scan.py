@@ -103,7 +103,7 @@ def test_training_clips_that_vary_hide_a_change(normal: NormalSound) -> None:
 
 
 def test_a_band_is_named_by_its_own_level() -> None:
-    """Levels vary together: 5 dB more in all bands is normal, 1.5 dB more in one of them is too little, not too much."""
+    """Levels vary together: 5 dB more in all bands is normal, 1.5 dB more in one of them is too little."""
     normal = NormalSound(np.zeros((1, 40)), np.full((40, 40), 25.0) + 0.01 * np.eye(40), np.full(40, 0.3), np.ones(40))
     S = np.full((50, 40), 5.0)
     S[:, 20] = 1.5
