@@ -5,9 +5,10 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,23 +58,31 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
     return notes
 
 
-def write_detection(detection: Detection, out: Path, seconds: np.ndarray | None = None) -> list[Path]:
+def write_detection(
+    detection: Detection,
+    out: Path,
+    seconds: np.ndarray | None = None,
+    where: Mapping[int, str] = MappingProxyType({}),
+) -> list[Path]:
     """Write scores.csv and recipe.toml to the folder `out`; returns the files. Other files of an earlier run go.
 
-    `seconds`: see `scores_csv`.
+    seconds, where: see `scores_csv`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    write_new(out / SCORES_FILE, scores_csv(detection, seconds).encode("utf-8", "surrogateescape"))
+    write_new(out / SCORES_FILE, scores_csv(detection, seconds, where).encode("utf-8", "surrogateescape"))
     (out / METRICS_FILE).unlink(missing_ok=True)  # no two runs may mix
     remove_windows(out)
     write_recipe(detection.recipe, out / RECIPE_FILE)
     return [out / SCORES_FILE, out / RECIPE_FILE]
 
 
-def scores_csv(detection: Detection, seconds: np.ndarray | None = None) -> str:
+def scores_csv(
+    detection: Detection, seconds: np.ndarray | None = None, where: Mapping[int, str] = MappingProxyType({})
+) -> str:
     """One row per clip, most anomalous first, with the evidence beside the decision.
 
     Where some clips are windows, every row has a start and an end; `seconds` are the lengths (m,) of whole recordings.
+    where: row of a clip -> where it deviates from normal, in words.
     """
     members = [member.name for member in detection.recipe.members]
     spans = spans_of(detection.clips, seconds) if any_windows(detection.clips) else np.zeros((len(detection.clips), 0))
@@ -85,7 +94,7 @@ def scores_csv(detection: Detection, seconds: np.ndarray | None = None) -> str:
     writer = csv.writer(text, lineterminator="\n")
     domains = detection.domains
     header += ["target_probability"] if domains else []
-    writer.writerow([*header, "nearest_normal", "nearest_distance", *members])
+    writer.writerow([*header, "nearest_normal", "nearest_distance", "where", *members])
     for i in np.argsort(-detection.percentile, kind="stable"):
         writer.writerow(
             [
@@ -100,6 +109,7 @@ def scores_csv(detection: Detection, seconds: np.ndarray | None = None) -> str:
                 *([f"{domains.scored[i]:.6f}"] if domains else []),
                 detection.nearest[i],
                 f"{detection.nearest_distance[i]:.6f}" if detection.nearest[i] else "",
+                where.get(int(i), ""),
                 *(f"{value:.6f}" for value in detection.member_percentiles[:, i]),
             ]
         )

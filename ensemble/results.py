@@ -11,6 +11,8 @@ from detectors.metrics.scores import read_scores
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
+from ensemble.deviation.locate import locator_of
+from ensemble.deviation.of_detection import Places, places
 from ensemble.inputs import evidence_of, with_confirmed_labels
 from ensemble.marks.apply import MarkedStore, keys_marked, marked_faults, with_all_marks, with_marks
 from ensemble.marks.file import FAULT
@@ -34,7 +36,7 @@ from ensemble.output import (
     year_of,
 )
 from ensemble.recipe import read_recipe, write_recipe
-from ensemble.report.build import ReportOptions, read_selection, write_report
+from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
 from ensemble.run import Detection, detect
@@ -57,7 +59,7 @@ from featstore.table import ClipTable
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: files written, metrics as JSON and as text, notes and warnings for the user."""
+    """A finished run: files, metrics as JSON and as text, notes and warnings, and where reported clips deviate."""
 
     detection: Detection
     findings: Findings
@@ -67,14 +69,23 @@ class Outcome:
     texts: tuple[str, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    where: Places
 
 
 def run_to(
-    path: Path, out: Path, request: RunRequest, screen: Screen, *, submission: bool, year: int | None
+    path: Path,
+    out: Path,
+    request: RunRequest,
+    screen: Screen,
+    *,
+    submission: bool,
+    year: int | None,
+    data: Path | None = None,
 ) -> Outcome:
     """Score every test clip of the store at `path`; write scores.csv, recipe.toml and metrics.json to `out`.
 
     submission: add the files of a DCASE submission. year: the official rule, None for the one that fits the data.
+    data: folder of the recordings, None for that of the last build.
     """
     request.refuse_nothing()
     store = FeatureStore.open(path)
@@ -84,7 +95,11 @@ def run_to(
         raise OptionError("--format dcase needs the scores of all test clips, and marks leave some out; add --no-marks")
     detection = _detection(store, ensemble, request, screen)
     findings = findings_of(detection, request.recording_score, store)
-    files = [*write_detection(detection, out, findings.seconds), *_write_reason(ensemble, out / SELECTION_FILE)]
+    where = places(store, detection, data)
+    files = [
+        *write_detection(detection, out, findings.seconds, where.sentences()),
+        *_write_reason(ensemble, out / SELECTION_FILE),
+    ]
     files += write_windows(out, detection, findings) if findings.recordings.divided else []
     files += write_transductive(detection, ranked, out)
     if submission:
@@ -94,9 +109,10 @@ def run_to(
     metrics["ensemble"] = ensemble.as_json()
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
-    notes = [*(f"left out of the metrics: {reason}" for reason in lacking), *detection.notes, *notes]
+    left_out = [f"left out of the metrics: {reason}" for reason in lacking]
+    notes = [*left_out, *detection.notes, *where.notes, *notes]
     warnings = tuple(shift.warning for shift in drifts if shift.warning)
-    return Outcome(detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings)
+    return Outcome(detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where)
 
 
 def _detection(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:
@@ -174,7 +190,11 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
     drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
     findings = findings_of(detection, request.recording_score, store)
-    write_report(page.out, detection, shown, drifts=drifts, listen=listen, selection=selection, findings=findings)
+    locator = locator_of(store, detection.train, pool_sections=detection.recipe.pool_sections)[0] if listen else None
+    text = report_html(
+        detection, shown, drifts=drifts, listen=listen, locator=locator, selection=selection, findings=findings
+    )
+    write_report(page.out, text)
 
 
 def evaluate_scores(

@@ -75,12 +75,19 @@ class PooledLogMel(Pooled):
     def pool(self, S: Tensor) -> Tensor:
         """Log-mel (batch, frame, mel) to (batch, views, mel)."""
 
+    def log_mel(self, waves: np.ndarray) -> np.ndarray:
+        """The spectrograms that are pooled, in dB: waves float32 (batch, time) to float32 (batch, frames, mels)."""
+        S: np.ndarray = self._log_mel(waves).cpu().numpy()
+        return S
+
+    def _log_mel(self, waves: np.ndarray) -> Tensor:
+        waves = np.ascontiguousarray(waves, dtype=np.float32)
+        return log_mel(torch.from_numpy(waves if waves.flags.writeable else waves.copy()).to(self.device), self)
+
     @torch.no_grad()
     def embed(self, waves: np.ndarray) -> np.ndarray:
         """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
-        waves = np.ascontiguousarray(waves, dtype=np.float32)
-        batch = torch.from_numpy(waves if waves.flags.writeable else waves.copy()).to(self.device)
-        S = log_mel(batch, self)
+        S = self._log_mel(waves)
         # On a CPU one clip at a time fits the cache; an accelerator is faster with all at once.
         parts = torch.split(S, 1) if S.device.type == "cpu" and len(S) else [S]
         pooled = torch.cat([self.pool(part) for part in parts])

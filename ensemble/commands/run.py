@@ -23,9 +23,14 @@ SHOWN = 10
 @click.option(
     "--format", "formats", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
 )
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of recordings, to state where reported clips deviate [that of the last build].",
+)
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
-def run(store: Path, out: Path, formats: tuple[str, ...], year: int | None, as_json: bool, **options: Any) -> None:
+def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT.
 
     Where clips are windows of recordings, also events.csv and recordings.csv.
@@ -33,17 +38,20 @@ def run(store: Path, out: Path, formats: tuple[str, ...], year: int | None, as_j
     from ensemble.request import RunRequest, Screen
     from ensemble.results import run_to
 
+    submission, year, data = "dcase" in options.pop("formats"), options.pop("year"), options.pop("data")
     request = RunRequest(**options)
     with Meter("members") as meter:
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
-        outcome = run_to(store, out, request, screen, submission="dcase" in formats, year=year)
+        outcome = run_to(store, out, request, screen, submission=submission, year=year, data=data)
     for text in outcome.texts:
         click.echo(text + "\n", err=as_json)
     for message in [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]:
         click.echo(message, err=True)
     if as_json:
         files = [str(file) for file in outcome.files]
-        click.echo(json.dumps({"files": files, "ensemble": outcome.ensemble.as_json(), "metrics": outcome.metrics}))
+        where = outcome.where.as_json(outcome.detection.clips.keys())
+        parts = {"files": files, "ensemble": outcome.ensemble.as_json(), "metrics": outcome.metrics, "where": where}
+        click.echo(json.dumps(parts))
     else:
         click.echo(_most_anomalous(outcome))
     click.echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)

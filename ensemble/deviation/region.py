@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+SHORT_S = 0.5
+"""Shorter regions have their times in hundredths of a second."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -22,8 +25,9 @@ class Region:
     def __str__(self) -> str:
         """The sentence: `3.2 to 4.1 s, 2 to 4 kHz, 9 dB above normal`."""
         side = "above" if self.excess_db >= 0 else "below"
-        time = f"{self.start_s:.1f} to {self.end_s:.1f} s"
-        return f"{time}, {_band(self.low_hz, self.high_hz)}, {abs(self.excess_db):.0f} dB {side} normal"
+        digits = 1 if self.end_s - self.start_s >= SHORT_S else 2
+        time = f"{self.start_s:.{digits}f} to {self.end_s:.{digits}f} s"
+        return f"{time}, {band_text(self.low_hz, self.high_hz)}, {abs(self.excess_db):.0f} dB {side} normal"
 
     def as_json(self) -> dict[str, Any]:
         """Rounded values by name."""
@@ -31,7 +35,7 @@ class Region:
         return {name: round(float(getattr(self, name)), places) for name, places in digits.items()}
 
 
-def _band(low_hz: float, high_hz: float) -> str:
+def band_text(low_hz: float, high_hz: float) -> str:
     """Two frequencies with a common unit, or each with its own: `50 to 400 Hz`, `800 Hz to 1.2 kHz`, `2 to 4 kHz`."""
     low, high = (_frequency(hz) for hz in (low_hz, high_hz))
     number, unit = low.split()

@@ -19,6 +19,7 @@ from detectors.metrics.official import Evaluation, rule_of
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import FalseAlarms, discoveries, false_alarm_rates, in_percent, nominal_text
 from ensemble.decision.fuse import fusion
+from ensemble.deviation.locate import Locator
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.recipe import Recipe, recipe_text
 from ensemble.report.clips import OUTCOMES, clip_cards
@@ -50,20 +51,10 @@ class ReportOptions:
     year: int | None = None
 
 
-def write_report(
-    path: Path,
-    detection: Detection,
-    options: ReportOptions,
-    *,
-    drifts: Sequence[Drift] = (),
-    listen: Listen | None = None,
-    selection: Mapping[str, Any] | None = None,
-    findings: Findings | None = None,
-) -> None:
-    """Write the page to `path`, whole or not at all."""
-    text = report_html(detection, options, drifts=drifts, listen=listen, selection=selection, findings=findings)
+def write_report(path: Path, page: str) -> None:
+    """Write a page of `report_html` to `path`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_new(path, text.encode("utf-8"))
+    write_new(path, page.encode("utf-8"))
 
 
 def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
@@ -92,12 +83,14 @@ def report_html(
     *,
     drifts: Sequence[Drift] = (),
     listen: Listen | None = None,
+    locator: Locator | None = None,
     selection: Mapping[str, Any] | None = None,
     findings: Findings | None = None,
 ) -> str:
     """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json.
 
-    `findings`: events and recordings, by default those of the detection.
+    `findings`: events and recordings, by default those of the detection. locator: statistics of normal sound for
+    deviation maps, None without.
     """
     findings = findings or findings_of(detection)
     recordings = findings.recordings
@@ -109,7 +102,7 @@ def report_html(
     rates = false_alarm_rates(detection.clips, detection.decided)
     parts: list[tuple[str, str, Markup]] = [
         ("events", "Events", events_table(findings)),
-        ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen)),
+        ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen, locator)),
         ("sections", "Machines and sections", section_charts(detection, evaluation)),
         ("metrics", "Metrics", (_official(*metrics, recordings) if metrics else EMPTY) + _false_alarms(rates)),
         ("members", "Members of the ensemble", _members(detection)),

@@ -3,7 +3,9 @@
 import numpy as np
 from markupsafe import Markup
 
+from ensemble.deviation.locate import Locator
 from ensemble.report.charts import spectrogram_chart
+from ensemble.report.deviation import deviation_chart
 from ensemble.report.media import Listen, audio_uri, common_gain, image_uri, shared_range, spectrogram
 from ensemble.report.page import EMPTY, render
 from ensemble.run import Detection
@@ -56,13 +58,24 @@ Recording = tuple[str, str, Markup, str]
 """Title, path, spectrogram and player of a recording; the last two are empty if it was not found."""
 
 
-def clip_cards(detection: Detection, top: int, seconds: float, listen: Listen | None) -> Markup:
-    """One card per chosen clip; DataError if `listen` finds none of the recordings."""
+def clip_cards(
+    detection: Detection, top: int, seconds: float, listen: Listen | None, locator: Locator | None = None
+) -> Markup:
+    """One card per chosen clip, with its deviation map if there is a `locator`.
+
+    DataError if `listen` finds none of the recordings.
+    """
     chosen = chosen_clips(detection, top)
     if not chosen:
         return EMPTY
     cards = [
-        (i, outcome, detection.clips[i], _top_members(detection, i), _recordings(detection, i, seconds, listen))
+        (
+            i,
+            outcome,
+            detection.clips[i],
+            _top_members(detection, i),
+            _recordings(detection, i, seconds, listen, locator),
+        )
         for outcome, i in chosen
     ]
     if listen and not any(recordings for *_, recordings in cards):
@@ -80,8 +93,13 @@ def _top_members(detection: Detection, i: int) -> list[tuple[str, float]]:
     return [(members[j].name, percentiles[j]) for j in np.argsort(-percentiles, kind="stable")[:TOP_MEMBERS]]
 
 
-def _recordings(detection: Detection, i: int, seconds: float, listen: Listen | None) -> list[Recording]:
-    """The clip and its nearest normal clip with the same colour scale and gain; empty if no recording was found."""
+def _recordings(
+    detection: Detection, i: int, seconds: float, listen: Listen | None, locator: Locator | None
+) -> list[Recording]:
+    """The clip and its nearest normal clip with the same colour scale and gain; empty if no recording was found.
+
+    The deviation map of the clip comes last.
+    """
     paths = {
         "This clip": detection.clips[i].path,
         "Nearest normal clip": detection.nearest[i].partition(VARIANT_MARK)[0],
@@ -101,4 +119,8 @@ def _recordings(detection: Detection, i: int, seconds: float, listen: Listen | N
             chart = spectrogram_chart(label, image_uri(spectrograms[title], *levels_db), sound.seconds, sound.rate_hz)
             audio = audio_uri(sound, gain, seconds)
         recordings.append((title, paths[title], chart, audio))
+    own = sounds.get("This clip")
+    deviation = deviation_chart(locator, own, detection.clips[i]) if locator and own else None
+    if deviation:
+        recordings.append((f"Deviation from normal: {deviation[0]}", paths["This clip"], deviation[1], ""))
     return recordings

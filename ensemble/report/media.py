@@ -6,7 +6,7 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -123,18 +123,21 @@ _ANCHORS = (
 """RGB from black over purple and orange to pale yellow: lightness rises evenly, so that grey prints are readable."""
 
 
-def _palette() -> bytes:
-    at = np.linspace(0, len(_ANCHORS) - 1, 256)
-    channels = [np.interp(at, np.arange(len(_ANCHORS)), channel) for channel in zip(*_ANCHORS, strict=True)]
+Anchors = Sequence[tuple[int, int, int]]
+
+
+def _palette(anchors: Anchors) -> bytes:
+    at = np.linspace(0, len(anchors) - 1, 256)
+    channels = [np.interp(at, np.arange(len(anchors)), channel) for channel in zip(*anchors, strict=True)]
     return np.stack(channels, axis=1).round().astype(np.uint8).tobytes()
 
 
-def png(values: np.ndarray) -> bytes:
-    """A PNG with a colour palette from uint8 values (rows, columns), first row at the top."""
+def png(values: np.ndarray, anchors: Anchors = _ANCHORS) -> bytes:
+    """A PNG from uint8 values (rows, columns), first row at the top; anchors: RGB colours from 0 to 255."""
     rows, columns = values.shape
     raw = np.concatenate([np.zeros((rows, 1), np.uint8), values], axis=1).tobytes()  # filter type 0 before each row
     header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"PLTE", _palette()), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
+    chunks = [(b"IHDR", header), (b"PLTE", _palette(anchors)), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
@@ -143,7 +146,7 @@ def png(values: np.ndarray) -> bytes:
 def image_uri(S: np.ndarray, low_db: float, high_db: float) -> str:
     """Spectrogram (bands, frames) as a PNG, low bands at the bottom."""
     level = np.clip((S[::-1] - low_db) / (high_db - low_db), 0, 1)
-    return _uri("image/png", png((255 * level).round().astype(np.uint8)))
+    return data_uri("image/png", png((255 * level).round().astype(np.uint8)))
 
 
 def common_gain(sounds: list[Sound]) -> float:
@@ -160,8 +163,9 @@ def audio_uri(sound: Sound, gain: float, seconds: float) -> str:
     samples = (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, samples, sound.rate_hz, subtype="PCM_16", format="WAV")
-    return _uri("audio/wav", file.getvalue())
+    return data_uri("audio/wav", file.getvalue())
 
 
-def _uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
+    """Bytes of a media type as a URI."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

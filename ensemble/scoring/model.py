@@ -3,25 +3,26 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from ensemble.decision.drift import ANOMALIES_AT_MOST
+from ensemble.deviation.locate import Locator
 from ensemble.fitting.fitted import Fitted
 from ensemble.run import Detection
 from ensemble.scoring.drift import warnings_of
 from ensemble.scoring.file import read_model, write_model
 from ensemble.scoring.places import place_of
 from ensemble.scoring.sources import Maker, Sources
-from ensemble.scoring.stored import from_stored, to_stored
-from ensemble.scoring.verdict import Verdict
+from ensemble.scoring.stored import from_stored, locator_to_stored, to_stored
+from ensemble.scoring.verdict import Verdict, verdicts_of
 from ensemble.scoring.waves import one_channel, prepared
 from featstore import registry
-from featstore.audio import AudioPolicy, RejectedAudio
+from featstore.audio import AudioPolicy, RejectedAudio, read_clip
 from featstore.building.work import Job, Result, Task, Worker
 from featstore.clip import Clip, Window, window_path
 from featstore.disk.sealed import typed
@@ -53,9 +54,17 @@ class Model:
     to; hop_s: how far two windows are apart. The scores are those of `detect` for the same clips.
     """
 
-    def __init__(self, fitted: Fitted, sources: Sources, *, seconds: float, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        fitted: Fitted,
+        sources: Sources,
+        *,
+        seconds: float,
+        locator: Locator | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.fitted, self.sources, self.device = fitted, sources, device
-        self.seconds = seconds
+        self.seconds, self.locator = seconds, locator
         self.policy = _policy(fitted)
 
     @classmethod
@@ -73,10 +82,24 @@ class Model:
             seconds = typed(meta, "seconds", float)
             if not 0 < seconds < 1e6:
                 raise ValueError(f"its clips are {seconds} s long")
-            return cls(fitted, sources, seconds=seconds, device=device)
+            locator = locator_from_stored(meta["normal"], arrays, fitted)
+            return cls(fitted, sources, seconds=seconds, locator=locator, device=device)
         except (*INVALID, AsdError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else error
             raise DataError(f"{path}: not a valid model: {what}") from error
+
+    def located(self, verdict: Verdict, wave: Callable[[], np.ndarray]) -> Verdict:
+        """The verdict with the regions that deviate most, where it is an anomaly and the model can name them.
+
+        wave: gives the wave (time,) of the clip at the rate of `locator`.
+        """
+        if self.locator is None or not verdict.anomaly:
+            return verdict
+        try:
+            regions = self.locator.regions(wave(), verdict.machine, verdict.section, start_s=verdict.start_s)
+        except RejectedAudio:  # the recording has gone meanwhile
+            return verdict
+        return replace(verdict, where=regions)
 
     def save(self, path: str | Path) -> None:
         """Write the model to a file, whole or not at all."""
@@ -84,8 +107,9 @@ class Model:
             meta, arrays = to_stored(self.fitted)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
-        meta |= {"sources": self.sources.as_json(), "seconds": float(self.seconds)}
-        write_model(Path(path), meta, {**arrays, **self.sources.arrays})
+        description, normal = locator_to_stored(self.locator)
+        meta |= {"sources": self.sources.as_json(), "seconds": float(self.seconds), "normal": description}
+        write_model(Path(path), meta, {**arrays, **normal, **self.sources.arrays})
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -129,7 +153,14 @@ class Model:
         spans = spans or [Window(0.0, seconds)]
         parts = [wave[round(span.start_s * rate_hz) : round(span.end_s * rate_hz)] for span in spans]
         results = [self._of_wave(part, rate_hz) for part in parts]
-        return self.verdicts([Clip(window_path("-", *span), *place, "test") for span in spans], results)
+        clips = [Clip(window_path("-", *span), *place, "test") for span in spans]
+        waves = [partial(self._wave_for_map, part, rate_hz) for part in parts]
+        return list(map(self.located, self.verdicts(clips, results), waves))
+
+    def _wave_for_map(self, wave: np.ndarray, rate_hz: int) -> np.ndarray:
+        """A wave at the rate of `locator`."""
+        assert self.locator is not None
+        return prepared(wave, rate_hz, self.locator.embedder.sample_rate_hz, self.policy, 1).wave
 
     def score_file(self, path: str | Path, *, machine: str = "", section: str = "") -> list[Verdict]:
         """Score a recording in a file, as `score`; machine and section follow from the path where they are left out."""
@@ -146,7 +177,13 @@ class Model:
         for of_clip in by_clip:
             if reason := self.refusal(of_clip):
                 raise RejectedAudio(reason)
-        return self.verdicts(clips, by_clip)
+        return self.located_files(Path(), clips, self.verdicts(clips, by_clip))
+
+    def located_files(self, root: Path, clips: Sequence[Clip], verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """Verdicts of clips below `root`, with the regions of those that are anomalies."""
+        rate_hz = self.locator.embedder.sample_rate_hz if self.locator else 0
+        waves = [partial(_read, root, clip.path, rate_hz, self.policy) for clip in clips]
+        return list(map(self.located, verdicts, waves))
 
     def detect(self, clips: ClipTable, rows: Mapping[str, np.ndarray]) -> Detection:
         """Scores, decisions and evidence of clips from their rows (m, *shape) in every embedding of the model."""
@@ -216,28 +253,8 @@ class Model:
         return verdicts_of(detection, spans)
 
 
-def verdicts_of(detection: Detection, spans: Sequence[Window]) -> list[Verdict]:
-    """One verdict per clip of a detection; spans: the part of its recording that each clip is."""
-    members, decided = [member.name for member in detection.recipe.members], detection.decided
-    probability = detection.domains.scored.tolist() if detection.domains else [None] * len(spans)
-    return [
-        Verdict(
-            machine=clip.machine,
-            section=clip.section,
-            start_s=spans[i].start_s,
-            end_s=spans[i].end_s,
-            score=float(detection.score[i]),
-            percentile=float(detection.percentile[i]),
-            p_value=float(decided.p_value[i]),
-            threshold=float(decided.threshold[i]),
-            anomaly=bool(detection.decision[i]),
-            target_probability=None if probability[i] != probability[i] else probability[i],  # NaN where unknown
-            nearest=detection.nearest[i],
-            nearest_distance=float(detection.nearest_distance[i]),
-            members=dict(zip(members, detection.member_percentiles[:, i].tolist(), strict=True)),
-        )
-        for i, clip in enumerate(detection.clips)
-    ]
+def _read(root: Path, path: str, rate_hz: int, policy: AudioPolicy) -> np.ndarray:
+    return read_clip(root, path, rate_hz, policy).wave
 
 
 def _policy(fitted: Fitted) -> AudioPolicy:

@@ -6,7 +6,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from ensemble.deviation.locate import Locator, locator_of
 from ensemble.fitting.fit import fit
+from ensemble.fitting.fitted import Fitted
 from ensemble.fitting.update import Change, changes, updated
 from ensemble.request import RunRequest, Screen, ensemble_of
 from ensemble.scoring.model import TRAINED, Model
@@ -14,6 +16,7 @@ from ensemble.scoring.score import Outcome, score_clips
 from ensemble.scoring.sources import Sources
 from ensemble.scoring.targets import targets_of
 from featstore.audio import RejectedAudio
+from featstore.building.default import spec_of
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.store import FeatureStore
@@ -47,7 +50,10 @@ def fit_to(asked: FitRequest, request: RunRequest, screen: Screen) -> tuple[Mode
         store, ensemble.recipe, machines=request.machines, workers=request.workers, progress=screen.detecting
     )
     sources = Sources.of(fitted.embeddings, asked.embedders, inside=asked.inside)
-    model = Model(fitted, sources, seconds=typical_seconds(store, fitted.evidence.embedding))
+    locator, reason = locator_of(store, fitted.train, pool_sections=fitted.recipe.pool_sections)
+    notes += (f"where a reported clip deviates will not be stated: {reason}",) if reason else ()
+    seconds = typical_seconds(store, fitted.evidence.embedding)
+    model = Model(fitted, sources, seconds=seconds, locator=locator)
     model.save(asked.out)
     return model, notes
 
@@ -73,9 +79,19 @@ def update_to(path: Path, store_path: Path, out: Path, *, workers: int | None, s
         if out.resolve() != path.resolve():
             model.save(out)
         return Update(model, 0, [], notes)
-    grown = Model(fitted, model.sources, seconds=model.seconds)
+    grown = Model(fitted, model.sources, seconds=model.seconds, locator=grown_locator(model.locator, fitted))
     grown.save(out)
     return Update(grown, new, changes(model.fitted, fitted, store), notes)
+
+
+def grown_locator(locator: Locator | None, fitted: Fitted) -> Locator | None:
+    """What normal sounds like by all clips of an updated model; as it was where these have no log-mel rows in it."""
+    spec = locator.spec if locator else ""
+    for name, info in fitted.embeddings.items():
+        if spec and spec_of(info) == spec:
+            pooled = fitted.recipe.pool_sections
+            return Locator.of_rows(info, spec, fitted.rows[name], fitted.train, pool_sections=pooled)
+    return locator
 
 
 def typical_seconds(store: FeatureStore, name: str) -> float:

@@ -49,7 +49,7 @@ def score_clips(
     done = 0
     try:
         for group, results in _embedded(pool, model, clips):
-            yield from _outcomes(model, group, results)
+            yield from _outcomes(model, root, group, results)
             done += len(group)
             progress(done, len(clips))
     finally:
@@ -76,12 +76,15 @@ def _task(clips: Sequence[Clip], wanted: tuple[int, ...]) -> Task:
     return Task(tuple(clip.path for clip in clips), wanted)
 
 
-def _outcomes(model: Model, clips: Sequence[Clip], results: Sequence[Sequence[Result]]) -> Iterator[Outcome]:
+def _outcomes(
+    model: Model, root: Path, clips: Sequence[Clip], results: Sequence[Sequence[Result]]
+) -> Iterator[Outcome]:
     reasons = [model.refusal(of_clip) for of_clip in results]
     usable = [i for i, reason in enumerate(reasons) if not reason]
     by_place: dict[int, Verdict] = {}
     if usable:
-        verdicts = model.verdicts([clips[i] for i in usable], [results[i] for i in usable])
-        by_place = dict(zip(usable, verdicts, strict=True))
+        of_usable = [clips[i] for i in usable]
+        verdicts = model.verdicts(of_usable, [results[i] for i in usable])
+        by_place = dict(zip(usable, model.located_files(root, of_usable, verdicts), strict=True))
     for i, clip in enumerate(clips):
         yield Outcome(clip, by_place.get(i), reasons[i])

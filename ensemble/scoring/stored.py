@@ -8,6 +8,7 @@ import numpy as np
 from detectors import DETECTORS, detector_spec, parse_detector
 from detectors.base import Detector
 from detectors.saved.state import load, save
+from ensemble.deviation.locate import Locator
 from ensemble.domains.correct import FittedDomains
 from ensemble.domains.fitted import FittedPosterior
 from ensemble.fitting.fit import refuse_together
@@ -135,6 +136,23 @@ def _honest(
             _check(f"the honest scores of {'/'.join(bank)}", detector.reference_scores_, rows.shape, np.float64)
             honest[i, rows] = detector.reference_scores_
     return honest
+
+
+def locator_to_stored(locator: Locator | None) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
+    """What normal sounds like, as JSON and arrays."""
+    if locator is None:
+        return None, {}
+    return locator.description(), {f"normal/{name}": array for name, array in locator.arrays().items()}
+
+
+def locator_from_stored(description: Any, arrays: Mapping[str, np.ndarray], fitted: Fitted) -> Locator | None:
+    """Inverse of `locator_to_stored`; ValueError or DataError where it does not fit the sections of a model."""
+    if description is None:
+        return None
+    locator = Locator.from_arrays(_part(arrays, "normal/"), description)
+    if set(locator.normal) != set(fitted.detectors):
+        raise ValueError("its statistics of normal sound are not those of its sections")
+    return locator
 
 
 def _domains(

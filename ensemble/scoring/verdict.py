@@ -1,11 +1,13 @@
 """What a fitted model says about a recording, or about a window of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
 from ensemble.deviation.region import Region
+from ensemble.run import Detection
+from featstore.clip import Window
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,27 @@ class Verdict:
 
 def _is_nan(value: object) -> bool:
     return isinstance(value, float) and isnan(value)
+
+
+def verdicts_of(detection: Detection, spans: Sequence[Window]) -> list[Verdict]:
+    """One verdict per clip of a detection; spans: the part of its recording that each clip is."""
+    members, decided = [member.name for member in detection.recipe.members], detection.decided
+    probability = detection.domains.scored.tolist() if detection.domains else [None] * len(spans)
+    return [
+        Verdict(
+            machine=clip.machine,
+            section=clip.section,
+            start_s=spans[i].start_s,
+            end_s=spans[i].end_s,
+            score=float(detection.score[i]),
+            percentile=float(detection.percentile[i]),
+            p_value=float(decided.p_value[i]),
+            threshold=float(decided.threshold[i]),
+            anomaly=bool(detection.decision[i]),
+            target_probability=None if probability[i] != probability[i] else probability[i],  # NaN where unknown
+            nearest=detection.nearest[i],
+            nearest_distance=float(detection.nearest_distance[i]),
+            members=dict(zip(members, detection.member_percentiles[:, i].tolist(), strict=True)),
+        )
+        for i, clip in enumerate(detection.clips)
+    ]

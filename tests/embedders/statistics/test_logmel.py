@@ -75,3 +75,13 @@ def test_one_statistic_is_a_plain_vector():
 def test_wrong_statistics_are_refused(stats):
     with pytest.raises(ValueError, match="expected distinct names from mean, std"):
         LogMel(stats=stats)
+
+
+def test_log_mel_is_what_is_pooled(rng):
+    embedder, waves = LogMel(), rng.normal(size=(2, 16_000)).astype(np.float32)
+    waves.flags.writeable = False
+    S = embedder.log_mel(waves)
+    assert (S.shape, S.dtype) == ((2, 32, 128), np.float32)
+    pooled = dict(zip(embedder.views, embedder.embed(waves).transpose(1, 0, 2), strict=True))
+    np.testing.assert_allclose(pooled["mean"], S.mean(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(pooled["max"], S.max(axis=1))

@@ -475,7 +475,7 @@ def test_a_missing_recording_is_named_and_no_recording_at_all_is_an_error(detect
 
 
 def test_the_page_is_written_whole(tmp_path: Path, detection: Detection) -> None:
-    write_report(tmp_path / "deep" / "r.html", detection, ReportOptions(top=2))
+    write_report(tmp_path / "deep" / "r.html", report_html(detection, ReportOptions(top=2)))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.html"]
     assert (tmp_path / "deep" / "r.html").read_text().endswith("</html>\n")
 
