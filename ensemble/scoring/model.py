@@ -18,7 +18,7 @@ from ensemble.scoring.drift import warnings_of
 from ensemble.scoring.file import read_model, write_model
 from ensemble.scoring.places import place_of
 from ensemble.scoring.sources import Maker, Sources
-from ensemble.scoring.stored import from_stored, locator_to_stored, to_stored
+from ensemble.scoring.stored import from_stored, locator_from_stored, locator_to_stored, to_stored
 from ensemble.scoring.verdict import Verdict, verdicts_of
 from ensemble.scoring.waves import one_channel, prepared
 from featstore import registry
