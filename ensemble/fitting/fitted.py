@@ -57,7 +57,7 @@ class Fitted:
     @cached_property
     def nearest(self) -> Evidence:
         """The search for the most similar training clips."""
-        X = self._view(self.rows, self.evidence)
+        X = self.view(self.rows, self.evidence)
         return Evidence.of(X, self.train, pool_sections=self.recipe.pool_sections)
 
     def detect(self, clips: ClipTable, rows: Mapping[str, np.ndarray]) -> Detection:
@@ -66,10 +66,10 @@ class Fitted:
         DataError for a section without training clips.
         """
         self.check_sections(clips)
-        domains = self.domains.scored(lambda view: self._view(rows, view), clips) if self.domains else None
+        domains = self.domains.scored(lambda view: self.view(rows, view), clips) if self.domains else None
         probability = domains.scored if domains else None
         fused, percentiles = self.reference.fuse(self._scores(clips, rows), clips, probability)
-        keys, distances = self.nearest.nearest(self._view(rows, self.evidence), clips)
+        keys, distances = self.nearest.nearest(self.view(rows, self.evidence), clips)
         return Detection(
             recipe=self.recipe,
             clips=clips,
@@ -120,7 +120,7 @@ class Fitted:
         """Raw scores of every member."""
         scores = np.empty((len(self.recipe.members), len(clips)))
         banks = self.banks_of(clips)
-        views = {member.source: self._view(rows, member) for member in self.recipe.members}
+        views = {member.source: self.view(rows, member) for member in self.recipe.members}
         for bank in sorted(set(banks)):
             here = np.flatnonzero([own == bank for own in banks])
             of_view = {source: np.ascontiguousarray(X[here]) for source, X in views.items()}
@@ -135,7 +135,7 @@ class Fitted:
             )
         return [placed(clips, row, self.recipe.pool_sections) for row in scores]
 
-    def _view(self, rows: Mapping[str, np.ndarray], member: Member) -> np.ndarray:
+    def view(self, rows: Mapping[str, np.ndarray], member: Member) -> np.ndarray:
         """Rows (n, d) of a member's view."""
         views = self.embeddings[member.embedding].views
         return one_view(rows[member.embedding], views.index(member.view) if member.view else None)

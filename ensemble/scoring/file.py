@@ -6,14 +6,17 @@ every value is checked again where it is used, and nothing in a file is run.
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featstore.disk.files import read_part, read_regular, write_checked
+from featstore.disk.files import TEMPORARY_SUFFIX, read_part, read_regular, write_checked
 from featstore.errors import DataError, StoreError
 
 FORMAT, VERSION = "featstore-model", 1
@@ -42,6 +45,34 @@ def write_model(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, np.nda
     place = data.index(_ZEROS, 8) + len("checksum=")
     data[place : place + 64] = hashlib.sha256(data).hexdigest().encode()
     write_checked(path.resolve(), bytes(data))
+
+
+@contextmanager
+def one_update(path: Path) -> Iterator[None]:
+    """The block is the only update of a model file on this host; temporary files of killed ones are removed.
+
+    StoreError where another process updates it. A reader needs no lock. Without flock in the system, nothing is locked.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    path = path.resolve()
+    if not path.is_file():
+        yield  # what is missing is told by who reads it
+        return
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            current = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except BlockingIOError:
+            current = False
+        if not current:
+            raise StoreError(f"{path} is being updated by another process; try again when that has ended")
+        for leftover in path.parent.glob(f"{escape(path.name)}.*{TEMPORARY_SUFFIX}"):
+            leftover.unlink(missing_ok=True)
+        yield
 
 
 def read_model(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -14,6 +14,7 @@ from ensemble.decision.drift import ANOMALIES_AT_MOST
 from ensemble.deviation.locate import Locator
 from ensemble.fitting.fitted import Fitted
 from ensemble.run import Detection
+from ensemble.scoring.bands import bands_of
 from ensemble.scoring.drift import warnings_of
 from ensemble.scoring.file import read_model, write_model
 from ensemble.scoring.places import place_of
@@ -248,9 +249,16 @@ class Model:
 
     def verdicts(self, clips: Sequence[Clip], results: Sequence[Sequence[Result]]) -> list[Verdict]:
         """What the model says of clips, from the results of each by every embedder."""
-        detection = self.detect(ClipTable.from_clips(clips), self.rows_of(results))
+        table, rows = ClipTable.from_clips(clips), self.rows_of(results)
         spans = [clip.window or _whole(of_clip[0]) for clip, of_clip in zip(clips, results, strict=True)]
-        return verdicts_of(detection, spans)
+        verdicts = verdicts_of(self.detect(table, rows), spans)
+        if self.locator is None:
+            return verdicts
+        for i, bank in enumerate(self.fitted.banks_of(table)):
+            if verdicts[i].anomaly:
+                own = {name: of_name[i : i + 1] for name, of_name in rows.items()}
+                verdicts[i] = replace(verdicts[i], bands=bands_of(self.fitted, self.locator, bank, own))
+        return verdicts
 
 
 def _read(root: Path, path: str, rate_hz: int, policy: AudioPolicy) -> np.ndarray:

@@ -26,6 +26,7 @@ COLUMNS = (
     "nearest_normal",
     "nearest_distance",
     "where",
+    "bands",
 )
 """Columns of a table, before those of the members."""
 
@@ -62,6 +63,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "nearest_normal": verdict.nearest,
         "nearest_distance": verdict.nearest_distance,
         "where": verdict.sentence,
+        "bands": verdict.bands,
         **verdict.members,
     }
 
@@ -123,6 +125,6 @@ def _unicode(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(pa: Any, values: dict[str, Any]) -> Any:
-    kinds = dict.fromkeys(("clip", "machine", "section", "nearest_normal", "where"), pa.string())
+    kinds = dict.fromkeys(("clip", "machine", "section", "nearest_normal", "where", "bands"), pa.string())
     kinds["decision"] = pa.int8()
     return pa.schema([(name, kinds.get(name, pa.float64())) for name in values])

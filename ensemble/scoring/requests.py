@@ -11,6 +11,7 @@ from ensemble.fitting.fit import fit
 from ensemble.fitting.fitted import Fitted
 from ensemble.fitting.update import Change, changes, updated
 from ensemble.request import RunRequest, Screen, ensemble_of
+from ensemble.scoring.file import one_update
 from ensemble.scoring.model import TRAINED, Model
 from ensemble.scoring.score import Outcome, score_clips
 from ensemble.scoring.sources import Sources
@@ -73,14 +74,16 @@ def update_to(path: Path, store_path: Path, out: Path, *, workers: int | None, s
 
     Without new clips `path` stays as it is, and another `out` gets the same model.
     """
-    store, model = FeatureStore.open(store_path), Model.load(path, device="cpu")
-    fitted, new, notes = updated(model.fitted, store, workers=workers, progress=screen.detecting)
-    if fitted is model.fitted:
-        if out.resolve() != path.resolve():
-            model.save(out)
-        return Update(model, 0, [], notes)
-    grown = Model(fitted, model.sources, seconds=model.seconds, locator=grown_locator(model.locator, fitted))
-    grown.save(out)
+    store = FeatureStore.open(store_path)
+    with one_update(path):
+        model = Model.load(path, device="cpu")
+        fitted, new, notes = updated(model.fitted, store, workers=workers, progress=screen.detecting)
+        if fitted is model.fitted:
+            if out.resolve() != path.resolve():
+                model.save(out)
+            return Update(model, 0, [], notes)
+        grown = Model(fitted, model.sources, seconds=model.seconds, locator=grown_locator(model.locator, fitted))
+        grown.save(out)
     return Update(grown, new, changes(model.fitted, fitted, store), notes)
 
 

@@ -17,6 +17,7 @@ class Verdict:
     start_s, end_s: the part of the recording that was scored, in seconds. score, percentile, p_value, threshold: as in
     scores.csv. target_probability: None where domains are not predicted. nearest: key of the most similar training
     clip; empty without any. members: percentile by each member. where: the regions that deviate most, strongest first.
+    bands: the mel bands that make up half of the distance by Mahalanobis members, in words; both for anomalies only.
     """
 
     machine: str
@@ -33,6 +34,7 @@ class Verdict:
     nearest_distance: float
     members: Mapping[str, float]
     where: tuple[Region, ...] = ()
+    bands: str = ""
 
     @property
     def sentence(self) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ensemble.scoring import file as module
-from ensemble.scoring.file import read_model, write_model
-from featstore.errors import DataError
+from ensemble.scoring.file import one_update, read_model, write_model
+from featstore.errors import DataError, StoreError
 
 ARRAYS = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "y": np.array([1, 2], dtype=np.uint8)}
 
@@ -202,3 +202,18 @@ def test_the_old_file_stays_where_writing_fails(path: Path, monkeypatch: pytest.
         write_model(path, {"k": "other"}, {})
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_one_update_at_a_time_and_nothing_stays_of_a_killed_one(tmp_path: Path) -> None:
+    path = tmp_path / "plant.model"
+    path.write_bytes(b"x")
+    (tmp_path / "plant.model.0a1b2c3d.tmp").write_bytes(b"torn")
+    (tmp_path / "other.model.0a1b2c3d.tmp").write_bytes(b"of another")
+    with one_update(path):
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["other.model.0a1b2c3d.tmp", "plant.model"]
+        with pytest.raises(StoreError, match="is being updated by another process"), one_update(path):
+            pytest.fail("two updates at once")
+    with pytest.raises(FileNotFoundError), one_update(path):
+        raise FileNotFoundError("an error of the block is not hidden")
+    with one_update(tmp_path / "absent.model"):
+        pass
