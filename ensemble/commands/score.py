@@ -42,7 +42,7 @@ def score(
     arecord -d 10 -f S16_LE -r 16000 | detect score plant.model - --json
     """
     from ensemble.scoring.model import Model
-    from ensemble.scoring.output import csv_lines, json_line, write_parquet
+    from ensemble.scoring.output import csv_lines, event_line, json_line, write_parquet
     from ensemble.scoring.requests import ScoreRequest, score_to
 
     request = ScoreRequest(**options)
@@ -60,6 +60,8 @@ def score(
             for outcome in outcomes:
                 if form == "json":
                     click.echo(json_line(outcome))
+            for event in tally.events.found() if form == "json" else ():
+                click.echo(event_line(event))
     tally.show(machine=form is not None)
     for warning in loaded.drift(tally.verdicts):
         click.echo(f"warning: {warning}", err=True)
@@ -72,6 +74,9 @@ class Tally:
     """Counts of what was scored, and the most anomalous clips."""
 
     def __init__(self) -> None:
+        from ensemble.scoring.events import Events
+
+        self.events = Events()
         self.clips = self.reported = self.trained = 0
         self.rejected: list[tuple[str, str]] = []
         self.top: list[Outcome] = []
@@ -92,13 +97,20 @@ class Tally:
                 self.reported += outcome.verdict.anomaly
                 self.verdicts.append(replace(outcome.verdict, members={}, where=()))
                 self.top = sorted([*self.top, outcome], key=_order)[:SHOWN]
+                self.events.add(outcome)
             yield outcome
 
     def show(self, *, machine: bool) -> None:
-        """The most anomalous clips on stdout, unless a program reads that; the rest on stderr."""
-        if not machine and self.top:
+        """The most anomalous clips or events on stdout, unless a program reads that; the rest on stderr."""
+        from ensemble.windows.screen import events_table
+
+        events = self.events.found()
+        if not machine and events:
+            click.echo(events_table(events[:SHOWN]))
+        elif not machine and self.top:
             click.echo(table(["clip", "seconds", "percentile", "decision", "where"], list(map(_row, self.top))))
-        click.echo(f"{self.reported:,} of {self.clips:,} clips reported", err=True)
+        of_windows = f" in {len(events):,} events" if self.events.windows else ""
+        click.echo(f"{self.reported:,} of {self.clips:,} clips reported{of_windows}", err=True)
         if self.trained:
             click.echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
         for path, reason in self.rejected[:SHOWN]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.decision.drift import ANOMALIES_AT_MOST
+from ensemble.deviation.bands import bands_of
 from ensemble.deviation.locate import Locator
 from ensemble.fitting.fitted import Fitted
 from ensemble.run import Detection
-from ensemble.scoring.bands import bands_of
 from ensemble.scoring.drift import warnings_of
 from ensemble.scoring.file import read_model, write_model
 from ensemble.scoring.places import place_of

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.scoring.score import Outcome
+from ensemble.windows.events import Event
 from featstore.disk.files import replacing
 from featstore.errors import DataError
 
@@ -32,15 +33,20 @@ COLUMNS = (
 
 
 def record(outcome: Outcome) -> dict[str, Any]:
-    """A scored clip as JSON keeps it; a rejected one has only the fields clip and rejected."""
+    """A scored clip as JSON keeps it; of a rejected one the reason."""
     if outcome.verdict is None:
-        return {"clip": outcome.clip.recording, "rejected": outcome.reason}
-    return {"clip": outcome.clip.recording, **outcome.verdict.as_json()}
+        return {"type": "rejected", "clip": outcome.clip.recording, "rejected": outcome.reason}
+    return {"type": "result", "clip": outcome.clip.recording, **outcome.verdict.as_json()}
 
 
 def json_line(outcome: Outcome) -> str:
     """One line of JSON."""
     return json.dumps(record(outcome), allow_nan=False)
+
+
+def event_line(event: Event) -> str:
+    """An event as one line of JSON."""
+    return json.dumps({"type": "event", **vars(event)}, allow_nan=False)
 
 
 def row(outcome: Outcome) -> dict[str, Any]:

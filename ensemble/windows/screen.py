@@ -1,6 +1,9 @@
 """Windows and events as a person reads them."""
 
+from collections.abc import Sequence
+
 from ensemble.run import Detection
+from ensemble.windows.events import Event
 from ensemble.windows.findings import Findings
 from featstore.clip import path_tail, recording_of, window_of
 from featstore.console import table
@@ -39,6 +42,12 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> str:
         lines[0] += f" {basis} {expected}."
     if not events:
         return lines[0]
+    lines.append(f"The {min(shown, len(events))} most anomalous:")
+    return "\n".join([*lines, events_table(events[:shown])])
+
+
+def events_table(events: Sequence[Event]) -> str:
+    """A line per event."""
     rows = [
         [
             path_tail(event.recording, event.machine),
@@ -48,10 +57,9 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> str:
             f"{event.peak_percentile:.4f}",
             event.windows,
         ]
-        for event in events[:shown]
+        for event in events
     ]
-    lines.append(f"The {len(rows)} most anomalous:")
-    return "\n".join([*lines, table(["recording", "from", "to", "peak at", "percentile", "windows"], rows)])
+    return table(["recording", "from", "to", "peak at", "percentile", "windows"], rows)
 
 
 def _counted(count: int, unit: str) -> str:

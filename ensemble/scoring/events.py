@@ -1,0 +1,59 @@
+"""Events of scored windows, as they come: neighbouring windows of a recording that are anomalies."""
+
+from dataclasses import dataclass, field, replace
+
+from ensemble.scoring.score import Outcome
+from ensemble.scoring.verdict import Verdict
+from ensemble.windows.events import TOUCHING_S, Event
+
+
+@dataclass
+class Events:
+    """The events of outcomes that are added in the order of their times; clips that are no windows have none."""
+
+    closed: list[Event] = field(default_factory=list)
+    windows: int = 0
+    _open: Event | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """The next outcome."""
+        verdict = outcome.verdict
+        if verdict is None or outcome.clip.window is None:
+            return
+        self.windows += 1
+        if verdict.anomaly:
+            recording = outcome.clip.recording
+            self._open = self._continued(recording, verdict) or self._new(recording, verdict)
+
+    def found(self) -> list[Event]:
+        """All events so far, the most anomalous first."""
+        events = [*self.closed, *([self._open] if self._open else [])]
+        return sorted(events, key=lambda event: (-event.peak_percentile, -event.peak_score, event.recording))
+
+    def _new(self, recording: str, verdict: Verdict) -> Event:
+        if self._open:
+            self.closed.append(self._open)
+        place = (recording, verdict.machine, verdict.section, verdict.start_s, verdict.end_s)
+        return Event(*place, verdict.score, verdict.percentile, (verdict.start_s + verdict.end_s) / 2, 1)
+
+    def _continued(self, recording: str, verdict: Verdict) -> Event | None:
+        """The open event with one more window; None where the window does not touch it."""
+        event = self._open
+        if (
+            event is None
+            or event.end_s is None
+            or (event.recording, event.machine, event.section)
+            != (
+                recording,
+                verdict.machine,
+                verdict.section,
+            )
+        ):
+            return None
+        if not event.start_s <= verdict.start_s <= event.end_s + TOUCHING_S:
+            return None
+        event = replace(event, end_s=max(event.end_s, verdict.end_s), windows=event.windows + 1)
+        if verdict.score > event.peak_score:
+            middle = (verdict.start_s + verdict.end_s) / 2
+            event = replace(event, peak_score=verdict.score, peak_percentile=verdict.percentile, peak_time_s=middle)
+        return event
