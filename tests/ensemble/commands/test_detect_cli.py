@@ -87,7 +87,7 @@ def test_thresholds_by_hand_are_kept_in_the_recipe(store: Path, tmp_path: Path) 
             return {row["clip"]: row for row in csv.DictReader(file)}
 
     def without(row: dict[str, str]) -> dict[str, str]:
-        return {name: value for name, value in row.items() if name not in ("threshold", "decision")}
+        return {name: value for name, value in row.items() if name not in ("threshold", "decision", "where")}
 
     ruled = rows("ruled", "-d", "knn", "-e", "twfr")
     limit = sorted(float(row["score"]) for row in ruled.values() if row["machine"] == "fan")[-3]

@@ -57,9 +57,10 @@ def test_a_folder_gives_the_numbers_of_scores_csv(plant: Plant, folder: Result, 
     assert len(rows) == 12
     for clip, row in rows.items():
         assert set(expected[clip]) - set(row) == {"domain"}
-        for name in ("machine", "section", "decision", "nearest_normal"):
+        for name in ("machine", "section", "decision", "nearest_normal", "where"):
             assert row[name] == expected[clip][name]
-        for name in set(expected[clip]) - {"clip", "machine", "section", "domain", "decision", "nearest_normal"}:
+        texts = {"clip", "machine", "section", "domain", "decision", "nearest_normal", "where"}
+        for name in set(expected[clip]) - texts:
             assert float(row[name]) == pytest.approx(float(expected[clip][name]), abs=1e-6), name
     assert tuple(rows_of(folder.stdout)[0])[: len(COLUMNS)] == COLUMNS
     reported = sum(row["decision"] == "1" for row in rows.values())

@@ -121,7 +121,7 @@ def test_no_value_may_be_nan(tmp_path: Path, content: tuple[Meta, Arrays]) -> No
 def test_every_part_of_the_json_must_have_its_type(tmp_path: Path, content: tuple[Meta, Arrays]) -> None:
     names = [name for name in content[0] if name not in ("format", "version")]
     assert set(names) == {
-        "recipe", "embeddings", "banks", "detectors", "evidence", "domains", "sources", "seconds",
+        "recipe", "embeddings", "banks", "detectors", "evidence", "domains", "normal", "sources", "seconds",
     }  # fmt: skip
     for name in names:
         for value in (0, 1e300, True, "x", "", [], [[]], {}, {"": {}}, [None, None], ["v", None], "[" * 100):
