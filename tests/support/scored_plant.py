@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ensemble.deviation.locate import locator_of
 from ensemble.fitting.fit import fit
 from ensemble.recipe import Member, Recipe
 from ensemble.scoring.model import Model
@@ -89,5 +90,7 @@ def model_of(
     """The model of a store, from its file."""
     fitted, _ = fit(store, recipe, workers=0)
     sources = Sources.of(fitted.embeddings, specs, inside=inside)
-    Model(fitted, sources, seconds=typical_seconds(store, fitted.evidence.embedding)).save(path)
+    locator, _ = locator_of(store, fitted.train, pool_sections=recipe.pool_sections)
+    seconds = typical_seconds(store, fitted.evidence.embedding)
+    Model(fitted, sources, seconds=seconds, locator=locator).save(path)
     return Model.load(path, device="cpu")

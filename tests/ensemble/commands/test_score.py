@@ -90,7 +90,8 @@ def test_json_csv_and_parquet_say_the_same(plant: Plant, folder: Result, tmp_pat
         ):
             assert record[name] == row[name] == float(text[name])
         assert record["nearest"] == row["nearest_normal"] == text["nearest_normal"]
-        assert row["where"] == ""
+        assert (row["where"], row["bands"]) == (text["where"], text["bands"]) == (record["sentence"], record["bands"])
+        assert bool(row["bands"]) == record["anomaly"]
 
 
 def test_files_are_shown_as_a_table_most_anomalous_first(plant: Plant) -> None:

@@ -91,7 +91,7 @@ def test_folders_are_scored_as_their_rows_are(plant: Plant, model: Model, expect
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_device_embeds_in_this_process(plant: Plant, model: Model, workers: int) -> None:
     """Its processes only read; `cpu:0` is a device to torch as a GPU is."""
-    other = Model(model.fitted, model.sources, seconds=model.seconds, device="cpu:0")
+    other = Model(model.fitted, model.sources, seconds=model.seconds, locator=model.locator, device="cpu:0")
     path = plant.files()[0]
     expected = model.score_file(path)
     assert other.score_file(path) == expected

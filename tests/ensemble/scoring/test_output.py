@@ -24,7 +24,7 @@ def test_json_lines_have_no_nan_and_name_the_recording() -> None:
     raw = json.loads(json_line(SCORED))
     assert raw["clip"] == 'a "b", c.wav'
     assert raw["nearest_distance"] is None
-    assert json.loads(json_line(REJECTED)) == {"clip": "d.wav", "rejected": "empty"}
+    assert json.loads(json_line(REJECTED)) == {"type": "rejected", "clip": "d.wav", "rejected": "empty"}
 
 
 def test_csv_has_one_header_and_the_scored_clips() -> None:
