@@ -31,6 +31,7 @@ import numpy as np
 from ensemble.recipe import read_recipe, write_recipe
 from ensemble.scoring.file import read_model
 from ensemble.scoring.model import Model
+from featstore.audio import content_hash
 from featstore.building.work import Task
 from featstore.clip import Clip
 from featstore.console import table
@@ -38,8 +39,6 @@ from featstore.store import FeatureStore
 
 HOURS, RATE_HZ = 12, 16000
 ROUNDS, CLIPS, TEN = 3, 100, 10
-SEED = 99
-"""Of the clips that are new to the model."""
 
 
 def command(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -84,16 +83,29 @@ def single_clips(path: Path, files: list[Path]) -> list[object]:
     return [f"{value:.1f}" for value in 1000 * np.median(times, axis=0)]
 
 
-def folders(model: Path, work: Path, clips: int) -> list[list[object]]:
+def new_clips(known: Path, folder: Path, count: int) -> int:
+    """Normal clips of the same simulated plant that are not among the known ones, in FOLDER/MACHINE/test/normal."""
+    command("featstore.cli", "simulate", folder.with_name("more"), "--clips", 4 * count)
+    contents = {content_hash(path) for path in known.rglob("*.wav")}
+    fresh = [path for path in sorted(folder.with_name("more").rglob("*_normal_*.wav")) if "_source_" in path.name]
+    fresh = [path for path in fresh if content_hash(path) not in contents]
+    for path in fresh[:: max(1, len(fresh) // count)][:count]:
+        place = folder / path.parent.parent.name / "test" / "normal"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place / f"section_00_{path.parent.name}_{path.name}")
+    return len(list(folder.rglob("*.wav")))
+
+
+def folders(model: Path, data: Path, work: Path, clips: int) -> list[list[object]]:
     """Row of the second table: scoring and building the same new clips as whole commands, in turns."""
-    data, store, times = work / "new", work / "new.store", dict[str, list[float]](build=[], score=[])
-    command("featstore.cli", "simulate", data, "--clips", clips, "--seed", SEED)
+    store, times = work / "new.store", dict[str, list[float]](build=[], score=[])
+    clips = new_clips(data, work / "new", clips)
     for _ in range(ROUNDS):
         shutil.rmtree(store, ignore_errors=True)
         start = perf_counter()
-        command("featstore.cli", "build", data, store, "--anomalies", "none")
+        command("featstore.cli", "build", work / "new", store, "--layout", "folder", "--anomalies", "none")
         built = perf_counter()
-        command("ensemble.cli", "score", model, data, "--csv")
+        command("ensemble.cli", "score", model, work / "new", "--layout", "folder", "--csv")
         times["build"].append(built - start)
         times["score"].append(perf_counter() - built)
     rates = {name: clips / median(values) for name, values in times.items()}
@@ -161,7 +173,7 @@ def report(data: Path, work: Path) -> None:
         members = len(read_model(model)[0]["recipe"].split("[[member]]")) - 1
         rows.append([name, members, *single_clips(model, files[:CLIPS])])
     print(table(header, rows), end="\n\n", flush=True)
-    rates = folders(models["ten members"], work, clips)
+    rates = folders(models["ten members"], data, work, clips)
     print(table(["build clips/s", "score clips/s", "score / build"], rates), end="\n\n", flush=True)
     print(table(["one file", "largest process", "time"], long_files(data, work)), end="\n\n", flush=True)
     print(table(["stream", "time", "times real time"], stream(models["ten members"], work)))
