@@ -48,18 +48,36 @@ def _spread(reference: np.ndarray) -> float:
     return spread if spread > floor else (largest or 1.0)
 
 
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """Reference scores in the form that places others: their distinct values, ranks in (0, 1), and spread."""
+
+    values: np.ndarray
+    ranks: np.ndarray
+    spread: float
+
+    @classmethod
+    def of(cls, reference: np.ndarray) -> "Positions":
+        """From reference scores (n,)."""
+        reference = _reference(reference)
+        values, counts = np.unique(reference, return_counts=True)
+        ranks = (np.cumsum(counts) - (counts - 1) / 2) / (len(reference) + 1)
+        return cls(values, ranks, _spread(reference))
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Position of each score (m,), in (0, 1) and strictly increasing in the score."""
+        scores, values, ranks = _scores(scores), self.values, self.ranks
+        inside = np.interp(scores, values, ranks)
+        with np.errstate(over="ignore"):
+            above = 1 - (1 - ranks[-1]) * _tail((scores - values[-1]) / self.spread)
+            below = ranks[0] * _tail((values[0] - scores) / self.spread)
+        placed: np.ndarray = np.where(scores > values[-1], above, np.where(scores < values[0], below, inside))
+        return placed
+
+
 def position(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Position of each score (m,) among the reference scores (n,), in (0, 1) and strictly increasing in the score."""
-    scores, reference = _scores(scores), _reference(reference)
-    values, counts = np.unique(reference, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2) / (len(reference) + 1)
-    inside = np.interp(scores, values, ranks)
-    spread = _spread(reference)
-    with np.errstate(over="ignore"):
-        above = 1 - (1 - ranks[-1]) * _tail((scores - values[-1]) / spread)
-        below = ranks[0] * _tail((values[0] - scores) / spread)
-    placed: np.ndarray = np.where(scores > values[-1], above, np.where(scores < values[0], below, inside))
-    return placed
+    return Positions.of(reference)(scores)
 
 
 def _tail(beyond: np.ndarray) -> np.ndarray:
@@ -92,14 +110,31 @@ def position_of_reference(reference: np.ndarray) -> np.ndarray:
     return of_reference
 
 
+@dataclass(frozen=True, eq=False)
+class ZScores:
+    """Mean and spread of reference scores."""
+
+    mean: float
+    spread: float
+
+    @classmethod
+    def of(cls, reference: np.ndarray) -> "ZScores":
+        """From reference scores (n,)."""
+        reference = _reference(reference)
+        return cls(float(reference.mean()), _spread(reference))
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Distance of each score (m,) from the mean in spreads."""
+        scaled: np.ndarray = (_scores(scores) - self.mean) / self.spread
+        return scaled
+
+
 def zscore(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Distance of each score from the reference mean in reference standard deviations (ddof 0).
 
     Where the reference scores have no spread (one clip, or all equal), the largest absolute score is the unit.
     """
-    scores, reference = _scores(scores), _reference(reference)
-    scaled: np.ndarray = (scores - reference.mean()) / _spread(reference)
-    return scaled
+    return ZScores.of(reference)(scores)
 
 
 def zscore_of_reference(reference: np.ndarray) -> np.ndarray:
@@ -135,15 +170,22 @@ def transductive_rank(scores: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a test score, and how a training score, is placed among the reference scores."""
+    """How a test score, and how a training score, is placed among the reference scores.
 
-    of_test: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    prepared: reference scores (n,) to the function that places test scores among them.
+    """
+
+    prepared: Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]
     of_reference: Callable[[np.ndarray], np.ndarray]
+
+    def of_test(self, scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Test scores (m,) placed among reference scores (n,)."""
+        return self.prepared(reference)(scores)
 
 
 CALIBRATIONS: dict[str, Calibration] = {
-    "ecdf": Calibration(position, position_of_reference),
-    "zscore": Calibration(zscore, zscore_of_reference),
+    "ecdf": Calibration(Positions.of, position_of_reference),
+    "zscore": Calibration(ZScores.of, zscore_of_reference),
 }
 
 

@@ -1,6 +1,7 @@
 """A posterior of domains that was learned from training clips, is stored, and is applied to clips that come later."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,10 @@ class MachinePosterior:
         return cls(classifier, tuple(views), calibrations[-1])
 
 
+FEW = 64
+"""Clips up to which threads cost more than they save."""
+
+
 @dataclass(frozen=True, eq=False)
 class FittedPosterior:
     """The posterior of new clips by all bank clips, and that of the training clips, each by the bank of other folds.
@@ -92,12 +97,13 @@ class FittedPosterior:
         total, count = {name: np.zeros(len(here)) for name, here in rows.items()}, 0
         if not rows:
             return probability
-        with machine_pool() as pool:
+        with machine_pool() if len(machine) > FEW else nullcontext() as pool:
+            spread = pool.map if pool else map
             for X in views:
                 self._check_view(X, count, len(machine))
                 models = [self.machines[name].views[count] for name in rows]
                 parts = [(X[here], section[here]) for here in rows.values()]
-                for name, odds in zip(rows, pool.map(View.log_odds, models, *zip(*parts, strict=True)), strict=True):
+                for name, odds in zip(rows, spread(View.log_odds, models, *zip(*parts, strict=True)), strict=True):
                     total[name] += odds
                 count += 1
         if count != len(self.dimensions):

@@ -14,7 +14,7 @@ from ensemble.domains.correct import FittedDomains
 from ensemble.fitting.decide import Sides, decide
 from ensemble.fitting.evidence import Evidence
 from ensemble.fitting.reference import Reference
-from ensemble.inputs import banks_of, one_view
+from ensemble.inputs import banks_of, machine_section, one_view
 from ensemble.members import placed
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection
@@ -133,7 +133,8 @@ class Fitted:
             raise DataError(
                 f"{clips[clip].key}: {self.recipe.members[member].name} gives the score {scores[member, clip]}"
             )
-        return [placed(clips, row, self.recipe.pool_sections) for row in scores]
+        machine, section = machine_section(clips, self.recipe.pool_sections)
+        return [PlacedScores(row, machine, section) for row in scores]
 
     def view(self, rows: Mapping[str, np.ndarray], member: Member) -> np.ndarray:
         """Rows (n, d) of a member's view."""

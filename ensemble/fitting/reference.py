@@ -3,12 +3,13 @@
 It is the same for every clip that is scored, so a fitted model computes it once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from ensemble.decision.calibrate import PlacedScores, calibrate, calibrate_reference
+from ensemble.decision.calibrate import PlacedScores, calibrate_reference, calibration
 from ensemble.decision.fuse import Fused, combine, fusion
 from ensemble.domains.correction import Correction, scale_of
 from ensemble.fitting.decide import bounded
@@ -55,16 +56,36 @@ class Reference:
         self, test: Sequence[PlacedScores], clips: ClipTable, target_probability: np.ndarray | None
     ) -> tuple[Fused, np.ndarray]:
         """Fused scores of new clips, and each member's percentiles (members, m); one member keeps its raw scores."""
-        pairs = list(zip(test, self.members, strict=True))
-        percentiles = np.array([calibrate(*pair) for pair in pairs])
+        percentiles = self._placed(test, "ecdf")
         scores = test[0].scores
-        if len(pairs) > 1:
+        if len(test) > 1:
             method = fusion(self.recipe.fusion).calibration
-            placed = percentiles if method == "ecdf" else np.array([calibrate(*pair, method=method) for pair in pairs])
+            placed = percentiles if method == "ecdf" else self._placed(test, method)
             scores = combine(self.recipe.fusion, placed, _weights(self.recipe))
         if self.correction and target_probability is not None:
             scores = self.correction.removed(scores, clips, target_probability)
         return Fused(scores, self.scores), percentiles
+
+    def _placed(self, test: Sequence[PlacedScores], method: str) -> np.ndarray:
+        """Scores of new clips placed among the reference scores of their sections, (members, m)."""
+        placed = np.empty((len(test), len(test[0].scores)))
+        for group, rows in test[0].groups():
+            for i, (member, place) in enumerate(zip(test, self._places(group, method), strict=True)):
+                placed[i, rows] = place(member.scores[rows])
+        return placed
+
+    def _places(self, group: tuple[str, str], method: str) -> list[Callable[[np.ndarray], np.ndarray]]:
+        """What places the scores of each member in a section; prepared once."""
+        key = (*group, method)
+        if key not in self._prepared:
+            rows = self.members[0].rows_of(group)
+            prepare = calibration(method).prepared
+            self._prepared[key] = [prepare(member.scores[rows]) for member in self.members]
+        return self._prepared[key]
+
+    @cached_property
+    def _prepared(self) -> dict[tuple[str, str, str], list[Callable[[np.ndarray], np.ndarray]]]:
+        return {}
 
 
 def _weights(recipe: Recipe) -> list[float] | None:
