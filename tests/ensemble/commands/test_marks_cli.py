@@ -65,7 +65,7 @@ def test_the_words_are_those_of_the_file() -> None:
 def test_marks_are_made_listed_exported_and_taken_back(store: Path, tmp_path: Path) -> None:
     assert "no marked clips" in done("marks", store).stdout
     result = done("mark", store, FAULT, "fault", "--who", "anna", "--note", 'a "knock"\nat 3 s')
-    assert f"{FAULT}: fault; from the next run on it is in no bank" in result.stderr
+    assert f"{FAULT}: fault; from the next run on, it is in no bank" in result.stderr
     done("mark", store, ODD, "ignore")
     done("mark", store, TRAIN, "normal")
     done("mark", store, TRAIN, "none")
