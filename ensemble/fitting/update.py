@@ -146,14 +146,14 @@ def _check_same(fitted: Fitted, store: FeatureStore) -> None:
 def changes(before: Fitted, after: Fitted, store: FeatureStore) -> list[Change]:
     """Thresholds of every section before and after an update, and what each finds of the store's anomalies."""
     old, new = before.thresholds(), after.thresholds()
-    clips, found = _found(before, after, store)
+    clips, reported = _reported(before, after, store)
     rows = []
     for place in sorted({*old, *new}):
         machine, section, domain = place
         wanted = {"machine": machine} | ({} if before.recipe.pool_sections else {"section": section})
         here = clips.where(**wanted, **({"domain": domain} if domain else {}))
         pairs = [side.get(place, (0, float("nan"))) for side in (old, new)]
-        shares = [float(side[here].mean()) if here.any() else float("nan") for side in found]
+        shares = [float(side[here].mean()) if here.any() else float("nan") for side in reported]
         rows.append(
             Change(
                 machine,
@@ -168,7 +168,7 @@ def changes(before: Fitted, after: Fitted, store: FeatureStore) -> list[Change]:
     return rows
 
 
-def _found(before: Fitted, after: Fitted, store: FeatureStore) -> tuple[ClipTable, list[np.ndarray]]:
+def _reported(before: Fitted, after: Fitted, store: FeatureStore) -> tuple[ClipTable, list[np.ndarray]]:
     """The generated anomalies of the training clips of both models, and which of them each model reports."""
     names = list(before.embeddings)
     base = store.clips(names[0])

@@ -56,7 +56,7 @@ class Recent:
         """`check`: warnings of verdicts, such as `Model.drift`."""
         self.check = check
         self._kept: dict[tuple[str, str], deque[Verdict]] = {}
-        self._told: tuple[str, ...] = ()
+        self._given: tuple[str, ...] = ()
         self._is_new = False
 
     def add(self, verdicts: Iterable[Verdict]) -> None:
@@ -70,6 +70,6 @@ class Recent:
         if not self._is_new:
             return ()
         self._is_new = False
-        before, self._told = self._told, tuple(text for own in self._kept.values() for text in self.check(list(own)))
+        before, self._given = self._given, tuple(text for own in self._kept.values() for text in self.check(list(own)))
         places = {text.partition(":")[0] for text in before}
-        return tuple(text for text in self._told if text.partition(":")[0] not in places)
+        return tuple(text for text in self._given if text.partition(":")[0] not in places)

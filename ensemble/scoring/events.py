@@ -25,7 +25,7 @@ class Events:
             recording = outcome.clip.recording
             self._open = self._continued(recording, verdict) or self._new(recording, verdict)
 
-    def found(self) -> list[Event]:
+    def ranked(self) -> list[Event]:
         """All events so far, the most anomalous first."""
         events = [*self.closed, *([self._open] if self._open else [])]
         return sorted(events, key=lambda event: (-event.peak_percentile, -event.peak_score, event.recording))

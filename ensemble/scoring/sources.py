@@ -103,7 +103,7 @@ class Sources:
         by_name = {name: Source(spec) for name, info in infos.items() if (spec := spec_of(info))}
         arrays: dict[str, np.ndarray] = {}
         for spec in specs:
-            name = _made_by(spec, infos)
+            name = _embedding_of(spec, infos)
             by_name[name], files = _source(name, spec, inside)
             arrays |= files
         missing = [name for name in infos if name not in by_name]
@@ -152,9 +152,9 @@ class Sources:
         return lines
 
 
-def _made_by(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
+def _embedding_of(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
     """The name of the embedding that a line of text makes."""
-    embedder: Embedder = made(spec)
+    embedder: Embedder = embedder_of(spec)
     for name, info in infos.items():
         if info.fingerprint == embedder.fingerprint:
             return name
@@ -165,7 +165,7 @@ def _made_by(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
     )
 
 
-def made(spec: str, device: str = "cpu") -> Embedder:
+def embedder_of(spec: str, device: str = "cpu") -> Embedder:
     """The embedder of a line of text; DataError says why it cannot be made."""
     try:
         embedder: Embedder = registry.creator("embedder")(spec, device)

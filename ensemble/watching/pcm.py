@@ -22,14 +22,14 @@ _EXTENSIBLE = 0xFFFE
 
 
 class Source(Protocol):
-    """A binary stream whose `read` hands out what is there, at most `size` bytes, none at the end: unbuffered."""
+    """An unbuffered binary stream: `read` returns what is available, at most `size` bytes, none at the end."""
 
     def read(self, size: int, /) -> bytes | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class PcmRequest:
-    """How raw samples are to be read. rate_hz: None where a WAV header tells. channel: a number, or mean."""
+    """How raw samples are to be read. rate_hz: None for a WAV, whose header states it. channel: a number, or mean."""
 
     rate_hz: int | None = None
     format: str = "s16le"
@@ -39,7 +39,7 @@ class PcmRequest:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the samples of a stream lie; length: bytes of all samples, None where unknown."""
+    """Format of the samples of a stream. length: bytes of all samples, None if unknown."""
 
     rate_hz: int
     format: str
@@ -48,7 +48,7 @@ class Layout:
 
 
 class Pcm:
-    """One channel of the sound that `source` hands out.
+    """One channel of the sound of `source`.
 
     Raises OptionError where options are missing or contradict the stream, DataError for a header that is not readable.
     """
