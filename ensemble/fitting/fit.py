@@ -63,7 +63,7 @@ def fit_inputs(
         domains=domains,
         evidence=inputs.evidence,
     )
-    fitted.thresholds()  # a recipe that cannot decide is no model
+    fitted.thresholds()  # raises DataError for a recipe that cannot decide
     return fitted, (*inputs.notes, *(domains.notes if domains else ()))
 
 

@@ -1,4 +1,4 @@
-"""Events of scored windows, as they come: neighbouring windows of a recording that are anomalies."""
+"""Events of scored windows, in the order of scoring: neighbouring windows of a recording that are anomalies."""
 
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ class Events:
     _open: Event | None = None
 
     def add(self, outcome: Outcome) -> None:
-        """The next outcome."""
+        """Add the next outcome."""
         verdict = outcome.verdict
         if verdict is None or outcome.clip.window is None:
             return

@@ -1,4 +1,4 @@
-"""The embedders of a model: how each is made again, with its weights inside of the model or named by their SHA-256."""
+"""The embedders of a model: how each is created, with weights in the model or named by their SHA-256."""
 
 import hashlib
 import os
@@ -44,7 +44,7 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Source:
-    """How an embedder is made: its line of text without the path of its weights, and the weights.
+    """How an embedder is created: its line of text without the path of its weights, and the weights.
 
     path: where the weights lay when the model was fitted. folder: whether they are the files of a folder.
     """
@@ -166,7 +166,7 @@ def _embedding_of(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
 
 
 def embedder_of(spec: str, device: str = "cpu") -> Embedder:
-    """The embedder of a line of text; DataError says why it cannot be made."""
+    """The embedder of a line of text; DataError says why it cannot be created."""
     try:
         embedder: Embedder = registry.creator("embedder")(spec, device)
     except ValueError as error:
