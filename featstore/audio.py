@@ -40,7 +40,7 @@ REMEMBERED_HASHES = 16
 FORMAT_PCM, FORMAT_EXTENSIBLE = 0x0001, 0xFFFE
 
 TOLERANCE_S = 1e-3
-"""A window may end that much after the recording, and leave out that much of its end."""
+"""Seconds by which a window may end after the recording, or leave out its end."""
 
 EXAMPLE = Windows(10.0, 5.0)
 """The windows that messages propose."""
@@ -210,7 +210,7 @@ def _hash_once(file: FileIO, info: os.stat_result) -> str:
     """The content hash of an open file; remembered, because a build reads many windows of the same file."""
     key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
     digest = _hashes.pop(key, "") or _hash_blocks(file)
-    _hashes[key] = digest  # now the last one
+    _hashes[key] = digest  # moved to the end, so the oldest is removed first
     while len(_hashes) > REMEMBERED_HASHES:
         _hashes.pop(next(iter(_hashes)), None)
     return digest

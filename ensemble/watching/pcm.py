@@ -61,7 +61,7 @@ class Pcm:
             if request.rate_hz not in {None, self.layout.rate_hz}:
                 raise OptionError(f"--rate {request.rate_hz}: the WAV has {self.layout.rate_hz} Hz; leave --rate out")
         elif request.rate_hz is None:
-            raise OptionError("raw samples need --rate HZ, because nothing else tells it")
+            raise OptionError("raw samples need --rate HZ, because they have no header that states it")
         else:
             self.layout = Layout(request.rate_hz, request.format, request.channels)
         if self.channel != "mean" and int(self.channel) >= self.layout.channels:
