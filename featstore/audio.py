@@ -132,7 +132,7 @@ def read_recording(
     is zero-padded. Raises RejectedAudio with the reason.
     """
     try:
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise RejectedAudio("not a regular file")
@@ -145,8 +145,8 @@ def read_recording(
     return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent")
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open without blocking: a named pipe among the recordings must not stop the build."""
+def open_without_waiting(path: str, flags: int) -> int:
+    """Opener for `open` that does not block: a named pipe among recordings must not stop their reader."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -171,7 +171,7 @@ def seconds_of(path: str | Path) -> float | None:
     import soundfile
 
     try:
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 return None

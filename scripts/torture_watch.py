@@ -6,7 +6,8 @@ A writer process writes WAVs in slow pieces, renames some into place, changes so
 some truncated. The watch is started with a scorer that uses only the level, and killed from outside, or
 during a write of its journal, which leaves an incomplete line; segments are short. At the end it runs until nothing
 waits. Every complete file must then be in the journal exactly once (each version that was left as it is), no truncated
-one as a result, every alarm on stdout at least once and under one id, and no message for a record that is not in the journal.
+one as a result, every alarm on stdout at least once and under one id, and no message for a record that is not in the
+journal.
 """
 
 import argparse

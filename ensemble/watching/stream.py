@@ -12,12 +12,10 @@ from ensemble.watching.feed import Feed
 from ensemble.watching.pcm import Pcm
 from ensemble.watching.scorer import Scorer
 from ensemble.watching.sinks import Lines, Say, Sink
+from featstore.audio import TOLERANCE_S
 from featstore.errors import AsdError, DataError, OptionError
 
 BUFFER_S = 60.0
-TOLERANCE_S = 0.001
-"""Sound at the end that needs no further window, as for recordings."""
-
 POLL_S = 0.25
 LAG_LOG_S = 10.0
 DRAIN_S = 30.0

@@ -3,11 +3,12 @@
 Only the header of a WAV states the length of its file; the other formats count samples, which take any number of bytes.
 """
 
-import os
 import stat
 import struct
 from pathlib import Path
 from typing import NamedTuple
+
+from featstore.audio import open_without_waiting
 
 HEAD_BYTES = 1 << 16
 UNKNOWN_FROM = 0xFFFFF000
@@ -35,7 +36,7 @@ def missing_bytes(path: Path, size: int) -> int | None:
 
     Raises OSError where the file cannot be read.
     """
-    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+    with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
         declared = declared_size(file.read(HEAD_BYTES) or b"")
     return None if declared is None else max(0, declared - size)
 
@@ -56,8 +57,3 @@ def declared_size(head: bytes) -> int | None:
             return start + length if 0 < length < UNKNOWN_FROM else None
         position = start + length + (length & 1)
     return None
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open without blocking: a file may have become a named pipe since it was looked at."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
