@@ -210,7 +210,7 @@ class Watch:
             result = self._scored(machine, section, verdicts, begun)
         except AsdError as error:
             return {"rejected": str(error), "events": []}
-        except Exception as error:  # no content of a file may end the watch
+        except Exception as error:  # nothing that a file holds may end the watch
             return {"rejected": f"{type(error).__name__}: {error}", "events": []}
         return result
 
