@@ -51,14 +51,17 @@ def main() -> None:
     detect select STORE -o recipe.toml      choose an ensemble by generated anomalies
     detect STORE --recipe results/recipe.toml   run a recorded recipe again
     detect report STORE --data DATA         one HTML file: charts, spectrograms, players
-    detect mark STORE CLIP fault            what a person heard; the next run follows it
+    detect mark STORE CLIP fault            records what a person heard; the next run uses it
+    detect neighbours STORE FILE            the recordings most similar to a file
     detect archive STORE ARCHIVE            the most anomalous clips of an archive of any size
-    detect watch plant.model FOLDER         every new recording of a folder, scored once and told
-    detect stream plant.model -             windows of an endless stream
+    detect fit STORE -o plant.model         a fitted model, which scores new recordings without STORE
+    detect score plant.model FILE           scores and decisions of new recordings
+    detect watch plant.model FOLDER         scores every new recording of a folder once
+    detect stream plant.model -             scores windows of an endless stream
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
 
-    Exit codes: 0 all well, 1 error, 2 usage, 3 clips of an archive without a bank, 4 store damaged,
-    5 out of disk or memory, 6 anomalous clips (--fail-on-anomaly), 130 interrupted.
+    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected, 4 store locked or damaged,
+    5 out of disk or memory, 6 a clip was reported (--fail-on-anomaly), 130 interrupted.
     """
 
 

@@ -232,7 +232,7 @@ def evaluate_scores(
     table = read_any_scores(scores, known, year or package_year(every))
     measured = measure(recordings.table(table, clips.keys()) if of_windows else table, clips, rule)
     if len(tests) < len(every):
-        lacking = [f"{len(every) - len(tests)} clips that somebody marked; --no-marks counts them", *lacking]
+        lacking = [f"{len(every) - len(tests)} marked clips; --no-marks counts them", *lacking]
     if chose:
         lacking = [f"{chose} clips that chose this ensemble", *lacking]
     metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {})

@@ -40,7 +40,7 @@ REMEMBERED_HASHES = 16
 FORMAT_PCM, FORMAT_EXTENSIBLE = 0x0001, 0xFFFE
 
 TOLERANCE_S = 1e-3
-"""A window may end that much after the recording, and leave out that much of its end."""
+"""Seconds by which a window may end after the recording, or leave out its end."""
 
 EXAMPLE = Windows(10.0, 5.0)
 """The windows that messages propose."""
@@ -132,7 +132,7 @@ def read_recording(
     is zero-padded. Raises RejectedAudio with the reason.
     """
     try:
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise RejectedAudio("not a regular file")
@@ -145,8 +145,8 @@ def read_recording(
     return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent")
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open without blocking: a named pipe among the recordings must not stop the build."""
+def open_without_waiting(path: str, flags: int) -> int:
+    """Opener for `open` that does not block: a named pipe among recordings must not stop their reader."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -171,7 +171,7 @@ def seconds_of(path: str | Path) -> float | None:
     import soundfile
 
     try:
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 return None
@@ -210,7 +210,7 @@ def _hash_once(file: FileIO, info: os.stat_result) -> str:
     """The content hash of an open file; remembered, because a build reads many windows of the same file."""
     key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
     digest = _hashes.pop(key, "") or _hash_blocks(file)
-    _hashes[key] = digest  # now the last one
+    _hashes[key] = digest  # moved to the end, so the oldest is removed first
     while len(_hashes) > REMEMBERED_HASHES:
         _hashes.pop(next(iter(_hashes)), None)
     return digest

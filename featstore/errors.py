@@ -7,7 +7,8 @@ AsdError            1  base class of the errors below
   ResourceError     5  out of disk or memory
   OptionError       2  options of a command that do not go together
 
-No errors: 3 where recordings were rejected, 6 where `--fail-on-anomaly` met an anomalous clip (featstore/console.py).
+Codes without an error: 3 recordings were rejected, 6 a clip was reported with `--fail-on-anomaly`
+(featstore/console.py).
 """
 
 import traceback

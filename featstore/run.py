@@ -82,7 +82,7 @@ def work(
 
 
 def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
-    """Folder of the recordings and the clips to embed; tells the layout that was detected."""
+    """Folder of the recordings and the clips to embed; prints the detected layout."""
     listing = find_clips(request.data, request.layout, ground_truth=request.ground_truth)
     listing = replace(listing, clips=windows_of(listing.root, listing.clips, request.audio))
     notes = [*listing.notes, *_window_notes(request, listing.clips)]
@@ -185,7 +185,7 @@ def with_windows(request: BuildRequest, say: Say) -> BuildRequest:
     if request.specs:
         say(f"note: {request.store} holds windows of recordings; {windows.option} embeds the same ones")
         return request
-    say(f"note: {request.store} holds windows of recordings; it goes on with {windows.option}")
+    say(f"note: {request.store} holds windows of recordings; the build continues with {windows.option}")
     return request.with_windows(windows)
 
 

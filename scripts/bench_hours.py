@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Six hours of three machines with ten faults: how many are found, and how many false alarms an hour brings.
+"""Six hours of three machines with ten faults: share of detected faults, and false alarms per hour.
 
     scripts/bench_hours.py UAV NOISE [--work DIR] [--hours 6] [--snr-db -5] [--seed 0]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How soon `detect watch` tells of a fault, for recorders that write a file every minute.
+"""Delay from a fault to the alarm of `detect watch`, for recorders that write a file every minute.
 
     scripts/bench_watch.py WORK [--rate 0.01]
 

@@ -1,12 +1,13 @@
-"""Kill a watch with SIGKILL at random moments while files arrive in every way, and look for lost or doubled results.
+"""Kill a watch with SIGKILL at random moments while files arrive in every way, and check for lost or doubled results.
 
     python scripts/torture_watch.py [--kills 50] [--seed 0]
 
 A writer process writes WAVs in slow pieces, renames some into place, changes some after they were scored, and leaves
-some truncated. The watch is started with a scorer that hears nothing but the level, and killed from outside, or amid a
-write of its journal, which leaves a torn line; segments are short. At the end it runs until nothing waits. Then every
-whole file must be in the journal exactly once (each version that was left as it is), no truncated one as a result,
-every alarm on stdout at least once and under one id, and no message for a record that is not in the journal.
+some truncated. The watch is started with a scorer that uses only the level, and killed from outside, or
+during a write of its journal, which leaves an incomplete line; segments are short. At the end it runs until nothing
+waits. Every complete file must then be in the journal exactly once (each version that was left as it is), no truncated
+one as a result, every alarm on stdout at least once and under one id, and no message for a record that is not in the
+journal.
 """
 
 import argparse

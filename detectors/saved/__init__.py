@@ -1,1 +1,1 @@
-"""The learned state of fitted detectors as JSON and arrays, and detectors from it again, without running its names."""
+"""The learned state of fitted detectors as JSON and arrays, and back; no name in it is imported."""

@@ -44,7 +44,7 @@ def fit(context: click.Context, /, store: Path, out: Path | None, update: Path |
     detect fit STORE -o plant.model              the ensemble of --ensemble
     detect fit --update plant.model STORE        add the new training clips of STORE, with the same members
 
-    --update prints every threshold before and after, and what each finds of the generated anomalies of STORE.
+    --update prints every threshold, and the share of the generated anomalies of STORE above it, before and after.
     """
     from ensemble.request import RunRequest, Screen
     from ensemble.scoring.requests import FitRequest, fit_to, update_to
@@ -61,12 +61,12 @@ def fit(context: click.Context, /, store: Path, out: Path | None, update: Path |
     if not request.names_members:
         request = replace(request, ensemble=True)
     out = out or Path("plant.model")
-    asked = FitRequest(
+    fit_request = FitRequest(
         store=store, out=out, embedders=embedders, inside=None if weights is None else weights == "inside"
     )
     with Meter("members") as meter:
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
-        model, notes = fit_to(asked, request, screen)
+        model, notes = fit_to(fit_request, request, screen)
     for note in notes:
         click.echo(f"note: {note}", err=True)
     _print(model, out, as_json)
@@ -86,7 +86,7 @@ def _refuse_members(context: click.Context) -> None:
 
 
 def _print_update(update: "Update", out: Path, as_json: bool) -> None:
-    """Thresholds and shares of generated anomalies before and after on stdout."""
+    """Print thresholds and shares of generated anomalies, before and after, on stdout."""
     for note in update.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:
@@ -115,14 +115,14 @@ def _texts(change: "Change") -> list[str]:
 
 
 def _known(value: Any) -> Any:
-    """Without NaN, which JSON does not know."""
+    """The value with None for NaN, which JSON does not have."""
     if isinstance(value, tuple):
         return [_known(item) for item in value]
     return None if isinstance(value, float) and isnan(value) else value
 
 
 def _print(model: "Model", out: Path, as_json: bool) -> None:
-    """The sections with their thresholds on stdout."""
+    """Print the sections with their thresholds on stdout."""
     rows = [
         {"machine": machine, "section": section, "domain": domain, "training_clips": n, "threshold": value}
         for (machine, section, domain), (n, value) in model.fitted.thresholds().items()

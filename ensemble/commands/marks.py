@@ -12,10 +12,10 @@ from featstore.console import EXISTING, PATH, Command, printable, table
 WORDS = ("normal", "fault", "ignore", "none")
 SHOWN = ("clip", "mark", "start", "end", "who", "when", "note")
 FOLLOWS = {
-    "normal": "from the next run on it joins the bank of its section, and is not scored",
-    "fault": "from the next run on it is in no bank and no metric, and selections judge by it",
-    "ignore": "from the next run on it is neither in a bank nor scored",
-    "none": "earlier marks of it no longer count",
+    "normal": "from the next run on, it is in the bank of its section and is not scored",
+    "fault": "from the next run on, it is in no bank and in no metric; selections use it as a fault",
+    "ignore": "from the next run on, it is in no bank and is not scored",
+    "none": "its earlier marks no longer count",
 }
 
 
@@ -30,12 +30,14 @@ def _login() -> str:
 @click.argument("store", type=EXISTING)
 @click.argument("clip")
 @click.argument("word", metavar="|".join(WORDS), type=click.Choice(WORDS))
-@click.option("--start", "start_s", type=click.FloatRange(0), metavar="S", help="Only from this second on.")
-@click.option("--end", "end_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Only up to this second.")
+@click.option("--start", "start_s", type=click.FloatRange(0), metavar="S", help="Start of the marked part, in seconds.")
+@click.option(
+    "--end", "end_s", type=click.FloatRange(0, min_open=True), metavar="S", help="End of the marked part, in seconds."
+)
 @click.option("--who", default=_login, show_default="login name", help="Who heard it.")
-@click.option("--note", default="", help="Anything to remember.")
+@click.option("--note", default="", help="Free text that is kept with the mark.")
 def mark(store: Path, clip: str, word: str, **options: object) -> None:
-    """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts, `none` takes it back.
+    """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts; `none` removes it.
 
     CLIP: a path as in scores.csv, or a unique file name. A mark of a recording holds for all its windows.
     """
@@ -57,7 +59,7 @@ def mark(store: Path, clip: str, word: str, **options: object) -> None:
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
-@click.option("--csv", "csv_file", type=PATH, help="Write them as CSV, which `detect select --faults` takes.")
+@click.option("--csv", "csv_file", type=PATH, help="CSV file to write, which `detect select --faults` takes.")
 @click.option("--json", "as_json", is_flag=True, help="Marked clips and every mark as JSON on stdout.")
 def marks(store: Path, csv_file: Path | None, as_json: bool) -> None:
     """List the marked clips of STORE, each with the mark that counts."""

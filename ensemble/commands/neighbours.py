@@ -1,4 +1,4 @@
-"""`detect neighbours`: more like this recording."""
+"""`detect neighbours`: the recordings of a store that are most similar to a recording."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 def neighbours(store: Path, recording: str, as_json: bool, split: str | None, **options: Any) -> None:
-    """Recordings of STORE most like RECORDING, a file or a clip of the store, with times and cosine distances."""
+    """List the recordings of STORE most similar to RECORDING, a file or a clip of it, with cosine distances."""
     from ensemble.scoring.neighbours import Search, neighbours
     from featstore.store import FeatureStore
 

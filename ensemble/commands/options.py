@@ -7,7 +7,7 @@ from featstore.console import EXISTING, together
 
 EXTERNAL = "CSV of clip,score: another system that"
 
-no_marks_option = click.option("--no-marks", is_flag=True, help="Leave out what people marked (`detect mark`).")
+no_marks_option = click.option("--no-marks", is_flag=True, help="Ignore the marks of the store (`detect mark`).")
 
 group_option = click.option(
     "--group",
@@ -22,7 +22,7 @@ recording_option = click.option(
     "--recording-score",
     default="max",
     show_default=True,
-    help="Score of a recording from those of its windows, for metrics: max, or a quantile as q0.9.",
+    help="Score of a recording from the scores of its windows, for metrics: max, or a quantile such as q0.9.",
 )
 
 recipe_options = together(
@@ -51,8 +51,8 @@ recipe_options = together(
         "--threshold",
         multiple=True,
         metavar="RULE|NUMBER|MACHINE/SECTION=NUMBER|FILE",
-        help="quantile or gamma: how it follows from the reference scores. Or by hand, as a score: a number for all "
-        "sections, one for a section, or a TOML file of both.",
+        help="Threshold: quantile or gamma of the reference scores, or by hand a score for all sections, for one "
+        "section, or a TOML file of both.",
     ),
     click.option(
         "--fdr",
@@ -84,7 +84,7 @@ recipe_options = together(
     click.option(
         "--recorded-marks",
         is_flag=True,
-        help="--recipe: only the marks that the recipe was made with, no later ones.",
+        help="--recipe: use only the marks that the recipe records, no later ones.",
     ),
     click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )

@@ -60,7 +60,7 @@ def score(
             for outcome in outcomes:
                 if form == "json":
                     click.echo(json_line(outcome))
-            for event in tally.events.found() if form == "json" else ():
+            for event in tally.events.ranked() if form == "json" else ():
                 click.echo(event_line(event))
     tally.show(machine=form is not None)
     for warning in loaded.drift(tally.verdicts):
@@ -104,7 +104,7 @@ class Tally:
         """The most anomalous clips or events on stdout, unless a program reads that; the rest on stderr."""
         from ensemble.windows.screen import events_table
 
-        events = self.events.found()
+        events = self.events.ranked()
         if not machine and events:
             click.echo(events_table(events[:SHOWN]))
         elif not machine and self.top:

@@ -1,4 +1,4 @@
-"""`detect watch` and `detect stream`: a fitted model at work."""
+"""`detect watch` and `detect stream`: a fitted model scores the new files of a folder, or a stream."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -25,21 +25,37 @@ Receivers = dict[str, Any]
 """Options of receiver_options by name."""
 
 section_options = together(
-    click.option("--machine", default="", help="Machine of every recording; default from its path."),
-    click.option("--section", default="", help="Section of every recording; default from its path."),
+    click.option("--machine", default="", help="Machine of every recording [default: from its path]."),
+    click.option("--section", default="", help="Section of every recording [default: from its path]."),
 )
 
 receiver_options = together(
-    click.option("--alarms-only", is_flag=True, help="No results on stdout."),
+    click.option("--alarms-only", is_flag=True, help="Write no results to stdout, but all other lines."),
     click.option(
-        "--on-alarm", metavar="CMD", help="Run for each alarm and alarm_end, with it as JSON on stdin; no shell."
+        "--on-alarm",
+        metavar="CMD",
+        help="Command for each alarm and alarm_end, which it gets as JSON on stdin; no shell.",
     ),
-    click.option("--webhook", metavar="URL", help="POST each alarm and alarm_end as JSON; tried again until received."),
-    click.option("--quiet", "quiet_s", type=SECONDS, help="Pause that ends an alarm [3 clips, at least 30]."),
     click.option(
-        "--heartbeat", "heartbeat_s", type=SECONDS, default=60.0, show_default=True, help="Seconds between two."
+        "--webhook", metavar="URL", help="POST each alarm and alarm_end as JSON; repeated until it is received."
     ),
-    click.option("--log", type=PATH, help="Log to this file too; it rotates at 10 MB, and five older ones are kept."),
+    click.option(
+        "--quiet",
+        "quiet_s",
+        type=SECONDS,
+        help="Seconds without an anomaly that end an alarm [default: 3 clips, at least 30 s].",
+    ),
+    click.option(
+        "--heartbeat",
+        "heartbeat_s",
+        type=SECONDS,
+        default=60.0,
+        show_default=True,
+        help="Seconds between two heartbeats.",
+    ),
+    click.option(
+        "--log", type=PATH, help="Log file, besides stderr; it rotates at 10 MB, and five older ones are kept."
+    ),
 )
 
 
@@ -47,44 +63,54 @@ receiver_options = together(
 @click.argument("model", type=EXISTING)
 @click.argument("folder", type=FOLDER)
 @section_options
-@click.option("--journal", type=PATH, help="Folder of results and memory [MODEL.journal].")
+@click.option("--journal", type=PATH, help="Folder of results and state [default: MODEL.journal].")
 @click.option(
     "--existing",
     type=click.Choice(["score", "skip"]),
     default="score",
     show_default=True,
-    help="Files that are there at the very first start.",
+    help="What to do with files that are there at the first start.",
 )
 @click.option(
-    "--settle", "settle_s", type=SECONDS, default=1.0, show_default=True, help="Seconds that a file must be unchanged."
+    "--settle",
+    "settle_s",
+    type=SECONDS,
+    default=1.0,
+    show_default=True,
+    help="Seconds for which a file must be unchanged.",
 )
 @click.option(
-    "--interval", "interval_s", type=SECONDS, default=0.5, show_default=True, help="Seconds between two looks."
+    "--interval",
+    "interval_s",
+    type=SECONDS,
+    default=0.5,
+    show_default=True,
+    help="Seconds between two scans of the folder.",
 )
-@click.option("--poll", is_flag=True, help="Only look; do not listen for changes (package watchfiles).")
+@click.option("--poll", is_flag=True, help="Only scan; do not use notifications of changes (package watchfiles).")
 @click.option(
     "--give-up",
     "give_up_s",
     type=SECONDS,
     default=600.0,
     show_default=True,
-    help="Seconds after which a WAV that is shorter than its header says counts as truncated.",
+    help="Seconds without a change after which a WAV shorter than its header states is truncated.",
 )
 @receiver_options
-@click.option("--once", is_flag=True, help="Score what is there and end, for cron.")
+@click.option("--once", is_flag=True, help="Score the files that are there, then end; for cron.")
 @click.option("--fail-on-anomaly", is_flag=True, help=f"--once: exit code {EXIT_ANOMALY} if any clip was anomalous.")
 def watch(model: Path, journal: Path | None, poll: bool, fail_on_anomaly: bool, **options: Any) -> None:
     """Score every new recording below FOLDER with MODEL, once, as soon as it is whole.
 
-    JSON lines on stdout: result, alarm, alarm_end, rejected, heartbeat. Everything is in the journal first; after
-    whatever stopped a watch, the same command goes on: no file is left out, none scored twice, and each alarm is
-    delivered at least once, with an id that stays the same.
+    JSON lines on stdout: result, alarm, alarm_end, rejected, drift, heartbeat. Results and alarms are recorded in the
+    journal first. After any interruption, the same command resumes: no file is left out or scored twice, and each
+    alarm is delivered at least once, always with the same id.
     """
     from ensemble.scoring.model import Model
     from ensemble.watching.watch import WatchRequest
 
     if fail_on_anomaly and not options["once"]:
-        raise OptionError("--fail-on-anomaly needs --once: a watch that goes on has no exit code")
+        raise OptionError("--fail-on-anomaly needs --once: without it, the watch does not end by itself")
     receivers = {name: options.pop(name) for name in ("alarms_only", "on_alarm", "webhook", "log")}
     request = WatchRequest(**options)
     place = journal or model.with_name(f"{model.name}.journal")
@@ -96,30 +122,33 @@ def watch(model: Path, journal: Path | None, poll: bool, fail_on_anomaly: bool, 
 @click.argument("model", type=EXISTING)
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @section_options
-@click.option("--rate", "rate_hz", type=click.IntRange(1), help="Samples per second of raw samples.")
+@click.option("--rate", "rate_hz", type=click.IntRange(1), help="Sample rate of raw samples, in Hz.")
 @click.option(
     "--format",
     "pcm_format",
     type=click.Choice(["s16le", "s24le", "s32le", "f32le"]),
     default="s16le",
     show_default=True,
-    help="Of raw samples.",
+    help="Format of raw samples.",
 )
-@click.option("--channels", type=click.IntRange(1), default=1, show_default=True, help="Of raw samples.")
+@click.option("--channels", type=click.IntRange(1), default=1, show_default=True, help="Channels of raw samples.")
 @click.option("--channel", default="0", show_default=True, help="The channel that is scored: 0, 1, ... or mean.")
-@click.option("--window", "window_s", type=SECONDS, help="Seconds of a window [of the model].")
+@click.option("--window", "window_s", type=SECONDS, help="Seconds of a window [default: those of the model].")
 @click.option(
-    "--hop", "hop_s", type=SECONDS, help="Seconds from one window to the next [of the model; half a --window]."
+    "--hop",
+    "hop_s",
+    type=SECONDS,
+    help="Seconds between starts of windows [default: those of the model, or half of --window].",
 )
 @receiver_options
 @click.option(
     "--fail-on-anomaly", is_flag=True, help=f"Exit code {EXIT_ANOMALY} at the end if any window was anomalous."
 )
 def stream(model: Path, source: str, fail_on_anomaly: bool, **options: Any) -> None:
-    """Score windows of the sound that SOURCE (a pipe, a file, - for stdin) hands out: raw samples or a WAV.
+    """Score windows of the sound in SOURCE (a pipe, a file, or - for stdin): raw samples or a WAV.
 
-    One JSON line per window on stdout, less than a hop after its last sample came. Nothing is dropped where scoring is
-    slower than the sound: it waits in a buffer of 60 s, then in the pipe, and the lines and the log say how far behind.
+    One JSON line per window on stdout, less than a hop after its last sample was read. If scoring is slower than the
+    sound, nothing is dropped: the sound waits in a buffer of 60 s, then in the pipe. Lines and log state the delay.
     """
     from ensemble.scoring.model import Model
 
@@ -197,7 +226,7 @@ def _sinks(receivers: Receivers, stdout: IO[str], say: Callable[[str], None]) ->
 
 @contextmanager
 def _opened(source: str) -> "Iterator[Source]":
-    """The binary stream that a path or `-` names; unbuffered, because a buffer keeps what is there back."""
+    """The binary stream that a path or `-` names; unbuffered, because a buffer would delay samples."""
     if source == "-":
         yield cast("Source", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
         return

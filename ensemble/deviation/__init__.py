@@ -1,1 +1,1 @@
-"""Where a clip sounds different: its log-mel spectrogram against what is normal in its section, in robust z-scores."""
+"""Where a clip deviates: its log-mel spectrogram against normal clips of its section, in robust z-scores."""

@@ -1,4 +1,4 @@
-"""Names the regions of a recording that deviate from normal, section by section, as learned from a store."""
+"""The regions of a recording that deviate from normal clips of its section, as learned from a store."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ POOLED = "all"
 
 
 class LogMel(Protocol):
-    """What is used of the embedder that made the statistics."""
+    """The part of the embedder that is used here."""
 
     sample_rate_hz: int
     n_fft: int
@@ -113,7 +113,7 @@ class Locator:
         return {f"{i}.{name}": array for i, normal in numbered for name, array in normal.arrays().items()}
 
     def description(self) -> dict[str, Any]:
-        """What belongs to `arrays`, as JSON keeps it."""
+        """The description of `arrays`, as JSON has it."""
         banks = [list(bank) for bank in self.normal]
         return {"embedder": self.spec, "channel": self.channel, "length": self.length, "banks": banks}
 
@@ -152,8 +152,8 @@ class Locator:
     def log_mel(self, wave: np.ndarray) -> np.ndarray:
         """The log-mel (frames, mels) of a wave (time,) at the embedder's rate, padded with zeros to one window.
 
-        Frames at the ends whose window is partly padding have a lower level in every clip: the nearest whole one
-        stands for them.
+        Frames at the ends whose window is partly padding have a lower level in every clip; they are replaced by
+        the nearest whole frame.
         """
         missing = max(0, self.embedder.min_samples - len(wave))
         S: np.ndarray = self.embedder.log_mel(np.pad(wave, (0, missing))[None])[0]

@@ -1,4 +1,4 @@
-"""The deviation map: for every cell of a spectrogram how far it is from normal, for display."""
+"""The deviation map: the distance of every cell of a spectrogram from normal, for display."""
 
 import numpy as np
 

@@ -23,15 +23,15 @@ WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 """Bands of the rectangles that are searched first, besides all of them; the best one then gets its exact bands."""
 
 PENALTY = 2.0
-"""Small rectangles are many, so the largest of them is far from 0 by chance: this many times the expected maximum is
-taken off each z-score before scales are compared; a second rectangle needs more than that. Frames are not Gaussian, so
-1 is too little (measured)."""
+"""There are many small rectangles, so the largest z-score is far from 0 by chance. This many times the expected
+maximum is subtracted from each z-score before scales are compared; a second rectangle needs more than that. Frames
+are not Gaussian, so 1 is too little (measured)."""
 
 LEAST_Z = 3.0
-"""A deviation of fewer spreads is not named."""
+"""A deviation of fewer spreads is not reported."""
 
 LEAST_DB = 1.0
-"""A mean level that differs by less is hardly audible, and not named even where it is unusual."""
+"""A mean level that differs by less is hardly audible, and not reported even if it is unusual."""
 
 WITHIN_SCALE = 1.25
 """Factor of the spread within a clip, for the variation that five statistics do not show (measured)."""

@@ -16,7 +16,7 @@ from featstore.table import ClipTable
 
 
 class Sides(NamedTuple):
-    """What decisions need to know of the clips: those scored, those of training, and blocks of the latter.
+    """The clips of a decision: those scored, those of training, and blocks of the latter.
 
     target_probability: of the scored clips (m,), None where domains are not predicted.
     """

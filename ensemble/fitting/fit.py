@@ -63,7 +63,7 @@ def fit_inputs(
         domains=domains,
         evidence=inputs.evidence,
     )
-    fitted.thresholds()  # a recipe that cannot decide is no model
+    fitted.thresholds()  # raises DataError for a recipe that cannot decide
     return fitted, (*inputs.notes, *(domains.notes if domains else ()))
 
 
@@ -104,6 +104,6 @@ def _fitted_members(
 def fit_view(rows: SharedRows, view: int | None, section: Section, detectors: Sequence[str]) -> list[Detector]:
     """Several detectors fitted to a section's training clips in one view."""
     X = one_view(rows.array, view)[section.train]
-    made = [create(detector) for detector in detectors]
-    with sharing(made):
-        return [section.fitted(detector, X) for detector in made]
+    unfitted = [create(detector) for detector in detectors]
+    with sharing(unfitted):
+        return [section.fitted(detector, X) for detector in unfitted]

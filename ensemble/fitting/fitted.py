@@ -29,7 +29,7 @@ Bank = tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """Everything that scores a new clip.
+    """A fitted recipe, which scores and decides new clips.
 
     embeddings: those that the members, the evidence and the domains read. train: the training clips. blocks (n,): see
     `ensemble.groups`. contents (n,): the hash of each recording's bytes, "" where it is unknown. rows: of the training

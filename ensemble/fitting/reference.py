@@ -75,7 +75,7 @@ class Reference:
         return placed
 
     def _places(self, group: tuple[str, str], method: str) -> list[Callable[[np.ndarray], np.ndarray]]:
-        """What places the scores of each member in a section; prepared once."""
+        """Functions that place the scores of each member in a section; prepared once."""
         key = (*group, method)
         if key not in self._prepared:
             rows = self.members[0].rows_of(group)

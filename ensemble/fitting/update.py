@@ -1,4 +1,4 @@
-"""A model that grows: new normal clips of a store join the banks, and what changes is told per section.
+"""Updates of a fitted recipe: new normal clips of a store join the banks, and changes are listed per section.
 
 The model keeps the rows of its training clips, so an update is a fit to all of them: means, scatters, banks and
 reference scores are exactly those of a model that was fitted to all clips at once.
@@ -23,7 +23,7 @@ from featstore.table import ClipTable, decode
 
 @dataclass(frozen=True)
 class Change:
-    """What an update changes for the clips of one section and domain, "" for all domains.
+    """What an update changes for a section and domain, "" for all domains.
 
     clips: number of reference scores, and threshold: before and after. anomalies: number of the store's generated
     anomalies of the section and domain whose recordings are training clips of both models, which makes the models
@@ -40,7 +40,7 @@ class Change:
 
 
 class Additions(Inputs):
-    """The training clips of a store that a model may lack; what they are compared with is in the model."""
+    """The training clips of a store that a model may lack."""
 
     def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
         """Every usable training clip, also the only one of its section."""
@@ -48,7 +48,7 @@ class Additions(Inputs):
         return Roles(train, train[:0], self_ranked=False), tuple(notes)
 
     def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """None: they follow from all clips."""
+        """None, because blocks follow from all clips of the updated model."""
         return None, ()
 
 
@@ -146,14 +146,14 @@ def _check_same(fitted: Fitted, store: FeatureStore) -> None:
 def changes(before: Fitted, after: Fitted, store: FeatureStore) -> list[Change]:
     """Thresholds of every section before and after an update, and what each finds of the store's anomalies."""
     old, new = before.thresholds(), after.thresholds()
-    clips, found = _found(before, after, store)
+    clips, reported = _reported(before, after, store)
     rows = []
     for place in sorted({*old, *new}):
         machine, section, domain = place
         wanted = {"machine": machine} | ({} if before.recipe.pool_sections else {"section": section})
         here = clips.where(**wanted, **({"domain": domain} if domain else {}))
         pairs = [side.get(place, (0, float("nan"))) for side in (old, new)]
-        shares = [float(side[here].mean()) if here.any() else float("nan") for side in found]
+        shares = [float(side[here].mean()) if here.any() else float("nan") for side in reported]
         rows.append(
             Change(
                 machine,
@@ -168,7 +168,7 @@ def changes(before: Fitted, after: Fitted, store: FeatureStore) -> list[Change]:
     return rows
 
 
-def _found(before: Fitted, after: Fitted, store: FeatureStore) -> tuple[ClipTable, list[np.ndarray]]:
+def _reported(before: Fitted, after: Fitted, store: FeatureStore) -> tuple[ClipTable, list[np.ndarray]]:
     """The generated anomalies of the training clips of both models, and which of them each model reports."""
     names = list(before.embeddings)
     base = store.clips(names[0])

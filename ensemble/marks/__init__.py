@@ -1,1 +1,1 @@
-"""Marks: what a person heard in the recordings of a store, and what follows from it for banks, scores and choices."""
+"""Marks: what a person heard in recordings of a store, and its effect on banks, scores and selections."""

@@ -1,14 +1,14 @@
-"""What follows from marks: a store whose marked clips have another role.
+"""The effect of marks: a store whose marked clips have another split and label.
 
 - normal: a training clip of its section, so it joins the bank; it is not scored, and no metric counts it.
 - fault: in no bank. A training clip becomes an anomaly; a test clip is scored and has no label, so no metric counts it.
-  Selections judge their candidates by it, see `marked_faults`.
-- ignore: neither bank, nor scored, nor metrics.
+  Selections use it as a confirmed fault, see `marked_faults`.
+- ignore: in no bank, not scored, in no metric.
 
-The last mark of a clip counts. A mark of a recording holds for all its windows, and that of a part of a recording for
-the windows that lie at least half in that part. A recording that is stored as a whole is a fault where a part of it is,
-but a part alone makes it neither normal nor ignored. A mark of a window is for this window; where the store has other
-windows, it is one of that part of the recording.
+The last mark of a clip counts. A mark of a recording holds for all its windows; a mark of a part holds for the
+windows of which at least half lies in the part. A recording that is stored as a whole is a fault if a part of it is
+marked as a fault; a part cannot make it normal or ignored. A mark of a window holds for this window; if the store has
+other windows, it is a mark of that part of the recording.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from featstore.store import FeatureStore
 from featstore.table import ClipTable, encode
 
 HALF = 0.5
-"""Least share of a window that lies in a marked part."""
+"""Least share of a window in a marked part for which the mark holds."""
 
 EFFECTS = {
     NORMAL: "in the banks, not scored",
@@ -36,9 +36,9 @@ EFFECTS = {
 
 
 class MarkedStore(FeatureStore):
-    """A store whose clips have the roles that follow from marks; the rows are those of `store`.
+    """A store whose clips have the splits and labels that follow from marks; the rows are those of `store`.
 
-    warnings: also how many clips are marked as what, and how many marks name no recording of the store.
+    warnings: also the number of clips by mark, and of marks that name no recording of the store.
     """
 
     def __init__(self, store: FeatureStore, marks: Marks) -> None:
@@ -63,7 +63,7 @@ class MarkedStore(FeatureStore):
     def _notes(self) -> list[str]:
         counts = Counter(mark.mark for mark in self.marked.values())
         parts = [f"{counts[mark]} {mark} ({effect})" for mark, effect in EFFECTS.items() if counts[mark]]
-        notes = [f"clips that somebody marked: {', '.join(parts)}; --no-marks leaves the marks out"] if parts else []
+        notes = [f"marked clips: {', '.join(parts)}; --no-marks ignores the marks"] if parts else []
         return [*notes, *([f"{self.lost} marks of {FILE} name no recording of this store"] if self.lost else [])]
 
     @cached_property
@@ -180,6 +180,6 @@ def marked_faults(store: FeatureStore) -> dict[str, bool]:
 
 
 def marks_digest(store: FeatureStore) -> str:
-    """SHA-256 of what all clips are marked as; empty where none is marked."""
+    """SHA-256 of the marks of all clips; empty if none is marked."""
     marked = sorted((key, own.mark) for key, own in marks_of(store).items())
     return hashlib.sha256(json.dumps(marked).encode()).hexdigest() if marked else ""

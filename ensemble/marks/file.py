@@ -4,7 +4,7 @@ Every line is a JSON object with its own checksum and that of the line before it
 moved is detected, except for lines that are missing at the end: a recipe that records a later checksum shows these.
 `featstore/FORMAT.md` defines the format.
 
-A crash may leave the last line incomplete. Its mark was not acknowledged: readers leave it out and say so, and the next
+A crash may leave the last line incomplete. Its mark was not acknowledged: readers ignore and report it, and the next
 mark is written in its place. The incomplete bytes are kept in STORE/marks.torn.
 """
 
@@ -32,7 +32,7 @@ VERSION = 1
 
 NORMAL, FAULT, IGNORE, NONE = "normal", "fault", "ignore", "none"
 MARKS = (NORMAL, FAULT, IGNORE, NONE)
-"""What a person may say of a clip; `none` takes an earlier mark back."""
+"""The marks of a clip; `none` removes an earlier one."""
 
 MAX_BYTES = 1 << 26
 """Larger files are refused; about 200,000 marks of 320 bytes fit."""
@@ -41,7 +41,7 @@ MAX_TEXT = 4000
 """Most characters of a note or a name."""
 
 WAIT_S = 10.0
-"""How long a mark waits for another process that writes one."""
+"""Longest wait for another process that writes a mark."""
 
 _FIELDS = frozenset(("version", "clip", "start_s", "end_s", "mark", "who", "when", "note", "previous", "checksum"))
 
@@ -79,7 +79,7 @@ class Mark:
             text.encode("utf-8", "surrogateescape")
 
     def as_json(self) -> dict[str, Any]:
-        """The values that a person gave, and when."""
+        """The values given by a person, and the time."""
         names = ("clip", "start_s", "end_s", "mark", "who", "when", "note")
         values = {name: getattr(self, name) for name in names}
         return {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
@@ -110,12 +110,12 @@ class Marks:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of the file."""
+        """Notes for the user on the file."""
         if not self.torn:
             return ()
         return (
             f"line {len(self.items) + 1} of {FILE} is incomplete: a mark is being written, or its writing was "
-            "interrupted; this mark does not count, make it again",
+            "interrupted; this mark does not count, repeat it",
         )
 
 

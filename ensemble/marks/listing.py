@@ -1,4 +1,4 @@
-"""The marks of a store as a person reads them: which clip has which mark, as rows, CSV and JSON."""
+"""Lists of the marked clips of a store, as rows, CSV and JSON; and new marks."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def opened(path: Path) -> MarkedStore:
 
 
 class Written(NamedTuple):
-    """A mark that was written, the number of clips that it holds for, and notes on the file before it."""
+    """A written mark, the number of clips that it holds for, and notes on the file before it."""
 
     mark: Mark
     clips: int

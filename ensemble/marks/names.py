@@ -1,4 +1,4 @@
-"""The recordings of a store by the names that a person uses: a key as in scores.csv, or a unique file name."""
+"""Recordings of a store by name: a key as in scores.csv, or a unique file name."""
 
 from collections.abc import Iterable
 from itertools import takewhile
@@ -14,7 +14,7 @@ COMPARED = 1000
 
 
 def recordings(store: FeatureStore) -> tuple[set[str], dict[str, list[str]]]:
-    """Keys of all recordings, and those that have a file name; a path with another folder fits by its name too."""
+    """Keys of all recordings, and lists of keys by file name, which also fit a path in another folder."""
     keys: set[str] = set()
     for embedding in sorted(store.embeddings):
         clips = store.clips(embedding)

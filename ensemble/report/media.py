@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.audio import AudioPolicy, RejectedAudio, open_without_waiting, read_recording
 from featstore.clip import Window, recording_of, window_of
 from featstore.mel import htk_hz, htk_mel
 
@@ -69,7 +69,7 @@ def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Soun
     import soxr
 
     try:
-        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise RejectedAudio("not a regular file")
             with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
@@ -84,11 +84,6 @@ def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Soun
     if not len(wave) or not np.isfinite(wave).all():
         raise RejectedAudio("the window has no samples, or NaN or infinite ones")
     return Sound(np.asarray(soxr.resample(wave, native_hz, rate_hz), dtype=np.float32), rate_hz)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open without blocking: a named pipe must not stop the report."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def spectrogram(sound: Sound) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whether scored recordings still sound like those of training: the drift check on verdicts."""
+"""The drift check on verdicts: whether scored recordings still sound like those of training."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -14,13 +14,13 @@ from featstore.clip import Clip
 from featstore.table import ClipTable
 
 RECENT = 200
-"""Clips of a section that a check of what came last looks at."""
+"""Number of last clips of a section that are checked."""
 
 
 def warnings_of(
     fitted: Fitted, verdicts: Sequence[Verdict], *, anomalies_at_most: float = ANOMALIES_AT_MOST
 ) -> tuple[str, ...]:
-    """Warnings for sections whose clips are not like those of training, see `ensemble.decision.drift`.
+    """Warnings for sections whose clips differ from the training clips, see `ensemble.decision.drift`.
 
     Of overlapping windows, only those that share no sound are counted. anomalies_at_most: share of anomalies that the
     check allows for.
@@ -56,7 +56,7 @@ class Recent:
         """`check`: warnings of verdicts, such as `Model.drift`."""
         self.check = check
         self._kept: dict[tuple[str, str], deque[Verdict]] = {}
-        self._told: tuple[str, ...] = ()
+        self._given: tuple[str, ...] = ()
         self._is_new = False
 
     def add(self, verdicts: Iterable[Verdict]) -> None:
@@ -70,6 +70,6 @@ class Recent:
         if not self._is_new:
             return ()
         self._is_new = False
-        before, self._told = self._told, tuple(text for own in self._kept.values() for text in self.check(list(own)))
+        before, self._given = self._given, tuple(text for own in self._kept.values() for text in self.check(list(own)))
         places = {text.partition(":")[0] for text in before}
-        return tuple(text for text in self._told if text.partition(":")[0] not in places)
+        return tuple(text for text in self._given if text.partition(":")[0] not in places)

@@ -1,4 +1,4 @@
-"""Events of scored windows, as they come: neighbouring windows of a recording that are anomalies."""
+"""Events of scored windows, in the order of scoring: neighbouring windows of a recording that are anomalies."""
 
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ class Events:
     _open: Event | None = None
 
     def add(self, outcome: Outcome) -> None:
-        """The next outcome."""
+        """Add the next outcome."""
         verdict = outcome.verdict
         if verdict is None or outcome.clip.window is None:
             return
@@ -25,7 +25,7 @@ class Events:
             recording = outcome.clip.recording
             self._open = self._continued(recording, verdict) or self._new(recording, verdict)
 
-    def found(self) -> list[Event]:
+    def ranked(self) -> list[Event]:
         """All events so far, the most anomalous first."""
         events = [*self.closed, *([self._open] if self._open else [])]
         return sorted(events, key=lambda event: (-event.peak_percentile, -event.peak_score, event.recording))

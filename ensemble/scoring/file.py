@@ -1,6 +1,6 @@
 """A model file: one safetensors file whose metadata is a JSON object, with a checksum over every byte.
 
-The checksum is the SHA-256 of the whole file in which its own 64 digits are zeros. It tells damage, not forgery, so
+The checksum is the SHA-256 of the whole file in which its own 64 digits are zeros. It detects damage, not forgery, so
 every value is checked again where it is used, and nothing in a file is run.
 """
 
@@ -49,7 +49,7 @@ def write_model(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, np.nda
 
 @contextmanager
 def one_update(path: Path) -> Iterator[None]:
-    """The block is the only update of a model file on this host; temporary files of killed ones are removed.
+    """Allow one update of a model file at a time on this host; temporary files of killed updates are removed.
 
     StoreError where another process updates it. A reader needs no lock. Without flock in the system, nothing is locked.
     """
@@ -60,7 +60,7 @@ def one_update(path: Path) -> Iterator[None]:
         return
     path = path.resolve()
     if not path.is_file():
-        yield  # what is missing is told by who reads it
+        yield  # the reader reports a missing file
         return
     with path.open("rb") as file:
         try:

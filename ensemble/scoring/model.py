@@ -35,7 +35,7 @@ MAX_SECONDS = 600.0
 """Length of a recording that is scored as one clip, as in `featstore build`."""
 
 INVALID = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What a hostile model makes the program raise while it is checked."""
+"""Errors that a hostile model can cause while it is checked."""
 
 GROUP = 32
 """Windows of a recording that are embedded together: memory does not grow with the recording."""
@@ -45,14 +45,14 @@ TRAINED = "a training clip of the model: it would be compared with itself"
 
 
 class Model:
-    """What `detect fit` writes: embedders, detectors of every section, thresholds, and what normal sounds like.
+    """A fitted model: embedders, detectors of every section, thresholds, and statistics of normal sound.
 
         model = Model.load("plant.model")
         for verdict in model.score(wave, 16000, machine="fan", section="00"):
             print(verdict.score, verdict.anomaly, verdict.sentence)
 
-    sections: the (machine, section) pairs that it knows. seconds: length of the clips, or windows, that it was fitted
-    to; hop_s: how far two windows are apart. The scores are those of `detect` for the same clips.
+    sections: known (machine, section) pairs. seconds: length of the clips, or windows, of training. hop_s: from the
+    start of one window to that of the next. The scores are those of `detect` for the same clips.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Model:
 
     @property
     def sections(self) -> list[tuple[str, str]]:
-        """The machines and sections that it knows, sorted."""
+        """Known machines and sections, sorted."""
         return self.fitted.train.sections()
 
     @property
@@ -134,7 +134,7 @@ class Model:
         return place_of(path, self.sections, machine, section)
 
     def knows(self, machine: str, section: str) -> bool:
-        """Whether it can score a section; where sections are pooled, every section of a machine that it knows."""
+        """Whether it can score a section; if sections are pooled, every section of a known machine."""
         return (machine, "all" if self.fitted.recipe.pool_sections else section) in self.fitted.detectors
 
     def score(self, wave: np.ndarray, rate_hz: int, *, machine: str = "", section: str = "") -> list[Verdict]:
@@ -198,7 +198,7 @@ class Model:
         return self.sources.lines(folder)
 
     def job(self, root: Path, batch: int = 4) -> Job:
-        """What worker processes need to embed clips below `root`."""
+        """The job of worker processes that embed clips below `root`."""
         create, infos = registry.creator("embedder"), self.fitted.embeddings
         makers = tuple(
             Maker(registry.factory(create, line, self.device), name, infos[name].fingerprint)
@@ -231,7 +231,7 @@ class Model:
         return [of_embedder[0] for of_embedder in results]
 
     def drift(self, verdicts: Sequence[Verdict], *, anomalies_at_most: float = ANOMALIES_AT_MOST) -> tuple[str, ...]:
-        """Warnings where scored clips are not like those of training, so that the stated rate does not hold."""
+        """Warnings if scored clips differ from the training clips, so that the stated rate does not hold."""
         return warnings_of(self.fitted, verdicts, anomalies_at_most=anomalies_at_most)
 
     def refusal(self, results: Sequence[Result]) -> str:
@@ -248,7 +248,7 @@ class Model:
         return frozenset(self.fitted.contents) - {""}
 
     def verdicts(self, clips: Sequence[Clip], results: Sequence[Sequence[Result]]) -> list[Verdict]:
-        """What the model says of clips, from the results of each by every embedder."""
+        """Verdicts of clips, from the results of each by every embedder."""
         table, rows = ClipTable.from_clips(clips), self.rows_of(results)
         spans = [clip.window or _whole(of_clip[0]) for clip, of_clip in zip(clips, results, strict=True)]
         verdicts = verdicts_of(self.detect(table, rows), spans)

@@ -1,4 +1,4 @@
-"""The rows of a store that are most like a recording, in one embedding."""
+"""The rows of a store that are most similar to a recording, in one embedding."""
 
 import tempfile
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable
 
 MOST = 2000
-"""Rows looked at; fewer than k recordings are listed where all of these are windows of fewer."""
+"""Most rows of a search; fewer than k recordings are listed if these rows are windows of fewer recordings."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A row of the store that is like a recording, its cosine distance, and the window of the recording it is like.
+    """A row of the store that is similar to a recording, and its cosine distance. query: the window of the recording.
 
     start_s, end_s: the part of the neighbour; NaN as an end where the store does not know its length.
     """
@@ -54,7 +54,7 @@ class Search:
 
 
 def neighbours(store: FeatureStore, recording: str, search: Search) -> list[Neighbour]:
-    """The k recordings most like one in a file, or like a clip of the store, the nearest first.
+    """The k recordings most similar to a file, or to a clip of the store, the nearest first.
 
     A recording of windows is compared window by window, and the best pair counts. A clip of the store, and what is
     generated from it, is not compared with itself. RequestError for an unknown embedding or view, DataError for a file
@@ -123,7 +123,7 @@ def _embedded(info: EmbeddingInfo, path: Path, specs: Sequence[str]) -> tuple[np
 
 
 def _windows_each(clips: ClipTable) -> int:
-    """Most rows of one recording: so many neighbours may be of the same one."""
+    """The largest number of rows of a recording: that many neighbours may be of the same recording."""
     return int(np.unique(np.array(clips.recordings()), return_counts=True)[1].max())
 
 

@@ -1,4 +1,4 @@
-"""What `detect fit` and `detect score` were asked, and what they do."""
+"""Typed requests of `detect fit` and `detect score`, and the functions that carry them out."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,23 +39,21 @@ class FitRequest:
     inside: bool | None = None
 
 
-def fit_to(asked: FitRequest, request: RunRequest, screen: Screen) -> tuple[Model, tuple[str, ...]]:
-    """Fit the named or chosen ensemble to a store and write the model; it, and notes for the user."""
-    request.refuse_nothing()
-    store = FeatureStore.open(asked.store)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    ensemble, ranked = ensemble_of(store, request, screen)
+def fit_to(request: FitRequest, run: RunRequest, screen: Screen) -> tuple[Model, tuple[str, ...]]:
+    """Fit the named or chosen ensemble to a store and write the model; returns it, and notes for the user."""
+    run.refuse_nothing()
+    store = FeatureStore.open(request.store)
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    ensemble, ranked = ensemble_of(store, run, screen)
     if ranked:
         raise DataError(f"{ranked[0].file}: a score file cannot score new clips; leave --scores out")
-    fitted, notes = fit(
-        store, ensemble.recipe, machines=request.machines, workers=request.workers, progress=screen.detecting
-    )
-    sources = Sources.of(fitted.embeddings, asked.embedders, inside=asked.inside)
+    fitted, notes = fit(store, ensemble.recipe, machines=run.machines, workers=run.workers, progress=screen.detecting)
+    sources = Sources.of(fitted.embeddings, request.embedders, inside=request.inside)
     locator, reason = locator_of(store, fitted.train, pool_sections=fitted.recipe.pool_sections)
     notes += (f"where a reported clip deviates will not be stated: {reason}",) if reason else ()
     seconds = typical_seconds(store, fitted.evidence.embedding)
     model = Model(fitted, sources, seconds=seconds, locator=locator)
-    model.save(asked.out)
+    model.save(request.out)
     return model, notes
 
 
@@ -125,7 +123,7 @@ def score_to(
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> Iterator[Outcome]:
-    """An outcome per clip of everything asked; `say` shows notes on what a folder holds."""
+    """An outcome per clip of every path; `say` shows notes on the content of a folder."""
     paths = [path for path in request.paths if str(path) != STDIN]
     options = {"machine": request.machine, "section": request.section}
     for target in targets_of(model, paths, layout=request.layout, **options):

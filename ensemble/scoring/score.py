@@ -1,4 +1,4 @@
-"""Score many recordings with a model: processes read and embed them, this one scores them in groups as they come."""
+"""Score many recordings with a model: other processes read and embed them, this process scores them in groups."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +44,7 @@ def score_clips(
         workers = 0 if len(clips) < SMALL_BUILD else cores()
     job = model.job(root)
     if workers and job.embeds:
-        _ = model.worker  # raises what is wrong with an embedder, which a process could not tell
+        _ = model.worker  # raises errors of an embedder here, because a process cannot report them
     pool = Pool(replace(job, embeds=job.embeds or workers == 0), workers)
     done = 0
     try:

@@ -1,4 +1,4 @@
-"""The embedders of a model: how each is made again, with its weights inside of the model or named by their SHA-256."""
+"""The embedders of a model: how each is created, with weights in the model or named by their SHA-256."""
 
 import hashlib
 import os
@@ -44,7 +44,7 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Source:
-    """How an embedder is made: its line of text without the path of its weights, and the weights.
+    """How an embedder is created: its line of text without the path of its weights, and the weights.
 
     path: where the weights lay when the model was fitted. folder: whether they are the files of a folder.
     """
@@ -103,7 +103,7 @@ class Sources:
         by_name = {name: Source(spec) for name, info in infos.items() if (spec := spec_of(info))}
         arrays: dict[str, np.ndarray] = {}
         for spec in specs:
-            name = _made_by(spec, infos)
+            name = _embedding_of(spec, infos)
             by_name[name], files = _source(name, spec, inside)
             arrays |= files
         missing = [name for name in infos if name not in by_name]
@@ -152,9 +152,9 @@ class Sources:
         return lines
 
 
-def _made_by(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
+def _embedding_of(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
     """The name of the embedding that a line of text makes."""
-    embedder: Embedder = made(spec)
+    embedder: Embedder = embedder_of(spec)
     for name, info in infos.items():
         if info.fingerprint == embedder.fingerprint:
             return name
@@ -165,8 +165,8 @@ def _made_by(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
     )
 
 
-def made(spec: str, device: str = "cpu") -> Embedder:
-    """The embedder of a line of text; DataError says why it cannot be made."""
+def embedder_of(spec: str, device: str = "cpu") -> Embedder:
+    """The embedder of a line of text; DataError says why it cannot be created."""
     try:
         embedder: Embedder = registry.creator("embedder")(spec, device)
     except ValueError as error:

@@ -97,7 +97,7 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
     )
     if fitted.domains and recipe.domains != PREDICTED:
         raise ValueError("it has domains, which its recipe does not predict")
-    fitted.thresholds()  # what cannot decide is no model
+    fitted.thresholds()  # raises DataError for a model that cannot decide
     return fitted
 
 
@@ -139,7 +139,7 @@ def _honest(
 
 
 def locator_to_stored(locator: Locator | None) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
-    """What normal sounds like, as JSON and arrays."""
+    """Statistics of normal sound, as JSON and arrays."""
     if locator is None:
         return None, {}
     return locator.description(), {f"normal/{name}": array for name, array in locator.arrays().items()}

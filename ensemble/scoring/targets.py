@@ -1,4 +1,4 @@
-"""What `detect score` is given: files and folders -> clips of the machines and sections of a model."""
+"""Paths of `detect score` -> clips of the machines and sections of a model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a fitted model says about a recording, or about a window of it."""
+"""The result of a fitted model for a recording, or for a window of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Verdict:
         return "; ".join(map(str, self.where))
 
     def as_json(self) -> dict[str, Any]:
-        """Values by name, as JSON keeps them; None for what is unknown."""
+        """Values by name, as JSON has them; None for what is unknown."""
         values = {name: None if _is_nan(value) else value for name, value in vars(self).items()}
         return {
             **values,

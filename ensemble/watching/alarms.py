@@ -1,8 +1,8 @@
-"""Runs of anomalous clips of one section: one alarm at the first clip, one message when the run is over.
+"""Runs of anomalous clips of one section: an alarm at the first clip, and a message at the end.
 
 The time of a clip is that of its file (of its last change) plus its place in the file. Clips that begin at most `quiet`
-seconds after the last anomalous clip continue its run; normal clips between them do not end it. A run ends when a later
-clip comes, or when none came for `quiet` seconds. Runs are a list, because old recordings may arrive between new ones.
+seconds after the last anomalous clip continue its run; normal clips between them do not end it. A run ends with a later
+clip, or if none was scored for `quiet` seconds. Runs are a list, because old recordings may arrive between new ones.
 """
 
 import math
@@ -25,8 +25,8 @@ QUIET_CLIPS = 3
 class Run:
     """A run of anomalous clips that is not over.
 
-    start, last: Unix time of the begin of the first and the end of the last anomalous clip. seen: Unix time at which
-    the last anomalous clip was scored.
+    start, last: Unix time of the beginning of the first and of the end of the last anomalous clip. seen: Unix
+    time at which the last anomalous clip was scored.
     """
 
     id: str
@@ -58,12 +58,12 @@ def utc(seconds: float) -> str:
 
 
 def identity(*parts: object) -> str:
-    """16 hex digits that are the same whenever the parts are the same."""
+    """16 hex digits that depend only on the parts."""
     return xxhash.xxh3_64_hexdigest("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"))
 
 
 def plain_values(value: Any) -> Any:
-    """Values as JSON keeps them: numbers of Python, None for NaN and infinities."""
+    """Values that JSON has: Python numbers, None for NaN and infinities."""
     if isinstance(value, dict):
         return {name: plain_values(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -81,7 +81,7 @@ def quiet_seconds(clip_s: float) -> float:
 def follow(
     runs: Sequence[Run], verdicts: Sequence[Verdict], source: Source, *, quiet_s: float, now: float
 ) -> tuple[list[Message], list[Run]]:
-    """Messages that the clips of a file cause, in order, and the runs of their section afterwards."""
+    """Messages that follow from the clips of a file, in order, and the runs of their section afterwards."""
     messages: list[Message] = []
     runs = list(runs)
     for verdict in verdicts:

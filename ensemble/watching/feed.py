@@ -11,8 +11,8 @@ from ensemble.watching.pcm import Pcm
 class Feed:
     """Waves of a stream in order, at most `limit` samples of them.
 
-    Nothing is ever dropped: while the buffer is full the reader waits, and so does whoever writes into the pipe.
-    received: samples that came so far. held: those in the buffer. full: how often the reader began to wait.
+    Nothing is dropped: while the buffer is full the reader waits, and then the writer of the pipe.
+    received: samples read so far. held: samples in the buffer. full: how often the reader had to wait.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,13 +38,13 @@ class Feed:
             self._changed.notify_all()
 
     def end(self, error: Exception | None = None) -> None:
-        """No more waves come."""
+        """Mark the end of the stream; `error` is raised by `get`."""
         with self._changed:
             self._is_over, self._error = True, error
             self._changed.notify_all()
 
     def get(self, timeout_s: float) -> np.ndarray | None:
-        """The oldest wave; an empty one when none came in time, None at the end. Raises the error of the reader."""
+        """The oldest wave; an empty one if none arrived in time, None at the end. Raises the error of the reader."""
         with self._changed:
             self._changed.wait_for(lambda: self._waves or self._is_over, timeout_s)
             if self._waves:

@@ -1,8 +1,8 @@
 """Looks at a folder: the audio files below it with their versions, and which of them are ready to be scored.
 
-A full look costs a listing per folder and a `stat` per file; between full looks, old files that are done cost the
-listing alone. Hidden files and folders, links that lead out of the folder, and everything that is no regular file are
-passed over, as when a store is built.
+A full look lists every folder and calls `stat` for every file; other looks leave out the `stat` of old files that are
+done. Hidden files and folders, links that lead out of the folder, and everything that is not a regular file are
+ignored, as when a store is built.
 """
 
 import os
@@ -29,7 +29,7 @@ class Look:
 def look(root: Path, known: Mapping[str, Known] | None = None, trusted_until_ns: int = 0) -> Look:
     """All audio files below `root` at this moment.
 
-    known: files whose version is not asked for again where they were last changed before `trusted_until_ns`.
+    known: files that are done; their versions are not read again if they were last changed before `trusted_until_ns`.
     """
     known = known or {}
     files: dict[str, Version] = {}
@@ -70,7 +70,7 @@ def _version(entry: os.DirEntry[str], real_root: str) -> Version | None:
 
 @dataclass
 class Waiting:
-    """A version that is not done: the clock when it was first seen, and what its header told."""
+    """A version that is not done. since: clock when it was first seen. missing: bytes it lacks by its header."""
 
     version: Version
     since: float
@@ -82,11 +82,11 @@ class Waiting:
 
 @dataclass
 class Arrivals:
-    """Files that wait until they are whole.
+    """Files that wait until they are complete.
 
-    A version is ready when it was seen for `settle_s` seconds without a change and lacks nothing by its header, or for
-    `glance_s` where a header states its length and all of it is there. A file that lacks bytes by its header and did
-    not change for `give_up_s` seconds is ready too: it is truncated, and scoring says so.
+    A version is ready after `settle_s` seconds without a change, or after `glance_s` if its header states its length
+    and no byte is missing. A file that lacks bytes by its header is ready after `give_up_s` seconds without a change:
+    it is truncated, and scoring rejects it.
     """
 
     settle_s: float
@@ -95,7 +95,7 @@ class Arrivals:
     waiting: dict[str, Waiting] = field(default_factory=dict)
 
     def update(self, seen: Look, known: Mapping[str, Known], now: float) -> None:
-        """Take in a look at time `now`; files that are gone are forgotten where the whole folder could be read."""
+        """Add the files of a look at time `now`; missing files are forgotten if the whole folder could be read."""
         fresh: dict[str, Waiting] = {} if not seen.problems else dict(self.waiting)
         for path, version in seen.files.items():
             if path in known and known[path].version == version:
@@ -115,7 +115,7 @@ class Arrivals:
                 yield path, waiting.version
 
     def later(self, path: str, now: float) -> int:
-        """Let a file that the file system did not hand out wait longer each time; how often it was tried."""
+        """Let a file that could not be opened wait longer each time; returns how often it was tried."""
         waiting = self.waiting[path]
         waiting.not_before = now + min(2.0**waiting.tries, LONGEST_PAUSE_S)
         waiting.tries += 1
@@ -145,7 +145,7 @@ class Arrivals:
             try:
                 waiting.missing = missing_bytes(path, waiting.version.size)
             except OSError:
-                waiting.missing = None  # scoring will tell
+                waiting.missing = None  # scoring reports the error
             waiting.is_read = True
         if waiting.missing is None:
             return age >= self.settle_s

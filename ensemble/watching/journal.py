@@ -1,13 +1,13 @@
-"""The journal of a watch: JSON lines with checksums, in segments; it is the result of the watch and its memory.
+"""The journal of a watch: JSON lines with checksums, in segments; it holds the results and the state of the watch.
 
     JOURNAL/lock                     one watch at a time
-    JOURNAL/000001_2026-10.jsonl     closed segments: results of the past; nothing reads them again
-    JOURNAL/000002_2026-11.jsonl     the segment at work
+    JOURNAL/000001_2026-10.jsonl     closed segments: past results; they are not read again
+    JOURNAL/000002_2026-11.jsonl     the current segment
 
-A segment begins with everything that the watch has to know (a checkpoint), so a start reads the newest one alone. A new
-one is begun with a new month, and when SEGMENT_BYTES were added to the present one. It appears whole, because it is
-renamed into place with its checkpoint. A record is durable before `add` returns; a torn last line, left by a crash, is
-cut off when the journal is opened.
+A segment begins with the complete state (a checkpoint), so a start reads only the newest one. A new segment is begun
+with a new month, and when SEGMENT_BYTES were added to the current one. It appears with its whole checkpoint, because it
+is renamed into place. A record is durable before `add` returns; an incomplete last line, left by a crash, is cut off
+when the journal is opened.
 """
 
 import os
@@ -36,8 +36,8 @@ Say = Callable[[str], None]
 class Journal:
     """The journal in `folder`, created where there is none and locked until it is closed.
 
-    state: what its records amount to. wall: the clock, Unix time. Raises StoreError when another watch has the folder,
-    or for a journal that cannot be read.
+    state: what follows from all records. wall: the clock, Unix time. Raises StoreError if another watch uses the
+    folder, or the journal cannot be read.
     """
 
     def __init__(self, folder: Path, *, say: Say, wall: Callable[[], float] = time.time) -> None:
@@ -60,7 +60,7 @@ class Journal:
         self.close()
 
     def add(self, *records: Record, durable: bool = True) -> None:
-        """Append records and take them into the state; `durable` waits for the disk.
+        """Append records and apply them to the state; `durable` waits for the disk.
 
         Raises ResourceError on a full disk; the journal is then as before.
         """
@@ -79,7 +79,7 @@ class Journal:
             self.state.apply(record)
 
     def turn(self, present: Container[str]) -> bool:
-        """Begin a new segment where it is time to, and say whether; `present`: paths of the files that exist."""
+        """Begin a new segment if it is due, and return whether; `present`: paths of the files that exist."""
         is_long = self._size - self._checkpoint >= max(SEGMENT_BYTES, self._checkpoint)
         if self.path.stem.endswith(f"_{self._month()}") and not is_long:
             return False
@@ -106,7 +106,7 @@ class Journal:
         self._append_from(whole)
 
     def _read(self, data: bytes) -> int:
-        """Take in the records of a segment; the number of bytes before a torn end."""
+        """Apply the records of a segment; returns the number of bytes before an incomplete end."""
         whole = position = between = 0
         damaged: list[int] = []
         for number, text in enumerate(data.splitlines(keepends=True), 1):
@@ -156,12 +156,12 @@ class Journal:
 
 
 def line(record: Record) -> bytes:
-    """A record as a line with its checksum; ValueError or TypeError for what JSON cannot keep, such as NaN."""
+    """A record as a line with its checksum; ValueError or TypeError for values that JSON lacks, such as NaN."""
     return canonical(seal(record)) + b"\n"
 
 
 def read_records(folder: Path) -> Iterable[Record]:
-    """Every whole record of every segment, oldest first; for reports and tests, while nothing or a watch is at work."""
+    """Every valid record of every segment, oldest first; for reports and tests, also while a watch is running."""
     for path in sorted((path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)), key=_number):
         for text in read_regular(path, MAX_BYTES).splitlines(keepends=True):
             record = _record(text)

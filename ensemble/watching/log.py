@@ -18,7 +18,7 @@ LOG_BYTES, LOG_FILES = 10_000_000, 5
 
 @contextmanager
 def open_log(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """A function that logs one line with its time in UTC; `path`: also to this file, five older ones are kept."""
+    """A function that logs one line with its time in UTC. path: a log file besides stderr; five older ones are kept."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def open_log(path: Path | None) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def ended_by_signals(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Call `stop` on SIGTERM or SIGINT; the numbers of the signals that came. A second one ends at once."""
+    """Call `stop` on SIGTERM or SIGINT; yields the numbers of the received signals. A second one ends at once."""
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield came

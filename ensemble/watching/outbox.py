@@ -1,4 +1,4 @@
-"""Moves messages from the journal to the sinks, and records what they received: every message at least once.
+"""Moves messages from the journal to the sinks and records their delivery: every message at least once.
 
 A message is in the journal, durably, before a sink gets it. That it was delivered is recorded afterwards; a crash
 between the two makes the next start deliver it again, with the same `id`.
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from ensemble.watching.journal import Journal
 from ensemble.watching.sinks import Delivery, Say, Sink
 
-MOST_OWED = 10_000
-"""Messages that wait for one sink; beyond, the oldest is given up, which the log and the journal say."""
+MOST_UNDELIVERED = 10_000
+"""Most messages that wait for a sink; the oldest of more are given up, which is logged and recorded."""
 
 
 class Outbox:
@@ -21,15 +21,15 @@ class Outbox:
         self._offered: dict[str, set[str]] = {sink.name: set() for sink in sinks}
 
     def move(self) -> None:
-        """Offer what was not offered yet; record what was delivered."""
+        """Send messages that were not sent yet; record what was delivered."""
         for sink in self.sinks:
             self._offer(sink)
             self._record(sink.name, sink.done())
             self._record(sink.name, self._beyond(sink.name))
 
     @property
-    def owed(self) -> int:
-        """Messages that a sink has not received."""
+    def undelivered(self) -> int:
+        """Number of messages that a sink has not received."""
         return sum(len(packages) for packages in self.journal.state.owed.values())
 
     def _offer(self, sink: Sink) -> None:
@@ -42,12 +42,12 @@ class Outbox:
             offered.add(name)
 
     def _beyond(self, sink: str) -> list[Delivery]:
-        """The oldest messages, where too many wait."""
+        """Give up the oldest messages if too many wait for a sink."""
         names = list(self.journal.state.owed[sink])
-        beyond = names[: max(0, len(names) - MOST_OWED)]
+        beyond = names[: max(0, len(names) - MOST_UNDELIVERED)]
         for name in beyond:
-            self.say(f"{sink}: {name} given up, because {MOST_OWED} later messages wait")
-        return [Delivery(name, f"given up: {MOST_OWED} later messages wait") for name in beyond]
+            self.say(f"{sink}: {name} given up, because {MOST_UNDELIVERED} later messages wait")
+        return [Delivery(name, f"given up: {MOST_UNDELIVERED} later messages wait") for name in beyond]
 
     def _record(self, sink: str, done: Sequence[Delivery]) -> None:
         if not done:

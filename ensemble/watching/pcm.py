@@ -22,14 +22,14 @@ _EXTENSIBLE = 0xFFFE
 
 
 class Source(Protocol):
-    """A binary stream whose `read` hands out what is there, at most `size` bytes, none at the end: unbuffered."""
+    """An unbuffered binary stream: `read` returns what is available, at most `size` bytes, none at the end."""
 
     def read(self, size: int, /) -> bytes | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class PcmRequest:
-    """How raw samples are to be read. rate_hz: None where a WAV header tells. channel: a number, or mean."""
+    """How raw samples are to be read. rate_hz: None for a WAV, whose header states it. channel: a number, or mean."""
 
     rate_hz: int | None = None
     format: str = "s16le"
@@ -39,7 +39,7 @@ class PcmRequest:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the samples of a stream lie; length: bytes of all samples, None where unknown."""
+    """Format of the samples of a stream. length: bytes of all samples, None if unknown."""
 
     rate_hz: int
     format: str
@@ -48,7 +48,7 @@ class Layout:
 
 
 class Pcm:
-    """One channel of the sound that `source` hands out.
+    """One channel of the sound of `source`.
 
     Raises OptionError where options are missing or contradict the stream, DataError for a header that is not readable.
     """
@@ -61,7 +61,7 @@ class Pcm:
             if request.rate_hz not in {None, self.layout.rate_hz}:
                 raise OptionError(f"--rate {request.rate_hz}: the WAV has {self.layout.rate_hz} Hz; leave --rate out")
         elif request.rate_hz is None:
-            raise OptionError("raw samples need --rate HZ, because nothing else tells it")
+            raise OptionError("raw samples need --rate HZ, because they have no header that states it")
         else:
             self.layout = Layout(request.rate_hz, request.format, request.channels)
         if self.channel != "mean" and int(self.channel) >= self.layout.channels:

@@ -12,8 +12,8 @@ from ensemble.scoring.verdict import Verdict
 class Scorer(Protocol):
     """Scores recordings and waves.
 
-    sections: the pairs of machine and section that it knows. seconds: length of a clip or window it was fitted on.
-    hop_s: from one window to the next.
+    sections: known pairs of machine and section. seconds: length of the clips or windows of training. hop_s: from the
+    start of one window to that of the next.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Where messages go: stdout, a command per alarm, a webhook; the last two in threads of their own."""
+"""Receivers of messages: stdout, a command per alarm, a webhook; the last two each in a thread."""
 
 import json
 import queue
@@ -18,7 +18,7 @@ from featstore.console import printable
 from featstore.errors import OptionError
 
 QUEUED = 1000
-"""Messages in the queue of a thread; more of them wait in the journal's state."""
+"""Most messages in the queue of a thread; further ones wait in the state of the journal."""
 
 COMMAND_S = 30.0
 POST_S = 10.0
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 class Delivery(NamedTuple):
-    """A message that a sink is done with; outcome: empty, or why it was not accepted."""
+    """A message that was delivered or given up. outcome: empty, or why it was not accepted."""
 
     id: str
     outcome: str = ""
@@ -41,14 +41,14 @@ class Sink(Protocol):
     name: str
 
     def send(self, name: str, messages: Sequence[Message]) -> bool:
-        """Take messages that travel under one id; False when there is no room for them at present."""
+        """Accept messages that share one id; False if there is no room for them at present."""
 
     def done(self) -> list[Delivery]:
         """What was delivered, or given up, since the last call."""
 
 
 class Refused(Exception):
-    """Raised when a message was not accepted; again: trying once more may help."""
+    """Raised when a message was not accepted. again: whether another try may help."""
 
     def __init__(self, reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
@@ -71,23 +71,23 @@ class Lines:
         return True
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Write and flush, for messages that nobody records."""
+        """Write and flush messages whose delivery is not recorded."""
         shown = [message for message in messages if not (self.alarms_only and message["type"] == "result")]
         if shown:
             self.stream.write("".join(json.dumps(message) + "\n" for message in shown))
             self.stream.flush()
 
     def done(self) -> list[Delivery]:
-        """All of it."""
+        """What was written since the last call."""
         done, self._done = self._done, []
         return done
 
 
 class Courier:
-    """Delivers messages one by one in a thread of its own, so that a slow receiver never delays scoring.
+    """Delivers messages one by one in a thread, so that a slow receiver never delays scoring.
 
-    deliver: raises Refused. A message that may be tried again is, with pauses that double from 1 s up to 5 minutes; the
-    messages after it wait, so the receiver gets them in order.
+    deliver: raises Refused. With `again`, the message is sent again after pauses that double from 1 s up to 5 minutes;
+    later messages wait, so the receiver gets them in order.
     """
 
     def __init__(self, name: str, deliver: Callable[[Message], None], *, say: Say) -> None:
@@ -111,7 +111,7 @@ class Courier:
         return [self._finished.get_nowait() for _ in range(self._finished.qsize())]
 
     def close(self) -> None:
-        """Begin no further delivery; one that is at work is not waited for."""
+        """Begin no further delivery, without waiting for a current one."""
         self._end.set()
 
     def _work(self) -> None:
@@ -125,13 +125,13 @@ class Courier:
                 self._finished.put(Delivery(name, outcome))
 
     def _delivered(self, message: Message) -> str | None:
-        """Empty when delivered, the reason when refused for good, None when the end came first."""
+        """Empty if delivered, the reason if refused finally, None if `close` was called first."""
         pause_s = 1.0
         while not self._end.is_set():
             try:
                 self.deliver(message)
                 return ""
-            except Exception as error:  # whatever it is, the thread goes on
+            except Exception as error:  # no error may end the thread
                 again = isinstance(error, Refused) and error.again
                 reason = printable(str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}")[
                     :300

@@ -1,6 +1,6 @@
-"""What a journal amounts to: the files that are done, the runs of alarms, and the messages still to be delivered.
+"""The state that follows from a journal: files that are done, runs of alarms, and messages still to be delivered.
 
-The state changes by records only, the same way at work and when a journal is read again. The records by `kind`:
+Only records change the state, in the same way while watching and when a journal is read again. The records by `kind`:
 
 | kind      | says                                                                                     |
 |-----------|------------------------------------------------------------------------------------------|
@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 FORMAT = 1
 CHECKPOINT = frozenset({"journal", "start", "known", "runs", "owed"})
-"""Kinds that a segment begins with."""
+"""Kinds of records at the beginning of a segment."""
 
 STDOUT = "stdout"
 """The sink that receives every message of a record at once; the others receive alarms one by one."""
@@ -52,16 +52,16 @@ class State:
     folder: str = ""
 
     def apply(self, record: Record) -> None:
-        """Take in one record. Raises KeyError, TypeError or ValueError for one that is not of this format."""
+        """Apply one record. Raises KeyError, TypeError or ValueError for one that is not of this format."""
         _APPLY[record["kind"]](self, record)
 
     def forget(self, present: Container[str]) -> None:
-        """Forget the files that are absent for the second time; a folder may be away for a while."""
+        """Forget files that are absent for the second time; a folder may be unavailable for a while."""
         marked = {path: known._replace(gone=path not in present) for path, known in self.known.items()}
         self.known = {path: known for path, known in marked.items() if not (known.gone and self.known[path].gone)}
 
     def checkpoint(self) -> Iterator[Record]:
-        """Records that build this state again."""
+        """Records that restore this state."""
         yield {"kind": "journal", "format": FORMAT}
         if self.started:
             yield {"kind": "start", "folder": self.folder, "sinks": list(self.owed)}
@@ -139,7 +139,7 @@ def known_record(path: str, known: Known) -> Record:
 
 
 def messages_of(record: Record) -> list[Message]:
-    """What a file's record or the end of a run tells: results or the rejection, then events."""
+    """The messages of a record of a file or of the end of a run: results or the rejection, then events."""
     if record["kind"] != "file":
         return list(record["events"])
     head = {"time": record["time"], "file": record["path"], "version": record["version"]}

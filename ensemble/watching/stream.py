@@ -12,12 +12,10 @@ from ensemble.watching.feed import Feed
 from ensemble.watching.pcm import Pcm
 from ensemble.watching.scorer import Scorer
 from ensemble.watching.sinks import Lines, Say, Sink
+from featstore.audio import TOLERANCE_S
 from featstore.errors import AsdError, DataError, OptionError
 
 BUFFER_S = 60.0
-TOLERANCE_S = 0.001
-"""End of the sound that needs no window of its own, as for recordings."""
-
 POLL_S = 0.25
 LAG_LOG_S = 10.0
 DRAIN_S = 30.0
@@ -26,7 +24,7 @@ DRAIN_S = 30.0
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """How a stream is cut and judged, in seconds; None: as the model was fitted. quiet_s: as for a watch."""
+    """How a stream is cut and scored; times in seconds, None for those of the model. quiet_s: as for a watch."""
 
     machine: str = ""
     section: str = ""
@@ -39,7 +37,7 @@ class StreamRequest:
 class Windows:
     """Cuts waves into windows of `size` samples every `hop` samples; holds at most one window and one wave.
 
-    tolerance: samples at the end of the sound that need no window of their own.
+    tolerance: samples at the end of the sound that need no further window.
     """
 
     def __init__(self, size: int, hop: int, tolerance: int = 0) -> None:
@@ -71,7 +69,7 @@ class Windows:
 
 
 class Stream:
-    """One run over a stream. sinks: as of a watch, but without a journal: what they miss when it ends is lost."""
+    """One run over a stream. sinks: as of a watch, but without a journal: undelivered messages are lost at the end."""
 
     def __init__(
         self,
@@ -96,7 +94,7 @@ class Stream:
         self.zero = 0.0
         self._runs: list[Run] = []
         self._sent: set[str] = set()
-        self._beat = self._lag_told = clock()
+        self._beat = self._lag_logged = clock()
 
     def run(self) -> None:
         """Score until the stream ends or `stop` is called. Raises DataError for a stream without a sample."""
@@ -111,7 +109,7 @@ class Stream:
             if len(wave) and not self.zero:
                 self.zero = self.wall() - len(wave) / self.rate_hz
             self._score_all(windows.push(wave))
-            self._tell()
+            self._report()
         self._finish()
 
     def stop(self) -> None:
@@ -123,10 +121,10 @@ class Stream:
             if self.stopped:
                 return
             self._score(start, wave)
-            self._tell()
+            self._report()
 
     def _score(self, start: int, wave: np.ndarray) -> None:
-        """Score one window and tell it."""
+        """Score one window and write the result."""
         start_s, end_s = start / self.rate_hz, (start + len(wave)) / self.rate_hz
         head = {"time": utc(self.wall()), "machine": self.machine, "section": self.section}
         span = {"start_s": start_s, "end_s": end_s, "start": utc(self.zero + start_s), "end": utc(self.zero + end_s)}
@@ -134,7 +132,7 @@ class Stream:
         behind = {"behind_s": round((self.feed.received - start - len(wave)) / self.rate_hz, 3)}
         try:
             verdicts = self._verdicts(wave, start_s)
-        except Exception as error:  # one window may not end the stream
+        except Exception as error:  # no window may end the stream
             self.rejected += 1
             reason = str(error) if isinstance(error, AsdError) else f"{type(error).__name__}: {error}"
             self.say(f"window at {start_s:.3f} s: rejected, {reason}")
@@ -156,25 +154,25 @@ class Stream:
         verdicts = self.scorer.score(wave, self.rate_hz, machine=self.machine, section=self.section)
         return [_moved(verdict, start_s) for verdict in verdicts]
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         now = self.clock()
         for sink in self.sinks:
             self._sent.difference_update(delivery.id for delivery in sink.done())
         behind_s = self.feed.held / self.rate_hz
-        if behind_s > self.hop_s and now - self._lag_told >= LAG_LOG_S:
-            self._lag_told = now
+        if behind_s > self.hop_s and now - self._lag_logged >= LAG_LOG_S:
+            self._lag_logged = now
             self.say(f"scoring is {behind_s:.1f} s behind the stream; nothing is dropped, buffer {BUFFER_S:.0f} s")
         if now - self._beat >= self.request.heartbeat_s:
             self._heartbeat()
 
     def _finish(self) -> None:
-        """End the runs, wait for the sinks, and say what remains."""
+        """End the runs, wait for the sinks, and log what was not delivered."""
         now = self.wall()
         self._send([ended(run, now) for run in self._runs])
         deadline = self.clock() + (0.0 if self.stopped else DRAIN_S)
         while self._sent and self.clock() < deadline and not self.stopped:
             time.sleep(POLL_S)
-            self._tell()
+            self._report()
         self._heartbeat()
         if self._sent:
             self.say(f"{len(self._sent)} alarm messages were not delivered")

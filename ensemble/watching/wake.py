@@ -1,4 +1,4 @@
-"""Waits for the next look, shorter where the operating system tells of a change (package `watchfiles`)."""
+"""Waits for the next look, shorter if the operating system reports a change (package `watchfiles`)."""
 
 import importlib.util
 import threading
@@ -15,7 +15,7 @@ RETRY_S = 10.0
 class Wake:
     """A wait that ends early when a file below `root` changes, or when `stop` is called.
 
-    poll: never listen to the operating system. Network folders tell nothing, so the wait must be short anyway.
+    poll: never listen to the operating system. Network folders report no changes, so the wait must be short anyway.
     """
 
     def __init__(self, root: Path, *, poll: bool, say: Callable[[str], None]) -> None:
@@ -52,7 +52,7 @@ class Wake:
     def _listen(self) -> None:
         import watchfiles
 
-        is_told = False
+        is_logged = False
         while not self._end.is_set():
             try:
                 changes = watchfiles.watch(
@@ -66,8 +66,8 @@ class Wake:
                 )
                 for _ in changes:
                     self._changed.set()
-            except (OSError, RuntimeError) as error:  # no folder, or no watch left: the looks go on without it
-                if not is_told:
-                    self.say(f"changes in {self.root} are noticed by looking only: {error}")
-                is_told = True
+            except (OSError, RuntimeError) as error:  # no folder, or no free watch: looks continue without it
+                if not is_logged:
+                    self.say(f"changes in {self.root} are noticed only by looking: {error}")
+                is_logged = True
             self._end.wait(RETRY_S)

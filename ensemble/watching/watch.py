@@ -1,4 +1,4 @@
-"""The loop of `detect watch`: look, score what is ready, record it, tell it."""
+"""The loop of `detect watch`: scan the folder, score complete files, record the results, deliver messages."""
 
 import math
 import time
@@ -22,10 +22,10 @@ from featstore.audio import UNREADABLE
 from featstore.errors import AsdError, DataError
 
 BATCH_S = 2.0
-"""Seconds of scoring between two looks, at least."""
+"""Least seconds of scoring between two looks at the folder."""
 
 FULL_LOOK_SHARE = 0.1
-"""Most of the time that looks at old known files may take; they are rarely changed."""
+"""Largest share of the time for looks that read the version of old known files; these rarely change."""
 
 OLD_S = 600.0
 """Age from which a known file is old."""
@@ -37,11 +37,11 @@ DRAIN_S = 60.0
 
 @dataclass(frozen=True)
 class WatchRequest:
-    """What is watched and how; seconds where nothing else is said.
+    """What is watched and how; times in seconds.
 
     machine, section: of every file; empty: from its path. settle_s: how long a file must be unchanged. give_up_s: how
-    long a file may lack bytes by its header. quiet_s: the pause that ends a run of anomalous clips, None for the
-    default. existing: "score" or "skip", for the files of the very first look. once: end when nothing is left to do.
+    long a file may be shorter than its header states. quiet_s: the pause that ends a run of anomalous clips, None for
+    the default. existing: "score" or "skip" the files of the first look. once: end when nothing is left to do.
     """
 
     folder: Path
@@ -67,7 +67,7 @@ class Counts:
 
 
 class Watch:
-    """One watch of a folder. lines: the sink that is stdout. clock: monotonic seconds. wall: Unix time."""
+    """One watch of a folder. sinks: receivers of messages. wake: ends pauses early. clock: monotonic seconds."""
 
     def __init__(
         self,
@@ -95,11 +95,13 @@ class Watch:
         self._beat = clock()
 
     def run(self) -> Counts:
-        """Watch until the wake is stopped; with `once`, until nothing is left that waiting would make ready.
+        """Watch until the wake is stopped; with `once`, until no file is left that would become ready by waiting.
 
-        Raises DataError where `once` finds no folder that it can read.
+        Raises DataError if the folder cannot be read with `once`.
         """
-        latest = self.clock() + self.request.settle_s + self.request.interval_s  # `once` leaves what grows on
+        latest = (
+            self.clock() + self.request.settle_s + self.request.interval_s
+        )  # `once` does not wait for files that still grow
         while not self.wake.stopped:
             self.step()
             if self.request.once and self._is_idle and not self.arrivals.unsettled(self.clock(), latest):
@@ -113,7 +115,7 @@ class Watch:
         return self.counts
 
     def step(self) -> None:
-        """One look, and everything that follows from it."""
+        """Look at the folder once, score what is ready, and deliver messages."""
         seen = self._look()
         now = self.clock()
         self._say_problems(seen.problems)
@@ -125,9 +127,9 @@ class Watch:
         if self._is_begun and is_readable:
             if self._is_idle:
                 self._end_runs()
-            is_whole = seen.files and not seen.problems  # a folder that is away for a while has lost nothing
+            is_whole = seen.files and not seen.problems  # a folder may be unavailable for a while
             self.journal.turn(seen.files if is_whole else self.journal.state.known)
-        self._tell()
+        self._deliver()
 
     def _look(self) -> Look:
         """A look; a full one where the time since the last allows it."""
@@ -141,7 +143,7 @@ class Watch:
         return seen
 
     def heartbeat(self) -> None:
-        """Tell that the watch lives, and what it did."""
+        """Write a heartbeat with the counts so far, after new drift warnings."""
         self._beat = self.clock()
         for warning in self.recent.news():
             self.say(f"warning: {warning}")
@@ -149,16 +151,16 @@ class Watch:
         values = {"scored": self.counts.scored, "rejected": self.counts.rejected, "alarms": self.counts.alarms}
         waiting = {"waiting": len(self.arrivals.waiting), "oldest_waiting": self.arrivals.oldest()}
         self._show(
-            {"type": "heartbeat", "time": utc(self.wall()), **values, **waiting, "undelivered": self.outbox.owed}
+            {"type": "heartbeat", "time": utc(self.wall()), **values, **waiting, "undelivered": self.outbox.undelivered}
         )
 
     def _begin(self, seen: Look) -> None:
-        """Record the start; at the very first one also the files that are passed over."""
+        """Record the start; at the first one also the files to skip."""
         passed: list[Record] = []
         state = self.journal.state
         if not state.started and self.request.existing == "skip":
             passed = [known_record(path, Known(version, 1)) for path, version in seen.files.items()]
-            self.say(f"{len(passed)} files are there already and are passed over")
+            self.say(f"{len(passed)} existing files are skipped")
         folder = str(self.request.folder.absolute())
         if state.started and state.folder != folder:
             self.say(f"{self.journal.folder} was the journal of {state.folder} before")
@@ -167,14 +169,14 @@ class Watch:
         self._is_begun = True
 
     def _score_ready(self, deadline: float) -> int:
-        """Score ready files until the deadline; how many were ready, as far as it got."""
+        """Score ready files until the deadline, and return how many were ready until then."""
         count = 0
         for path, version in self.arrivals.ready(self.request.folder, self.clock(), self.wall()):
             if self.wake.stopped or (count and self.clock() > deadline):
                 break
             count += 1
             self._score(path, version)
-            self._tell()
+            self._deliver()
         return count
 
     def _score(self, path: str, version: Version) -> None:
@@ -187,12 +189,12 @@ class Watch:
             result = self._result(path, full, Source(record["id"], path, version.mtime_ns / 1e9)) if is_same else {}
             is_same = is_same and version_of(full) == version
         except OSError as error:
-            self._later(path, str(error))
+            self._retry_later(path, str(error))
             return
         if not is_same:
-            self.arrivals.done(path)  # the next look sees what it is now, and it waits from its beginning
+            self.arrivals.done(path)  # the next look reads its new version, which waits anew
         elif result.get("rejected", "").startswith(UNREADABLE):
-            self._later(path, result["rejected"])
+            self._retry_later(path, result["rejected"])
         else:
             self.journal.add({**record, **result})
             self.arrivals.done(path)
@@ -205,16 +207,16 @@ class Watch:
             verdicts = self.scorer.score_file(full, machine=machine, section=section)
             length_s = max((verdict.end_s for verdict in verdicts), default=0.0)
             begun = replace(source, zero=source.zero - length_s)  # a file is written until its recording ends
-            result = self._told(machine, section, verdicts, begun)
+            result = self._scored(machine, section, verdicts, begun)
         except AsdError as error:
             return {"rejected": str(error), "events": []}
         except Exception as error:  # nothing that a file holds may end the watch
             return {"rejected": f"{type(error).__name__}: {error}", "events": []}
         return result
 
-    def _told(self, machine: str, section: str, verdicts: Sequence[Verdict], source: Source) -> dict[str, Any]:
+    def _scored(self, machine: str, section: str, verdicts: Sequence[Verdict], source: Source) -> dict[str, Any]:
         if not all(math.isfinite(verdict.score) for verdict in verdicts):
-            raise DataError("the model gave a score that is no number")
+            raise DataError("the model gave a score that is not finite")
         runs = self.journal.state.runs.get((machine, section), [])
         self.recent.add(verdicts)
         events, runs = follow(runs, verdicts, source, quiet_s=self.quiet_s, now=self.wall())
@@ -236,7 +238,7 @@ class Watch:
             self.counts.alarms += event["type"] == "alarm"
             self.say(f"{event['type']} {event['id']}: {event['machine']} {event['section']} at {event['start']}")
 
-    def _later(self, path: str, reason: str) -> None:
+    def _retry_later(self, path: str, reason: str) -> None:
         if self.arrivals.later(path, self.clock()) == 1:
             self.say(f"{path}: {reason}; it is tried again")
 
@@ -251,7 +253,7 @@ class Watch:
             record |= {"machine": machine, "section": section, "events": [ended(run, now) for run in over]}
             self.journal.add({**record, "runs": [run.as_json() for run in runs if run not in over]})
 
-    def _tell(self) -> None:
+    def _deliver(self) -> None:
         if self._is_begun:
             self.outbox.move()
         if self.clock() - self._beat >= self.request.heartbeat_s:
@@ -263,7 +265,7 @@ class Watch:
                 sink.write([message])
 
     def _say_problems(self, problems: Sequence[str]) -> None:
-        """Log each folder that cannot be read once, and that it is back."""
+        """Log once that a folder cannot be read, and once that it can be read again."""
         for problem in sorted(set(problems) - self._problems):
             self.say(f"{problem}; tried again at every look")
         for problem in sorted(self._problems - set(problems)):
@@ -278,8 +280,8 @@ class Watch:
     def _drain(self) -> None:
         """Give the sinks time to deliver."""
         deadline = self.clock() + DRAIN_S
-        while self._is_begun and self.outbox.owed and self.clock() < deadline and not self.wake.stopped:
+        while self._is_begun and self.outbox.undelivered and self.clock() < deadline and not self.wake.stopped:
             self.wake.wait(LEAST_PAUSE_S, LEAST_PAUSE_S)
             self.outbox.move()
-        if self.outbox.owed:
-            self.say(f"{self.outbox.owed} messages were not delivered; the next run tries again")
+        if self.outbox.undelivered:
+            self.say(f"{self.outbox.undelivered} messages were not delivered; the next run tries again")

@@ -1,17 +1,18 @@
-"""Whether a file is whole: what its header declares against what is there.
+"""Whether a file is complete: the length that its header states against its size.
 
 Only the header of a WAV states the length of its file; the other formats count samples, which take any number of bytes.
 """
 
-import os
 import stat
 import struct
 from pathlib import Path
 from typing import NamedTuple
 
+from featstore.audio import open_without_waiting
+
 HEAD_BYTES = 1 << 16
 UNKNOWN_FROM = 0xFFFFF000
-"""Lengths from here on, and 0, mean "not known yet" in the headers of streams and of recorders at work."""
+"""Such lengths and more, and 0, mean "not known yet" in headers of streams and of unfinished recordings."""
 
 
 class Version(NamedTuple):
@@ -31,17 +32,17 @@ def version_of(path: Path) -> Version | None:
 
 
 def missing_bytes(path: Path, size: int) -> int | None:
-    """Bytes that a WAV of `size` bytes lacks by its own header, 0 when it is whole; None where no header tells.
+    """Bytes that a WAV of `size` bytes lacks by its own header, 0 if complete; None if no header states it.
 
     Raises OSError where the file cannot be read.
     """
-    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+    with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
         declared = declared_size(file.read(HEAD_BYTES) or b"")
     return None if declared is None else max(0, declared - size)
 
 
 def declared_size(head: bytes) -> int | None:
-    """Bytes of a whole file that begins with `head`, to the end of its samples; None where the head does not tell."""
+    """Size of the complete file that begins with `head`, up to its last sample; None if `head` does not state it."""
     if head[:4] not in {b"RIFF", b"RF64"} or head[8:12] != b"WAVE":
         return None
     position, long_data = 12, 0
@@ -56,8 +57,3 @@ def declared_size(head: bytes) -> int | None:
             return start + length if 0 < length < UNKNOWN_FROM else None
         position = start + length + (length & 1)
     return None
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open without blocking: a file may have become a named pipe since it was looked at."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,4 +1,4 @@
-"""Events: neighbouring windows of a recording that are reported, as one finding with a beginning and an end."""
+"""Events: neighbouring windows of a recording that are reported, with a beginning and an end."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
 TOUCHING_S = 0.001
-"""Windows with at most this between them are neighbours; times of paths are rounded."""
+"""Windows with a gap of at most this are neighbours, because times in paths are rounded."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def spec_of(info: "EmbeddingInfo") -> str:
 
 
 def windows_held(held: Mapping[str, "EmbeddingInfo"]) -> Windows | None:
-    """The windows of the embeddings `held`, where all that were built have the same ones."""
+    """The windows of the embeddings `held`, if all built ones have the same; else None."""
     lengths = {info.length for info in held.values() if info.length}  # an imported embedding states none
     return windows_in(lengths.pop()) if len(lengths) == 1 else None
 

@@ -59,7 +59,7 @@ def _windows(segments: Path, recordings: dict[str, str], scp: Path) -> dict[str,
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Place, first word and rest of every line that is not empty; DataError where a first word comes twice."""
+    """Place, first word and rest of every line that is not empty; DataError if a first word occurs twice."""
     if not path.is_file():
         raise DataError(f"{path}: expected a file with a line per entry, got a folder, a pipe or a link to nothing")
     try:

@@ -5,7 +5,7 @@
 - A recording that is not longer than W seconds stays one clip, the whole recording.
 - A recording whose header cannot be read stays one clip too, so that the build rejects it once, with its reason.
 
-Clips that are windows already, listed in a manifest or a Kaldi `segments` file, stay as they are.
+Clips that are windows already, listed in a manifest or a Kaldi `segments` file, are not cut.
 """
 
 import os
@@ -18,10 +18,10 @@ from featstore.audio import TOLERANCE_S, AudioPolicy, seconds_of
 from featstore.clip import Clip, Windows, window_path
 
 MOST_WINDOWS = 500_000
-"""Windows of one recording; a header that promises more is not believed, and the build rejects the whole recording."""
+"""Most windows of a recording; a header that states more is not trusted, and the build rejects the recording."""
 
 ROUNDING = 1e-9
-"""Of floating point: (0.3 - 0.1) / 0.1 is 1.9999999999999998."""
+"""Tolerance for floating point: (0.3 - 0.1) / 0.1 is 1.9999999999999998."""
 
 THREADS = 8  # headers on a network drive take long, each by itself
 PER_TASK = 64

@@ -275,7 +275,7 @@ def test_a_store_of_windows_goes_on_with_them(long: Path) -> None:
     assert build(long, "--length", "native").exit_code == 1
     done = build(long, "--anomalies", "none")
     assert done.exit_code == 0, done.output
-    assert "holds windows of recordings; it goes on with --window 2 --hop 1" in done.stderr
+    assert "holds windows of recordings; the build continues with --window 2 --hop 1" in done.stderr
     assert "9 rows (2 new, 0 changed, 7 kept)" in done.stdout
 
 

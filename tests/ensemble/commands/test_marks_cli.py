@@ -65,7 +65,7 @@ def test_the_words_are_those_of_the_file() -> None:
 def test_marks_are_made_listed_exported_and_taken_back(store: Path, tmp_path: Path) -> None:
     assert "no marked clips" in done("marks", store).stdout
     result = done("mark", store, FAULT, "fault", "--who", "anna", "--note", 'a "knock"\nat 3 s')
-    assert f"{FAULT}: fault; from the next run on it is in no bank" in result.stderr
+    assert f"{FAULT}: fault; from the next run on, it is in no bank" in result.stderr
     done("mark", store, ODD, "ignore")
     done("mark", store, TRAIN, "normal")
     done("mark", store, TRAIN, "none")
@@ -130,7 +130,7 @@ def test_runs_follow_marks_and_a_recipe_repeats_its_run(store: Path, tmp_path: P
     done("mark", store, FAULT, "fault")
     done("mark", store, TRAIN, "ignore")
     result = done(store, *KNN, "-o", tmp_path / "marked")
-    assert "note: clips that somebody marked: 1 normal (in the banks, not scored), 1 fault" in result.stderr
+    assert "note: marked clips: 1 normal (in the banks, not scored), 1 fault" in result.stderr
     assert set(scored(tmp_path / "before")) - set(scored(tmp_path / "marked")) == {NORMAL}
     assert measured(tmp_path / "before") - measured(tmp_path / "marked") == 2, "both clips are in no metric"
     done(store, *KNN, "--no-marks", "-o", tmp_path / "without")
@@ -160,7 +160,7 @@ def test_evaluate_leaves_marked_clips_out(store: Path, tmp_path: Path) -> None:
     for options in ((), ("--recipe", tmp_path / "marked" / "recipe.toml")):
         result = done("evaluate", scores, store, "--json", *options)
         assert json.loads(result.stdout)["official_score"]["value"] == pytest.approx(own, abs=1e-12)
-        assert "2 clips that somebody marked; --no-marks counts them" in result.stderr
+        assert "2 marked clips; --no-marks counts them" in result.stderr
     every = json.loads((tmp_path / "before" / "metrics.json").read_text())["official_score"]["value"]
     evaluated = done("evaluate", tmp_path / "before" / "scores.csv", store, "--json", "--no-marks")
     assert json.loads(evaluated.stdout)["official_score"]["value"] == pytest.approx(every, abs=1e-12)

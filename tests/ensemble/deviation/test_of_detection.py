@@ -95,7 +95,9 @@ def test_scores_csv_and_json_hold_the_sentence(plant: tuple[Path, Path], tmp_pat
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
     reported = [row for row in rows if row["decision"] == "1"]
-    assert all("normal" in row["where"] for row in reported if "anomaly" in row["clip"])
+    faults = [row for row in reported if "anomaly" in row["clip"]]
+    assert faults
+    assert all("normal" in row["where"] for row in faults)
     assert all(not row["where"] for row in rows if row["decision"] == "0")
     where = json.loads(done.stdout)["where"]
     assert set(where) == {row["clip"] for row in reported}

@@ -104,4 +104,6 @@ def test_missing_views_and_odd_rows_are_refused(rows: np.ndarray) -> None:
 
 
 def test_a_single_clip_has_statistics(rows: np.ndarray) -> None:
-    NormalSound.from_arrays(NormalSound.of(rows[:1], VIEWS).arrays())
+    normal = NormalSound.from_arrays(NormalSound.of(rows[:1], VIEWS).arrays())
+    np.testing.assert_allclose(normal.level, rows[0, VIEWS.index("mean")][None], rtol=1e-5)
+    assert (normal.between.diagonal() > 0).all()

@@ -105,7 +105,7 @@ def test_every_torn_last_line_is_left_out_and_replaced(tmp_path: Path) -> None:
         assert marks.torn == lines[1][:end]
         assert marks.notes == (
             f"line 2 of {FILE} is incomplete: a mark is being written, or its writing was interrupted; this mark does "
-            "not count, make it again",
+            "not count, repeat it",
         )
     write(tmp_path, "c.wav")
     assert names(tmp_path) == ["a.wav", "c.wav"]

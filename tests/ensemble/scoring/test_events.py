@@ -18,7 +18,7 @@ def found(*outcomes: Outcome) -> list[tuple[str, float, float | None, float, int
     events = Events()
     for each in outcomes:
         events.add(each)
-    return [(e.recording, e.start_s, e.end_s, e.peak_score, e.windows) for e in events.found()]
+    return [(e.recording, e.start_s, e.end_s, e.peak_score, e.windows) for e in events.ranked()]
 
 
 def test_neighbouring_windows_are_one_event() -> None:
@@ -42,7 +42,7 @@ def test_the_peak_is_the_middle_of_the_highest_window() -> None:
     events = Events()
     for start, score in ((0, 0.7), (5, 0.95), (10, 0.8)):
         events.add(outcome(start, score))
-    (event,) = events.found()
+    (event,) = events.ranked()
     assert (event.peak_time_s, event.peak_percentile) == (10, 0.95)
 
 

@@ -33,10 +33,10 @@ def test_a_message_is_offered_once_and_recorded_when_it_is_delivered(journal: Jo
     journal.add(ended("a"))
     outbox.move()
     outbox.move()
-    assert (len(lines.messages), len(webhook.messages), outbox.owed) == (1, 1, 1)
+    assert (len(lines.messages), len(webhook.messages), outbox.undelivered) == (1, 1, 1)
     webhook._done = [Delivery("a-end", "HTTP 404")]
     outbox.move()
-    assert outbox.owed == 0
+    assert outbox.undelivered == 0
     delivered = [record for record in read_records(journal.folder) if record["kind"] == "delivered"]
     assert [(record["sink"], record["ids"], record.get("outcomes")) for record in delivered] == [
         ("stdout", ["a"], None),
@@ -57,7 +57,7 @@ def test_what_finds_no_room_is_offered_again(journal: Journal, monkeypatch: pyte
 
 
 def test_the_oldest_is_given_up_where_too_many_wait(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "MOST_OWED", 2)
+    monkeypatch.setattr(outbox_module, "MOST_UNDELIVERED", 2)
     log: list[str] = []
     outbox = Outbox(journal, [Kept("stdout"), Kept("webhook", delivers=False)], say=log.append)
     journal.add(*map(ended, "abc"))

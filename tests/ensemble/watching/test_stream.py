@@ -159,10 +159,10 @@ def test_falling_behind_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "LAG_LOG_S", 0)
     _, stream, log = run(sound(0.1))
     stream.feed.held = RATE
-    stream._tell()
+    stream._report()
     assert "behind" not in log[-1]
     stream.feed.held = 5 * RATE
-    stream._tell()
+    stream._report()
     assert log[-1] == "scoring is 5.0 s behind the stream; nothing is dropped, buffer 60 s"
 
 

@@ -72,7 +72,7 @@ def test_existing_files_are_passed_over_at_the_very_first_start_only(bench: Benc
     with running(bench, existing="skip") as watch:
         bench.steps(watch)
     assert files(bench) == [("b.wav", 1), ("c.wav", 1)]
-    assert "1 files are there already and are passed over" in bench.log
+    assert "1 existing files are skipped" in bench.log
 
 
 def test_a_half_written_file_waits(bench: Bench) -> None:
@@ -163,7 +163,7 @@ def test_a_score_that_is_no_number_rejects_the_file(bench: Bench, monkeypatch: p
     monkeypatch.setattr(bench.scorer, "score_file", lambda *words, **more: [verdict(score=float("nan"))])
     with running(bench) as watch:
         bench.steps(watch)
-    assert bench.sink.messages[0]["reason"] == "the model gave a score that is no number"
+    assert bench.sink.messages[0]["reason"] == "the model gave a score that is not finite"
 
 
 def test_a_rejected_file_is_tried_again_when_it_changes(bench: Bench) -> None:
