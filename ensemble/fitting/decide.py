@@ -35,6 +35,7 @@ def bounded(recipe: Recipe) -> bool:
 
 def decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
     """Decisions on fused scores, by predicted domains, or by labelled ones where the recipe says these are known."""
+    _refuse_unreachable(recipe)
     probability = sides.target_probability
     reference = placed(sides.train, fused.reference, recipe.pool_sections, sides.blocks)
     test = placed(sides.scored, fused.scores, recipe.pool_sections)
@@ -55,3 +56,13 @@ def decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
         )
     except ValueError as error:
         raise DataError(str(error)) from error
+
+
+def _refuse_unreachable(recipe: Recipe) -> None:
+    """DataError for a threshold by hand that no score, or every score, of a fused ensemble exceeds."""
+    for section, value in recipe.thresholds if bounded(recipe) else ():
+        if not 0 < value < 1:
+            raise DataError(
+                f"--threshold {section}={value:g}: scores of a fused ensemble are between 0 and 1, so "
+                f"{'no' if value >= 1 else 'every'} clip would be reported; give a number between 0 and 1"
+            )

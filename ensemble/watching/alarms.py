@@ -6,8 +6,8 @@ clip, or if none was scored for `quiet` seconds. Runs are a list, because old re
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,8 @@ class Run:
     """A run of anomalous clips that is not over.
 
     start, last: Unix time of the beginning of the first and of the end of the last anomalous clip. seen: Unix
-    time at which the last anomalous clip was scored.
+    time at which the last anomalous clip was scored. peak: file, UTC times and sentence of the clip with the highest
+    score.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Run:
     peak_score: float
     clips: int
     seen: float
+    peak: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Values by name."""
@@ -93,11 +95,12 @@ def follow(
             continue
         near = next((i for i, run in enumerate(runs) if end >= run.start - quiet_s), None)
         if near is not None:
-            runs[near] = _longer(runs[near], verdict, start, end, now)
+            runs[near] = replace(_longer(runs[near], verdict, source, start, end), seen=now)
             continue
         message = _alarm(verdict, source, start, end, now)
         messages.append(message)
-        runs.append(Run(message["id"], verdict.machine, verdict.section, start, end, verdict.score, 1, now))
+        peak = _peak(verdict, source, start, end)
+        runs.append(Run(message["id"], verdict.machine, verdict.section, start, end, verdict.score, 1, now, peak))
     return messages, runs
 
 
@@ -119,13 +122,21 @@ def ended(run: Run, now: float) -> Message:
         "end": utc(run.last),
         "peak_score": run.peak_score,
         "clips": run.clips,
+        "peak": dict(run.peak),
     }
 
 
-def _longer(run: Run, verdict: Verdict, start: float, end: float, now: float) -> Run:
-    peak = max(run.peak_score, verdict.score)
+def _longer(run: Run, verdict: Verdict, source: Source, start: float, end: float) -> Run:
+    if verdict.score > run.peak_score:
+        run = replace(run, peak_score=verdict.score, peak=_peak(verdict, source, start, end))
     first, last = min(run.start, start), max(run.last, end)
-    return replace(run, start=first, last=last, peak_score=peak, clips=run.clips + 1, seen=now)
+    return replace(run, start=first, last=last, clips=run.clips + 1)
+
+
+def _peak(verdict: Verdict, source: Source, start: float, end: float) -> dict[str, Any]:
+    """Where and when the clip is, and what is said of it."""
+    times = {"start": utc(start), "end": utc(end), "start_s": verdict.start_s, "end_s": verdict.end_s}
+    return {"file": source.file, **times, "nearest": verdict.nearest, "sentence": verdict.sentence}
 
 
 def _alarm(verdict: Verdict, source: Source, start: float, end: float, now: float) -> Message:

@@ -3,6 +3,7 @@
 import json
 import queue
 import shlex
+import shutil
 import subprocess
 import threading
 import urllib.error
@@ -195,6 +196,8 @@ def command_words(command: str) -> list[str]:
         raise OptionError(f"--on-alarm {command!r}: {error}") from error
     if not words:
         raise OptionError("--on-alarm is empty; name a program and its arguments")
+    if shutil.which(words[0]) is None:
+        raise OptionError(f"--on-alarm {command!r}: there is no program {words[0]!r} on the PATH that can be run")
     return words
 
 

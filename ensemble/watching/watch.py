@@ -166,6 +166,8 @@ class Watch:
             self.say(f"{self.journal.folder} was the journal of {state.folder} before")
         start = {"kind": "start", "time": utc(self.wall()), "folder": folder}
         self.journal.add(*passed, {**start, "sinks": [sink.name for sink in self.sinks]})
+        known = sum(path in state.known for path in seen.files)
+        self.say(f"watching {folder}: {len(seen.files)} files, {known} scored before; journal {self.journal.folder}")
         self._is_begun = True
 
     def _score_ready(self, deadline: float) -> int:
@@ -236,7 +238,8 @@ class Watch:
         self.counts.anomalous += sum(verdict["anomaly"] for verdict in result["verdicts"])
         for event in result["events"]:
             self.counts.alarms += event["type"] == "alarm"
-            self.say(f"{event['type']} {event['id']}: {event['machine']} {event['section']} at {event['start']}")
+            when = event["end"] if event["type"] == "alarm_end" else event["start"]
+            self.say(f"{event['type']} {event['id']}: {event['machine']} {event['section']} at {when}")
 
     def _retry_later(self, path: str, reason: str) -> None:
         if self.arrivals.later(path, self.clock()) == 1:
