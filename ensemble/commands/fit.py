@@ -101,7 +101,7 @@ def _print_update(update: "Update", out: Path, as_json: bool) -> None:
             place = " ".join(filter(None, [change.machine, "section", change.section, change.domain]))
             click.echo(f"warning: {place}: fewer of the generated anomalies are found, from {share}", err=True)
     done = f"{update.new:,} new training clips; wrote {out}"
-    click.echo(done if update.new else f"no new training clips; {out} is as the model was", err=True)
+    click.echo(done if update.changes else f"no new training clips; {out} is as the model was", err=True)
 
 
 LOST = 0.02
