@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ensemble.commands.options import recipe_options
-from featstore.console import EXISTING, PATH, Command, Meter, size, table
+from featstore.console import EXISTING, PATH, Command, Meter, printable, size, table
 
 if TYPE_CHECKING:
     from ensemble.fitting.update import Change
@@ -68,7 +68,7 @@ def fit(context: click.Context, /, store: Path, out: Path | None, update: Path |
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
         model, notes = fit_to(fit_request, request, screen)
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(printable(f"note: {note}"), err=True)
     _print(model, out, as_json)
 
 
@@ -88,7 +88,7 @@ def _refuse_members(context: click.Context) -> None:
 def _print_update(update: "Update", out: Path, as_json: bool) -> None:
     """Print thresholds and shares of generated anomalies, before and after, on stdout."""
     for note in update.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(printable(f"note: {note}"), err=True)
     if as_json:
         rows = [{name: _known(value) for name, value in asdict(change).items()} for change in update.changes]
         click.echo(json.dumps({"model": str(out), "new_clips": update.new, "sections": rows}))
@@ -101,7 +101,7 @@ def _print_update(update: "Update", out: Path, as_json: bool) -> None:
             place = " ".join(filter(None, [change.machine, "section", change.section, change.domain]))
             click.echo(f"warning: {place}: fewer of the generated anomalies are found, from {share}", err=True)
     done = f"{update.new:,} new training clips; wrote {out}"
-    click.echo(done if update.new else f"no new training clips; {out} is as the model was", err=True)
+    click.echo(done if update.changes else f"no new training clips; {out} is as the model was", err=True)
 
 
 LOST = 0.02

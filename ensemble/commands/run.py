@@ -8,7 +8,7 @@ import click
 
 from ensemble.commands.options import no_marks_option, recipe_options, recording_option, year_option
 from featstore.clip import path_tail
-from featstore.console import EXISTING, PATH, Command, Meter, size, table
+from featstore.console import EXISTING, PATH, Command, Meter, printable, size, table
 
 if TYPE_CHECKING:
     from ensemble.results import Outcome
@@ -46,7 +46,7 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     for text in outcome.texts:
         click.echo(text + "\n", err=as_json)
     for message in [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]:
-        click.echo(message, err=True)
+        click.echo(printable(message), err=True)
     if as_json:
         files = [str(file) for file in outcome.files]
         where = outcome.where.as_json(outcome.detection.clips.keys())

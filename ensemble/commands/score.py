@@ -64,7 +64,7 @@ def score(
                 click.echo(event_line(event))
     tally.show(machine=form is not None)
     for warning in loaded.drift(tally.verdicts):
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(printable(f"warning: {warning}"), err=True)
     if fail_on_anomaly and tally.reported:
         raise SystemExit(EXIT_ANOMALY)
     raise SystemExit(EXIT_REJECTED if tally.rejected else 0)

@@ -4,7 +4,7 @@ The model keeps the rows of its training clips, so an update is a fit to all of 
 reference scores are exactly those of a model that was fitted to all clips at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from ensemble.marks.apply import keys_marked
 from ensemble.marks.file import FAULT, IGNORE, read_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Recipe
+from featstore.clip import Window, window_of
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode
@@ -98,18 +99,17 @@ def updated(
 ) -> tuple[Fitted, int, tuple[str, ...]]:
     """The recipe fitted to the clips of a model and the new ones of a store; how many are new; notes for the user.
 
-    A training clip is new where the model lacks its content, or its key where its content is unknown. All marks of the
-    store count: clips marked as faults, or to be ignored, leave the model. RequestError where the store's embeddings
-    were made otherwise than the model's; DataError as `fit`.
+    A training clip is new where the model lacks its content, for a window the same part of it, or its key where its
+    content is unknown. All marks of the store count: clips marked as faults, or to be ignored, leave the model.
+    RequestError where the store's embeddings were made otherwise than the model's; DataError as `fit`.
     """
     _check_same(fitted, store)
     recipe = replace(fitted.recipe, marks=read_marks(store.path).head)
     more = Additions(store, recipe, ())
-    kept, lost = _without_marked(fitted, more.store)
+    kept, lost = _without_marked(fitted, more)
     train = more.roles.train
-    known, hashes = set(kept.train.keys()), set(kept.contents) - {""}
-    pairs = zip(more.clips[train].keys(), more.contents(train), strict=True)
-    new = train[[content not in hashes if content else key not in known for key, content in pairs]]
+    known = {*_sounds(kept.train, kept.contents), *kept.train.keys()}
+    new = train[[sound not in known for sound in _sounds(more.clips[train], more.contents(train))]]
     if not len(new) and not lost:
         return fitted, 0, more.notes
     after, notes = fit_inputs(Grown(kept, more, new), recipe, workers=workers, progress=progress)
@@ -117,14 +117,31 @@ def updated(
     return after, len(new), (*notes, *note)
 
 
-def _without_marked(fitted: Fitted, store: FeatureStore) -> tuple[Fitted, int]:
-    """The training side of a model without the clips that the store's marks take out of the banks, and their number."""
-    gone = {*keys_marked(store, FAULT), *keys_marked(store, IGNORE)}
-    keys = fitted.train.keys()
-    kept = np.array([key not in gone for key in keys], dtype=bool)
+Sound = str | tuple[str, Window | None]
+"""Content of a recording and the part of it, or the key of a clip whose content is unknown."""
+
+
+def _sounds(clips: ClipTable, contents: Sequence[str]) -> list[Sound]:
+    """What tells whether two clips are the same sound, wherever their files lie."""
+    keys = clips.keys()
+    return [(content, window_of(key)) if content else key for key, content in zip(keys, contents, strict=True)]
+
+
+def _without_marked(fitted: Fitted, more: Inputs) -> tuple[Fitted, int]:
+    """The training side of a model without the clips that the store's marks take out of the banks, and their number.
+
+    A clip of another content is another one, although its key is that of a marked one.
+    """
+    marked = {*keys_marked(more.store, FAULT), *keys_marked(more.store, IGNORE)}
+    rows = np.array([i for i, key in enumerate(more.clips.keys()) if key in marked], dtype=np.intp)
+    sounds = _sounds(more.clips[rows], more.contents(rows))
+    unknown = {sound for sound in sounds if isinstance(sound, str)}
+    gone = {*sounds, *marked}
+    pairs = zip(fitted.train.keys(), _sounds(fitted.train, fitted.contents), strict=True)
+    kept = np.array([sound not in gone and key not in unknown for key, sound in pairs], dtype=bool)
     contents = [content for content, stays in zip(fitted.contents, kept.tolist(), strict=True) if stays]
-    rows = {name: of_name[kept] for name, of_name in fitted.rows.items()}
-    return replace(fitted, train=fitted.train[kept], contents=contents, rows=rows), int((~kept).sum())
+    rows_of = {name: of_name[kept] for name, of_name in fitted.rows.items()}
+    return replace(fitted, train=fitted.train[kept], contents=contents, rows=rows_of), int((~kept).sum())
 
 
 def _check_same(fitted: Fitted, store: FeatureStore) -> None:

@@ -9,7 +9,10 @@ from ensemble.windows.events import TOUCHING_S, Event
 
 @dataclass
 class Events:
-    """The events of outcomes that are added in the order of their times; clips that are no windows have none."""
+    """The events of outcomes that are added in the order of their times, as `ensemble.windows.events` has them.
+
+    Where no clip is a window, there are none.
+    """
 
     closed: list[Event] = field(default_factory=list)
     windows: int = 0
@@ -18,15 +21,17 @@ class Events:
     def add(self, outcome: Outcome) -> None:
         """Add the next outcome."""
         verdict = outcome.verdict
-        if verdict is None or outcome.clip.window is None:
+        if verdict is None:
             return
-        self.windows += 1
+        self.windows += outcome.clip.window is not None
         if verdict.anomaly:
             recording = outcome.clip.recording
             self._open = self._continued(recording, verdict) or self._new(recording, verdict)
 
     def ranked(self) -> list[Event]:
         """All events so far, the most anomalous first."""
+        if not self.windows:
+            return []
         events = [*self.closed, *([self._open] if self._open else [])]
         return sorted(events, key=lambda event: (-event.peak_percentile, -event.peak_score, event.recording))
 

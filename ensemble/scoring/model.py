@@ -152,6 +152,13 @@ class Model:
         starts = starts_of(seconds, windows) if windows else []
         spans = [Window(start, start + windows.window_s) for start in starts] if windows else []
         spans = spans or [Window(0.0, seconds)]
+        groups = [spans[i : i + GROUP] for i in range(0, len(spans), GROUP)]
+        return [verdict for group in groups for verdict in self._of_spans(wave, rate_hz, group, place)]
+
+    def _of_spans(
+        self, wave: np.ndarray, rate_hz: int, spans: Sequence[Window], place: tuple[str, str]
+    ) -> list[Verdict]:
+        """Verdicts of a few parts of a wave (time,), whose copies are in memory together."""
         parts = [wave[round(span.start_s * rate_hz) : round(span.end_s * rate_hz)] for span in spans]
         results = [self._of_wave(part, rate_hz) for part in parts]
         clips = [Clip(window_path("-", *span), *place, "test") for span in spans]

@@ -1,7 +1,7 @@
 """Typed requests of `detect fit` and `detect score`, and the functions that carry them out."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from ensemble.scoring.sources import Sources
 from ensemble.scoring.targets import targets_of
 from featstore.audio import RejectedAudio
 from featstore.building.default import spec_of
-from featstore.clip import Clip
+from featstore.clip import Clip, window_path
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 
@@ -149,8 +149,13 @@ def _of_stdin(model: Model, request: ScoreRequest, stdin: BinaryIO) -> Iterator[
             raise RejectedAudio(TRAINED)
         wave, rate_hz = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
         verdicts = model.score(wave, rate_hz, machine=clip.machine, section=clip.section)
-    except (soundfile.SoundFileError, RejectedAudio) as error:
+    except soundfile.LibsndfileError as error:
+        yield Outcome(clip, None, f"not decodable as audio: {error.error_string}" if content else "it is empty")
+        return
+    except RejectedAudio as error:
         yield Outcome(clip, None, str(error))
         return
+    divided = model.window_s is not None and len(wave) / rate_hz > model.window_s
     for verdict in verdicts:
-        yield Outcome(clip, verdict)
+        path = window_path(STDIN, verdict.start_s, verdict.end_s) if divided else STDIN
+        yield Outcome(replace(clip, path=path), verdict)

@@ -211,7 +211,7 @@ class Watch:
             begun = replace(source, zero=source.zero - length_s)  # a file is written until its recording ends
             result = self._scored(machine, section, verdicts, begun)
         except AsdError as error:
-            return {"rejected": str(error), "events": []}
+            return {"rejected": str(error).removeprefix(f"{path}: "), "events": []}
         except Exception as error:  # nothing that a file holds may end the watch
             return {"rejected": f"{type(error).__name__}: {error}", "events": []}
         return result

@@ -68,11 +68,11 @@ def rows_of(clips: Sequence[Clip], seed: int = 0) -> dict[str, np.ndarray]:
     return {"v": views.astype(np.float32), "h": (0.5 * views.mean(axis=1)).astype(np.float16)}
 
 
-def store_of(path: Path, clips: Sequence[Clip], seed: int = 0, **info: object) -> FeatureStore:
-    """A store of both embeddings; every clip has a content of its own."""
+def store_of(path: Path, clips: Sequence[Clip], seed: int = 0, known: bool = True, **info: object) -> FeatureStore:
+    """A store of both embeddings; every recording has a content of its own, unless contents are not known."""
     rows = rows_of(clips, seed)
     facts = {
-        "content_hash": encode([f"hash of {clip.path}" if not clip.variant else "" for clip in clips]),
+        "content_hash": encode([f"hash of {clip.recording}" if known and not clip.variant else "" for clip in clips]),
         "sample_rate_hz": np.full(len(clips), 16000),
         "n_samples": np.full(len(clips), 32000),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from fitted_plant import listed, store_of
 
 from ensemble.cli import main
 from featstore.cli import main as featstore
@@ -280,3 +281,12 @@ def test_a_choice_by_days_is_a_recipe_with_days(dated: Path, tmp_path: Path) -> 
     chosen = run("select", dated, "--perturb", "--group", "day", "-o", tmp_path / "recipe.toml", "--replicates", "20")
     assert chosen.exit_code == 0, chosen.output
     assert 'group = "day"' in (tmp_path / "recipe.toml").read_text()
+
+
+def test_notes_hold_no_control_characters_of_names(tmp_path: Path) -> None:
+    store_of(tmp_path / "s", listed(12, 1, machines=["fan\n\x1b[31m"]))
+    options = ["-d", "knn", "-e", "v@low", "-o", str(tmp_path / "r"), "--workers", "1"]
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "s"), *options])
+    assert result.exit_code == 0, result.output
+    assert r"fan\n\x1b[31m section 00: no anomaly clips" in result.stderr
+    assert "\x1b" not in result.output

@@ -10,6 +10,7 @@ from fitted_plant import listed, store_of, variants
 from scored_plant import Plant
 
 from ensemble.cli import main
+from ensemble.marks.file import Mark, append_mark
 from ensemble.scoring.model import Model
 
 
@@ -171,3 +172,15 @@ def test_a_model_is_as_it_was_where_writing_fails(
     assert result.exit_code == 5, result.output
     assert path.read_bytes() == content
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_update_by_marks_alone_says_that_it_writes(grown: tuple[Path, Path], tmp_path: Path) -> None:
+    path = Path(shutil.copy(grown[0], tmp_path))
+    store = store_of(tmp_path / "s", [clip for clip in listed(16, machines=["fan"]) if clip.split == "train"])
+    clip = store.clips("v")[0].key
+    append_mark(store.path, Mark(clip=clip, mark="fault"))
+    result = run("fit", "--update", path, store.path, "--workers", 1)
+    assert result.exit_code == 0, result.output
+    assert f"0 new training clips; wrote {path}" in result.stderr
+    assert "as the model was" not in result.stderr
+    assert clip not in Model.load(path).fitted.train.keys()  # noqa: SIM118 - a table, not a dict

@@ -158,11 +158,19 @@ def test_the_standard_input_is_the_file(plant: Plant) -> None:
     assert [json.loads(line)["clip"] for line in both.stdout.splitlines()] == [str(path), "-"]
 
 
-@pytest.mark.parametrize("content", [b"", b"no sound", b"RIFF\x24\0\0\0WAVEfmt "])
-def test_a_standard_input_that_is_no_sound_is_rejected(plant: Plant, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"no sound", "not decodable as audio: Format not recognised."),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "not decodable as audio: "),
+    ],
+)
+def test_a_standard_input_that_is_no_sound_is_rejected(plant: Plant, content: bytes, reason: str) -> None:
     result = run(plant.model, "-", "--machine", "pump", stdin=content)
     assert result.exit_code == 3
-    assert "rejected: -: " in result.stderr
+    assert f"rejected: -: {reason}" in result.stderr
+    assert "object at" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from fitted_plant import MEMBERS, assert_same, fitted_of, in_store, listed, stor
 from ensemble.fitting.fit import fit
 from ensemble.fitting.fitted import Fitted
 from ensemble.fitting.update import changes, updated
+from ensemble.marks.file import Mark, append_mark
 from ensemble.recipe import Recipe
-from featstore.clip import Clip
+from featstore.clip import Clip, window_path
 from featstore.errors import DataError, RequestError
 from featstore.store import FeatureStore
+from featstore.table import ClipTable
 
 RECIPE = Recipe(MEMBERS, domains="predicted")
 CLIPS = listed()
@@ -186,3 +188,43 @@ def test_changes_without_anomalies_and_with_new_sections(whole: FeatureStore, tm
     assert np.isnan(rows["pump", "00"].threshold[0])
     assert rows["fan", "00"].threshold[0] == rows["fan", "00"].threshold[1]
     assert all(row.anomalies == 0 and np.isnan(row.found).all() for row in rows.values())
+
+
+FIRST = trained(0, 1)[0]
+
+
+def test_a_marked_clip_leaves_under_any_path_and_no_other_of_its_path(old: Fitted, tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s", [*trained(0, 2), *TEST])
+    append_mark(store.path, Mark(clip=FIRST.path, mark="fault"))
+    moved = replace(old, train=_renamed(old, FIRST.path, "moved.wav"))
+    assert "moved.wav" not in updated(moved, store, workers=0)[0].train.keys()  # noqa: SIM118 - a table, not a dict
+    contents = ["other" if key == FIRST.path else own for key, own in zip(old.train.keys(), old.contents, strict=True)]
+    after, new, _ = updated(replace(old, contents=contents), store, workers=0)
+    assert after.contents == contents, "another recording of the same path"
+    assert new == 0
+
+
+@pytest.mark.parametrize("side", ["model", "store"])
+def test_a_marked_clip_leaves_by_its_path_where_a_content_is_unknown(old: Fitted, tmp_path: Path, side: str) -> None:
+    before = replace(old, contents=[""] * len(old.train)) if side == "model" else old
+    store = store_of(tmp_path / "s", [*trained(0, 2), *TEST], known=side == "model")
+    append_mark(store.path, Mark(clip=FIRST.path, mark="ignore"))
+    assert FIRST.path not in updated(before, store, workers=0)[0].train.keys()  # noqa: SIM118 - a table, not a dict
+
+
+def test_a_window_whose_mark_is_taken_back_joins_again(tmp_path: Path) -> None:
+    windows = [replace(c, path=window_path(c.path, i, i + 2)) for c in trained(0, 8) for i in range(3)]
+    store = store_of(tmp_path / "s", windows)
+    recipe = replace(RECIPE, domains="pooled")
+    whole = fitted_of(store, recipe, tmp_path)
+    append_mark(store.path, Mark(clip=windows[0].path, mark="ignore"))
+    without, new, _ = updated(whole, store, workers=0)
+    assert (len(without.train), new) == (len(windows) - 1, 0)
+    append_mark(store.path, Mark(clip=windows[0].path, mark="none"))
+    again, new, _ = updated(without, store, workers=0)
+    assert (len(again.train), new) == (len(windows), 1)
+    assert updated(again, store, workers=0)[1] == 0
+
+
+def _renamed(fitted: Fitted, path: str, other: str) -> ClipTable:
+    return ClipTable.from_clips([replace(c, path=other) if c.path == path else c for c in fitted.train])

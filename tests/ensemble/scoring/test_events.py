@@ -46,6 +46,11 @@ def test_the_peak_is_the_middle_of_the_highest_window() -> None:
     assert (event.peak_time_s, event.peak_percentile) == (10, 0.95)
 
 
-def test_whole_recordings_and_rejected_ones_are_no_events() -> None:
+def test_without_windows_there_are_no_events() -> None:
     clip = Clip("a.wav", "fan", "00", "test")
     assert found(Outcome(clip, verdict(0, 10, 0.9)), Outcome(clip, None, "unreadable")) == []
+
+
+def test_a_whole_recording_among_windows_is_an_event_as_in_a_detection() -> None:
+    short = Outcome(Clip("a.wav", "fan", "00", "test"), verdict(0, 4, 0.9))
+    assert found(short, outcome(0, 0.8)) == [("a.wav", 0, 4, 0.9, 1), (RECORDING, 0, 10, 0.8, 1)]

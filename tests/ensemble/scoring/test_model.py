@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scored_plant import RATE, RECIPE, Plant, built, model_of, record, wave
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection, detect
 from ensemble.scoring.model import TRAINED, Model
+from ensemble.scoring.requests import ScoreRequest, score_to
 from ensemble.scoring.score import score_clips
 from ensemble.scoring.verdict import Verdict
 from featstore.audio import AudioPolicy, RejectedAudio
@@ -124,6 +126,32 @@ def test_windows_of_files_and_waves_are_those_of_the_store(windowed: tuple[Path,
         samples, rate = soundfile.read(root / recording, dtype="float32")
         place = {"machine": verdicts[0].machine, "section": verdicts[0].section}
         assert model.score(samples, rate, **place) == verdicts
+
+
+def test_a_long_wave_is_scored_a_few_windows_at_a_time(
+    windowed: tuple[Path, Model, Detection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, model, expected = windowed
+    recording = expected.clips[0].recording
+    samples, rate = soundfile.read(root / recording, dtype="float32")
+    place = {"machine": expected.clips[0].machine, "section": expected.clips[0].section}
+    whole, together, verdicts = model.score(samples, rate, **place), [], model.verdicts
+    monkeypatch.setattr("ensemble.scoring.model.GROUP", 2)
+    monkeypatch.setattr(
+        model, "verdicts", lambda clips, results: together.append(len(clips)) or verdicts(clips, results)
+    )
+    assert model.score(samples, rate, **place) == whole
+    assert together == [2, 1]
+
+
+def test_windows_of_the_standard_input_are_clips_of_it(windowed: tuple[Path, Model, Detection]) -> None:
+    root, model, expected = windowed
+    path, clip = root / expected.clips[0].recording, expected.clips[0]
+    request = ScoreRequest(paths=(Path("-"),), machine=clip.machine, section=clip.section)
+    stdin = BytesIO(path.read_bytes())
+    outcomes = list(score_to(model, request, stdin=stdin, progress=lambda done, total: None, say=print))
+    assert [outcome.clip.path for outcome in outcomes] == ["-#t=0,2", "-#t=1,3", "-#t=1.5,3.5"]
+    assert [outcome.verdict for outcome in outcomes] == model.score_file(path)
 
 
 def test_windows_of_another_rate_and_of_short_recordings(

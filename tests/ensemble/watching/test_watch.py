@@ -158,6 +158,13 @@ def test_an_error_rejects_the_file_and_nothing_else(bench: Bench, error: Excepti
     assert bench.sink.messages[0]["reason"] == reason
 
 
+def test_a_reason_does_not_name_the_file_again(bench: Bench) -> None:
+    bench.write("unclear.wav")
+    with running(bench) as watch:
+        bench.steps(watch)
+    assert bench.sink.messages[0]["reason"] == "no section; use --section"
+
+
 def test_a_score_that_is_no_number_rejects_the_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.write("a.wav")
     monkeypatch.setattr(bench.scorer, "score_file", lambda *words, **more: [verdict(score=float("nan"))])
