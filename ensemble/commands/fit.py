@@ -1,6 +1,7 @@
 """`detect fit`: a fitted model in one file."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from math import isnan
 from pathlib import Path
@@ -95,13 +96,26 @@ def _print_update(update: "Update", out: Path, as_json: bool) -> None:
     elif update.changes:
         header = ["machine", "section", "domain", "reference clips", "threshold", "anomalies", "found"]
         click.echo(table(header, [_texts(change) for change in update.changes], text_columns=3))
-    for change in update.changes:
-        if change.found[1] < change.found[0] - LOST:
-            share = " to ".join(f"{100 * value:.0f} %" for value in change.found)
-            place = " ".join(filter(None, [change.machine, "section", change.section, change.domain]))
-            click.echo(f"warning: {place}: fewer of the generated anomalies are found, from {share}", err=True)
+    for text in _warnings(update.changes):
+        click.echo(f"warning: {text}", err=True)
     done = f"{update.new:,} new training clips; wrote {out}"
     click.echo(done if update.changes else f"no new training clips; {out} is as the model was", err=True)
+
+
+def _warnings(changes: Sequence["Change"]) -> Iterator[str]:
+    """What of an update needs a look before the model is used."""
+    for change in changes:
+        place = " ".join(filter(None, [change.machine, "section", change.section, change.domain]))
+        if change.found[1] < change.found[0] - LOST:
+            share = " to ".join(f"{100 * value:.0f} %" for value in change.found)
+            yield f"{place}: fewer of the generated anomalies are found, from {share}"
+        if isnan(change.threshold[1]):
+            yield f"{place}: no longer has a threshold of its own; do the new clips have other domains or sections?"
+    if changes and not any(change.anomalies for change in changes):
+        yield (
+            "whether generated anomalies are still found is unknown: the store has none of recordings that both models "
+            "hold; update from the store of the model, with its anomalies, to compare"
+        )
 
 
 LOST = 0.02

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ensemble.scoring.verdict import Verdict
 
 SHOWN = 10
+LONG = 3
+"""Lengths of the model's clips from which a recording that is scored as one clip is worth a note."""
 
 
 @click.command(cls=Command)
@@ -62,7 +64,7 @@ def score(
                     click.echo(json_line(outcome))
             for event in tally.events.ranked() if form == "json" else ():
                 click.echo(event_line(event))
-    tally.show(machine=form is not None)
+    tally.show(loaded.seconds, machine=form is not None)
     for warning in loaded.drift(tally.verdicts):
         click.echo(printable(f"warning: {warning}"), err=True)
     if fail_on_anomaly and tally.reported:
@@ -77,6 +79,7 @@ class Tally:
         from ensemble.scoring.events import Events
 
         self.events = Events()
+        self.longest = 0.0
         self.clips = self.reported = self.trained = 0
         self.rejected: list[tuple[str, str]] = []
         self.top: list[Outcome] = []
@@ -98,19 +101,30 @@ class Tally:
                 self.verdicts.append(replace(outcome.verdict, members={}, where=()))
                 self.top = sorted([*self.top, outcome], key=_order)[:SHOWN]
                 self.events.add(outcome)
+                if outcome.clip.window is None:
+                    self.longest = max(self.longest, outcome.verdict.end_s)
             yield outcome
 
-    def show(self, *, machine: bool) -> None:
-        """The most anomalous clips or events on stdout, unless a program reads that; the rest on stderr."""
+    def show(self, seconds: float, *, machine: bool) -> None:
+        """The most anomalous clips or events on stdout, unless a program reads that; the rest on stderr.
+
+        seconds: length of the clips of the model.
+        """
         from ensemble.windows.screen import events_table
 
         events = self.events.ranked()
         if not machine and events:
-            click.echo(events_table(events[:SHOWN]))
+            click.echo(events_table(events[:SHOWN], [event.sentence for event in events[:SHOWN]]))
         elif not machine and self.top:
             click.echo(table(["clip", "seconds", "percentile", "decision", "where"], list(map(_row, self.top))))
         of_windows = f" in {len(events):,} events" if self.events.windows else ""
         click.echo(f"{self.reported:,} of {self.clips:,} clips reported{of_windows}", err=True)
+        if self.longest > LONG * seconds:
+            click.echo(
+                f"note: a recording of {self.longest:,.0f} s was scored as one clip, the clips of the model are "
+                f"{seconds:g} s long; `featstore build --window` makes windows of long recordings",
+                err=True,
+            )
         if self.trained:
             click.echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
         for path, reason in self.rejected[:SHOWN]:

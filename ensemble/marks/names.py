@@ -37,8 +37,8 @@ def marked_key(store: FeatureStore, name: str) -> str:
     if fitting:
         raise DataError(f"{name!r} fits {len(fitting)} recordings, as {fitting[0]!r}; give a path as in scores.csv")
     raise DataError(
-        f"{name!r} is no recording of {store.path}; expected a path as in scores.csv, or a unique file name (a new file "
-        "joins with `featstore build`)"
+        f"{name!r} is no recording of {store.path}; expected a path as in scores.csv, or a unique file name "
+        "(a new file joins with `featstore build`)"
         f"{did_you_mean(name, [*_alike(name, keys), *_alike(name, _by_name(keys))])}"
     )
 

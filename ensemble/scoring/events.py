@@ -7,6 +7,13 @@ from ensemble.scoring.verdict import Verdict
 from ensemble.windows.events import TOUCHING_S, Event
 
 
+@dataclass(frozen=True)
+class LocatedEvent(Event):
+    """An event with the sentence of its peak: where it deviates."""
+
+    sentence: str = ""
+
+
 @dataclass
 class Events:
     """The events of outcomes that are added in the order of their times, as `ensemble.windows.events` has them.
@@ -14,9 +21,9 @@ class Events:
     Where no clip is a window, there are none.
     """
 
-    closed: list[Event] = field(default_factory=list)
+    closed: list[LocatedEvent] = field(default_factory=list)
     windows: int = 0
-    _open: Event | None = None
+    _open: LocatedEvent | None = None
 
     def add(self, outcome: Outcome) -> None:
         """Add the next outcome."""
@@ -28,37 +35,31 @@ class Events:
             recording = outcome.clip.recording
             self._open = self._continued(recording, verdict) or self._new(recording, verdict)
 
-    def ranked(self) -> list[Event]:
+    def ranked(self) -> list[LocatedEvent]:
         """All events so far, the most anomalous first."""
         if not self.windows:
             return []
         events = [*self.closed, *([self._open] if self._open else [])]
         return sorted(events, key=lambda event: (-event.peak_percentile, -event.peak_score, event.recording))
 
-    def _new(self, recording: str, verdict: Verdict) -> Event:
+    def _new(self, recording: str, verdict: Verdict) -> LocatedEvent:
         if self._open:
             self.closed.append(self._open)
         place = (recording, verdict.machine, verdict.section, verdict.start_s, verdict.end_s)
-        return Event(*place, verdict.score, verdict.percentile, (verdict.start_s + verdict.end_s) / 2, 1)
+        middle = (verdict.start_s + verdict.end_s) / 2
+        return LocatedEvent(*place, verdict.score, verdict.percentile, middle, 1, verdict.sentence)
 
-    def _continued(self, recording: str, verdict: Verdict) -> Event | None:
+    def _continued(self, recording: str, verdict: Verdict) -> LocatedEvent | None:
         """The open event with one more window; None where the window does not touch it."""
         event = self._open
-        if (
-            event is None
-            or event.end_s is None
-            or (event.recording, event.machine, event.section)
-            != (
-                recording,
-                verdict.machine,
-                verdict.section,
-            )
-        ):
+        place = (recording, verdict.machine, verdict.section)
+        if event is None or event.end_s is None or (event.recording, event.machine, event.section) != place:
             return None
         if not event.start_s <= verdict.start_s <= event.end_s + TOUCHING_S:
             return None
         event = replace(event, end_s=max(event.end_s, verdict.end_s), windows=event.windows + 1)
         if verdict.score > event.peak_score:
             middle = (verdict.start_s + verdict.end_s) / 2
-            event = replace(event, peak_score=verdict.score, peak_percentile=verdict.percentile, peak_time_s=middle)
+            event = replace(event, peak_score=verdict.score, peak_percentile=verdict.percentile)
+            event = replace(event, peak_time_s=middle, sentence=verdict.sentence)
         return event

@@ -11,7 +11,7 @@ from detectors.search.neighbours import nearest
 from ensemble.inputs import one_view
 from ensemble.scoring.sources import Sources
 from featstore import registry
-from featstore.audio import AudioPolicy, content_hash
+from featstore.audio import AudioPolicy
 from featstore.building.work import Job, Task, Worker
 from featstore.clip import Clip, Window
 from featstore.errors import DataError, RequestError
@@ -56,8 +56,8 @@ class Search:
 def neighbours(store: FeatureStore, recording: str, search: Search) -> list[Neighbour]:
     """The k recordings most similar to a file, or to a clip of the store, the nearest first.
 
-    A recording of windows is compared window by window, and the best pair counts. A clip of the store, a copy of it, and
-    what is generated from it, are not compared with themselves. RequestError for an unknown embedding or view, DataError for a file
+    A recording of windows is compared window by window, and the best pair counts. A clip of the store, and what is
+    generated from it, is not compared with itself. RequestError for an unknown embedding or view, DataError for a file
     that cannot be read or embedded.
     """
     name, view = _source(store, search.embedding)
@@ -75,7 +75,6 @@ def neighbours(store: FeatureStore, recording: str, search: Search) -> list[Neig
         wanted &= ~same & ~(np.isin(content, content[own]) & (content != b""))
     else:
         queries, spans = _embedded(info, Path(recording), search.embedders)
-        wanted &= store.facts(name)["content_hash"] != content_hash(Path(recording)).encode()
     if not wanted.any():
         raise DataError(f"{store.path}: {name} has no other recordings of this machine and split")
     bank, rows = store.matrix(name, wanted), np.flatnonzero(wanted)

@@ -19,9 +19,8 @@ def one_channel(wave: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
             f"{rate_hz} Hz"
         )
     if wave.shape[1] > wave.shape[0]:
-        raise RejectedAudio(
-            f"{wave.shape[1]} channels of {wave.shape[0]} samples: expected (time, channels); transpose it"
-        )
+        shape = f"{wave.shape[1]} channels of {wave.shape[0]} samples"
+        raise RejectedAudio(f"{shape}: expected (time, channels); transpose the wave")
     if channel != "mean" and int(channel) >= wave.shape[1]:
         raise RejectedAudio(f"channel {channel} does not exist, the wave has {wave.shape[1]}")
     scale = np.float32(1 / -float(np.iinfo(wave.dtype).min)) if wave.dtype.kind == "i" else np.float32(1)

@@ -46,8 +46,8 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> str:
     return "\n".join([*lines, events_table(events[:shown])])
 
 
-def events_table(events: Sequence[Event]) -> str:
-    """A line per event."""
+def events_table(events: Sequence[Event], sentences: Sequence[str] = ()) -> str:
+    """A line per event, with a sentence for each where they are given."""
     rows = [
         [
             path_tail(event.recording, event.machine),
@@ -59,7 +59,10 @@ def events_table(events: Sequence[Event]) -> str:
         ]
         for event in events
     ]
-    return table(["recording", "from", "to", "peak at", "percentile", "windows"], rows)
+    header = ["recording", "from", "to", "peak at", "percentile", "windows"]
+    if not sentences:
+        return table(header, rows)
+    return table([*header, "where, at the peak"], [[*row, text] for row, text in zip(rows, sentences, strict=True)])
 
 
 def _counted(count: int, unit: str) -> str:

@@ -51,3 +51,14 @@ def test_what_cannot_be_decided_names_the_section() -> None:
     sides = Sides(clips(2, "test"), clips(4, "train"), None, None, self_ranked=False)
     with pytest.raises(DataError, match="fan section 00: a gamma threshold needs positive"):
         decide(Recipe(ONE, threshold="gamma"), Fused(np.zeros(2), -np.ones(4)), sides)
+
+
+@pytest.mark.parametrize(("value", "share"), [(97.0, "no clip"), (1.0, "no clip"), (0.0, "every clip")])
+def test_a_threshold_that_nothing_or_everything_exceeds_is_refused(value: float, share: str) -> None:
+    train, new = clips(40, "train"), clips(2, "test")
+    fused = Fused(np.array([0.5, 0.9]), np.linspace(0.01, 0.99, 40))
+    recipe = Recipe(TWO, thresholds=(("fan/00", value),))
+    with pytest.raises(DataError, match=rf"fan/00={value:g}: .* {share} would be reported"):
+        decide(recipe, fused, Sides(new, train, None, None, self_ranked=False))
+    raw = Recipe(ONE, thresholds=(("fan/00", 97.0),))
+    assert not decide(raw, fused, Sides(new, train, None, None, self_ranked=False)).reported.any()

@@ -1,7 +1,10 @@
 """Events of scored windows, as they come."""
 
+from dataclasses import replace
+
 from watching import verdict
 
+from ensemble.deviation.region import Region
 from ensemble.scoring.events import Events
 from ensemble.scoring.score import Outcome
 from featstore.clip import Clip, window_path
@@ -54,3 +57,13 @@ def test_without_windows_there_are_no_events() -> None:
 def test_a_whole_recording_among_windows_is_an_event_as_in_a_detection() -> None:
     short = Outcome(Clip("a.wav", "fan", "00", "test"), verdict(0, 4, 0.9))
     assert found(short, outcome(0, 0.8)) == [("a.wav", 0, 4, 0.9, 1), (RECORDING, 0, 10, 0.8, 1)]
+
+
+def test_the_sentence_is_that_of_the_peak() -> None:
+    region = Region(1, 2, 500, 1000, 9, 5)
+    quiet, loud = outcome(0, 0.7), outcome(5, 0.9)
+    events = Events()
+    events.add(quiet)
+    events.add(replace(loud, verdict=replace(loud.verdict, where=(region,))))  # type: ignore[type-var]
+    (event,) = events.ranked()
+    assert event.sentence == str(region)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fitted_plant import MEMBERS, VIEWS, listed, store_of
 
+import embedders.devices  # noqa: F401 - every load asks for the device; the tests look for other imports
 from ensemble.fitting.fit import fit
 from ensemble.fitting.fitted import Fitted
 from ensemble.recipe import Recipe

@@ -38,3 +38,8 @@ def test_integers_have_full_scale_one(dtype: str) -> None:
     limits = np.iinfo(dtype)
     wave = one_channel(np.array([limits.min, 0, limits.max], dtype=dtype), 16000, "0")
     np.testing.assert_allclose(wave, [-1, 0, limits.max / -limits.min], atol=1e-6)
+
+
+def test_a_wave_of_more_channels_than_samples_is_refused() -> None:
+    with pytest.raises(RejectedAudio, match="160 channels of 1 samples: expected"):
+        one_channel(np.zeros((1, 160)), 16000, "0")

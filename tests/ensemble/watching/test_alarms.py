@@ -111,3 +111,14 @@ def test_values_as_json_keeps_them() -> None:
 def test_an_alarm_carries_the_evidence(name: str) -> None:
     messages, _ = heard((0, 0.9))
     assert messages[0][name] == verdict(0, 10, 0.9).as_json()[name]
+
+
+def test_the_end_says_where_the_peak_was() -> None:
+    clips = [("a.wav", 0.0, 0.7), ("b.wav", 10.0, 0.9), ("c.wav", 20.0, 0.8)]
+    runs: list[Run] = []
+    for file, zero, score in clips:
+        _, runs = follow(runs, [verdict(0, 10, score)], Source(file, file, zero), quiet_s=30, now=zero)
+    (run,) = runs
+    peak = ended(run, 40.0)["peak"]
+    assert (peak["file"], peak["start"]) == ("b.wav", "1970-01-01T00:00:10.000Z")
+    assert ended(Run(**run.as_json()), 40.0) == ended(run, 40.0)

@@ -181,8 +181,8 @@ def assert_set(gate: threading.Event) -> None:
 
 
 def test_words_of_a_command() -> None:
-    assert command_words("notify --to 'the shift'") == ["notify", "--to", "the shift"]
-    for wrong in ("", "  ", "notify 'open"):
+    assert command_words("cat --to 'the shift'") == ["cat", "--to", "the shift"]
+    for wrong in ("", "  ", "cat 'open", "no-such-program --to me"):
         with pytest.raises(OptionError, match="--on-alarm"):
             command_words(wrong)
 
