@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ensemble.scoring.waves import one_channel, prepared
-from featstore.audio import BLOCK_FRAMES, AudioPolicy, read_recording
+from featstore.audio import BLOCK_FRAMES, AudioPolicy, RejectedAudio, read_recording
 
 
 @pytest.mark.parametrize("length", ["native", "crop:1.5", "pad:9", "tile:9"])
