@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ensemble.commands.options import recipe_options
+from ensemble.commands.options import embedder_option, recipe_options
 from featstore.console import EXISTING, PATH, Command, Meter, printable, size, table
 
 if TYPE_CHECKING:
@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", type=PATH, help="Model file to write [default: plant.model, or that of --update].")
 @click.option("--update", type=EXISTING, help="Model to which the new training clips of STORE are added.")
 @recipe_options
-@click.option(
-    "--embedder",
-    "embedders",
-    multiple=True,
-    metavar="NAME=CHECKPOINT",
-    help="The -e of `featstore build` that made an embedding with weights.",
-)
+@embedder_option
 @click.option(
     "--weights",
     type=click.Choice(["inside", "outside"]),

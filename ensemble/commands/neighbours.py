@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ensemble.commands.options import embedder_option
 from featstore.clip import SPLITS, path_tail
 from featstore.console import EXISTING, Command, table
 
@@ -20,13 +21,7 @@ if TYPE_CHECKING:
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Number of recordings.")
 @click.option("--machine", default="", help="Only recordings of this machine.")
 @click.option("--split", type=click.Choice(SPLITS), default=None, help="Only recordings of this split.")
-@click.option(
-    "--embedder",
-    "embedders",
-    multiple=True,
-    metavar="NAME=CHECKPOINT",
-    help="The -e of `featstore build` that made an embedding with weights.",
-)
+@embedder_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 def neighbours(store: Path, recording: str, as_json: bool, split: str | None, **options: Any) -> None:
     """List the recordings of STORE most similar to RECORDING, a file or a clip of it, with cosine distances."""

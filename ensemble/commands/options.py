@@ -9,6 +9,14 @@ EXTERNAL = "CSV of clip,score: another system that"
 
 no_marks_option = click.option("--no-marks", is_flag=True, help="Ignore the marks of the store (`detect mark`).")
 
+embedder_option = click.option(
+    "--embedder",
+    "embedders",
+    multiple=True,
+    metavar="NAME=CHECKPOINT",
+    help="The -e of `featstore build` that made an embedding with weights.",
+)
+
 group_option = click.option(
     "--group",
     help="recording, day or an attribute: clips that share it are never each other's reference.",

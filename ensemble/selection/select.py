@@ -29,7 +29,7 @@ from ensemble.selection.choose import (
 from ensemble.selection.faults import clip_counts, with_confirmed
 from ensemble.selection.indicators import agreement, domain_gap, stability
 from ensemble.selection.informative import RULES, mean_rank
-from ensemble.selection.quality import Evaluator, by_pair, official_score
+from ensemble.selection.quality import by_pair, official_score
 from ensemble.selection.racing import RACE_FROM, Raced, race
 from ensemble.selection.ranker import ranker_scores
 from ensemble.selection.scoring.cache import ScoreCache
@@ -37,7 +37,7 @@ from ensemble.selection.scoring.domains import corrected_positions, validation_p
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import FOLDS, Validation, plan_validation
-from ensemble.selection.standings import DEFAULT, Standing, chosen_by, standing_of, standings
+from ensemble.selection.standings import DEFAULT, Standing, by_machine, chosen_by, standings
 from featstore.errors import DataError
 from featstore.spec import unknown
 from featstore.store import FeatureStore
@@ -235,8 +235,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     """
     names = [member.name for member in scored.members]
     allowed = np.isin(names, list(candidates))
-    in_default = np.isin(names, [member.name for member in default.members])
-    if not allowed.any() or not in_default.any():
+    if not allowed.any() or not np.isin(names, [member.name for member in default.members]).any():
         raise DataError(f"no candidate, or no member of the default, could be scored: {dict(scored.failed)}")
     placed = positions(scored.scores, validation)
     repeated = np.flatnonzero(allowed)[duplicates(placed[allowed])]
@@ -264,7 +263,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         chosen, reason = chosen_by(replicates, strategies(validation), warnings)
         if chosen != DEFAULT:
             recipe = _recipe(problem, chosen, members, half)
-            per_machine = _per_machine(problem, chosen, replicates[chosen], options)
+            per_machine = by_machine(problem, chosen, replicates[chosen], options.replicates, options.seed)
     return Selection(
         recipe=recipe,
         chosen=chosen,
@@ -381,24 +380,3 @@ def _joined(*halves: Sequence[Member]) -> list[Member]:
             known = joined.get(member.name)
             joined[member.name] = replace(member, weight=weight + (known.weight if known else 0.0))
     return list(joined.values())
-
-
-def _per_machine(problem: Problem, chosen: str, once: np.ndarray, options: Options) -> Standing | None:
-    """Lead of the same strategy choosing for every machine separately; None with a single machine."""
-    validation, strategy = problem.validation, strategies(problem.validation)[chosen]
-    machines = np.array([machine for machine, _ in validation.sections])
-    if len(set(machines.tolist())) < 2:
-        return None
-
-    def fused(evidence: Evidence) -> np.ndarray:
-        scores = np.empty(len(validation))
-        for machine in np.unique(machines):
-            of_section = machines == machine
-            of_clip = of_section[validation.section]
-            metrics = np.where(of_section[:, None, None], evidence.metrics, np.nan)
-            own = Evidence(Evaluator(validation, of_clip & evidence.clips), metrics, evidence.pair_weights)
-            scores[of_clip] = strategy.fused(problem, strategy.choose(problem, own))[of_clip]
-        return scores
-
-    weights = bootstrap_weights(problem, options.replicates, np.random.default_rng(options.seed))
-    return standing_of("chosen per machine", nested_scores(problem, fused, weights), once)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.metrics.auc import percentile_interval
-from ensemble.selection.choose import Strategy
+from ensemble.selection.choose import Evidence, Problem, Strategy, bootstrap_weights, nested_scores, strategies
+from ensemble.selection.quality import Evaluator
 
 SURE = 0.05
 """Share of the resamples in which a choice that replaces the default may fail to lead it (one-sided)."""
@@ -76,3 +77,27 @@ def chosen_by(
 def _may_replace(standing: Standing, strategy: Strategy) -> bool:
     """Whether a strategy with this lead over the default may replace it."""
     return standing.lead >= -MARGIN if strategy.with_default else standing.p <= SURE
+
+
+def by_machine(problem: Problem, chosen: str, once: np.ndarray, replicates: int, seed: int) -> Standing | None:
+    """Lead of the same strategy choosing for every machine separately; None with a single machine.
+
+    once: its scores (1 + replicates,) where it chooses once for all.
+    """
+    validation, strategy = problem.validation, strategies(problem.validation)[chosen]
+    machines = np.array([machine for machine, _ in validation.sections])
+    if len(set(machines.tolist())) < 2:
+        return None
+
+    def fused(evidence: Evidence) -> np.ndarray:
+        scores = np.empty(len(validation))
+        for machine in np.unique(machines):
+            of_section = machines == machine
+            of_clip = of_section[validation.section]
+            metrics = np.where(of_section[:, None, None], evidence.metrics, np.nan)
+            own = Evidence(Evaluator(validation, of_clip & evidence.clips), metrics, evidence.pair_weights)
+            scores[of_clip] = strategy.fused(problem, strategy.choose(problem, own))[of_clip]
+        return scores
+
+    weights = bootstrap_weights(problem, replicates, np.random.default_rng(seed))
+    return standing_of("chosen per machine", nested_scores(problem, fused, weights), once)
