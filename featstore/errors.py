@@ -52,3 +52,7 @@ class OptionError(AsdError):
     """Raised when the options of a command contradict each other; reported with the command's usage."""
 
     exit_code = 2
+
+
+class RejectedAudio(AsdError):
+    """Raised when a recording cannot be used; the message is the reason shown to the user."""

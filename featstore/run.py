@@ -10,7 +10,7 @@ from featstore import registry
 from featstore.anomalies.budget import CLIP_S, auto_variants
 from featstore.anomalies.recorded import donors_by_machine
 from featstore.anomalies.variants import Renderer, VariantDesign, variants_of
-from featstore.audio import typical_seconds
+from featstore.audio.lengths import typical_seconds
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
 from featstore.building.default import Chosen, chosen, windows_held
 from featstore.building.memory import keep_freed_memory

@@ -22,7 +22,7 @@ import numpy as np
 import soundfile as sf
 
 import embedders
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.build import BuildOptions, Progress, Request, build
 from featstore.building.cores import cores
 from featstore.building.plan import FileState

@@ -31,7 +31,7 @@ import numpy as np
 from ensemble.recipe import read_recipe, write_recipe
 from ensemble.scoring.file import read_model
 from ensemble.scoring.model import Model
-from featstore.audio import content_hash
+from featstore.audio.hashes import content_hash
 from featstore.building.work import Task
 from featstore.clip import Clip
 from featstore.console import table

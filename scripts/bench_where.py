@@ -35,7 +35,8 @@ from ensemble.deviation.locate import Locator
 from ensemble.deviation.scan import boxes
 from featstore.anomalies.table import find
 from featstore.anomalies.variants import Renderer, Variant
-from featstore.audio import AudioPolicy, read_recording
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_recording
 from featstore.console import table
 from featstore.store import FeatureStore
 from featstore.table import ClipTable

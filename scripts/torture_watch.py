@@ -31,7 +31,9 @@ from ensemble.scoring.verdict import Verdict
 from ensemble.watching import journal as journal_module
 from ensemble.watching.journal import read_records
 from ensemble.watching.watch import WatchRequest
-from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_recording
+from featstore.errors import RejectedAudio
 
 RATE, SECONDS = 8000, 1.0
 TORN = 0.1

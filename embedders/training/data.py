@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.audio import AudioPolicy, RejectedAudio, clip_seconds, read_clip
+from featstore.audio.lengths import clip_seconds
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_clip
 from featstore.clip import Clip
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 
 CACHE_BYTES = 2 << 30
 """Decoded recordings are cached up to this size."""

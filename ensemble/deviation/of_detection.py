@@ -10,9 +10,11 @@ import numpy as np
 from ensemble.deviation.locate import Locator, locator_of
 from ensemble.deviation.region import Region
 from ensemble.run import Detection
-from featstore.audio import AudioPolicy, RejectedAudio, read_recording
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_recording
 from featstore.building.state import read_state
 from featstore.clip import Window, recording_of, window_of
+from featstore.errors import RejectedAudio
 from featstore.store import FeatureStore
 
 MOST_CLIPS = 1000

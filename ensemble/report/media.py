@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from featstore.audio import AudioPolicy, RejectedAudio, open_without_waiting, read_recording
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import open_without_waiting, read_recording
 from featstore.clip import Window, recording_of, window_of
+from featstore.errors import RejectedAudio
 from featstore.mel import htk_hz, htk_mel
 
 MAX_SECONDS = 60.0

@@ -23,11 +23,12 @@ from ensemble.scoring.stored import from_stored, locator_from_stored, locator_to
 from ensemble.scoring.verdict import Verdict, verdicts_of
 from ensemble.scoring.waves import one_channel, prepared
 from featstore import registry
-from featstore.audio import AudioPolicy, RejectedAudio, read_clip
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_clip
 from featstore.building.work import Job, Result, Task, Worker
 from featstore.clip import Clip, Window, window_path
 from featstore.disk.sealed import typed
-from featstore.errors import AsdError, DataError
+from featstore.errors import AsdError, DataError, RejectedAudio
 from featstore.layouts.windows import starts_of, windows_of
 from featstore.table import ClipTable
 

@@ -11,7 +11,7 @@ from detectors.search.neighbours import nearest
 from ensemble.inputs import one_view
 from ensemble.scoring.sources import Sources
 from featstore import registry
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.building.work import Job, Task, Worker
 from featstore.clip import Clip, Window
 from featstore.errors import DataError, RequestError

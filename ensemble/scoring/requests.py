@@ -16,10 +16,9 @@ from ensemble.scoring.model import TRAINED, Model
 from ensemble.scoring.score import Outcome, score_clips
 from ensemble.scoring.sources import Sources
 from ensemble.scoring.targets import targets_of
-from featstore.audio import RejectedAudio
 from featstore.building.default import spec_of
 from featstore.clip import Clip, window_path
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 from featstore.store import FeatureStore
 
 STDIN = "-"

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from featstore.audio import BLOCK_FRAMES, AudioPolicy, Recording, RejectedAudio, fit_length
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import BLOCK_FRAMES, Recording, fit_length
+from featstore.errors import RejectedAudio
 
 
 def one_channel(wave: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:

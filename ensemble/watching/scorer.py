@@ -29,7 +29,7 @@ class Scorer(Protocol):
         """Machine and section of a recording, by its path below the data root; DataError where it is unclear."""
 
     def score_file(self, path: Path, *, machine: str, section: str) -> list[Verdict]:
-        """One verdict per clip or window; raises featstore.audio.RejectedAudio with the reason."""
+        """One verdict per clip or window; raises featstore.errors.RejectedAudio with the reason."""
 
     def drift(self, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
         """Warnings where verdicts show that recordings are no longer like those of training."""

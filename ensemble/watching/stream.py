@@ -12,7 +12,7 @@ from ensemble.watching.feed import Feed
 from ensemble.watching.pcm import Pcm
 from ensemble.watching.scorer import Scorer
 from ensemble.watching.sinks import Lines, Say, Sink
-from featstore.audio import TOLERANCE_S
+from featstore.audio.read import TOLERANCE_S
 from featstore.errors import AsdError, DataError, OptionError
 
 BUFFER_S = 60.0

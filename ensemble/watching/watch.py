@@ -18,7 +18,7 @@ from ensemble.watching.sinks import Lines, Say, Sink
 from ensemble.watching.state import Known, Record, known_record
 from ensemble.watching.wake import Wake
 from ensemble.watching.whole import Version, version_of
-from featstore.audio import UNREADABLE
+from featstore.audio.read import UNREADABLE
 from featstore.errors import AsdError, DataError
 
 BATCH_S = 2.0

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from featstore.audio import open_without_waiting
+from featstore.audio.read import open_without_waiting
 
 HEAD_BYTES = 1 << 16
 UNKNOWN_FROM = 0xFFFFF000

@@ -16,9 +16,10 @@ import numpy as np
 from featstore import registry
 from featstore.anomalies.design import AnomalyDesign
 from featstore.anomalies.table import ANOMALIES, SHORTEST_SAMPLES, find, render
-from featstore.audio import AudioPolicy, RejectedAudio, read_clip
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_clip
 from featstore.clip import Clip
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 
 SEVERITIES_DB = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0)
 """Strong on purpose: anomalies that hardly any detector finds rank the detectors at random."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.audio import UNREADABLE, content_hash
+from featstore.audio.hashes import content_hash
+from featstore.audio.read import UNREADABLE
 from featstore.clip import Clip
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import decode

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.audio import AudioPolicy, length_option
+from featstore.audio.policy import AudioPolicy, length_option
 from featstore.building.plan import Plan, PlanOptions, make_plan
 from featstore.building.state import BuildState, write_state
 from featstore.building.units import Workers

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featstore import registry
-from featstore.audio import EXAMPLE, AudioPolicy
+from featstore.audio.policy import EXAMPLE, AudioPolicy
 from featstore.clip import SHORTEST_HOP_S, Windows
 from featstore.disk.manifest import EMBEDDING_NAME
 from featstore.errors import OptionError, RequestError

@@ -19,8 +19,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from featstore.audio import AudioPolicy, Recording, RejectedAudio, read_clip
-from featstore.errors import AsdError, DataError, place_of
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import Recording, read_clip
+from featstore.errors import AsdError, DataError, RejectedAudio, place_of
 
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),

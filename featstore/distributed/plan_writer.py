@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.building.plan import FileState
 from featstore.building.units import UnitWork
 from featstore.clip import Clip

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.building.plan import FileState
 from featstore.building.units import UnitWork
 from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, recording_of

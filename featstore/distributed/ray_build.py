@@ -12,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from featstore.audio import UNREADABLE
+from featstore.audio.read import UNREADABLE
 from featstore.building.units import TASK_CLIPS
 from featstore.building.work import CRASH, UNITS_IN_FLIGHT, Job, Pending, Result, Task, TaskResult, Worker, joined
 from featstore.distributed.ray_cluster import ActorResources, load_ray

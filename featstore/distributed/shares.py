@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featstore.audio import length_option
+from featstore.audio.policy import length_option
 from featstore.building.plan import FileState, states_of
 from featstore.building.prepare import BuildOptions, Request, check_unique, infos_of, job_of, prepare
 from featstore.building.units import Progress, UnitRun, UnitWork, units_of

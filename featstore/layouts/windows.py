@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from featstore.audio import TOLERANCE_S, AudioPolicy, seconds_of
+from featstore.audio.lengths import seconds_of
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import TOLERANCE_S
 from featstore.clip import Clip, Windows, window_path
 
 MOST_WINDOWS = 500_000

@@ -10,7 +10,8 @@ import pytest
 import soundfile as sf
 from fakes import RATE, MomentsEmbedder, make_clips, write_clip
 
-from featstore.audio import AudioPolicy, read_clip
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_clip
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build
 from featstore.building import plan, work
 from featstore.building.plan import FileState, PlanOptions

@@ -12,7 +12,7 @@ from ensemble.recipe import Member, Recipe
 from ensemble.scoring.model import Model
 from ensemble.scoring.requests import typical_seconds
 from ensemble.scoring.sources import Sources
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.build import BuildOptions, Request, build
 from featstore.layouts.recognise import find_clips
 from featstore.layouts.windows import windows_of

@@ -12,7 +12,8 @@ from ensemble.scoring.verdict import Verdict
 from ensemble.watching.journal import Journal
 from ensemble.watching.sinks import Delivery
 from ensemble.watching.watch import Watch, WatchRequest
-from featstore.audio import AudioPolicy, read_recording
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_recording
 from featstore.errors import DataError
 
 RATE = 1000

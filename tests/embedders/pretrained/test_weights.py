@@ -22,7 +22,8 @@ from embedders import create
 from embedders.pretrained import weights
 from embedders.pretrained.weight_files import Checkpoint, read_all, read_checkpoint, write_checkpoint
 from embedders.pretrained.weights import resolve
-from featstore.audio import AudioPolicy, read_recording
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_recording
 from featstore.cli import main
 from featstore.errors import DataError
 from featstore.store import FeatureStore

@@ -16,9 +16,9 @@ from ensemble.scoring.model import TRAINED, Model
 from ensemble.scoring.requests import ScoreRequest, score_to
 from ensemble.scoring.score import score_clips
 from ensemble.scoring.verdict import Verdict
-from featstore.audio import AudioPolicy, RejectedAudio
+from featstore.audio.policy import AudioPolicy
 from featstore.clip import Clip
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 
 WINDOWS = AudioPolicy(length="window:2,1")
 

@@ -8,7 +8,7 @@ import pytest
 from scored_plant import Plant, built, record
 
 from ensemble.scoring.neighbours import Search, neighbours
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.errors import DataError, RequestError
 from featstore.store import FeatureStore, StoreWriter
 

@@ -7,7 +7,9 @@ import pytest
 import soundfile
 
 from ensemble.scoring.waves import one_channel, prepared
-from featstore.audio import BLOCK_FRAMES, AudioPolicy, RejectedAudio, read_recording
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import BLOCK_FRAMES, read_recording
+from featstore.errors import RejectedAudio
 
 
 @pytest.mark.parametrize("length", ["native", "crop:1.5", "pad:9", "tile:9"])

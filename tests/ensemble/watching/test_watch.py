@@ -13,8 +13,7 @@ from ensemble.watching.folder import Look
 from ensemble.watching.journal import read_records
 from ensemble.watching.watch import Watch
 from ensemble.watching.whole import Version
-from featstore.audio import RejectedAudio
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 

@@ -12,12 +12,13 @@ from fakes import RATE, MomentsEmbedder, write_clip
 
 from featstore.anomalies.table import ANOMALIES, render
 from featstore.anomalies.variants import MIN_PER_PAIR, Renderer, Variant, VariantDesign, variants_of
-from featstore.audio import AudioPolicy, RejectedAudio, read_clip
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_clip
 from featstore.build import BuildOptions, Request, build
 from featstore.building import work
 from featstore.cli import main
 from featstore.clip import VARIANT_MARK, Clip
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 from featstore.layouts.recognise import summary
 from featstore.store import FeatureStore
 

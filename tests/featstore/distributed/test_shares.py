@@ -13,7 +13,7 @@ import pytest
 from fakes import MomentsEmbedder, write_clip
 from shared_plant import INLINE, LIMIT_S, MOMENTS, Plant, assert_same_rows, done, files_below, make_plant
 
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.build import BuildOptions, Request, build
 from featstore.building.units import Progress
 from featstore.distributed.gather import commit

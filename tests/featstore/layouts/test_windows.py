@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from featstore.audio import AudioPolicy
+from featstore.audio.policy import AudioPolicy
 from featstore.clip import Clip, Windows
 from featstore.layouts import windows
 from featstore.layouts.windows import starts_of, windows_of

@@ -18,8 +18,6 @@ these samples.
 
 import os
 import stat
-import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -28,76 +26,21 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from featstore.clip import Window, Windows, recording_of, window_of, windows_in
-from featstore.errors import AsdError, DataError
+from featstore.audio.hashes import hash_once
+from featstore.audio.policy import EXAMPLE, AudioPolicy
+from featstore.audio.wav import WavData, wav_data
+from featstore.clip import Window, recording_of, window_of
+from featstore.errors import RejectedAudio
 
 BLOCK_FRAMES = 1 << 16
 FAST_BYTES = 64 << 20  # larger files are decoded as a stream
 HEAD_BYTES = 1 << 16
-HEADER_BYTES = 1 << 12  # enough for the header of nearly every WAV
-SAMPLED_FILES = 20
-REMEMBERED_HASHES = 16
-FORMAT_PCM, FORMAT_EXTENSIBLE = 0x0001, 0xFFFE
 
 TOLERANCE_S = 1e-3
 """Seconds by which a window may end after the recording, or leave out its end."""
 
-EXAMPLE = Windows(10.0, 5.0)
-"""The windows that messages propose."""
-
 UNREADABLE = "cannot be read"
 """Start of every reason caused by the file system; the next build tries these recordings again."""
-
-
-class RejectedAudio(AsdError):
-    """Raised when a recording cannot be used; the message is the reason shown to the user."""
-
-
-@dataclass(frozen=True)
-class AudioPolicy:
-    """Which part of a recording is used; channel and length are stored, so one matrix never mixes two policies.
-
-    channel: "0", "1", ... or "mean". length: "native"; "crop:S" (first S seconds, shorter recordings stay short);
-    "pad:S" (crop or zero-pad to S); "tile:S" (crop or repeat to S); "window:W,H" (longer recordings are cut into
-    windows of W seconds every H seconds, see layouts.windows). max_seconds: limit for "native" and for windows, longer
-    ones are rejected.
-    """
-
-    channel: str = "0"
-    length: str = "native"
-    max_seconds: float = 600.0
-
-    def __post_init__(self) -> None:
-        """Raise DataError for an invalid policy."""
-        if self.channel != "mean" and not self.channel.isdecimal():
-            raise DataError(f"channel {self.channel!r}: expected 0, 1, ... or mean")
-        self.fixed_seconds()
-
-    @property
-    def windows(self) -> Windows | None:
-        """The windows that long recordings are cut into; None for every other policy."""
-        return windows_in(self.length)
-
-    def fixed_seconds(self) -> tuple[str, float | None]:
-        """Kind and seconds of the length policy (None for native and for windows)."""
-        kind, _, seconds = self.length.partition(":")
-        if (kind == "native" and not seconds) or self.windows:
-            return kind, None
-        try:
-            value = float(seconds)
-        except ValueError:
-            value = 0.0
-        if kind not in {"crop", "pad", "tile"} or not 0 < value < 1e6:
-            raise DataError(
-                f"length {self.length!r}: expected native, crop:S, pad:S or tile:S with S in seconds, or window:W,H"
-            )
-        return kind, value
-
-
-def length_option(length: str) -> str:
-    """The option of `featstore build` for a text of AudioPolicy.length."""
-    windows = windows_in(length)
-    return windows.option if windows else f"--length {length}"
 
 
 @dataclass(frozen=True)
@@ -150,79 +93,6 @@ def open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def typical_seconds(root: Path, paths: Sequence[str], policy: AudioPolicy) -> float | None:
-    """Median length under `policy` of a few clips spread over `paths`; None when none of them can be read."""
-    kind, fixed = policy.fixed_seconds()
-    lengths = [clip_seconds(root, path) for path in paths[:: max(1, len(paths) // SAMPLED_FILES)]]
-    usable = [seconds for seconds in lengths if seconds and (fixed or seconds <= policy.max_seconds)]
-    if not usable or fixed is None:
-        return float(np.median(usable)) if usable else None
-    return fixed if kind != "crop" else min(fixed, float(np.median(usable)))
-
-
-def clip_seconds(root: Path, path: str) -> float | None:
-    """Length of a clip below `root`, whose path may name a window; None where `seconds_of` is."""
-    window = window_of(path)
-    return window.end_s - window.start_s if window else seconds_of(root / path)
-
-
-def seconds_of(path: str | Path) -> float | None:
-    """Length of a recording by its header; None where it cannot be read, is damaged or holds no samples."""
-    import soundfile
-
-    try:
-        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode):
-                return None
-            head = file.read(HEADER_BYTES)
-            layout = _wav_data(head, info.st_size)
-            if layout is not None and layout.rate_hz:
-                return layout.frames / layout.rate_hz or None
-            if seconds := _flac_seconds(head):
-                return seconds
-            file.seek(0)
-            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                return sound.frames / sound.samplerate if sound.frames > 0 else None
-    except (OSError, ValueError, soundfile.SoundFileError, RejectedAudio):
-        return None
-
-
-def _flac_seconds(head: bytes) -> float | None:
-    """Length that the first block of a FLAC file states (RFC 9639, 8.2), ten times faster than libsndfile."""
-    if head[:4] != b"fLaC" or len(head) < 26 or head[4] & 0x7F:
-        return None
-    packed = int.from_bytes(head[18:26], "big")  # 20 bits sample rate, 8 bits format, 36 bits number of samples
-    rate_hz, frames = packed >> 44, packed & ((1 << 36) - 1)
-    return frames / rate_hz if rate_hz and frames else None
-
-
-def content_hash(path: Path) -> str:
-    """XXH3-128 of a file's bytes, in hex; detects changed recordings, thirty times faster than SHA-256."""
-    with path.open("rb", buffering=0) as file:
-        return _hash_blocks(file)
-
-
-_hashes: dict[tuple[int, ...], str] = {}  # of the files that this process has read last
-
-
-def _hash_once(file: FileIO, info: os.stat_result) -> str:
-    """The content hash of an open file; remembered, because a build reads many windows of the same file."""
-    key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-    digest = _hashes.pop(key, "") or _hash_blocks(file)
-    _hashes[key] = digest  # moved to the end, so the oldest is removed first
-    while len(_hashes) > REMEMBERED_HASHES:
-        _hashes.pop(next(iter(_hashes)), None)
-    return digest
-
-
-def _hash_blocks(file: FileIO) -> str:
-    digest = xxhash.xxh3_128()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples: int) -> tuple[np.ndarray, str]:
     """Apply pad or tile, then the embedder's minimum; crop was applied while decoding."""
     kind, seconds = policy.fixed_seconds()
@@ -244,57 +114,20 @@ def _decode(
     if window is None and info.st_size <= FAST_BYTES:
         content = file.read()
         digest = xxhash.xxh3_128_hexdigest(content)
-        layout = _wav_data(content)
+        layout = wav_data(content)
         if layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
             return *_decode_pcm16(content, layout, policy), digest
         return *_decode_stream(file, rate_hz, policy), digest
-    digest = _hash_once(file, info)
+    digest = hash_once(file, info)
     file.seek(0)
-    layout = _wav_data(file.read(HEAD_BYTES), info.st_size)  # also checks the length
+    layout = wav_data(file.read(HEAD_BYTES), info.st_size)  # also checks the length
     if window is not None and layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
         return *_decode_pcm16(file, layout, policy, window), digest
     return *_decode_stream(file, rate_hz, policy, window), digest
 
 
-@dataclass(frozen=True)
-class _WavData:
-    channels: int
-    rate_hz: int
-    bits: int
-    start: int
-    frames: int
-
-
-def _wav_data(head: bytes, size: int | None = None) -> _WavData | None:
-    """Position and format of the samples of a little-endian PCM WAV; None for every other file.
-
-    Raises RejectedAudio when the data chunk is longer than the file, because libsndfile would shorten it silently.
-    """
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return None
-    size = size or len(head)
-    position, fmt = 12, b""
-    while position + 8 <= len(head):
-        name, length = head[position : position + 4], struct.unpack_from("<I", head, position + 4)[0]
-        start = position + 8
-        if name == b"fmt ":
-            fmt = head[start : start + min(length, 40)]
-        if name == b"data" and len(fmt) >= 16:
-            tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack_from("<HHIIHH", fmt)
-            if length < 0xFFFFF000 and start + length > size:  # larger values mean "unknown" in streams
-                missing = start + length - size
-                raise RejectedAudio(f"truncated: its header declares {missing} bytes more than the file has")
-            if tag == FORMAT_EXTENSIBLE and len(fmt) >= 26:
-                tag = struct.unpack_from("<H", fmt, 24)[0]
-            if tag != FORMAT_PCM or channels < 1 or frame_bytes != channels * bits // 8 or length >= 0xFFFFF000:
-                return None
-            return _WavData(channels, rate_hz, bits, start, length // frame_bytes)
-        position = start + length + (length & 1)
-    return None
-
-
 def _decode_pcm16(
-    source: bytes | FileIO, layout: _WavData, policy: AudioPolicy, window: Window | None = None
+    source: bytes | FileIO, layout: WavData, policy: AudioPolicy, window: Window | None = None
 ) -> tuple[np.ndarray, int, int, int]:
     """16-bit PCM at the target rate, the common case, without a decoder (about twice as fast as libsndfile).
 

@@ -9,19 +9,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from featstore import audio
-from featstore.audio import (
-    AudioPolicy,
-    RejectedAudio,
-    content_hash,
-    length_option,
-    read_clip,
-    read_recording,
-    seconds_of,
-    typical_seconds,
-)
+from featstore.audio import hashes as hashing
+from featstore.audio.hashes import content_hash
+from featstore.audio.lengths import seconds_of, typical_seconds
+from featstore.audio.policy import AudioPolicy, length_option
+from featstore.audio.read import read_clip, read_recording
 from featstore.clip import Window
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 
 RATE = 16_000
 NATIVE = AudioPolicy()
@@ -332,8 +326,8 @@ def test_damaged_files_with_windows_are_rejected_with_a_reason(tmp_path: Path, r
 
 def test_a_file_is_hashed_once_for_all_its_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed = []
-    monkeypatch.setattr(audio, "_hash_blocks", lambda file: hashed.append(file.name) or str(len(hashed)))
-    monkeypatch.setattr(audio, "_hashes", {})
+    monkeypatch.setattr(hashing, "_hash_blocks", lambda file: hashed.append(file.name) or str(len(hashed)))
+    monkeypatch.setattr(hashing, "_hashes", {})
     for name in "ab":
         sf.write(tmp_path / name, tone(1.0), RATE, format="WAV")
     windows = [(name, Window(i / 10, i / 10 + 0.1)) for i in range(5) for name in "ab"]
@@ -341,14 +335,14 @@ def test_a_file_is_hashed_once_for_all_its_windows(tmp_path: Path, monkeypatch: 
     assert hashes == ["1", "2"] * 5
     sf.write(tmp_path / "a", -tone(1.0), RATE, format="WAV")
     assert read_recording(tmp_path / "a", RATE, NATIVE, window=windows[0][1]).content_hash == "3"
-    for i in range(2 * audio.REMEMBERED_HASHES):
+    for i in range(2 * hashing.REMEMBERED_HASHES):
         sf.write(tmp_path / f"{i}", tone(0.2), RATE, format="WAV")
         read_recording(tmp_path / f"{i}", RATE, NATIVE, window=windows[0][1])
-    assert len(audio._hashes) == audio.REMEMBERED_HASHES
+    assert len(hashing._hashes) == hashing.REMEMBERED_HASHES
 
 
 def test_a_window_of_twelve_hours_is_read_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "_hash_blocks", lambda file: "")  # 1.4 GB
+    monkeypatch.setattr(hashing, "_hash_blocks", lambda file: "")  # 1.4 GB
     frames = 12 * 3600 * RATE
     with (tmp_path / "long.wav").open("wb") as file:
         file.write(wav_header(frames))

@@ -1,0 +1,1 @@
+"""Recordings as waves: policies for channel and length, and the only reader of samples."""
