@@ -153,7 +153,7 @@ print(done)
 
 
 def grow(data: Path, store: Path) -> int:
-    """Build after each of six new recordings, again where it is being written or was compacted meanwhile; number of tries."""
+    """Build after each of seven new recordings, again where another process writes; number of such tries."""
     build = ["build", str(data), str(store), "-e", "logmel", "--workers", "0", "--unit-clips", "1"]
     tries = 0
     for number in range(7):
