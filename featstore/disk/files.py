@@ -90,7 +90,8 @@ def no_space(what: str, needed: int, directory: Path, reason: str = "") -> Resou
 def check_space(what: str, needed: int, directory: Path) -> None:
     """Raise ResourceError when a write of `needed` bytes does not fit, before its first byte."""
     with suppress(OSError):  # free space unknown: try the write
-        if free_bytes(directory) < needed + SPARE_BYTES:
+        # A file system that is mounted read-only has no free space either; there the write says why it fails.
+        if free_bytes(directory) < needed + SPARE_BYTES and os.access(directory, os.W_OK):
             raise no_space(what, needed + SPARE_BYTES, directory)
 
 
@@ -121,18 +122,47 @@ def _renamed(path: Path) -> Iterator[Path]:
     """Rename the temporary file that the block writes and syncs; remove it when any step fails."""
     temporary = _temporary(path)
     try:
-        yield temporary
-        os.replace(temporary, path)  # noqa: PTH105
+        with _naming(path, temporary):
+            yield temporary
+            os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         _discard(temporary)
         raise
     sync_directory(path.parent)
 
 
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Errors of the block about the temporary file name the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(path)
+            error.filename2 = None
+        raise
+
+
+def create_checked(path: Path, data: bytes) -> None:
+    """Create `path` in place, durably, with a check of the free space first; StoreError when it exists already.
+
+    A crash may leave a part of it, so use it only for files that count when another file names them.
+    """
+    check_space(path.name, len(data), path.parent)
+    with explained(str(path), len(data), path.parent):
+        _write_bytes(path, data)
+        try:
+            sync_directory(path.parent)
+        except BaseException:
+            _discard(path)
+            raise
+
+
 def write_exclusive(path: Path, data: bytes) -> None:
     """Create `path` durably; it appears whole. Raises FileExistsError when it exists already."""
     temporary = _temporary(path)
-    _write_bytes(temporary, data)
+    with _naming(path, temporary):
+        _write_bytes(temporary, data)
     try:
         os.link(temporary, path)
     except OSError as error:
@@ -156,6 +186,15 @@ def link_new(source: Path, path: Path, size: int) -> None:
         if error.errno not in _NO_LINKS:
             raise
         write_new(path, read_regular(source, size))  # a file system without hard links
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its missing parents durably."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from sample_store import content, make_store, path_of, shard
 
-from featstore.disk.manifest import load_latest, publish
+from featstore.disk.newest import find_newest
+from featstore.disk.publish import publish
 from featstore.disk.shard import build_image, open_image
 from featstore.errors import StoreError
 from featstore.store import FeatureStore, StoreWriter
@@ -164,7 +165,7 @@ def crafted(harm) -> bytes:
 
 def plant(root: Path, image: bytes) -> None:
     """Replace the only shard by `image`, with a manifest that has its checksum."""
-    manifest, _ = load_latest(root)
+    manifest = find_newest(root).manifest
     entry = replace(manifest.shards[0], bytes=len(image), sha256=hashlib.sha256(image).hexdigest())
     (root / "shards" / entry.file).write_bytes(image)
     publish(root, manifest, (entry,), manifest.embeddings)
