@@ -150,7 +150,10 @@ def create_checked(path: Path, data: bytes) -> None:
     """
     check_space(path.name, len(data), path.parent)
     with explained(str(path), len(data), path.parent):
-        _write_bytes(path, data)
+        try:
+            _write_bytes(path, data)
+        except FileExistsError as error:
+            raise StoreError(f"{path} was written by another process meanwhile; run the command again") from error
         try:
             sync_directory(path.parent)
         except BaseException:

@@ -87,10 +87,12 @@ def _overtaken(root: Path) -> Overtaken:
 
 
 def _refuse_unless_newest(root: Path, old: Manifest, above: int) -> None:
-    with suppress(StoreError):  # damaged, so repair is running
-        head = read_head(root)  # of a network file system a file is fresher than a list
-        if head is not None and head.number > max(old.number, above):
-            raise _overtaken(root)
+    try:
+        head = read_head(root)  # on a network file system a file is fresher than a list
+    except StoreError:
+        head = None  # damaged: a repair is running
+    if head is not None and head.number > max(old.number, above):
+        raise _overtaken(root)
     files = numbered(root)
     highest = max(files, default=0)
     try:
