@@ -22,7 +22,10 @@ class Unsynced:
 
     def apply(self, event: Event) -> None:
         """Take in one step."""
-        if event.kind == "data":
+        if event.kind == "found":
+            self.names[event.path] = None if event.file < 0 else event.file
+            self.durable[event.file] = self.latest[event.file] = event.content
+        elif event.kind == "data":
             self.latest[event.file] = event.content
         elif event.kind == "sync":
             self.durable[event.file] = self.latest[event.file] = event.content

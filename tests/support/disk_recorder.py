@@ -18,7 +18,8 @@ IGNORED = {"lock"}
 class Event:
     """One step; file: a number for the content, which stays when a name is linked or moved. site: line that synced.
 
-    kind: data (content written), sync, create, link, move (path to target), remove, mkdir, syncdir, mark (a label).
+    kind: found (before the recording; a folder has the file -1), data (content written), sync, create, link, move (path
+    to target), remove, mkdir, syncdir, mark (a label).
     """
 
     kind: str
@@ -37,6 +38,17 @@ class Recorder:
     events: list[Event] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     contents: dict[int, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Note what is there already, as durable."""
+        for path in sorted(self.root.rglob("*")):
+            name = self.relative(path)
+            if name is not None:
+                file = len(self.contents) if path.is_file() else -1
+                content = path.read_bytes() if path.is_file() else b""
+                self.events.append(Event("found", name, file=file, content=content))
+                if path.is_file():
+                    self.names[name], self.contents[file] = file, content
 
     def mark(self, label: str) -> None:
         """Note that something was acknowledged."""
