@@ -180,6 +180,12 @@ def journal(folder: Path) -> None:
 
     with Journal(folder / "logs" / "journal", say=print) as opened:
         opened.add({"kind": "start", "folder": "/sound", "sinks": ["stdout"]})
+
+
+def journal_with_a_torn_end(folder: Path) -> None:
+    from ensemble.watching.journal import Journal
+
+    journal(folder)
     segment = next((folder / "logs" / "journal").glob("*.jsonl"))
     append(segment, b"torn")
     Journal(folder / "logs" / "journal", say=print).close()
@@ -190,8 +196,8 @@ def exclusive(folder: Path) -> None:
 
 
 TASKS: list[Callable[[Path], None]] = [
-    new_store, commit, adopt, drop, compact_store, repair_store, withdrawn, checkpoint, mark, mark_after_a_torn_one, model, selection, journal,
-    exclusive,
+    new_store, commit, adopt, drop, compact_store, repair_store, withdrawn, checkpoint, mark, mark_after_a_torn_one,
+    model, selection, journal, journal_with_a_torn_end, exclusive,
 ]  # fmt: skip
 
 
