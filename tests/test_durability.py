@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from disk_recorder import Event, recording
 from sample_store import INFO, make_store, path_of, shard
 
 from featstore.disk import files, publish
-from featstore.disk.files import write_exclusive, write_new
+from featstore.disk.files import create_checked, write_exclusive, write_new
+from featstore.disk.manifest import ShardEntry
 from featstore.disk.shard import build_image
 from featstore.errors import StoreError
 from featstore.store import FeatureStore, FinishedShard, StoreWriter
@@ -46,12 +47,12 @@ def named(event: Event) -> str:
     return event.target or event.path
 
 
-def broken_rules(events: Iterable[Event]) -> list[str]:
+def broken_rules(events: Sequence[Event]) -> list[str]:
     """Which step breaks which rule.
 
     A file is linked or moved to its name when its content is durable. A manifest appears when all shards are durable,
     the head record when the manifest is. A shard goes when the manifests that named it have gone durably. At the end
-    nothing that was named is lost by a crash.
+    nothing that was named is lost by a crash, and a manifest that was withdrawn stays away.
     """
     disk, broken = Unsynced(), []
     for event in events:
@@ -67,6 +68,11 @@ def broken_rules(events: Iterable[Event]) -> list[str]:
             if event.kind in NAMING and re.fullmatch(name, named(event)):
                 broken += [f"{named(event)} before {named(step)}" for step in lost(earlier, kinds) if in_(step, folder)]
                 broken += [f"{named(event)} before {file}" for file in disk.torn() if folder == "store/shards"]
+    highest = max(
+        (named(event) for event in events if in_(event, "store/manifest") and not is_temporary(named(event))),
+        default="",
+    )
+    broken += [f"{highest} may come back" for step in disk.pending if step.kind == "remove" and step.path == highest]
     current = {named(event): event.file for event in events if event.kind in NAMING and not is_temporary(named(event))}
     broken += [f"{name} is not durable" for name, file in current.items() if file in disk.torn()]
     return broken + [f"the name {named(step)} is not durable" for step in lost(disk.pending, NAMING)]
@@ -127,17 +133,17 @@ def repair_store(folder: Path) -> None:
 
 
 def withdrawn(folder: Path) -> None:
-    """A commit whose shard another writer removes."""
+    """A manifest whose shard another writer removes at the same moment."""
+    root = folder / "store"
+    old = FeatureStore.open(root).manifest
+    image = build_image(shard([8, 9]))
+    entry = ShardEntry("new.h5", "twfr", 2, 0, len(image), hashlib.sha256(image).hexdigest())
+    create_checked(root / "shards" / "new.h5", image)
     confirm = publish._confirm
-
-    def gone(path: Path, old: object, new: object) -> None:
-        max((folder / "store" / "shards").glob("*-00000003-*")).unlink()
-        confirm(path, old, new)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "_confirm", gone)
-        with StoreWriter(folder / "store") as writer, pytest.raises(StoreError):
-            writer.commit([shard([8, 9])])
+        patch.setattr(publish, "_confirm", lambda *args: ((root / "shards" / "new.h5").unlink(), confirm(*args)))
+        with pytest.raises(StoreError):
+            publish.publish(root, old, (*old.shards, entry), old.embeddings)
 
 
 def checkpoint(folder: Path) -> None:
