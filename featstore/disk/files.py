@@ -71,9 +71,22 @@ def explained(what: str, needed: int, directory: Path) -> Iterator[None]:
 
 def free_bytes(path: Path) -> int:
     """Free space of the file system of `path`, or of its nearest existing parent while `path` does not exist."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def is_full(path: Path, needed: int) -> bool:
+    """Whether `needed` bytes do not fit into the folder `path`.
+
+    False where nothing may be written: a file system that is mounted read-only has no free space either, and the write
+    says why it fails.
+    """
+    return free_bytes(path) < needed and os.access(_existing(path), os.W_OK)
+
+
+def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free
+    return path
 
 
 def no_space(what: str, needed: int, directory: Path, reason: str = "") -> ResourceError:
@@ -90,8 +103,7 @@ def no_space(what: str, needed: int, directory: Path, reason: str = "") -> Resou
 def check_space(what: str, needed: int, directory: Path) -> None:
     """Raise ResourceError when a write of `needed` bytes does not fit, before its first byte."""
     with suppress(OSError):  # free space unknown: try the write
-        # A file system that is mounted read-only has no free space either; there the write says why it fails.
-        if free_bytes(directory) < needed + SPARE_BYTES and os.access(directory, os.W_OK):
+        if is_full(directory, needed + SPARE_BYTES):
             raise no_space(what, needed + SPARE_BYTES, directory)
 
 
@@ -167,7 +179,8 @@ def write_exclusive(path: Path, data: bytes) -> None:
     with _naming(path, temporary):
         _write_bytes(temporary, data)
     try:
-        os.link(temporary, path)
+        with _naming(path, temporary):
+            os.link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise

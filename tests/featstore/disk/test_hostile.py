@@ -277,6 +277,7 @@ def rewrite(root: Path, change) -> None:
         ("file", ""), ("file", 7), ("bytes", 1 << 50), ("bytes", -1), ("bytes", True), ("bytes", 1.5),
         ("rows", 1 << 40), ("surplus", 1), ("embedding", "unknown"), ("embedding", "../x"), ("dropped", {}),
         ("sha256", "f"), ("dropped", [5]), ("dropped", [1, 0]), ("dropped", [0, 0]), ("dropped", ["0"]),
+        ("dropped", [2]), ("dropped", [-1]), ("cleared", [0]), ("cleared", [-1]),
     ],
 )  # fmt: skip
 def test_a_manifest_with_forbidden_values_is_skipped_and_named(root, field, value):
