@@ -14,6 +14,8 @@ from featstore.disk.shard import ShardData
 from featstore.errors import StoreError
 from featstore.store import FeatureStore, StoreWriter
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -8,6 +8,8 @@ from sample_store import content, path_of, shard
 from featstore.store import FeatureStore, StoreWriter
 from featstore.upkeep.verify import verify
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 @pytest.fixture
 def writer(tmp_path: Path):

@@ -11,6 +11,8 @@ from featstore.disk.leftovers import remove_unnamed, unnamed
 from featstore.store import FeatureStore, StoreWriter
 from featstore.upkeep.verify import notes, verify
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from featstore.store import FeatureStore, StoreWriter
 from featstore.upkeep.compact import compact
 from featstore.upkeep.verify import notes, verify
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -12,10 +12,13 @@ from sample_store import INFO, content, make_store, path_of, shard
 
 from featstore.disk import lock, manifest, publish
 from featstore.disk.publish import Overtaken
+from featstore.disk.sealed import canonical, seal, unseal
 from featstore.errors import StoreError
 from featstore.store import FeatureStore, StoreWriter
 from featstore.upkeep.compact import compact
 from featstore.upkeep.verify import notes, verify
+
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 
 @pytest.fixture
@@ -133,6 +136,17 @@ def test_a_list_that_is_behind_the_head_record_is_not_believed(root, monkeypatch
         monkeypatch.setattr(publish, "write_exclusive", None)
         with pytest.raises(Overtaken):
             slow.commit([shard([3])])
+
+
+def test_the_parent_is_known_by_its_checksum_not_by_its_number(root):
+    """The manifest that this writer has read was exchanged, in a store without a head record."""
+    with StoreWriter(root) as writer:
+        (root / "head.json").unlink()
+        path = root / "manifest" / "00000002.json"
+        raw = {**unseal(path.read_bytes()), "created": "2020-01-01T00:00:00+00:00"}
+        path.write_bytes(canonical(seal({key: raw[key] for key in raw if key != "checksum"})))
+        with pytest.raises(Overtaken):
+            writer.commit([shard([2])])
 
 
 def test_a_manifest_that_another_writes_in_place_is_waited_for(root):

@@ -18,6 +18,8 @@ from featstore.upkeep.verify import verify
 
 OPTIONS = BuildOptions(workers=0, plan=PlanOptions(unit_clips=3))
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
