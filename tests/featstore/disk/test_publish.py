@@ -217,7 +217,7 @@ def test_processes_without_a_lock_lose_no_acknowledged_row(root):
     context = multiprocessing.get_context("fork")
     queues = [context.Queue() for _ in range(3)]
     processes = [
-        context.Process(target=commit_many, args=(root, 1000 * (i + 1), 15, queue)) for i, queue in enumerate(queues)
+        context.Process(target=commit_many, args=(root, 1000 * (i + 1), 8, queue)) for i, queue in enumerate(queues)
     ]
     for process in processes:
         process.start()
