@@ -15,6 +15,7 @@ import click
 from featstore import registry
 from featstore.errors import AsdError, OptionError, ResourceError
 from featstore.spec import nearest
+from featstore.terminated import EXIT_TERMINATED, Terminated, terminable
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -62,7 +63,8 @@ class Commands(click.Group):
         """Run the command; see featstore.errors for the exit codes."""
         os.environ.setdefault("GOMP_SPINCOUNT", "0")  # idle OpenMP threads must not spin against busy ones
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except AsdError as error:
             fail(str(error), error.exit_code)
         except OSError as error:
@@ -72,6 +74,8 @@ class Commands(click.Group):
             fail(f"{error.filename or 'writing'}: {error.strerror or error}", code)
         except MemoryError:
             fail("out of memory; try fewer --workers or a smaller part of the data", ResourceError.exit_code)
+        except Terminated:
+            fail(f"stopped by SIGTERM{self.after_interrupt}", EXIT_TERMINATED)
         except KeyboardInterrupt:
             fail(f"interrupted{self.after_interrupt}", 130)
 

@@ -7,8 +7,8 @@ AsdError            1  base class of the errors below
   ResourceError     5  out of disk or memory
   OptionError       2  options of a command that do not go together
 
-Codes without an error: 3 recordings were rejected, 6 a clip was reported with `--fail-on-anomaly`
-(featstore/console.py).
+Codes without an error: 3 recordings were rejected, 6 a clip was reported with `--fail-on-anomaly`, 130 interrupted,
+143 stopped by SIGTERM (featstore/console.py).
 """
 
 import traceback

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from featstore.disk.files import read_regular
-from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load_latest, numbered
+from featstore.disk.manifest import Manifest, ShardEntry, live_mask, numbered
+from featstore.disk.newest import find_newest
 from featstore.disk.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejection, Shard, open_image
 from featstore.errors import RequestError, StoreError
 from featstore.spec import did_you_mean
@@ -33,7 +34,7 @@ class FeatureStore:
     """The store as its newest valid manifest describes it; later commits do not change the values it returns.
 
     Opening takes no lock. Every read checks the shard's SHA-256, so returned numbers are the numbers that were stored.
-    warnings: the damaged manifests that were skipped.
+    warnings: the damaged manifests that were skipped, and a published state that is missing.
     """
 
     def __init__(self, path: Path, manifest: Manifest, warnings: tuple[str, ...] = ()) -> None:
@@ -46,10 +47,8 @@ class FeatureStore:
     def open(cls, path: str | Path) -> "FeatureStore":
         """Snapshot of the store at `path`; StoreError when there is no store, or no intact manifest in it."""
         root = Path(path)
-        for directory in (root / "manifest", root / "shards"):
-            if directory.is_symlink():
-                raise StoreError(f"{directory} is a symbolic link; a store must hold its own files")
-        return cls(root, *load_latest(root))
+        newest = find_newest(root)
+        return cls(root, newest.manifest, newest.warnings)
 
     @property
     def embeddings(self) -> Mapping[str, EmbeddingInfo]:
@@ -149,6 +148,8 @@ class FeatureStore:
         try:
             image = read_regular(path, min(entry.bytes, MAX_SHARD_BYTES))
         except FileNotFoundError as error:
+            if not path.parent.is_dir():
+                raise StoreError(f"{self.path} was removed while it was read; check the path") from error
             if max(numbered(self.path), default=0) > self.manifest.number:
                 raise StoreError(f"{path} was removed when the store was compacted; open the store again") from error
             raise StoreError(f"{path} is missing; {REPAIR}") from error

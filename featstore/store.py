@@ -1,6 +1,7 @@
 """StoreWriter: the only writer of a store, one atomic manifest per commit. FeatureStore reads the rows back."""
 
 import hashlib
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -8,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from featstore.disk.files import TEMPORARY_SUFFIX, explained, link_new, sync_directory, write_checked
+from featstore.disk.files import create_checked, explained, link_new, make_folder, read_regular, sync_directory
+from featstore.disk.head import write_head
+from featstore.disk.leftovers import remove_leftovers, remove_unnamed
 from featstore.disk.lock import StoreLock
-from featstore.disk.manifest import ShardEntry, check_info, live_mask, load, numbered, prune, publish
+from featstore.disk.manifest import ShardEntry, check_info, live_mask, name_of
+from featstore.disk.newest import Newest, find_newest
+from featstore.disk.publish import prune, publish
 from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
 from featstore.errors import RequestError, ResourceError, StoreError
 from featstore.reader import FeatureStore, differing_fields
@@ -45,27 +50,46 @@ OWN_NAMES = {"shards", "manifest", "lock", "lost+found"}
 class StoreWriter:
     """Exclusive write access to the store at `path`, which is created when missing; a context manager.
 
-    The constructor takes the lock (StoreError within a second when another process holds it) and removes the files
-    that a killed writer left. A folder with other files in it becomes no store: RequestError. store: the snapshot after
-    the last commit.
+    The constructor takes the lock (StoreError when another process holds it) and removes the files that a killed writer
+    left. A folder with other files in it becomes no store: RequestError. A store whose last published state is missing
+    is not written to: StoreError, except with `repairing`. store: the snapshot after the last commit. lost: why the
+    last published state is missing, usually empty.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, repairing: bool = False) -> None:
         self.path = Path(path)
         _refuse_other_folder(self.path)
         with explained(f"the store {self.path}", 0, self.path.parent):
             for name in ("shards", "manifest"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
+                make_folder(self.path / name)
         self._lock = StoreLock(self.path)
+        self._places: dict[str, dict[str, Place]] = {}
+        self._new: list[Path] = []
         try:
-            self.store = FeatureStore.open(self.path)
-            if not self.store.manifest.number:
-                self.store = FeatureStore(self.path, publish(self.path, self.store.manifest, (), {}))
-            self._remove_leftovers()
+            newest = find_newest(self.path)
+            self.lost, self._above = newest.lost, newest.published
+            self.store = FeatureStore(self.path, newest.manifest, newest.warnings)
+            if not repairing:
+                self._start(newest)
         except BaseException:
             self._lock.release()
             raise
-        self._places: dict[str, dict[str, Place]] = {}
+
+    def _start(self, newest: Newest) -> None:
+        """Refuse a store that must be repaired first, and finish or remove what a killed writer left."""
+        if newest.lost:
+            raise StoreError(
+                f"{self.path}: {newest.lost}; nothing was written. Restore the file from a backup, or run featstore "
+                f"repair: it goes on from manifest {newest.manifest.number} and says what is lost"
+            )
+        for number in newest.unfinished:
+            with suppress(OSError):
+                (self.path / "manifest" / name_of(number)).unlink()
+        if not newest.manifest.number:
+            self.store = FeatureStore(self.path, publish(self.path, newest.manifest, (), {}))
+        elif newest.published < newest.manifest.number:
+            write_head(self.path, newest.manifest)
+        remove_leftovers(self.path)
 
     def __enter__(self) -> "StoreWriter":
         return self
@@ -92,9 +116,8 @@ class StoreWriter:
             raise StoreError(
                 f"{len(superseded)} of the keys are already in {self.path}; replace them with replace=True"
             )
-        number = max(numbered(self.path), default=0) + 1
         with self._all_or_nothing():
-            added = [self._write(data, number, index) for index, data in enumerate(shards)]
+            added = [self._write(data, index) for index, data in enumerate(shards)]
             self._publish([*self._without(superseded), *added], infos)
         for data, entry in zip(shards, added, strict=True):
             self._places[data.info.name].update(_places(entry, data.keys()))
@@ -108,9 +131,8 @@ class StoreWriter:
         infos = self._agreed_infos([shard.info for shard in finished])
         keys = _distinct_keys((shard.info.name, shard.keys) for shard in finished)
         superseded = {place for name, names in keys.items() for place in self._live(name, names)}
-        number = max(numbered(self.path), default=0) + 1
         with self._all_or_nothing():
-            added = [self._link(shard, number) for shard in finished]
+            added = [self._link(shard) for shard in finished]
             sync_directory(self.path / "shards")
             self._publish(_in_plan_order(self._without(superseded), added), infos)
         for shard, entry in zip(finished, added, strict=True):
@@ -132,14 +154,22 @@ class StoreWriter:
 
         The new shards take the position of the first old one.
         """
-        number, outgoing = max(numbered(self.path), default=0) + 1, set(old)
+        outgoing = set(old)
         with self._all_or_nothing():
-            added = [self._write(data, number, index) for index, data in enumerate(new)]
+            added = [self._write(data, index) for index, data in enumerate(new)]
             entries: list[ShardEntry] = []
             for entry in self.store.manifest.shards:
                 entries += added if entry.file == old[0] else [] if entry.file in outgoing else [entry]
             self._publish(entries)
         self._places.pop(name, None)
+        return self.store
+
+    def discard(self, files: Iterable[str]) -> FeatureStore:
+        """Publish the store without some shard files; what was published later and is lost stays behind."""
+        gone = set(files)
+        with self._all_or_nothing():
+            self._publish([entry for entry in self.store.manifest.shards if entry.file not in gone])
+        self._places.clear()
         return self.store
 
     def drop(self, name: str) -> FeatureStore:
@@ -155,7 +185,7 @@ class StoreWriter:
     def remove_unnamed(self, keep: int) -> None:
         """Keep the `keep` newest manifests and remove every shard that none of them names."""
         prune(self.path, self.store.manifest.number, keep)
-        self._remove_leftovers()
+        remove_leftovers(self.path)
 
     def _agreed_infos(self, infos: Iterable[EmbeddingInfo]) -> dict[str, EmbeddingInfo]:
         agreed = dict(self.store.manifest.embeddings)
@@ -197,55 +227,52 @@ class StoreWriter:
             entries.append(entry)
         return entries
 
-    def _write(self, data: ShardData, number: int, index: int) -> ShardEntry:
-        path = self.path / "shards" / f"{_prefix(data.info)}-{number:08d}-{index:04d}.h5"
+    def _write(self, data: ShardData, index: int) -> ShardEntry:
+        path = self._place(data.info, f"{index:04d}")
+        if path.exists():  # left by a killed writer, or of another writer that believes to be the only one
+            path = self._place(data.info, f"{index:04d}-{secrets.token_hex(4)}")
         image = build_image(data)
-        write_checked(path, image)
+        create_checked(path, image)
+        self._new.append(path)
         digest = hashlib.sha256(image).hexdigest()
         return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
 
-    def _link(self, shard: FinishedShard, number: int) -> ShardEntry:
-        path = self.path / "shards" / f"{_prefix(shard.info)}-{number:08d}-{shard.place}.h5"
+    def _link(self, shard: FinishedShard) -> ShardEntry:
+        path = self._place(shard.info, shard.place)
         with explained(str(path), shard.bytes, path.parent):
-            link_new(shard.path, path, shard.bytes)
+            try:
+                link_new(shard.path, path, shard.bytes)
+                self._new.append(path)
+            except FileExistsError:
+                if hashlib.sha256(read_regular(path, shard.bytes)).hexdigest() != shard.sha256:
+                    raise
         rejected = len(shard.keys) - shard.rows
         return ShardEntry(path.name, shard.info.name, shard.rows, rejected, shard.bytes, shard.sha256)
+
+    def _place(self, info: EmbeddingInfo, end: str) -> Path:
+        return self.path / "shards" / f"{_prefix(info)}-{self.store.manifest.number + 1:08d}-{end}.h5"
 
     def _publish(self, entries: Sequence[ShardEntry], infos: Mapping[str, EmbeddingInfo] | None = None) -> None:
         self._lock.check()
         old = self.store.manifest
-        new = publish(self.path, old, tuple(entries), old.embeddings if infos is None else infos)
-        self.store = FeatureStore(self.path, new)
-        prune(self.path, new.number)
+        infos = old.embeddings if infos is None else infos
+        self.store = FeatureStore(self.path, publish(self.path, old, tuple(entries), infos, above=self._above))
+        prune(self.path, self.store.manifest.number)
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """When the block fails, read the published state from disk and remove the files that no manifest names."""
+        """When the block fails, read the published state from disk and remove the new files that no manifest names."""
+        self._new.clear()
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self._places.clear()
             with suppress(StoreError, ResourceError, OSError):
                 self.store = FeatureStore.open(self.path)
-                self._remove_leftovers()
+                remove_unnamed(self.path, self._new)
+            if isinstance(error, StoreError) and not (self.path / "manifest").is_dir():
+                raise StoreError(f"{self.path} was removed during the run; run the command again") from error
             raise
-
-    def _remove_leftovers(self) -> None:
-        """Remove temporary files, and shards that no manifest names.
-
-        No shard is removed while some manifest is unreadable, because that manifest may name it.
-        """
-        leftovers = [
-            path
-            for folder in (self.path, self.path / "shards", self.path / "manifest")
-            for path in folder.glob(f"*{TEMPORARY_SUFFIX}")
-        ]
-        with suppress(StoreError, FileNotFoundError):
-            named = {entry.file for path in numbered(self.path).values() for entry in load(path).shards}
-            leftovers += [path for path in (self.path / "shards").glob("*.h5") if path.name not in named]
-        for path in leftovers:
-            with suppress(OSError):
-                path.unlink()
 
 
 def _places(entry: ShardEntry, keys: Sequence[str]) -> dict[str, Place]:

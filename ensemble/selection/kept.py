@@ -35,7 +35,7 @@ from ensemble.selection.scoring.validation import PROTOCOL
 from ensemble.selection.select import Options, Selection
 from ensemble.selection.standings import DEFAULT
 from ensemble.selection.summary import selection_bytes, selection_json
-from featstore.disk.files import TEMPORARY_SUFFIX, read_regular, write_new
+from featstore.disk.files import TEMPORARY_SUFFIX, make_folder, read_regular, write_new
 from featstore.errors import AsdError, DataError
 from featstore.store import FeatureStore
 
@@ -128,7 +128,7 @@ class KeptChoices:
             SELECTION: selection_bytes(choice.selection),
         }
         record = {"key": key, "files": {name: _sha256(data) for name, data in contents.items()}, "scores": [*scores]}
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, data in contents.items():
             write_new(folder / name, data)
         write_new(folder / KEY, (json.dumps(record, indent=1) + "\n").encode())

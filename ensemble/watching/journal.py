@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from ensemble.watching.state import CHECKPOINT, Record, State
-from featstore.disk.files import TEMPORARY_SUFFIX, explained, read_regular, write_checked
+from featstore.disk.files import TEMPORARY_SUFFIX, explained, make_folder, read_regular, write_checked
 from featstore.disk.lock import StoreLock
 from featstore.disk.sealed import canonical, seal, unseal
 from featstore.errors import StoreError
@@ -44,7 +44,7 @@ class Journal:
         self.folder, self.say, self.wall = folder, say, wall
         self.state = State()
         with explained(str(folder), 0, folder.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         self._lock = StoreLock(folder)
         self._file, self._size, self._checkpoint = -1, 0, 0
         try:

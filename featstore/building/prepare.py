@@ -13,7 +13,7 @@ from featstore.building.state import BuildState, write_state
 from featstore.building.units import Workers
 from featstore.building.work import Embedder, Job, Render
 from featstore.clip import Clip
-from featstore.disk.files import free_bytes
+from featstore.disk.files import free_bytes, is_full
 from featstore.errors import DataError, RequestError, ResourceError
 from featstore.reader import differing_fields
 from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
@@ -161,10 +161,9 @@ def check_unique(clips: Sequence[Clip]) -> None:
 
 
 def _check_space(path: Path, needed: int) -> None:
-    free = free_bytes(path)
-    if needed + RESERVE_BYTES > free:
+    if is_full(path, needed + RESERVE_BYTES):
         raise ResourceError(
-            f"{path}: the build needs about {needed + RESERVE_BYTES:,} bytes and {free:,} are free; "
+            f"{path}: the build needs about {needed + RESERVE_BYTES:,} bytes and {free_bytes(path):,} are free; "
             "free some space and run the same command again"
         )
 

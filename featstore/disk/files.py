@@ -71,9 +71,22 @@ def explained(what: str, needed: int, directory: Path) -> Iterator[None]:
 
 def free_bytes(path: Path) -> int:
     """Free space of the file system of `path`, or of its nearest existing parent while `path` does not exist."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def is_full(path: Path, needed: int) -> bool:
+    """Whether `needed` bytes do not fit into the folder `path`.
+
+    False where nothing may be written: a file system that is mounted read-only has no free space either, and the write
+    says why it fails.
+    """
+    return free_bytes(path) < needed and os.access(_existing(path), os.W_OK)
+
+
+def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free
+    return path
 
 
 def no_space(what: str, needed: int, directory: Path, reason: str = "") -> ResourceError:
@@ -90,7 +103,7 @@ def no_space(what: str, needed: int, directory: Path, reason: str = "") -> Resou
 def check_space(what: str, needed: int, directory: Path) -> None:
     """Raise ResourceError when a write of `needed` bytes does not fit, before its first byte."""
     with suppress(OSError):  # free space unknown: try the write
-        if free_bytes(directory) < needed + SPARE_BYTES:
+        if is_full(directory, needed + SPARE_BYTES):
             raise no_space(what, needed + SPARE_BYTES, directory)
 
 
@@ -121,20 +134,53 @@ def _renamed(path: Path) -> Iterator[Path]:
     """Rename the temporary file that the block writes and syncs; remove it when any step fails."""
     temporary = _temporary(path)
     try:
-        yield temporary
-        os.replace(temporary, path)  # noqa: PTH105
+        with _naming(path, temporary):
+            yield temporary
+            os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         _discard(temporary)
         raise
     sync_directory(path.parent)
 
 
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Errors of the block about the temporary file name the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(path)
+            error.filename2 = None
+        raise
+
+
+def create_checked(path: Path, data: bytes) -> None:
+    """Create `path` in place, durably, with a check of the free space first; StoreError when it exists already.
+
+    A crash may leave a part of it, so use it only for files that count when another file names them.
+    """
+    check_space(path.name, len(data), path.parent)
+    with explained(str(path), len(data), path.parent):
+        try:
+            _write_bytes(path, data)
+        except FileExistsError as error:
+            raise StoreError(f"{path} was written by another process meanwhile; run the command again") from error
+        try:
+            sync_directory(path.parent)
+        except BaseException:
+            _discard(path)
+            raise
+
+
 def write_exclusive(path: Path, data: bytes) -> None:
     """Create `path` durably; it appears whole. Raises FileExistsError when it exists already."""
     temporary = _temporary(path)
-    _write_bytes(temporary, data)
+    with _naming(path, temporary):
+        _write_bytes(temporary, data)
     try:
-        os.link(temporary, path)
+        with _naming(path, temporary):
+            os.link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -156,6 +202,15 @@ def link_new(source: Path, path: Path, size: int) -> None:
         if error.errno not in _NO_LINKS:
             raise
         write_new(path, read_regular(source, size))  # a file system without hard links
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its missing parents durably."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:

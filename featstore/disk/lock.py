@@ -1,8 +1,9 @@
 """One writer per store: a kernel lock on a file whose content names the writer.
 
 The kernel releases flock when the process ends, even after kill -9, so a local file system never keeps a stale lock. On
-a network file system flock may work on one host only; there a heartbeat younger than HEARTBEAT_LIMIT_S also counts as a
-lock.
+a network file system flock may work on one host only. So when the file names another host, it is watched for
+OBSERVED_S: if its content changes, that host is writing. No clocks are compared. Where the lock fails all the same, two
+writers still cannot undo each other's commits: see publish.py.
 """
 
 import json
@@ -17,16 +18,18 @@ from typing import Any
 
 from featstore.errors import StoreError
 
-HEARTBEAT_S = 5.0
-HEARTBEAT_LIMIT_S = 30.0
+HEARTBEAT_S = 2.0
+OBSERVED_S = 6.0
+"""Time for which the heartbeat of another host is watched; three heartbeats, or one of earlier versions."""
+POLL_S = 0.2
 _MAX_BYTES = 4096
 
 
 class StoreLock:
     """The write lock of the store at `root`, held from construction to `release`.
 
-    Raises StoreError within a second when another process holds it. Needs POSIX file locks: on Windows a store is
-    read-only.
+    Raises StoreError when another process holds it: within a second on the same host, within a few when another host
+    has it. Needs POSIX file locks: on Windows a store is read-only.
     """
 
     def __init__(self, root: Path) -> None:
@@ -78,6 +81,7 @@ class StoreLock:
         content = json.dumps(owner).encode()
         os.pwrite(self._descriptor, content, 0)
         os.ftruncate(self._descriptor, len(content))
+        os.fsync(self._descriptor)  # so that other hosts see it
 
 
 def boot_id() -> str:
@@ -127,12 +131,24 @@ def _owner(descriptor: int) -> dict[str, Any]:
 
 
 def _refuse_other_host(owner: dict[str, Any], path: Path) -> None:
-    heartbeat = owner.get("heartbeat")
-    if not isinstance(heartbeat, float) or owner.get("boot_id") == boot_id():
+    """Raise StoreError when the file names another host, or this one before it was started, and changes meanwhile."""
+    if owner.get("boot_id") == boot_id() or not isinstance(owner.get("heartbeat"), float):
         return
-    rebooted = owner.get("host") == socket.gethostname()
-    if not rebooted and abs(time.time() - heartbeat) < HEARTBEAT_LIMIT_S:
-        raise _held(owner, path)
+    end = time.monotonic() + OBSERVED_S
+    while time.monotonic() < end:
+        time.sleep(POLL_S)
+        now = _reopened(path)
+        if now != owner and now:
+            raise _held(now, path)
+
+
+def _reopened(path: Path) -> dict[str, Any]:
+    """The owner in the file; a network file system asks its server when a file is opened, not when it is read."""
+    descriptor = _open(path)
+    try:
+        return _owner(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _held(owner: dict[str, Any], path: Path) -> StoreError:

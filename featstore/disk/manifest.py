@@ -2,29 +2,27 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featstore.disk.files import check_space, explained, read_regular, write_exclusive
-from featstore.disk.sealed import canonical, count, matching, seal, typed, unseal
+from featstore.disk.files import read_regular
+from featstore.disk.sealed import count, matching, typed, unseal
 from featstore.disk.shard import DTYPES, MAX_SHARD_BYTES, EmbeddingInfo
 from featstore.errors import StoreError
 
 FORMAT = "featstore-manifest"
 VERSION = 1
-KEEP = 3
-"""Number of manifests kept after a commit, including the newest."""
 MAX_MANIFEST_BYTES = 1 << 26
+MAX_NUMBER = 10**18 - 1
+"""Highest number of a manifest."""
 
 SHARD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,120}\.h5")
 EMBEDDING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,:~-]{0,99}")
-_MANIFEST_NAME = re.compile(r"([0-9]{8})\.json")
+_MANIFEST_NAME = re.compile(r"([0-9]{8}|[1-9][0-9]{8,17})\.json")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"format", "version", "number", "created", "parent", "shards", "embeddings", "checksum"}
 
@@ -80,6 +78,11 @@ def live_mask(total: int, superseded: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
+def name_of(number: int) -> str:
+    """File name of the manifest with a number: eight digits, or more where it needs them."""
+    return f"{number:08d}.json"
+
+
 def numbered(root: Path) -> dict[int, Path]:
     """Manifest files by number, highest first; empty when there is no manifest directory."""
     directory = root / "manifest"
@@ -110,7 +113,7 @@ def load(path: Path) -> Manifest:
         )
     try:
         manifest = _parse(raw)
-        if path.name != f"{manifest.number:08d}.json":
+        if path.name != name_of(manifest.number) or not manifest.number:
             raise ValueError(f"its content has number {manifest.number}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is not a valid manifest: {error}") from error
@@ -119,67 +122,6 @@ def load(path: Path) -> Manifest:
 
 class UnknownVersion(StoreError):
     """Raised for a manifest of a newer program: skipping it would show old content as the newest."""
-
-
-def load_latest(root: Path) -> tuple[Manifest, tuple[str, ...]]:
-    """The highest valid manifest, and the errors of the higher ones that were skipped."""
-    for _ in range(10):
-        files = numbered(root)
-        skipped: list[str] = []
-        for path in files.values():
-            try:
-                return load(path), tuple(skipped)
-            except FileNotFoundError:
-                break  # a writer has just removed it: newer ones exist, list again
-            except UnknownVersion:
-                raise
-            except StoreError as error:
-                skipped.append(str(error))
-        else:
-            if files:
-                raise StoreError(f"{root} has no valid manifest: {'; '.join(skipped)}")
-            return _empty(root), ()
-    raise StoreError(f"the manifests of {root} change faster than they can be read; try again")
-
-
-def _empty(root: Path) -> Manifest:
-    """Manifest 0; StoreError unless `root` is a store without any shard."""
-    directories = [root / "manifest", root / "shards"]
-    if not all(directory.is_dir() for directory in directories):
-        raise StoreError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
-    if any((root / "shards").glob("*.h5")):
-        raise StoreError(f"{root} holds shards but no manifest; restore its manifest folder, or build into a new store")
-    return Manifest()
-
-
-def publish(root: Path, old: Manifest, shards: tuple[ShardEntry, ...], infos: Mapping[str, EmbeddingInfo]) -> Manifest:
-    """Write the successor of `old` durably and exclusively; this is the moment of a commit."""
-    number = max(numbered(root), default=0) + 1
-    unsealed: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        "number": number,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parent": old.checksum,
-        "shards": [vars(entry) for entry in shards],
-        "embeddings": {name: without_name(info) for name, info in infos.items()},
-    }
-    raw = seal(unsealed)
-    data = canonical(raw)
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise StoreError(f"the manifest would take {len(data)} bytes (limit {MAX_MANIFEST_BYTES}); compact the store")
-    path = root / "manifest" / f"{number:08d}.json"
-    check_space(path.name, len(data), path.parent)
-    with explained(str(path), len(data), path.parent):
-        write_exclusive(path, data)
-    return Manifest(number, raw["created"], old.checksum, raw["checksum"], shards, dict(infos))
-
-
-def prune(root: Path, newest: int, keep: int = KEEP) -> None:
-    """Remove all but the `keep` highest manifests up to `newest`; files that cannot be removed are harmless."""
-    for path in [path for number, path in numbered(root).items() if number <= newest][keep:]:
-        with suppress(OSError):
-            path.unlink()
 
 
 def without_name(info: EmbeddingInfo) -> dict[str, Any]:

@@ -6,6 +6,7 @@ same bytes that it has checksummed. FORMAT.md describes the content.
 
 import io
 import json
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,8 +114,9 @@ def build_image(data: ShardData, *, created: str = "") -> bytes:
     if total > MAX_SHARD_BYTES - (1 << 20):
         raise StoreError(f"a shard of {total} bytes is too large (limit {MAX_SHARD_BYTES}); commit fewer rows at once")
     matrix = _checked_matrix(data)
-    # The core driver keeps the file in memory, so no HDF5 call can fail on a full disk.
-    with h5py.File("shard", "w", driver="core", backing_store=False, block_size=1 << 22) as file:
+    # The core driver keeps the file in memory, so no HDF5 call can fail on a full disk. Its name is not stored; two
+    # threads need different ones.
+    with h5py.File(secrets.token_hex(8), "w", driver="core", backing_store=False, block_size=1 << 22) as file:
         for name, value in _attributes(data.info, created).items():
             file.attrs.create(name, value)
         file.create_dataset("embedding", data=matrix)

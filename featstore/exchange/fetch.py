@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from featstore.disk.files import free_bytes
+from featstore.disk.files import free_bytes, is_full
 from featstore.errors import DataError, ResourceError
 
 CHUNK_BYTES = 1 << 20
@@ -127,8 +127,8 @@ def _stated_size(response: Any, start: int) -> int | None:
 
 def refuse_full(folder: Path, needed: int, what: str) -> None:
     """ResourceError if `needed` bytes and a reserve do not fit."""
-    free = free_bytes(folder)
-    if needed + RESERVE_BYTES > free:
+    if is_full(folder, needed + RESERVE_BYTES):
+        free = free_bytes(folder)
         raise ResourceError(f"{folder}: {what} needs {needed:,} bytes and {free:,} are free; make room and try again")
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import fft
 
 from featstore.building.cores import cores
-from featstore.disk.files import free_bytes
+from featstore.disk.files import free_bytes, is_full
 from featstore.errors import DataError, ResourceError
 from featstore.plant.acoustics import Grid, Place, Scene, rng_of
 from featstore.plant.machines import MACHINES
@@ -244,10 +244,9 @@ def _is_done(path: Path, plant: Plant) -> bool:
 
 
 def _check_space(out: Path, needed: int) -> None:
-    free = free_bytes(out)
-    if needed + SPARE_BYTES > free:
+    if is_full(out, needed + SPARE_BYTES):
         raise ResourceError(
-            f"{out}: the simulated recordings need {needed:,} bytes, {free:,} are free; "
+            f"{out}: the simulated recordings need {needed:,} bytes, {free_bytes(out):,} are free; "
             "simulate fewer clips, or free space and start again to resume"
         )
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask
 from featstore.disk.shard import FACTS, Rejection, ShardData
-from featstore.errors import StoreError
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
 
@@ -39,11 +38,9 @@ def compact(path: str | Path, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_
     """Merge the shards of the store at `path` into as few as the limits allow; rows keep their order and values.
 
     Each group of shards is replaced in one manifest, so an interruption loses nothing. Needs free space for one new
-    shard. Readers that opened the store earlier may have to open it again. Raises StoreError when there is no store, or
-    when a manifest is damaged, because the shards that only this manifest names would be lost.
+    shard. Readers that opened the store earlier may have to open it again. Raises StoreError when there is no store.
     """
-    for warning in FeatureStore.open(path).warnings:
-        raise StoreError(f"{warning}; remove this file first, which gives up the rows that only it names")
+    FeatureStore.open(path)  # raises for a wrong path, where StoreWriter would create a store
     with StoreWriter(path) as writer:
         before = writer.store.manifest
         for name in sorted(before.embeddings):

@@ -1,33 +1,47 @@
-"""Remove damaged shards from a store, so that the next build computes their rows again."""
+"""Remove damaged shards and manifests from a store, so that the next build computes their rows again."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from featstore.store import StoreWriter
+from featstore.disk.files import make_folder, sync_directory
+from featstore.disk.leftovers import unnamed
+from featstore.store import FeatureStore, StoreWriter
 from featstore.upkeep.verify import DAMAGED, Problem, verify
 
 
 def repair(path: Path) -> list[Problem]:
-    """Move the damaged shards of the store at `path` to STORE/damaged; returns the problems that `verify` reports.
+    """Move the damaged files of the store at `path` to STORE/damaged; returns the problems that `verify` reports.
 
     Rows of intact shards are unchanged. The next build computes the removed rows again; imported rows need another
-    import. Raises StoreError when no manifest is intact: the store must then be built anew.
+    import. Where the last published state is missing, the store goes on from the newest one left, the shards of the
+    lost one are moved too, and a problem says so. Raises StoreError when there is no store, or no manifest is intact.
     """
-    with StoreWriter(path) as writer:
+    FeatureStore.open(path)  # raises for a wrong path, where StoreWriter would create a store
+    with StoreWriter(path, repairing=True) as writer:
         problems = verify(path)
-        damaged = {Path(problem.file).name for problem in problems if problem.file.startswith("shards/")}
-        for name in sorted(writer.store.embeddings):
-            files = [entry.file for entry in writer.store.entries(name) if entry.file in damaged]
-            if files:
-                writer.replace_shards(name, files, [])
-                _move_damaged(path, files)
+        files = [Path(problem.file) for problem in problems]
+        _move(path, [file for file in files if file.parent.name == "manifest"])
+        damaged = {file.name for file in files if file.parent.name == "shards"}
+        used = [entry.file for entry in writer.store.manifest.shards if entry.file in damaged]
+        before, orphans = writer.store.manifest, []
+        if writer.lost:
+            orphans = [file.relative_to(path) for file in unnamed(path, (path / "shards").glob("*.h5"))]
+        if used or writer.lost:
+            writer.discard(used)
+        _move(path, [Path("shards", file) for file in used] + orphans)
+        if writer.lost:
+            what = f"what was published after manifest {before.number} of {before.created} is lost"
+            problems.append(Problem(".", f"{what}; its {len(orphans)} shards were moved to {path / DAMAGED}"))
         writer.remove_unnamed(keep=1)
     return problems
 
 
-def _move_damaged(path: Path, files: Sequence[str]) -> None:
-    (path / DAMAGED).mkdir(exist_ok=True)
+def _move(path: Path, files: Sequence[Path]) -> None:
+    if not files:
+        return
+    make_folder(path / DAMAGED)
     for file in files:
         with suppress(FileNotFoundError):  # a shard may be missing
-            (path / "shards" / file).replace(path / DAMAGED / file)
+            (path / file).replace(path / DAMAGED / file.name)
+    sync_directory(path / DAMAGED)

@@ -9,9 +9,11 @@ import numpy as np
 
 from featstore.building.state import FILE as BUILD_STATE
 from featstore.clip import DOMAINS, LABELS, SPLITS
-from featstore.disk.files import TEMPORARY_SUFFIX
+from featstore.disk.files import TEMPORARY_SUFFIX, read_regular
+from featstore.disk.head import FILE as HEAD
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, numbered
-from featstore.disk.shard import Shard, finite_rows
+from featstore.disk.newest import find_newest
+from featstore.disk.shard import MAX_SHARD_BYTES, Shard, finite_rows, open_image
 from featstore.distributed.planfile import PENDING
 from featstore.errors import StoreError
 from featstore.reader import FeatureStore
@@ -40,8 +42,9 @@ class Problem:
 def verify(path: str | Path) -> list[Problem]:
     """Problems of the store at `path`; empty when the store follows FORMAT.md.
 
-    Checks every manifest and every shard that a manifest names: checksum, structure, counts, finite rows, valid clips,
-    and unique live keys. Reads the whole store; memory use grows with the number of keys only.
+    Checks every manifest, that the last published one is there, and every shard that a manifest names: checksum,
+    structure, counts, finite rows, valid clips, and unique live keys. Reads the whole store; memory use grows with the
+    number of keys only.
     """
     root = Path(path)
     try:
@@ -49,10 +52,13 @@ def verify(path: str | Path) -> list[Problem]:
     except StoreError as error:
         return [Problem(".", str(error))]
     try:
-        current = FeatureStore.open(root).manifest
+        newest = find_newest(root)
+        current: Manifest | None = newest.manifest
+        if newest.lost and newest.lost not in newest.skipped.values():
+            problems.append(Problem(HEAD, newest.lost))
     except StoreError as error:
         current = None
-        problems.append(Problem(".", str(error)))
+        problems += [Problem(".", str(error)), *_unreadable(root)]
     seen: dict[str, str] = {}
     for manifest in manifests:
         is_current = current is not None and manifest.number == current.number
@@ -66,13 +72,24 @@ def verify(path: str | Path) -> list[Problem]:
     return problems
 
 
+def _unreadable(root: Path) -> Iterator[Problem]:
+    """The shards that are damaged in themselves, for a store without a manifest that would name their checksums."""
+    for path in sorted((root / "shards").glob("*.h5")):
+        try:
+            with open_image(read_regular(path, MAX_SHARD_BYTES), str(path)) as shard:
+                problems = list(_check_rows(shard))
+        except StoreError as error:
+            problems = [str(error)]
+        yield from (Problem(f"shards/{path.name}", problem) for problem in problems)
+
+
 def notes(path: str | Path) -> list[Problem]:
     """Files that no manifest names: left by a killed writer, harmless, and removed by the next writer."""
     root = Path(path)
     manifests, _ = _manifests(root)
     named = {f"shards/{entry.file}" for manifest in manifests for entry in manifest.shards}
     named |= {f"manifest/{file.name}" for file in numbered(root).values()}
-    named |= {"lock", "shards", "manifest", BUILD_STATE, DAMAGED, *MARKS}
+    named |= {"lock", HEAD, "shards", "manifest", BUILD_STATE, DAMAGED, *MARKS}
     files = sorted(str(file.relative_to(root).as_posix()) for file in root.rglob("*"))
     others = (f"{PENDING}/", f"{SELECTION}/")  # checked by the next commit, and by the next `detect --ensemble`
     return [Problem(file, _kind(file)) for file in files if file not in named and not f"{file}/".startswith(others)]

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -241,8 +242,8 @@ def test_a_disk_that_is_too_small_is_reported_with_the_bytes_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = make_clips(tmp_path, 4)
-    monkeypatch.setattr("featstore.building.prepare.free_bytes", lambda path: 1000)
-    with pytest.raises(ResourceError, match=r"needs about [\d,]+ bytes and 1,000 are free"):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10_000_000))
+    with pytest.raises(ResourceError, match=r"needs about [\d,]+ bytes and 10,000,000 are free"):
         run(tmp_path, clips, tmp_path / "store")
     monkeypatch.undo()
     assert run(tmp_path, clips, tmp_path / "store").rows == {"moments": 4}

@@ -210,34 +210,6 @@ def test_only_the_last_manifests_are_kept_and_files_never_change(root):
     assert all(path.read_bytes() == image for path, image in files.items())
 
 
-def test_leftovers_of_a_killed_writer_are_removed(root):
-    make_store(root, shard([1]))
-    (root / "shards" / "a-00000009-0000.h5").write_bytes(b"unpublished")
-    (root / "shards" / "b.h5.12345678.tmp").write_bytes(b"half")
-    (root / "manifest" / "00000009.json.12345678.tmp").write_bytes(b"{")
-    (root / "build.json.12345678.tmp").write_bytes(b"{")
-    assert verify(root) == []
-    assert len(notes(root)) == 4
-    with StoreWriter(root):
-        pass
-    assert notes(root) == []
-    assert content(FeatureStore.open(root)) == {path_of(1): 1.0}
-
-
-def test_no_shard_is_removed_while_a_manifest_is_unreadable(root):
-    with StoreWriter(root) as writer:
-        writer.commit([shard([1])])
-        writer.commit([shard([2])])
-    newest = max((root / "manifest").iterdir())
-    newest.write_bytes(newest.read_bytes()[:-5])
-    store = FeatureStore.open(root)
-    assert content(store) == {path_of(1): 1.0}
-    assert newest.name in store.warnings[0]
-    with StoreWriter(root) as writer:
-        assert len(list((root / "shards").iterdir())) == 2
-        assert content(writer.commit([shard([3])])) == {path_of(1): 1.0, path_of(3): 3.0}
-
-
 class FailFrom:
     """Makes the k-th patched system call fail; with `lasting`, also every later write."""
 

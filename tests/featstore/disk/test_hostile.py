@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from sample_store import content, make_store, path_of, shard
 
-from featstore.disk.manifest import load_latest, publish
+from featstore.disk.newest import find_newest
+from featstore.disk.publish import publish
 from featstore.disk.shard import build_image, open_image
 from featstore.errors import StoreError
 from featstore.store import FeatureStore, StoreWriter
@@ -164,7 +165,7 @@ def crafted(harm) -> bytes:
 
 def plant(root: Path, image: bytes) -> None:
     """Replace the only shard by `image`, with a manifest that has its checksum."""
-    manifest, _ = load_latest(root)
+    manifest = find_newest(root).manifest
     entry = replace(manifest.shards[0], bytes=len(image), sha256=hashlib.sha256(image).hexdigest())
     (root / "shards" / entry.file).write_bytes(image)
     publish(root, manifest, (entry,), manifest.embeddings)
@@ -276,6 +277,7 @@ def rewrite(root: Path, change) -> None:
         ("file", ""), ("file", 7), ("bytes", 1 << 50), ("bytes", -1), ("bytes", True), ("bytes", 1.5),
         ("rows", 1 << 40), ("surplus", 1), ("embedding", "unknown"), ("embedding", "../x"), ("dropped", {}),
         ("sha256", "f"), ("dropped", [5]), ("dropped", [1, 0]), ("dropped", [0, 0]), ("dropped", ["0"]),
+        ("dropped", [2]), ("dropped", [-1]), ("cleared", [0]), ("cleared", [-1]),
     ],
 )  # fmt: skip
 def test_a_manifest_with_forbidden_values_is_skipped_and_named(root, field, value):

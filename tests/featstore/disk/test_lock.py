@@ -1,8 +1,10 @@
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -73,33 +75,75 @@ def owner(**change) -> str:
     return json.dumps({"host": "elsewhere", "boot_id": "another", "pid": 7, "heartbeat": time.time()} | change)
 
 
-def test_a_writer_is_refused_while_another_host_has_a_recent_heartbeat(root):
+@pytest.fixture
+def watched(root, monkeypatch):
+    """Another host is watched for a shorter time; `lock` below is what it has written."""
+    monkeypatch.setattr(lock, "OBSERVED_S", 0.3)
+    monkeypatch.setattr(lock, "POLL_S", 0.02)
     root.mkdir()
-    (root / "lock").write_text(owner())
-    with pytest.raises(StoreError, match="process 7 on elsewhere"):
-        StoreWriter(root)
+    return root / "lock"
+
+
+@pytest.mark.parametrize("clock_s", [0.0, -3600.0, 3600.0, -1e9], ids=str)
+@pytest.mark.parametrize("host", ["elsewhere", os.uname().nodename])
+def test_a_writer_is_refused_while_another_host_renews_its_heartbeat(watched, clock_s, host):
+    """Whatever its clock says; hosts that were cloned have one name."""
+    watched.write_text(owner(host=host, heartbeat=clock_s))
+    stop = threading.Event()
+
+    def beat() -> None:
+        for count in itertools.count(1):
+            if stop.wait(0.05):
+                return
+            watched.write_text(owner(host=host, heartbeat=clock_s + count))
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(StoreError, match=f"process 7 on {host}"):
+            StoreWriter(watched.parent)
+    finally:
+        stop.set()
+        thread.join()
+    with StoreWriter(watched.parent):  # it is silent now
+        pass
+
+
+@pytest.mark.parametrize("now", ["", "half a hea"])
+def test_another_host_that_ends_meanwhile_does_not_block(watched, now):
+    watched.write_text(owner())
+    thread = threading.Timer(0.1, lambda: watched.write_text(now))
+    thread.start()
+    with StoreWriter(watched.parent):
+        pass
+    thread.join()
+
+
+@pytest.mark.parametrize("heartbeat", [time.time(), 1.0, 1e12], ids=["now", "past", "future"])
+def test_a_silent_owner_is_watched_and_does_not_block(watched, heartbeat):
+    watched.write_text(owner(heartbeat=heartbeat))
+    start = time.monotonic()
+    with StoreWriter(watched.parent):
+        pass
+    assert time.monotonic() - start >= lock.OBSERVED_S
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        owner(heartbeat=time.time() - lock.HEARTBEAT_LIMIT_S - 60),
-        owner(heartbeat=time.time() + 1e6),
-        owner(boot_id=lock.boot_id()),
-        owner(host=os.uname().nodename),
-        owner(heartbeat=None),
-        "",
-        "not json",
-        "[" * 5000,
-        "[1]",
-    ],
-    ids=["silent", "clock", "same kernel", "rebooted", "no heartbeat", "empty", "text", "nested", "list"],
+    [owner(boot_id=lock.boot_id()), owner(heartbeat=None), "", "not json", "[" * 5000, "[1]"],
+    ids=["same kernel", "no heartbeat", "empty", "text", "nested", "list"],
 )
-def test_a_stale_or_invalid_owner_does_not_block(root, text):
+def test_an_owner_of_this_host_and_an_invalid_one_are_not_watched(root, text, monkeypatch):
+    monkeypatch.setattr(lock, "_reopened", None)
     root.mkdir()
     (root / "lock").write_text(text)
     with StoreWriter(root):
         pass
+
+
+def test_another_host_is_watched_for_longer_than_the_heartbeat_of_any_version():
+    assert lock.OBSERVED_S >= 3 * lock.HEARTBEAT_S
+    assert lock.OBSERVED_S > 5.0 + lock.POLL_S
 
 
 def test_the_heartbeat_is_renewed(root, monkeypatch):

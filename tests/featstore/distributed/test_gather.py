@@ -72,7 +72,7 @@ def finish(plant: Plant) -> None:
         commit(plant.store)
     assert_same_rows(plant.store, plant.root.parent / "whole")
     assert verify(plant.store) == notes(plant.store) == []
-    assert files_below(plant.store) == {"lock", "build.json"}
+    assert files_below(plant.store) == {"lock", "head.json", "build.json"}
     assert len(list((plant.store / "shards").iterdir())) == 3, "every unit was published once"
 
 

@@ -46,7 +46,7 @@ def publish(store: Path) -> None:
     gathered, _ = commit(store)
     assert all(result.complete and not result.refused for result in gathered)
     assert verify(store) == notes(store) == []
-    assert files_below(store) == {"lock", "build.json"}, "the plan is removed"
+    assert files_below(store) == {"lock", "head.json", "build.json"}, "the plan is removed"
 
 
 def shards(store: Path) -> list[tuple[str, bytes]]:

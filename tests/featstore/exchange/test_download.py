@@ -1,6 +1,7 @@
 """Fetching and unpacking from a local server that drops connections, states wrong sizes and serves hostile zips."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -107,7 +108,7 @@ def test_local_addresses_are_refused(tmp_path):
 
 
 def test_free_space_is_checked_first(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "free_bytes", lambda path: fetch.RESERVE_BYTES + 100)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=fetch.RESERVE_BYTES + 100))
     with pytest.raises(ResourceError, match="needs 512,000 bytes"):
         get(server.add("/a", CONTENT), tmp_path / "a")
     assert server.requests == []
@@ -172,7 +173,7 @@ def test_damaged_archives_leave_no_named_file(tmp_path, spoil):
 
 
 def test_archives_larger_than_the_disk_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "free_bytes", lambda path: fetch.RESERVE_BYTES + 100)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=fetch.RESERVE_BYTES + 100))
     with pytest.raises(ResourceError, match=r"unpacking x\.zip needs 101 bytes"):
         unpack_bytes(zipped(("fan/a.wav", b"x" * 101)), tmp_path)
 

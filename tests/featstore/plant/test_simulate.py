@@ -7,6 +7,7 @@ import shutil
 import wave
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -174,7 +175,7 @@ def test_a_file_in_the_way_is_refused(tmp_path):
 
 
 def test_free_space_is_checked_before_the_first_recording(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(ResourceError, match=f"need {20 * SMALL.file_bytes:,} bytes, 1,000 are free"):
         simulate(tmp_path, SMALL)
     assert not list(tmp_path.rglob("*.wav"))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sample_store import INFO, content, make_store, path_of, shard
@@ -68,7 +70,7 @@ def test_a_missing_shard_is_reported(root):
 def test_a_store_without_its_manifests_is_not_an_empty_store(root):
     for path in (root / "manifest").iterdir():
         path.unlink()
-    with pytest.raises(StoreError, match="holds shards but no manifest"):
+    with pytest.raises(StoreError, match=r"holds 2 shards but no manifest; restore .*manifest from a backup"):
         FeatureStore.open(root)
     assert [problem.file for problem in verify(root)] == ["."]
 
@@ -95,6 +97,36 @@ def test_a_key_that_is_live_twice_is_reported(root, monkeypatch):
         writer.commit([shard([3])])
     [problem] = verify(root)
     assert path_of(3) in problem.what
+
+
+def test_every_key_that_is_live_in_two_files_is_reported(root, monkeypatch):
+    """Rows against rejections, and rejections against rejections."""
+    monkeypatch.setattr(StoreWriter, "_without", lambda writer, _: list(writer.store.manifest.shards))
+    with StoreWriter(root) as writer:
+        writer.commit([shard([99], rejected=[3])])
+    assert {problem.what.partition(" in ")[0] for problem in verify(root)} == {
+        f"key {path_of(number)!r} is also live" for number in (3, 99)
+    }
+
+
+def test_a_key_of_two_embeddings_is_no_problem(root):
+    with StoreWriter(root) as writer:
+        writer.commit([shard([3], info=replace(INFO, name="other"))])
+    assert verify(root) == []
+
+
+@pytest.mark.parametrize("again", [shard([3, 3]), shard([3], rejected=[3]), shard([], rejected=[3, 3])])
+def test_a_key_that_is_live_twice_in_a_file_is_reported(tmp_path, monkeypatch, again):
+    monkeypatch.setattr("featstore.store._distinct_keys", lambda shards: {name: list(keys) for name, keys in shards})
+    make_store(tmp_path / "twice", again)
+    assert [problem.what for problem in verify(tmp_path / "twice")] == ["a key is live twice in this file"]
+
+
+def test_a_key_that_was_superseded_in_its_file_is_no_problem(root):
+    with StoreWriter(root) as writer:
+        writer.commit([shard([200], rejected=[201])])
+        writer.commit([shard([201], rejected=[200])])
+    assert verify(root) == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +208,7 @@ def test_compact_refuses_a_wrong_path_and_a_damaged_manifest(root, tmp_path):
         writer.commit([shard([300])])
     newest = max((root / "manifest").iterdir())
     newest.write_bytes(b"")
-    with pytest.raises(StoreError, match=f"{newest.name} is damaged.*remove this file first"):
+    with pytest.raises(StoreError, match=f"{newest.name} is damaged.*run featstore repair"):
         compact(root)
     assert len(list((root / "shards").iterdir())) == 3
     with pytest.raises(StoreError, match="not a feature store"):

@@ -1,0 +1,108 @@
+"""Which manifest is the state of a store, and whether it is the last one that was published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from featstore.disk.head import FILE, Head, read_head
+from featstore.disk.manifest import Manifest, UnknownVersion, load, name_of, numbered
+from featstore.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The highest valid manifest.
+
+    skipped: errors of the higher ones, by number. lost: why a state that was published later is missing or may be,
+    empty when there is none. published: number of the manifest that the head record names, 0 without one.
+    """
+
+    manifest: Manifest
+    skipped: Mapping[int, str] = field(default_factory=dict)
+    lost: str = ""
+    published: int = 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        errors = list(self.skipped.values())
+        return tuple(errors if not self.lost or self.lost in errors else [*errors, self.lost])
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Numbers of the damaged manifests that were never published completely."""
+        return [] if self.lost else list(self.skipped)
+
+
+def find_newest(root: Path) -> Newest:
+    """The newest valid manifest of the store at `root`; StoreError when there is none, or no store."""
+    for directory in (root / "manifest", root / "shards"):
+        if directory.is_symlink():
+            raise StoreError(f"{directory} is a symbolic link; a store must hold its own files")
+    for _ in range(10):
+        head = _head(root)  # read before the list, so that a commit between both makes it older, never newer
+        files = numbered(root)
+        skipped: dict[int, str] = {}
+        for number, path in files.items():
+            try:
+                manifest = load(path)
+            except FileNotFoundError:
+                break  # a writer has just removed it: newer ones exist, list again
+            except UnknownVersion:
+                raise
+            except StoreError as error:
+                skipped[number] = str(error)
+                continue
+            published = head.number if isinstance(head, Head) else 0
+            return Newest(manifest, skipped, _lost(root, manifest, skipped, head), published)
+        else:
+            if files:
+                raise StoreError(f"{root} has no valid manifest: {'; '.join(skipped.values())}; {_cure(root)}")
+            return Newest(_empty(root, head))
+    raise StoreError(f"the manifests of {root} change faster than they can be read; try again")
+
+
+def _head(root: Path) -> Head | str | None:
+    """The head record, None where there is none, or what is wrong with it."""
+    try:
+        return read_head(root)
+    except StoreError as error:
+        return str(error)
+
+
+def _lost(root: Path, newest: Manifest, skipped: Mapping[int, str], head: Head | str | None) -> str:
+    if isinstance(head, str):
+        return f"{head}; so it is not known whether manifest {newest.number} is the last one that was published"
+    if head is None:  # a store of an earlier version, where a damaged manifest may be the last one
+        return next(iter(skipped.values()), "")
+    if head.number in skipped:
+        return skipped[head.number]
+    if head.number > newest.number:
+        return (
+            f"{root / 'manifest' / name_of(head.number)}, the last state that was published, is missing; the newest "
+            f"one left is manifest {newest.number} of {newest.created}"
+        )
+    if head.number == newest.number and head.manifest != newest.checksum:
+        return f"{root / 'manifest' / name_of(head.number)} is not the one that was published: {FILE} has its checksum"
+    return ""
+
+
+def _empty(root: Path, head: Head | str | None) -> Manifest:
+    """Manifest 0; StoreError unless `root` is a store to which nothing was ever published."""
+    directories = [root / "manifest", root / "shards"]
+    if not all(directory.is_dir() for directory in directories):
+        raise StoreError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
+    if head is not None or any((root / "shards").glob("*.h5")):
+        raise StoreError(f"{root} holds {_shards(root)} but no manifest; {_cure(root)}")
+    return Manifest()
+
+
+def _cure(root: Path) -> str:
+    return (
+        f"restore {root / 'manifest'} from a backup: with it the {_shards(root)} can be read again, and featstore "
+        "verify says which are intact; without a backup build into a new store"
+    )
+
+
+def _shards(root: Path) -> str:
+    return f"{sum(1 for _ in (root / 'shards').glob('*.h5')):,} shards"
