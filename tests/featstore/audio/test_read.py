@@ -144,7 +144,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "empty.wav": (b"", "empty"),
         "header_only.wav": (wav_header(0), "no samples"),
         "text.wav": (b"this is a text file, renamed\n" * 40, "not decodable"),
-        "truncated.wav": (wav_header(1000, b"\1\2" * 400), "declares 1200 bytes more"),
+        "truncated.wav": (wav_header(1000, b"\1\2" * 400), "declares 2,000 bytes of samples, the file has 800"),
         "no_channels.wav": (wav_header(100, b"\1\2" * 100, channels=0), "not decodable"),
         "cut_header.wav": (wav_header(100)[:30], "not decodable"),
         "zero.flac": (b"fLaC" + bytes(60), "not decodable"),
