@@ -16,11 +16,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from featstore.audio.outcomes import LONGER, UNKNOWN
 from featstore.audio.part import At
 from featstore.errors import RejectedAudio
-
-UNKNOWN, LONGER = "length unknown", "longer than its header says"
-"""Outcomes of recordings that were decoded to the end of the file instead of to the length in their header."""
 
 PADDING_BYTES = 512
 """Bytes after the stated end, fewer than the recording has, that may be anything: a disk sector."""

@@ -1,6 +1,6 @@
 """Whether an Ogg file (Vorbis, Opus, FLAC) is complete: its header states no length, but its pages do."""
 
-from featstore.audio.extent import UNKNOWN
+from featstore.audio.outcomes import UNKNOWN
 from featstore.audio.part import At
 from featstore.errors import RejectedAudio
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
-from featstore.audio.extent import LONGER, UNKNOWN, Extent, extent_of
+from featstore.audio.extent import Extent, extent_of
 from featstore.audio.flac import Flac, flac_of, last_frame
 from featstore.audio.ogg import ogg_outcome
+from featstore.audio.outcomes import LONGER, UNKNOWN
 from featstore.audio.part import Part, on_disk
 from featstore.errors import RejectedAudio
 
@@ -30,7 +31,7 @@ _SAMPLE_BYTES = {
     **{"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8},
 }
 _BIG_ENDIAN = frozenset({"AIFF", "AU", "CAF"})
-_LARGEST_TAG = 1 / 8  # of an MP3 or FLAC; more bytes after its last sample are sound
+_LARGEST_TAG = 1 / 8  # of an MP3; more bytes after its last sample are sound
 
 
 class Sound(NamedTuple):
@@ -109,7 +110,7 @@ def _check_end(sound: "SoundFile", file: FileIO, size: int, held: int) -> None:
         raise RejectedAudio(
             f"truncated: its header declares {sound.frames:,} samples, the file has {held or _count(sound):,}"
         )
-    rest = size - file.tell() if sound.format != "OGG" else 0
+    rest = size - file.tell() if sound.format == "MP3" else 0
     if rest > size * _LARGEST_TAG:
         raise RejectedAudio(f"{rest:,} bytes follow the end that its header states; convert it to WAV, or split it")
     sound.seek(0)

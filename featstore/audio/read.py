@@ -31,6 +31,7 @@ import xxhash
 
 from featstore.audio.hashes import hash_once
 from featstore.audio.opened import BLOCK_FRAMES, opened
+from featstore.audio.outcomes import PADDED, SILENT, first_of
 from featstore.audio.part import in_memory, on_disk
 from featstore.audio.policy import EXAMPLE, AudioPolicy
 from featstore.audio.wav import WavData, wav_data
@@ -47,16 +48,13 @@ UNREADABLE = "cannot be read"
 """Start of every reason caused by the file system; the next build tries these recordings again."""
 
 
-SILENT, PADDED = "silent", "padded"
-
-
 @dataclass(frozen=True)
 class Recording:
     """A decoded recording, or a window of one, and facts about its file.
 
     wave: float32 (time,) at the target rate. n_samples: of the file, or of the window, at the rate of the file.
-    sample_rate_hz, channels: of the file. content_hash: of the bytes of the whole file. outcome: "", or the first of
-    SILENT, those of `extent`, and PADDED that is true.
+    sample_rate_hz, channels: of the file. content_hash: of the bytes of the whole file. outcome: "" or a
+    word of `outcomes`.
     """
 
     wave: np.ndarray
@@ -92,7 +90,7 @@ def read_recording(
     except OSError as error:
         raise RejectedAudio(f"{UNREADABLE}: {error.strerror or error}") from error
     wave, outcome = fit_length(wave, sample_rate_hz, policy, min_samples)
-    return Recording(wave, rate_hz, frames, channels, digest, length or outcome if wave.any() else SILENT)
+    return Recording(wave, rate_hz, frames, channels, digest, first_of(length, outcome, "" if wave.any() else SILENT))
 
 
 def open_without_waiting(path: str, flags: int) -> int:
