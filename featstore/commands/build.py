@@ -148,7 +148,9 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
         return
     for name, rows in report.rows.items():
         new, changed, kept = report.plan.new[name], report.plan.changed[name], report.plan.kept[name]
-        click.echo(f"{store}: {name} holds {rows:,} rows ({new:,} new, {changed:,} changed, {kept:,} kept)")
+        lost = f"; {len(report.rejected):,} of the new or changed were rejected" if report.rejected else ""
+        counts = f"{new:,} new, {changed:,} changed, {kept:,} kept{lost}"
+        click.echo(f"{store}: {name} holds {rows:,} rows ({counts})")
     for name, count in gone.items():
         click.echo(
             f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)",
