@@ -72,8 +72,9 @@ def test_the_patched_header_states_the_true_length(kind: str) -> None:
         (bytes(5000), ""),
         (bytes(5000) + b"\1", LONGER),
         (b"abcd" + struct.pack("<I", 9000) + RANDOM, LONGER),
+        (b"LIST" + struct.pack("<I", 9000) + RANDOM, ""),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_may_follow_the_samples(after: bytes, outcome: str) -> None:
     content = wav_header(1000, bytes(range(200)) * 10)
@@ -86,7 +87,8 @@ def test_what_may_follow_the_samples(after: bytes, outcome: str) -> None:
 def test_odd_samples_may_lack_their_padding(pad: bytes) -> None:
     content = wav_header(0, b"\7" * 2001)
     content = content[:40] + struct.pack("<I", 2001) + content[44:]
-    assert extent(content + pad + LIST)[:3] == (44, 2001, "")
+    chunk = b"name" + struct.pack("<I", len(RANDOM)) + RANDOM
+    assert extent(content + pad + chunk)[:3] == (44, 2001, "")
 
 
 def test_an_odd_chunk_before_the_samples_is_padded() -> None:
