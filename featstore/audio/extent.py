@@ -25,6 +25,7 @@ PADDING_BYTES = 512
 
 NEIGHBOURS = 1 << 16
 MOST_CHUNKS = 1000
+_NO_LENGTH = 1 << 62
 BLOCK_BYTES = 1 << 20
 _TRAILING = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"inst", b"JUNK", b"fact", b"PEAK", b"iXML", b"_PMX"}
 
@@ -97,7 +98,7 @@ class Stated(NamedTuple):
 def is_placeholder(length: int) -> bool:
     """Whether a length means "unknown": recorders write 0, -1, or about 0x7F000000, 2 or 4 GiB and never come back."""
     limits = (0x7F000000, 0x7FFFF000, 0x80000000, 0xFFFFF000, 0x100000000)
-    return length <= 0 or length >= 1 << 62 or any(abs(length - limit) <= NEIGHBOURS for limit in limits)
+    return length <= 0 or length >= _NO_LENGTH or any(abs(length - limit) <= NEIGHBOURS for limit in limits)
 
 
 def extent_of(at: At, size: int) -> Extent | None:
@@ -154,7 +155,7 @@ def _chunks(at: At, form: _Form, position: int) -> Iterator[tuple[int, bytes, in
     """Offset, name, first byte of the content and length of every chunk from `position` on."""
     n_bytes = struct.calcsize(form.header)
     for _ in range(MOST_CHUNKS):
-        header = at(position, n_bytes)
+        header = at(position, n_bytes) if position < _NO_LENGTH else b""
         if len(header) < n_bytes:
             return
         name, length = struct.unpack(form.header, header)

@@ -1,5 +1,6 @@
 """Lengths in headers against what files hold."""
 
+import io
 import struct
 
 import numpy as np
@@ -8,7 +9,7 @@ from recordings import CONTAINERS, content_of, noise, stated_length, wav_header,
 
 from featstore.audio.extent import PADDING_BYTES, Extent, extent_of, is_placeholder
 from featstore.audio.outcomes import LONGER, UNKNOWN
-from featstore.audio.part import in_memory
+from featstore.audio.part import in_memory, on_disk
 from featstore.errors import RejectedAudio
 
 LIST = b"LIST" + struct.pack("<I", 4) + b"INFO"
@@ -140,3 +141,11 @@ def test_a_file_of_empty_chunks_ends() -> None:
 def test_placeholders() -> None:
     assert all(map(is_placeholder, (0, -5, 0x7F000008, 0x7FFFEFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 63)))
     assert not any(map(is_placeholder, (1, 320_000, 0x70000000, 0x90000000, 0xF0000000, 5 << 32)))
+
+
+def test_a_chunk_that_ends_beyond_every_file() -> None:
+    content = bytearray(content_of("w64", noise(0.1)))
+    content[56:64] = b"\xff" * 8  # the length of the format chunk, the first
+    assert extent_of(in_memory(bytes(content)), len(content)) is None
+    file = io.BytesIO(content)
+    assert extent_of(on_disk(file, b""), len(content)) is None

@@ -52,3 +52,27 @@ def test_a_patched_header_states_another_length() -> None:
 def test_other_files_have_no_first_block() -> None:
     for content in (b"", b"fLaC", b"RIFF" + bytes(60), b"fLaC\4" + bytes(60)):
         assert flac_of(in_memory(content)) is None
+
+
+def crc8(data: bytes) -> int:
+    """Remainder of the polynomial x^8 + x^2 + x + 1, by long division."""
+    value = int.from_bytes(data, "big") << 8
+    for bit in range(value.bit_length() - 1, 7, -1):
+        if value >> bit & 1:
+            value ^= 0x107 << (bit - 8)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("strategy", "number", "end"),
+    [(0xF8, "\x07", 8 * 4096), (0xF9, "\u1388", 5000 + 4096), (0xF9, "\U0001ffff", 0x1FFFF + 4096)],
+)
+def test_frames_are_numbered_by_frame_or_by_sample(strategy: int, number: str, end: int) -> None:
+    content = flac(4096)
+    first = flac_of(in_memory(content))
+    assert first is not None
+    header = bytes([0xFF, strategy, 0xC0, 0x08]) + number.encode()  # 4096 samples, one channel of 16 bits
+    whole = content + header + bytes([crc8(header)]) + bytes(20)
+    assert last_frame(first, in_memory(whole), len(whole))[1] == end
+    damaged = content + header + bytes([crc8(header) ^ 1]) + bytes(20)
+    assert last_frame(first, in_memory(damaged), len(damaged))[1] == 4096
