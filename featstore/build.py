@@ -25,7 +25,8 @@ class BuildReport:
     """Result of a build: its plan, the rows per embedding afterwards, and the recordings rejected this time.
 
     standing: number of listed clips rejected by an earlier build and not tried again. gone: keys per embedding that are
-    still in the store although their recording is no longer in the folder.
+    still in the store although their recording is no longer in the folder. outcomes: recordings read this time by their
+    outcome, as "silent" or "length unknown".
     """
 
     plan: Plan
@@ -34,6 +35,7 @@ class BuildReport:
     standing: int
     gone: Mapping[str, Sequence[str]]
     audio_s: float
+    outcomes: Mapping[str, Sequence[str]]
 
 
 def build(
@@ -64,4 +66,5 @@ def build(
         rejected = {item.key for info in infos if info.name in known for item in writer.store.rejected(info.name)}
     gone = {} if options.prune else plan.gone
     standing = len((rejected - run.rejected.keys()) & {clip.key for clip in clips})
-    return BuildReport(plan, rows, tuple(run.rejected.values()), standing, gone, run.audio_s)
+    outcomes = {outcome: list(names) for outcome, names in run.outcomes.items()}
+    return BuildReport(plan, rows, tuple(run.rejected.values()), standing, gone, run.audio_s, outcomes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore import registry
+from featstore.audio.outcomes import Outcomes, add_outcome, outcome_notes
 from featstore.clip import path_tail
 from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, printable, table
 
@@ -82,6 +83,7 @@ class Tally:
         self.longest = 0.0
         self.clips = self.reported = self.trained = 0
         self.rejected: list[tuple[str, str]] = []
+        self.unusual: Outcomes = {}
         self.top: list[Outcome] = []
         self.verdicts: list[Verdict] = []
 
@@ -97,6 +99,7 @@ class Tally:
                 self.rejected.append((outcome.clip.recording, outcome.reason))
             else:
                 self.clips += 1
+                add_outcome(self.unusual, outcome.unusual, outcome.clip.path, outcome.clip.recording)
                 self.reported += outcome.verdict.anomaly
                 self.verdicts.append(replace(outcome.verdict, members={}, where=()))
                 self.top = sorted([*self.top, outcome], key=_order)[:SHOWN]
@@ -127,6 +130,8 @@ class Tally:
             )
         if self.trained:
             click.echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
+        for note in outcome_notes({outcome: list(names) for outcome, names in self.unusual.items()}):
+            click.echo(printable(f"note: {note}"), err=True)
         for path, reason in self.rejected[:SHOWN]:
             click.echo(printable(f"rejected: {path}: {reason}"), err=True)
         if len(self.rejected) > SHOWN:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from featstore.audio.opened import opened
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import open_without_waiting, read_recording
 from featstore.clip import Window, recording_of, window_of
@@ -67,21 +68,21 @@ def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
 
 def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Sound:
     """At most MAX_SECONDS of a window at `rate_hz`; RejectedAudio where it cannot be read or has no samples."""
-    import soundfile
     import soxr
 
     try:
         with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
                 raise RejectedAudio("not a regular file")
-            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                start = min(round(window.start_s * sound.samplerate), sound.frames)
-                end = round(min(window.end_s, window.start_s + MAX_SECONDS) * sound.samplerate)
-                sound.seek(start)
-                samples = sound.read(max(0, min(end, sound.frames) - start), dtype="float32", always_2d=True)
-                native_hz = sound.samplerate
+            with opened(file, info.st_size) as sound:
+                native_hz = sound.file.samplerate
+                start = min(round(window.start_s * native_hz), sound.frames)
+                end = round(min(window.end_s, window.start_s + MAX_SECONDS) * native_hz)
+                sound.file.seek(start)
+                samples = sound.file.read(max(0, min(end, sound.frames) - start), dtype="float32", always_2d=True)
         wave = samples.mean(axis=1) if channel == "mean" else samples[:, int(channel)]
-    except (OSError, soundfile.SoundFileError, IndexError, ValueError) as error:
+    except (OSError, IndexError) as error:
         raise RejectedAudio(f"the window cannot be read: {error}") from error
     if not len(wave) or not np.isfinite(wave).all():
         raise RejectedAudio("the window has no samples, or NaN or infinite ones")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
 from ensemble.deviation.locate import Locator, locator_of
@@ -12,17 +12,19 @@ from ensemble.fitting.fitted import Fitted
 from ensemble.fitting.update import Change, changes, updated
 from ensemble.request import RunRequest, Screen, ensemble_of
 from ensemble.scoring.file import one_update
-from ensemble.scoring.model import TRAINED, Model
+from ensemble.scoring.model import Model
 from ensemble.scoring.score import Outcome, score_clips
 from ensemble.scoring.sources import Sources
 from ensemble.scoring.targets import targets_of
 from featstore.building.default import spec_of
 from featstore.clip import Clip, window_path
-from featstore.errors import DataError, RejectedAudio
+from featstore.errors import DataError
+from featstore.layouts.windows import windows_of
 from featstore.store import FeatureStore
 
 STDIN = "-"
 MAX_STDIN_BYTES = 1 << 30
+STDIN_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,26 +137,22 @@ def score_to(
 
 
 def _of_stdin(model: Model, request: ScoreRequest, stdin: BinaryIO) -> Iterator[Outcome]:
-    """Outcomes of the recording on the standard input, in any format with a header."""
-    import soundfile
-    import xxhash
-
+    """Outcomes of the recording on the standard input, in any format with a header; it is kept in a temporary file."""
     clip = Clip(STDIN, *model.section_of("", request.machine, request.section), "test")
-    try:
-        content = stdin.read(MAX_STDIN_BYTES + 1)
-        if len(content) > MAX_STDIN_BYTES:
-            raise RejectedAudio(f"more than {MAX_STDIN_BYTES >> 20} MiB; `detect stream` scores what does not end")
-        if xxhash.xxh3_128_hexdigest(content) in model.trained:
-            raise RejectedAudio(TRAINED)
-        wave, rate_hz = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
-        verdicts = model.score(wave, rate_hz, machine=clip.machine, section=clip.section)
-    except soundfile.LibsndfileError as error:
-        yield Outcome(clip, None, f"not decodable as audio: {error.error_string}" if content else "it is empty")
-        return
-    except RejectedAudio as error:
-        yield Outcome(clip, None, str(error))
-        return
-    divided = model.window_s is not None and len(wave) / rate_hz > model.window_s
-    for verdict in verdicts:
-        path = window_path(STDIN, verdict.start_s, verdict.end_s) if divided else STDIN
-        yield Outcome(replace(clip, path=path), verdict)
+    with NamedTemporaryFile(prefix="stdin-") as file:
+        size = 0
+        while block := stdin.read(STDIN_BLOCK_BYTES):
+            size += len(block)
+            if size > MAX_STDIN_BYTES:
+                reason = f"more than {MAX_STDIN_BYTES >> 20} MiB; `detect stream` scores what does not end"
+                yield Outcome(clip, None, reason)
+                return
+            file.write(block)
+        file.flush()
+        if not size:
+            yield Outcome(clip, None, "it is empty")
+            return
+        parts = windows_of(Path(), [replace(clip, path=file.name)], model.policy)
+        for outcome in score_clips(model, Path(), parts, workers=0):
+            window = outcome.clip.window
+            yield replace(outcome, clip=replace(clip, path=window_path(STDIN, *window) if window else STDIN))

@@ -20,11 +20,12 @@ GROUP_TASKS = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """A scored clip, or the reason why it was rejected."""
+    """A scored clip, or the reason why it was rejected. unusual: the outcome of reading it, as in `Recording`."""
 
     clip: Clip
     verdict: Verdict | None = None
     reason: str = ""
+    unusual: str = ""
 
 
 def score_clips(
@@ -87,4 +88,5 @@ def _outcomes(
         verdicts = model.verdicts(of_usable, [results[i] for i in usable])
         by_place = dict(zip(usable, model.located_files(root, of_usable, verdicts), strict=True))
     for i, clip in enumerate(clips):
-        yield Outcome(clip, by_place.get(i), reasons[i])
+        recording = results[i][0].recording
+        yield Outcome(clip, by_place.get(i), reasons[i], recording.outcome if recording else "")

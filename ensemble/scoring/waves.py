@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from featstore.audio.opened import BLOCK_FRAMES
 from featstore.audio.policy import AudioPolicy
-from featstore.audio.read import BLOCK_FRAMES, Recording, fit_length
+from featstore.audio.read import Recording, fit_length
 from featstore.errors import RejectedAudio
 
 

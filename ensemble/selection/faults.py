@@ -8,8 +8,6 @@ A clip is named as in scores.csv, or by a file name that only one recording has.
 clip with the label `ignore`, as `detect marks --csv` writes it, is passed over.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -24,10 +22,16 @@ from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS, confirmed_faults
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import Validation
 from featstore.errors import DataError
+from featstore.layouts.csv_text import csv_rows
+from featstore.layouts.labels import ANOMALY_WORDS, NORMAL_WORDS
 from featstore.store import FeatureStore
 
 HEADER = ("clip", "label")
-LABELS = {"anomaly": True, "fault": True, "normal": False, "false alarm": False, IGNORE: None}
+LABELS = {
+    **dict.fromkeys(ANOMALY_WORDS, True),
+    **dict.fromkeys((*NORMAL_WORDS, "false alarm"), False),
+    IGNORE: None,
+}
 """Whether a label says fault; None for a clip that is passed over."""
 
 MAX_BYTES = 1 << 26
@@ -73,24 +77,16 @@ def read_faults(path: Path, store: FeatureStore) -> dict[str, bool]:
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line number, clip and label of every row."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise DataError(f"{path}: more than {MAX_BYTES:,} bytes; expected a CSV of clip,label")
-        text = content.decode("utf-8-sig", "surrogateescape")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path}: cannot read the labels: {error}") from error
-    header = [column.strip().lower() for column in rows[0][1]] if rows else []
+    rows = csv_rows(path, max_bytes=MAX_BYTES)
+    _, first = next(rows)
+    header = [column.strip().lower() for column in first]
     missing = [column for column in HEADER if column not in header]
     if missing:
         raise DataError(
             f"{path}: the first line lacks the column {missing[0]!r}; expected a header with clip and label, "
             f"got {','.join(header)[:80]!r}"
         )
-    for line, row in rows[1:]:
+    for line, row in rows:
         if len(row) != len(header):
             raise DataError(f"{path}, line {line}: expected {len(header)} columns, got {len(row)}")
         name, label = (row[header.index(column)] for column in HEADER)

@@ -7,15 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
+from featstore.audio.extent import is_placeholder
 from featstore.errors import DataError, OptionError
 
 FORMATS = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 """Bytes per sample."""
 
 READ_BYTES = 1 << 16
-UNKNOWN_FROM = 0x7FFFF000
-"""Lengths from here on, and 0, mean "endless" in the header of a stream: recorders write 2 or 4 GiB there."""
-
 MAX_CHUNK_BYTES = 1 << 20
 _WAV_FORMATS = {(1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
 _EXTENSIBLE = 0xFFFE
@@ -130,7 +128,7 @@ def _layout(fmt: bytes, length: int) -> Layout:
         tag = struct.unpack_from("<H", fmt, 24)[0]
     if (tag, bits) not in _WAV_FORMATS or channels < 1 or rate_hz < 1:
         raise DataError(f"a WAV stream of format {tag} with {bits} bits is not read; expected {', '.join(FORMATS)}")
-    return Layout(rate_hz, _WAV_FORMATS[tag, bits], channels, length if 0 < length < UNKNOWN_FROM else None)
+    return Layout(rate_hz, _WAV_FORMATS[tag, bits], channels, None if is_placeholder(length) else length)
 
 
 def _exactly(source: Source, size: int) -> bytes:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from featstore.audio.opened import HEAD_BYTES, opened
+from featstore.audio.part import on_disk
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import open_without_waiting
 from featstore.audio.wav import wav_data
 from featstore.clip import window_of
 from featstore.errors import RejectedAudio
 
-HEADER_BYTES = 1 << 12  # enough for the header of nearly every WAV
 SAMPLED_FILES = 20
 
 
@@ -34,31 +35,16 @@ def clip_seconds(root: Path, path: str) -> float | None:
 
 
 def seconds_of(path: str | Path) -> float | None:
-    """Length of a recording by its header; None where it cannot be read, is damaged or holds no samples."""
-    import soundfile
-
+    """Length of a recording without decoding it; None where it cannot be read, is damaged or holds no samples."""
     try:
         with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 return None
-            head = file.read(HEADER_BYTES)
-            layout = wav_data(head, info.st_size)
+            layout = wav_data(on_disk(file, file.read(HEAD_BYTES)), info.st_size)
             if layout is not None and layout.rate_hz:
                 return layout.frames / layout.rate_hz or None
-            if seconds := _flac_seconds(head):
-                return seconds
-            file.seek(0)
-            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                return sound.frames / sound.samplerate if sound.frames > 0 else None
-    except (OSError, ValueError, soundfile.SoundFileError, RejectedAudio):
+            with opened(file, info.st_size) as sound:
+                return sound.frames / sound.file.samplerate or None
+    except (OSError, RejectedAudio):
         return None
-
-
-def _flac_seconds(head: bytes) -> float | None:
-    """Length that the first block of a FLAC file states (RFC 9639, 8.2), ten times faster than libsndfile."""
-    if head[:4] != b"fLaC" or len(head) < 26 or head[4] & 0x7F:
-        return None
-    packed = int.from_bytes(head[18:26], "big")  # 20 bits sample rate, 8 bits format, 36 bits number of samples
-    rate_hz, frames = packed >> 44, packed & ((1 << 36) - 1)
-    return frames / rate_hz if rate_hz and frames else None

@@ -49,6 +49,11 @@ class AudioPolicy:
             )
         return kind, value
 
+    def used_seconds(self, seconds: float) -> float:
+        """Seconds of a recording of `seconds` that are read."""
+        _, fixed = self.fixed_seconds()
+        return seconds if fixed is None else min(seconds, fixed)
+
 
 def length_option(length: str) -> str:
     """The option of `featstore build` for a text of AudioPolicy.length."""

@@ -2,9 +2,12 @@
 
 | input                                    | outcome                                                              |
 |------------------------------------------|----------------------------------------------------------------------|
-| WAV (any PCM width, float, A-law, RF64), FLAC, Ogg, AIFF, W64 | decoded; the file extension is ignored          |
-| zero samples, not audio, truncated WAV or FLAC, unreadable    | rejected                                        |
+| WAV (any PCM width, float, A-law), RF64, W64, AIFF, AU, CAF, FLAC, Ogg (Vorbis, Opus), MP3 | decoded; the file  |
+|                                          | extension is ignored                                                 |
+| zero samples, not audio, truncated, unreadable | rejected; a file that lacks one byte of its samples is truncated |
 | NaN or Inf samples                       | rejected                                                             |
+| no length in the header, or a placeholder | decoded to the end, outcome "length unknown"                        |
+| more sound than the header states        | decoded to the end, outcome "longer than its header says" (`extent`) |
 | every sample zero                        | decoded, outcome "silent" (detectors do not use it as reference)     |
 | shorter than the embedder's minimum      | zero-padded to the minimum, outcome "padded"                         |
 | longer than `max_seconds`, length native | rejected before decoding; the reason names the options to give      |
@@ -27,12 +30,14 @@ import numpy as np
 import xxhash
 
 from featstore.audio.hashes import hash_once
+from featstore.audio.opened import BLOCK_FRAMES, opened
+from featstore.audio.outcomes import PADDED, SILENT, first_of
+from featstore.audio.part import in_memory, on_disk
 from featstore.audio.policy import EXAMPLE, AudioPolicy
 from featstore.audio.wav import WavData, wav_data
 from featstore.clip import Window, recording_of, window_of
 from featstore.errors import RejectedAudio
 
-BLOCK_FRAMES = 1 << 16
 FAST_BYTES = 64 << 20  # larger files are decoded as a stream
 HEAD_BYTES = 1 << 16
 
@@ -48,8 +53,8 @@ class Recording:
     """A decoded recording, or a window of one, and facts about its file.
 
     wave: float32 (time,) at the target rate. n_samples: of the file, or of the window, at the rate of the file.
-    sample_rate_hz, channels: of the file. content_hash: of the bytes of the whole file. outcome: "", "padded" or
-    "silent".
+    sample_rate_hz, channels: of the file. content_hash: of the bytes of the whole file. outcome: "" or a
+    word of `outcomes`.
     """
 
     wave: np.ndarray
@@ -81,11 +86,11 @@ def read_recording(
                 raise RejectedAudio("not a regular file")
             if info.st_size == 0:
                 raise RejectedAudio("the file is empty (0 bytes)")
-            wave, rate_hz, frames, channels, digest = _decode(file, info, sample_rate_hz, policy, window)
+            wave, rate_hz, frames, channels, length, digest = _decode(file, info, sample_rate_hz, policy, window)
     except OSError as error:
         raise RejectedAudio(f"{UNREADABLE}: {error.strerror or error}") from error
     wave, outcome = fit_length(wave, sample_rate_hz, policy, min_samples)
-    return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent")
+    return Recording(wave, rate_hz, frames, channels, digest, first_of(length, outcome, "" if wave.any() else SILENT))
 
 
 def open_without_waiting(path: str, flags: int) -> int:
@@ -103,32 +108,32 @@ def fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples:
         elif len(wave) < n_samples:
             wave = np.pad(wave, (0, n_samples - len(wave)))
     if len(wave) < min_samples:
-        return np.pad(wave, (0, min_samples - len(wave))), "padded"
+        return np.pad(wave, (0, min_samples - len(wave))), PADDED
     return wave, ""
 
 
 def _decode(
     file: FileIO, info: os.stat_result, rate_hz: int, policy: AudioPolicy, window: Window | None
-) -> tuple[np.ndarray, int, int, int, str]:
-    """Wave at `rate_hz`, the rate of the file, the frames of the recording or window, channels and content hash."""
+) -> tuple[np.ndarray, int, int, int, str, str]:
+    """What `_decode_stream` returns, and the content hash."""
     if window is None and info.st_size <= FAST_BYTES:
         content = file.read()
         digest = xxhash.xxh3_128_hexdigest(content)
-        layout = wav_data(content)
+        layout = wav_data(in_memory(content), len(content))
         if layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
             return *_decode_pcm16(content, layout, policy), digest
-        return *_decode_stream(file, rate_hz, policy), digest
+        return *_decode_stream(file, info.st_size, rate_hz, policy), digest
     digest = hash_once(file, info)
     file.seek(0)
-    layout = wav_data(file.read(HEAD_BYTES), info.st_size)  # also checks the length
+    layout = wav_data(on_disk(file, file.read(HEAD_BYTES)), info.st_size)
     if window is not None and layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
         return *_decode_pcm16(file, layout, policy, window), digest
-    return *_decode_stream(file, rate_hz, policy, window), digest
+    return *_decode_stream(file, info.st_size, rate_hz, policy, window), digest
 
 
 def _decode_pcm16(
     source: bytes | FileIO, layout: WavData, policy: AudioPolicy, window: Window | None = None
-) -> tuple[np.ndarray, int, int, int]:
+) -> tuple[np.ndarray, int, int, int, str]:
     """16-bit PCM at the target rate, the common case, without a decoder (about twice as fast as libsndfile).
 
     source: the content of the file, or the file, of which only the part that is needed is read.
@@ -146,38 +151,36 @@ def _decode_pcm16(
         wave = samples.mean(axis=1, dtype=np.float32) * scale
     else:
         wave = np.multiply(samples[:, int(policy.channel)], scale, dtype=np.float32)
-    return wave, layout.rate_hz, part.frames, layout.channels
+    return wave, layout.rate_hz, part.frames, layout.channels, layout.outcome
 
 
 def _decode_stream(
-    file: FileIO, rate_hz: int, policy: AudioPolicy, window: Window | None = None
-) -> tuple[np.ndarray, int, int, int]:
-    """Decode any format of libsndfile, block by block, through a streaming resampler."""
-    import soundfile
+    file: FileIO, size: int, rate_hz: int, policy: AudioPolicy, window: Window | None = None
+) -> tuple[np.ndarray, int, int, int, str]:
+    """Decode any format of libsndfile, block by block, through a streaming resampler.
+
+    Returns the wave at `rate_hz`, the rate of the file, the frames of the recording or window, the channels, and how
+    the length differs from that in the header ("" where it does not).
+    """
     import soxr
 
-    try:
-        file.seek(0)
-        with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-            native_hz, channels = sound.samplerate, sound.channels
-            part = _part(sound.frames, native_hz, channels, policy, window)
-            if part.first:
-                sound.seek(part.first)
-            resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if native_hz != rate_hz else None
-            blocks, done = [], 0
-            while done < part.needed:
-                block = sound.read(min(BLOCK_FRAMES, part.needed - done), dtype="float32", always_2d=True)
-                if len(block) == 0:
-                    raise RejectedAudio(f"truncated: {done} of {part.needed} frames could be decoded")
-                if not np.isfinite(block).all():
-                    raise RejectedAudio("contains NaN or infinite samples")
-                done += len(block)
-                mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
-                blocks.append(resample.resample_chunk(mono, last=done >= part.needed) if resample else mono)
-            return np.concatenate(blocks), native_hz, part.frames, channels
-    except (soundfile.SoundFileError, ValueError) as error:
-        reason = str(error).rpartition(": ")[2]  # the part before it names a file descriptor
-        raise RejectedAudio(f"not decodable as audio: {reason}") from error
+    with opened(file, size) as sound:
+        native_hz, channels = sound.file.samplerate, sound.file.channels
+        part = _part(sound.frames, native_hz, channels, policy, window)
+        if part.first:
+            sound.file.seek(part.first)
+        resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if native_hz != rate_hz else None
+        blocks, done = [], 0
+        while done < part.needed:
+            block = sound.file.read(min(BLOCK_FRAMES, part.needed - done), dtype="float32", always_2d=True)
+            if len(block) == 0:
+                raise RejectedAudio(f"truncated: {done} of {part.needed} frames could be decoded")
+            if not np.isfinite(block).all():
+                raise RejectedAudio("contains NaN or infinite samples")
+            done += len(block)
+            mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
+            blocks.append(resample.resample_chunk(mono, last=done >= part.needed) if resample else mono)
+        return np.concatenate(blocks), native_hz, part.frames, channels, sound.outcome
 
 
 class _Part(NamedTuple):

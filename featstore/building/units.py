@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from featstore.audio.outcomes import Outcomes, add_outcome
+from featstore.audio.policy import AudioPolicy
 from featstore.building.cores import cores
 from featstore.building.plan import FileState, Plan
 from featstore.building.work import Engine, Job, Pending, Pool, Result, Task
@@ -82,7 +84,7 @@ def rejection(clip: Clip, state: FileState, reason: str) -> Rejection:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a build, in clips; audio_s: total length of the recordings and windows read so far."""
+    """Progress of a build, in clips; audio_s: seconds of sound read so far, as the length policy uses them."""
 
     done: int
     total: int
@@ -97,7 +99,8 @@ Workers = int | None | Callable[[Job], Engine]
 class UnitRun:
     """Runs units through a pool and counts what was read and rejected.
 
-    total: number of clips to read, for the progress. strict: raise DataError at the first rejected recording.
+    total: number of clips to read, for the progress. strict: raise DataError at the first rejected recording. outcomes:
+    the recordings of every outcome, in order, as keys.
     """
 
     def __init__(
@@ -110,6 +113,8 @@ class UnitRun:
     ) -> None:
         self.infos, self.total, self.strict, self.report = infos, total, strict, report
         self.rejected: dict[str, Rejection] = {}
+        self.outcomes: Outcomes = {}
+        self.policy = AudioPolicy(infos[0].channel, infos[0].length)
         self.audio_s = 0.0
         self.done = 0
 
@@ -169,7 +174,9 @@ class UnitRun:
             if reasons:
                 self._reject(unit.clips[i], unit.states[i], reasons[0])
             elif recording is not None:
-                self.audio_s += recording.n_samples / recording.sample_rate_hz
+                self.audio_s += self.policy.used_seconds(recording.n_samples / recording.sample_rate_hz)
+                if not unit.clips[i].variant:
+                    add_outcome(self.outcomes, recording.outcome, unit.clips[i].path, unit.clips[i].recording)
         self.done += len(columns[0]) - start
         self.report(self._progress())
 

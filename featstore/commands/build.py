@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from featstore.audio.outcomes import outcome_notes
 from featstore.commands.options import planned_options, progress_of
 from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
 
@@ -95,6 +96,8 @@ def _print_share(store: Path, share: "Share", finished: "ShareReport", as_json: 
     click.echo(
         f"{store}: {who}: {finished.units} units, {finished.clips:,} clips, {len(finished.rejected)} rejected{rest}"
     )
+    for note in outcome_notes(finished.outcomes):
+        click.echo(f"note: {note}", err=True)
     for item in finished.rejected[:SHOWN_REJECTIONS]:
         click.echo(f"rejected: {item.path}: {item.reason}", err=True)
 
@@ -132,17 +135,29 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
     if as_json:
         rejected = [{"path": item.path, "reason": item.reason} for item in report.rejected]
         click.echo(
-            json.dumps({"rows": report.rows, "rejected": rejected, "gone": gone, "audio_s": round(report.audio_s, 3)})
+            json.dumps(
+                {
+                    "rows": report.rows,
+                    "rejected": rejected,
+                    "outcomes": {outcome: len(names) for outcome, names in report.outcomes.items()},
+                    "gone": gone,
+                    "audio_s": round(report.audio_s, 3),
+                }
+            )
         )
         return
     for name, rows in report.rows.items():
         new, changed, kept = report.plan.new[name], report.plan.changed[name], report.plan.kept[name]
-        click.echo(f"{store}: {name} holds {rows:,} rows ({new:,} new, {changed:,} changed, {kept:,} kept)")
+        lost = f"; {len(report.rejected):,} of the new or changed were rejected" if report.rejected else ""
+        counts = f"{new:,} new, {changed:,} changed, {kept:,} kept{lost}"
+        click.echo(f"{store}: {name} holds {rows:,} rows ({counts})")
     for name, count in gone.items():
         click.echo(
             f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)",
             err=True,
         )
+    for note in outcome_notes(report.outcomes):
+        click.echo(f"note: {note}", err=True)
     listed = f"`featstore info {quote(str(store))} --rejected`"
     if report.rejected:
         shown = [[item.path, item.reason] for item in report.rejected[:SHOWN_REJECTIONS]]

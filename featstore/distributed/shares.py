@@ -61,6 +61,7 @@ class ShareReport:
     rejected: tuple[Rejection, ...]
     audio_s: float
     gone: bool
+    outcomes: Mapping[str, Sequence[str]]
 
 
 def plan_shares(
@@ -128,7 +129,8 @@ def work_share(
             gone = True
     if gone:
         _check_not_replaced(plan)
-    return ShareReport(len(done), run.done, tuple(run.rejected.values()), run.audio_s, gone)
+    outcomes = {outcome: list(names) for outcome, names in run.outcomes.items()}
+    return ShareReport(len(done), run.done, tuple(run.rejected.values()), run.audio_s, gone, outcomes)
 
 
 def check_same(plan: PlanFile, infos: Sequence[EmbeddingInfo], options: BuildOptions) -> None:

@@ -4,12 +4,12 @@ The header is `file_name,d1p,d1v,d2p,d2v,...`; file_name is a bare stem for some
 others. A table adds attributes that a clip's name leaves out; it never replaces one that the name states.
 """
 
-import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from featstore.errors import DataError
+from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase_names import NO_ATTRIBUTE, number_repeats
 from featstore.layouts.tree import Tree, stem
 
@@ -76,15 +76,9 @@ def read_attributes_beside(tree: Tree) -> Attributes:
 
 def read_attributes(path: Path) -> dict[str, dict[str, str]]:
     """Stem -> attributes of one table; empty cells and noAttribute are left out."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            rows = list(csv.reader(file))
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from error
-    if not rows or not rows[0] or rows[0][0].strip() != "file_name":
-        raise DataError(
-            f"{path}: expected a header file_name,d1p,d1v,..., got {','.join(rows[0]) if rows else 'nothing'!r}"
-        )
+    rows = [cells for _, cells in csv_rows(path)]
+    if rows[0][0].strip() != "file_name":
+        raise DataError(f"{path}: expected a header file_name,d1p,d1v,..., got {','.join(rows[0])!r}")
     columns = _pair_columns([name.strip() for name in rows[0]])
     return {stem(row[0].strip()): _pairs(row, columns) for row in rows[1:] if row and row[0].strip()}
 

@@ -13,6 +13,7 @@ from featstore.clip import Clip, Domain, Label, Split
 from featstore.errors import DataError
 from featstore.layouts.attributes import Attributes, read_attributes_beside
 from featstore.layouts.dcase_names import NO_ATTRIBUTE, ClipName
+from featstore.layouts.labels import label_of
 from featstore.layouts.tree import Tree, stem
 
 SPLIT_FOLDERS = {
@@ -34,11 +35,12 @@ class Reading(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Machine, split, domain and data set that the folder of a clip states; "" where it does not."""
+    """Machine, split, domain, label and data set that the folder of a clip states; "" where it does not."""
 
     machine: str
     split: str
     domain: str
+    label: str
     folder: str  # the split folder's own name, or ""
     home: str  # path of the machine folder below the root
     dataset: str  # `home` without machine, dev_data, eval_data, raw
@@ -111,13 +113,18 @@ def _without_renamed_copies(paths: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _place(tree: Tree, folder: str) -> _Place:
-    parts = [part for part in (tree.context + folder).split("/") if part]
-    last = parts[-1] if parts and parts[-1] in SPLIT_FOLDERS else ""
-    above = parts[:-1] if last else parts
-    split, domain = SPLIT_FOLDERS.get(last, ("", ""))
-    home = folder[: -len(last)].rstrip("/") if last else folder
+    above = [part for part in (tree.context + folder).split("/") if part]
+    stated, home = {"split": "", "label": ""}, folder
+    while above:
+        kind = "split" if above[-1] in SPLIT_FOLDERS else "label" if label_of(above[-1]) else ""
+        if not kind or stated[kind]:
+            break
+        stated[kind] = above.pop()
+        home = home[: -len(stated[kind])].rstrip("/")
+    split, domain = SPLIT_FOLDERS.get(stated["split"], ("", ""))
     dataset = "/".join(part for part in above[:-1] if part not in STAGES)
-    return _Place(above[-1] if above else "machine", split, domain, last, home, dataset)
+    machine = above[-1] if above else "machine"
+    return _Place(machine, split, domain, label_of(stated["label"]) or "", stated["split"], home, dataset)
 
 
 def _conflict(place: _Place, name: ClipName) -> str:
@@ -126,13 +133,17 @@ def _conflict(place: _Place, name: ClipName) -> str:
         return f"named {name.split} in a {place.folder} folder"
     if place.domain and name.domain and place.domain != name.domain:
         return f"named {name.domain} in a {place.folder} folder"
-    if (place.split or name.split) == "train" and name.label == "anomaly":
+    if place.label and name.label in ("normal", "anomaly") and place.label != name.label:
+        return f"named {name.label} in a folder of {place.label} clips"
+    if (place.split or name.split) == "train" and "anomaly" in (name.label, place.label):
         return "named anomaly in training data"
     return ""
 
 
 def _clip(path: str, place: _Place, name: ClipName, attributes: Attributes) -> Clip:
-    split = place.split or name.split or "test"  # a name without a split is that of a test clip
+    label = name.label if name.label in ("normal", "anomaly") else place.label
+    # a name without a split is that of a test clip, but a folder normal/ without one holds training clips
+    split = place.split or name.split or ("train" if place.label == "normal" else "test")
     domain = place.domain or name.domain
     stated = {} if name.tail == NO_ATTRIBUTE else name.attributes
     joined = attributes.join(path, place.home, stated, hidden=name.tail == NO_ATTRIBUTE)
@@ -144,7 +155,7 @@ def _clip(path: str, place: _Place, name: ClipName, attributes: Attributes) -> C
         section=name.section,
         split=cast(Split, split),
         domain=cast(Domain, domain if domain in ("source", "target") else "unknown"),
-        label=cast(Label, name.label if name.label in ("normal", "anomaly") else "unknown"),
+        label=cast(Label, label or "unknown"),
         attributes=joined,
     )
 

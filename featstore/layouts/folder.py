@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from featstore.clip import Clip, Label, Split
 from featstore.layouts.dcase import Reading
+from featstore.layouts.labels import label_of
 from featstore.layouts.tree import Tree, stem
 
 _MIMII = re.compile(r"(?:^|/)(?P<machine>[^/]+)/(?P<section>id_[0-9]+)/(?P<label>normal|abnormal)/[^/]+$")
@@ -13,13 +14,6 @@ _SNR = re.compile(r"(?:^|/)(?P<sign>-|min|minus_?)?(?P<number>[0-9]+)_?dB(?:_[^/
 
 _DCASE_STARTS = ("section_", "normal_id_", "anomaly_id_")
 
-LABEL_FOLDERS: dict[str, Label] = {
-    "normal": "normal",
-    "abnormal": "anomaly",
-    "anomaly": "anomaly",
-    "anomalous": "anomaly",
-    "faulty": "anomaly",
-}
 SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 
 
@@ -45,7 +39,7 @@ def read_mimii(tree: Tree) -> Reading:
             unread.append(path)
             continue
         machine, attributes = _with_snr(match["machine"], full[: match.start() + 1])
-        label = LABEL_FOLDERS[match["label"]]
+        label = label_of(match["label"]) or "unknown"
         groups[machine, match["section"]].append(
             Clip(path, machine, match["section"], "test", label=label, attributes=attributes)
         )
@@ -61,7 +55,7 @@ def read_folder(tree: Tree) -> Reading:
     """A plain folder: [<machine>/][train|test/][normal|abnormal/]*.wav, in any order of folders.
 
     Machine: the first folder with another name than these, else the root's own name. Section: always "00"; deeper
-    folders become the attribute "folder". Label: abnormal, anomaly, anomalous and faulty mean anomaly; a clip in no
+    folders become the attribute "folder". Label: by the words of `labels` (abnormal, faulty, ng, ok, ...); a clip in no
     label folder is unknown. Split: an anomaly is always a test clip; other clips have the split of their train or test
     folder. Without such a folder normal clips train; unknown clips are test clips where the machine has normal or
     train folders, else they train, and each is ranked against the others (leave-one-out).
@@ -111,8 +105,8 @@ def _training(clip: Clip) -> Clip:
 def _plain_place(folder: str, root_name: str) -> _PlainPlace:
     parts = [part for part in folder.split("/") if part]
     splits = [SPLIT_FOLDERS[part.lower()] for part in parts if part.lower() in SPLIT_FOLDERS]
-    labels = [LABEL_FOLDERS[part.lower()] for part in parts if part.lower() in LABEL_FOLDERS]
-    names = [part for part in parts if part.lower() not in SPLIT_FOLDERS and part.lower() not in LABEL_FOLDERS]
+    labels = [label for part in parts if (label := label_of(part))]
+    names = [part for part in parts if part.lower() not in SPLIT_FOLDERS and label_of(part) is None]
     return _PlainPlace(
         machine=names[0] if names else root_name,
         split=splits[-1] if splits else None,

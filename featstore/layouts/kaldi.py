@@ -7,8 +7,9 @@ from pathlib import Path
 
 from featstore.clip import Window, checked_path, window_of
 from featstore.errors import DataError
-from featstore.layouts.manifest import check_paths, checked_window, relative_path, seconds
-from featstore.layouts.tree import Tree, is_audio
+from featstore.layouts.listed import Disk, check_paths
+from featstore.layouts.manifest import checked_window, seconds
+from featstore.layouts.tree import AUDIO_SUFFIXES, Tree, is_audio, is_unread, notes_on_unread
 
 SCP_SUFFIX = ".scp"
 SEGMENTS = "segments"
@@ -22,10 +23,12 @@ def read_scp(path: Path) -> Tree:
     `segments` lies beside the list, only the windows that it names are clips.
     """
     root = path.parent
-    places = {key: (where, _scp_path(where, target, root)) for where, key, target in _lines(path)}
+    disk = Disk(root)
+    places = {key: (where, _scp_path(where, target, disk)) for where, key, target in _lines(path)}
     if not places:
         raise DataError(f"{path}: empty; expected lines with a key and the path of a recording")
-    notes = [f"{len(places):,} recordings listed in {path}", *check_paths(root, places.values())]
+    notes = [f"{len(places):,} recordings listed in {path}", *check_paths(disk, places.values())]
+    notes += notes_on_unread(place for _, place in places.values())
     segments = path.with_name(SEGMENTS)
     if not os.path.lexists(segments):
         return Tree(root, audio=sorted(place for _, place in places.values()), notes=notes, listed_in=path)
@@ -77,12 +80,12 @@ def _lines(path: Path) -> Iterator[tuple[str, str, str]]:
         yield where, key, "".join(rest)
 
 
-def _scp_path(where: str, target: str, root: Path) -> str:
+def _scp_path(where: str, target: str, disk: Disk) -> str:
     if target.endswith("|"):
         raise DataError(f"{where}: {target!r} is a command; expected the path of a recording")
     if target.startswith("/"):
-        target = os.path.relpath(target, root.resolve())
-    place = relative_path(where, target)
-    if not is_audio(place):
-        raise DataError(f"{where}: expected a key and a path that ends in .wav, .flac, ...; got the path {target!r}")
+        target = os.path.relpath(target, disk.root.resolve())
+    place = disk.spelt(where, target)
+    if not is_audio(place) and not is_unread(place):
+        raise DataError(f"{where}: expected a key and a path that ends in {' '.join(AUDIO_SUFFIXES)}; got {target!r}")
     return checked_path(place)

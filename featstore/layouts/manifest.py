@@ -1,18 +1,20 @@
 """Recordings, or windows of them, listed in a CSV or Parquet manifest with named columns."""
 
-import csv
 import json
 import math
 import os
-import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, Domain, Label, Split, recording_of, window_of, window_path
+from featstore.clip import DOMAINS, SPLITS, Clip, Domain, Label, Split, window_of, window_path
 from featstore.errors import DataError
+from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase import Reading
-from featstore.layouts.tree import Tree, leads_out
+from featstore.layouts.labels import EXPECTED, FLAG_COLUMNS, label_of, label_of_flag
+from featstore.layouts.listed import Disk, check_paths
+from featstore.layouts.tree import Tree, notes_on_unread
 from featstore.spec import did_you_mean
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
@@ -21,7 +23,12 @@ TIMES = ("start_s", "end_s")
 COLUMNS = ("path", *TIMES, "machine", "section", "split", "domain", "label", "attributes")
 ATTRIBUTE_PREFIX = "attr_"
 MAX_SECONDS = 1e9
-CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
+CHOICES = {"split": SPLITS, "domain": DOMAINS}
+NUMBERED = ("machine", "section")
+"""Columns of names that may be numbers."""
+
+NUMBER = re.compile(r"([0-9]+)(?:\.0+)?")
+UNNAMED = re.compile(r"(?:Unnamed: [0-9]+)?")
 
 
 def read_manifest(tree: Tree) -> Reading:
@@ -30,32 +37,43 @@ def read_manifest(tree: Tree) -> Reading:
     Paths are relative to the table's folder; attributes is a JSON object. With start_s and end_s, in seconds, the clip
     is that window of the recording. A missing column or an empty cell means: the whole recording; machine = first
     folder of the path, else the table's folder; section = "00"; split = "test" for a labelled anomaly, else "train";
-    domain and label = "unknown"; no attribute. DataError names file, row and column.
+    domain and label = "unknown"; no attribute. Labels are the words of `labels`, or 0 and 1 in a column of its
+    FLAG_COLUMNS. DataError names file, row and column.
     """
     if tree.listed_in is None:
         raise DataError(f"{tree.root}: layout manifest needs a table ({' or '.join(MANIFEST_SUFFIXES)}); give its path")
     table = tree.listed_in
     rows = _csv_rows(table) if table.suffix.lower() == ".csv" else _parquet_rows(table)
     listed = [(f"{table}, row {number}", row) for number, row in rows]
-    clips = [_clip(where, row, tree) for where, row in listed]
+    disk = Disk(tree.root)
+    clips = [_clip(where, row, disk) for where, row in listed]
     places = [(where, clip.path) for (where, _), clip in zip(listed, clips, strict=True)]
-    return Reading(clips, [f"{len(clips):,} rows of {table}", *check_paths(tree.root, places)])
+    notes = [f"{len(clips):,} rows of {table}", *check_paths(disk, places), *_number_notes(listed)]
+    return Reading(clips, [*notes, *notes_on_unread(clip.recording for clip in clips)])
+
+
+def _number_notes(listed: list[tuple[str, dict[str, str]]]) -> list[str]:
+    changed = {row["section"] for _, row in listed if row.get("section") and _section(row["section"]) != row["section"]}
+    if not changed:
+        return []
+    first = min(changed)
+    return [f"sections that lost their zeros are written with two digits, as folders are: {first} is {_section(first)}"]
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.reader(file, strict=True)
-            header = _check_header(path, next(reader, []))
-            for cells in reader:
-                if len(cells) not in (0, len(header)):
-                    raise DataError(
-                        f"{path}, row {reader.line_num}: {len(cells)} cells, but the header has {len(header)}"
-                    )
-                if cells:
-                    yield reader.line_num, dict(zip(header, cells, strict=True))
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from error
+    rows = csv_rows(path, is_raw=lambda rows: _name_files(path.parent, rows))
+    _, first = next(rows)
+    header = _check_header(path, first)
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise DataError(f"{path}, row {number}: {len(cells)} cells, but the header has {len(header)}")
+        yield number, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+
+
+def _name_files(root: Path, rows: list[list[str]]) -> bool:
+    """Whether a cell whose bytes are no text is the name of a file."""
+    odd = (cell for cells in rows for cell in cells if any("\udc80" <= letter <= "\udcff" for letter in cell))
+    return any(os.path.lexists(root / cell) for cell in odd)
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -69,55 +87,96 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: {error}") from error
     header = _check_header(path, table.column_names)
-    columns = [[_cell(path, name, value) for value in table[name].to_pylist()] for name in header]
+    columns = [
+        [_cell(path, name, value) for value in table[own].to_pylist()] if name else [""] * len(table)
+        for name, own in zip(header, table.column_names, strict=True)
+    ]
     for number, cells in enumerate(zip(*columns, strict=True), start=1):
-        yield number, dict(zip(header, cells, strict=True))
+        yield number, {name: cell for name, cell in zip(header, cells, strict=True) if name}
 
 
 def _cell(path: Path, name: str, value: Any) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # NaN is an empty cell of pandas
         return ""
     if isinstance(value, dict) and name == "attributes":
         return json.dumps({key: item for key, item in value.items() if item is not None})
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if (
         isinstance(value, str)
-        or (name in TIMES and is_number)
+        or (name in (*TIMES, *NUMBERED) and is_number)
         or (name not in COLUMNS and isinstance(value, int | float))
     ):
         return str(value)
     raise DataError(f"{path}, column {name}: expected text, got {value!r} ({type(value).__name__})")
 
 
-def _check_header(path: Path, header: list[str]) -> list[str]:
-    known = f"known: {', '.join(COLUMNS)}, {ATTRIBUTE_PREFIX}<name>"
+def _check_header(path: Path, columns: list[str]) -> list[str]:
+    """Names of the columns, empty for those without one: row numbers of a table of pandas, or empty ones of Excel."""
+    known = f"known: {', '.join(COLUMNS)}, {ATTRIBUTE_PREFIX}<name>, or one of {', '.join(FLAG_COLUMNS)} with 0 and 1"
+    header = [_name(column) for column in columns]
     for name in header:
-        if name not in COLUMNS and not (name.startswith(ATTRIBUTE_PREFIX) and len(name) > len(ATTRIBUTE_PREFIX)):
+        is_attribute = name.startswith(ATTRIBUTE_PREFIX) and len(name) > len(ATTRIBUTE_PREFIX)
+        if name and name not in COLUMNS and name not in FLAG_COLUMNS and not is_attribute:
             raise DataError(f"{path}: unknown column {name!r}{did_you_mean(name, COLUMNS)} ({known})")
-        if header.count(name) > 1:
+        if name and header.count(name) > 1:
             raise DataError(f"{path}: column {name!r} occurs {header.count(name)} times; keep one")
     if "path" not in header:
         raise DataError(f"{path}: no column path ({known})")
+    labels = [name for name in header if name == "label" or name in FLAG_COLUMNS]
+    if len(labels) > 1:
+        raise DataError(f"{path}: the columns {' and '.join(labels)} all state a label; keep one")
     return header
 
 
-def _clip(where: str, row: Mapping[str, str], tree: Tree) -> Clip:
+def _name(column: str) -> str:
+    """The name of a column; "" for none, which pandas calls Unnamed: 0 when it reads its own table."""
+    plain = column.strip()
+    if plain.lower() in COLUMNS or plain.lower() in FLAG_COLUMNS:
+        return plain.lower()
+    return "" if UNNAMED.fullmatch(plain) else column
+
+
+def _label(where: str, row: Mapping[str, str]) -> Label:
+    column = next((name for name in row if name in FLAG_COLUMNS), "")
+    cell = row.get(column or "label", "").strip()
+    if not cell:
+        return "unknown"
+    if cell.lower() == "unknown" and not column:
+        return "unknown"
+    label = label_of_flag(column, cell) if column else label_of(cell)
+    if label is None and column:
+        raise DataError(f"{where}, column {column}: expected 0 or 1, got {cell!r}")
+    if label is None:
+        flags = ""
+        if cell in ("0", "1"):
+            flags = "; name the column anomaly or normal, so that it says what 1 means"
+        raise DataError(f"{where}, column label: expected {EXPECTED}; got {cell!r}{flags}")
+    return label
+
+
+def _section(cell: str) -> str:
+    """The section of a cell: programs that take "00" for a number write 0 or 0.0."""
+    number = NUMBER.fullmatch(cell.strip())
+    return number[1].zfill(2) if number else cell or "00"
+
+
+def _clip(where: str, row: Mapping[str, str], disk: Disk) -> Clip:
     for column, choices in CHOICES.items():
         value = row.get(column, "")
         if value and value not in choices:
             raise DataError(
                 f"{where}, column {column}: expected {', '.join(choices)}; got {value!r}{did_you_mean(value, choices)}"
             )
-    path = relative_path(f"{where}, column path", row["path"])
+    path = disk.spelt(f"{where}, column path", row["path"])
     folder, slash, _ = path.partition("/")
-    label = row.get("label") or "unknown"
+    label = _label(where, row)
     return Clip(
         path=_with_window(where, path, row),
-        machine=row.get("machine") or (folder if slash else tree.root.resolve().name or "machine"),
-        section=row.get("section") or "00",
+        machine=row.get("machine") or (folder if slash else disk.root.resolve().name or "machine"),
+        section=_section(row.get("section", "")),
         split=cast(Split, row.get("split") or ("test" if label == "anomaly" else "train")),
         domain=cast(Domain, row.get("domain") or "unknown"),
-        label=cast(Label, label),
+        label=label,
         attributes=_attributes(where, row),
     )
 
@@ -177,53 +236,3 @@ def _attributes(where: str, row: Mapping[str, str]) -> dict[str, str]:
             )
         attributes[key] = value
     return attributes
-
-
-def relative_path(where: str, path: str) -> str:
-    """The path in its shortest form; DataError where it can lead out of the folder of the list."""
-    if not path or "\0" in path:
-        raise DataError(f"{where}: expected the path of a recording, got {path!r}")
-    if path.startswith("/") or path[1:3] in (":\\", ":/"):
-        raise DataError(f"{where}: {path!r} is absolute; give it relative to the folder of the list")
-    if ".." in path.split("/"):
-        raise DataError(f"{where}: {path!r} contains '..'; recordings must be below the folder of the list")
-    return posixpath.normpath(path)
-
-
-def check_paths(root: Path, places: Iterable[tuple[str, str]]) -> list[str]:
-    """A note about missing files, which a build rejects; DataError for duplicates and for what is no file below `root`.
-
-    places: where a path is listed, and the path, which may name a window. Each folder is listed once, which is faster
-    than a stat per file.
-    """
-    real_root = os.path.realpath(root)
-    folders: dict[str, dict[str, os.DirEntry[str]]] = {}
-    seen: dict[str, str] = {}
-    recordings: dict[str, str] = {}
-    missing = []
-    for where, path in places:
-        if path in seen:
-            raise DataError(f"{where}: {path!r} is already listed at {seen[path].rpartition(', ')[2]}; keep one")
-        seen[path] = where
-        recordings.setdefault(recording_of(path), where)
-    for path, where in recordings.items():
-        folder, _, name = path.rpartition("/")
-        if folder not in folders:
-            folders[folder] = _entries(where, root / folder, real_root)
-        entry = folders[folder].get(name)
-        if entry is None:
-            missing.append(path)
-        elif (entry.is_symlink() and leads_out(entry.path, real_root)) or not entry.is_file():
-            raise DataError(
-                f"{where}: {path!r} is not a file below {root}; devices and links that lead out are not read"
-            )
-    return [f"{len(missing):,} listed recordings are missing, first {missing[0]!r}"] if missing else []
-
-
-def _entries(where: str, folder: Path, real_root: str) -> dict[str, os.DirEntry[str]]:
-    if leads_out(str(folder), real_root):
-        raise DataError(f"{where}: folder {str(folder)!r} is a link that leads out of the folder of the list; copy it")
-    try:
-        return {entry.name: entry for entry in os.scandir(folder)}
-    except OSError:
-        return {}

@@ -6,6 +6,7 @@ recording is listed twice.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,10 +14,19 @@ from pathlib import Path
 
 from featstore.clip import Window
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".rf64", ".w64")
-UNREAD_SUFFIXES = (".mp3", ".m4a", ".aac", ".wma", ".opus", ".amr", ".3gp", ".mp4", ".mov")
-"""Sound that is not read; phones and cameras record it."""
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+)
+"""Recordings, in folders, manifests and Kaldi lists; in any case."""
 
+UNREAD_SUFFIXES = (
+    *(".m4a", ".aac", ".mp4", ".mov", ".3gp", ".amr", ".wma", ".mkv", ".webm", ".mp2", ".ac3"),
+    *(".ape", ".wv", ".voc", ".sph", ".raw", ".pcm"),
+)
+"""Sound that is not read: no decoder, or no header that states its length."""
+
+CONVERT = "convert them to WAV or FLAC"
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".7z")
 _KNOWN_SUFFIXES = frozenset({*AUDIO_SUFFIXES, ".csv"})
 
@@ -83,6 +93,21 @@ def stem(path: str) -> str:
     return base if f".{suffix.lower()}" in _KNOWN_SUFFIXES else name
 
 
+def is_unread(path: str) -> bool:
+    """Whether the suffix is one of UNREAD_SUFFIXES, in any case."""
+    return path.lower().endswith(UNREAD_SUFFIXES)
+
+
+def notes_on_unread(paths: Iterable[str]) -> list[str]:
+    """A note on recordings with one of UNREAD_SUFFIXES: how many of each."""
+    unread = sorted(filter(is_unread, paths))
+    if not unread:
+        return []
+    counts = Counter("." + path.lower().rpartition(".")[2] for path in unread)
+    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
+    return [f"not read: {len(unread):,} recordings in other formats ({kinds}), first {unread[0]!r}; {CONVERT}"]
+
+
 def leads_out(path: str, real_root: str) -> bool:
     """Whether `path`, with all links resolved, is outside `real_root`."""
     real = os.path.realpath(path)
@@ -112,14 +137,8 @@ def _notes(skipped: dict[str, list[str]]) -> list[str]:
     return [f"not read: {len(paths):,} {reason}, first {min(paths)!r}" for reason, paths in sorted(skipped.items())]
 
 
-def _notes_on_other(other: Iterable[str]) -> list[str]:
-    kinds = (
-        ("archives", ARCHIVE_SUFFIXES, "unpack them to read their files"),
-        ("recordings in formats that are not supported", UNREAD_SUFFIXES, "convert them to WAV or FLAC"),
-    )
-    notes = []
-    for kind, suffixes, cure in kinds:
-        paths = sorted(path for path in other if path.lower().endswith(suffixes))
-        if paths:
-            notes.append(f"not read: {len(paths):,} {kind}, first {paths[0]!r}; {cure}")
-    return notes
+def _notes_on_other(other: Sequence[str]) -> list[str]:
+    archives = sorted(path for path in other if path.lower().endswith(ARCHIVE_SUFFIXES))
+    cure = "unpack them to read their files"
+    notes = [f"not read: {len(archives):,} archives, first {archives[0]!r}; {cure}"] if archives else []
+    return [*notes, *notes_on_unread(other)]

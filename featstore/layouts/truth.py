@@ -3,6 +3,7 @@
 Read from a file or from a folder, for instance the official evaluator's repository:
 
     ground_truth_<machine>_section_03[_source|_target]_test.csv   rows name,0|1 (folder ..._domain: 0 source, 1 target)
+                                                                  or name,label (see `labels`)
                                                                   or name,labelled name[,labelled name with attributes]
     <machine>/attributes_03.csv                                   header with file_name and file_name_with_attributes
     eval_data_list*.csv                                           a line with the machine, then name,labelled name[,0|1]
@@ -11,7 +12,6 @@ Only label and domain of test clips are set. They are for metrics only: nothing 
 read them.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,9 @@ from typing import NamedTuple, cast
 
 from featstore.clip import Clip, Domain, Label
 from featstore.errors import DataError
+from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase_names import parse_any_name
+from featstore.layouts.labels import label_of
 from featstore.layouts.tree import stem
 
 _PER_SECTION = re.compile(r"ground_truth_(?P<machine>.+)_(?:section_[0-9]+|id_[0-9]+)(?:_(?:source|target))?_test\.csv")
@@ -161,12 +163,8 @@ def _files(source: Path) -> list[Path]:
 
 
 def _facts(path: Path) -> Iterator[_Fact]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
-    if rows and rows[0][1][0].strip() == "file_name":
+    rows = list(csv_rows(path))
+    if rows[0][1][0].strip() == "file_name":
         return _facts_with_header(path, rows)
     return _facts_in_rows(path, rows)
 
@@ -210,10 +208,12 @@ def _labelled(where: str, machine: str, name: str, cells: list[str], bit: str) -
         parsed = parse_any_name(stem(cell))
         if cell in ("0", "1"):
             stated[bit] = _BITS[bit][int(cell)]
+        elif label := label_of(cell):
+            stated["label"] = label
         elif parsed is not None and (parsed.label or parsed.domain):
             stated = {"label": parsed.label, "domain": parsed.domain}
         else:
-            raise DataError(f"{where}: expected 0, 1 or a labelled name, got {cell!r}")
+            raise DataError(f"{where}: expected 0, 1, a word for normal or anomaly, or a labelled name; got {cell!r}")
         truth.add(_Fact(machine, name, stated["label"], stated["domain"], where))
     if parse_any_name(name) is None:
         raise DataError(f"{where}: {name!r} is not the name of an evaluation clip")

@@ -14,7 +14,9 @@ from scored_plant import RECIPE, Plant
 
 from ensemble.cli import main
 from ensemble.recipe import write_recipe
+from ensemble.scoring.model import Model
 from ensemble.scoring.output import COLUMNS
+from ensemble.scoring.requests import STDIN_BLOCK_BYTES, ScoreRequest, score_to
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -156,6 +158,33 @@ def test_the_standard_input_is_the_file(plant: Plant) -> None:
     assert json.loads(piped.stdout) == expected | {"clip": "-"}
     both = run(plant.model, path, "-", *options, stdin=path.read_bytes())
     assert [json.loads(line)["clip"] for line in both.stdout.splitlines()] == [str(path), "-"]
+
+
+def test_a_stream_that_does_not_know_its_length_is_scored_as_the_file(plant: Plant) -> None:
+    path = plant.files()[0]
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    options = ("--machine", "fan", "--section", "00", "--json")
+    by_file, piped = run(plant.model, path, *options), run(plant.model, "-", *options, stdin=bytes(content))
+    assert json.loads(piped.stdout) == json.loads(by_file.stdout) | {"clip": "-"}
+    assert "note: 1 recordings: length unknown (" in piped.stderr
+    assert "length unknown" not in by_file.stderr
+
+
+def test_the_standard_input_is_read_in_blocks(plant: Plant) -> None:
+    content, sizes = io.BytesIO(plant.files()[0].read_bytes()), []
+
+    class Stream(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            sizes.append(size)
+            return content.read(min(size, 1000))  # as a pipe gives less than was wanted
+
+    request = ScoreRequest(paths=(Path("-"),), machine="fan", section="00")
+    model = Model.load(plant.model)
+    outcomes = list(score_to(model, request, stdin=Stream(), progress=lambda *_: None, say=print))  # type: ignore[arg-type]
+    assert len(outcomes) == 1
+    assert outcomes[0].verdict is not None
+    assert set(sizes) == {STDIN_BLOCK_BYTES}
 
 
 @pytest.mark.parametrize(

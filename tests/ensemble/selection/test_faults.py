@@ -77,18 +77,19 @@ def test_clips_are_named_by_key_or_file_name_and_labels_have_synonyms(other: Fea
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "lacks the column 'clip'"),
+        ("", "the file is empty"),
+        ("name;label\na;ok\n", "lacks the column 'clip'; .* got 'name,label'"),
         ("clip,label\n", "no clips"),
         ("clip,score\nfan/test/s0_001.wav,1\n", "lacks the column 'label'"),
         ("clip,label\nnowhere.wav,fault\n", "line 2: 'nowhere.wav' is no recording of"),
         ("clip,label\nfan/train/s0_000.wav#leak@-10dB#0,fault\n", "line 2: .* is no recording of"),
-        ("clip,label\nfan/test/s0_001.wav,broken\n", "line 2: the label 'broken'; expected one of anomaly, fault"),
+        ("clip,label\nfan/test/s0_001.wav,odd\n", "line 2: the label 'odd'; expected one of abnormal, anomaly"),
         ("clip,label\nfan/test/s0_001.wav\n", "line 2: expected 2 columns, got 1"),
         (
             "clip,label\nfan/test/s0_001.wav,fault\nfan/test/s0_001.wav,normal\n",
             "line 3: 'fan/test/s0_001.wav' has another label on line 2",
         ),
-        ('clip,label\n"fan', "cannot read the labels"),
+        ('clip,label\n"fan', "not a CSV file"),
     ],
 )
 def test_errors_name_file_and_line(store: FeatureStore, tmp_path: Path, text: str, message: str) -> None:

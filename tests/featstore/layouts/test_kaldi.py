@@ -39,7 +39,7 @@ def test_scp_follows_the_names(tmp_path: Path) -> None:
         ("", "empty"),
         ("k a.wav\nk b.wav\n", "line 2: key 'k' is already on line 1"),
         ("k sox a.wav -t wav - |\n", "line 1: .* is a command"),
-        ("k a.ark:17\n", "expected a key and a path that ends in .*; got the path 'a.ark:17'"),
+        ("k a.ark:17\n", "expected a key and a path that ends in .wav .*; got 'a.ark:17'"),
         ("k\n", "expected the path"),
         ("k /etc/passwd.wav\n", "contains '..'"),
         ("k ../a.wav\n", "contains '..'"),

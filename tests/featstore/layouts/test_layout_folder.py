@@ -65,6 +65,9 @@ PLAIN = {
         "fan/normal/a.wav": ("fan", "train", "normal"),
         "fan/Abnormal/b.wav": ("fan", "test", "anomaly"),
         "pump/faulty/c.wav": ("pump", "test", "anomaly"),
+        "pump/OK/d.MP3": ("pump", "train", "normal"),
+        "pump/NG/e.wav": ("pump", "test", "anomaly"),
+        "pump/not_ok/f.au": ("pump", "test", "anomaly"),
     },
     "folders name the split": {
         "fan/train/normal/a.wav": ("fan", "train", "normal"),

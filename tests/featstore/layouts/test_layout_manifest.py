@@ -1,4 +1,5 @@
 import os
+import unicodedata
 
 import pytest
 
@@ -46,8 +47,20 @@ def test_parquet_equals_csv(tmp_path):
     parquet.write_table(pyarrow.table(columns), tmp_path / "clips.parquet")
     csv = write(tmp_path / "clips.csv", "path,label,attr_vel\na/1.wav,normal,6\na/2.wav,,\n")
     assert find_clips(tmp_path / "clips.parquet").clips == find_clips(csv).clips
-    parquet.write_table(pyarrow.table({"path": ["a/1.wav"], "section": [0]}), tmp_path / "clips.parquet")
-    with pytest.raises(DataError, match=r"column section: expected text, got 0 \(int\)"):
+    numbers = {
+        "path": ["a/1.wav", "a/2.wav"],
+        "section": [0.0, float("nan")],
+        "machine": [3, 3],
+        "anomaly": [True, False],
+    }
+    parquet.write_table(pyarrow.table(numbers), tmp_path / "clips.parquet")
+    clips = find_clips(tmp_path / "clips.parquet").clips
+    assert {(clip.path, clip.machine, clip.section, clip.label) for clip in clips} == {
+        ("a/1.wav", "3", "00", "anomaly"),
+        ("a/2.wav", "3", "00", "normal"),
+    }
+    parquet.write_table(pyarrow.table({"path": ["a/1.wav"], "split": [0]}), tmp_path / "clips.parquet")
+    with pytest.raises(DataError, match=r"column split: expected text, got 0 \(int\)"):
         find_clips(tmp_path / "clips.parquet")
     write(tmp_path / "clips.parquet", "not parquet")
     with pytest.raises(DataError, match="magic bytes"):
@@ -57,15 +70,18 @@ def test_parquet_equals_csv(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"no column path \(known: path"),
+        ("", "the file is empty; expected a CSV file"),
+        ("label\nnormal\n", r"no column path \(known: path"),
         ("file\na.wav\n", "unknown column 'file'"),
         ("path,machin\na.wav,fan\n", "'machin'; did you mean machine"),
         ("path,path\na.wav,a.wav\n", "occurs 2 times"),
         ("path,attr_\na.wav,1\n", "unknown column 'attr_'"),
-        (
-            "path,label\na.wav,abnormal\n",
-            "row 2, column label: expected normal, anomaly, unknown; got 'abnormal'; did you mean",
-        ),
+        ("path,label\na.wav,unnormal\n", r"row 2, column label: expected normal or ok .*; got 'unnormal'$"),
+        ("path,label\na.wav,1\n", "got '1'; name the column anomaly or normal, so that it says what 1 means"),
+        ("path,anomaly\na.wav,2\n", "row 2, column anomaly: expected 0 or 1, got '2'"),
+        ("path,label,anomaly\na.wav,normal,1\n", "columns label and anomaly all state a label"),
+        ("path\n..\\a.wav\n", "contains '..'"),
+        ("path\n\\\\server\\a.wav\n", "is absolute"),
         ("path,split\na.wav,Train\n", "did you mean train"),
         ("path,split\na.wav\n", "row 2: 1 cells, but the header has 2"),
         ("path\na.wav\na.wav\n", r"row 3: 'a.wav' is already listed at row 2"),
@@ -168,3 +184,54 @@ def test_bad_windows_name_row_and_column(tmp_path, row, message):
     touch(tmp_path, "a.wav", "a.wav#t=0,1")
     with pytest.raises(DataError, match=message):
         find_clips(write(tmp_path / "clips.csv", f"path,start_s,end_s\na.wav,0,10\n{row}\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path;label\nfan/Lüfter.wav;normal\n".encode(),
+        "sep=;\r\npath;label\r\nfan/Lüfter.wav;normal\r\n".encode(),
+        "path\tlabel\nfan/Lüfter.wav\tok\n".encode("utf-16"),
+        "path,label\r\nfan\\Lüfter.wav,normal\r\n".encode("cp1252"),
+        unicodedata.normalize("NFD", "path,label\nfan/Lüfter.wav,good\n").encode(),
+        ",path,label\n0,fan/Lüfter.wav,normal\n".encode(),
+        "Unnamed: 0,Path,Label,\n0,fan/Lüfter.wav,Normal,\n".encode(),
+        "\ufeffpath,is_anomaly\nfan/Lüfter.wav,0\n".encode(),
+    ],
+    ids=["semicolon", "excel", "utf16", "windows", "decomposed", "pandas", "pandas-and-excel", "flag"],
+)
+def test_manifests_of_other_programs(tmp_path, content):
+    root = touch(tmp_path, "fan/Lüfter.wav")
+    (root / "m.csv").write_bytes(content)
+    listing = find_clips(root / "m.csv")
+    assert [(c.path, c.machine, c.label) for c in listing.clips] == [("fan/Lüfter.wav", "fan", "normal")]
+    assert len(listing.notes) == 1, "nothing is missing"
+
+
+def test_names_that_are_no_text_stay_as_they_are(tmp_path):
+    name = b"L\xfcfter.wav".decode("utf-8", "surrogateescape")
+    (touch(tmp_path, name) / "m.csv").write_bytes(b"path\nL\xfcfter.wav\n")
+    listing = find_clips(tmp_path / "m.csv")
+    assert [clip.path for clip in listing.clips] == [name]
+    assert len(listing.notes) == 1
+
+
+def test_a_section_that_lost_its_zero_gets_it_back(tmp_path):
+    sections = {"a": "00", "b": "01", "c": "00", "d": "id_02", "e": "03"}
+    text = "path,section\na.wav,0\nb.wav,1.0\nc.wav,\nd.wav,id_02\ne.wav,03\n"
+    listing = find_clips(write(touch(tmp_path, *(f"{x}.wav" for x in "abcde")) / "m.csv", text))
+    assert {clip.path[0]: clip.section for clip in listing.clips} == sections
+    assert any(note.endswith("written with two digits, as folders are: 0 is 00") for note in listing.notes)
+
+
+def test_recordings_in_other_formats_are_counted_as_in_folders(tmp_path):
+    names = ("a.MP3", "b.opus", "c.m4a", "d.M4A", "e.wma")
+    root = touch(tmp_path, *names)
+    note = "not read: 3 recordings in other formats (2 .m4a, 1 .wma), first 'c.m4a'; convert them to WAV or FLAC"
+    assert note in find_clips(root).notes
+    assert len(find_clips(root).clips) == 2
+    listing = find_clips(write(root / "m.csv", "path\n" + "\n".join(names) + "\n"))
+    assert note in listing.notes
+    assert len(listing.clips) == 5, "a build rejects what is listed and cannot be read"
+    listing = find_clips(write(root / "m.scp", "".join(f"{i} {name}\n" for i, name in enumerate(names))))
+    assert note in listing.notes

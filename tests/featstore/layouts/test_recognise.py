@@ -300,3 +300,24 @@ def test_listing_imports_nothing_heavy():
         "sys.exit(any(m in sys.modules for m in ('torch', 'h5py', 'pyarrow', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_label_folders_around_dcase_names_are_no_machines(tmp_path):
+    names = ("normal/section_00_0000.wav", "train/normal/section_00_0001.wav", "normal/train/section_00_0002.wav")
+    other = (
+        "ng/section_00_0003.wav",
+        "test/good/section_00_0004.wav",
+        "test/bad/section_00_test_anomaly_0005.wav",
+    )
+    wrong = ("normal/section_00_source_test_anomaly_0006.wav", "train/ng/section_00_0007.wav")
+    listing = find_clips(touch(tmp_path, *(f"fan/{name}" for name in (*names, *other, *wrong))))
+    assert {(c.path[-8:-4], c.machine, c.split, c.label) for c in listing.clips} == {
+        ("0000", "fan", "train", "normal"),
+        ("0001", "fan", "train", "normal"),
+        ("0002", "fan", "train", "normal"),
+        ("0003", "fan", "test", "anomaly"),
+        ("0004", "fan", "test", "normal"),
+        ("0005", "fan", "test", "anomaly"),
+    }
+    assert any("1 files named anomaly in a folder of normal clips" in note for note in listing.notes)
+    assert any("1 files named anomaly in training data" in note for note in listing.notes)

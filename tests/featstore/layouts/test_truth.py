@@ -82,6 +82,13 @@ def test_one_file_is_enough(tmp_path, data):
     ]
 
 
+def test_words_in_a_table_of_a_spreadsheet(tmp_path, data):
+    rows = "section_03_0000.wav;abnormal\r\nsection_03_0001.wav;OK\r\n"
+    truth = write(tmp_path / "truth", {LABEL: rows})
+    labels = [c.label for c in find_clips(data, ground_truth=truth).clips if "03_000" in c.path and c.split == "test"]
+    assert labels == ["anomaly", "normal"]
+
+
 def test_2020(tmp_path):
     data = write(tmp_path / "data", {"fan/test/id_01_00000000.wav": "", "fan/test/id_01_00000001.flac": ""})
     rows = "fan\nid_01_00000000.wav,anomaly_id_01_00000098.wav,1\nid_01_00000001.wav,normal_id_01_00000003.wav,0\n"
@@ -109,7 +116,11 @@ def test_2021_names_state_the_domain(tmp_path):
             {LABEL: "section_03_0000.wav,1\nsection_03_0001.wav,0\nsection_03_source_train_normal_0000.wav,0\n"},
             "section_03_source_train_normal_0000 is not among the test clips",
         ),
-        ({LABEL: "section_03_0000.wav,2\n"}, "row 1: expected 0, 1 or a labelled name, got '2'"),
+        (
+            {LABEL: "section_03_0000.wav,2\n"},
+            "row 1: expected 0, 1, a word for normal or anomaly, or a labelled name; got '2'",
+        ),
+        ({LABEL: ""}, "_test.csv: the file is empty; expected a CSV file"),
         ({LABEL: "section_03_0000.wav\n"}, r"row 1: expected name,0\|1 or name,labelled name"),
         ({LABEL: "clip.wav,0\n"}, "'clip' is not the name of an evaluation clip"),
         (

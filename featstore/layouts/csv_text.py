@@ -1,0 +1,64 @@
+"""Rows of CSV files as people's programs write them: encodings, delimiters, Excel's first line."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from featstore.errors import DataError
+
+MAX_BYTES = 1 << 30
+"""Larger files are refused; a manifest of ten million recordings fits."""
+
+_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+WINDOWS = "cp1252"
+
+
+def csv_rows(
+    path: Path, *, max_bytes: int = MAX_BYTES, is_raw: Callable[[list[list[str]]], bool] = lambda rows: True
+) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every row that has any.
+
+    UTF-8 and UTF-16 are read; bytes that are neither stay as they are (surrogates) where `is_raw` says so of the rows,
+    else they are read as Windows-1252. The delimiter is the comma, or semicolon or tab where the first line has no
+    comma. DataError for a file that cannot be read, or has no row.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise DataError(f"{path}: more than {max_bytes:,} bytes; expected a CSV file")
+        text, is_valid = _text(content)
+        rows = _rows(text)
+        if not is_valid and not is_raw([cells for _, cells in rows]):
+            rows = _rows(content.decode(WINDOWS, "surrogateescape"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file: {error}") from error
+    if not rows:
+        raise DataError(f"{path}: the file is empty; expected a CSV file")
+    yield from rows
+
+
+def _text(content: bytes) -> tuple[str, bool]:
+    """The text, and whether it is valid in its encoding."""
+    for bom, encoding in _BOMS:
+        if content.startswith(bom):
+            return content[len(bom) :].decode(encoding, "surrogateescape"), True
+    try:
+        return content.decode("utf-8"), True
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "surrogateescape"), False
+
+
+def _rows(text: str) -> list[tuple[int, list[str]]]:
+    first = text.split("\n", 1)[0].strip("\r")
+    skipped = 0
+    if first.lower().startswith("sep=") and len(first) == len("sep=;"):
+        delimiter, skipped = first[-1], 1  # Excel's hint to itself
+        text = text.split("\n", 1)[1] if "\n" in text else ""
+    else:
+        delimiter = "," if "," in first else next((mark for mark in ";\t" if mark in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    return [(reader.line_num + skipped, cells) for cells in reader if cells]
