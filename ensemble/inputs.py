@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from ensemble.marks.apply import with_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
 from ensemble.windows.blocks import any_windows, reference_blocks
+from featstore.acquisition.notes import section_notes
+from featstore.acquisition.recordings import FACTS, Recordings, policy_of
 from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
@@ -85,6 +88,13 @@ class Inputs:
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""
         return self.store.info(name)
+
+    def acquisition_notes(self) -> list[str]:
+        """In which sections the scored clips were recorded differently from their bank; copies are not counted."""
+        rows, facts = self._order[self.base], self.store.facts(self.base)
+        columns = {name: facts[name][rows] for name in FACTS}
+        recordings = Recordings(self.clips, columns, policy_of(self.info(self.base)))
+        return section_notes(recordings, quote(str(self.store.path)), copies=False)
 
     def contents(self, clips: np.ndarray) -> list[str]:
         """Hash of the bytes of the recordings of clips, given by their numbers; "" where it is unknown."""

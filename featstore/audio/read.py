@@ -27,6 +27,7 @@ import numpy as np
 import xxhash
 
 from featstore.audio.hashes import hash_once
+from featstore.audio.measure import UNKNOWN, Measures, Measuring, measure
 from featstore.audio.policy import EXAMPLE, AudioPolicy
 from featstore.audio.wav import WavData, wav_data
 from featstore.clip import Window, recording_of, window_of
@@ -49,7 +50,7 @@ class Recording:
 
     wave: float32 (time,) at the target rate. n_samples: of the file, or of the window, at the rate of the file.
     sample_rate_hz, channels: of the file. content_hash: of the bytes of the whole file. outcome: "", "padded" or
-    "silent".
+    "silent". measures: of the samples that are used, before resampling and padding.
     """
 
     wave: np.ndarray
@@ -58,6 +59,7 @@ class Recording:
     channels: int
     content_hash: str
     outcome: str = ""
+    measures: Measures = UNKNOWN
 
 
 def read_clip(root: Path, path: str, sample_rate_hz: int, policy: AudioPolicy, *, min_samples: int = 1) -> Recording:
@@ -69,7 +71,7 @@ def read_clip(root: Path, path: str, sample_rate_hz: int, policy: AudioPolicy, *
 def read_recording(
     path: Path, sample_rate_hz: int, policy: AudioPolicy, *, window: Window | None = None, min_samples: int = 1
 ) -> Recording:
-    """Decode `path`, or one window of it, under `policy` at `sample_rate_hz`.
+    """Decode `path`, or one window of it, under `policy` at `sample_rate_hz`; 0 keeps the rate of the file.
 
     A window has the frames from round(start * rate) to round(end * rate) of the file. A wave shorter than `min_samples`
     is zero-padded. Raises RejectedAudio with the reason.
@@ -81,11 +83,11 @@ def read_recording(
                 raise RejectedAudio("not a regular file")
             if info.st_size == 0:
                 raise RejectedAudio("the file is empty (0 bytes)")
-            wave, rate_hz, frames, channels, digest = _decode(file, info, sample_rate_hz, policy, window)
+            wave, rate_hz, frames, channels, measures, digest = _decode(file, info, sample_rate_hz, policy, window)
     except OSError as error:
         raise RejectedAudio(f"{UNREADABLE}: {error.strerror or error}") from error
-    wave, outcome = fit_length(wave, sample_rate_hz, policy, min_samples)
-    return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent")
+    wave, outcome = fit_length(wave, sample_rate_hz or rate_hz, policy, min_samples)
+    return Recording(wave, rate_hz, frames, channels, digest, outcome if wave.any() else "silent", measures)
 
 
 def open_without_waiting(path: str, flags: int) -> int:
@@ -109,26 +111,26 @@ def fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples:
 
 def _decode(
     file: FileIO, info: os.stat_result, rate_hz: int, policy: AudioPolicy, window: Window | None
-) -> tuple[np.ndarray, int, int, int, str]:
-    """Wave at `rate_hz`, the rate of the file, the frames of the recording or window, channels and content hash."""
+) -> tuple[np.ndarray, int, int, int, Measures, str]:
+    """Wave at `rate_hz`, rate of the file, frames of the recording or window, channels, measures and content hash."""
     if window is None and info.st_size <= FAST_BYTES:
         content = file.read()
         digest = xxhash.xxh3_128_hexdigest(content)
         layout = wav_data(content)
-        if layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
+        if layout is not None and layout.bits == 16 and rate_hz in (0, layout.rate_hz):
             return *_decode_pcm16(content, layout, policy), digest
         return *_decode_stream(file, rate_hz, policy), digest
     digest = hash_once(file, info)
     file.seek(0)
     layout = wav_data(file.read(HEAD_BYTES), info.st_size)  # also checks the length
-    if window is not None and layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
+    if window is not None and layout is not None and layout.bits == 16 and rate_hz in (0, layout.rate_hz):
         return *_decode_pcm16(file, layout, policy, window), digest
     return *_decode_stream(file, rate_hz, policy, window), digest
 
 
 def _decode_pcm16(
     source: bytes | FileIO, layout: WavData, policy: AudioPolicy, window: Window | None = None
-) -> tuple[np.ndarray, int, int, int]:
+) -> tuple[np.ndarray, int, int, int, Measures]:
     """16-bit PCM at the target rate, the common case, without a decoder (about twice as fast as libsndfile).
 
     source: the content of the file, or the file, of which only the part that is needed is read.
@@ -146,12 +148,12 @@ def _decode_pcm16(
         wave = samples.mean(axis=1, dtype=np.float32) * scale
     else:
         wave = np.multiply(samples[:, int(policy.channel)], scale, dtype=np.float32)
-    return wave, layout.rate_hz, part.frames, layout.channels
+    return wave, layout.rate_hz, part.frames, layout.channels, measure(wave, layout.rate_hz)
 
 
 def _decode_stream(
     file: FileIO, rate_hz: int, policy: AudioPolicy, window: Window | None = None
-) -> tuple[np.ndarray, int, int, int]:
+) -> tuple[np.ndarray, int, int, int, Measures]:
     """Decode any format of libsndfile, block by block, through a streaming resampler."""
     import soundfile
     import soxr
@@ -163,8 +165,9 @@ def _decode_stream(
             part = _part(sound.frames, native_hz, channels, policy, window)
             if part.first:
                 sound.seek(part.first)
-            resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if native_hz != rate_hz else None
-            blocks, done = [], 0
+            resamples = rate_hz not in (0, native_hz)
+            resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if resamples else None
+            blocks, done, measuring = [], 0, Measuring(native_hz)
             while done < part.needed:
                 block = sound.read(min(BLOCK_FRAMES, part.needed - done), dtype="float32", always_2d=True)
                 if len(block) == 0:
@@ -173,8 +176,9 @@ def _decode_stream(
                     raise RejectedAudio("contains NaN or infinite samples")
                 done += len(block)
                 mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
+                measuring.add(mono)
                 blocks.append(resample.resample_chunk(mono, last=done >= part.needed) if resample else mono)
-            return np.concatenate(blocks), native_hz, part.frames, channels
+            return np.concatenate(blocks), native_hz, part.frames, channels, measuring.result()
     except (soundfile.SoundFileError, ValueError) as error:
         reason = str(error).rpartition(": ")[2]  # the part before it names a file descriptor
         raise RejectedAudio(f"not decodable as audio: {reason}") from error
