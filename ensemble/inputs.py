@@ -149,7 +149,7 @@ class TrainingInputs(Inputs):
     def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
         """Every usable training clip, but for banks of a single one; DataError where none is left."""
         train, notes = training_rows(self.clips, silent)
-        _refuse_none(train, self.clips, where)
+        _refuse_none(train, self.clips, silent, where)
         train, left_out = without_single_clips(banks, train, train[:0])
         if not len(train):
             raise DataError(f"{where}: {NOTHING_TO_COMPARE}")
@@ -169,9 +169,16 @@ def training_rows(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, lis
     return train, notes
 
 
-def _refuse_none(train: np.ndarray, clips: ClipTable, where: str) -> None:
-    if not len(train):
-        raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
+def _refuse_none(train: np.ndarray, clips: ClipTable, silent: np.ndarray, where: str) -> None:
+    if len(train):
+        return
+    unheard = int((clips.where(split="train") & silent).sum())
+    if unheard:
+        raise DataError(
+            f"{where}: {unheard} training clips are silent in the channel that was embedded, and there are no others; "
+            "`featstore check DATA` says which channel has sound: build it into a new store with --channel"
+        )
+    raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
 
 
 NOTHING_TO_COMPARE = "no section has two clips to compare; --pool-sections compares whole machines"
@@ -182,7 +189,7 @@ def _roles(
 ) -> tuple[Roles, tuple[str, ...]]:
     """Which rows train and which are scored, and notes on clips that are left out."""
     train, notes = training_rows(clips, silent)
-    _refuse_none(train, clips, where)
+    _refuse_none(train, clips, silent, where)
     scored = np.flatnonzero(clips.where(split="test"))
     _refuse_small_banks(banks, train, scored)
     train, left_out = without_single_clips(banks, train, scored)

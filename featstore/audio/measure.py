@@ -87,9 +87,8 @@ class Measuring:
             self._waiting = [wave[whole:]]
 
     def _measure(self, block: np.ndarray) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):  # of float files with huge samples
-            self._level.add(block)
-            self._spectrum.add(block)
+        self._level.add(block)
+        self._spectrum.add(block)
         self._high.add(block, float(block.max()))
         self._low.add(block, float(block.min()))
         self._runs.add(block)
@@ -143,8 +142,9 @@ def _sums(block: np.ndarray) -> tuple[float, float]:
     """Mean of a block, and the sum of squares about it."""
     n, rows = len(block), len(block) // len(_ONES)
     whole = rows * len(_ONES)
-    total = float((block[:whole].reshape(rows, -1) @ _ONES).sum()) if rows else 0.0  # twice as fast as block.sum()
-    mean, power = (total + float(block[whole:].sum())) / n, float(block @ block) / n
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float((block[:whole].reshape(rows, -1) @ _ONES).sum()) if rows else 0.0  # faster than block.sum()
+        mean, power = (total + float(block[whole:].sum())) / n, float(block @ block) / n
     if math.isfinite(power) and mean * mean <= OFFSET_SHARE * power:
         return mean, n * (power - mean * mean)
     exact = block.astype(np.float64)
@@ -258,7 +258,8 @@ class _Spectrum:
         if not self._frames:
             return
         lines = np.fft.rfft(np.stack(self._frames)).view(np.float32)
-        lines *= lines
+        with np.errstate(over="ignore"):  # of float files with huge samples
+            lines *= lines
         self._squares += lines.sum(axis=0, dtype=np.float64)
         self._frames.clear()
 
