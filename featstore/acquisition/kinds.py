@@ -64,11 +64,6 @@ def _fact(name: str) -> Callable[[Recordings], np.ndarray]:
     return lambda recordings: np.where(recordings.silent, np.nan, recordings.facts[name].astype(np.float64))
 
 
-def _channels(recordings: Recordings) -> np.ndarray:
-    channels = recordings.facts["channels"].astype(np.float64)
-    return np.where(channels > 0, channels, np.nan)
-
-
 def _outer_zeros(recordings: Recordings) -> np.ndarray:
     """The longest run of zeros, where it is not a drop-out."""
     zeros, inside = _fact("zero_run_s")(recordings), recordings.facts["dropout_s"]
@@ -85,7 +80,7 @@ SAMPLE_RATE, BANDWIDTH = "sample rate", "bandwidth"
 KINDS = (
     Kind(SAMPLE_RATE, lambda recordings: recordings.rate_hz, _same, "{:.0f} Hz".format, "another sample rate"),
     Kind("length", lambda recordings: recordings.seconds, _by_ratio(LENGTH_RATIO), seconds_text, "another length"),
-    Kind("channels", _channels, _same, "{:.0f} ch".format, "another number of channels"),
+    Kind("channels", lambda recordings: recordings.channels, _same, "{:.0f} ch".format, "another number of channels"),
     Kind(
         "level",
         _fact("level_dbfs"),

@@ -56,6 +56,12 @@ class Recordings:
         return np.where(rate > 0, rate, np.nan)
 
     @cached_property
+    def channels(self) -> np.ndarray:
+        """Channels of every file, float64; NaN where they are unknown."""
+        channels = self.facts["channels"].astype(np.float64)
+        return np.where(channels > 0, channels, np.nan)
+
+    @cached_property
     def seconds(self) -> np.ndarray:
         """Length of every recording or window, float64, at most that of the policy; NaN where it is unknown."""
         seconds: np.ndarray = self.facts["n_samples"] / self.rate_hz

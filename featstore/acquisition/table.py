@@ -42,7 +42,7 @@ def _section_row(recordings: Recordings, section: Section, copied: set[int]) -> 
         f"{len(rows):,}",
         _range(recordings.rate_hz[rows], "{:.0f}"),
         _range(recordings.seconds[rows], "{:.3g}"),
-        _range(facts["channels"][rows].astype(np.float64), "{:.0f}"),
+        _range(recordings.channels[rows], "{:.0f}"),
         _median(facts["level_dbfs"][sound], "{:.0f}"),
         _count(facts["clipped"][rows], lambda share: share >= CLIPPED_SHARE),
         _largest(facts["dc_offset"][sound]),
