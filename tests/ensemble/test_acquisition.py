@@ -32,7 +32,7 @@ def test_a_note_per_section_names_what_differs(tmp_path: Path) -> None:
     notes = [note for note in detect(store, KNN, workers=0).notes if "featstore check" in note]
     assert notes == [
         "fan 00: 1 of 10 test clips with another sample rate (8000 Hz; training clips 16000 Hz), 1 with another level "
-        f"(60 dBFS; training clips -33 to -27 dBFS); see featstore check '{tmp_path / 'my store'}'"
+        f"(60 dBFS; training clips -33 to -28 dBFS); see featstore check '{tmp_path / 'my store'}'"
     ]
 
 
