@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from ensemble.marks.apply import with_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
 from ensemble.windows.blocks import any_windows, reference_blocks
+from featstore.acquisition.notes import section_notes
+from featstore.acquisition.recordings import FACTS, Recordings, policy_of
 from featstore.building.state import unfinished
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
@@ -86,6 +89,13 @@ class Inputs:
         """Description of an embedding."""
         return self.store.info(name)
 
+    def acquisition_notes(self) -> list[str]:
+        """In which sections the scored clips were recorded differently from their bank; copies are not counted."""
+        rows, facts = self._order[self.base], self.store.facts(self.base)
+        columns = {name: facts[name][rows] for name in FACTS}
+        recordings = Recordings(self.clips, columns, policy_of(self.info(self.base)))
+        return section_notes(recordings, quote(str(self.store.path)), copies=False)
+
     def contents(self, clips: np.ndarray) -> list[str]:
         """Hash of the bytes of the recordings of clips, given by their numbers; "" where it is unknown."""
         return decode(self.store.facts(self.base)["content_hash"][self._order[self.base][clips]])
@@ -139,7 +149,7 @@ class TrainingInputs(Inputs):
     def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
         """Every usable training clip, but for banks of a single one; DataError where none is left."""
         train, notes = training_rows(self.clips, silent)
-        _refuse_none(train, self.clips, where)
+        _refuse_none(train, self.clips, silent, where)
         train, left_out = without_single_clips(banks, train, train[:0])
         if not len(train):
             raise DataError(f"{where}: {NOTHING_TO_COMPARE}")
@@ -159,9 +169,16 @@ def training_rows(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, lis
     return train, notes
 
 
-def _refuse_none(train: np.ndarray, clips: ClipTable, where: str) -> None:
-    if not len(train):
-        raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
+def _refuse_none(train: np.ndarray, clips: ClipTable, silent: np.ndarray, where: str) -> None:
+    if len(train):
+        return
+    unheard = int((clips.where(split="train") & silent).sum())
+    if unheard:
+        raise DataError(
+            f"{where}: {unheard} training clips are silent in the channel that was embedded, and there are no others; "
+            "`featstore check DATA` says which channel has sound: build it into a new store with --channel"
+        )
+    raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
 
 
 NOTHING_TO_COMPARE = "no section has two clips to compare; --pool-sections compares whole machines"
@@ -172,7 +189,7 @@ def _roles(
 ) -> tuple[Roles, tuple[str, ...]]:
     """Which rows train and which are scored, and notes on clips that are left out."""
     train, notes = training_rows(clips, silent)
-    _refuse_none(train, clips, where)
+    _refuse_none(train, clips, silent, where)
     scored = np.flatnonzero(clips.where(split="test"))
     _refuse_small_banks(banks, train, scored)
     train, left_out = without_single_clips(banks, train, scored)

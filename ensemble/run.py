@@ -152,7 +152,12 @@ def detect(
         train=train,
         reference=fused.reference,
         domains=domains,
-        remarks=(*inputs.notes, *(domains.notes if domains else ()), *day_notes(inputs, recipe)),
+        remarks=(
+            *inputs.notes,
+            *inputs.acquisition_notes(),
+            *(domains.notes if domains else ()),
+            *day_notes(inputs, recipe),
+        ),
         blocks=inputs.blocks,
     )
 

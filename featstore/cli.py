@@ -8,6 +8,7 @@ COMMANDS = {
     "simulate": "featstore.commands.data:simulate",
     "download": "featstore.commands.data:download",
     "scan": "featstore.commands.data:scan",
+    "check": "featstore.commands.check:check",
     "build": "featstore.commands.build:build",
     "plan": "featstore.commands.shares:plan",
     "commit": "featstore.commands.shares:commit",
@@ -41,7 +42,7 @@ def main() -> None:
     featstore info store                           what is in it
     detect store --ensemble                        score it
 
-    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected,
+    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected or would mislead,
     4 store locked or damaged, 5 out of disk or memory, 130 interrupted.
     """
 

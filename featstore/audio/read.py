@@ -30,6 +30,7 @@ import numpy as np
 import xxhash
 
 from featstore.audio.hashes import hash_once
+from featstore.audio.measure import UNKNOWN, Measures, Measuring, measure
 from featstore.audio.opened import BLOCK_FRAMES, opened
 from featstore.audio.outcomes import PADDED, SILENT, first_of
 from featstore.audio.part import in_memory, on_disk
@@ -54,7 +55,7 @@ class Recording:
 
     wave: float32 (time,) at the target rate. n_samples: of the file, or of the window, at the rate of the file.
     sample_rate_hz, channels: of the file. content_hash: of the bytes of the whole file. outcome: "" or a
-    word of `outcomes`.
+    word of `outcomes`. measures: of the samples that are used, before resampling and padding.
     """
 
     wave: np.ndarray
@@ -63,6 +64,7 @@ class Recording:
     channels: int
     content_hash: str
     outcome: str = ""
+    measures: Measures = UNKNOWN
 
 
 def read_clip(root: Path, path: str, sample_rate_hz: int, policy: AudioPolicy, *, min_samples: int = 1) -> Recording:
@@ -74,7 +76,7 @@ def read_clip(root: Path, path: str, sample_rate_hz: int, policy: AudioPolicy, *
 def read_recording(
     path: Path, sample_rate_hz: int, policy: AudioPolicy, *, window: Window | None = None, min_samples: int = 1
 ) -> Recording:
-    """Decode `path`, or one window of it, under `policy` at `sample_rate_hz`.
+    """Decode `path`, or one window of it, under `policy` at `sample_rate_hz`; 0 keeps the rate of the file.
 
     A window has the frames from round(start * rate) to round(end * rate) of the file. A wave shorter than `min_samples`
     is zero-padded. Raises RejectedAudio with the reason.
@@ -86,11 +88,12 @@ def read_recording(
                 raise RejectedAudio("not a regular file")
             if info.st_size == 0:
                 raise RejectedAudio("the file is empty (0 bytes)")
-            wave, rate_hz, frames, channels, length, digest = _decode(file, info, sample_rate_hz, policy, window)
+            decoded, digest = _decode(file, info, sample_rate_hz, policy, window)
     except OSError as error:
         raise RejectedAudio(f"{UNREADABLE}: {error.strerror or error}") from error
-    wave, outcome = fit_length(wave, sample_rate_hz, policy, min_samples)
-    return Recording(wave, rate_hz, frames, channels, digest, first_of(length, outcome, "" if wave.any() else SILENT))
+    wave, padded = fit_length(decoded.wave, sample_rate_hz or decoded.rate_hz, policy, min_samples)
+    outcome = first_of(decoded.length, padded, "" if wave.any() else SILENT)
+    return Recording(wave, decoded.rate_hz, decoded.frames, decoded.channels, digest, outcome, decoded.measures)
 
 
 def open_without_waiting(path: str, flags: int) -> int:
@@ -112,28 +115,42 @@ def fit_length(wave: np.ndarray, rate_hz: int, policy: AudioPolicy, min_samples:
     return wave, ""
 
 
+class _Decoded(NamedTuple):
+    """A wave at the target rate, and facts about its file.
+
+    rate_hz: of the file; frames: of the recording or window; length: how it differs from that in the header.
+    """
+
+    wave: np.ndarray
+    rate_hz: int
+    frames: int
+    channels: int
+    length: str
+    measures: Measures
+
+
 def _decode(
     file: FileIO, info: os.stat_result, rate_hz: int, policy: AudioPolicy, window: Window | None
-) -> tuple[np.ndarray, int, int, int, str, str]:
-    """What `_decode_stream` returns, and the content hash."""
+) -> tuple[_Decoded, str]:
+    """The wave with its facts, and the content hash."""
     if window is None and info.st_size <= FAST_BYTES:
         content = file.read()
         digest = xxhash.xxh3_128_hexdigest(content)
         layout = wav_data(in_memory(content), len(content))
-        if layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
-            return *_decode_pcm16(content, layout, policy), digest
-        return *_decode_stream(file, info.st_size, rate_hz, policy), digest
+        if layout is not None and layout.bits == 16 and rate_hz in (0, layout.rate_hz):
+            return _decode_pcm16(content, layout, policy), digest
+        return _decode_stream(file, info.st_size, rate_hz, policy), digest
     digest = hash_once(file, info)
     file.seek(0)
     layout = wav_data(on_disk(file, file.read(HEAD_BYTES)), info.st_size)
-    if window is not None and layout is not None and layout.bits == 16 and layout.rate_hz == rate_hz:
-        return *_decode_pcm16(file, layout, policy, window), digest
-    return *_decode_stream(file, info.st_size, rate_hz, policy, window), digest
+    if window is not None and layout is not None and layout.bits == 16 and rate_hz in (0, layout.rate_hz):
+        return _decode_pcm16(file, layout, policy, window), digest
+    return _decode_stream(file, info.st_size, rate_hz, policy, window), digest
 
 
 def _decode_pcm16(
     source: bytes | FileIO, layout: WavData, policy: AudioPolicy, window: Window | None = None
-) -> tuple[np.ndarray, int, int, int, str]:
+) -> _Decoded:
     """16-bit PCM at the target rate, the common case, without a decoder (about twice as fast as libsndfile).
 
     source: the content of the file, or the file, of which only the part that is needed is read.
@@ -151,17 +168,14 @@ def _decode_pcm16(
         wave = samples.mean(axis=1, dtype=np.float32) * scale
     else:
         wave = np.multiply(samples[:, int(policy.channel)], scale, dtype=np.float32)
-    return wave, layout.rate_hz, part.frames, layout.channels, layout.outcome
+    measures = measure(wave, layout.rate_hz)
+    return _Decoded(wave, layout.rate_hz, part.frames, layout.channels, layout.outcome, measures)
 
 
 def _decode_stream(
     file: FileIO, size: int, rate_hz: int, policy: AudioPolicy, window: Window | None = None
-) -> tuple[np.ndarray, int, int, int, str]:
-    """Decode any format of libsndfile, block by block, through a streaming resampler.
-
-    Returns the wave at `rate_hz`, the rate of the file, the frames of the recording or window, the channels, and how
-    the length differs from that in the header ("" where it does not).
-    """
+) -> _Decoded:
+    """Decode any format of libsndfile, block by block, through a streaming resampler."""
     import soxr
 
     with opened(file, size) as sound:
@@ -169,8 +183,10 @@ def _decode_stream(
         part = _part(sound.frames, native_hz, channels, policy, window)
         if part.first:
             sound.file.seek(part.first)
-        resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if native_hz != rate_hz else None
-        blocks, done = [], 0
+        resample = (
+            soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if rate_hz not in (0, native_hz) else None
+        )
+        blocks, done, measuring = [], 0, Measuring(native_hz)
         while done < part.needed:
             block = sound.file.read(min(BLOCK_FRAMES, part.needed - done), dtype="float32", always_2d=True)
             if len(block) == 0:
@@ -179,8 +195,9 @@ def _decode_stream(
                 raise RejectedAudio("contains NaN or infinite samples")
             done += len(block)
             mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
+            measuring.add(mono)
             blocks.append(resample.resample_chunk(mono, last=done >= part.needed) if resample else mono)
-        return np.concatenate(blocks), native_hz, part.frames, channels, sound.outcome
+        return _Decoded(np.concatenate(blocks), native_hz, part.frames, channels, sound.outcome, measuring.result())
 
 
 class _Part(NamedTuple):

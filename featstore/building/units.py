@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from featstore.audio.measure import Measures
 from featstore.audio.outcomes import Outcomes, add_outcome
 from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import Recording
 from featstore.building.cores import cores
 from featstore.building.plan import FileState, Plan
 from featstore.building.work import Engine, Job, Pending, Pool, Result, Task
@@ -71,10 +73,17 @@ def _shard(info: EmbeddingInfo, unit: UnitWork, results: Sequence[Result]) -> Sh
         "n_samples": np.array([recording.n_samples for recording in recordings], dtype=np.int64),
         "channels": np.array([recording.channels for recording in recordings], dtype=np.int16),
         "outcome": encode(recording.outcome for recording in recordings),
+        **_measures(recordings),
     }
     table = ClipTable.from_clips([clip for clip, _, _ in embedded])
     rejected = [rejection(clip, state, result.reason) for clip, state, result in clips if result.vector is None]
     return ShardData(info=info, clips=table, matrix=matrix, facts=facts, rejected=rejected)
+
+
+def _measures(recordings: Sequence[Recording]) -> dict[str, np.ndarray]:
+    """Facts on how recordings were made, by column; of a generated variant those of its source."""
+    rows = np.array([recording.measures for recording in recordings], dtype=np.float32)
+    return dict(zip(Measures._fields, rows.reshape(-1, len(Measures._fields)).T, strict=True))
 
 
 def rejection(clip: Clip, state: FileState, reason: str) -> Rejection:

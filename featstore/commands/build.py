@@ -7,11 +7,10 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from featstore.audio.outcomes import outcome_notes
-from featstore.commands.options import planned_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
+from featstore.commands.options import flags, planned_options, progress_of
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, printable, table
 
 if TYPE_CHECKING:
     from featstore.build import BuildReport
@@ -64,7 +63,7 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
         if dry_run:
             raise click.UsageError("--dry-run is for the plan; give it without --rank and --claim")
         with Meter() as meter:
-            share, finished = work(request, _flags(context), report=progress_of(meter))
+            share, finished = work(request, flags(context), report=progress_of(meter))
         _print_share(request.store, share, finished, as_json)
         return
     if dry_run:
@@ -73,16 +72,12 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
     with Meter() as meter:
         report = run(request, say=say, report=progress_of(meter))
     _print_report(request.store, report, as_json)
+    if report.plan.units:
+        from featstore.acquisition.notes import build_notes
+
+        for note in build_notes(request.data, request.store):
+            click.echo(printable(f"note: {note}"), err=True)
     raise SystemExit(EXIT_REJECTED if report.rejected else 0)
-
-
-def _flags(context: click.Context) -> dict[str, str]:
-    """The options given on this command line: their names and flags."""
-    return {
-        parameter.name: parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
-    }
 
 
 def _print_share(store: Path, share: "Share", finished: "ShareReport", as_json: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from featstore import registry
 from featstore.building.default import DEFAULT
@@ -19,28 +20,14 @@ def _go_offline(context: click.Context, option: click.Parameter, chosen: bool) -
         os.environ["HF_HUB_OFFLINE"] = "1"  # worker processes and the hub's own library read it too
 
 
-planned_options = together(
-    click.option(
-        "-e",
-        "--embedder",
-        "specs",
-        multiple=True,
-        help="NAME[:key=value,...], NAME=CHECKPOINT or MODULE:CLASS, as often as wanted; NAME is "
-        f"{', '.join(registry.names('embedder'))} [default: those of the store, or {' and '.join(DEFAULT)}].",
-    ),
-    click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
+listing_options = together(
     click.option("--layout", default="auto", show_default=True, help=f"auto, {', '.join(registry.names('layout'))}."),
     click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips."),
     click.option("--machine", "machines", multiple=True, help="Only these machines."),
-    click.option(
-        "--anomalies",
-        metavar="auto|none|N[:KIND,...][@DB,...]",
-        help="Generated anomalies, embedded too, for `detect select`: auto (within a budget of time), none, or N or "
-        "more of every training clip [default: auto without -e, none with -e].",
-    ),
-    click.option(
-        "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
-    ),
+)
+"""Which recordings are meant."""
+
+part_options = together(
     click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently."),
     click.option(
         "--window",
@@ -54,6 +41,30 @@ planned_options = together(
     click.option(
         "--max-seconds", default=600.0, show_default=True, help="Longer native recordings and windows are rejected."
     ),
+)
+"""Which channel and which part of a recording is used."""
+
+planned_options = together(
+    click.option(
+        "-e",
+        "--embedder",
+        "specs",
+        multiple=True,
+        help="NAME[:key=value,...], NAME=CHECKPOINT or MODULE:CLASS, as often as wanted; NAME is "
+        f"{', '.join(registry.names('embedder'))} [default: those of the store, or {' and '.join(DEFAULT)}].",
+    ),
+    click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
+    listing_options,
+    click.option(
+        "--anomalies",
+        metavar="auto|none|N[:KIND,...][@DB,...]",
+        help="Generated anomalies, embedded too, for `detect select`: auto (within a budget of time), none, or N or "
+        "more of every training clip [default: auto without -e, none with -e].",
+    ),
+    click.option(
+        "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
+    ),
+    part_options,
     click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
     click.option(
@@ -75,6 +86,15 @@ planned_options = together(
     click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA."),
 )
 """What `build` and `plan` embed, and as what; the fields of featstore.building.request.BuildRequest."""
+
+
+def flags(context: click.Context) -> dict[str, str]:
+    """The options given on this command line: their names and flags."""
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    }
 
 
 def progress_of(meter: Meter) -> "Callable[[Progress], None]":

@@ -7,6 +7,7 @@ is rejected, even when the checksum is right.
 
 import math
 from collections.abc import Mapping, Set
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,19 +24,24 @@ class HostileFile(ValueError):
 
 
 def check_image(
-    file: h5f.FileID, size: int, groups: Mapping[str, Set[str]], attributes: Set[str]
+    file: h5f.FileID,
+    size: int,
+    groups: Mapping[str, Set[str]],
+    attributes: Set[str],
+    optional: Mapping[str, Set[str]] = MappingProxyType({}),
 ) -> tuple[dict[str, h5d.DatasetID], dict[str, bytes | int]]:
     """Datasets by path and attributes of `file`; HostileFile unless it holds exactly `groups` and `attributes`.
 
-    groups: dataset names per group ("" is the root). size: real size of the file in bytes, the limit for the declared
-    size of all datasets together. The checks use HDF5 handles, because with h5py objects they take five times as long
-    as reading a thousand rows.
+    groups: dataset names per group ("" is the root). optional: names per group that may be missing. size: real size of
+    the file in bytes, the limit for the declared size of all datasets together. The checks use HDF5 handles, because
+    with h5py objects they take five times as long as reading a thousand rows.
     """
     root = h5g.open(file, b"/")
     datasets: dict[str, h5d.DatasetID] = {}
-    for name, members in groups.items():
+    for name, needed in groups.items():
         subgroups = set() if name else {group for group in groups if group}
         group = _member(root, name, h5g.GroupID) if name else root
+        members = needed | {member for member in optional.get(name, ()) if member.encode() in group}
         if name:
             _attributes(group, name, frozenset())
         if group.get_num_objs() != len(members | subgroups):

@@ -35,8 +35,19 @@ FACTS: Mapping[str, str] = {
     "n_samples": "i8",
     "channels": "i2",
     "outcome": "S",
+    "level_dbfs": "f4",
+    "peak": "f4",
+    "clipped": "f4",
+    "dc_offset": "f4",
+    "dropouts": "f4",
+    "dropout_s": "f4",
+    "zero_run_s": "f4",
+    "bandwidth_hz": "f4",
 }
 """Facts about each recording in addition to its Clip: column -> type ("S" is fixed-width UTF-8)."""
+
+OPTIONAL = frozenset(name for name, kind in FACTS.items() if kind == "f4")
+"""Facts that a shard may lack: how its recordings were made, see `featstore.audio.measure`. NaN where unknown."""
 
 REJECTED: Mapping[str, str] = {
     "path": "S",
@@ -49,7 +60,7 @@ REJECTED: Mapping[str, str] = {
 
 _TEXT_ATTRIBUTES = ("format", "embedder", "config", "fingerprint", "views", "channel", "length", "libraries", "created")
 _ATTRIBUTES = frozenset([*_TEXT_ATTRIBUTES, "version", "sample_rate_hz"])
-_GROUPS = {"": {"embedding"}, "clip": {*COLUMNS, *FACTS}, "rejected": set(REJECTED)}
+_GROUPS = {"": {"embedding"}, "clip": {*COLUMNS, *FACTS} - OPTIONAL, "rejected": set(REJECTED)}
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class ShardData:
-    """Content of one shard: `matrix` (n, *info.shape), `facts` with columns of FACTS (a missing one is 0 or empty)."""
+    """Content of one shard: `matrix` (n, *info.shape), `facts` with columns of FACTS (missing: 0, empty or NaN)."""
 
     info: EmbeddingInfo
     clips: ClipTable
@@ -185,6 +196,8 @@ def _clip_columns(data: ShardData) -> dict[str, np.ndarray]:
         raise StoreError(f"unknown fact {min(unknown)!r}; choose from {', '.join(FACTS)}")
     columns = {name: data.clips.columns[name] for name in COLUMNS}
     for name, kind in FACTS.items():
+        if name in OPTIONAL and np.isnan(data.facts.get(name, np.nan)).all():
+            continue  # unknown for all rows
         values = data.facts.get(name, np.zeros(n, dtype=kind))
         if values.dtype.kind == "U":
             values = encode(values.tolist())
@@ -224,8 +237,11 @@ class Shard:
         return ClipTable({name: self._read(f"clip/{name}") for name in COLUMNS})
 
     def facts(self) -> dict[str, np.ndarray]:
-        """The columns of FACTS."""
-        return {name: self._read(f"clip/{name}") for name in FACTS}
+        """The columns of FACTS; NaN for those that the shard lacks."""
+        lacking = {name: np.full(self.n_rows, np.nan, FACTS[name]) for name in OPTIONAL}
+        return {
+            name: self._read(f"clip/{name}") if f"clip/{name}" in self._datasets else lacking[name] for name in FACTS
+        }
 
     def content_hashes(self) -> np.ndarray:
         """The column content_hash only."""
@@ -268,7 +284,7 @@ def open_image(image: bytes, label: str) -> Iterator[Shard]:
         file = h5py.File(io.BytesIO(image), "r")
     with file:
         with _as_store_error(label):
-            datasets, attributes = check_image(file.id, len(image), _GROUPS, _ATTRIBUTES)
+            datasets, attributes = check_image(file.id, len(image), _GROUPS, _ATTRIBUTES, {"clip": OPTIONAL})
             _check_shapes(datasets)
             shard = Shard(datasets, attributes, label)
         yield shard
@@ -290,6 +306,8 @@ def _check_shapes(datasets: Mapping[str, h5d.DatasetID]) -> None:
     kinds |= {f"rejected/{name}": kind for name, kind in REJECTED.items()}
     rows = {"clip": datasets["embedding"].shape[0], "rejected": datasets["rejected/path"].shape[0]}
     for name, kind in kinds.items():
+        if name not in datasets:
+            continue  # an optional fact
         dtype, shape, expected = datasets[name].dtype, datasets[name].shape, (rows[name.partition("/")[0]],)
         if shape != expected or not (dtype.kind == "S" if kind == "S" else dtype == kind):
             raise ValueError(f"{name} is {dtype} of shape {shape}, expected {kind} of shape {expected}")

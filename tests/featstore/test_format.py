@@ -11,6 +11,7 @@ import pytest
 from places import DATA
 from sample_store import INFO, clip, content, path_of, rejection, rows, shard
 
+from featstore.disk.shard import OPTIONAL
 from featstore.store import EmbeddingInfo, FeatureStore, StoreWriter
 from featstore.table import ClipTable
 from featstore.upkeep.verify import notes, verify
@@ -34,7 +35,9 @@ def test_stores_of_every_version_are_still_read(root):
     assert dict(store.embeddings) == {"twfr": INFO, "bands": VIEWS}
     assert list(store.clips("twfr")) == [clip(1), clip(2), clip(4)]
     np.testing.assert_array_equal(store.matrix("twfr"), np.concatenate([rows([1]), rows([2, 4]) + 100]))
-    assert {name: values.tolist() for name, values in store.facts("twfr").items()} == {
+    facts = store.facts("twfr")
+    assert all(np.isnan(facts.pop(name)).all() for name in OPTIONAL), "measured since 0.1.0"
+    assert {name: values.tolist() for name, values in facts.items()} == {
         "size_bytes": [100, 200, 400],
         "mtime_ns": [1, 2, 4],
         "content_hash": [b""] * 3,

@@ -138,6 +138,34 @@ def wrong_type(file: h5py.File) -> None:
     file.create_dataset("clip/mtime_ns", data=np.zeros(2, dtype="f4"))
 
 
+def short_measures(file: h5py.File) -> None:
+    file.create_dataset("clip/peak", data=np.zeros(1, dtype="f4"))
+
+
+def wide_measures(file: h5py.File) -> None:
+    file.create_dataset("clip/peak", data=np.zeros((2, 2), dtype="f4"))
+
+
+def measures_as_whole_numbers(file: h5py.File) -> None:
+    file.create_dataset("clip/peak", data=np.zeros(2, dtype="i4"))
+
+
+def linked_measures(file: h5py.File) -> None:
+    file["clip/peak"] = h5py.SoftLink("/clip/size_bytes")
+
+
+def measures_bomb(file: h5py.File) -> None:
+    file.create_dataset("clip/peak", shape=(400_000_000_000,), dtype="f4")
+
+
+def group_of_measures(file: h5py.File) -> None:
+    file.create_group("clip/peak")
+
+
+def unknown_measures(file: h5py.File) -> None:
+    file.create_dataset("clip/loudness", data=np.zeros(2, dtype="f4"))
+
+
 def double_rows(file: h5py.File) -> None:
     del file["embedding"]
     file.create_dataset("embedding", data=np.zeros((2, 4)))
@@ -152,7 +180,8 @@ CRAFTED = [
     external_link, soft_link, soft_linked_group, external_storage, virtual_dataset, shape_bomb, chunked_shape_bomb,
     text_bomb, compressed, aliased, object_text, references, compound, deep_nesting, group_cycle, extra_member,
     extra_attribute, huge_attribute, object_attribute, attribute_on_data, missing_column, short_column, wrong_type,
-    double_rows, scalar_embedding,
+    double_rows, scalar_embedding, short_measures, wide_measures, measures_as_whole_numbers, linked_measures,
+    measures_bomb, group_of_measures, unknown_measures,
 ]  # fmt: skip
 
 

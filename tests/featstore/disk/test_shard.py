@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sample_store import INFO, clip, rejection, rows, shard
 
-from featstore.disk.shard import FACTS, MAX_SHARD_BYTES, Rejection, build_image, open_image
+from featstore.audio.measure import Measures
+from featstore.disk.shard import FACTS, MAX_SHARD_BYTES, OPTIONAL, Rejection, build_image, open_image
 from featstore.errors import StoreError
 from featstore.table import encode
 
@@ -31,14 +32,37 @@ def test_all_facts_are_stored():
         "n_samples": np.array([2**35, 0]),
         "channels": np.array([16, 1]),
         "outcome": encode(["padded", ""]),
+        **{name: np.array([0.5, np.nan], np.float32) for name in OPTIONAL},
     }
-    assert list(facts) == list(FACTS)
+    assert set(facts) == set(FACTS)
     with open_image(build_image(replace(shard([1, 2]), facts=facts)), "image") as opened:
-        facts = opened.facts()
-    assert {name: values.tolist() for name, values in facts.items()} == {
-        **{name: values.tolist() for name, values in facts.items()},
-        "content_hash": [b"a" * 64, b""],
-    }
+        stored = opened.facts()
+    facts["content_hash"] = np.array([b"a" * 64, b""])
+    assert list(stored) == list(FACTS)
+    for name, values in stored.items():
+        np.testing.assert_array_equal(values, facts[name], err_msg=name)
+
+
+def test_measured_facts_have_the_names_of_the_measures():
+    assert [name for name in FACTS if name in OPTIONAL] == list(Measures._fields)
+
+
+@pytest.mark.parametrize("facts", [{}, {"peak": np.full(2, np.nan)}], ids=["none", "unknown"])
+def test_a_shard_without_measured_facts_has_no_columns_for_them(facts):
+    data = shard([1, 2])
+    image = build_image(replace(data, facts={**data.facts, **facts}))
+    with h5py.File(io.BytesIO(image)) as file:
+        assert not OPTIONAL & set(file["clip"])
+    with open_image(image, "image") as opened:
+        assert all(np.isnan(opened.facts()[name]).all() for name in OPTIONAL)
+
+
+def test_a_shard_may_hold_some_of_the_measured_facts():
+    data = shard([1, 2])
+    image = build_image(replace(data, facts={**data.facts, "peak": np.array([0.5, 1])}))
+    with open_image(image, "image") as opened:
+        assert opened.facts()["peak"].tolist() == [0.5, 1]
+        assert np.isnan(opened.facts()["level_dbfs"]).all()
 
 
 def test_a_shard_may_contain_rejections_only():

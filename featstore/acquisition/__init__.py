@@ -1,0 +1,1 @@
+"""How recordings were made, and which of them were made differently from those that they are compared with."""

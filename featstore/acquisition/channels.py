@@ -1,0 +1,50 @@
+"""Which channel of recordings has sound, where the selected one is silent."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from featstore.acquisition.outliers import SILENT, Finding
+from featstore.acquisition.recordings import Recordings
+from featstore.audio.read import read_clip
+from featstore.errors import RejectedAudio
+
+LISTENED = 3
+"""Silent clips per section whose other channels are read."""
+
+MOST_CHANNELS = 16
+
+
+Place = tuple[str, str]
+"""Machine and section."""
+
+
+def channel_texts(root: Path, recordings: Recordings, findings: Sequence[Finding]) -> dict[Place, str]:
+    """Which channel has sound, for every section with silent clips of several channels; reads a few of these clips."""
+    channels, texts = recordings.facts["channels"], {}
+    for finding in findings:
+        rows = [row for row in finding.rows if channels[row] > 1]
+        if finding.what == SILENT and rows:
+            heard = sorted({channel for row in rows[:LISTENED] for channel in _sounding(root, recordings, row)})
+            texts[finding.machine, finding.section] = _text(heard)
+    return texts
+
+
+def _sounding(root: Path, recordings: Recordings, row: int) -> list[int]:
+    """The channels of a clip that are not silent."""
+    heard = []
+    for channel in range(min(int(recordings.facts["channels"][row]), MOST_CHANNELS)):
+        try:
+            policy = replace(recordings.policy, channel=str(channel))
+            recording = read_clip(root, recordings.clips[row].path, 0, policy)
+        except RejectedAudio:
+            continue
+        if recording.outcome != "silent":
+            heard.append(channel)
+    return heard
+
+
+def _text(heard: Sequence[int]) -> str:
+    if not heard:
+        return "every channel is silent"
+    return f"sound is in channel {', '.join(map(str, heard))}: build with --channel {heard[0]}"

@@ -1,0 +1,118 @@
+"""`featstore check`: how recordings were made, and which of them would mislead a detector."""
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featstore.commands.options import flags, listing_options, part_options, progress_of
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, printable, table
+from featstore.errors import OptionError
+
+if TYPE_CHECKING:
+    from featstore.acquisition.outliers import Finding
+    from featstore.acquisition.recordings import Recordings
+
+SHOWN_REJECTIONS = 3
+NOTHING = "nothing would mislead a detector"
+OF_A_STORE = {"source", "csv_file"}
+
+
+@click.command(cls=Command)
+@click.argument("source", metavar="DATA|STORE", type=EXISTING)
+@listing_options
+@part_options
+@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@click.option("--csv", "csv_file", type=PATH, help="CSV file to write: one row per clip with every number.")
+@click.pass_context
+def check(context: click.Context, /, source: Path, csv_file: Path | None, workers: int | None, **options: Any) -> None:
+    """Print how the recordings of DATA, or of STORE, were made, and which of them would mislead a detector.
+
+    \b
+    featstore check DATA         reads the recordings as `featstore build` does; makes no store
+    featstore check STORE        from the facts in the store, without audio
+
+    Clips are compared with the training clips of their machine and section, or with all its clips where there are no
+    training clips. Named are another sample rate, bandwidth, length or number of channels, a level that is 20 dB or
+    more off, clipping, DC offset, drop-outs, zeros, silence, and copies. The exit code is 3 where there are any, or
+    where recordings were rejected.
+    """
+    from featstore.acquisition.outliers import findings_of
+    from featstore.acquisition.recordings import of_store
+    from featstore.acquisition.table import clips_csv
+    from featstore.disk.files import write_checked
+    from featstore.store import FeatureStore
+
+    if (source / "manifest").is_dir() and (source / "shards").is_dir():
+        given = [flag for name, flag in flags(context).items() if name not in OF_A_STORE]
+        if given:
+            raise OptionError(
+                f"{given[0]} is for reading recordings; {source} is a store, whose facts are shown as they are"
+            )
+        recordings, notes = of_store(FeatureStore.open(source)), list[str]()
+        findings = findings_of(recordings)
+    else:
+        recordings, findings, notes = _listened(source, workers, options)
+    if csv_file:
+        write_checked(csv_file, clips_csv(recordings, findings).encode("utf-8", "surrogateescape"))
+        click.echo(printable(f"wrote {csv_file}"), err=True)
+    _print(recordings, findings, [*notes, *_unknown(recordings)], source)
+    raise SystemExit(EXIT_REJECTED if findings or recordings.rejected else 0)
+
+
+def _listened(
+    data: Path, workers: int | None, options: dict[str, Any]
+) -> "tuple[Recordings, list[Finding], list[str]]":
+    """The recordings of a folder, what would mislead, and notes on silent channels."""
+    from featstore.acquisition.channels import channel_texts
+    from featstore.acquisition.outliers import findings_of
+    from featstore.acquisition.recordings import of_folder
+    from featstore.building.request import BuildRequest
+    from featstore.run import listed
+
+    request = BuildRequest(data=data, store=data, anomalies="none", **options)
+    root, clips = listed(request, _say)
+    with Meter() as meter:
+        recordings = of_folder(root, clips, request.audio, workers=workers, report=progress_of(meter))
+    findings = findings_of(recordings)
+    heard = channel_texts(root, recordings, findings)
+    return recordings, findings, [f"{machine} {section}: {text}" for (machine, section), text in heard.items()]
+
+
+def _say(text: str) -> None:
+    """Lines for a person; names in a table are printable already."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=True)
+
+
+def _unknown(recordings: "Recordings") -> list[str]:
+    """A note on clips without measured facts."""
+    import numpy as np
+
+    unknown = int(np.isnan(recordings.facts["level_dbfs"]).sum())
+    if not unknown:
+        return []
+    return [
+        f"{unknown:,} of {len(recordings):,} clips have no measured facts, because they were imported or built by an "
+        "earlier version; featstore check DATA measures recordings"
+    ]
+
+
+def _print(recordings: "Recordings", findings: "list[Finding]", notes: list[str], source: Path) -> None:
+    """The tables and the last line on stdout, notes on stderr."""
+    from featstore.acquisition.table import outliers_text, sections_text, verdict
+
+    click.echo(sections_text(recordings, findings))
+    if findings:
+        click.echo(f"\n{outliers_text(recordings, findings)}")
+    if recordings.rejected:
+        shown = [[item.path, item.reason] for item in recordings.rejected[:SHOWN_REJECTIONS]]
+        more = len(recordings.rejected) - SHOWN_REJECTIONS
+        rows = [*shown, *([[f"and {more:,} more", ""]] if more > 0 else [])]
+        click.echo(f"\n{table(['rejected', 'reason'], rows)}")
+    for note in notes:
+        click.echo(printable(f"note: {note}"), err=True)
+    where = printable(quote(str(source)))
+    rejected = f"; {len(recordings.rejected):,} recordings were rejected" if recordings.rejected else ""
+    found = f"clips that would mislead a detector: {verdict(findings)}" if findings else NOTHING
+    click.echo(f"\n{where}: {found}{rejected}")
