@@ -51,6 +51,10 @@ def test_without_training_clips_the_others_are_the_bank(what: str) -> None:
     assert (finding.what, finding.rows, finding.trained) == (what, (3,), False)
 
 
+def test_a_clip_of_a_small_bank_is_not_like_itself() -> None:
+    assert found(recordings(8, 4, odd={0: ODD["level"]})) == {"level": (0,)}
+
+
 @pytest.mark.parametrize(
     "facts",
     [

@@ -36,6 +36,15 @@ def test_an_offset_is_no_level(offset: float) -> None:
     assert measured.level_dbfs == pytest.approx(20 * np.log10(1e-3 / np.sqrt(2)), abs=0.01)
 
 
+def test_an_offset_that_changes_is_part_of_the_level() -> None:
+    wave = noise(40, 0.01)
+    wave[: 20 * RATE] += np.float32(0.1)
+    exact = wave.astype(np.float64)
+    measured = measure(wave, RATE)
+    assert measured.level_dbfs == pytest.approx(10 * np.log10(exact.var()), abs=1e-3)
+    assert measured.dc_offset == pytest.approx(exact.mean(), rel=1e-4)
+
+
 def test_huge_samples_have_a_finite_level() -> None:
     measured = measure(sine() * np.float32(1e30), RATE)
     assert measured.level_dbfs == pytest.approx(600 - 3.01, abs=0.01)
