@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from detectors.metrics.auc import auc
-from detectors.metrics.intervals import Interval, Intervals, bootstrap
+from detectors.metrics.intervals import Interval, Intervals, caution, intervals
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import Evaluation, evaluate, rule_of
 from detectors.metrics.scores import ScoreTable, read_scores
@@ -34,7 +34,6 @@ from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
-REPLICATES = 1000
 PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020
 SCORES_FILE, RECIPE_FILE, METRICS_FILE, SELECTION_FILE = "scores.csv", "recipe.toml", "metrics.json", "selection.json"
@@ -213,30 +212,29 @@ def package_year(clips: ClipTable) -> int:
     return 2020 if all(section.startswith("id_") for section in clips.column("section").tolist()) else DOMAIN_RULE
 
 
-def measure(scores: ScoreTable, clips: ClipTable, year: int, *, seed: int = 0) -> tuple[Evaluation, Intervals]:
-    """Official metrics of the labelled `clips` with bootstrap intervals."""
+def measure(scores: ScoreTable, clips: ClipTable, year: int) -> tuple[Evaluation, Intervals]:
+    """Official metrics of the labelled `clips` with 95 % intervals."""
     labels = Labels.of(clips)
     try:
         labelled_scores = ScoreTable(scores.name, labels.keys, scores.aligned(labels.keys))
     except ValueError as error:
         raise DataError(str(error)) from error
-    rng = np.random.default_rng(seed)
-    intervals = bootstrap(labelled_scores, labels, year, rng, replicates=REPLICATES)
-    return evaluate(labelled_scores, labels, year), intervals
+    return evaluate(labelled_scores, labels, year), intervals(labelled_scores, labels, year)
 
 
-def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
+def metrics_text(evaluation: Evaluation, limits: Intervals) -> str:
     """The table on the terminal: percent, 95 % intervals, the official score last."""
     names = list(rule_of(evaluation.year).metrics)
     rows: list[list[object]] = []
     for row in evaluation.rows:
-        values = intervals.sections[row.machine, row.section]
+        values = limits.sections[row.machine, row.section]
         rows.append([row.machine, row.section, *(_percent(values[name]) for name in names)])
     means = [f"{100 * evaluation.mean(name):.2f}" for name in names]
     rows.append([f"{rule_of(evaluation.year).mean} mean", "", *means])
     lines = [table(["machine", "section", *names], rows)]
-    lines.append(f"official score ({evaluation.year} rule): {_percent(intervals.score)}")
+    lines.append(f"official score ({evaluation.year} rule): {_percent(limits.score)}")
     lines += [f"warning: {warning}" for warning in evaluation.warnings]
+    lines += [f"note: {note}" for note in caution(evaluation)]
     return "\n".join(lines)
 
 
@@ -270,18 +268,19 @@ def separation(detection: Detection) -> list[dict[str, Any]]:
     return rows
 
 
-def metrics_json(evaluation: Evaluation, intervals: Intervals) -> dict[str, Any]:
+def metrics_json(evaluation: Evaluation, limits: Intervals) -> dict[str, Any]:
     """The metrics of `metrics_text`, unrounded."""
     sections = [
         {
             "machine": row.machine,
             "section": row.section,
             "clips": dict(row.counts),
-            **{name: _values(interval) for name, interval in intervals.sections[row.machine, row.section].items()},
+            **{name: _values(interval) for name, interval in limits.sections[row.machine, row.section].items()},
         }
         for row in evaluation.rows
     ]
-    return {"rule": evaluation.year, "official_score": _values(intervals.score), "sections": sections}
+    notes = {"interval_notes": list(notes)} if (notes := caution(evaluation)) else {}
+    return {"rule": evaluation.year, "official_score": _values(limits.score), "sections": sections, **notes}
 
 
 def trust_json(detection: Detection, drifts: Sequence[Drift]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 
 SCORES has the columns run (or system), machine, section, file and score of test clips with DCASE names; the labels in
 the names are used for the metrics only. There are no reference scores, so ranks are among the test clips
-(transductive). Prints the official score (2022 rule, percent, 95 % bootstrap intervals) of single systems and fusions,
+(transductive). Prints the official score (2022 rule, percent, 95 % intervals) of single systems and fusions,
 each with its paired difference to the mean rank of all; then the weighted fusion on each half of the machines.
 
 The weights of ensemble/external.py were chosen on the first half (every other machine by name) and on random subsets of
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors.metrics.intervals import Interval, bootstrap, compare
+from detectors.metrics.intervals import Interval, compare, intervals
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
 from detectors.metrics.scores import ScoreTable
@@ -90,7 +90,7 @@ def main() -> None:
     print(f"| scores | official score | against {baseline} |")
     print("|---|---|---|")
     for name, table in rows.items():
-        score = bootstrap(table, labels, YEAR, np.random.default_rng(0)).score
+        score = intervals(table, labels, YEAR).score
         print(f"| {name} | {text(score)} | {difference(table, rows[baseline], labels)} |")
     print("\n| machines | mean rank of all | weighted | difference |")
     print("|---|---|---|---|")
@@ -110,10 +110,10 @@ def text(interval: Interval, sign: str = "") -> str:
 
 
 def difference(table: ScoreTable, other: ScoreTable, labels: Labels) -> str:
-    """Paired bootstrap difference of two systems' official scores, in points."""
+    """Paired difference of two systems' official scores, in points."""
     if table is other:
         return ""
-    return text(compare(table, other, labels, YEAR, np.random.default_rng(0)).score, "+")
+    return text(compare(table, other, labels, YEAR).score, "+")
 
 
 if __name__ == "__main__":

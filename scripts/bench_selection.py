@@ -28,7 +28,7 @@ from time import perf_counter
 import numpy as np
 from real_metrics import Real, held_out, real_scores
 
-from detectors.metrics.intervals import bootstrap, compare
+from detectors.metrics.intervals import compare, intervals
 from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.defaults import default_recipe
 from ensemble.domains.correct import predicted_domains
@@ -112,10 +112,8 @@ def report(real: Real, tables: dict[str, ScoreTable]) -> str:
     """Real score of every choice, and the lead of the selected ensemble."""
     rows = []
     for name, scores in tables.items():
-        score = bootstrap(scores, real.labels, real.year, np.random.default_rng(0), replicates=500).score
-        lead = compare(
-            tables["selected"], scores, real.labels, real.year, np.random.default_rng(0), replicates=500
-        ).score
+        score = intervals(scores, real.labels, real.year).score
+        lead = compare(tables["selected"], scores, real.labels, real.year).score
         cells = [f"{100 * cell.value:.1f} [{100 * cell.low:.1f}, {100 * cell.high:.1f}]" for cell in (score, lead)]
         rows.append([name, *cells])
     return table(["choice", "real official score", "lead of selected"], rows)

@@ -1,8 +1,9 @@
-"""Percentile bootstrap intervals of the official metrics, for one system or for the difference of two.
+"""Intervals of the official metrics, for one system or for the difference of two.
 
-Clips are resampled within each (section, label, domain), so every replicate has the class counts of the data. Two
-systems are compared on the same resamples, so clips that are hard for both cancel out. The intervals hold for other
-clips of the same machines, not for other machines.
+The variance is that of other clips of the same machines with as many of each section, domain and label (DeLong et al.
+1988; for partial areas the jackknife; for official scores the delta method). The limits are those of a share of as many
+independent clips as have this variance (`Share`). Two systems are compared on the same clips, so clips that are hard
+for both cancel out. The intervals do not hold for other machines. Coverage: docs/intervals.md.
 """
 
 from collections.abc import Mapping
@@ -10,15 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.metrics.auc import percentile_interval, resamples, weighted_pauc
+from detectors.metrics.influence import Influence, influences, stratified_variance
 from detectors.metrics.labels import Labels
-from detectors.metrics.official import Evaluation, average, evaluate, rule_of, strata
+from detectors.metrics.official import Evaluation, evaluate
 from detectors.metrics.scores import ScoreTable
+from detectors.metrics.share import MISRANKED, normal_quantile
+
+FEW = 5
+"""Clips of a section, domain and label below which intervals are not guaranteed (docs/intervals.md)."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric and the limits of the middle `level` of its bootstrap replicates."""
+    """A metric and the limits of its interval."""
 
     value: float
     low: float
@@ -33,81 +38,69 @@ class Intervals:
     sections: Mapping[tuple[str, str], Mapping[str, Interval]]
 
 
-def bootstrap(
-    table: ScoreTable,
-    labels: Labels,
-    year: int,
-    rng: np.random.Generator,
-    *,
-    replicates: int = 1000,
-    level: float = 0.95,
-) -> Intervals:
+def intervals(table: ScoreTable, labels: Labels, year: int, *, level: float = 0.95) -> Intervals:
     """Intervals of every metric under the rule of `year`."""
-    values = _replicates([table], labels, year, rng, replicates)[0]
-    return _intervals(_metrics(evaluate(table, labels, year)), values, labels, year, level)
-
-
-def compare(
-    table: ScoreTable,
-    other: ScoreTable,
-    labels: Labels,
-    year: int,
-    rng: np.random.Generator,
-    *,
-    replicates: int = 1000,
-) -> Intervals:
-    """Intervals (95 %) of `table` minus `other` on the same resamples; an interval without 0 shows a difference."""
-    metrics, other_metrics = (_metrics(evaluate(scores, labels, year)) for scores in (table, other))
-    first, second = _replicates([table, other], labels, year, rng, replicates)
-    difference = {key: value - other_metrics[key] for key, value in metrics.items()}
-    return _intervals(difference, first - second, labels, year, 0.95)
-
-
-_Key = tuple[str, str, str]
-_SCORE: _Key = ("", "", "score")
-
-
-def _metrics(evaluation: Evaluation) -> dict[_Key, float]:
-    """Metrics by (machine, section, name), then the official score, in the order of the replicate columns."""
-    metrics = {(row.machine, row.section, name): value for row in evaluation.rows for name, value in row.values.items()}
-    return {**metrics, _SCORE: evaluation.score}
-
-
-def _replicates(
-    tables: list[ScoreTable], labels: Labels, year: int, rng: np.random.Generator, replicates: int
-) -> np.ndarray:
-    """(systems, replicates, metrics): the metrics of every section and, last, the official score."""
-    rule = rule_of(year)
-    scores = np.array([table.exactly(labels.keys) for table in tables])
-    groups = list(labels.sections())
-    values = np.empty((len(tables), replicates, len(groups), len(rule.metrics)))
-    for at, (machine, section, rows) in enumerate(groups):
-        domain, is_anomaly = labels.domain[rows], labels.is_anomaly[rows]
-        splits = [metric.split(domain, is_anomaly, f"{machine} section {section}") for metric in rule.metrics.values()]
-        start = 0
-        for counts in resamples(strata(domain, is_anomaly), replicates, rng):
-            block = slice(start, start + len(counts))
-            for column, (metric, (normal, anomaly)) in enumerate(zip(rule.metrics.values(), splits, strict=True)):
-                for system, score in enumerate(scores[:, rows]):
-                    values[system, block, at, column] = weighted_pauc(
-                        score[normal], score[anomaly], counts[:, normal], counts[:, anomaly], metric.max_fpr
-                    )
-            start += len(counts)
-    scored = [list(rule.metrics).index(name) for name in rule.scored]
-    official = average(values[..., scored], [machine for machine, _, _ in groups], rule)
-    return np.concatenate([values.reshape(len(tables), replicates, -1), official[..., None]], axis=-1)
-
-
-def _intervals(
-    metrics: Mapping[_Key, float], replicates: np.ndarray, labels: Labels, year: int, level: float
-) -> Intervals:
-    interval = {
-        key: Interval(value, *percentile_interval(column, level))
-        for (key, value), column in zip(metrics.items(), replicates.T, strict=True)
-    }
-    names = rule_of(year).metrics
+    evaluation, of = evaluate(table, labels, year), influences(table, labels, year)
     sections = {
-        (machine, section): {name: interval[machine, section, name] for name in names}
-        for machine, section, _ in labels.sections()
+        (row.machine, row.section): {
+            name: _holding(value, of.sections[row.machine, row.section][name].share.interval(level))
+            for name, value in row.values.items()
+        }
+        for row in evaluation.rows
     }
-    return Intervals(interval[_SCORE], sections)
+    return Intervals(_holding(evaluation.score, of.score.share.interval(level)), sections)
+
+
+def caution(evaluation: Evaluation) -> tuple[str, ...]:
+    """A note on the section with the fewest clips of a domain and label, if these are fewer than FEW."""
+    counts = [
+        (clips, f"{row.machine} section {row.section}", stratum)
+        for row in evaluation.rows
+        for stratum, clips in row.counts.items()
+    ]
+    clips, where, stratum = min(counts)
+    if clips >= FEW:
+        return ()
+    return (
+        f"{where} has {clips} test clips that are {stratum}: with fewer than {FEW} of a domain and label, "
+        "95 % intervals are wide and not guaranteed",
+    )
+
+
+def compare(table: ScoreTable, other: ScoreTable, labels: Labels, year: int, *, level: float = 0.95) -> Intervals:
+    """Intervals of `table` minus `other` on the same clips; an interval without 0 shows a difference."""
+    evaluations = [evaluate(scores, labels, year) for scores in (table, other)]
+    first, second = (influences(scores, labels, year) for scores in (table, other))
+    sections = {}
+    for row, other_row in zip(*(evaluation.rows for evaluation in evaluations), strict=True):
+        section = row.machine, row.section
+        own, others = first.sections[section], second.sections[section]
+        sections[section] = {
+            name: _holding(value - other_row.values[name], _difference(own[name], others[name], level))
+            for name, value in row.values.items()
+        }
+    lead = evaluations[0].score - evaluations[1].score
+    return Intervals(_holding(lead, _difference(first.score, second.score, level)), sections)
+
+
+def _difference(first: Influence, second: Influence, level: float) -> tuple[float, float]:
+    """Limits of the difference of two values on the same clips; 0 twice where the scores of both are the same.
+
+    Where hardly any clip contributes to the difference, its variance cannot be measured. So MISRANKED of a clip that
+    only one of the two ranks wrongly is added, the less the more clips contribute.
+    """
+    if np.array_equal(first.scores, second.scores):
+        return 0.0, 0.0
+    value, bias = (getattr(first.share, name) - getattr(second.share, name) for name in ("value", "bias"))
+    by_clip = first.by_clip - second.by_clip
+    squares = by_clip**2
+    contributing = np.sum(squares) ** 2 / np.sum(squares**2) if squares.any() else 0.0
+    one_clip = MISRANKED * (first.share.one_clip + second.share.one_clip) / (1 + contributing) ** 2
+    half = normal_quantile(level) * (stratified_variance(by_clip, first.strata) + one_clip) ** 0.5
+    widest = 1 - first.share.lowest
+    return max(float(value - bias - half), -widest), min(float(value - bias + half), widest)
+
+
+def _holding(value: float, limits: tuple[float, float]) -> Interval:
+    """The interval with these limits, extended where the bias of a value puts it outside."""
+    return Interval(value, min(limits[0], value), max(limits[1], value))

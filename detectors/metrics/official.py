@@ -184,10 +184,15 @@ def average(values: np.ndarray, machines: Sequence[str], rule: Rule, *, kind: st
     name = kind or rule.mean
     if name not in MEANS:
         raise ValueError(f"unknown mean {name!r}; choose from {', '.join(sorted(MEANS))}")
-    _, machine, sections = np.unique(machines, return_inverse=True, return_counts=True)
-    weight = 1 / sections[machine] if rule.by_machine else np.ones(len(machines))
-    weights = np.repeat(weight, values.shape[-1])
+    weights = np.repeat(section_weights(machines, rule), values.shape[-1])
     return MEANS[name](values.reshape(*values.shape[:-2], -1), weights)
+
+
+def section_weights(machines: Sequence[str], rule: Rule) -> np.ndarray:
+    """Weight (sections,) of each section in the mean of a rule; `machines` are the machines of the sections."""
+    _, machine, sections = np.unique(machines, return_inverse=True, return_counts=True)
+    weight: np.ndarray = 1 / sections[machine] if rule.by_machine else np.ones(len(machines))
+    return weight
 
 
 def evaluate(table: ScoreTable, labels: Labels, year: int) -> Evaluation:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from detectors.metrics.intervals import Interval, Intervals
+from detectors.metrics.intervals import Interval, Intervals, caution
 from detectors.metrics.official import Evaluation, rule_of
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import FalseAlarms, discoveries, false_alarm_rates, in_percent, nominal_text
@@ -152,9 +152,10 @@ def _official(evaluation: Evaluation, intervals: Intervals, recordings: Recordin
         section = intervals.sections[row.machine, row.section]
         rows.append([name(row.machine), name(row.section), *(_percent(section[metric]) for metric in rule.metrics)])
     rows.append([f"{rule.mean} mean", "", *(f"{100 * evaluation.mean(metric):.2f}" for metric in rule.metrics)])
-    caption = f"Official metrics in percent, rule of {evaluation.year}, with 95 % bootstrap intervals"
+    caption = f"Official metrics in percent, rule of {evaluation.year}, with 95 % intervals"
     if recordings.divided:
         caption += f"; of recordings, scored by the {rule_text(recordings.rule)} of their windows"
+    caption = "; ".join([caption, *caution(evaluation)])
     return table(caption, ["machine", "section", *map(_readable, rule.metrics)], rows, text_columns=2)
 
 
