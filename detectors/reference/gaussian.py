@@ -36,8 +36,8 @@ def distances_without(X: np.ndarray, covariance: str, *, standardize: bool) -> n
 class _Sums:
     """Centred rows (n, d) in units of all of them, and what their products add up to.
 
-    constant (d,): columns that hardly vary. second: mean of z z' (d, d). axes (d, r), values (r,): its eigenvectors and eigenvalues that are not 0. squares,
-    mixed: sums of z^2 z^2' and of z^2 z' (d, d).
+    constant (d,): columns that hardly vary. second: mean of z z' (d, d). axes (d, r), values (r,): its eigenvectors and
+    the eigenvalues that are not 0. squares, mixed: sums of z^2 z^2' and of z^2 z' (d, d).
     """
 
     Z: np.ndarray
@@ -129,9 +129,9 @@ def _weights(
 
 @dataclass(frozen=True, eq=False)
 class _Inverse:
-    """Inverses of matrices with the eigenvectors `axes` (d, r), values (m, r), and outside (m,) in all other directions.
+    """Inverses of matrices with the same eigenvectors `axes` (d, r).
 
-    outside: None where there are none.
+    values (m, r): inverse eigenvalues; outside (m,): those of all other directions, None where there are none.
     """
 
     axes: np.ndarray
