@@ -64,6 +64,34 @@ def test_benjamini_hochberg_by_hand() -> None:
         benjamini_hochberg(p, 1)
 
 
+def test_the_limits_of_benjamini_hochberg_are_shares_of_the_clips() -> None:
+    """The k-th of m p-values may be as large as k/m of the rate, exactly."""
+    for m in (4, 10):
+        for k in (1, m // 2, m):
+            p = np.concatenate([np.full(k, 0.2 * k / m), np.ones(m - k)])
+            assert benjamini_hochberg(p, 0.2) == 0.2 * k / m
+            assert benjamini_hochberg(p + 1e-6, 0.2) == 0
+
+
+@pytest.mark.parametrize("n", [19, 39, 60])
+def test_discoveries_are_the_clips_whose_p_value_may_be_reported(n: int) -> None:
+    test = np.concatenate([np.full(6, n - 0.5), np.full(4, n + 1.0), np.full(5, -1.0)])
+    found = decisions(placed(test), placed(np.arange(float(n))), rate=0.1, fdr=0.5)
+    cut = benjamini_hochberg(found.p_value, 0.5)
+    assert cut > 0
+    np.testing.assert_array_equal(found.reported, found.p_value <= cut)
+    assert found.reported.sum() == 10
+
+
+@pytest.mark.parametrize(("target", "rate", "fdr"), [(9, 0.1, 0.0), (19, 0.05, 0.0), (19, 0.1, 0.5)])
+def test_a_domain_needs_no_more_clips_than_its_smallest_p_value_does(target: int, rate: float, fdr: float) -> None:
+    """n clips reach 1 / (n + 1); a discovery rate needs a tenth of itself."""
+    test = placed(np.zeros(3), domains(0, 3))
+    for n, is_shifted in ((target, False), (target - 1, True)):
+        reference = placed(np.arange(80.0 + n), domains(80, n))
+        assert decisions(test, reference, rate=rate, fdr=fdr).banks[0].shifted == is_shifted
+
+
 def test_false_discoveries_stay_below_the_rate(rng: np.random.Generator) -> None:
     """200 archives of 90 normal clips and 10 anomalies that share one bank each."""
     shares, hits = [], []
