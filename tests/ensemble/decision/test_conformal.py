@@ -73,14 +73,15 @@ def test_the_limits_of_benjamini_hochberg_are_shares_of_the_clips() -> None:
             assert benjamini_hochberg(p + 1e-6, 0.2) == 0
 
 
-@pytest.mark.parametrize("n", [19, 39, 60])
-def test_discoveries_are_the_clips_whose_p_value_may_be_reported(n: int) -> None:
-    test = np.concatenate([np.full(6, n - 0.5), np.full(4, n + 1.0), np.full(5, -1.0)])
-    found = decisions(placed(test), placed(np.arange(float(n))), rate=0.1, fdr=0.5)
-    cut = benjamini_hochberg(found.p_value, 0.5)
-    assert cut > 0
-    np.testing.assert_array_equal(found.reported, found.p_value <= cut)
-    assert found.reported.sum() == 10
+def test_discoveries_are_the_clips_whose_p_value_may_be_reported() -> None:
+    """The cut, 0.1, is a p-value of section 00; the 60 clips of section 01 have none of that size."""
+    reference = placed(np.concatenate([np.arange(19.0), np.arange(60.0)]), section=np.repeat(["00", "01"], [19, 60]))
+    scores, counts = [17.5, 53.5, 54.5, -1.0], [9, 1, 9, 21]
+    test = placed(np.repeat(scores, counts), section=np.repeat(["00", "01"], [9, 31]))
+    found = decisions(test, reference, rate=0.1, fdr=0.23)
+    np.testing.assert_array_equal(found.p_value, np.repeat([2 / 20, 7 / 61, 6 / 61, 1], counts))
+    assert benjamini_hochberg(found.p_value, 0.23) == 0.1
+    np.testing.assert_array_equal(found.reported, found.p_value <= 0.1)
 
 
 @pytest.mark.parametrize(("target", "rate", "fdr"), [(9, 0.1, 0.0), (19, 0.05, 0.0), (19, 0.1, 0.5)])
