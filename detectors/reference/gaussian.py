@@ -99,7 +99,7 @@ def _of_rows(sums: _Sums, rows: slice, covariance: str, standardize: bool) -> np
         remaining = 1 - part[sound] * along
         precise = converged & (remaining > 1 / LOSS)
         distance[sound] = np.where(precise, more**2 * along / np.where(precise, remaining, 1.0), np.nan)
-    return distance * (left - 1) / left if covariance == "empirical" else distance
+    return np.asarray(distance * (left - 1) / left) if covariance == "empirical" else distance
 
 
 def _weights(
