@@ -143,6 +143,9 @@ def test_a_bank_needs_recordings(rng: np.random.Generator) -> None:
     (check,) = drift(scored.scores, decided)
     assert (check.clips, check.independent) == (35, 35)
     assert (check.references, check.independent_references) == (100, pytest.approx(20))
+    (limit,) = decided.thresholds
+    assert limit is not None
+    assert check.nominal > limit.high, "20 recordings allow a wider range of rates than 100 clips"
 
 
 def test_p_values_are_those_of_scipy_where_every_clip_is_independent(rng: np.random.Generator) -> None:
