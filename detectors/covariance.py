@@ -39,22 +39,43 @@ def empirical(moments: Moments, *, ddof: int = 1) -> np.ndarray:
 
 def ledoit_wolf(moments: Moments) -> np.ndarray:
     """Covariance shrunk towards a multiple of the identity (Ledoit and Wolf 2004)."""
-    square, size = np.square(moments.second).sum(), np.trace(moments.second) / len(moments.second)
-    gap = square - len(moments.second) * size**2
-    return _shrunk(moments.second, (moments.fourth - square) / moments.n / gap if gap > 0 else 1.0)
+    return _shrunk(moments, ledoit_wolf_weight)
 
 
 def oas(moments: Moments) -> np.ndarray:
     """Covariance shrunk by oracle approximating shrinkage (Chen et al. 2010)."""
-    d = len(moments.second)
-    square, size = float(np.square(moments.second).mean()), np.trace(moments.second) / d
-    gap = (moments.n + 1) * (square - size**2 / d)
-    return _shrunk(moments.second, (square + size**2) / gap if gap > 0 else 1.0)
+    return _shrunk(moments, oas_weight)
 
 
-def _shrunk(S: np.ndarray, weight: float) -> np.ndarray:
-    weight = min(max(weight, 0.0), 1.0)
-    shrunk: np.ndarray = (1.0 - weight) * S + weight * np.trace(S) / len(S) * np.eye(len(S))
+def ledoit_wolf_weight(n: int, d: int, square: np.ndarray, trace: np.ndarray, fourth: np.ndarray) -> np.ndarray:
+    """Weight (...) of the identity, from the sum of squares and the trace of x x' means, and the mean of |x|^4."""
+    return _weight((fourth - square) / n, square - trace**2 / d)
+
+
+def oas_weight(n: int, d: int, square: np.ndarray, trace: np.ndarray, fourth: np.ndarray) -> np.ndarray:
+    """As `ledoit_wolf_weight`; `fourth` is not used."""
+    del fourth
+    mean, size = square / d**2, trace / d
+    return _weight(mean + size**2, (n + 1) * (mean - size**2 / d))
+
+
+def no_weight(n: int, d: int, square: np.ndarray, trace: np.ndarray, fourth: np.ndarray) -> np.ndarray:
+    """As `ledoit_wolf_weight`, 0: the empirical covariance."""
+    del n, d, trace, fourth
+    return np.zeros(np.shape(square))
+
+
+def _weight(error: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    gap = np.asarray(gap)
+    share = np.divide(error, gap, out=np.ones(gap.shape), where=gap > 0)
+    weight: np.ndarray = np.clip(share, 0.0, 1.0)
+    return weight
+
+
+def _shrunk(moments: Moments, weight_of: Callable[..., np.ndarray]) -> np.ndarray:
+    S, d = moments.second, len(moments.second)
+    weight = float(weight_of(moments.n, d, np.square(S).sum(), np.trace(S), np.float64(moments.fourth)))
+    shrunk: np.ndarray = (1.0 - weight) * S + weight * np.trace(S) / d * np.eye(d)
     return shrunk
 
 
@@ -62,6 +83,12 @@ COVARIANCES: dict[str, Callable[..., np.ndarray]] = {
     "empirical": empirical,
     "ledoit_wolf": ledoit_wolf,
     "oas": oas,
+}
+
+WEIGHTS: dict[str, Callable[..., np.ndarray]] = {
+    "empirical": no_weight,
+    "ledoit_wolf": ledoit_wolf_weight,
+    "oas": oas_weight,
 }
 
 

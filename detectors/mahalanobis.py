@@ -1,13 +1,13 @@
 """Squared Mahalanobis distance to the centre of the normal clips, or to the nearest of several centres."""
 
-from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
 from detectors.base import Fitted
-from detectors.covariance import COVARIANCES, LOSS, Moments, Precision
+from detectors.covariance import COVARIANCES, Moments, Precision
 from detectors.geometry import geometric_median
+from detectors.reference.gaussian import distances_without
 
 ROUNDS = 10
 """Most rounds of trimming, where the set of inliers keeps changing."""
@@ -25,8 +25,11 @@ class Mahalanobis(Fitted):
     and covariance, repeatedly, as in SCAN (Liu et al. 2025). Distances are first scaled to the median that chi-square
     expects, so at least half of the clips stay. `inliers_` (n,) is the mask of the clips that stay.
 
-    Reference scores are cross-fitted in ten folds, or leave-one-out for up to twenty clips.
+    Reference scores are exact leave-one-out for one mean; those of several centres, of a geometric median and of `trim`
+    are cross-fitted finely.
     """
+
+    finely = True
 
     def __init__(
         self,
@@ -87,37 +90,18 @@ class Mahalanobis(Fitted):
         return Precision.regularised(COVARIANCES[self.covariance](moments))
 
     @property
-    def ignores_shifts(self) -> bool:
-        """Whether scores stay where the same row is added to all rows, and `scores_in_units` may be used."""
+    def updates_exactly(self) -> bool:
+        """Whether `without` gives the score of every clip by a fit to the others."""
         return self.centre == "mean" and self.by == "none" and self.trim is None
 
-    def _held_out_scores(
-        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray
-    ) -> Iterable[np.ndarray]:
-        if not self.ignores_shifts:
-            return super()._held_out_scores(masks, X, domain, group)
-        return self.scores_in_units(masks, X, domain, group, np.ones((len(masks), X.shape[1])))
+    def without(self, X: np.ndarray, *, standardize: bool) -> np.ndarray:
+        """Score of every row by a fit to the others, on columns as they are or standardised; NaN where imprecise."""
+        return distances_without(X, self.covariance, standardize=standardize)
 
-    def scores_in_units(
-        self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray, units: np.ndarray
-    ) -> Iterable[np.ndarray]:
-        """Scores of the rows that each mask holds out, by fits to the other rows of X / units[i].
-
-        The moments of a fit are those of all rows without the rows held out, which are summed once.
-        """
-        X = X - X.mean(axis=0, dtype=np.float64)
-        scatter, squares = X.T @ X, np.square(X)
-        for held_out, unit in zip(masks, units, strict=True):
-            rows, n = X[held_out], len(X) - int(held_out.sum())
-            mean, inverse = -rows.sum(axis=0) / n, 1 / np.square(unit)
-            second = (scatter - rows.T @ rows) / n - np.outer(mean, mean)
-            if (second.diagonal() < scatter.diagonal() / len(X) / LOSS).any():
-                moments = Moments.of((X[~held_out] - mean) / unit)
-            else:
-                lengths = squares @ inverse - 2 * (X @ (mean * inverse)) + mean @ (mean * inverse)
-                fourth = float(np.square(lengths[~held_out]).mean())
-                moments = Moments(n, second / np.outer(unit, unit), fourth)
-            yield self._precision(moments, centres=1).squared_distance((rows - mean) / unit)
+    def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        if not self.updates_exactly:
+            return self.cross_fitted(X, domain, group)
+        return self.filled(self.without(X, standardize=False), X, domain, group)
 
     def _within_limit(self, X: np.ndarray, member: np.ndarray) -> np.ndarray:
         """Mask (n,) of the clips within the chi-square limit of their centre, or whose centre has none within it."""

@@ -85,14 +85,21 @@ def scales_without(masks: list[np.ndarray], X: np.ndarray, whitening: Whitening)
 class Preprocessed(Fitted):
     """A detector on standardised and PCA-whitened vectors; `make_detector` makes it.
 
-    Reference scores are cross-fitted with the whitening in every fold. A clip that took part in the whitening lies
-    closer to the centre than a new clip does, and the difference grows as the number of clips falls towards `pca`.
+    Reference scores are cross-fitted with the whitening in every fold, finely where there is a `pca`. A clip that took
+    part in the whitening lies closer to the centre than a new clip does. The difference grows as the number of clips
+    falls towards `pca`, and so does that between fits to nine tenths of the clips and to all. With fewer than two clips
+    per component, even leave-one-out scores are too low (docs/decisions.md).
     """
 
     def __init__(self, *, detector: Fitted, standardize: bool = False, pca: int | None = None) -> None:
         self.detector = detector
         self.standardize = standardize
         self.pca = pca
+
+    @property
+    def finely(self) -> bool:  # type: ignore[override]
+        """Whether folds are fine: principal components depend on the number of clips."""
+        return self.pca is not None or self.detector.finely
 
     def _min_clips(self) -> int:
         if self.pca is not None and self.pca < 1:
@@ -103,6 +110,12 @@ class Preprocessed(Fitted):
         self.whitening_ = once(Whitening.of, X, standardize=self.standardize, pca=self.pca)
         self.detector_ = copy.copy(self.detector)
         self.detector_._learn(once(self.whitening_, X), domain, group)
+
+    def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        detector: Any = self.detector_
+        if self.pca is None and getattr(detector, "updates_exactly", False):
+            return self.filled(detector.without(X, standardize=self.standardize), X, domain, group)
+        return self.cross_fitted(X, domain, group)
 
     def _held_out_scores(
         self, masks: list[np.ndarray], X: np.ndarray, domain: np.ndarray, group: np.ndarray

@@ -104,7 +104,7 @@ def run_to(
     files += write_transductive(detection, ranked, out)
     if submission:
         files.append(write_package(detection, out, year, findings.recordings))
-    drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
+    drifts = _drifts(detection, request)
     metrics, texts, lacking = _measured(detection, findings, drifts, year)
     metrics["ensemble"] = ensemble.as_json()
     write_metrics(out / "metrics.json", metrics)
@@ -113,6 +113,11 @@ def run_to(
     notes = [*left_out, *detection.notes, *where.notes, *notes]
     warnings = tuple(shift.warning for shift in drifts if shift.warning)
     return Outcome(detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where)
+
+
+def _drifts(detection: Detection, request: RunRequest) -> tuple[Drift, ...]:
+    recording = np.array(detection.clips.recordings())
+    return drift(detection.score, detection.decided, recording=recording, anomalies_at_most=request.anomalies_at_most)
 
 
 def _detection(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:
@@ -188,7 +193,7 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     info = store.info(evidence_of(store, detection.recipe).embedding)
     listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
     shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
-    drifts = drift(detection.score, detection.decided, anomalies_at_most=request.anomalies_at_most)
+    drifts = _drifts(detection, request)
     findings = findings_of(detection, request.recording_score, store)
     locator = locator_of(store, detection.train, pool_sections=detection.recipe.pool_sections)[0] if listen else None
     text = report_html(

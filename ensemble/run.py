@@ -21,6 +21,7 @@ from ensemble.domains.correct import Domains, predicted_domains
 from ensemble.external import verified
 from ensemble.fitting.decide import Sides, decide
 from ensemble.fitting.evidence import Evidence
+from ensemble.fitting.few_clips import few_clips_notes
 from ensemble.fitting.reference import Reference
 from ensemble.inputs import Inputs, evidence_of, machine_section
 from ensemble.members import member_scores, placed
@@ -157,6 +158,7 @@ def detect(
             *inputs.acquisition_notes(),
             *(domains.notes if domains else ()),
             *day_notes(inputs, recipe),
+            *few_clips_notes(recipe, train),
         ),
         blocks=inputs.blocks,
     )

@@ -65,7 +65,8 @@ recipe_options = together(
     click.option(
         "--fdr",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        help="Decide by a false-discovery rate over all clips instead.",
+        help="Decide by a false-discovery rate over all test clips instead: the decision of a clip then depends on the "
+        "scores of the other test clips.",
     ),
     click.option(
         "--domains",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.decision.blocks import independent
 from ensemble.decision.calibrate import PlacedScores
 
 DOMAINS = ("source", "target")
@@ -38,7 +39,8 @@ class Scale:
 class Bank:
     """The reference scores (n,) that the scored clips `rows` of one section are compared with.
 
-    `domain` is empty where clips of any domain share the bank. `shifted`: see the module docstring.
+    `domain` is empty where clips of any domain share the bank. `shifted`: see the module docstring. `independent`: the
+    number of independent scores that the reference is worth; less than n where training clips have blocks.
     """
 
     machine: str
@@ -46,6 +48,7 @@ class Bank:
     domain: str
     rows: np.ndarray
     reference: np.ndarray
+    independent: float
     shifted: bool = False
 
 
@@ -67,6 +70,7 @@ def banks(test: PlacedScores, reference: PlacedScores, rule: BankRule) -> Iterat
     by_domain = test.domain is not None and reference.domain is not None
     for (machine, section), rows in test.groups():
         of_section = reference.rows_of((machine, section))
+        worth = 1.0 if reference.block is None else independent(reference.block[of_section]) / len(of_section)
         domain = test.domain[rows] if by_domain and test.domain is not None else np.full(len(rows), "")
         own = {
             name: bank
@@ -77,10 +81,11 @@ def banks(test: PlacedScores, reference: PlacedScores, rule: BankRule) -> Iterat
         domain = _settled(domain, test.scores[rows], {name: scores for name, (scores, _) in own.items()})
         for name, (scores, shifted) in own.items():
             if (domain == name).any():
-                yield Bank(machine, section, name, rows[domain == name], scores, shifted)
+                yield Bank(machine, section, name, rows[domain == name], scores, worth * len(scores), shifted)
         pooled = ~np.isin(domain, list(own))
         if pooled.any():
-            yield Bank(machine, section, "", rows[pooled], reference.scores[of_section])
+            scores = reference.scores[of_section]
+            yield Bank(machine, section, "", rows[pooled], scores, worth * len(scores))
 
 
 def p_values(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -23,3 +23,12 @@ def apart(
         if not len(others):
             others = otherwise[block[otherwise] != number]
         yield rows[block[rows] == number], others
+
+
+def independent(block: np.ndarray) -> float:
+    """Number of independent clips that clips (n,) of these blocks are worth: 1 / the sum of squared shares of blocks.
+
+    It is the number of blocks where these are equally large (Kish 1965), and n where every clip is one.
+    """
+    sizes = np.unique(block, return_counts=True)[1]
+    return float(len(block) ** 2 / np.square(sizes).sum()) if len(block) else 0.0

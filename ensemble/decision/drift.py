@@ -10,6 +10,10 @@ clips:
 - lower: all scores. Anomalies tend to score higher, so they can only hide a shift to lower scores.
 
 A shift that the stated share of anomalies could explain is not detected: without labels the two cannot be told apart.
+
+Windows of a recording resemble each other, so they are not independent. All windows count in the distributions, and the
+tests take as many of them as independent as there are recordings, or blocks of training clips. Where the windows of a
+recording are alike this is exact, otherwise conservative.
 """
 
 import math
@@ -18,9 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensemble.decision.banks import Bank
+from ensemble.decision.blocks import independent
 from ensemble.decision.conformal import Decisions
 from ensemble.decision.false_alarms import exact_interval
-from ensemble.decision.thresholds import Threshold
+from ensemble.decision.thresholds import Threshold, rate_interval
 
 ANOMALIES_AT_MOST = 0.5
 """The share in the challenge's test sets. A smaller share lets the check detect smaller shifts."""
@@ -29,7 +34,7 @@ LEVEL = 0.01
 """Chance of any false warning where nothing has shifted, over all banks and both directions."""
 
 MIN_CLIPS = 8
-"""Scored clips that a bank needs to be checked."""
+"""Independent scored clips (recordings) that a bank needs to be checked."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Drift:
 
     `higher`, `lower`: p-values of the two tests. `direction`: the significant shift, or empty. `at_least`: lower bound
     (95 %) of the share of normal clips that is reported, whichever clips are anomalous. `nominal`: upper bound (95 %)
-    of the false-alarm rate that the training clips allow.
+    of the false-alarm rate that the training clips allow. `independent`, `independent_references`: how many of the
+    clips and references are taken as independent.
     """
 
     machine: str
@@ -52,6 +58,8 @@ class Drift:
     at_least: float
     nominal: float
     anomalies_at_most: float
+    independent: float
+    independent_references: float
 
     @property
     def warning(self) -> str:
@@ -72,42 +80,78 @@ class Drift:
 
 
 def drift(
-    scores: np.ndarray, decisions: Decisions, *, anomalies_at_most: float = ANOMALIES_AT_MOST
+    scores: np.ndarray,
+    decisions: Decisions,
+    *,
+    recording: np.ndarray | None = None,
+    anomalies_at_most: float = ANOMALIES_AT_MOST,
 ) -> tuple[Drift, ...]:
-    """One entry per bank with at least MIN_CLIPS scored clips; none where training clips are ranked among themselves.
+    """One entry per bank with clips of at least MIN_CLIPS recordings; none where training clips are ranked.
 
-    `decisions` are those on `scores` (m,).
+    `decisions` are those on `scores` (m,). `recording` (m,): name or number of each clip's recording, None where every
+    clip is one.
     """
     if not 0 <= anomalies_at_most < 1:
         raise ValueError(f"anomalies_at_most must be at least 0 and below 1, got {anomalies_at_most}")
     if decisions.self_ranked:
         return ()
-    pairs = zip(decisions.banks, decisions.thresholds, strict=True)
-    checked = [(bank, threshold) for bank, threshold in pairs if len(bank.rows) >= MIN_CLIPS]
+    recording = np.arange(len(scores)) if recording is None else recording
+    checked = [
+        (bank, threshold, worth)
+        for bank, threshold in zip(decisions.banks, decisions.thresholds, strict=True)
+        if (worth := independent(recording[bank.rows])) >= MIN_CLIPS
+    ]
     level = LEVEL / (2 * max(1, len(checked)))
     return tuple(
-        _of_bank(bank, threshold, scores, decisions.reported, share=anomalies_at_most, level=level)
-        for bank, threshold in checked
+        _of_bank(bank, threshold, scores, decisions.reported, worth=worth, share=anomalies_at_most, level=level)
+        for bank, threshold, worth in checked
     )
 
 
 def _of_bank(
-    bank: Bank, threshold: Threshold | None, scores: np.ndarray, reported: np.ndarray, *, share: float, level: float
+    bank: Bank,
+    threshold: Threshold | None,
+    scores: np.ndarray,
+    reported: np.ndarray,
+    *,
+    worth: float,
+    share: float,
+    level: float,
 ) -> Drift:
     scores, reported, n = scores[bank.rows], reported[bank.rows], len(bank.rows)
-    higher, lower = shift_p_values(scores, bank.reference, anomalies_at_most=share)
-    at_least = max(0.0, (exact_interval(int(reported.sum()), n)[0] - share) / (1 - share))
+    sizes = (worth, bank.independent)
+    higher, lower = shift_p_values(scores, bank.reference, anomalies_at_most=share, sizes=sizes)
+    hits = math.floor(reported.mean() * worth + 1e-9)
+    at_least = max(0.0, (exact_interval(hits, math.ceil(worth - 1e-9))[0] - share) / (1 - share))
     direction = "higher" if higher <= level else "lower" if lower <= level else ""
-    nominal = threshold.high if threshold else 1.0
+    nominal = rate_interval(threshold.expected, bank.independent)[1] if threshold else 1.0
     names = (bank.machine, bank.section, bank.domain)
-    return Drift(*names, n, len(bank.reference), higher, lower, direction, at_least, nominal, share)
+    return Drift(*names, n, len(bank.reference), higher, lower, direction, at_least, nominal, share, *sizes)
 
 
-def shift_p_values(scores: np.ndarray, reference: np.ndarray, *, anomalies_at_most: float) -> tuple[float, float]:
-    """p-values of a shift of the normal scores to higher and to lower scores; see the module docstring."""
+def shift_p_values(
+    scores: np.ndarray,
+    reference: np.ndarray,
+    *,
+    anomalies_at_most: float,
+    sizes: tuple[float, float] | None = None,
+) -> tuple[float, float]:
+    """p-values of a shift of the normal scores to higher and to lower scores; see the module docstring.
+
+    `sizes`: how many of the scores and of the reference scores are taken as independent, None for all.
+    """
     from scipy.stats import ks_2samp
 
+    n, references = sizes or (len(scores), len(reference))
     lowest = np.sort(scores)[: math.ceil((1 - anomalies_at_most) * len(scores))]
-    higher = ks_2samp(lowest, reference, alternative="less", method="asymp").pvalue  # "less": of the distribution
-    lower = ks_2samp(scores, reference, alternative="greater", method="asymp").pvalue
-    return float(higher), float(lower)
+    above = ks_2samp(lowest, reference, alternative="less", method="asymp").statistic  # "less": of the distribution
+    below = ks_2samp(scores, reference, alternative="greater", method="asymp").statistic
+    return _ks_p_value(above, len(lowest) * n / len(scores), references), _ks_p_value(below, n, references)
+
+
+def _ks_p_value(statistic: float, n: float, references: float) -> float:
+    """p-value of a one-sided Kolmogorov-Smirnov statistic, asymptotic with Hodges' (1958) correction, as SciPy's."""
+    larger, smaller = max(n, references), min(n, references)
+    z = math.sqrt(n * references / (n + references)) * statistic
+    correction = 2 / 3 * z * (larger + 2 * smaller) / math.sqrt(n * references * (n + references))
+    return min(1.0, math.exp(-2 * z**2 - correction))

@@ -99,16 +99,20 @@ def _checked(reference: np.ndarray) -> np.ndarray:
 def _with_rates(value: float, method: str, reference: np.ndarray, requested: float, note: str) -> Threshold:
     """The threshold with its false-alarm rate: Beta(n + 1 - k, k) when k of n reference scores are not above it."""
     n = len(reference)
-    k = int((reference <= value).sum())
-    low, high = _rate_interval(n, k)
-    return Threshold(value, method, n, requested, (n + 1 - k) / (n + 1), low, high, note)
+    expected = (n + 1 - int((reference <= value).sum())) / (n + 1)
+    return Threshold(value, method, n, requested, expected, *rate_interval(expected, n), note)
 
 
-def _rate_interval(n: int, k: int) -> tuple[float, float]:
-    """Middle 95 % of Beta(n + 1 - k, k), the rate at which a new normal score exceeds the k-th smallest of n."""
-    if k == 0:
+def rate_interval(expected: float, n: float) -> tuple[float, float]:
+    """Middle 95 % of the rates at which a new normal score exceeds the threshold on n independent reference scores.
+
+    With k of n scores not above the threshold, the rate is Beta(n + 1 - k, k), and `expected`, its mean, is
+    (n + 1 - k) / (n + 1).
+    """
+    above, below = expected * (n + 1), (1 - expected) * (n + 1)
+    if below < 1e-9:
         return (0.025 ** (1 / (n + 1)), 1.0)  # below every reference score: only a lower bound exists
     from scipy.stats import beta
 
-    low, high = beta.ppf([0.025, 0.975], n + 1 - k, k)
+    low, high = beta.ppf([0.025, 0.975], above, below)
     return float(low), float(high)

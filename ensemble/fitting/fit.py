@@ -9,6 +9,7 @@ from detectors.base import Detector
 from detectors.sections import Section
 from detectors.shared import sharing
 from ensemble.domains.correct import FittedDomains
+from ensemble.fitting.few_clips import few_clips_notes
 from ensemble.fitting.fitted import Bank, Fitted
 from ensemble.inputs import Inputs, TrainingInputs, banks_of, one_view
 from ensemble.members import MANY_CLIPS, Plan
@@ -64,7 +65,8 @@ def fit_inputs(
         evidence=inputs.evidence,
     )
     fitted.thresholds()  # raises DataError for a recipe that cannot decide
-    return fitted, (*inputs.notes, *(domains.notes if domains else ()))
+    notes = few_clips_notes(recipe, fitted.train)
+    return fitted, (*inputs.notes, *(domains.notes if domains else ()), *notes)
 
 
 def refuse_together(recipe: Recipe) -> None:

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from detectors import make_detector
-from detectors.base import folds
 from detectors.covariance import Moments, Precision, ledoit_wolf
 from detectors.geometry import geometric_median
 from detectors.mahalanobis import Mahalanobis
@@ -110,15 +109,36 @@ def test_reference_scores_are_what_new_clips_score(rng):
     assert abs(held_out - test) < 0.35 * (test - fitted)
 
 
-@pytest.mark.parametrize("covariance", ["empirical", "ledoit_wolf", "oas"])
-@pytest.mark.parametrize("standardize", [False, True])
-def test_honest_scores_from_sums_equal_those_of_fits_to_the_other_rows(rng, covariance, standardize):
-    """The moments of a fold are those of all rows without it; a fit to the other rows has the same."""
-    X = (rng.normal(size=(150, 12)) @ rng.normal(size=(12, 12)) + 40) * np.geomspace(1, 1e3, 12)
-    honest = make_detector("mahalanobis", covariance=covariance, standardize=standardize).fit(X).reference_scores_
-    expected = np.empty(len(X))
-    none = np.full(len(X), "")
-    for held_out in folds(X, none, none):
-        other = make_detector("mahalanobis", covariance=covariance, standardize=standardize).fit(X[~held_out])
-        expected[held_out] = other.anomaly_score(X[held_out])
-    np.testing.assert_allclose(honest, expected, rtol=1e-9)
+def test_the_empirical_covariance_counts_every_centre(rng):
+    """Two centres cost two degrees of freedom: the shared covariance divides by n - 2."""
+    X, group = rng.normal(size=(30, 2)) + 9, np.repeat(["a", "b"], 15)
+    X[15:] += 20
+    detector = Mahalanobis(by="group", covariance="empirical").fit(X, group=group)
+    offsets = X - np.repeat([X[:15].mean(axis=0), X[15:].mean(axis=0)], 15, axis=0)
+    inverse = np.linalg.inv(offsets.T @ offsets / 28)
+    np.testing.assert_allclose(detector.anomaly_score(X)[0], offsets[0] @ inverse @ offsets[0], rtol=1e-9)
+
+
+def test_trimming_is_by_the_chi_square_quantile_of_distances_scaled_to_their_median(rng):
+    """One round by hand: a far clip inflates the covariance, and the median makes up for it."""
+    X = rng.normal(size=(60, 2))
+    X[:3] += 30
+    detector = Mahalanobis(trim=0.2, covariance="empirical")
+    detector.learn(X)
+    kept = detector.inliers_
+    for _ in range(2):  # the rounds end where they change nothing
+        offsets = X - X[kept].mean(axis=0)
+        squared = np.einsum("ij,jk,ik->i", offsets, np.linalg.inv(np.cov(X[kept].T)), offsets)
+        np.testing.assert_array_equal(kept, squared / np.median(squared) * -2 * np.log(0.5) <= -2 * np.log(0.2))
+    assert 0.6 < kept.mean() < 0.85, "about 1 - trim of the clips"
+
+
+def test_reference_scores_are_leave_one_out_whatever_the_number_of_clips(rng):
+    X = rng.normal(size=(45, 6)) @ rng.normal(size=(6, 6)) + 5
+    for options in ({}, {"standardize": True}, {"by": "domain"}, {"trim": 0.1}, {"pca": 3}):
+        domain = np.where(np.arange(45) % 4, "source", "target")
+        honest = make_detector("mahalanobis", **options).fit(X, domain=domain).reference_scores_
+        for i in (0, 7, 44):
+            rest = np.arange(45) != i
+            other = make_detector("mahalanobis", **options).learn(X[rest], domain=domain[rest])
+            np.testing.assert_allclose(honest[i], other.anomaly_score(X[[i]])[0], rtol=1e-8, err_msg=str(options))

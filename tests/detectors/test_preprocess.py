@@ -57,6 +57,29 @@ def test_reference_scores_are_what_new_clips_score(rng):
     assert abs(honest - test) < 0.5 * (test - fitted)
 
 
+@pytest.mark.parametrize("by", ["domain", "group"])
+def test_domains_and_groups_reach_the_detector(rng, by):
+    X = rng.normal(size=(40, 3)) + 5
+    labels = {
+        "domain": np.array(["source", "target"])[np.arange(40) % 2],
+        "group": np.array(["a", "b"])[np.arange(40) // 20],
+    }
+    X[labels[by] == labels[by][-1]] += 9
+    whitening = Whitening.of(X, standardize=True, pca=None)
+    inner = make_detector("mahalanobis", by=by).learn(whitening(X), **labels)
+    detector = make_detector("mahalanobis", by=by, standardize=True).learn(X, **labels)
+    np.testing.assert_allclose(detector.anomaly_score(X), inner.anomaly_score(whitening(X)), rtol=1e-12)
+
+
+def test_components_are_those_of_fits_to_all_other_clips_up_to_128(rng):
+    X = rng.normal(size=(30, 50))
+    honest = make_detector("knn", pca=6).fit(X).reference_scores_
+    for i in (0, 29):
+        rest = np.arange(30) != i
+        other = make_detector("knn", pca=6).fit(X[rest])
+        np.testing.assert_allclose(honest[i], other.anomaly_score(X[[i]])[0], rtol=1e-9)
+
+
 def test_plain_detector_is_not_wrapped():
     assert type(make_detector("knn", standardize=False, pca=None)).__name__ == "KNN"
     assert type(make_detector("knn", standardize=True).detector).__name__ == "KNN"

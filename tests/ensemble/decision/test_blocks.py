@@ -1,8 +1,9 @@
 """Comparisons with clips of other blocks only."""
 
 import numpy as np
+import pytest
 
-from ensemble.decision.blocks import apart, blocked
+from ensemble.decision.blocks import apart, blocked, independent
 
 BLOCK = np.array([0, 0, 1, 1, 2, 3])
 
@@ -24,3 +25,10 @@ def test_single_clips_are_no_blocks() -> None:
     assert blocked(BLOCK, np.arange(6))
     assert not blocked(BLOCK, np.array([0, 2, 4, 5]))
     assert not blocked(None, np.arange(6))
+
+
+def test_clips_are_worth_the_number_of_their_blocks() -> None:
+    assert independent(np.arange(7)) == 7
+    assert independent(np.repeat([3, 5], 10)) == pytest.approx(2)
+    assert independent(np.repeat([0, 1, 2], [8, 1, 1])) == pytest.approx(100 / 66)
+    assert independent(np.zeros(0)) == 0

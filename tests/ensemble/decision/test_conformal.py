@@ -64,6 +64,35 @@ def test_benjamini_hochberg_by_hand() -> None:
         benjamini_hochberg(p, 1)
 
 
+def test_the_limits_of_benjamini_hochberg_are_shares_of_the_clips() -> None:
+    """The k-th of m p-values may be as large as k/m of the rate, exactly."""
+    for m in (4, 10):
+        for k in (1, m // 2, m):
+            p = np.concatenate([np.full(k, 0.2 * k / m), np.ones(m - k)])
+            assert benjamini_hochberg(p, 0.2) == 0.2 * k / m
+            assert benjamini_hochberg(p + 1e-6, 0.2) == 0
+
+
+def test_discoveries_are_the_clips_whose_p_value_may_be_reported() -> None:
+    """The cut, 0.1, is a p-value of section 00; the 60 clips of section 01 have none of that size."""
+    reference = placed(np.concatenate([np.arange(19.0), np.arange(60.0)]), section=np.repeat(["00", "01"], [19, 60]))
+    scores, counts = [17.5, 53.5, 54.5, -1.0], [9, 1, 9, 21]
+    test = placed(np.repeat(scores, counts), section=np.repeat(["00", "01"], [9, 31]))
+    found = decisions(test, reference, rate=0.1, fdr=0.23)
+    np.testing.assert_array_equal(found.p_value, np.repeat([2 / 20, 7 / 61, 6 / 61, 1], counts))
+    assert benjamini_hochberg(found.p_value, 0.23) == 0.1
+    np.testing.assert_array_equal(found.reported, found.p_value <= 0.1)
+
+
+@pytest.mark.parametrize(("target", "rate", "fdr"), [(9, 0.1, 0.0), (19, 0.05, 0.0), (19, 0.1, 0.5)])
+def test_a_domain_needs_no_more_clips_than_its_smallest_p_value_does(target: int, rate: float, fdr: float) -> None:
+    """n clips reach 1 / (n + 1); a discovery rate needs a tenth of itself."""
+    test = placed(np.zeros(3), domains(0, 3))
+    for n, is_shifted in ((target, False), (target - 1, True)):
+        reference = placed(np.arange(80.0 + n), domains(80, n))
+        assert decisions(test, reference, rate=rate, fdr=fdr).banks[0].shifted == is_shifted
+
+
 def test_false_discoveries_stay_below_the_rate(rng: np.random.Generator) -> None:
     """200 archives of 90 normal clips and 10 anomalies that share one bank each."""
     shares, hits = [], []

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import ks_2samp
 
 from ensemble.cli import main
-from ensemble.decision.drift import MIN_CLIPS, Drift, drift, shift_p_values
+from ensemble.decision.calibrate import PlacedScores
+from ensemble.decision.conformal import decisions
+from ensemble.decision.drift import LEVEL, MIN_CLIPS, Drift, drift, shift_p_values
 from ensemble.decision.false_alarms import discoveries, exact_interval, false_alarm_rates, false_alarms_text
 from ensemble.output import year_of
 from ensemble.recipe import Member, Recipe
@@ -85,6 +88,72 @@ def test_a_shift_is_reported_with_its_bank_and_the_least_share_of_false_alarms(t
 
 def checked(detection: Detection, **options: float) -> tuple[Drift, ...]:
     return drift(detection.score, detection.decided, **options)
+
+
+def windowed(
+    rng: np.random.Generator, recordings: int, count: int, sections: int = 1
+) -> tuple[PlacedScores, np.ndarray]:
+    """Scores of windows, alike within their recording, and the number of each one's recording."""
+    number = np.repeat(np.arange(sections * recordings), count)
+    scores = rng.normal(size=sections * recordings)[number] + 0.3 * rng.normal(size=len(number))
+    section = np.array([f"{i:02d}" for i in number // recordings])
+    return PlacedScores(scores, np.full(len(scores), "fan"), section, block=number), number
+
+
+def false_warnings(rng: np.random.Generator, repetitions: int, *, by_recording: bool, **shape: int) -> float:
+    """Share of repetitions with any warning of a shift, although nothing shifted."""
+    wrong = 0
+    for _ in range(repetitions):
+        reference, _ = windowed(rng, **shape)
+        scored, number = windowed(rng, **shape)
+        scored = replace(scored, block=None)
+        if not by_recording:
+            reference, number = replace(reference, block=None), np.arange(len(number))
+        decided = decisions(scored, reference, rate=0.1)
+        checks = drift(scored.scores, decided, recording=number, anomalies_at_most=0.0)
+        wrong += any(check.direction for check in checks)
+    return wrong / repetitions
+
+
+def test_recordings_count_and_not_their_windows(rng: np.random.Generator) -> None:
+    shape = {"recordings": 20, "count": 10}
+    assert false_warnings(rng, 200, by_recording=True, **shape) <= LEVEL + 3 * np.sqrt(LEVEL / 200)
+    assert false_warnings(rng, 60, by_recording=False, **shape) > 0.2
+
+
+def test_the_level_is_that_of_any_warning_over_all_sections_and_both_directions(rng: np.random.Generator) -> None:
+    shape = {"recordings": 60, "count": 1, "sections": 4}
+    assert false_warnings(rng, 80, by_recording=True, **shape) <= LEVEL + 3 * np.sqrt(LEVEL / 80)
+
+
+def test_every_bank_and_direction_has_its_share_of_the_level(rng: np.random.Generator) -> None:
+    reference, _ = windowed(rng, 400, 1, sections=2)
+    scored = replace(windowed(rng, 100, 1, sections=2)[0], block=None)
+    for lift in np.arange(0.1, 1.5, 0.02):
+        moved = replace(scored, scores=scored.scores + lift)
+        for check in drift(moved.scores, decisions(moved, reference, rate=0.1), anomalies_at_most=0.0):
+            assert (check.direction == "higher") == (check.higher <= LEVEL / 4), "two banks, two directions"
+
+
+def test_a_bank_needs_recordings(rng: np.random.Generator) -> None:
+    reference, _ = windowed(rng, 20, 5)
+    scored, number = windowed(rng, MIN_CLIPS - 1, 5)
+    decided = decisions(replace(scored, block=None), reference, rate=0.1)
+    assert drift(scored.scores, decided, recording=number) == ()
+    (check,) = drift(scored.scores, decided)
+    assert (check.clips, check.independent) == (35, 35)
+    assert (check.references, check.independent_references) == (100, pytest.approx(20))
+    (limit,) = decided.thresholds
+    assert limit is not None
+    assert check.nominal > limit.high, "20 recordings allow a wider range of rates than 100 clips"
+
+
+def test_p_values_are_those_of_scipy_where_every_clip_is_independent(rng: np.random.Generator) -> None:
+    scores, reference = rng.normal(0.3, 1, size=30), rng.normal(size=80)
+    expected = [ks_2samp(scores, reference, alternative=which, method="asymp").pvalue for which in ("less", "greater")]
+    np.testing.assert_allclose(shift_p_values(scores, reference, anomalies_at_most=0.0), expected, rtol=1e-9)
+    wider = shift_p_values(scores, reference, anomalies_at_most=0.0, sizes=(10.0, 8.0))
+    assert wider[0] > expected[0]
 
 
 def test_real_rates_are_counted_by_domain(tmp_path: Path) -> None:

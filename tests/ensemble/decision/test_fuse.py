@@ -104,6 +104,18 @@ def test_by_fisher_one_extreme_position_outweighs_several_in_the_middle():
     assert fisher[0] > fisher[1]
 
 
+def test_fisher_takes_weights():
+    matrix = np.array([[0.5], [0.9]])
+    np.testing.assert_allclose(combine("weighted_fisher", matrix, [3, 1]), 1 - 0.5**0.75 * 0.1**0.25)
+    np.testing.assert_allclose(combine("weighted_fisher", matrix, [0, 2]), matrix[1])
+
+
+def test_min_zscore_is_the_smallest_distance_from_the_mean_in_deviations():
+    reference = [placed([0.0, 2.0, 4.0]), placed([10.0, 10.0, 40.0])]
+    fused = fuse("min_zscore", [placed([8.0, 100.0]), placed([50.0, 20.0])], reference)
+    np.testing.assert_allclose(fused.scores, [30 / np.sqrt(200), 0], atol=1e-12)
+
+
 def test_members_on_different_scales_count_alike():
     rng = np.random.default_rng(3)
     test, reference = placed(rng.normal(size=10)), placed(rng.normal(size=50))

@@ -50,6 +50,17 @@ def test_the_expected_rate_and_its_interval_hold():
         np.testing.assert_allclose(np.quantile(rates, [0.025, 0.975]), [result.low, result.high], rtol=0.15, atol=0.005)
 
 
+def test_the_interval_is_that_of_the_beta_distribution_of_the_rate():
+    """Of n scores k are not above the threshold: the rate is Beta(n + 1 - k, k). For k = 1 of 1 it is uniform."""
+    stats = pytest.importorskip("scipy.stats")
+    one = threshold(np.array([1.0]), rate=0.5)
+    assert (one.expected, one.low, one.high) == pytest.approx((0.5, 0.025, 0.975))
+    few = threshold(SCORES, rate=0.3)  # the 8th of 10
+    assert (few.expected, few.low, few.high) == pytest.approx((3 / 11, *stats.beta.ppf([0.025, 0.975], 3, 8)))
+    below = given_threshold(0.0, SCORES)
+    assert (below.expected, below.low, below.high) == pytest.approx((1.0, 0.025 ** (1 / 11), 1.0))
+
+
 def test_too_few_clips_give_a_note():
     result = threshold(np.array([3.0, 1.0, 2.0]), rate=0.1)
     assert result.value == 3

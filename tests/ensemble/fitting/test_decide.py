@@ -62,3 +62,17 @@ def test_a_threshold_that_nothing_or_everything_exceeds_is_refused(value: float,
         decide(recipe, fused, Sides(new, train, None, None, self_ranked=False))
     raw = Recipe(ONE, thresholds=(("fan/00", 97.0),))
     assert not decide(raw, fused, Sides(new, train, None, None, self_ranked=False)).reported.any()
+
+
+def test_fused_scores_are_shifted_on_their_common_scale() -> None:
+    """Three target clips borrow the spread of the source clips; as positions, some would pass 1."""
+    train = ClipTable.from_clips(
+        [Clip(f"t{i}.wav", "fan", "00", "train", "target" if i < 3 else "source", "normal") for i in range(43)]
+    )
+    test = ClipTable.from_clips([Clip("new.wav", "fan", "00", "test", "target", "unknown")])
+    reference = np.concatenate([[0.95, 0.96, 0.97], np.linspace(0.02, 0.98, 40)])
+    recipe = Recipe((Member("e", "knn"), Member("e", "ldn")), fusion="mean", domains="known", false_alarm_rate=0.1)
+    decided = decide(recipe, Fused(np.array([0.5]), reference), Sides(test, train, None, None, self_ranked=False))
+    (bank,) = decided.banks
+    assert bank.shifted
+    assert 0 < bank.reference.min() < bank.reference.max() < 1

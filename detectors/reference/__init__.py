@@ -1,0 +1,1 @@
+"""Reference scores of training clips without a fit per clip."""
