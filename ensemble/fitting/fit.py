@@ -8,9 +8,10 @@ from detectors import create
 from detectors.base import Detector
 from detectors.sections import Section
 from detectors.shared import sharing
+from ensemble.checks.flat import flat_warnings
 from ensemble.domains.correct import FittedDomains
 from ensemble.fitting.fitted import Bank, Fitted
-from ensemble.inputs import Inputs, TrainingInputs, banks_of, one_view
+from ensemble.inputs import Inputs, TrainingInputs, banks_of, one_view, section_texts
 from ensemble.members import MANY_CLIPS, Plan
 from ensemble.parallel.pool import run_tasks
 from ensemble.parallel.rows import SharedRows
@@ -63,8 +64,11 @@ def fit_inputs(
         domains=domains,
         evidence=inputs.evidence,
     )
+    section = section_texts(fitted.train, recipe.pool_sections)
+    warnings = flat_warnings([member.source for member in recipe.members], fitted.flat, section)
     fitted.thresholds()  # raises DataError for a recipe that cannot decide
-    return fitted, (*inputs.notes, *(domains.notes if domains else ()))
+    copies = inputs.copies.notes(left_out=True)
+    return fitted, (*warnings, *copies, *inputs.notes, *(domains.notes if domains else ()))
 
 
 def refuse_together(recipe: Recipe) -> None:

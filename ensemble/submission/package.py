@@ -12,7 +12,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -122,23 +122,36 @@ def _tail(clip: Clip, rule: FileRule) -> str:
     return rule.tail.format(machine=clip.machine, section=number, domain=clip.domain)
 
 
-def read_submission(folder: Path, clips: ClipTable, *, year: int) -> ScoreTable:
-    """Scores of a submission folder by the keys of `clips`; DataError for a missing, unknown or repeated name."""
+def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Collection[str] = ()) -> ScoreTable:
+    """Scores of a submission folder by the keys of `clips`; DataError for a missing, unknown or repeated name.
+
+    rejected: paths of recordings that are no clips; their scores are left out, and named by `unscored` of the table.
+    """
     files = _files(clips, file_rule(year))
-    keys = clips.keys()
+    keys, names = clips.keys(), {PurePosixPath(path).name for path in rejected}
     scores = np.empty(len(clips))
+    unscored: list[str] = []
     for tail, rows in files.items():
         path = folder / f"anomaly_score_{tail}"
+        table = read_scores(path)
+        surplus = {key for key in table.keys if key in names and key not in rows}
+        kept = [i for i, key in enumerate(table.keys) if key not in surplus]
         try:
-            scores[list(rows.values())] = read_scores(path).exactly(list(rows))
+            own = ScoreTable(table.name, tuple(table.keys[i] for i in kept), table.scores[kept])
+            scores[list(rows.values())] = own.exactly(list(rows))
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
+        unscored += sorted(surplus)
     unknown = {path.name for path in folder.glob("anomaly_score_*.csv")} - {f"anomaly_score_{tail}" for tail in files}
+    for name in sorted(unknown):  # a section of which every recording was rejected
+        if names.issuperset(read_scores(folder / name).keys):
+            unscored += read_scores(folder / name).keys
+            unknown.remove(name)
     if unknown:
         raise DataError(
             f"{folder / min(unknown)}: no test clips of that machine and section are known; remove the file"
         )
-    return ScoreTable(folder.name, tuple(keys), scores)
+    return ScoreTable(folder.name, tuple(keys), scores, tuple(unscored))
 
 
 def zip_submission(folder: Path) -> Path:
