@@ -11,6 +11,7 @@ from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
 from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.checks.disk import data_root, gone_note
+from ensemble.checks.training import training_warnings
 from ensemble.checks.unscored import (
     Unscored,
     belonging,
@@ -140,9 +141,8 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
     left_out = [f"left out of the metrics: {reason}" for reason in lacking]
-    found = [unscored_note(unscored), gone_note(root, detection.clips, detection.train)]
-    found += detection.copies.notes(left_out=not detection.self_ranked)
-    notes = [*left_out, *filter(None, found), *detection.notes, *where.notes, *notes]
+    found = filter(None, [unscored_note(unscored), gone_note(root, detection.clips, detection.train)])
+    notes = [*left_out, *found, *detection.notes, *where.notes, *notes]
     warnings = (*detection.warnings, *(shift.warning for shift in drifts if shift.warning))
     return Outcome(
         detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where, unscored
@@ -350,9 +350,11 @@ def select_to(
     judged, ranked = judged_members(store, request.external, say)
     folder = request.out.parent
     folder.mkdir(parents=True, exist_ok=True)
+    known = training_warnings(store, candidates)
     cache = ScoreCache(request.cache or folder / "selection-cache")
     faults = {**marked_faults(store), **(read_faults(request.faults, store) if request.faults else {})}
     selection = select(store, [*candidates, *judged], cache, options, faults=faults, progress=progress)
+    selection = replace(selection, warnings=(*known, *selection.warnings))
     if isinstance(store, MarkedStore):
         selection = replace(selection, recipe=replace(selection.recipe, marks=store.marks.head))
         for note in store.warnings:

@@ -162,7 +162,12 @@ def detect(
         train=train,
         reference=fused.reference,
         domains=domains,
-        remarks=(*inputs.notes, *(domains.notes if domains else ()), *day_notes(inputs, recipe)),
+        remarks=(
+            *inputs.notes,
+            *copies.notes(left_out=not roles.self_ranked),
+            *(domains.notes if domains else ()),
+            *day_notes(inputs, recipe),
+        ),
         blocks=inputs.blocks,
         warnings=warnings,
         copies=copies,

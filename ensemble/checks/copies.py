@@ -67,9 +67,9 @@ class Copies:
         low = "their reference scores are too low, so leave one of each out of the data"
         kinds = [
             (self.exact, "scored clip", "with the content of a training clip, so scored as normal"),
-            (self.near, "scored clip", "that differ from a training clip by rounding only, so scored as normal"),
+            (self.near, "scored clip", "with the row of a training clip but for rounding, so scored as normal"),
             (self.repeated, "training clip", f"with the content of another one of the section; {once}"),
-            (self.near_repeated, "training clip", f"that differ from another one by rounding only; {low}"),
+            (self.near_repeated, "training clip", f"with the row of another one but for rounding; {low}"),
         ]
         return [f"{counted(len(pairs), noun)} {text}: {named(pairs)}" for pairs, noun, text in kinds if pairs]
 
