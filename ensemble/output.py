@@ -5,7 +5,8 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -59,6 +60,19 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
     if (out / PACKAGE).exists() and not package:
         notes.append(f"{out / PACKAGE} is the package of an earlier run")
     return notes
+
+
+@contextmanager
+def removed_if_empty(out: Path) -> Iterator[None]:
+    """Remove the folder `out`, where it is new, if the block fails before anything was written to it."""
+    is_new = not out.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # not empty, or never made
+                out.rmdir()
+        raise
 
 
 def write_detection(

@@ -245,6 +245,7 @@ class ReportRequest:
 def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     """Score the store as `run_to` does, and explain the detection in one HTML file; by default of `--ensemble`."""
     store = FeatureStore.open(page.store)
+    page.out.parent.mkdir(parents=True, exist_ok=True)
     if not request.names_members:
         request = replace(request, ensemble=True)
     ensemble, _ = ensemble_of(store, request, screen)

@@ -18,6 +18,9 @@ from featstore.spec import nearest
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
+OUT_FILE = click.Path(dir_okay=False, path_type=Path)
+OUT_FOLDER = click.Path(file_okay=False, path_type=Path)
+"""Where results go: refused at once where it is a folder, or a file."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 

@@ -8,7 +8,7 @@ import click
 
 from ensemble.commands.options import no_marks_option, recipe_options, recording_option, year_option
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, printable, size, table
+from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, OUT_FOLDER, Command, Meter, printable, size, table
 
 if TYPE_CHECKING:
     from ensemble.results import Outcome
@@ -19,7 +19,7 @@ SHOWN = 10
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @recipe_options
-@click.option("-o", "--out", type=PATH, default="results", show_default=True, help="Folder of the results.")
+@click.option("-o", "--out", type=OUT_FOLDER, default="results", show_default=True, help="Folder of the results.")
 @click.option(
     "--format", "formats", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
 )
@@ -41,13 +41,14 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     Where clips are windows of recordings, also events.csv and recordings.csv. A section with fewer than two training
     clips is left out and named; the exit code is then 3.
     """
+    from ensemble.output import removed_if_empty
     from ensemble.request import RunRequest, Screen
     from ensemble.results import OutRequest, run_to
 
     named = {name: options.pop(name) for name in ("year", "data", "fill_missing")}
     written = OutRequest(submission="dcase" in options.pop("formats"), **named)
     request = RunRequest(**options)
-    with Meter("members") as meter:
+    with Meter("members") as meter, removed_if_empty(out):
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
         outcome = run_to(store, out, request, screen, written)
     for text in outcome.texts:
@@ -101,7 +102,7 @@ def _most_anomalous(outcome: "Outcome") -> str:
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @recipe_options
-@click.option("-o", "--out", type=PATH, default="report.html", show_default=True, help="HTML file to write.")
+@click.option("-o", "--out", type=OUT_FILE, default="report.html", show_default=True, help="HTML file to write.")
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of recordings, for playback."
 )
