@@ -24,6 +24,7 @@ from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
+from ensemble.scoring.output import TEXTS, schema_of, unicode_row
 from ensemble.submission.fill import filled
 from ensemble.submission.package import read_submission, write_submission
 from ensemble.windows.blocks import any_windows
@@ -32,7 +33,7 @@ from ensemble.windows.files import remove_windows, time_text
 from ensemble.windows.recordings import Recordings, recordings_of
 from featstore.clip import window_of
 from featstore.console import table
-from featstore.disk.files import write_new
+from featstore.disk.files import replacing, write_new
 from featstore.errors import DataError
 from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
@@ -41,6 +42,7 @@ from featstore.table import ClipTable
 REPLICATES = 1000
 PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020
+PARQUET_FILE = "scores.parquet"
 SCORES_FILE, RECIPE_FILE, METRICS_FILE, SELECTION_FILE = "scores.csv", "recipe.toml", "metrics.json", "selection.json"
 
 
@@ -88,7 +90,8 @@ def write_detection(
     """
     out.mkdir(parents=True, exist_ok=True)
     write_new(out / SCORES_FILE, scores_csv(detection, seconds, where, unscored).encode("utf-8", "surrogateescape"))
-    (out / METRICS_FILE).unlink(missing_ok=True)  # no two runs may mix
+    for name in (METRICS_FILE, PARQUET_FILE):
+        (out / name).unlink(missing_ok=True)  # no two runs may mix
     remove_windows(out)
     write_recipe(detection.recipe, out / RECIPE_FILE)
     return [out / SCORES_FILE, out / RECIPE_FILE]
@@ -147,6 +150,29 @@ def scores_csv(
         cells |= {"start_s": str(span[0]), "end_s": str(span[1]), NOT_SCORED: clip.reason}
         writer.writerow([cells.get(name, "") for name in header])
     return text.getvalue()
+
+
+def write_scores_parquet(out: Path) -> Path:
+    """Write the rows of OUT/scores.csv as OUT/scores.parquet, where section 00 is a text; returns its path.
+
+    DataError where pyarrow is not installed.
+    """
+    path = out / PARQUET_FILE
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise DataError(f'{path}: Parquet needs pyarrow; pip install "featstore[parquet]"') from error
+    with (out / SCORES_FILE).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        schema = schema_of(pa, reader.fieldnames or ())
+        rows = [
+            {name: text if name in TEXTS else float(text) if text else None for name, text in row.items()}
+            for row in reader
+        ]
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist([unicode_row(row) for row in rows], schema=schema), temporary)
+    return path
 
 
 def write_package(

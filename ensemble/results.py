@@ -46,6 +46,7 @@ from ensemble.output import (
     write_detection,
     write_metrics,
     write_package,
+    write_scores_parquet,
     year_of,
 )
 from ensemble.recipe import read_recipe, write_recipe
@@ -91,11 +92,13 @@ class Outcome:
 class OutRequest:
     """What a run writes.
 
-    submission: also the files of a DCASE submission; fill_missing: with rows for test clips without a score. year: the
-    official rule, None for the one that fits the data. data: folder of the recordings, None for that of the last build.
+    submission: also the files of a DCASE submission; fill_missing: with rows for test clips without a score. parquet:
+    also scores.parquet. year: the official rule, None for the one that fits the data. data: folder of the recordings,
+    None for that of the last build.
     """
 
     submission: bool = False
+    parquet: bool = False
     fill_missing: bool = False
     year: int | None = None
     data: Path | None = None
@@ -131,6 +134,7 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
         *write_detection(detection, out, findings.seconds, where.sentences(), unscored),
         *_write_reason(ensemble, out / SELECTION_FILE),
     ]
+    files += [write_scores_parquet(out)] if written.parquet else []
     files += write_windows(out, detection, findings) if findings.recordings.divided else []
     files += write_transductive(detection, ranked, out)
     if written.submission:

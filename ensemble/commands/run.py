@@ -21,7 +21,11 @@ SHOWN = 10
 @recipe_options
 @click.option("-o", "--out", type=OUT_FOLDER, default="results", show_default=True, help="Folder of the results.")
 @click.option(
-    "--format", "formats", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
+    "--format",
+    "formats",
+    type=click.Choice(["csv", "parquet", "dcase"]),
+    multiple=True,
+    help="parquet adds scores.parquet, dcase submission files.",
 )
 @click.option(
     "--data",
@@ -46,7 +50,8 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     from ensemble.results import OutRequest, run_to
 
     named = {name: options.pop(name) for name in ("year", "data", "fill_missing")}
-    written = OutRequest(submission="dcase" in options.pop("formats"), **named)
+    formats = options.pop("formats")
+    written = OutRequest(submission="dcase" in formats, parquet="parquet" in formats, **named)
     request = RunRequest(**options)
     with Meter("members") as meter, removed_if_empty(out):
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))

@@ -76,6 +76,7 @@ def write_submission(
         ordered = scores.exactly(clips.keys())
     except ValueError as error:
         raise DataError(str(error)) from None
+    _refuse_names(clips)
     files = _files(clips, rule)
     folder = out / "task2" / label
     if folder.exists() and any(folder.iterdir()):
@@ -88,6 +89,20 @@ def write_submission(
         if decisions is not None and rule.decisions:
             _write_lines(folder / f"decision_result_{tail}", names, [str(int(value)) for value in decisions[order]])
     return folder
+
+
+def _refuse_names(clips: ClipTable) -> None:
+    """DataError for a section whose file the official scripts would not find."""
+    for machine, section in clips.sections():
+        if not _NUMBER.fullmatch(section):
+            raise DataError(
+                f"machine {machine} section {section!r}: the official scripts read files of sections with two digits, "
+                "such as section_00. A spreadsheet may have made 0 of 00: write the section as text in the manifest, "
+                "and build again"
+            )
+
+
+_NUMBER = re.compile(r"(?:section_|id_)?[0-9]{2}", re.ASCII)
 
 
 def _write_lines(path: Path, names: Sequence[str], values: Sequence[str]) -> None:
