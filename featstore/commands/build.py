@@ -141,7 +141,7 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
         others = rows - (new + changed + kept - lost)
         counts = f"{new:,} new, {changed:,} changed, {kept:,} kept"
         counts += (f", less {lost:,} rejected" if lost else "") + (
-            f", and {others:,} not in the data" if others else ""
+            f", and {others:,} of other recordings" if others else ""
         )
         click.echo(f"{store}: {name} holds {counted(rows, 'row')} ({counts})")
     for name, count in gone.items():

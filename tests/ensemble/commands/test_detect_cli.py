@@ -232,7 +232,7 @@ def test_one_machine_alone(store: Path, tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_computed(store: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path / "file")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert "members" not in result.stderr
 

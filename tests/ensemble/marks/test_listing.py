@@ -18,6 +18,6 @@ def test_windows_are_listed_by_time(tmp_path: Path) -> None:
     clips = [Clip(path, "fan", "00", "test") for path in paths]
     import_matrix(tmp_path / "s", "e", np.ones((4, 2), dtype=np.float32), ClipTable.from_clips(clips))
     for path in reversed(paths):
-        append_mark(tmp_path / "s", Mark(path, "fault"))
+        append_mark(tmp_path / "s", Mark(clip=path, mark="fault"))
     store = MarkedStore(FeatureStore.open(tmp_path / "s"), read_marks(tmp_path / "s"))
     assert [row[0] for row in rows_of(store)] == paths
