@@ -71,6 +71,9 @@ def chosen_ensemble(
     except DataError as error:
         say(f"note: {error}; an ensemble is chosen again")
         kept = None
+    else:
+        if kept is None and shelf.holds_any:
+            say("note: the kept choices are of other rows, marks or options; an ensemble is chosen again")
     if kept:
         return _ensemble(kept, default, f"kept in {shelf.place(key).parent}; delete this folder to choose again", say)
     cache = shelf.cache

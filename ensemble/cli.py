@@ -34,10 +34,25 @@ class WithDefault(Commands):
         """Insert `run` where the first word is an option, a path, or nothing like a command."""
         names = self.list_commands(ctx)
         first = args[0] if args else "--help"
+        if first not in names and Path(first).is_file():
+            raise click.UsageError(
+                f"{first} is a file, and a store is a folder. To score a recording: detect score MODEL {first}; to see "
+                f"what is like it: detect neighbours STORE {first}",
+                ctx,
+            )
         is_store = first.startswith("-") or Path(first).exists() or not nearest(first, names)
         if is_store and first not in {*names, "-h", "--help", "--version"}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a first word that is none may also be a store that is not there."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.message.rstrip('.')} And no store {args[0]!r} exists here.", ctx) from error
 
 
 @click.group(cls=WithDefault, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

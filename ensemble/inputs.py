@@ -1,12 +1,15 @@
 """What a detection reads from a store: its recordings with their roles, and their rows in every embedding."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from shlex import quote
 
 import numpy as np
 
+from ensemble.checks.copies import Copies, Sound, repeated_rows, sounds_of
+from ensemble.checks.unscored import Place, Unscored, rejected_keys
+from ensemble.groups import ALONE, filled, joined_blocks
 from ensemble.marks.apply import with_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
@@ -14,6 +17,7 @@ from ensemble.windows.blocks import any_windows, reference_blocks
 from featstore.acquisition.notes import section_notes
 from featstore.acquisition.recordings import FACTS, Recordings, policy_of
 from featstore.building.state import unfinished
+from featstore.console import counted
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
 from featstore.store import EmbeddingInfo, FeatureStore
@@ -22,11 +26,19 @@ from featstore.table import ClipTable, decode, encode
 
 @dataclass(frozen=True)
 class Roles:
-    """Rows of an embedding that train and rows that are scored; `self_ranked` where these are the same clips."""
+    """Clips that train and clips that are scored, by their numbers; `self_ranked` where these are the same clips.
+
+    repeated, copied: training clips, and scored clips, that repeat a training clip of their bank by content, with that
+    clip. Repeated clips do not train, unless the training clips are ranked. thin: test clips that are not scored,
+    because their bank has fewer than two training clips, with that number.
+    """
 
     train: np.ndarray
     scored: np.ndarray
     self_ranked: bool
+    repeated: Mapping[int, int] = field(default_factory=dict)
+    copied: Mapping[int, int] = field(default_factory=dict)
+    thin: Mapping[int, int] = field(default_factory=dict)
 
 
 def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
@@ -38,6 +50,12 @@ def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
     if not names:
         raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
     return next((member for member in recipe.members if not member.file), Member(names[0], ""))
+
+
+def embeddings_of(store: FeatureStore, recipe: Recipe) -> list[str]:
+    """The embeddings that a recipe reads and the store has, the one that lists the clips first."""
+    names = [evidence_of(store, recipe).embedding, *(member.embedding for member in recipe.members if not member.file)]
+    return [name for name in dict.fromkeys(names) if name in store.embeddings]
 
 
 class Inputs:
@@ -54,36 +72,93 @@ class Inputs:
         stored = store.clips(base)
         _refuse_unknown(machines, stored, store)
         wanted = np.isin(stored.column("machine"), machines) if machines else np.ones(len(stored), dtype=bool)
-        recordings = np.flatnonzero(stored.where(variant="") & wanted)  # generated anomalies are for selection only
+        wanted &= stored.where(variant="")  # generated anomalies are for selection only
+        recordings = np.flatnonzero(wanted & ~_rejected_elsewhere(store, stored, base, recipe))
         self.clips, chose = with_confirmed_labels(stored[recordings], recipe)
+        self._order: dict[str, np.ndarray] = {base: recordings}
         silent = store.facts(base)["outcome"][recordings] == b"silent"
         banks = banks_of(self.clips, recipe.pool_sections)
         self.roles, notes = self.roles_of(banks, silent, f"{store.path}: {base}")
-        note = f"{chose} clips that chose this ensemble are left out of the metrics" if chose else ""
+        note = f"{counted(chose, 'clip')} that chose this ensemble are left out of the metrics" if chose else ""
         self.notes = (*store.warnings, *filter(None, [unfinished(store.path), note]), *notes)
-        self._order: dict[str, np.ndarray] = {base: recordings}
         self.blocks, block_notes = self.blocks_for(recipe)
         self.notes += block_notes
         self._held: tuple[str, SharedRows] | None = None
 
     def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
         """Which clips train and which are scored, and notes on clips that are left out."""
-        return _roles(self.clips, banks, silent, where)
+        train, notes = training_rows(self.clips, silent)
+        _refuse_none(train, self.clips, silent, where)
+        scored = np.flatnonzero(self.clips.where(split="test"))
+        if not len(scored):
+            train, single = without_single_clips(banks, train, scored)
+            if not len(train):
+                raise DataError(f"{where}: {NOTHING_TO_COMPARE}")
+            notes += [*single, SELF_RANKED]
+            return Roles(train, train, self_ranked=True, repeated=self.repeats(banks, train)[1]), tuple(notes)
+        first, repeated = self.repeats(banks, train)
+        train = _without(train, repeated)
+        thin = _thin(banks, train, scored)
+        is_thin = np.array([bank in thin for bank in banks], dtype=bool)
+        train, single = without_single_clips(banks, train[~is_thin[train]], scored)
+        kept = scored[~is_thin[scored]]
+        if not len(kept):
+            raise DataError(_too_small(thin, banks, scored))
+        sounds = self.sounds(kept)
+        copies = {row: first.get((banks[row], sound)) for row, sound in zip(kept.tolist(), sounds, strict=True)}
+        copied = {row: twin for row, twin in copies.items() if twin is not None}
+        lacking = {int(row): thin[banks[row]] for row in scored[is_thin[scored]]}
+        notes += [*single, *_thin_notes(thin, banks, scored)]
+        return Roles(train, kept, False, repeated, copied, lacking), tuple(notes)
+
+    def sounds(self, clips: np.ndarray) -> list[Sound]:
+        """What tells whether two clips, given by their numbers, are the same sound."""
+        return sounds_of(self.clips[clips], self.contents(clips))
+
+    def repeats(
+        self, banks: Sequence[tuple[str, str]], train: np.ndarray
+    ) -> tuple[dict[tuple[tuple[str, str], Sound], int], dict[int, int]]:
+        """The first training clip by path with each sound of a bank, and the others, each with that one."""
+        keys = self.clips[train].keys()
+        order = sorted(range(len(train)), key=keys.__getitem__)
+        sounds = dict(zip(train.tolist(), self.sounds(train), strict=True))
+        return repeated_rows((int(train[i]) for i in order), banks, sounds)
+
+    @property
+    def copies(self) -> Copies:
+        """The exact copies among the clips."""
+        keys = self.clips.keys()
+        exact, repeated = (
+            {keys[row]: keys[twin] for row, twin in pairs.items()} for pairs in (self.roles.copied, self.roles.repeated)
+        )
+        return Copies(exact=exact, repeated=repeated)
+
+    @property
+    def unscored(self) -> tuple[Unscored, ...]:
+        """The test clips of banks with too few training clips."""
+        return tuple(
+            Unscored(clip.key, Place(clip.machine, clip.section, clip.split, clip.domain), _thin_reason(n))
+            for clip, n in ((self.clips[row], n) for row, n in self.roles.thin.items())
+        )
 
     def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """Blocks of the training clips, where the recipe names a group or some are windows, and notes."""
         train = self.clips[self.roles.train]
-        if not recipe.group and not any_windows(train):
-            return None, ()
+        section = section_texts(train, recipe.pool_sections)
         content = self.contents(self.roles.train)
         identity = [known or path for known, path in zip(content, train.recordings(), strict=True)]
-        section = section_texts(train, recipe.pool_sections)
+        if not recipe.group and not any_windows(train):
+            return (_copies_together(section, train.keys(), identity) if self._ranks_copies else None), ()
         number, notes = reference_blocks(recipe.group, train, identity, section)
         files = [member.name for member in recipe.members if member.file]
         if files:
             origin = f"--group {recipe.group}" if recipe.group else "windows"
             notes += (f"{origin}: the training scores of {', '.join(files)} are used as they are",)
         return number, notes
+
+    @property
+    def _ranks_copies(self) -> bool:
+        return self.roles.self_ranked and bool(self.roles.repeated)
 
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""
@@ -150,10 +225,11 @@ class TrainingInputs(Inputs):
         """Every usable training clip, but for banks of a single one; DataError where none is left."""
         train, notes = training_rows(self.clips, silent)
         _refuse_none(train, self.clips, silent, where)
-        train, left_out = without_single_clips(banks, train, train[:0])
+        repeated = self.repeats(banks, train)[1]
+        train, left_out = without_single_clips(banks, _without(train, repeated), train[:0])
         if not len(train):
             raise DataError(f"{where}: {NOTHING_TO_COMPARE}")
-        return Roles(train, train[:0], self_ranked=False), (*notes, *left_out)
+        return Roles(train, train[:0], self_ranked=False, repeated=repeated), (*notes, *left_out)
 
 
 def training_rows(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -184,22 +260,30 @@ def _refuse_none(train: np.ndarray, clips: ClipTable, silent: np.ndarray, where:
 NOTHING_TO_COMPARE = "no section has two clips to compare; --pool-sections compares whole machines"
 
 
-def _roles(
-    clips: ClipTable, banks: list[tuple[str, str]], silent: np.ndarray, where: str
-) -> tuple[Roles, tuple[str, ...]]:
-    """Which rows train and which are scored, and notes on clips that are left out."""
-    train, notes = training_rows(clips, silent)
-    _refuse_none(train, clips, silent, where)
-    scored = np.flatnonzero(clips.where(split="test"))
-    _refuse_small_banks(banks, train, scored)
-    train, left_out = without_single_clips(banks, train, scored)
-    notes += left_out
-    if len(scored):
-        return Roles(train, scored, self_ranked=False), tuple(notes)
-    if not len(train):
-        raise DataError(f"{where}: {NOTHING_TO_COMPARE}")
-    notes.append("no test clips: the training clips are ranked among themselves, each scored without itself")
-    return Roles(train, train, self_ranked=True), tuple(notes)
+SELF_RANKED = "no test clips: the training clips are ranked among themselves, each scored without itself"
+
+
+def _without(rows: np.ndarray, others: Iterable[int]) -> np.ndarray:
+    """The rows that are not among the others."""
+    return rows[~np.isin(rows, list(others))]
+
+
+def _copies_together(section: np.ndarray, keys: Sequence[str], identity: Sequence[str]) -> np.ndarray | None:
+    """Block (n,) of each clip: a clip with its copies; None where that would leave a section with one block."""
+    number = joined_blocks(section, keys, identity)
+    for text in np.unique(section).tolist():
+        here = np.flatnonzero(section == text)
+        if len(np.unique(number[here])) == 1:  # nothing but copies: nothing else to compare them with
+            number[here] = ALONE
+    return filled(number, np.arange(len(number)))
+
+
+def _rejected_elsewhere(store: FeatureStore, clips: ClipTable, base: str, recipe: Recipe) -> np.ndarray:
+    """Mask of the clips that another embedding of the recipe rejected, so that a member could not score them."""
+    rejected = rejected_keys(store, [name for name in embeddings_of(store, recipe) if name != base])
+    if not rejected:
+        return np.zeros(len(clips), dtype=bool)
+    return np.array([key in rejected for key in clips.keys()], dtype=bool)  # noqa: SIM118 - a table, not a dict
 
 
 def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureStore) -> None:
@@ -211,16 +295,47 @@ def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureSto
             )
 
 
-def _refuse_small_banks(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> None:
-    """DataError that names every bank with test clips and fewer than two training clips."""
-    n_train, n_test = Counter(banks[i] for i in train), Counter(banks[i] for i in scored)
-    small = sorted(bank for bank in n_test if n_train[bank] < 2)
-    if small:
-        counts = [f"{m} section {s} has {n_train[m, s]} for {n_test[m, s]} test clips" for m, s in small]
-        raise DataError(
-            f"a section needs at least two normal training clips: {'; '.join(counts)}. Add recordings, join the "
-            "sections of a machine into one bank with --pool-sections, or name only the other machines with --machine"
-        )
+def _thin(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> dict[tuple[str, str], int]:
+    """Training clips of every bank with test clips and fewer than two training clips."""
+    n_train = Counter(banks[i] for i in train)
+    return {bank: n_train[bank] for bank in sorted({banks[i] for i in scored}) if n_train[bank] < LEAST_CLIPS}
+
+
+LEAST_CLIPS = 2
+"""Training clips of a bank: one is compared with the others."""
+
+CURE = (
+    "add normal recordings, join the sections of a machine into one bank with --pool-sections, or name only the other "
+    "machines with --machine"
+)
+
+
+def _thin_reason(count: int) -> str:
+    return f"its section has {counted(count, 'training clip')}, {LEAST_CLIPS} are needed"
+
+
+def _thin_texts(thin: Mapping[tuple[str, str], int], banks: list[tuple[str, str]], scored: np.ndarray) -> Iterable[str]:
+    n_test = Counter(banks[i] for i in scored)
+    for (machine, section), count in thin.items():
+        tests = counted(n_test[machine, section], "test clip")
+        yield f"{machine} section {section} has {counted(count, 'training clip')} for {tests}"
+
+
+def _too_small(thin: Mapping[tuple[str, str], int], banks: list[tuple[str, str]], scored: np.ndarray) -> str:
+    texts = "; ".join(_thin_texts(thin, banks, scored))
+    return f"a section needs at least two normal training clips: {texts}. {CURE[0].upper()}{CURE[1:]}"
+
+
+def _thin_notes(thin: Mapping[tuple[str, str], int], banks: list[tuple[str, str]], scored: np.ndarray) -> Iterable[str]:
+    """A note on each of the first sections that are left out, and the number of the others."""
+    texts = list(_thin_texts(thin, banks, scored))
+    if texts:
+        rest = f"; and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
+        yield f"left out, at least two different training clips are needed: {'; '.join(texts[:SHOWN])}{rest}; {CURE}"
+
+
+SHOWN = 5
+"""Sections that a note names."""
 
 
 def without_single_clips(

@@ -9,6 +9,7 @@ import numpy as np
 from detectors import create
 from detectors.sections import Section, SectionScores, sections_of
 from detectors.shared import sharing
+from ensemble.checks.flat import is_flat
 from ensemble.decision.calibrate import PlacedScores
 from ensemble.external import scores_of
 from ensemble.inputs import Inputs, machine_section, one_view, width_of
@@ -32,6 +33,7 @@ def member_scores(
     roles, members = inputs.roles, recipe.members
     train, scored = inputs.clips[roles.train], inputs.clips[roles.scored]
     scores, honest = (np.full((len(members), len(clips)), np.nan) for clips in (scored, train))
+    flat = np.zeros(honest.shape, dtype=bool)
     files = [i for i, member in enumerate(members) if member.file]
     for i in files:
         scores[i] = scores_of(members[i], scored.keys(), "test clips")
@@ -42,19 +44,30 @@ def member_scores(
     threads = 1 if len(inputs.clips) < MANY_CLIPS else None
     for task, results in run_tasks(plan.batches(inputs, score_view), plan.processes, threads=threads):
         section, numbers = task.label
-        for i, result in zip(numbers, results, strict=True):
+        for i, result in zip(numbers, results[0], strict=True):
             scores[i, section.test], honest[i, section.train] = result.scores, result.reference
+            flat[i, section.train] = results[1]
         done += len(numbers)
         progress(len(files) + done * (len(members) - len(files)) // units, len(members))
     if roles.self_ranked:
         scores = honest
-    of_train = [placed(train, row, recipe.pool_sections, inputs.blocks) for row in honest]
+    of_train = [
+        placed(train, row, recipe.pool_sections, inputs.blocks, of_member)
+        for row, of_member in zip(honest, flat, strict=True)
+    ]
     return [(placed(scored, row, recipe.pool_sections), of_row) for row, of_row in zip(scores, of_train, strict=True)]
 
 
-def placed(clips: ClipTable, scores: np.ndarray, pool_sections: bool, blocks: np.ndarray | None = None) -> PlacedScores:
+def placed(
+    clips: ClipTable,
+    scores: np.ndarray,
+    pool_sections: bool,
+    blocks: np.ndarray | None = None,
+    flat: np.ndarray | None = None,
+) -> PlacedScores:
     """Scores with their sections, without domains: the domain of a real test clip is unknown."""
-    return PlacedScores(scores, *machine_section(clips, pool_sections), block=blocks)
+    flat = flat if flat is not None and flat.any() else None
+    return PlacedScores(scores, *machine_section(clips, pool_sections), block=blocks, flat=flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +128,15 @@ class Plan:
         return Task(work, arguments, len(numbers) * len(train), (section, numbers))
 
 
-def score_view(rows: SharedRows, view: int | None, section: Section, detectors: Sequence[str]) -> list[SectionScores]:
-    """Scores of a section's clips, given by their positions in `rows`, by several detectors on one view."""
+def score_view(
+    rows: SharedRows, view: int | None, section: Section, detectors: Sequence[str]
+) -> tuple[list[SectionScores], bool]:
+    """Scores of a section's clips, given by their positions in `rows`, by several detectors on one view.
+
+    Also whether the rows of the training clips are flat, see `checks.flat`.
+    """
     X = one_view(rows.array, view)
     train_X, test_X = X[section.train], X[section.test]
     made = [create(detector) for detector in detectors]
     with sharing(made):
-        return [section.scored(detector, train_X, test_X) for detector in made]
+        return [section.scored(detector, train_X, test_X) for detector in made], is_flat(train_X)

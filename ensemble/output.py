@@ -5,7 +5,8 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -17,18 +18,22 @@ from detectors.metrics.auc import auc
 from detectors.metrics.intervals import Interval, Intervals, caution, intervals
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import Evaluation, evaluate, rule_of
-from detectors.metrics.scores import ScoreTable, read_scores
+from detectors.metrics.scores import NOT_SCORED, ScoreTable, read_scores
+from ensemble.checks.unscored import Unscored
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
+from ensemble.scoring.output import TEXTS, schema_of, unicode_row
+from ensemble.submission.fill import filled
 from ensemble.submission.package import read_submission, write_submission
 from ensemble.windows.blocks import any_windows
 from ensemble.windows.events import spans_of
 from ensemble.windows.files import remove_windows, time_text
 from ensemble.windows.recordings import Recordings, recordings_of
+from featstore.clip import window_of
 from featstore.console import table
-from featstore.disk.files import write_new
+from featstore.disk.files import replacing, write_new
 from featstore.errors import DataError
 from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
@@ -36,6 +41,7 @@ from featstore.table import ClipTable
 
 PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020
+PARQUET_FILE = "scores.parquet"
 SCORES_FILE, RECIPE_FILE, METRICS_FILE, SELECTION_FILE = "scores.csv", "recipe.toml", "metrics.json", "selection.json"
 
 
@@ -57,31 +63,50 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
     return notes
 
 
+@contextmanager
+def removed_if_empty(out: Path) -> Iterator[None]:
+    """Remove the folder `out`, where it is new, if the block fails before anything was written to it."""
+    is_new = not out.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # not empty, or never made
+                out.rmdir()
+        raise
+
+
 def write_detection(
     detection: Detection,
     out: Path,
     seconds: np.ndarray | None = None,
     where: Mapping[int, str] = MappingProxyType({}),
+    unscored: Sequence[Unscored] = (),
 ) -> list[Path]:
     """Write scores.csv and recipe.toml to the folder `out`; returns the files. Other files of an earlier run go.
 
-    seconds, where: see `scores_csv`.
+    seconds, where, unscored: see `scores_csv`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    write_new(out / SCORES_FILE, scores_csv(detection, seconds, where).encode("utf-8", "surrogateescape"))
-    (out / METRICS_FILE).unlink(missing_ok=True)  # no two runs may mix
+    write_new(out / SCORES_FILE, scores_csv(detection, seconds, where, unscored).encode("utf-8", "surrogateescape"))
+    for name in (METRICS_FILE, PARQUET_FILE):
+        (out / name).unlink(missing_ok=True)  # no two runs may mix
     remove_windows(out)
     write_recipe(detection.recipe, out / RECIPE_FILE)
     return [out / SCORES_FILE, out / RECIPE_FILE]
 
 
 def scores_csv(
-    detection: Detection, seconds: np.ndarray | None = None, where: Mapping[int, str] = MappingProxyType({})
+    detection: Detection,
+    seconds: np.ndarray | None = None,
+    where: Mapping[int, str] = MappingProxyType({}),
+    unscored: Sequence[Unscored] = (),
 ) -> str:
     """One row per clip, most anomalous first, with the evidence beside the decision.
 
     Where some clips are windows, every row has a start and an end; `seconds` are the lengths (m,) of whole recordings.
-    where: row of a clip -> where it deviates from normal, in words.
+    where: row of a clip -> where it deviates from normal, in words. A column `copy_of` names the training clip that a
+    copy repeats, if there are copies. unscored: clips without a score come last, with the reason in `not_scored`.
     """
     members = [member.name for member in detection.recipe.members]
     spans = spans_of(detection.clips, seconds) if any_windows(detection.clips) else np.zeros((len(detection.clips), 0))
@@ -93,7 +118,11 @@ def scores_csv(
     writer = csv.writer(text, lineterminator="\n")
     domains = detection.domains
     header += ["target_probability"] if domains else []
-    writer.writerow([*header, "nearest_normal", "nearest_distance", "where", *members])
+    copies = detection.copies
+    copy_of = copies.of_training if detection.self_ranked else copies.scored
+    header += ["nearest_normal", "nearest_distance", "where"]
+    header += [*(["copy_of"] if copy_of else []), *([NOT_SCORED] if unscored else []), *members]
+    writer.writerow(header)
     for i in np.argsort(-detection.percentile, kind="stable"):
         writer.writerow(
             [
@@ -109,21 +138,59 @@ def scores_csv(
                 detection.nearest[i],
                 f"{detection.nearest_distance[i]:.6f}" if detection.nearest[i] else "",
                 where.get(int(i), ""),
+                *([copy_of.get(keys[i], "")] if copy_of else []),
+                *([""] if unscored else []),
                 *(f"{value:.6f}" for value in detection.member_percentiles[:, i]),
             ]
         )
+    for clip in unscored:
+        place, span = clip.place, window_of(clip.path) or ("", "")
+        cells = {"clip": clip.path, "machine": place.machine, "section": place.section, "domain": place.domain}
+        cells |= {"start_s": str(span[0]), "end_s": str(span[1]), NOT_SCORED: clip.reason}
+        writer.writerow([cells.get(name, "") for name in header])
     return text.getvalue()
 
 
-def write_package(detection: Detection, out: Path, year: int | None, recordings: Recordings | None = None) -> Path:
+def write_scores_parquet(out: Path) -> Path:
+    """Write the rows of OUT/scores.csv as OUT/scores.parquet, where section 00 is a text; returns its path.
+
+    DataError where pyarrow is not installed.
+    """
+    path = out / PARQUET_FILE
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise DataError(f'{path}: Parquet needs pyarrow; pip install "featstore[parquet]"') from error
+    with (out / SCORES_FILE).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        schema = schema_of(pa, reader.fieldnames or ())
+        rows = [
+            {name: text if name in TEXTS else float(text) if text else None for name, text in row.items()}
+            for row in reader
+        ]
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist([unicode_row(row) for row in rows], schema=schema), temporary)
+    return path
+
+
+def write_package(
+    detection: Detection,
+    out: Path,
+    year: int | None,
+    recordings: Recordings | None = None,
+    unscored: Sequence[Unscored] = (),
+) -> Path:
     """Write the submission files to OUT/dcase and return their folder; a package of an earlier run is replaced last.
 
     `recordings`: those of the clips, by default every clip; one is decided as an anomaly if any of its windows is.
+    unscored: test clips that get the highest score of their section and are decided as anomalies.
     """
     clips, scores, decision = detection.clips, score_table(detection), detection.decision
     if recordings:
         clips, decision = recordings.clips, recordings.any(decision)
         scores = recordings.table(scores, clips.keys())
+    clips, scores, decision = filled(clips, scores, decision, unscored)
     package, new = out / PACKAGE, out / f"{PACKAGE}.tmp"
     shutil.rmtree(new, ignore_errors=True)
     try:
@@ -153,22 +220,28 @@ def test_clips(store: FeatureStore, ground_truth: Path | None) -> ClipTable:
     return recordings.labelled(ClipTable.from_clips(apply_truth(list(recordings.clips), ground_truth)[0]))
 
 
-def read_any_scores(path: Path, clips: ClipTable, year: int) -> ScoreTable:
+def read_any_scores(path: Path, clips: ClipTable, year: int, rejected: Collection[str] = ()) -> ScoreTable:
     """Scores of the test clips by key, from a submission folder or a CSV of `clip,score`.
 
-    A clip of the CSV is named by its key, or by a file name that only one test clip has. DataError names the first name
-    that fits no clip or several.
+    A clip of the CSV is named by its key, or by a file name that only one test clip has. Scores of recordings that the
+    store `rejected` are left out, and named by `unscored` of the table. DataError names the first name that fits no
+    clip or several.
     """
     if path.is_dir():
-        return read_submission(path, clips, year=year)
+        return read_submission(path, clips, year=year, rejected=rejected)
     table = read_scores(path)
+    left_out = {*rejected, *(PurePosixPath(key).name for key in rejected)}
     known = clips.keys()
     keys, of_name = set(known), dict[str, list[str]]()
     for key in known:
         of_name.setdefault(PurePosixPath(key).name, []).append(key)
     scored: list[str] = []
-    for name in table.keys:
+    unscored, rows = list(table.unscored), []
+    for row, name in enumerate(table.keys):
         fitting = [name] if name in keys else of_name.get(PurePosixPath(name.replace("\\", "/")).name, [])
+        if not fitting and not left_out.isdisjoint({name, PurePosixPath(name.replace("\\", "/")).name}):
+            unscored.append(name)
+            continue
         if len(fitting) != 1:
             problem = (
                 f"fits {len(fitting)} test clips, as {fitting[0]!r}" if fitting else "is no test clip of the store"
@@ -178,8 +251,9 @@ def read_any_scores(path: Path, clips: ClipTable, year: int) -> ScoreTable:
                 "names, or the folder of a submission"
             )
         scored += fitting
+        rows.append(row)
     try:
-        return ScoreTable(table.name, tuple(scored), table.scores)
+        return ScoreTable(table.name, tuple(scored), table.scores[rows], tuple(unscored))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from detectors import create
 from detectors.metrics.scores import read_scores, write_scores
 from ensemble.chosen import Ensemble, chosen_ensemble
+from ensemble.decision.fuse import fusion
 from ensemble.decision.given import choice_of
 from ensemble.defaults import FUSION, default_recipe, single_recipe
 from ensemble.external import Coverage, coverage, external_member, fuse_transductive, joined, scores_of
+from ensemble.inputs import TrainingInputs
 from ensemble.marks.apply import MarkedStore, keys_marked, with_all_marks, with_marks
 from ensemble.marks.file import NORMAL, read_marks
 from ensemble.output import score_table, test_clips
@@ -63,6 +66,7 @@ class RunRequest:
     def __post_init__(self) -> None:
         """Raise OptionError for options that contradict each other."""
         quantile_of(self.recording_score)
+        self._refuse_unknown_names()
         if self.fpr and self.fdr:
             raise OptionError("--fpr decides every clip by itself, --fdr all of them together; give one of them")
         if self.default and (self.recipe or self.detectors or self.ensemble):
@@ -77,6 +81,16 @@ class RunRequest:
             raise OptionError(
                 "--fdr decides all clips together, so it goes with no threshold by hand; give one of them"
             )
+
+    def _refuse_unknown_names(self) -> None:
+        """Raise OptionError for a detector or a fusion that does not exist; names of the data are looked up later."""
+        try:
+            for detector in self.detectors:
+                create(detector)
+            if self.fusion is not None:
+                fusion(self.fusion)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
 
     @property
     def names_members(self) -> bool:
@@ -194,6 +208,9 @@ def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble
         return Ensemble(default_recipe(store, embeddings), "default", "named by --default")
     if not request.ensemble:
         return None
+    if request.group:  # a group that the clips lack must not end as a choice that failed
+        fixed = default_recipe(store, embeddings)
+        TrainingInputs(store, replace(fixed, group=request.group), request.machines)
     perturbed = PerturbDesign() if request.perturb else None
     domains = PREDICTED if request.domains in (None, PREDICTED) else DOMAINS[0]
     options = Options(workers=request.workers, perturbed=perturbed, group=request.group or "", domains=domains)

@@ -7,13 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from detectors.metrics.scores import read_scores
+from detectors.metrics.labels import Labels
+from detectors.metrics.official import evaluate
+from detectors.metrics.scores import ScoreTable, read_scores
+from ensemble.checks.disk import data_root, gone_note
+from ensemble.checks.training import training_warnings
+from ensemble.checks.unscored import (
+    Unscored,
+    belonging,
+    refuse_short,
+    rejected_clips,
+    rejected_keys,
+    unscored_json,
+    unscored_note,
+)
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
 from ensemble.deviation.locate import locator_of
 from ensemble.deviation.of_detection import Places, places
-from ensemble.inputs import evidence_of, with_confirmed_labels
+from ensemble.inputs import embeddings_of, evidence_of, with_confirmed_labels
 from ensemble.marks.apply import MarkedStore, keys_marked, marked_faults, with_all_marks, with_marks
 from ensemble.marks.file import FAULT
 from ensemble.output import (
@@ -33,6 +46,7 @@ from ensemble.output import (
     write_detection,
     write_metrics,
     write_package,
+    write_scores_parquet,
     year_of,
 )
 from ensemble.recipe import read_recipe, write_recipe
@@ -51,6 +65,7 @@ from ensemble.windows.files import write_windows
 from ensemble.windows.findings import Findings, findings_of
 from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of, rule_text
 from featstore.clip import window_of
+from featstore.console import counted
 from featstore.disk.files import write_new
 from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
@@ -70,49 +85,77 @@ class Outcome:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     where: Places
+    unscored: tuple[Unscored, ...] = ()
 
 
-def run_to(
-    path: Path,
-    out: Path,
-    request: RunRequest,
-    screen: Screen,
-    *,
-    submission: bool,
-    year: int | None,
-    data: Path | None = None,
-) -> Outcome:
+@dataclass(frozen=True, kw_only=True)
+class OutRequest:
+    """What a run writes.
+
+    submission: also the files of a DCASE submission; fill_missing: with rows for test clips without a score. parquet:
+    also scores.parquet. year: the official rule, None for the one that fits the data. data: folder of the recordings,
+    None for that of the last build.
+    """
+
+    submission: bool = False
+    parquet: bool = False
+    fill_missing: bool = False
+    year: int | None = None
+    data: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for options that do not go together."""
+        if self.fill_missing and not self.submission:
+            raise OptionError("--fill-missing adds rows to a submission; give --format dcase with it")
+
+
+def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: OutRequest | None = None) -> Outcome:
     """Score every test clip of the store at `path`; write scores.csv, recipe.toml and metrics.json to `out`.
 
-    submission: add the files of a DCASE submission. year: the official rule, None for the one that fits the data.
-    data: folder of the recordings, None for that of the last build.
+    IncompleteError for a submission that would lack test clips without a score.
     """
     request.refuse_nothing()
-    store = FeatureStore.open(path)
-    notes = prepare_out(out, package=submission)
+    written, store = written or OutRequest(), FeatureStore.open(path)
+    notes = prepare_out(out, package=written.submission)
     ensemble, ranked = ensemble_of(store, request, screen)
-    if submission and len(test_clips(with_marks(store, ensemble.recipe.marks), None)) < len(test_clips(store, None)):
+    if written.submission and _marks_hide_tests(store, ensemble):
         raise OptionError("--format dcase needs the scores of all test clips, and marks leave some out; add --no-marks")
+    root = data_root(store, written.data)
+    rejected = rejected_clips(store, embeddings_of(store, ensemble.recipe), root)
+    in_package = written.submission and not written.fill_missing
+    refuse_short(belonging(rejected, "test", request.machines) if in_package else ())
     detection = _detection(store, ensemble, request, screen)
+    split = "train" if detection.self_ranked else "test"
+    unscored = (*detection.unscored, *belonging(rejected, split, request.machines))
+    refuse_short(unscored if in_package else ())
     findings = findings_of(detection, request.recording_score, store)
-    where = places(store, detection, data)
+    where = places(store, detection, written.data)
     files = [
-        *write_detection(detection, out, findings.seconds, where.sentences()),
+        *write_detection(detection, out, findings.seconds, where.sentences(), unscored),
         *_write_reason(ensemble, out / SELECTION_FILE),
     ]
+    files += [write_scores_parquet(out)] if written.parquet else []
     files += write_windows(out, detection, findings) if findings.recordings.divided else []
     files += write_transductive(detection, ranked, out)
-    if submission:
-        files.append(write_package(detection, out, year, findings.recordings))
+    if written.submission:
+        files.append(write_package(detection, out, written.year, findings.recordings, unscored))
     drifts = _drifts(detection, request)
-    metrics, texts, lacking = _measured(detection, findings, drifts, year)
-    metrics["ensemble"] = ensemble.as_json()
+    metrics, texts, lacking = _measured(detection, findings, drifts, written.year)
+    metrics |= {"ensemble": ensemble.as_json(), **unscored_json(unscored)}
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
     left_out = [f"left out of the metrics: {reason}" for reason in lacking]
-    notes = [*left_out, *detection.notes, *where.notes, *notes]
-    warnings = tuple(shift.warning for shift in drifts if shift.warning)
-    return Outcome(detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where)
+    found = filter(None, [unscored_note(unscored), gone_note(root, detection.clips, detection.train)])
+    notes = [*left_out, *found, *detection.notes, *where.notes, *notes]
+    warnings = (*detection.warnings, *(shift.warning for shift in drifts if shift.warning))
+    return Outcome(
+        detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where, unscored
+    )
+
+
+def _marks_hide_tests(store: FeatureStore, ensemble: Ensemble) -> bool:
+    marked = with_marks(store, ensemble.recipe.marks)
+    return len(test_clips(marked, None)) < len(test_clips(store, None))
 
 
 def _drifts(detection: Detection, request: RunRequest) -> tuple[Drift, ...]:
@@ -151,6 +194,8 @@ def _measured(
         measured = measure(recordings.table(score_table(detection), clips.keys()), clips, rule)
         metrics = {**metrics_json(*measured), **metrics}
         texts.append(metrics_text(*measured) + _origin(recordings, clips))
+        metrics, text = _without_copies(metrics, detection, recordings, clips, rule)
+        texts += [text] if text else []
     texts += filter(None, [separation_text(detection)])
     rates = false_alarm_rates(detection.clips, detection.decided)
     texts += [false_alarms_text(rates)] if rates else []
@@ -160,6 +205,30 @@ def _measured(
         metrics |= {"false_events": {**asdict(false), "per_hour": false.per_hour}} if false else {}
         texts += [false.text] if false else []
     return metrics, texts, lacking
+
+
+def _without_copies(
+    metrics: dict[str, Any], detection: Detection, recordings: Recordings, clips: ClipTable, rule: int
+) -> tuple[dict[str, Any], str]:
+    """The metrics with the official score without scored copies of training clips, and a line of it; "" without any."""
+    copies = detection.copies.scored
+    if not copies:
+        return metrics, ""
+    kept, _ = labelled(_without(clips, recordings.clips[recordings.holding(copies)]), rule)
+    what = counted(len(copies), "copy", "copies")
+    counts = {"exact": len(detection.copies.exact), "near": len(detection.copies.near)}
+    if not len(kept):
+        return metrics | {"copies": counts}, f"official score without the {what}: no section is left to measure"
+    table = recordings.table(score_table(detection), kept.keys())
+    only = ScoreTable(table.name, tuple(kept.keys()), table.aligned(kept.keys()))
+    score = evaluate(only, Labels.of(kept), rule).score
+    text = f"official score without the {what} of training clips: {100 * score:.2f}"
+    return metrics | {"copies": {**counts, "official_score_without": score}}, text
+
+
+def _without(clips: ClipTable, others: ClipTable) -> ClipTable:
+    """The clips that are not among the others."""
+    return clips[~np.isin(np.array(clips.keys(), dtype=object), np.array(others.keys(), dtype=object))]
 
 
 def _origin(recordings: Recordings, measured: ClipTable) -> str:
@@ -185,6 +254,7 @@ class ReportRequest:
 def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     """Score the store as `run_to` does, and explain the detection in one HTML file; by default of `--ensemble`."""
     store = FeatureStore.open(page.store)
+    page.out.parent.mkdir(parents=True, exist_ok=True)
     if not request.names_members:
         request = replace(request, ensemble=True)
     ensemble, _ = ensemble_of(store, request, screen)
@@ -234,14 +304,30 @@ def evaluate_scores(
         raise DataError(f"{path}: {missing}; {cure}")
     of_windows = recordings.divided and not scores.is_dir() and any(map(window_of, read_scores(scores).keys))
     known = every if of_windows else recordings_of(every, recording_score).clips
-    table = read_any_scores(scores, known, year or package_year(every))
+    rejected = rejected_keys(store, sorted(store.embeddings))
+    table = read_any_scores(scores, known, year or package_year(every), rejected)
+    clips, unscored = _scored(clips, table, recordings)
     measured = measure(recordings.table(table, clips.keys()) if of_windows else table, clips, rule)
+    lacking = [*unscored, *lacking]
     if len(tests) < len(every):
         lacking = [f"{len(every) - len(tests)} marked clips; --no-marks counts them", *lacking]
     if chose:
         lacking = [f"{chose} clips that chose this ensemble", *lacking]
     metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {})
     return metrics, metrics_text(*measured) + (_origin(recordings, clips) if of_windows else ""), lacking
+
+
+def _scored(clips: ClipTable, table: ScoreTable, recordings: Recordings) -> tuple[ClipTable, list[str]]:
+    """The clips but for those that the scores name as having none, and notes on the clips that are left out."""
+    named, notes = set(table.unscored), []
+    lacking = set(recordings.windows.keys()) & named
+    if lacking:
+        clips = _without(clips, recordings.clips[recordings.holding(lacking)])
+        notes.append(f"{counted(len(lacking), 'clip')} without a score, as the file says")
+    if named - lacking:
+        others = counted(len(named - lacking), "recording")
+        notes.append(f"{others} that the store rejected: the metrics are of the clips of the store")
+    return clips, notes
 
 
 def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:
@@ -274,9 +360,11 @@ def select_to(
     judged, ranked = judged_members(store, request.external, say)
     folder = request.out.parent
     folder.mkdir(parents=True, exist_ok=True)
+    known = training_warnings(store, candidates)
     cache = ScoreCache(request.cache or folder / "selection-cache")
     faults = {**marked_faults(store), **(read_faults(request.faults, store) if request.faults else {})}
     selection = select(store, [*candidates, *judged], cache, options, faults=faults, progress=progress)
+    selection = replace(selection, warnings=(*known, *selection.warnings))
     if isinstance(store, MarkedStore):
         selection = replace(selection, recipe=replace(selection.recipe, marks=store.marks.head))
         for note in store.warnings:

@@ -5,14 +5,19 @@ enter a bank. Where the store has no test clips, the training clips are ranked a
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from detectors import create
 from detectors.search.neighbours import nearest
+from ensemble.checks.copies import Copies
+from ensemble.checks.flat import flat_warnings
+from ensemble.checks.near import with_near_copies
+from ensemble.checks.unscored import Unscored
 from ensemble.day_effect import day_notes
 from ensemble.decision.blocks import apart, blocked
+from ensemble.decision.calibrate import PlacedScores
 from ensemble.decision.conformal import Decisions
 from ensemble.decision.fuse import FUSIONS, Fused
 from ensemble.decision.given import refuse_unknown
@@ -23,7 +28,7 @@ from ensemble.fitting.decide import Sides, decide
 from ensemble.fitting.evidence import Evidence
 from ensemble.fitting.few_clips import few_clips_notes
 from ensemble.fitting.reference import Reference
-from ensemble.inputs import Inputs, evidence_of, machine_section
+from ensemble.inputs import Inputs, evidence_of, machine_section, section_texts
 from ensemble.members import member_scores, placed
 from ensemble.recipe import PREDICTED, Recipe
 from featstore.errors import DataError, RequestError
@@ -54,6 +59,9 @@ class Detection:
     domains: Domains | None
     remarks: tuple[str, ...]
     blocks: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
+    copies: Copies = field(default_factory=Copies)
+    unscored: tuple[Unscored, ...] = ()
 
     @property
     def self_ranked(self) -> bool:
@@ -133,6 +141,7 @@ def detect(
     roles = inputs.roles
     scored, train = inputs.clips[roles.scored], inputs.clips[roles.train]
     members = member_scores(inputs, recipe, workers=workers, progress=progress)
+    warnings = _flat_warnings(recipe, [scores[1] for scores in members], train)
     domains = predicted_domains(inputs, recipe) if recipe.domains == PREDICTED else None
     reference = Reference.of(recipe, [scores[1] for scores in members], train, domains.train if domains else None)
     if roles.self_ranked:
@@ -142,6 +151,7 @@ def detect(
         fused, percentiles = reference.fuse([scores[0] for scores in members], scored, probability)
     sides = Sides(scored, train, domains.scored if domains else None, inputs.blocks, roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
+    copies = with_near_copies(inputs, keys)
     return Detection(
         recipe=recipe,
         clips=scored,
@@ -156,12 +166,24 @@ def detect(
         remarks=(
             *inputs.notes,
             *inputs.acquisition_notes(),
+            *copies.notes(left_out=not roles.self_ranked),
             *(domains.notes if domains else ()),
             *day_notes(inputs, recipe),
             *few_clips_notes(recipe, train),
         ),
         blocks=inputs.blocks,
+        warnings=warnings,
+        copies=copies,
+        unscored=inputs.unscored,
     )
+
+
+def _flat_warnings(recipe: Recipe, honest: Sequence[PlacedScores], train: ClipTable) -> tuple[str, ...]:
+    """Warnings on members whose rows tell nothing; DataError where there are no others."""
+    none = np.zeros(len(train), dtype=bool)
+    flat = np.array([none if member.flat is None else member.flat for member in honest])
+    sources = [member.name if member.file else member.source for member in recipe.members]
+    return flat_warnings(sources, flat, section_texts(train, recipe.pool_sections))
 
 
 def _evidence(inputs: Inputs, recipe: Recipe) -> tuple[list[str], np.ndarray]:

@@ -5,7 +5,7 @@ killed and started again, or repeated after the folder has grown, ends with the 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from featstore.building.plan import Plan
@@ -24,6 +24,7 @@ __all__ = ["BuildOptions", "BuildReport", "Embedder", "Progress", "Request", "bu
 class BuildReport:
     """Result of a build: its plan, the rows per embedding afterwards, and the recordings rejected this time.
 
+    lost: number of clips per embedding that were rejected this time.
     standing: number of listed clips rejected by an earlier build and not tried again. gone: keys per embedding that are
     still in the store although their recording is no longer in the folder. outcomes: recordings read this time by their
     outcome, as "silent" or "length unknown".
@@ -35,7 +36,8 @@ class BuildReport:
     standing: int
     gone: Mapping[str, Sequence[str]]
     audio_s: float
-    outcomes: Mapping[str, Sequence[str]]
+    outcomes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 def build(
@@ -63,8 +65,10 @@ def build(
         write_state(path, BuildState(str(root.resolve()), len(clips), finished=True))
         known = writer.store.embeddings
         rows = {info.name: writer.store.rows(info.name) if info.name in known else 0 for info in infos}
-        rejected = {item.key for info in infos if info.name in known for item in writer.store.rejected(info.name)}
+        of_name = {name: {item.key for item in writer.store.rejected(name)} for name in rows if name in known}
+        rejected = set[str]().union(*of_name.values())
     gone = {} if options.prune else plan.gone
     standing = len((rejected - run.rejected.keys()) & {clip.key for clip in clips})
     outcomes = {outcome: list(names) for outcome, names in run.outcomes.items()}
-    return BuildReport(plan, rows, tuple(run.rejected.values()), standing, gone, run.audio_s, outcomes)
+    lost = {name: len(keys & run.rejected.keys()) for name, keys in of_name.items()}
+    return BuildReport(plan, rows, tuple(run.rejected.values()), standing, gone, run.audio_s, outcomes, lost)

@@ -89,6 +89,12 @@ def windows_in(length: str) -> Windows | None:
     return windows if windows and windows.is_valid and windows.length == length else None
 
 
+def place_of(path: str) -> tuple[str, float]:
+    """Recording and start in seconds of a path; paths sorted by it follow each other as in the recording."""
+    window = window_of(path)
+    return recording_of(path), window.start_s if window else 0.0
+
+
 def key_of(path: str, variant: str) -> str:
     """The key of a recording, or of one of its generated variants."""
     return f"{path}{VARIANT_MARK}{variant}" if variant else path
@@ -139,8 +145,7 @@ class Clip:
     @property
     def place(self) -> tuple[str, float]:
         """Recording and start in seconds; clips sorted by it follow each other as in the recording."""
-        window = window_of(self.path)
-        return (recording_of(self.path), window.start_s) if window else (self.path, 0.0)
+        return place_of(self.path)
 
 
 def path_tail(key: str, machine: str = "") -> str:

@@ -19,6 +19,9 @@ from featstore.terminated import EXIT_TERMINATED, Terminated, terminable
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
+OUT_FILE = click.Path(dir_okay=False, path_type=Path)
+OUT_FOLDER = click.Path(file_okay=False, path_type=Path)
+"""Where results go: refused at once where it is a folder, or a file."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -205,6 +208,11 @@ class Meter:
             self._bar.start()
             self._bar.console.show_cursor(True)
         self._bar.update(0, completed=done, total=max(total, 1), description=line, refresh=True)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: 1 clip, 1,234 clips; plural: of a noun that takes more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def clock(seconds: float) -> str:

@@ -6,6 +6,7 @@ AsdError            1  base class of the errors below
     RequestError    1  a request that does not fit the store or the command
   ResourceError     5  out of disk or memory
   OptionError       2  options of a command that do not go together
+  IncompleteError   3  a result that would lack clips without a score
 
 Codes without an error: 3 recordings were rejected, 6 a clip was reported with `--fail-on-anomaly`, 130 interrupted,
 143 stopped by SIGTERM (featstore/console.py).
@@ -52,6 +53,12 @@ class OptionError(AsdError):
     """Raised when the options of a command contradict each other; reported with the command's usage."""
 
     exit_code = 2
+
+
+class IncompleteError(AsdError):
+    """Raised when a result would lack clips that have no score, and must not."""
+
+    exit_code = 3
 
 
 class RejectedAudio(AsdError):

@@ -15,17 +15,22 @@ from featstore.errors import DataError
 
 HEADER = ("clip", "score")
 
+NOT_SCORED = "not_scored"
+"""Column of the reason why a clip has no score; the score of such a row is empty."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
     """Finite scores of clips with unique keys; higher is more anomalous.
 
-    `name` is the origin of the scores (a detector, a file) and part of every error message.
+    `name` is the origin of the scores (a detector, a file) and part of every error message. unscored: clips of which
+    it says that they have no score.
     """
 
     name: str
     keys: tuple[str, ...]
     scores: np.ndarray
+    unscored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         scores = np.array(self.scores, dtype=np.float64)
@@ -81,37 +86,45 @@ def read_scores(path: Path, *, name: str | None = None, count: int | None = None
     """Read a score file; `count` is the number of scores it must have.
 
     Accepts the official form (`name,score` per line, no header) and any table whose header has the columns `clip` and
-    `score`. DataError names file and line of an invalid number, NaN, infinity, empty name or repeated clip.
+    `score`. A row with an empty score and a reason in the column `not_scored` has none. DataError names file and line
+    of an invalid number, NaN, infinity, empty name or repeated clip.
     """
     lines: dict[str, int] = {}
     scores: list[float] = []
-    for line, key, text in _pairs(path):
+    unscored: list[str] = []
+    for line, key, text, reason in _rows(path):
         if not key:
             raise DataError(f"{path}, line {line}: the clip has no name; expected `clip,score`")
         if key in lines:
             raise DataError(f"{path}, line {line}: {key!r} already has a score on line {lines[key]}; remove one")
+        if reason and not text:
+            unscored.append(key)
+            continue
         lines[key] = line
         scores.append(_number(text, f"{path}, line {line}"))
     if not lines:
         raise DataError(f"{path}: no scores in the file; expected lines of `clip,score`")
     if count is not None and len(lines) != count:
         raise DataError(f"{path}: expected {count} scores, found {len(lines)}")
-    return ScoreTable(name or path.stem, tuple(lines), np.array(scores))
+    return ScoreTable(name or path.stem, tuple(lines), np.array(scores), tuple(unscored))
 
 
-def _pairs(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, clip name and score text of every row of the file."""
+def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Line number, clip name, text of the score, and reason for none, of every row of the file."""
     name_at, score_at, width = 0, 1, 2
+    reason_at: int | None = None
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             reader = csv.reader(file, strict=True)
             for first, row in enumerate(row for row in reader if row):
                 if first == 0 and set(HEADER) <= set(row):
                     name_at, score_at, width = row.index(HEADER[0]), row.index(HEADER[1]), len(row)
+                    reason_at = row.index(NOT_SCORED) if NOT_SCORED in row else None
                 elif len(row) != width:
                     raise DataError(f"{path}, line {reader.line_num}: expected {width} columns, found {len(row)}")
                 else:
-                    yield reader.line_num, row[name_at], row[score_at]
+                    reason = "" if reason_at is None else row[reason_at]
+                    yield reader.line_num, row[name_at], row[score_at], reason
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot read the score file: {error}") from error
 

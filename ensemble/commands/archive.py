@@ -10,7 +10,7 @@ import click
 
 from featstore.building.cores import cores
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, table
+from featstore.console import EXISTING, EXIT_REJECTED, OUT_FOLDER, Command, Meter, engine_options, table
 
 if TYPE_CHECKING:
     from ensemble.archive.parts import Top
@@ -67,7 +67,9 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 )
 @click.option("--threads", type=click.IntRange(1), help="Default: the cores; of each Ray worker, 1.")
 @engine_options
-@click.option("-o", "--out", type=PATH, default="archive-scores", show_default=True, help="Folder of the results.")
+@click.option(
+    "-o", "--out", type=OUT_FOLDER, default="archive-scores", show_default=True, help="Folder of the results."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be read and searched.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -> None:
@@ -76,7 +78,7 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
     Exact without --index, and the same to the last digit whatever --memory and --threads. Results stream to Parquet
     files in OUT, one per 65,536 clips (fewer of many dimensions): run the same command again to go on after an
     interruption, or after the archive has grown. The two stores may be one: no clip is compared with itself (`--bank
-    all` makes a self-join).
+    all` makes a self-join). Marks (`detect mark`) change nothing here: normal clips are those of the data.
     """
     from ensemble.archive.request import ArchiveRequest, plan_text, search_archive
 

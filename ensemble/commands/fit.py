@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ensemble.commands.options import embedder_option, recipe_options
-from featstore.console import EXISTING, PATH, Command, Meter, printable, size, table
+from featstore.console import EXISTING, OUT_FILE, Command, Meter, printable, size, table
 
 if TYPE_CHECKING:
     from ensemble.fitting.update import Change
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
-@click.option("-o", "--out", type=PATH, help="Model file to write [default: plant.model, or that of --update].")
+@click.option("-o", "--out", type=OUT_FILE, help="Model file to write [default: plant.model, or that of --update].")
 @click.option("--update", type=EXISTING, help="Model to which the new training clips of STORE are added.")
 @recipe_options
 @embedder_option

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 @embedder_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 def neighbours(store: Path, recording: str, as_json: bool, split: str | None, **options: Any) -> None:
-    """List the recordings of STORE most similar to RECORDING, a file or a clip of it, with cosine distances."""
+    """List the recordings of STORE most similar to RECORDING, a file or a clip of it, with cosine distances.
+
+    Marks (`detect mark`) change nothing here: the list has marked clips too, with the split that the data give them.
+    """
     from ensemble.scoring.neighbours import Search, neighbours
     from featstore.store import FeatureStore
 

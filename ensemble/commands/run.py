@@ -8,7 +8,7 @@ import click
 
 from ensemble.commands.options import no_marks_option, recipe_options, recording_option, year_option
 from featstore.clip import path_tail
-from featstore.console import EXISTING, PATH, Command, Meter, printable, size, table
+from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, OUT_FOLDER, Command, Meter, printable, size, table
 
 if TYPE_CHECKING:
     from ensemble.results import Outcome
@@ -19,30 +19,43 @@ SHOWN = 10
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @recipe_options
-@click.option("-o", "--out", type=PATH, default="results", show_default=True, help="Folder of the results.")
+@click.option("-o", "--out", type=OUT_FOLDER, default="results", show_default=True, help="Folder of the results.")
 @click.option(
-    "--format", "formats", type=click.Choice(["csv", "dcase"]), multiple=True, help="dcase adds submission files."
+    "--format",
+    "formats",
+    type=click.Choice(["csv", "parquet", "dcase"]),
+    multiple=True,
+    help="parquet adds scores.parquet, dcase submission files.",
 )
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of recordings, to state where reported clips deviate [that of the last build].",
 )
+@click.option(
+    "--fill-missing",
+    is_flag=True,
+    help="--format dcase: test clips without a score get the highest of their section and the decision 1.",
+)
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
 def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT.
 
-    Where clips are windows of recordings, also events.csv and recordings.csv.
+    Where clips are windows of recordings, also events.csv and recordings.csv. A section with fewer than two training
+    clips is left out and named; the exit code is then 3.
     """
+    from ensemble.output import removed_if_empty
     from ensemble.request import RunRequest, Screen
-    from ensemble.results import run_to
+    from ensemble.results import OutRequest, run_to
 
-    submission, year, data = "dcase" in options.pop("formats"), options.pop("year"), options.pop("data")
+    named = {name: options.pop(name) for name in ("year", "data", "fill_missing")}
+    formats = options.pop("formats")
+    written = OutRequest(submission="dcase" in formats, parquet="parquet" in formats, **named)
     request = RunRequest(**options)
-    with Meter("members") as meter:
+    with Meter("members") as meter, removed_if_empty(out):
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
-        outcome = run_to(store, out, request, screen, submission=submission, year=year, data=data)
+        outcome = run_to(store, out, request, screen, written)
     for text in outcome.texts:
         click.echo(text + "\n", err=as_json)
     for message in [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]:
@@ -55,6 +68,8 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     else:
         click.echo(_most_anomalous(outcome))
     click.echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)
+    if outcome.detection.unscored:  # of sections that were left out
+        raise SystemExit(EXIT_REJECTED)
 
 
 def _most_anomalous(outcome: "Outcome") -> str:
@@ -92,7 +107,7 @@ def _most_anomalous(outcome: "Outcome") -> str:
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @recipe_options
-@click.option("-o", "--out", type=PATH, default="report.html", show_default=True, help="HTML file to write.")
+@click.option("-o", "--out", type=OUT_FILE, default="report.html", show_default=True, help="HTML file to write.")
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of recordings, for playback."
 )

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from ensemble.commands.options import EXTERNAL, group_option, no_marks_option
-from featstore.console import EXISTING, PATH, Command, Meter
+from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter
 
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
-@click.option("-o", "--out", type=PATH, default="recipe.toml", show_default=True, help="Recipe to write.")
+@click.option("-o", "--out", type=OUT_FILE, default="recipe.toml", show_default=True, help="Recipe to write.")
 @click.option("--grid", type=EXISTING, help="Candidates of a TOML file; default some dozen detectors on every view.")
 @click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
 @click.option("--cache", type=PATH, help="Folder of scores [selection-cache beside OUT].")

@@ -193,7 +193,8 @@ CALIBRATIONS: dict[str, Calibration] = {
 class PlacedScores:
     """Scores (n,) of clips with the machine and section of each; with `domain`, calibration is by domain. No labels.
 
-    `block` numbers the blocks of training clips: a clip is not placed among clips of its own block.
+    `block` numbers the blocks of training clips: a clip is not placed among clips of its own block. `flat` marks the
+    training clips of sections whose rows tell nothing, so that the member has no vote there; None where there are none.
     """
 
     scores: np.ndarray
@@ -201,9 +202,10 @@ class PlacedScores:
     section: np.ndarray
     domain: np.ndarray | None = None
     block: np.ndarray | None = None
+    flat: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("machine", "section", "domain", "block"):
+        for name in ("machine", "section", "domain", "block", "flat"):
             column = getattr(self, name)
             if column is not None and column.shape != self.scores.shape:
                 raise ValueError(f"{len(self.scores)} scores need as many values of {name}, got shape {column.shape}")

@@ -136,7 +136,8 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
         notes = _discovery_notes(cut, fdr, all_banks, len(p_value))
     else:
         limits = [rule.of(bank) for bank in all_banks]
-        thresholds, notes = tuple(limits), _rate_notes(all_banks, limits, rate)
+        alone = self_ranked and not any(blocked(reference.block, bank.rows) for bank in all_banks)
+        thresholds, notes = tuple(limits), _rate_notes(all_banks, limits, rate, ranked=alone)
         pairs = zip(all_banks, limits, strict=True)
         if self_ranked and any(blocked(reference.block, bank.rows) and limit.method != GIVEN for bank, limit in pairs):
             notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
@@ -161,11 +162,15 @@ def _threshold_at(cut: float, reference: np.ndarray) -> Threshold | None:
     return given_threshold(float(np.sort(reference)[rank - 1]) if rank else -math.inf, reference)
 
 
-def _rate_notes(all_banks: Sequence[Bank], limits: Sequence[Threshold], rate: float) -> tuple[str, ...]:
+def _rate_notes(
+    all_banks: Sequence[Bank], limits: Sequence[Threshold], rate: float, *, ranked: bool
+) -> tuple[str, ...]:
+    texts = [_unreachable(limit) if ranked else "" for limit in limits]
+    pairs = zip(all_banks, (text or _note(limit) for text, limit in zip(texts, limits, strict=True)), strict=True)
     notes = [
-        f"{bank.machine} section {bank.section}{f' {bank.domain}' if bank.domain else ''}: {_note(limit)}"
-        for bank, limit in zip(all_banks, limits, strict=True)
-        if _note(limit)
+        f"{bank.machine} section {bank.section}{f' {bank.domain}' if bank.domain else ''}: {text}"
+        for bank, text in pairs
+        if text
     ]
     shifted = [bank for bank, limit in zip(all_banks, limits, strict=True) if bank.shifted and limit.method != GIVEN]
     if shifted:
@@ -176,6 +181,21 @@ def _rate_notes(all_banks: Sequence[Bank], limits: Sequence[Threshold], rate: fl
             "uses the clips of the domain alone, with the lowest rate that they allow"
         )
     return tuple(notes)
+
+
+def _unreachable(limit: Threshold) -> str:
+    """Why none of the clips that are ranked among themselves can be reported; empty where one can.
+
+    The threshold is the ceil((n + 1)(1 - rate))-th smallest of the n scores, and one of them has to be above it.
+    """
+    needed = math.ceil(2 / limit.requested - 1e-9) - 1 if limit.method == "quantile" else 0
+    if limit.n >= needed:
+        return ""
+    least = math.ceil(200 / (limit.n + 1)) / 100
+    return (
+        f"none of its {limit.n} clips can be reported at a false-alarm rate of {limit.requested:g}, because they are "
+        f"ranked among themselves; at least {needed} clips are needed, or --fpr {least:g}"
+    )
 
 
 def _note(limit: Threshold) -> str:

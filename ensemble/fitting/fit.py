@@ -8,10 +8,11 @@ from detectors import create
 from detectors.base import Detector
 from detectors.sections import Section
 from detectors.shared import sharing
+from ensemble.checks.flat import flat_warnings
 from ensemble.domains.correct import FittedDomains
 from ensemble.fitting.few_clips import few_clips_notes
 from ensemble.fitting.fitted import Bank, Fitted
-from ensemble.inputs import Inputs, TrainingInputs, banks_of, one_view
+from ensemble.inputs import Inputs, TrainingInputs, banks_of, one_view, section_texts
 from ensemble.members import MANY_CLIPS, Plan
 from ensemble.parallel.pool import run_tasks
 from ensemble.parallel.rows import SharedRows
@@ -64,9 +65,12 @@ def fit_inputs(
         domains=domains,
         evidence=inputs.evidence,
     )
+    section = section_texts(fitted.train, recipe.pool_sections)
+    warnings = flat_warnings([member.source for member in recipe.members], fitted.flat, section)
     fitted.thresholds()  # raises DataError for a recipe that cannot decide
-    notes = few_clips_notes(recipe, fitted.train)
-    return fitted, (*inputs.notes, *(domains.notes if domains else ()), *notes)
+    copies = inputs.copies.notes(left_out=True)
+    few = few_clips_notes(recipe, fitted.train)
+    return fitted, (*warnings, *copies, *inputs.notes, *(domains.notes if domains else ()), *few)
 
 
 def refuse_together(recipe: Recipe) -> None:

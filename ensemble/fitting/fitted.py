@@ -8,6 +8,7 @@ import numpy as np
 
 from detectors.base import Detector
 from detectors.shared import sharing
+from ensemble.checks.flat import is_flat
 from ensemble.decision.calibrate import PlacedScores
 from ensemble.decision.fuse import Fused
 from ensemble.domains.correct import FittedDomains
@@ -51,8 +52,23 @@ class Fitted:
     @cached_property
     def reference(self) -> Reference:
         """Fused and corrected scores of the training clips."""
-        members = [placed(self.train, row, self.recipe.pool_sections, self.blocks) for row in self.honest]
+        pooled, flat = self.recipe.pool_sections, self.flat
+        members = [
+            placed(self.train, row, pooled, self.blocks, of_row) for row, of_row in zip(self.honest, flat, strict=True)
+        ]
         return Reference.of(self.recipe, members, self.train, self.domains.train if self.domains else None)
+
+    @cached_property
+    def flat(self) -> np.ndarray:
+        """Training clips (members, n) of sections whose rows tell a member nothing, see `checks.flat`."""
+        flat, banks = np.zeros((len(self.recipe.members), len(self.train)), dtype=bool), self.banks_of(self.train)
+        of_bank = {bank: np.flatnonzero([own == bank for own in banks]) for bank in sorted(set(banks))}
+        for source in {member.source: member for member in self.recipe.members}.values():
+            X = self.view(self.rows, source)
+            same = np.flatnonzero([member.source == source.source for member in self.recipe.members])
+            for rows in of_bank.values():
+                flat[np.ix_(same, rows)] = is_flat(X[rows])
+        return flat
 
     @cached_property
     def nearest(self) -> Evidence:

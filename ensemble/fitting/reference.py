@@ -45,7 +45,7 @@ class Reference:
         if len(members) > 1:
             method = fusion(recipe.fusion).calibration
             placed = positions if method == "ecdf" else [calibrate_reference(each, method=method) for each in members]
-            scores = combine(recipe.fusion, np.array(placed), _weights(recipe))
+            scores = _combined(recipe, np.array(placed), members[0], members)
         correction = None
         if target_probability is not None:
             correction = Correction.of(scores, train, scale_of(scores, fused=bounded(recipe)))
@@ -61,7 +61,7 @@ class Reference:
         if len(test) > 1:
             method = fusion(self.recipe.fusion).calibration
             placed = percentiles if method == "ecdf" else self._placed(test, method)
-            scores = combine(self.recipe.fusion, placed, _weights(self.recipe))
+            scores = _combined(self.recipe, placed, test[0], self.members)
         if self.correction and target_probability is not None:
             scores = self.correction.removed(scores, clips, target_probability)
         return Fused(scores, self.scores), percentiles
@@ -88,5 +88,22 @@ class Reference:
         return {}
 
 
-def _weights(recipe: Recipe) -> list[float] | None:
-    return [member.weight for member in recipe.members] if fusion(recipe.fusion).weighted else None
+def _combined(recipe: Recipe, placed: np.ndarray, clips: PlacedScores, reference: Sequence[PlacedScores]) -> np.ndarray:
+    """Fused scores (m,) of the clips from their placed scores (members, m).
+
+    Members whose rows are flat in a section have no vote there, unless all are.
+    """
+    weights = np.array([member.weight for member in recipe.members])
+    weighted = fusion(recipe.fusion).weighted
+    if all(member.flat is None for member in reference):
+        return combine(recipe.fusion, placed, weights.tolist() if weighted else None)
+    scores = np.empty(placed.shape[1])
+    for group, rows in clips.groups():
+        first = reference[0].rows_of(group)[0]
+        voting = np.array([member.flat is None or not member.flat[first] for member in reference])
+        if not (weights[voting] > 0).any():
+            voting[:] = True
+        scores[rows] = combine(
+            recipe.fusion, placed[np.ix_(voting, rows)], weights[voting].tolist() if weighted else None
+        )
+    return scores

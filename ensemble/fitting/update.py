@@ -4,11 +4,12 @@ The model keeps the rows of its training clips, so an update is a fit to all of 
 reference scores are exactly those of a model that was fitted to all clips at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ensemble.checks.copies import sounds_of
 from ensemble.fitting.fit import fit_inputs
 from ensemble.fitting.fitted import Fitted
 from ensemble.inputs import Inputs, Roles, training_rows, without_single_clips
@@ -16,7 +17,6 @@ from ensemble.marks.apply import keys_marked
 from ensemble.marks.file import FAULT, IGNORE, read_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Recipe
-from featstore.clip import Window, window_of
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode
@@ -46,7 +46,9 @@ class Additions(Inputs):
     def roles_of(self, banks: list[tuple[str, str]], silent: np.ndarray, where: str) -> tuple[Roles, tuple[str, ...]]:
         """Every usable training clip, also the only one of its section."""
         train, notes = training_rows(self.clips, silent)
-        return Roles(train, train[:0], self_ranked=False), tuple(notes)
+        repeated = self.repeats(banks, train)[1]
+        train = train[~np.isin(train, list(repeated))]
+        return Roles(train, train[:0], self_ranked=False, repeated=repeated), tuple(notes)
 
     def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """None, because blocks follow from all clips of the updated model."""
@@ -108,23 +110,13 @@ def updated(
     more = Additions(store, recipe, ())
     kept, lost = _without_marked(fitted, more)
     train = more.roles.train
-    known = {*_sounds(kept.train, kept.contents), *kept.train.keys()}
-    new = train[[sound not in known for sound in _sounds(more.clips[train], more.contents(train))]]
+    known = {*sounds_of(kept.train, kept.contents), *kept.train.keys()}
+    new = train[[sound not in known for sound in sounds_of(more.clips[train], more.contents(train))]]
     if not len(new) and not lost:
         return fitted, 0, more.notes
     after, notes = fit_inputs(Grown(kept, more, new), recipe, workers=workers, progress=progress)
     note = (f"{lost} training clips of the model are marked fault or ignore and leave it",) if lost else ()
     return after, len(new), (*notes, *note)
-
-
-Sound = str | tuple[str, Window | None]
-"""Content of a recording and the part of it, or the key of a clip whose content is unknown."""
-
-
-def _sounds(clips: ClipTable, contents: Sequence[str]) -> list[Sound]:
-    """What tells whether two clips are the same sound, wherever their files lie."""
-    keys = clips.keys()
-    return [(content, window_of(key)) if content else key for key, content in zip(keys, contents, strict=True)]
 
 
 def _without_marked(fitted: Fitted, more: Inputs) -> tuple[Fitted, int]:
@@ -134,10 +126,10 @@ def _without_marked(fitted: Fitted, more: Inputs) -> tuple[Fitted, int]:
     """
     marked = {*keys_marked(more.store, FAULT), *keys_marked(more.store, IGNORE)}
     rows = np.array([i for i, key in enumerate(more.clips.keys()) if key in marked], dtype=np.intp)
-    sounds = _sounds(more.clips[rows], more.contents(rows))
+    sounds = sounds_of(more.clips[rows], more.contents(rows))
     unknown = {sound for sound in sounds if isinstance(sound, str)}
     gone = {*sounds, *marked}
-    pairs = zip(fitted.train.keys(), _sounds(fitted.train, fitted.contents), strict=True)
+    pairs = zip(fitted.train.keys(), sounds_of(fitted.train, fitted.contents), strict=True)
     kept = np.array([sound not in gone and key not in unknown for key, sound in pairs], dtype=bool)
     contents = [content for content, stays in zip(fitted.contents, kept.tolist(), strict=True) if stays]
     rows_of = {name: of_name[kept] for name, of_name in fitted.rows.items()}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ensemble.marks.apply import MarkedStore, marked_keys
 from ensemble.marks.file import FAULT, NONE, Mark, append_mark, read_marks
 from ensemble.marks.names import marked_key
-from featstore.clip import window_of
+from featstore.clip import place_of, window_of
 from featstore.disk.files import write_checked
 from featstore.errors import OptionError, RequestError
 from featstore.reader import FeatureStore
@@ -55,8 +55,8 @@ def add_mark(path: Path, mark: Mark) -> Written:
 
 
 def rows_of(store: MarkedStore) -> Iterator[list[str | float | None]]:
-    """One row of COLUMNS for every marked clip, sorted by key; times are those of the window, or of the marked part."""
-    for key, mark in sorted(store.marked.items()):
+    """One row of COLUMNS for every marked clip, by recording and time; times of the window, or of the marked part."""
+    for key, mark in sorted(store.marked.items(), key=lambda item: (*place_of(item[0]), item[0])):
         times = window_of(key) or (mark.start_s, mark.end_s)
         yield [key, mark.mark, *times, mark.who, mark.when, mark.note]
 

@@ -113,7 +113,7 @@ def report_html(
     return page(
         options.title,
         facts=_facts(detection, metrics, rates),
-        warnings=[drift.warning for drift in drifts if drift.warning],
+        warnings=[*detection.warnings, *(drift.warning for drift in drifts if drift.warning)],
         notes=detection.notes,
         parts=[part for part in parts if part[2].strip()],
     )

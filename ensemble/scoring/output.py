@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,7 @@ def _csv_line(values: Iterable[Any]) -> str:
 def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) -> Iterator[Outcome]:
     """Write the scored clips to a Parquet file, whole or not at all, and pass every outcome on.
 
-    Bytes of a path that are not UTF-8 are written as escapes, because Parquet holds Unicode only. DataError where
-    pyarrow is not installed.
+    DataError where pyarrow is not installed.
     """
     try:
         import pyarrow as pa
@@ -109,19 +108,20 @@ def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) ->
     with replacing(path) as temporary:
         for outcome in outcomes:
             yield outcome
-            rows += [_unicode(row(outcome))] if outcome.verdict else []
+            rows += [unicode_row(row(outcome))] if outcome.verdict else []
             if len(rows) == group:
-                writer = writer or pq.ParquetWriter(temporary, _schema(pa, rows[0]))
+                writer = writer or pq.ParquetWriter(temporary, schema_of(pa, rows[0]))
                 writer.write_table(pa.Table.from_pylist(rows, schema=writer.schema))
                 rows = []
-        schema = _schema(pa, rows[0] if rows else dict.fromkeys(COLUMNS))
+        schema = schema_of(pa, rows[0] if rows else dict.fromkeys(COLUMNS))
         writer = writer or pq.ParquetWriter(temporary, schema)
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=writer.schema))
         writer.close()
 
 
-def _unicode(values: dict[str, Any]) -> dict[str, Any]:
+def unicode_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with bytes of a path that are not UTF-8 as escapes, because Parquet holds Unicode only."""
     return {
         name: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if isinstance(value, str)
@@ -130,7 +130,12 @@ def _unicode(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _schema(pa: Any, values: dict[str, Any]) -> Any:
-    kinds = dict.fromkeys(("clip", "machine", "section", "nearest_normal", "where", "bands"), pa.string())
+TEXTS = ("clip", "machine", "section", "domain", "nearest_normal", "where", "bands", "copy_of", "not_scored")
+"""Columns of text; the others are numbers."""
+
+
+def schema_of(pa: Any, values: Iterable[str]) -> Any:
+    """The Parquet schema of columns, by pyarrow `pa`."""
+    kinds = dict.fromkeys(TEXTS, pa.string())
     kinds["decision"] = pa.int8()
     return pa.schema([(name, kinds.get(name, pa.float64())) for name in values])

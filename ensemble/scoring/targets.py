@@ -8,8 +8,13 @@ from ensemble.scoring.model import Model
 from ensemble.scoring.score import Outcome
 from featstore.clip import Clip, checked_path
 from featstore.errors import DataError
+from featstore.layouts.kaldi import SCP_SUFFIX
+from featstore.layouts.manifest import MANIFEST_SUFFIXES
 from featstore.layouts.recognise import find_clips
 from featstore.layouts.windows import windows_of
+
+LISTS = (*MANIFEST_SUFFIXES, SCP_SUFFIX)
+"""Ends of files that list recordings."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +30,19 @@ class Target:
 def targets_of(
     model: Model, paths: Sequence[Path], *, machine: str = "", section: str = "", layout: str = "auto"
 ) -> Iterator[Target]:
-    """A target for every folder, as its layout names machines and sections, and one for all files.
+    """A target for every folder or list of recordings, as it names machines and sections, and one for all files.
 
     machine, section: of all recordings, where they are given. DataError for a folder without recordings, or a path that
     does not exist.
     """
-    files = [path for path in paths if not path.is_dir()]
+    files = [path for path in paths if not path.is_dir() and path.suffix.lower() not in LISTS]
     for path in files:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
     if files:
         named = [Clip(checked_path(str(path)), machine, section, "test") for path in files]
         yield _target(model, Path(), named, machine, section)
-    for folder in (path for path in paths if path.is_dir()):
+    for folder in (path for path in paths if path not in files):
         listing = find_clips(folder, layout)
         target = _target(model, listing.root, listing.clips, machine, section)
         yield replace(target, notes=listing.notes)

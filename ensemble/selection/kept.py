@@ -98,6 +98,11 @@ class KeptChoices:
         """The scores of candidates, in memory where they cannot be kept."""
         return SpareCache(self.folder / CACHE)
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether a choice is kept, under whatever key."""
+        return any(self.folder.glob(f"*/{KEY}"))
+
     def place(self, key: Mapping[str, Any]) -> Path:
         """The folder of a choice."""
         return self.folder / _digest(key)[:16]

@@ -12,7 +12,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -76,6 +76,7 @@ def write_submission(
         ordered = scores.exactly(clips.keys())
     except ValueError as error:
         raise DataError(str(error)) from None
+    _refuse_names(clips)
     files = _files(clips, rule)
     folder = out / "task2" / label
     if folder.exists() and any(folder.iterdir()):
@@ -88,6 +89,20 @@ def write_submission(
         if decisions is not None and rule.decisions:
             _write_lines(folder / f"decision_result_{tail}", names, [str(int(value)) for value in decisions[order]])
     return folder
+
+
+def _refuse_names(clips: ClipTable) -> None:
+    """DataError for a section whose file the official scripts would not find."""
+    for machine, section in clips.sections():
+        if not _NUMBER.fullmatch(section):
+            raise DataError(
+                f"machine {machine} section {section!r}: the official scripts read files of sections with two digits, "
+                "such as section_00. A spreadsheet may have made 0 of 00: write the section as text in the manifest, "
+                "and build again"
+            )
+
+
+_NUMBER = re.compile(r"(?:section_|id_)?[0-9]{2}", re.ASCII)
 
 
 def _write_lines(path: Path, names: Sequence[str], values: Sequence[str]) -> None:
@@ -122,23 +137,36 @@ def _tail(clip: Clip, rule: FileRule) -> str:
     return rule.tail.format(machine=clip.machine, section=number, domain=clip.domain)
 
 
-def read_submission(folder: Path, clips: ClipTable, *, year: int) -> ScoreTable:
-    """Scores of a submission folder by the keys of `clips`; DataError for a missing, unknown or repeated name."""
+def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Collection[str] = ()) -> ScoreTable:
+    """Scores of a submission folder by the keys of `clips`; DataError for a missing, unknown or repeated name.
+
+    rejected: paths of recordings that are no clips; their scores are left out, and named by `unscored` of the table.
+    """
     files = _files(clips, file_rule(year))
-    keys = clips.keys()
+    keys, names = clips.keys(), {PurePosixPath(path).name for path in rejected}
     scores = np.empty(len(clips))
+    unscored: list[str] = []
     for tail, rows in files.items():
         path = folder / f"anomaly_score_{tail}"
+        table = read_scores(path)
+        surplus = {key for key in table.keys if key in names and key not in rows}
+        kept = [i for i, key in enumerate(table.keys) if key not in surplus]
         try:
-            scores[list(rows.values())] = read_scores(path).exactly(list(rows))
+            own = ScoreTable(table.name, tuple(table.keys[i] for i in kept), table.scores[kept])
+            scores[list(rows.values())] = own.exactly(list(rows))
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
+        unscored += sorted(surplus)
     unknown = {path.name for path in folder.glob("anomaly_score_*.csv")} - {f"anomaly_score_{tail}" for tail in files}
+    for name in sorted(unknown):  # a section of which every recording was rejected
+        if names.issuperset(read_scores(folder / name).keys):
+            unscored += read_scores(folder / name).keys
+            unknown.remove(name)
     if unknown:
         raise DataError(
             f"{folder / min(unknown)}: no test clips of that machine and section are known; remove the file"
         )
-    return ScoreTable(folder.name, tuple(keys), scores)
+    return ScoreTable(folder.name, tuple(keys), scores, tuple(unscored))
 
 
 def zip_submission(folder: Path) -> Path:

@@ -30,11 +30,11 @@ class Outbox:
     @property
     def undelivered(self) -> int:
         """Number of messages that a sink has not received."""
-        return sum(len(packages) for packages in self.journal.state.owed.values())
+        return sum(len(packages) for packages in self.journal.state.undelivered.values())
 
     def _offer(self, sink: Sink) -> None:
         offered = self._offered[sink.name]
-        for name, messages in self.journal.state.owed[sink.name].items():
+        for name, messages in self.journal.state.undelivered[sink.name].items():
             if name in offered:
                 continue
             if not sink.send(name, messages):
@@ -43,7 +43,7 @@ class Outbox:
 
     def _beyond(self, sink: str) -> list[Delivery]:
         """Give up the oldest messages if too many wait for a sink."""
-        names = list(self.journal.state.owed[sink])
+        names = list(self.journal.state.undelivered[sink])
         beyond = names[: max(0, len(names) - MOST_UNDELIVERED)]
         for name in beyond:
             self.say(f"{sink}: {name} given up, because {MOST_UNDELIVERED} later messages wait")

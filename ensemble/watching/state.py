@@ -2,17 +2,17 @@
 
 Only records change the state, in the same way while watching and when a journal is read again. The records by `kind`:
 
-| kind      | says                                                                                     |
-|-----------|------------------------------------------------------------------------------------------|
-| journal   | first of a segment; `format`                                                             |
-| start     | a watch began: `folder`, and the `sinks` that it delivers to                             |
-| file      | a version of a file: the reason `rejected`, or `verdicts`, the `events` (alarms begun or |
-|           | ended) and the `runs` of its section afterwards                                          |
-| end       | `events` and `runs` of a section where no clip came                                      |
-| delivered | `sink` is done with the messages `ids`; `outcomes` where it refused some                 |
-| known     | a version of a file that is done: kept when a segment begins, or passed over at first    |
-| runs      | the runs of a section, kept when a segment begins                                        |
-| owed      | messages that a sink has not received, kept when a segment begins                        |
+| kind        | says                                                                                     |
+|-------------|------------------------------------------------------------------------------------------|
+| journal     | first of a segment; `format`                                                             |
+| start       | a watch began: `folder`, and the `sinks` that it delivers to                             |
+| file        | a version of a file: the reason `rejected`, or `verdicts`, the `events` (alarms begun or |
+|             | ended) and the `runs` of its section afterwards                                          |
+| end         | `events` and `runs` of a section where no clip came                                      |
+| delivered   | `sink` is done with the messages `ids`; `outcomes` where it refused some                 |
+| known       | a version of a file that is done: kept when a segment begins, or passed over at first    |
+| runs        | the runs of a section, kept when a segment begins                                        |
+| undelivered | messages that a sink has not received, kept when a segment begins                        |
 """
 
 from collections.abc import Callable, Container, Iterator
@@ -26,7 +26,7 @@ from featstore.errors import StoreError
 Record = dict[str, Any]
 
 FORMAT = 1
-CHECKPOINT = frozenset({"journal", "start", "known", "runs", "owed"})
+CHECKPOINT = frozenset({"journal", "start", "known", "runs", "undelivered", "owed"})
 """Kinds of records at the beginning of a segment."""
 
 STDOUT = "stdout"
@@ -43,11 +43,11 @@ class Known(NamedTuple):
 
 @dataclass
 class State:
-    """known: by path. runs: by machine and section. owed: messages by sink and by the id under which they travel."""
+    """known: by path. runs: by machine and section. undelivered: messages by sink and the id that they travel under."""
 
     known: dict[str, Known] = field(default_factory=dict)
     runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
-    owed: dict[str, dict[str, list[Message]]] = field(default_factory=dict)
+    undelivered: dict[str, dict[str, list[Message]]] = field(default_factory=dict)
     started: bool = False
     folder: str = ""
 
@@ -64,14 +64,14 @@ class State:
         """Records that restore this state."""
         yield {"kind": "journal", "format": FORMAT}
         if self.started:
-            yield {"kind": "start", "folder": self.folder, "sinks": list(self.owed)}
+            yield {"kind": "start", "folder": self.folder, "sinks": list(self.undelivered)}
         for path, known in self.known.items():
             yield known_record(path, known)
         for (machine, section), runs in self.runs.items():
             yield {"kind": "runs", "machine": machine, "section": section, "runs": [run.as_json() for run in runs]}
-        for sink, packages in self.owed.items():
+        for sink, packages in self.undelivered.items():
             for name, messages in packages.items():
-                yield {"kind": "owed", "sink": sink, "id": name, "messages": messages}
+                yield {"kind": "undelivered", "sink": sink, "id": name, "messages": messages}
 
     def number_after(self, path: str) -> int:
         """Number of the next version of a file."""
@@ -83,7 +83,7 @@ class State:
 
     def _start(self, record: Record) -> None:
         self.started, self.folder = True, record["folder"]
-        self.owed = {sink: self.owed.get(sink, {}) for sink in record["sinks"]}
+        self.undelivered = {sink: self.undelivered.get(sink, {}) for sink in record["sinks"]}
 
     def _file(self, record: Record) -> None:
         self._known(record)
@@ -106,17 +106,17 @@ class State:
             del self.runs[section]
 
     def _owe(self, record: Record) -> None:
-        for sink, packages in self.owed.items():
+        for sink, packages in self.undelivered.items():
             if sink == STDOUT:
                 packages[record["id"]] = messages_of(record)
             else:
                 packages.update({event["id"]: [event] for event in record["events"]})
 
-    def _owed(self, record: Record) -> None:
-        self.owed.setdefault(record["sink"], {})[record["id"]] = record["messages"]
+    def _undelivered(self, record: Record) -> None:
+        self.undelivered.setdefault(record["sink"], {})[record["id"]] = record["messages"]
 
     def _delivered(self, record: Record) -> None:
-        packages = self.owed.get(record["sink"], {})
+        packages = self.undelivered.get(record["sink"], {})
         for name in record["ids"]:
             packages.pop(name, None)
 
@@ -129,7 +129,8 @@ _APPLY: dict[str, Callable[[State, Record], None]] = {
     "delivered": State._delivered,
     "known": State._known,
     "runs": State._runs,
-    "owed": State._owed,
+    "undelivered": State._undelivered,
+    "owed": State._undelivered,  # its name in earlier journals
 }
 
 

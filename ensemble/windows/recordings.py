@@ -67,6 +67,10 @@ class Recordings:
         """Whether (r,) any window of each recording is in the mask (n,)."""
         return np.array([mask[rows].any() for rows in self.rows], dtype=bool) if self.divided else mask
 
+    def holding(self, keys: Collection[str]) -> np.ndarray:
+        """Whether (r,) each recording has a clip with one of the keys."""
+        return self.any(np.array([key in keys for key in ClipTable.keys(self.windows)], dtype=bool))
+
     def table(self, scores: ScoreTable, keys: Sequence[str]) -> ScoreTable:
         """Scores of the recordings named by `keys`, from those of their windows; DataError where a window has none."""
         if not self.divided:

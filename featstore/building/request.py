@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from featstore import registry
+from featstore.anomalies.variants import VariantDesign
 from featstore.audio.policy import EXAMPLE, AudioPolicy
 from featstore.clip import SHORTEST_HOP_S, Windows
 from featstore.disk.manifest import EMBEDDING_NAME
-from featstore.errors import OptionError, RequestError
+from featstore.errors import DataError, OptionError, RequestError
 
 SETTLED = (
     "layout",
@@ -96,6 +97,15 @@ class BuildRequest:
             try:
                 registry.parse("embedder", spec)
             except ValueError as error:
+                raise OptionError(str(error)) from error
+        self._check_anomalies()
+
+    def _check_anomalies(self) -> None:
+        """Raise OptionError for a text of --anomalies that names no design."""
+        if self.design not in (AUTO_ANOMALIES, NO_ANOMALIES):
+            try:
+                VariantDesign.parse(self.design)
+            except DataError as error:
                 raise OptionError(str(error)) from error
 
     def _check_windows(self) -> None:

@@ -10,7 +10,7 @@ import click
 
 from featstore.audio.outcomes import outcome_notes
 from featstore.commands.options import flags, planned_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, engine_options, printable, table
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, counted, engine_options, printable, table
 
 if TYPE_CHECKING:
     from featstore.build import BuildReport
@@ -143,9 +143,13 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
         return
     for name, rows in report.rows.items():
         new, changed, kept = report.plan.new[name], report.plan.changed[name], report.plan.kept[name]
-        lost = f"; {len(report.rejected):,} of the new or changed were rejected" if report.rejected else ""
-        counts = f"{new:,} new, {changed:,} changed, {kept:,} kept{lost}"
-        click.echo(f"{store}: {name} holds {rows:,} rows ({counts})")
+        lost = report.lost.get(name, 0)
+        others = rows - (new + changed + kept - lost)
+        counts = f"{new:,} new, {changed:,} changed, {kept:,} kept"
+        counts += (f", less {lost:,} rejected" if lost else "") + (
+            f", and {others:,} of other recordings" if others else ""
+        )
+        click.echo(f"{store}: {name} holds {counted(rows, 'row')} ({counts})")
     for name, count in gone.items():
         click.echo(
             f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)",

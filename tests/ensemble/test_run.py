@@ -12,7 +12,7 @@ from ensemble.output import labelled, measure, score_table, write_detection, yea
 from ensemble.recipe import Member, Recipe, read_recipe
 from ensemble.run import Detection, detect, redecided
 from featstore.clip import Clip
-from featstore.errors import AsdError, DataError, StoreError
+from featstore.errors import DataError, StoreError
 from featstore.exchange.embeddings import import_matrix
 from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
 from featstore.table import ClipTable
@@ -177,8 +177,11 @@ def test_a_clip_that_one_embedding_lacks_is_named(tmp_path: Path, clips: list[Cl
 def test_a_section_without_training_clips_is_named_and_can_be_pooled(tmp_path: Path) -> None:
     clips = [*listed("fan", "00"), *listed("fan", "07", train=0)]
     store = make_store(tmp_path / "s", clips)
-    with pytest.raises((AsdError, ValueError), match=r"fan.*07.*--pool-sections"):
-        detect(store, PLAIN)
+    detection = detect(store, PLAIN)
+    assert len(detection.clips) == 20
+    assert any("fan section 07 has 0 training clips for 20 test clips" in note for note in detection.notes)
+    assert any("--pool-sections" in note for note in detection.notes)
+    assert len(detection.unscored) == 20
     assert len(detect(store, replace(PLAIN, pool_sections=True)).clips) == 40
 
 
@@ -331,5 +334,7 @@ def test_copies_of_a_recording_are_one_recording(tmp_path: Path, rng: np.random.
         writer.commit([ShardData(info, ClipTable.from_clips(clips), X, {"content_hash": contents})])
     store = FeatureStore.open(tmp_path / "s")
     recipe = replace(PLAIN, members=PLAIN.members[:1])
-    usual, grouped = (detect(store, replace(recipe, group=group)).reference for group in ("", "recording"))
-    assert max(usual[3], usual[8]) < 1e-6 < min(grouped[3], grouped[8])
+    for group in ("", "recording", "day"):
+        detection = detect(store, replace(recipe, group=group))
+        assert detection.train.keys() == [clip.key for i, clip in enumerate(clips[:40]) if i != 3]
+        assert detection.reference.min() > 1e-6

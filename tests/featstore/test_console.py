@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from featstore.console import Meter
+from featstore.console import Meter, counted
 
 
 def test_a_meter_counts_one_thing_after_another(
@@ -39,3 +39,17 @@ def test_a_line_is_printed_below_the_bar(capsys: pytest.CaptureFixture[str], mon
     at = lines.index("chosen: ten")
     assert "1/2 candidates" in "".join(lines[:at])
     assert "2/2 members" in "".join(lines[at:])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (counted(1, "clip"), "1 clip"),
+        (counted(0, "clip"), "0 clips"),
+        (counted(1234, "clip"), "1,234 clips"),
+        (counted(2, "copy", "copies"), "2 copies"),
+        (counted(1, "copy", "copies"), "1 copy"),
+    ],
+)
+def test_a_number_agrees_with_its_noun(text: str, expected: str) -> None:
+    assert text == expected

@@ -123,11 +123,11 @@ def test_detectors_are_listed_with_their_parameters() -> None:
         (["STORE", "-d", "knn"], 2, "needs one -e"),
         (["STORE", "-d", "knn", "--threshold", "quantil"], 2, "did you mean quantile?"),
         (["STORE", "-d", "knn", "--threshold", "3", "--fdr", "0.1"], 2, "with no threshold by hand"),
-        (["STORE", "-d", "knnn", "-e", "twfr"], 1, "did you mean knn?"),
-        (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 1, "choose from"),
+        (["STORE", "-d", "knnn", "-e", "twfr"], 2, "did you mean knn?"),
+        (["STORE", "-d", "knn:kk=3", "-e", "twfr"], 2, "choose from"),
         (["STORE", "-d", "knn", "-e", "tfwr"], 1, "did you mean twfr?"),
         (["STORE", "-d", "knn", "-e", "twfr@r7"], 1, "its views: r1.1,"),
-        (["STORE", "--ensemble", "--fusion", "median"], 1, "min_zscore"),
+        (["STORE", "--ensemble", "--fusion", "median"], 2, "min_zscore"),
         (["STORE", "--ensmble"], 2, "--ensemble"),
         (["evalute", "x", "y"], 2, "Did you mean 'evaluate'?"),
         (["nowhere", "--ensemble"], 2, "does not exist"),
@@ -232,7 +232,7 @@ def test_one_machine_alone(store: Path, tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_computed(store: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run(store, "-d", "knn", "-e", "twfr", "-o", tmp_path / "file")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert "members" not in result.stderr
 

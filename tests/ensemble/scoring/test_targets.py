@@ -21,6 +21,15 @@ def test_files_are_one_target_and_folders_one_each(plant: Plant, model: Model) -
     assert first.rejected == second.rejected == ()
 
 
+def test_a_list_of_recordings_is_read_as_one(plant: Plant, model: Model, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        shutil.copy(plant.files()[0], tmp_path / name)
+    (tmp_path / "clips.csv").write_text("path,machine,section\na.wav,fan,00\n")
+    (target,) = targets_of(model, [tmp_path / "clips.csv"])
+    assert target.root == tmp_path
+    assert [(clip.path, clip.machine, clip.section) for clip in target.clips] == [("a.wav", "fan", "00")]
+
+
 def test_what_is_given_holds_for_all(plant: Plant, model: Model) -> None:
     (target,) = targets_of(model, [plant.root], machine="pump", section="00")
     assert {(clip.machine, clip.section) for clip in target.clips} == {("pump", "00")}

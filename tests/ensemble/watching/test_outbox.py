@@ -62,5 +62,5 @@ def test_the_oldest_is_given_up_where_too_many_wait(journal: Journal, monkeypatc
     outbox = Outbox(journal, [Kept("stdout"), Kept("webhook", delivers=False)], say=log.append)
     journal.add(*map(ended, "abc"))
     outbox.move()
-    assert list(journal.state.owed["webhook"]) == ["b-end", "c-end"]
+    assert list(journal.state.undelivered["webhook"]) == ["b-end", "c-end"]
     assert log == ["webhook: a-end given up, because 2 later messages wait"]

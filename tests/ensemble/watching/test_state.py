@@ -43,30 +43,37 @@ def built(*records: dict[str, Any]) -> State:
     return state
 
 
-def test_a_file_is_known_and_owed_to_every_sink() -> None:
+def test_a_file_is_known_and_undelivered_to_every_sink() -> None:
     state = built(START, FILE)
     assert state.known == {"a.wav": Known(Version(5, 7), 1)}
     assert [run.id for run in state.runs["fan", "00"]] == ["A"]
-    assert state.owed["webhook"] == {"A": [ALARM]}
-    assert [message["type"] for message in state.owed["stdout"]["f"]] == ["result", "alarm"]
+    assert state.undelivered["webhook"] == {"A": [ALARM]}
+    assert [message["type"] for message in state.undelivered["stdout"]["f"]] == ["result", "alarm"]
     assert state.number_after("a.wav") == 2
     assert state.number_after("b.wav") == 1
 
 
-def test_what_was_delivered_is_owed_no_longer() -> None:
+def test_messages_of_an_earlier_journal_are_still_delivered() -> None:
+    record = {"sink": "webhook", "id": "A", "messages": [ALARM]}
+    states = [built(START, {"kind": kind, **record}) for kind in ("owed", "undelivered")]
+    assert states[0].undelivered == states[1].undelivered == {"stdout": {}, "webhook": {"A": [ALARM]}}
+    assert [r["kind"] for r in states[0].checkpoint() if "messages" in r] == ["undelivered"]
+
+
+def test_what_was_delivered_is_undelivered_no_longer() -> None:
     state = built(START, FILE, {"kind": "delivered", "sink": "stdout", "ids": ["f", "unknown"]})
-    assert state.owed == {"stdout": {}, "webhook": {"A": [ALARM]}}
+    assert state.undelivered == {"stdout": {}, "webhook": {"A": [ALARM]}}
 
 
-def test_a_sink_that_a_later_start_does_not_name_is_owed_nothing() -> None:
+def test_a_sink_that_a_later_start_does_not_name_has_nothing_undelivered() -> None:
     state = built(START, FILE, {**START, "sinks": ["stdout"]}, START)
-    assert (len(state.owed["stdout"]), state.owed["webhook"]) == (1, {})
+    assert (len(state.undelivered["stdout"]), state.undelivered["webhook"]) == (1, {})
 
 
 def test_the_end_of_a_run() -> None:
     state = built(START, FILE, END)
     assert state.runs == {}
-    assert list(state.owed["webhook"]) == ["A", "A-end"]
+    assert list(state.undelivered["webhook"]) == ["A", "A-end"]
 
 
 def test_a_rejected_file_leaves_the_runs() -> None:

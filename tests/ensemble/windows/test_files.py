@@ -172,7 +172,9 @@ def test_scores_do_not_depend_on_the_order_of_rows(clips: list[Clip], store: Fea
 
 def test_a_run_without_labels_or_findings_says_so(tmp_path: Path) -> None:
     clips = [replace(clip, label="unknown") for clip in plant(train=8, test=2)]
-    result = detected(window_store(tmp_path / "s", clips, np.ones((len(clips), 6), "f4")), tmp_path / "out")
+    X = np.ones((len(clips), 6)) + 0.1 * np.random.default_rng(0).normal(size=(len(clips), 6))
+    X[[clip.split == "test" for clip in clips]] = 1  # in the middle of the others
+    result = detected(window_store(tmp_path / "s", clips, X.astype("f4")), tmp_path / "out")
     assert result.stdout.startswith("0 events in 0 of 2 recordings: 0 of 24 windows reported.")
     assert "events per hour" not in result.stdout
     assert rows(tmp_path / "out" / "events.csv") == []

@@ -47,7 +47,17 @@ def test_rejected_recordings_give_exit_code_3_and_are_listed(plant: Path) -> Non
     assert "fan/normal/1.wav" in result.stderr
     listed = run("info", plant.parent / "store", "--rejected")
     assert "fan/normal/1.wav  not decodable as audio" in listed.stdout
-    assert build(plant).exit_code == 0, "what is known to be rejected was not rejected this time"
+    assert "logmel holds 4 rows (5 new, 0 changed, 0 kept, less 1 rejected)" in result.stdout
+    again = build(plant)
+    assert again.exit_code == 0, "what is known to be rejected was not rejected this time"
+    assert "(0 new, 0 changed, 4 kept)" in again.stdout
+
+
+def test_an_unknown_kind_of_anomaly_is_a_usage_error(plant: Path) -> None:
+    result = build(plant, "--anomalies", "foo")
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr
+    assert not (plant.parent / "store").exists()
 
 
 def test_strict_stops_with_one_line(plant: Path) -> None:
