@@ -47,3 +47,22 @@ def test_a_strategy_without_the_default_must_lead_it_in_nearly_all_resamples(fai
     scores = replicates(alone=0.05)
     scores["best 5, fisher"][1 : 1 + fails] = 0.6
     assert chosen_by(scores, offered("best 5, fisher"), [])[0] == taken
+
+
+@pytest.mark.parametrize(
+    ("behind", "noise", "taken"),
+    [
+        (0.019, 0.0, HALF),  # certainly behind the best, by less than the margin
+        (0.021, 0.0, "best 5, fisher"),  # certainly behind, by more
+        (0.021, 0.05, HALF),  # by more, but not in all resamples
+    ],
+)
+def test_the_first_in_order_is_taken_only_if_it_is_not_clearly_behind_the_best(
+    behind: float, noise: float, taken: str
+) -> None:
+    """Both may replace the default, which they lead in all resamples."""
+    scores = replicates(half=0.2 - behind, alone=0.2)
+    scores[HALF][1:] += noise * np.resize([-1.0, 1.0], 100)
+    chosen, reason = chosen_by(scores, offered(HALF, "best 5, fisher"), [])
+    assert chosen == taken
+    assert ("the best strategy" in reason) == (taken != HALF)
