@@ -85,8 +85,10 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Slice():
             yield from (changed(side, None) for side in ("lower", "upper", "step") if getattr(node, side))
         case ast.Call(args=args, keywords=named):
-            yield from (changed("keywords", named[:i] + named[i + 1 :]) for i in range(len(named)) if named[i].arg)
-            if len(args) > 1 and not any(isinstance(arg, ast.Starred) for arg in args[:2]):
+            dropped = [i for i, keyword in enumerate(named) if keyword.arg not in (None, "strict")]
+            yield from (changed("keywords", named[:i] + named[i + 1 :]) for i in dropped)
+            commutes = ast.unparse(node.func).rpartition(".")[2] in NAMES  # the order of maximum(a, b) is nothing
+            if len(args) > 1 and not commutes and not any(isinstance(arg, ast.Starred) for arg in args[:2]):
                 yield changed("args", [args[1], args[0], *args[2:]])
         case ast.Name(id=name) | ast.Attribute(attr=name) if name in NAMES and isinstance(node.ctx, ast.Load):
             yield changed("id" if isinstance(node, ast.Name) else "attr", NAMES[name])

@@ -24,6 +24,7 @@ mutate = load_script("mutate")
         ("a[0] = b", {"pass", "1"}),
         ("a += b", {"pass", "a -= b"}),
         ("a = f(b, c, d=e)", {"f(c, b, d=e)", "f(b, c)"}),
+        ("a = zip(np.maximum(b, c), strict=d)", {"np.minimum"}),
         ("a = b[c:d]", {":d", "c:"}),
         ("a = min(b.any())", {"max", "b.all"}),
         ("if a:\n    raise ValueError('-' + b)", {"not a", "pass"}),
