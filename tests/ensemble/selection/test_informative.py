@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ensemble.selection.informative import by_agreement
+from ensemble.selection.informative import by_agreement, by_average, by_best, spearman
 
 RANKED = np.array([0.5, 0.7, 0.9])
 
@@ -25,3 +25,17 @@ def test_a_weight_falls_with_the_agreement_with_the_other_pairs() -> None:
 def test_a_pair_that_few_or_nearly_all_candidates_detect_has_no_weight(average: float, weight: float) -> None:
     values = np.stack([np.array([-0.01, 0.0, 0.01]) + average, RANKED], axis=1)
     np.testing.assert_allclose(by_agreement(values, (values, values)), [weight, 1], rtol=1e-12)
+
+
+def test_two_candidates_have_a_rank_correlation() -> None:
+    assert spearman(np.array([[1.0, 1], [2, 2]]), np.array([[3.0, 5], [4, 4]])).tolist() == [1, -1]
+
+
+def test_the_other_rules_by_hand() -> None:
+    """Of 25 candidates the best 20 must detect a pair on average, or all of them."""
+    values = np.zeros((25, 3))
+    values[:20, 0], values[:19, 1], values[:, 2] = 0.76, 0.76, 0.54
+    values[20, 2] = 0.9  # an average of 0.554
+    assert by_best(values, (values, values)).tolist() == [1, 0, 0]
+    assert by_average(values, (values, values)).tolist() == [1, 1, 1]
+    assert by_average(values[:20], (values, values)).tolist() == [1, 1, 0]
