@@ -191,7 +191,7 @@ def survivors_of(mutants: Sequence[Mutant], tests: Sequence[str], trees: Sequenc
 
 
 def main() -> None:
-    """Try the mutants of all files; print a table, then the survivors."""
+    """Try the mutants of all files; print the survivors of each file when it is done, and then a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path, metavar="MODULE_OR_FOLDER")
     parser.add_argument("--tests", nargs="+", default=[], metavar="PATH", help="tests beside the mirrored ones")
@@ -202,21 +202,20 @@ def main() -> None:
     files = [file for path in options.paths for file in ([path] if path.is_file() else sorted(path.rglob("*.py")))]
     if not files:
         parser.error(f"no modules at {' '.join(map(str, options.paths))}; give paths below the current folder")
-    rows, survived = [], []
+    rows = []
     with tempfile.TemporaryDirectory(prefix="mutate-") as work:
         trees = [copied_to(Path(work) / str(number)) for number in range(options.jobs)]
         for file in files:
             mutants = mutants_of(file)
+            if not mutants:
+                continue
             mutants = random.Random(options.seed).sample(mutants, min(options.sample, len(mutants)))
-            lost = survivors_of(mutants, [*tests_of(file), *options.tests], trees) if mutants else []
-            if mutants:
-                n, killed = len(mutants), len(mutants) - len(lost)
-                rows.append([str(file), str(n), str(killed), str(len(lost)), f"{100 * killed / n:.0f} %"])
-                print(f"{file}: {killed} of {n} killed", file=sys.stderr, flush=True)
-            survived += sorted(lost, key=lambda mutant: mutant.line)
+            survivors = survivors_of(mutants, [*tests_of(file), *options.tests], trees)
+            for mutant in sorted(survivors, key=lambda mutant: mutant.line):
+                print(f"{mutant.path}:{mutant.line}\n- {mutant.old}\n+ {mutant.new}", flush=True)
+            n, killed = len(mutants), len(mutants) - len(survivors)
+            rows.append([str(file), str(n), str(killed), str(n - killed), f"{100 * killed / n:.0f} %"])
     print(table(["file", "mutants", "killed", "survived", "score"], rows))
-    for mutant in survived:
-        print(f"{mutant.path}:{mutant.line}\n- {mutant.old}\n+ {mutant.new}")
 
 
 if __name__ == "__main__":
