@@ -107,8 +107,7 @@ class KNN(Fitted):
             return self._leave_one_out(X)
         scores = self.cross_fitted(X, domain, group)
         target = domain == "target"
-        if target.sum() > 1 or not target.all():
-            scores[target] = self._leave_one_out(X)[target]
+        scores[target] = self._leave_one_out(X)[target]
         return scores
 
     def _leave_one_out(self, X: np.ndarray) -> np.ndarray:

@@ -121,3 +121,38 @@ def test_no_more_clusters_than_distinct_source_clips():
 def test_only_target_clips_need_no_centres():
     detector = KNN(source_clusters=16).fit(BANK, domain=["target"] * 9)
     np.testing.assert_array_equal(detector.reference_scores_, KNN().fit(BANK).reference_scores_)
+
+
+@pytest.mark.parametrize(("targets", "sources"), [(5, 20), (1, 20), (5, 3), (12, 0)])
+@pytest.mark.parametrize("bank", ["pooled", "two_bank"])
+def test_beside_clusters_a_target_clip_is_left_out_exactly(rng, bank, targets, sources):
+    """The centres do not depend on it. A source clip has a part in its centre, so it is scored by other folds."""
+    X = rng.normal(size=(targets + sources, 6))
+    domain = np.array(["target"] * targets + ["source"] * sources)
+    detector = KNN(k=2, source_clusters=3, bank=bank)
+    scores = detector.fit(X, domain=domain).reference_scores_
+    for i in range(targets):
+        others = np.arange(len(X)) != i
+        refitted = KNN(k=2, source_clusters=3, bank=bank).learn(X[others], domain=domain[others])
+        assert scores[i] == pytest.approx(refitted.anomaly_score(X[[i]])[0], rel=1e-12)
+    cross_fitted = detector.cross_fitted(X, domain, np.full(len(X), ""))
+    np.testing.assert_array_equal(scores[targets:], cross_fitted[targets:])
+
+
+@pytest.mark.parametrize("option", [{"source_clusters": 2}, {"smote": 1.0}, {"memmixup": 3}])
+def test_clips_of_unknown_domain_are_treated_as_source_clips(option):
+    """Only the target clips are few; all others are clustered, counted and mixed."""
+    expected = KNN(**option).fit(BANK, domain=DOMAIN)
+    for others in (["unknown"] * 6, ["unknown", "source"] * 3):
+        detector = KNN(**option).fit(BANK, domain=np.array([*others, *DOMAIN[6:]]))
+        assert [len(bank.rows) for bank in detector.banks_] == [len(bank.rows) for bank in expected.banks_]
+        np.testing.assert_array_equal(detector.anomaly_score(QUERIES), expected.anomaly_score(QUERIES))
+
+
+@pytest.mark.parametrize(("option", "made"), [({"smote": 1.0}, 3), ({"memmixup": 6}, 18)])
+def test_generated_points_are_target_clips(option, made):
+    """They stay beside the centres of the source clips, and join the bank of the target domain."""
+    clustered = KNN(source_clusters=2, **option).fit(BANK, domain=DOMAIN)
+    assert [len(bank.rows) for bank in clustered.banks_] == [2 + 3 + made]
+    apart = KNN(bank="two_bank", **option).fit(BANK, domain=DOMAIN)
+    assert [len(bank.rows) for bank in apart.banks_] == [6, 3 + made]

@@ -13,6 +13,7 @@ DOMAIN = np.array(["source", "source", "target", "target"])
 def test_every_target_with_every_source_by_hand():
     mixes = target_mixes(X, DOMAIN, sources=5, seed=0)
     assert sorted(mixes.round(12).tolist()) == [[0.9, 1.9], [1.9, 0.9], [2.7, 3.7], [3.7, 2.7]]
+    np.testing.assert_array_equal(target_mixes(X.astype(np.float32), DOMAIN, sources=5, seed=0), mixes)
 
 
 def test_some_sources_are_drawn_once_each_and_whatever_their_order(rng):

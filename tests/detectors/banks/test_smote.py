@@ -61,3 +61,9 @@ def test_the_gap_between_target_clips_becomes_normal():
 def test_negative_shares_are_refused(spec):
     with pytest.raises(ValueError, match=r"expected a share .* at least 0"):
         create(spec).fit(LINE)
+
+
+def test_every_point_draws_its_own_neighbour():
+    """Target clips at 0, 1, 10 and 11: a third of the neighbours are at 1, the others at 9 to 11."""
+    between = smote(share=500.0)[:, 0]
+    assert 1 / 3 < np.mean((between <= 1) | (between >= 10)) < 0.6

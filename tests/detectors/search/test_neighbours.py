@@ -317,3 +317,32 @@ def test_searches_with_little_work_load_nothing():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def _worst_products(rows_at_disadvantage):
+    """np.matmul with the largest error that float32 sums of any order may have, against the rows that are nearest."""
+
+    def matmul(left, right, out):
+        left, right = left.astype(np.float64), right.astype(np.float64)
+        error = left.shape[1] * 2.0**-24 * (np.abs(left) @ np.abs(right))
+        sign = np.full(error.shape, -1.0)
+        np.put_along_axis(sign, rows_at_disadvantage, 1.0, axis=1)
+        out[:] = left @ right + sign * error
+
+    return matmul
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("d", [24, 200])
+def test_products_with_the_largest_rounding_error_hide_no_near_row(rng, monkeypatch, d, k):
+    """Each query has near rows whose distances differ by less than the error, which float64 distances tell apart."""
+    take("plain", monkeypatch)
+    queries = rng.normal(size=(20, d))
+    apart = rng.normal(size=(20, d))
+    copies = [queries + (1 + 1e-7 * i) * apart for i in range(k + 1)]
+    bank = np.concatenate([*copies, rng.normal(size=(300, d))])
+    expected = by_sorting(queries, bank, k, metric="euclidean")
+    monkeypatch.setattr(np, "matmul", _worst_products(expected[1]))
+    distance, row = nearest(queries, bank, k, metric="euclidean")
+    np.testing.assert_array_equal(row, expected[1])
+    np.testing.assert_allclose(distance, expected[0], rtol=1e-12)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from plain_neighbours import KINDS, data
 
+from detectors.geometry import unit
 from detectors.search import kernels, products
 from detectors.search.quantised import CODE_DIMENSIONS, TiledBank, bytes_per_row
 from detectors.search.streamed import TopK
@@ -69,6 +70,22 @@ def test_no_distance_is_below_that_of_the_lengths(rng, kind, d):
     for query, own in enumerate(length):
         nearest = [distance[query, tile.rows[2]].min() for tile in bank.tiles]
         assert (0.5 * bank.gaps(own, own) ** 2 <= nearest).all()
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "clustered", "heavy"])
+@pytest.mark.parametrize("d", [24, 200, 1000])
+def test_no_distance_is_below_its_bound_with_the_largest_rounding_error_of_products(rng, kind, d):
+    """A float32 sum of d terms may be wrong by d / 2**24 of their absolute sum; by how much depends on the machine."""
+    rows, queries = data(kind, 300, d, rng), data("gaussian", 20, d, rng)
+    bank = TiledBank.of(rows, coded=False)
+
+    def smallest(left, right, out):
+        left, right = left.double(), right.double()
+        out[:] = left @ right - d * 2.0**-24 * (left.abs() @ right.abs())
+
+    object.__setattr__(bank, "product", lambda: (smallest, torch.float32))
+    bound = bounds(queries, bank)
+    assert (bound <= 0.5 * np.square(unit(queries)[:, None] - unit(rows)).sum(axis=2)).all()
 
 
 VALUES = st.floats(width=32, allow_nan=False, allow_infinity=False)

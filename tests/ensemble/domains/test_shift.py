@@ -37,6 +37,30 @@ def test_sections_of_a_machine_share_half_of_their_offsets() -> None:
     np.testing.assert_allclose(apart, np.array([6, 4]) * 2 / 5)
 
 
+def test_the_offset_is_shrunk_by_its_standard_error() -> None:
+    """Deviations of one spread around both medians; the variance of a median of 3 of n is pi / 2 of that of a mean.
+
+    Two sections of three target clips at offsets of 6 and 4: four degrees of freedom for six clips.
+    """
+    source, spread = np.arange(5.0), 1.4826
+    scores = np.concatenate([source, [7.0, 8, 9], source, [5.0, 6, 7]])
+    section, target = np.repeat(["00", "01"], 8), np.tile(np.arange(8) >= 5, 2)
+    offset = np.array([0.5 * 6 + 0.5 * 5, 0.5 * 4 + 0.5 * 5])
+    error = np.pi / 2 * (4 / spread**2 / 4) * (0.5**2 / 3 + 0.5**2 / 6)
+    certain = 1 - error / (offset / spread) ** 2
+    expected = offset * certain * 3 / 6
+    np.testing.assert_allclose(Shift.of(scores, np.full(16, "fan"), section, target).offset, expected, rtol=1e-9)
+
+
+def test_source_scores_that_are_mostly_equal_have_their_standard_deviation_as_spread() -> None:
+    """The median deviation of 2, 2, 2, 2, 12 is 0, and the standard deviation is 4."""
+    scores = np.array([2.0, 2, 2, 2, 12, 8, 8, 0, 1, 2, 3, 4, 6, 6])
+    section, target = np.repeat(["00", "01"], 7), np.tile(np.arange(7) >= 5, 2)
+    relative, spread = np.array([6 / 4, 4 / 1.4826]), np.array([4, 1.4826])
+    expected = (0.5 * relative + 0.5 * relative.mean()) * spread * 2 / 5
+    np.testing.assert_allclose(Shift.of(scores, np.full(14, "fan"), section, target).offset, expected, rtol=1e-9)
+
+
 def test_the_offset_is_taken_off_by_the_posterior_and_the_range_is_kept() -> None:
     higher = Shift((("fan", "00"),), np.array([2.0]))
     machine, section = np.full(4, "fan"), np.array(["00", "00", "00", "01"])

@@ -22,7 +22,7 @@ def placed(scores: np.ndarray, of: ClipTable) -> PlacedScores:
 
 
 @pytest.mark.parametrize("rule", FUSIONS)
-@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("members", [1, 2, 3])
 def test_both_sides_are_fused_by_the_rule(rng: np.random.Generator, rule: str, members: int) -> None:
     train, new = clips(20, "train"), clips(7, "test")
     weights = [0.5 + i for i in range(members)]

@@ -1,10 +1,13 @@
-"""Standings: leads over the fixed default, and which strategy may replace it."""
+"""Standings: leads over the fixed default, which strategy may replace it, and what a choice per machine brings."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ensemble.selection.choose import STRATEGIES, Strategy
-from ensemble.selection.standings import DEFAULT, chosen_by, standing_of, standings
+from ensemble.selection.choose import STRATEGIES, Problem, Strategy, bootstrap_weights, nested_scores, positions
+from ensemble.selection.scoring.validation import Validation
+from ensemble.selection.standings import DEFAULT, by_machine, chosen_by, standing_of, standings
 
 HALF = "best 10 and the default"
 
@@ -47,3 +50,40 @@ def test_a_strategy_without_the_default_must_lead_it_in_nearly_all_resamples(fai
     scores = replicates(alone=0.05)
     scores["best 5, fisher"][1 : 1 + fails] = 0.6
     assert chosen_by(scores, offered("best 5, fisher"), [])[0] == taken
+
+
+@pytest.mark.parametrize(
+    ("behind", "noise", "taken"),
+    [
+        (0.019, 0.0, HALF),  # certainly behind the best, by less than the margin
+        (0.021, 0.0, "best 5, fisher"),  # certainly behind, by more
+        (0.021, 0.05, HALF),  # by more, but not in all resamples
+    ],
+)
+def test_the_first_in_order_is_taken_only_if_it_is_not_clearly_behind_the_best(
+    behind: float, noise: float, taken: str
+) -> None:
+    """Both may replace the default, which they lead in all resamples."""
+    scores = replicates(half=0.2 - behind, alone=0.2)
+    scores[HALF][1:] += noise * np.resize([-1.0, 1.0], 100)
+    chosen, reason = chosen_by(scores, offered(HALF, "best 5, fisher"), [])
+    assert chosen == taken
+    assert ("the best strategy" in reason) == (taken != HALF)
+
+
+def test_a_choice_per_machine_takes_the_candidate_of_each(plan: Validation) -> None:
+    """Of two candidates each detects the anomalies of one machine only."""
+    plan = replace(plan, sections=(("fan", "00"), ("pump", "00")))
+    detected = ~plan.normal & (plan.section == np.arange(2)[:, None])
+    placed = positions(np.random.default_rng(3).normal(size=(2, len(plan))) + 3 * detected, plan)
+    problem = Problem(plan, placed, rule="average")
+    weights = bootstrap_weights(problem, 20, np.random.default_rng(5))
+    once = nested_scores(problem, lambda evidence: placed[0], weights)
+    apart = nested_scores(problem, lambda evidence: np.where(plan.section == 0, *placed), weights)
+    standing = by_machine(problem, "best single", once, 20, 5)
+    assert standing is not None
+    assert (standing.score, standing.lead) == pytest.approx((apart[0], apart[0] - once[0]))
+    assert standing.lead > 0.1
+    assert standing.p == pytest.approx(1 / 21)
+    one = Problem(replace(plan, sections=(("fan", "00"), ("fan", "01"))), placed)
+    assert by_machine(one, "best single", once, 20, 5) is None

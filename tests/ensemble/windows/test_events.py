@@ -68,6 +68,18 @@ def test_recordings_are_never_joined_and_the_strongest_is_first(detection: Detec
     assert events_of(decided(detection, clips, [1, 1, 1], [False] * 3)) == []
 
 
+def test_events_are_ordered_by_percentile_and_equal_peaks_are_the_earliest(detection: Detection) -> None:
+    """Scores of different sections are not comparable."""
+    of = decided(detection, [*at("a", (0, 10), (10, 20)), *at("b", (0, 10))], [5, 5, 2])
+    of = replace(of, decided=replace(of.decided, percentile=np.array([0.8, 0.8, 0.9])))
+    events = events_of(of)
+    assert [(event.recording[-5], event.peak_score, event.peak_percentile) for event in events] == [
+        ("b", 2, 0.9),
+        ("a", 5, 0.8),
+    ]
+    assert events[1].peak_time_s == 5
+
+
 def test_a_whole_recording_is_an_event_of_its_length(detection: Detection) -> None:
     clips = [recording("fan/test/whole.wav"), *at("a", (5, 10))]
     of = decided(detection, clips, [2, 1])

@@ -50,12 +50,16 @@ def test_variants_share_the_fold_of_their_source_and_copies_that_of_the_first(cl
     assert plan.source[plan.keys.index(one)] == plan.source[plan.keys.index(two)]
 
 
-def test_folds_are_even_within_every_domain(clips: list[Clip]) -> None:
-    plan = planned(clips)
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_and_halves_are_even_within_every_domain(clips: list[Clip], seed: int) -> None:
+    """Whatever the order of the content hashes, which mixes the domains."""
+    order = np.random.default_rng(seed).permutation(len(clips))
+    plan = planned(clips, {clip.path: f"{number:05d}" for clip, number in zip(clips, order.tolist(), strict=True)})
     for section in (0, 1):
         for domain, expected in (("source", {3, 4}), ("target", {0, 1})):
             here = plan.normal & (plan.section == section) & (plan.domain == domain)
             assert set(np.bincount(plan.fold[here], minlength=5).tolist()) <= expected
+            assert np.count_nonzero(plan.half(0)[here]) == np.count_nonzero(here) / 2
 
 
 def test_no_clip_is_scored_by_a_bank_that_contains_it(clips: list[Clip]) -> None:
