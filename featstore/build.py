@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from featstore.building.failing import with_rows
 from featstore.building.plan import Plan
 from featstore.building.prepare import BuildOptions, Request, check_unique, job_of, plan_build, prepare
 from featstore.building.state import BuildState, write_state
@@ -54,7 +55,7 @@ def build(
     with StoreWriter(path) as writer:
         close_plans(writer, [request.name for request in requests])
         plan, infos = prepare(writer, root, clips, requests, options)
-        run = UnitRun(infos, plan.clips, strict=options.strict, report=report)
+        run = UnitRun(infos, plan.clips, held=with_rows(writer.store), strict=options.strict, report=report)
         if plan.units:
             job = job_of(root, requests, options)
             run.execute(units_of(plan, clips), job, options.workers, lambda _, shards: writer.commit(shards))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from featstore import registry
 from featstore.building.default import spec_of
+from featstore.building.make import made
 from featstore.building.work import Embedder
 from featstore.disk.files import read_regular
 from featstore.disk.manifest import SHA256
@@ -167,10 +169,7 @@ def _embedding_of(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
 
 def embedder_of(spec: str, device: str = "cpu") -> Embedder:
     """The embedder of a line of text; DataError says why it cannot be created."""
-    try:
-        embedder: Embedder = registry.creator("embedder")(spec, device)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    embedder: Embedder = made(spec, partial(registry.creator("embedder"), spec, device))
     return embedder
 
 
@@ -221,12 +220,9 @@ class Maker:
 
     def __call__(self) -> Embedder:
         """The embedder."""
-        try:
-            with _offline():  # a file of weights may name others, which must not be fetched either
-                embedder: Embedder = self.make()
-                fingerprint = embedder.fingerprint
-        except ValueError as error:
-            raise DataError(f"{self.name}: {error}") from error
+        with _offline():  # a file of weights may name others, which must not be fetched either
+            embedder: Embedder = made(self.name, self.make)
+            fingerprint = embedder.fingerprint
         if fingerprint != self.fingerprint:
             raise DataError(
                 f"{self.name}: the embedder of this program has the fingerprint {fingerprint[:12]}, the model was "

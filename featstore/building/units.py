@@ -4,14 +4,16 @@ The caller decides what happens to the shards: a build commits them, a worker of
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from featstore.building.cores import cores
+from featstore.building.failing import Failing
 from featstore.building.plan import FileState, Plan
-from featstore.building.work import Engine, Job, Pending, Pool, Result, Task
+from featstore.building.pool import Engine, Pending, Pool
+from featstore.building.work import Job, Result, Task
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.store import EmbeddingInfo, Rejection, ShardData
@@ -97,7 +99,8 @@ Workers = int | None | Callable[[Job], Engine]
 class UnitRun:
     """Runs units through a pool and counts what was read and rejected.
 
-    total: number of clips to read, for the progress. strict: raise DataError at the first rejected recording.
+    total: number of clips to read, for the progress. held: names of the embeddings that already have rows. strict:
+    raise DataError at the first rejected recording.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class UnitRun:
         infos: Sequence[EmbeddingInfo],
         total: int,
         *,
+        held: Collection[str] = (),
         strict: bool = False,
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
@@ -112,6 +116,8 @@ class UnitRun:
         self.rejected: dict[str, Rejection] = {}
         self.audio_s = 0.0
         self.done = 0
+        self._failing = Failing(infos, held)
+        self._waiting: list[tuple[UnitWork, list[ShardData]]] = []  # computed while an embedder has only failed
 
     def execute(
         self,
@@ -122,7 +128,8 @@ class UnitRun:
     ) -> None:
         """Compute every unit and pass its shards to `finish`, in order.
 
-        None in place of a unit: finish a running unit before the next one is requested.
+        None in place of a unit: finish a running unit before the next one is requested. Raises what an embedder raises,
+        and DataError for one that has failed on every clip; `finish` then gets none of its units.
         """
         pool, size = self._open(job, workers), max(TASK_CLIPS, job.batch)
         try:
@@ -133,8 +140,11 @@ class UnitRun:
                     queue.append((unit, [pool.submit(task) for task in unit.tasks(size)]))
                 if queue and (unit is None or len(queue) > pool.ahead):
                     self._finish(pool, *queue.popleft(), finish)
+                elif unit is None:
+                    self._settle(finish)
             while queue:
                 self._finish(pool, *queue.popleft(), finish)
+            self._settle(finish)
         finally:
             pool.close()
 
@@ -157,8 +167,19 @@ class UnitRun:
             start = len(columns[0])
             for column, results in zip(columns, pool.result(pending), strict=True):
                 column.extend(results)
+            for position, column in zip(unit.wanted, columns, strict=True):
+                self._failing.count(position, column[start:])
             self._count(unit, columns, start)
-        finish(unit, shards_of(unit, self.infos, columns))
+        self._waiting.append((unit, shards_of(unit, self.infos, columns)))
+        if not self._failing.suspects():
+            self._settle(finish)
+
+    def _settle(self, finish: Callable[[UnitWork, list[ShardData]], object]) -> None:
+        """Finish the units that wait; DataError where an embedder is still under suspicion."""
+        self._failing.end()
+        for unit, shards in self._waiting:
+            finish(unit, shards)
+        self._waiting = []
 
     def _count(self, unit: UnitWork, columns: Sequence[Sequence[Result]], start: int) -> None:
         """Count the results from index `start` on and report the progress."""

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from featstore.building.work import ENVIRONMENT
+from featstore.building.pool import ENVIRONMENT
 from featstore.errors import DataError, RequestError
 
 CONNECT_S = 10.0
