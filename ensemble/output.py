@@ -31,6 +31,7 @@ from featstore.console import table
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 from featstore.layouts.truth import apply_truth
+from featstore.shown import Block, block
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -225,7 +226,7 @@ def measure(scores: ScoreTable, clips: ClipTable, year: int, *, seed: int = 0) -
     return evaluate(labelled_scores, labels, year), intervals
 
 
-def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
+def metrics_text(evaluation: Evaluation, intervals: Intervals) -> Block:
     """The table on the terminal: percent, 95 % intervals, the official score last."""
     names = list(rule_of(evaluation.year).metrics)
     rows: list[list[object]] = []
@@ -234,10 +235,9 @@ def metrics_text(evaluation: Evaluation, intervals: Intervals) -> str:
         rows.append([row.machine, row.section, *(_percent(values[name]) for name in names)])
     means = [f"{100 * evaluation.mean(name):.2f}" for name in names]
     rows.append([f"{rule_of(evaluation.year).mean} mean", "", *means])
-    lines = [table(["machine", "section", *names], rows)]
-    lines.append(f"official score ({evaluation.year} rule): {_percent(intervals.score)}")
-    lines += [f"warning: {warning}" for warning in evaluation.warnings]
-    return "\n".join(lines)
+    score = f"official score ({evaluation.year} rule): {_percent(intervals.score)}"
+    warnings = [f"warning: {warning}" for warning in evaluation.warnings]
+    return block(table(["machine", "section", *names], rows), score, *warnings)
 
 
 def separation_text(detection: Detection) -> str:

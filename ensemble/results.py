@@ -53,6 +53,7 @@ from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of, rule
 from featstore.clip import window_of
 from featstore.disk.files import write_new
 from featstore.errors import DataError, OptionError
+from featstore.shown import block
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -141,11 +142,11 @@ def _measured(
     apart = separation(detection)
     if apart:
         metrics["separation"] = apart
-    texts = []
+    texts: list[str] = []
     if len(clips):
         measured = measure(recordings.table(score_table(detection), clips.keys()), clips, rule)
         metrics = {**metrics_json(*measured), **metrics}
-        texts.append(metrics_text(*measured) + _origin(recordings, clips))
+        texts.append(block(metrics_text(*measured), *_origin(recordings, clips)))
     texts += filter(None, [separation_text(detection)])
     rates = false_alarm_rates(detection.clips, detection.decided)
     texts += [false_alarms_text(rates)] if rates else []
@@ -157,11 +158,11 @@ def _measured(
     return metrics, texts, lacking
 
 
-def _origin(recordings: Recordings, measured: ClipTable) -> str:
-    """What the metrics are of, as a line below them; empty without windows."""
+def _origin(recordings: Recordings, measured: ClipTable) -> list[str]:
+    """What the metrics are of, as a line below them; none without windows."""
     if not recordings.divided:
-        return ""
-    return f"\nof {len(measured):,} recordings, scored by the {rule_text(recordings.rule)} of their windows"
+        return []
+    return [f"of {len(measured):,} recordings, scored by the {rule_text(recordings.rule)} of their windows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +237,7 @@ def evaluate_scores(
     if chose:
         lacking = [f"{chose} clips that chose this ensemble", *lacking]
     metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {})
-    return metrics, metrics_text(*measured) + (_origin(recordings, clips) if of_windows else ""), lacking
+    return metrics, block(metrics_text(*measured), *(_origin(recordings, clips) if of_windows else ())), lacking
 
 
 def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:

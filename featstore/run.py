@@ -89,7 +89,8 @@ def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     stored = _stored_variants(request.store)
     anomalies = _only(_anomalies(request, listing.clips, listing.root, stored), request.machines)
     clips = [*_only(listing.clips, request.machines), *anomalies]
-    say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}")
+    say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips")
+    say(summary(clips))
     costs = _costs(request, len(clips) - len(anomalies), anomalies, stored)
     for note in [*notes, *costs, *other_root(request.store, listing.root)]:
         say(f"note: {note}")

@@ -1,13 +1,11 @@
 """`detect select`: an ensemble chosen by generated anomalies."""
 
-import json
-from functools import partial
 from typing import Any
 
 import click
 
 from ensemble.commands.options import EXTERNAL, group_option, no_marks_option
-from featstore.console import EXISTING, PATH, Command, Meter
+from featstore.console import EXISTING, PATH, Command, Meter, echo, echo_json, note
 
 
 @click.command(cls=Command)
@@ -66,7 +64,10 @@ def select(as_json: bool, **options: Any) -> None:
 
     request = SelectRequest(**options)
     with Meter("candidates") as meter:
-        selection, files = select_to(request, say=partial(click.echo, err=True), progress=meter.update)
-    click.echo(json.dumps(selection_json(selection)) if as_json else selection_text(selection))
+        selection, files = select_to(request, say=note, progress=meter.update)
+    if as_json:
+        echo_json(selection_json(selection))
+    else:
+        echo(selection_text(selection))
     names = ", ".join(map(str, files))
-    click.echo(f"wrote {names}; run it: detect {request.store} --recipe {request.out}", err=True)
+    echo(f"wrote {names}; run it: detect {request.store} --recipe {request.out}", err=True)

@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from featstore.console import printable
 from featstore.disk.files import check_space, explained, read_regular, sync_directory, write_new
 from featstore.disk.sealed import canonical, seal, typed, unseal
 from featstore.errors import StoreError
+from featstore.shown import printable
 from featstore.spec import unknown
 
 FILE, TORN = "marks.jsonl", "marks.torn"

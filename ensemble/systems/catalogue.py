@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from featstore.errors import DataError
+from featstore.shown import Block, block
 
 FOLDER = Path(str(files(__package__))) / "recipes"
 TABLES = ("network", "training", "loss", "pretrain")
@@ -142,12 +143,12 @@ def systems_rows() -> list[list[str]]:
     ]
 
 
-def system_text(system: System) -> str:
+def system_text(system: System) -> Block:
     """Title, reported metrics, differences from the publication, and the commands that run the system."""
     head = [system.title, f"published {system.published.year}: {system.published.figure} ({system.published.source})"]
     if system.differs:
         head.append(f"differs from the publication: {system.differs}")
-    return "\n".join([*head, "", *(shlex.join(line) for line in commands(system))])
+    return block(*head, "", *(shlex.join(line) for line in commands(system)))
 
 
 def _training_settings(path: Path, tables: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, Meter, size, table
+from featstore.console import EXISTING, PATH, Command, Meter, echo, size, table
 
 
 @click.command(cls=Command)
@@ -22,7 +22,7 @@ def simulate(out: Path, machines: str | None, workers: int | None, **plant: floa
     chosen = {"machines": tuple(machines.split(","))} if machines else {}
     with Meter("simulated clips") as meter:
         result = simulate(out, Plant(**plant, **chosen), workers=workers, progress=meter.update)  # type: ignore[arg-type]
-    click.echo(f"{out}: simulated plant of {result.clips:,} recordings ({result.rendered:,} made now)")
+    echo(f"{out}: simulated plant of {result.clips:,} recordings ({result.rendered:,} made now)")
 
 
 @click.command(cls=Command)
@@ -48,11 +48,11 @@ def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[st
     parts = find_parts(dataset, sets or tuple(SETS), machines)
     if dry_run:
         rows = [[part.name, size(part.remote.size), str(part.folder(dest))] for part in parts]
-        click.echo(table(["file", "size", "to"], rows))
+        echo(table(["file", "size", "to"], rows))
         return
     with Meter("MB") as meter:
         files = download(parts, dest, lambda done, total: meter.update(done // 1_000_000, max(total // 1_000_000, 1)))
-    click.echo(f"{dest}: {files:,} files of {dataset}")
+    echo(f"{dest}: {files:,} files of {dataset}")
 
 
 @click.command(cls=Command)
@@ -64,6 +64,7 @@ def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
     from featstore.layouts.recognise import find_clips, summary
 
     listing = find_clips(data, layout, ground_truth=ground_truth)
-    click.echo(f"{data}: layout {listing.layout}, {len(listing.clips):,} clips\n{summary(listing.clips)}")
+    echo(f"{data}: layout {listing.layout}, {len(listing.clips):,} clips")
+    echo(summary(listing.clips))
     for note in listing.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)

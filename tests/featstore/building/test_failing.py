@@ -46,14 +46,14 @@ def test_an_embedder_that_returns_nan_for_every_clip_ends_the_build(tmp_path: Pa
 def test_it_ends_early(tmp_path: Path) -> None:
     seen: list[int] = []
     clips = make_clips(tmp_path, 3 * ENOUGH)
-    with pytest.raises(DataError, match="none of the first 32 clips"):
+    with pytest.raises(DataError, match=r"none of the first 32 clips"):
         build(tmp_path, clips, tmp_path / "store", [INFINITE], OPTIONS, report=lambda p: seen.append(p.done))
     assert max(seen) < ENOUGH
 
 
 def test_workers_that_crash_at_every_clip_end_the_build(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 2)
-    with pytest.raises(DataError, match="none of the first 2 clips .* the worker process crashed"):
+    with pytest.raises(DataError, match=r"none of the first 2 clips .* the worker process crashed"):
         run(tmp_path, clips, Request("moments", failing.Deadly), options=replace(OPTIONS, workers=1))
     assert rejected(tmp_path) == []
 
@@ -100,7 +100,7 @@ def test_many_new_recordings_that_all_fail_end_the_build_there_too(tmp_path: Pat
 
 def test_one_failing_embedder_of_two_ends_the_build(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 5)
-    with pytest.raises(DataError, match="^broken: none of the first 5 clips"):
+    with pytest.raises(DataError, match=r"^broken: none of the first 5 clips"):
         run(tmp_path, clips, MOMENTS, Request("broken", failing.Infinite))
 
 

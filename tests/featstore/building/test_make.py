@@ -84,7 +84,7 @@ def test_values_that_an_embedder_refuses_are_told_without_a_place_in_its_code() 
     def make() -> None:
         raise ValueError("mels must be positive, got 0")
 
-    with pytest.raises(DataError, match="^embedder logmel: mels must be positive, got 0$"):
+    with pytest.raises(DataError, match=r"^embedder logmel: mels must be positive, got 0$"):
         made("logmel", make)
 
 
@@ -104,5 +104,5 @@ def test_a_property_that_fails_is_told_too(tmp_path: Path) -> None:
 
     clips = make_clips(tmp_path / "data", 1)
     request = replace(Request("moments", MomentsEmbedder), make=Faulty)
-    with pytest.raises(DataError, match="embedder moments cannot be made: RuntimeError: no weights yet"):
+    with pytest.raises(DataError, match=r"embedder moments cannot be made: RuntimeError: no weights yet"):
         build(tmp_path / "data", clips, tmp_path / "store", [request], BuildOptions(workers=0))
