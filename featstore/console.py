@@ -7,6 +7,7 @@ import _thread
 import errno
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -85,7 +86,7 @@ def not_lost() -> Iterator[None]:
 
     def hook(unraisable: Any) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            again = threading.Timer(AGAIN_S, _thread.interrupt_main)
+            again = threading.Timer(AGAIN_S, _interrupt)
             again.daemon = True
             again.start()
         else:
@@ -96,6 +97,15 @@ def not_lost() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt() -> None:
+    """Ctrl-C once more; a real signal, where there is one, also ends a wait of the main thread."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 class Command(click.Command):

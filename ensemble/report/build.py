@@ -34,6 +34,7 @@ from ensemble.windows.recordings import Recordings, rule_text
 from ensemble.windows.screen import clip_title
 from featstore.disk.files import write_new
 from featstore.errors import DataError
+from featstore.shown import Block, block
 
 RANKED = 50
 """Rows of the ranking."""
@@ -108,7 +109,11 @@ def report_html(
         ("members", "Members of the ensemble", _members(detection)),
         ("ranking", "Ranking", _ranking(detection)),
         ("selection", "Selection", selection_part(selection, detection, year if metrics else None, recordings)),
-        ("recipe", "How to reproduce this report", render("recipe.html", recipe=recipe_text(detection.recipe))),
+        (
+            "recipe",
+            "How to reproduce this report",
+            render("recipe.html", recipe=block(*recipe_text(detection.recipe).split("\n"))),
+        ),
     ]
     return page(
         options.title,
@@ -197,7 +202,7 @@ def _ranking(detection: Detection) -> Markup:
             name(clip_title(clip.key)),
             name(clip.machine),
             name(clip.section),
-            OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),
+            Block(OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}")),
             f"{detection.decided.p_value[i]:.4f}",
             f"{detection.percentile[i]:.4f}",
             f"{detection.score[i]:.5g}",
