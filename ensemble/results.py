@@ -264,7 +264,7 @@ def select_to(
         domains=request.domains,
     )
     if request.grid:
-        candidates = read_grid(request.grid, store, request.embeddings)
+        candidates = read_grid(request.grid, store, request.embeddings, own_code=request.own_code)
     else:
         candidates = default_candidates(store, request.embeddings)
     judged, ranked = judged_members(store, request.external, say)

@@ -25,8 +25,9 @@ __all__ = ["BuildOptions", "BuildReport", "Embedder", "Progress", "Request", "bu
 class BuildReport:
     """Result of a build: its plan, the rows per embedding afterwards, and the recordings rejected this time.
 
-    standing: number of listed clips rejected by an earlier build and not tried again. gone: keys per embedding that are
-    still in the store although their recording is no longer in the folder.
+    rejected: each recording, or window of one, once for each reason, also where its generated anomalies are rejected
+    with it. standing: number of listed recordings rejected by an earlier build and not tried again. gone: keys per
+    embedding that are still in the store although their recording is no longer in the folder.
     """
 
     plan: Plan
@@ -64,5 +65,6 @@ def build(
         rows = {info.name: writer.store.rows(info.name) if info.name in known else 0 for info in infos}
         rejected = {item.key for info in infos if info.name in known for item in writer.store.rejected(info.name)}
     gone = {} if options.prune else plan.gone
-    standing = len((rejected - run.rejected.keys()) & {clip.key for clip in clips})
-    return BuildReport(plan, rows, tuple(run.rejected.values()), standing, gone, run.audio_s)
+    standing = len({clip.path for clip in clips if clip.key in rejected} - run.rejected_paths)
+    once = {(item.path, item.reason): item for item in reversed(run.rejected.values())}
+    return BuildReport(plan, rows, tuple(reversed(once.values())), standing, gone, run.audio_s)

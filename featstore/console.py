@@ -243,6 +243,7 @@ class Meter:
     def __init__(self, noun: str = "clips") -> None:
         self.noun = noun
         self.started = time.monotonic()
+        self.first: int | None = None
         self.shown = 0.0
         self.live = sys.stderr.isatty()
         self._bar: Any = None
@@ -255,14 +256,18 @@ class Meter:
             self._bar.stop()
 
     def update(self, done: int, total: int, extra: str = "", *, audio_s: float = 0.0) -> None:
-        """Show `done` of `total`, the rate since the start and the time left."""
+        """Show `done` of `total`, the rate since the start and the time left.
+
+        What was done before the first call, by an earlier run, does not count for the rate.
+        """
         now = time.monotonic()
+        self.first = done if self.first is None else self.first
         if now - self.shown < (REFRESH_S if self.live else LINE_S) and done < total:
             return
         self.shown = now
         elapsed = max(now - self.started, 1e-9)
-        rate = done / elapsed
-        left = f"ETA {clock((total - done) / rate)}" if done else "ETA ?"
+        rate = (done - self.first) / elapsed
+        left = f"ETA {clock((total - done) / rate)}" if rate > 0 else "ETA ?"
         hours = f", {audio_s / 3600 / elapsed:.2f} audio-h/s" if audio_s else ""
         share = 100 * done // max(total, 1)
         line = f"{done:,}/{total:,} {self.noun} ({share}%) {rate:,.0f} {self.noun}/s{hours} {left}{extra}"
@@ -276,7 +281,7 @@ class Meter:
 
         def update(done: int, total: int) -> None:
             if self.noun != noun:
-                self.noun, self.started, self.shown = noun, time.monotonic(), 0.0
+                self.noun, self.started, self.shown, self.first = noun, time.monotonic(), 0.0, None
             self.update(done, total)
 
         return update

@@ -141,6 +141,8 @@ def _stored_variants(path: Path) -> list[Clip]:
 
 def _costs(request: BuildRequest, recordings: int, anomalies: Sequence[Clip], stored: Sequence[Clip]) -> list[str]:
     """A note on how many anomalies are generated, where --anomalies auto decides it."""
+    if request.design == NO_ANOMALIES and request.anomalies and stored:
+        return [f"the {len(stored):,} generated anomalies of {request.store} stay as they are; none are added"]
     if request.design != AUTO_ANOMALIES:
         return []
     if not anomalies:

@@ -23,7 +23,7 @@ LONG = 3
 
 @click.command(cls=Command)
 @click.argument("model", type=EXISTING)
-@click.argument("paths", nargs=-1, required=True, type=PATH)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, path_type=Path))
 @click.option("--machine", default="", help="Machine of the recordings [default: by their paths].")
 @click.option("--section", default="", help="Section of the recordings [default: by their paths].")
 @click.option("--layout", default="auto", show_default=True, help=f"auto, {', '.join(registry.names('layout'))}.")

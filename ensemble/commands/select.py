@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ensemble.commands.options import EXTERNAL, group_option, no_marks_option
+from ensemble.commands.options import EXTERNAL, group_option, no_marks_option, own_code_option
 from featstore.console import EXISTING, PATH, Command, Meter, echo, echo_json, note
 
 
@@ -43,6 +43,7 @@ from featstore.console import EXISTING, PATH, Command, Meter, echo, echo_json, n
     help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.",
 )
 @no_marks_option
+@own_code_option
 @group_option
 @click.option(
     "--domains",

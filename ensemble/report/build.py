@@ -33,7 +33,7 @@ from ensemble.windows.findings import Findings, findings_of
 from ensemble.windows.recordings import Recordings, rule_text
 from ensemble.windows.screen import clip_title
 from featstore.disk.files import write_new
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.shown import Block, block
 
 RANKED = 50
@@ -63,7 +63,7 @@ def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
     try:
         selection = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a readable selection: {error}") from error
+        raise DataError(f"{path}: not a readable selection: {reason_of(error)}") from error
     if not isinstance(selection, dict):
         raise DataError(f"{path}: expected a JSON object, found {type(selection).__name__}")
     candidates, chosen = (rows if are_rows(rows := selection.get(key)) else [] for key in ("candidates", "members"))

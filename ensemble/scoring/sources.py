@@ -20,7 +20,7 @@ from featstore.disk.files import read_regular
 from featstore.disk.manifest import SHA256
 from featstore.disk.sealed import matching, typed
 from featstore.disk.shard import EmbeddingInfo
-from featstore.errors import AsdError, DataError
+from featstore.errors import AsdError, DataError, reason_of
 from featstore.spec import split_spec
 
 CHECKPOINT = "checkpoint"
@@ -199,7 +199,7 @@ def _check_weights(name: str, path: Path, file: WeightFile) -> None:
         digest = hashlib.sha256(read_regular(path, MAX_WEIGHTS)).hexdigest()
     except (OSError, AsdError) as error:
         raise DataError(
-            f"weights of {name}: {error}; the model names them by their SHA-256 {file.sha256[:12]}"
+            f"weights of {name}: {reason_of(error)}; the model names them by their SHA-256 {file.sha256[:12]}"
         ) from error
     if digest != file.sha256:
         raise DataError(

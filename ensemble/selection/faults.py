@@ -23,7 +23,7 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS, confirmed_faults, confirmed_part, joined
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import Validation
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.store import FeatureStore
 
 HEADER = ("clip", "label")
@@ -82,7 +82,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path}: cannot read the labels: {error}") from error
+        raise DataError(f"{path}: cannot read the labels: {reason_of(error)}") from error
     header = [column.strip().lower() for column in rows[0][1]] if rows else []
     missing = [column for column in HEADER if column not in header]
     if missing:

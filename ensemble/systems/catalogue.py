@@ -29,7 +29,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.shown import Block, block
 
 FOLDER = Path(str(files(__package__))) / "recipes"
@@ -86,7 +86,7 @@ def read_system(path: Path) -> System:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: not a readable system: {error}") from error
+        raise DataError(f"{path}: not a readable system: {reason_of(error)}") from error
     known = [field.name for field in fields(System) if field.name not in ("name", "trained", "settings")]
     _refuse_unknown(f"{path}: the system", raw, [*known, *TABLES])
     tables = {key: raw.pop(key) for key in TABLES if key in raw}

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ensemble.watching.alarms import Message
 from ensemble.watching.state import STDOUT
-from featstore.errors import OptionError
+from featstore.errors import OptionError, reason_of
 from featstore.shown import json_text, printable
 
 QUEUED = 1000
@@ -157,7 +157,7 @@ def run_command(words: Sequence[str], message: Message) -> None:
     except subprocess.TimeoutExpired as error:
         raise Refused(f"{words[0]} ran longer than {COMMAND_S:.0f} s and was ended") from error
     except (OSError, ValueError) as error:
-        raise Refused(f"{words[0]}: {error}") from error
+        raise Refused(f"{words[0]}: {reason_of(error)}") from error
     if done.returncode:
         raise Refused(f"{words[0]} ended with exit code {done.returncode}")
 

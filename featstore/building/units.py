@@ -84,7 +84,10 @@ def rejection(clip: Clip, state: FileState, reason: str) -> Rejection:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a build, in clips; audio_s: total length of the recordings and windows read so far."""
+    """Progress of a build, in clips.
+
+    rejected: number of recordings or windows. audio_s: total length of the recordings and windows read so far.
+    """
 
     done: int
     total: int
@@ -114,6 +117,7 @@ class UnitRun:
     ) -> None:
         self.infos, self.total, self.strict, self.report = infos, total, strict, report
         self.rejected: dict[str, Rejection] = {}
+        self.rejected_paths: set[str] = set()
         self.audio_s = 0.0
         self.done = 0
         self._failing = Failing(infos, held)
@@ -198,6 +202,7 @@ class UnitRun:
         if self.strict:
             raise DataError(f"{clip.key}: {reason} (stopped by --strict; finished units are kept)")
         self.rejected[clip.key] = rejection(clip, state, reason)
+        self.rejected_paths.add(clip.path)
 
     def _progress(self) -> Progress:
-        return Progress(self.done, self.total, len(self.rejected), self.audio_s)
+        return Progress(self.done, self.total, len(self.rejected_paths), self.audio_s)

@@ -1,6 +1,7 @@
 """`featstore simulate`, `download` and `scan`: where recordings come from, and what a folder of them is taken for."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -59,12 +60,21 @@ def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[st
 @click.argument("data", type=EXISTING)
 @click.option("--layout", default="auto", show_default=True, help="Dataset layout, as for featstore build.")
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
-def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
-    """Print the layout of DATA with its machines, sections, splits and labels; reads no sound, writes nothing."""
-    from featstore.layouts.recognise import find_clips, summary
+@click.option("--window", type=float, metavar="S", help="Count windows of S seconds, as for featstore build.")
+@click.option("--hop", type=float, metavar="S", help="Seconds between starts of windows [default: half a window].")
+def scan(data: Path, **options: Any) -> None:
+    """Print the layout of DATA with its machines, sections, splits and labels; writes nothing.
 
-    listing = find_clips(data, layout, ground_truth=ground_truth)
-    echo(f"{data}: layout {listing.layout}, {len(listing.clips):,} clips")
-    echo(summary(listing.clips))
+    No sound is read; with --window, the length of every recording is.
+    """
+    from featstore.building.request import BuildRequest
+    from featstore.layouts.recognise import find_clips, summary
+    from featstore.layouts.windows import windows_of
+
+    request = BuildRequest(data=data, store=data, **options)
+    listing = find_clips(data, request.layout, ground_truth=request.ground_truth)
+    clips = windows_of(listing.root, listing.clips, request.audio)
+    echo(f"{data}: layout {listing.layout}, {len(clips):,} clips")
+    echo(summary(clips))
     for note in listing.notes:
         echo(f"note: {note}", err=True)

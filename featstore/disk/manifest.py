@@ -14,7 +14,7 @@ import numpy as np
 from featstore.disk.files import check_space, explained, read_regular, write_exclusive
 from featstore.disk.sealed import canonical, count, matching, seal, typed, unseal
 from featstore.disk.shard import DTYPES, MAX_SHARD_BYTES, EmbeddingInfo
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 
 FORMAT = "featstore-manifest"
 VERSION = 1
@@ -146,7 +146,7 @@ def _empty(root: Path) -> Manifest:
     """Manifest 0; StoreError unless `root` is a store without any shard."""
     directories = [root / "manifest", root / "shards"]
     if not all(directory.is_dir() for directory in directories):
-        raise StoreError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
+        raise RequestError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
     if any((root / "shards").glob("*.h5")):
         raise StoreError(f"{root} holds shards but no manifest; restore its manifest folder, or build into a new store")
     return Manifest()

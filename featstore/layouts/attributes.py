@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.layouts.dcase_names import NO_ATTRIBUTE, number_repeats
 from featstore.layouts.tree import Tree, stem
 
@@ -80,7 +80,7 @@ def read_attributes(path: Path) -> dict[str, dict[str, str]]:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = list(csv.reader(file))
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {reason_of(error)}") from error
     if not rows or not rows[0] or rows[0][0].strip() != "file_name":
         raise DataError(
             f"{path}: expected a header file_name,d1p,d1v,..., got {','.join(rows[0]) if rows else 'nothing'!r}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, Domain, Label, Split, recording_of, window_of, window_path
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.layouts.dcase import Reading
 from featstore.layouts.tree import Tree, leads_out
 from featstore.spec import did_you_mean
@@ -55,7 +55,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if cells:
                     yield reader.line_num, dict(zip(header, cells, strict=True))
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {reason_of(error)}") from error
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -67,7 +67,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         table = ParquetFile(path).read()  # read_table would add columns named in the folders above
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {reason_of(error)}") from error
     header = _check_header(path, table.column_names)
     columns = [[_cell(path, name, value) for value in table[name].to_pylist()] for name in header]
     for number, cells in enumerate(zip(*columns, strict=True), start=1):

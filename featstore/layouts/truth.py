@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from featstore.clip import Clip, Domain, Label
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.layouts.dcase_names import parse_any_name
 from featstore.layouts.tree import stem
 
@@ -165,7 +165,7 @@ def _facts(path: Path) -> Iterator[_Fact]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
     except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {reason_of(error)}") from error
     if rows and rows[0][1][0].strip() == "file_name":
         return _facts_with_header(path, rows)
     return _facts_in_rows(path, rows)

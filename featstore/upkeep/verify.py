@@ -13,7 +13,7 @@ from featstore.disk.files import TEMPORARY_SUFFIX
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, numbered
 from featstore.disk.shard import Shard, finite_rows
 from featstore.distributed.planfile import PENDING
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.reader import FeatureStore
 from featstore.table import decode
 
@@ -41,15 +41,20 @@ def verify(path: str | Path) -> list[Problem]:
     """Problems of the store at `path`; empty when the store follows FORMAT.md.
 
     Checks every manifest and every shard that a manifest names: checksum, structure, counts, finite rows, valid clips,
-    and unique live keys. Reads the whole store; memory use grows with the number of keys only.
+    and unique live keys. Reads the whole store; memory use grows with the number of keys only. RequestError for a
+    folder that is no store.
     """
     root = Path(path)
     try:
         manifests, problems = _manifests(root)
+    except RequestError:  # no store at all
+        raise
     except StoreError as error:
         return [Problem(".", str(error))]
     try:
         current = FeatureStore.open(root).manifest
+    except RequestError:
+        raise
     except StoreError as error:
         current = None
         problems.append(Problem(".", str(error)))

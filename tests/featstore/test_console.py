@@ -188,3 +188,17 @@ def test_other_errors_there_are_shown_as_python_shows_them(monkeypatch: pytest.M
     with not_lost():
         Thing()
     assert seen == [ValueError]
+
+
+def test_what_an_earlier_run_has_done_does_not_count_for_the_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Meter() as meter:
+        meter.update(900, 1000)
+        now[0] += 20
+        meter.update(940, 1000)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "900/1,000 clips (90%) 0 clips/s ETA ?"
+    assert second == "940/1,000 clips (94%) 2 clips/s ETA 0:30"
