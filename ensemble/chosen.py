@@ -18,7 +18,7 @@ from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS
 from ensemble.selection.scoring.validation import PERTURBED
 from ensemble.selection.select import Options, canonical, select
 from ensemble.selection.standings import DEFAULT
-from featstore.errors import AsdError, DataError
+from featstore.errors import AsdError, DataError, reason_of
 from featstore.store import FeatureStore
 
 NAMED = 4
@@ -89,7 +89,7 @@ def chosen_ensemble(
         shelf.keep(key, choice, selection.recipe, sorted(cache.used))
         where = f"kept in {shelf.place(key).parent}"
     except (AsdError, OSError) as error:
-        where = f"not kept, so the next run chooses again: {error}"
+        where = f"not kept, so the next run chooses again: {reason_of(error)}"
     shelf.prune(store)
     return _ensemble(choice, default, where, say, of={member.name for member in candidates})
 

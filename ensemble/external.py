@@ -20,7 +20,7 @@ import numpy as np
 from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.decision.calibrate import transductive_rank
 from ensemble.recipe import SCORES, Member, Recipe
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 
@@ -172,4 +172,4 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{path}: cannot read the scores: {error}") from error
+        raise DataError(f"{path}: cannot read the scores: {reason_of(error)}") from error

@@ -38,6 +38,7 @@ from featstore.errors import DataError
 from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
+from featstore.terminal.shown import Block, block
 
 PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020
@@ -296,7 +297,7 @@ def measure(scores: ScoreTable, clips: ClipTable, year: int) -> tuple[Evaluation
     return evaluate(labelled_scores, labels, year), intervals(labelled_scores, labels, year)
 
 
-def metrics_text(evaluation: Evaluation, limits: Intervals) -> str:
+def metrics_text(evaluation: Evaluation, limits: Intervals) -> Block:
     """The table on the terminal: percent, 95 % intervals, the official score last."""
     names = list(rule_of(evaluation.year).metrics)
     rows: list[list[object]] = []
@@ -305,11 +306,10 @@ def metrics_text(evaluation: Evaluation, limits: Intervals) -> str:
         rows.append([row.machine, row.section, *(_percent(values[name]) for name in names)])
     means = [f"{100 * evaluation.mean(name):.2f}" for name in names]
     rows.append([f"{rule_of(evaluation.year).mean} mean", "", *means])
-    lines = [table(["machine", "section", *names], rows)]
-    lines.append(f"official score ({evaluation.year} rule): {_percent(limits.score)}")
-    lines += [f"warning: {warning}" for warning in evaluation.warnings]
-    lines += [f"note: {note}" for note in caution(evaluation)]
-    return "\n".join(lines)
+    score = f"official score ({evaluation.year} rule): {_percent(limits.score)}"
+    warnings = [f"warning: {warning}" for warning in evaluation.warnings]
+    notes = [f"note: {note}" for note in caution(evaluation)]
+    return block(table(["machine", "section", *names], rows), score, *warnings, *notes)
 
 
 def separation_text(detection: Detection) -> str:

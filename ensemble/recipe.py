@@ -35,7 +35,7 @@ TOML holds Unicode text only. So a path that is not valid UTF-8 is percent-encod
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,9 @@ import tomli_w
 
 from ensemble.decision.banks import TAILS
 from ensemble.decision.given import ByHand, checked
+from featstore import registry
 from featstore.disk.files import write_new
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 
 FUSED = "ensemble"
 PREDICTED = "predicted"
@@ -236,7 +237,17 @@ def read_recipe(path: Path) -> Recipe:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: not a readable recipe: {error}") from error
+        raise DataError(f"{path}: not a readable recipe: {reason_of(error)}") from error
+
+
+def refuse_own_code(where: Path, detectors: Iterable[str]) -> None:
+    """Raise DataError for a detector `module:Class` that a file names: finding it runs code, maybe of somebody else."""
+    for detector in detectors:
+        if registry.names_class("detector", detector):
+            raise DataError(
+                f"{where}: {detector} is a class of a module, and finding it runs the code of that module; where you "
+                "trust the file and the module, give --own-code"
+            )
 
 
 def recipe_of(text: str, folder: Path = Path()) -> Recipe:

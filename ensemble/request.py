@@ -15,7 +15,7 @@ from ensemble.inputs import TrainingInputs
 from ensemble.marks.apply import MarkedStore, keys_marked, with_all_marks, with_marks
 from ensemble.marks.file import NORMAL, read_marks
 from ensemble.output import score_table, test_clips
-from ensemble.recipe import DOMAINS, PREDICTED, Member, Recipe, read_recipe
+from ensemble.recipe import DOMAINS, PREDICTED, Member, Recipe, read_recipe, refuse_own_code
 from ensemble.run import Detection
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options
@@ -61,6 +61,7 @@ class RunRequest:
     recording_score: str = MAXIMUM
     no_marks: bool = False
     recorded_marks: bool = False
+    own_code: bool = False
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -125,6 +126,7 @@ class SelectRequest:
     group: str = ""
     domains: str = PREDICTED
     no_marks: bool = False
+    own_code: bool = False
 
 
 def ensemble_of(store: FeatureStore, request: RunRequest, screen: Screen) -> tuple[Ensemble, list[Member]]:
@@ -194,7 +196,10 @@ def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble
     """The ensemble that is named, made of named detectors, or chosen; None where only score files are named."""
     names, embeddings = request.detectors, request.embeddings
     if request.recipe:
-        return Ensemble(read_recipe(request.recipe), "recipe", f"named by --recipe {request.recipe}")
+        recipe = read_recipe(request.recipe)
+        if not request.own_code:
+            refuse_own_code(request.recipe, [member.detector for member in recipe.members])
+        return Ensemble(recipe, "recipe", f"named by --recipe {request.recipe}")
     if len(names) == 1 and not request.ensemble:
         sources = embeddings or tuple(sorted(store.embeddings))
         if len(sources) != 1:

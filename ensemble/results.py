@@ -70,6 +70,7 @@ from featstore.disk.files import write_new
 from featstore.errors import DataError, OptionError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
+from featstore.terminal.shown import block
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,11 @@ def _measured(
     apart = separation(detection)
     if apart:
         metrics["separation"] = apart
-    texts = []
+    texts: list[str] = []
     if len(clips):
         measured = measure(recordings.table(score_table(detection), clips.keys()), clips, rule)
         metrics = {**metrics_json(*measured), **metrics}
-        texts.append(metrics_text(*measured) + _origin(recordings, clips))
+        texts.append(block(metrics_text(*measured), *_origin(recordings, clips)))
         metrics, text = _without_copies(metrics, detection, recordings, clips, rule)
         texts += [text] if text else []
     texts += filter(None, [separation_text(detection)])
@@ -231,11 +232,11 @@ def _without(clips: ClipTable, others: ClipTable) -> ClipTable:
     return clips[~np.isin(np.array(clips.keys(), dtype=object), np.array(others.keys(), dtype=object))]
 
 
-def _origin(recordings: Recordings, measured: ClipTable) -> str:
-    """What the metrics are of, as a line below them; empty without windows."""
+def _origin(recordings: Recordings, measured: ClipTable) -> list[str]:
+    """What the metrics are of, as a line below them; none without windows."""
     if not recordings.divided:
-        return ""
-    return f"\nof {len(measured):,} recordings, scored by the {rule_text(recordings.rule)} of their windows"
+        return []
+    return [f"of {len(measured):,} recordings, scored by the {rule_text(recordings.rule)} of their windows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +315,7 @@ def evaluate_scores(
     if chose:
         lacking = [f"{chose} clips that chose this ensemble", *lacking]
     metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {})
-    return metrics, metrics_text(*measured) + (_origin(recordings, clips) if of_windows else ""), lacking
+    return metrics, block(metrics_text(*measured), *(_origin(recordings, clips) if of_windows else ())), lacking
 
 
 def _scored(clips: ClipTable, table: ScoreTable, recordings: Recordings) -> tuple[ClipTable, list[str]]:
@@ -354,7 +355,7 @@ def select_to(
         domains=request.domains,
     )
     if request.grid:
-        candidates = read_grid(request.grid, store, request.embeddings)
+        candidates = read_grid(request.grid, store, request.embeddings, own_code=request.own_code)
     else:
         candidates = default_candidates(store, request.embeddings)
     judged, ranked = judged_members(store, request.external, say)

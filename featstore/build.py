@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featstore.building.failing import with_rows
 from featstore.building.plan import Plan
 from featstore.building.prepare import BuildOptions, Request, check_unique, job_of, plan_build, prepare
 from featstore.building.state import BuildState, write_state
@@ -24,10 +25,11 @@ __all__ = ["BuildOptions", "BuildReport", "Embedder", "Progress", "Request", "bu
 class BuildReport:
     """Result of a build: its plan, the rows per embedding afterwards, and the recordings rejected this time.
 
-    lost: number of clips per embedding that were rejected this time.
-    standing: number of listed clips rejected by an earlier build and not tried again. gone: keys per embedding that are
-    still in the store although their recording is no longer in the folder. outcomes: recordings read this time by their
-    outcome, as "silent" or "length unknown".
+    rejected: each recording, or window of one, once for each reason, also where its generated anomalies are rejected
+    with it. lost: number of clips per embedding that were rejected this time. standing: number of listed recordings
+    rejected by an earlier build and not tried again. gone: keys per embedding that are still in the store although
+    their recording is no longer in the folder. outcomes: recordings read this time by their outcome, as "silent" or
+    "length unknown".
     """
 
     plan: Plan
@@ -58,7 +60,7 @@ def build(
     with StoreWriter(path) as writer:
         close_plans(writer, [request.name for request in requests])
         plan, infos = prepare(writer, root, clips, requests, options)
-        run = UnitRun(infos, plan.clips, strict=options.strict, report=report)
+        run = UnitRun(infos, plan.clips, held=with_rows(writer.store), strict=options.strict, report=report)
         if plan.units:
             job = job_of(root, requests, options)
             run.execute(units_of(plan, clips), job, options.workers, lambda _, shards: writer.commit(shards))
@@ -68,7 +70,8 @@ def build(
         of_name = {name: {item.key for item in writer.store.rejected(name)} for name in rows if name in known}
         rejected = set[str]().union(*of_name.values())
     gone = {} if options.prune else plan.gone
-    standing = len((rejected - run.rejected.keys()) & {clip.key for clip in clips})
+    standing = len({clip.path for clip in clips if clip.key in rejected} - run.rejected_paths)
+    once = {(item.path, item.reason): item for item in reversed(run.rejected.values())}
     outcomes = {outcome: list(names) for outcome, names in run.outcomes.items()}
     lost = {name: len(keys & run.rejected.keys()) for name, keys in of_name.items()}
-    return BuildReport(plan, rows, tuple(run.rejected.values()), standing, gone, run.audio_s, outcomes, lost)
+    return BuildReport(plan, rows, tuple(reversed(once.values())), standing, gone, run.audio_s, outcomes, lost)

@@ -1,13 +1,23 @@
-"""What both commands share at the terminal: one-line errors with exit codes, progress, plain tables."""
+"""What both commands share at the terminal: one-line errors with exit codes, progress, plain tables.
 
+Everything for a terminal is printed by `echo` and escaped there, because names may hold anything (featstore/terminal/shown.py).
+"""
+
+import _thread
 import errno
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 import click
@@ -15,7 +25,8 @@ import click
 from featstore import registry
 from featstore.errors import AsdError, OptionError, ResourceError
 from featstore.spec import nearest
-from featstore.terminated import EXIT_TERMINATED, Terminated, terminable
+from featstore.terminal.shown import Block, block, json_text, one_line, printable
+from featstore.terminal.terminated import EXIT_TERMINATED, Terminated, terminable
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -34,12 +45,71 @@ FOLDED = 40
 
 REFRESH_S = 0.2
 LINE_S = 10.0
+AGAIN_S = 0.05
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print to stdout or stderr: a Block as it is, any other text as one line in which nothing can be a command."""
+    shown = text if isinstance(text, Block) else printable(text)
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    click.echo(shown.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def echo_json(value: object) -> None:
+    """Print a value to stdout as one line of JSON in ASCII."""
+    click.echo(json_text(value))
+
+
+def echo_data(line: str) -> None:
+    """Print a line of data to stdout: to a program byte for byte, to a terminal as `echo` does."""
+    if sys.stdout.isatty():
+        echo(line)
+    else:
+        click.echo(line.encode("utf-8", "surrogateescape"))
+
+
+def note(text: str) -> None:
+    """Print a line to stderr."""
+    echo(text, err=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line to stderr and leave with `code`."""
-    click.echo(f"error: {message}", err=True)
+    note(f"error: {message}")
     raise SystemExit(code)
+
+
+@contextmanager
+def not_lost() -> Iterator[None]:
+    """While the block runs, Ctrl-C is not lost in a callback of a weak reference or a finaliser.
+
+    Python only prints what is raised there; the interruption is raised again a moment later.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            again = threading.Timer(AGAIN_S, _interrupt)
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _interrupt() -> None:
+    """Ctrl-C once more; a real signal, where there is one, also ends a wait of the main thread."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 class Command(click.Command):
@@ -50,7 +120,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except OptionError as error:
-            raise click.UsageError(str(error), ctx) from error
+            raise click.UsageError(printable(str(error)), ctx) from error
 
 
 class Commands(click.Group):
@@ -62,12 +132,29 @@ class Commands(click.Group):
     after_interrupt = ""
     """What to tell of a command that was interrupted."""
 
+    def main(self, *arguments: Any, **extra: Any) -> Any:
+        """Run the program."""
+        sys.excepthook = _show_failure
+        return super().main(*arguments, **extra)
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """Parse the arguments; what an error repeats of them is escaped."""
+        try:
+            return super().make_context(*arguments, **extra)
+        except click.ClickException as error:
+            error.message = printable(error.message)  # type: ignore[misc]
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see featstore.errors for the exit codes."""
         os.environ.setdefault("GOMP_SPINCOUNT", "0")  # idle OpenMP threads must not spin against busy ones
         try:
-            with terminable():
+            with terminable(), warnings.catch_warnings(), not_lost():
+                warnings.showwarning = _show_warning  # type: ignore[assignment]
                 return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = printable(error.message)  # type: ignore[misc]
+            raise
         except AsdError as error:
             fail(str(error), error.exit_code)
         except OSError as error:
@@ -107,6 +194,17 @@ class Commands(click.Group):
             if not near or "Did you mean" in error.message:
                 raise
             raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near!r}?", ctx) from error
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """A warning of a library, as one line."""
+    note(f"warning: {category.__name__}: {message}")
+
+
+def _show_failure(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback of an error that nothing expected, line by line."""
+    lines = "".join(traceback.format_exception(kind, error, trace)).rstrip().split("\n")
+    echo(block(*lines), err=True)
 
 
 def _broken(name: str, error: AsdError) -> click.Command:
@@ -151,6 +249,7 @@ class Meter:
     def __init__(self, noun: str = "clips") -> None:
         self.noun = noun
         self.started = time.monotonic()
+        self.first: int | None = None
         self.shown = 0.0
         self.live = sys.stderr.isatty()
         self._bar: Any = None
@@ -163,28 +262,32 @@ class Meter:
             self._bar.stop()
 
     def update(self, done: int, total: int, extra: str = "", *, audio_s: float = 0.0) -> None:
-        """Show `done` of `total`, the rate since the start and the time left."""
+        """Show `done` of `total`, the rate since the start and the time left.
+
+        What was done before the first call, by an earlier run, does not count for the rate.
+        """
         now = time.monotonic()
+        self.first = done if self.first is None else self.first
         if now - self.shown < (REFRESH_S if self.live else LINE_S) and done < total:
             return
         self.shown = now
         elapsed = max(now - self.started, 1e-9)
-        rate = done / elapsed
-        left = f"ETA {clock((total - done) / rate)}" if done else "ETA ?"
+        rate = (done - self.first) / elapsed
+        left = f"ETA {clock((total - done) / rate)}" if rate > 0 else "ETA ?"
         hours = f", {audio_s / 3600 / elapsed:.2f} audio-h/s" if audio_s else ""
         share = 100 * done // max(total, 1)
         line = f"{done:,}/{total:,} {self.noun} ({share}%) {rate:,.0f} {self.noun}/s{hours} {left}{extra}"
         if self.live:
-            self._draw(done, total, line)
+            self._draw(done, total, printable(line))
         else:
-            click.echo(line, err=True)
+            note(line)
 
     def count(self, noun: str) -> Callable[[int, int], None]:
         """An `update` that counts `noun`; the clock starts anew where something else was counted before."""
 
         def update(done: int, total: int) -> None:
             if self.noun != noun:
-                self.noun, self.started, self.shown = noun, time.monotonic(), 0.0
+                self.noun, self.started, self.shown, self.first = noun, time.monotonic(), 0.0, None
             self.update(done, total)
 
         return update
@@ -194,7 +297,7 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        click.echo(printable(line), err=True)
+        note(line)
 
     def _draw(self, done: int, total: int, line: str) -> None:
         """Refresh the bar; the cursor stays visible, so that a killed command leaves the terminal as it was."""
@@ -237,14 +340,14 @@ def table(
     *,
     text_columns: int | None = None,
     width: int | None = None,
-) -> str:
+) -> Block:
     """Columns aligned with two blanks between; numbers to the right.
 
     Numbers are in the columns after the first `text_columns`, by default in all that hold no text. A header cell may
     have several lines. width: lines have at most so many characters; one blank stands between columns, no rule below
     the header, and the first column is cut to fit.
     """
-    titles = list(zip_longest(*(title.split("\n")[::-1] for title in header), fillvalue=""))[::-1]
+    titles = list(zip_longest(*(list(map(printable, title.split("\n")))[::-1] for title in header), fillvalue=""))[::-1]
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*titles, *cells, strict=True)]
     right = [not any(isinstance(row[i], str) for row in rows) for i in range(len(header))]
@@ -253,7 +356,7 @@ def table(
     if width is None and sys.stdout.isatty():
         folds = [w > FOLDED for w in widths]
         if any(folds) or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
-            return _drawn(["\n".join(line).strip() for line in zip(*titles, strict=True)], cells, right, folds)
+            return Block(_drawn(["\n".join(line).strip() for line in zip(*titles, strict=True)], cells, right, folds))
     gap, rule = "  ", ["  ".join("-" * w for w in widths)]
     if width is not None:
         gap, rule = " ", []
@@ -264,7 +367,7 @@ def table(
         parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
         return gap.join(parts).rstrip()
 
-    return "\n".join([*map(line, titles), *rule, *map(line, cells)])
+    return Block("\n".join([*map(line, titles), *rule, *map(line, cells)]))
 
 
 def _drawn(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], folds: Sequence[bool]) -> str:
@@ -284,14 +387,3 @@ def _drawn(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     with console.capture() as capture:
         console.print(drawn)
     return capture.get().strip("\n")
-
-
-def printable(text: str) -> str:
-    """Text that no terminal takes for a command: control characters as escapes."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def one_line(text: str, width: int) -> str:
-    """Text that stays on one line of any terminal, cut to `width` characters."""
-    safe = printable(text)
-    return safe if len(safe) <= width else safe[: width - 1] + "…"

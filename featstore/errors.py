@@ -21,6 +21,11 @@ def place_of(error: BaseException) -> str:
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "unknown place"
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in words: of an error of the system without its number and the path, which the line has."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
 class AsdError(Exception):
     """Base of all errors that are printed as one line instead of a traceback."""
 

@@ -87,6 +87,11 @@ def is_known(noun: str, name: str) -> bool:
     return name in _table(noun) or name in _installed(noun)
 
 
+def names_class(noun: str, spec: str) -> bool:
+    """Whether a line of text names a class by its module, whose code would be run to find it."""
+    return CLASS_PATH.fullmatch(spec) is not None and not is_known(noun, spec.partition(":")[0])
+
+
 def parse(noun: str, spec: str, *, reserved: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
     """Name and typed parameters of a line of text (see `spec`); `reserved` parameters cannot be given in it."""
     name, pairs = split_spec(spec, noun, partial(is_known, noun))

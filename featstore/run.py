@@ -89,7 +89,8 @@ def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     stored = _stored_variants(request.store)
     anomalies = _only(_anomalies(request, listing.clips, listing.root, stored), request.machines)
     clips = [*_only(listing.clips, request.machines), *anomalies]
-    say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips\n{summary(clips)}")
+    say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips")
+    say(summary(clips))
     costs = _costs(request, len(clips) - len(anomalies), anomalies, stored)
     for note in [*notes, *costs, *other_root(request.store, listing.root)]:
         say(f"note: {note}")
@@ -140,6 +141,8 @@ def _stored_variants(path: Path) -> list[Clip]:
 
 def _costs(request: BuildRequest, recordings: int, anomalies: Sequence[Clip], stored: Sequence[Clip]) -> list[str]:
     """A note on how many anomalies are generated, where --anomalies auto decides it."""
+    if request.design == NO_ANOMALIES and request.anomalies and stored:
+        return [f"the {len(stored):,} generated anomalies of {request.store} stay as they are; none are added"]
     if request.design != AUTO_ANOMALIES:
         return []
     if not anomalies:

@@ -29,7 +29,8 @@ from featstore.audio.policy import AudioPolicy
 from featstore.build import BuildOptions, Progress, Request, build
 from featstore.building.cores import cores
 from featstore.building.plan import FileState
-from featstore.building.work import Embedder, Job, Pool, Task
+from featstore.building.pool import Pool
+from featstore.building.work import Embedder, Job, Task
 from featstore.clip import Clip
 from featstore.store import EmbeddingInfo, ShardData, StoreWriter
 from featstore.table import ClipTable

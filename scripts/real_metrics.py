@@ -19,7 +19,7 @@ from ensemble.output import year_of
 from ensemble.recipe import Member
 from ensemble.selection.informative import spearman
 from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
-from featstore.building.work import follow_parent
+from featstore.building.pool import follow_parent
 from featstore.store import FeatureStore
 
 SPLITS = 10

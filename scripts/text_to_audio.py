@@ -17,7 +17,7 @@ import soundfile
 
 from featstore.anomalies.recorded import Sound, caption_of, write_captions
 from featstore.clip import Clip
-from featstore.console import Meter
+from featstore.console import Meter, echo
 from featstore.errors import DataError
 
 SAMPLE_RATE_HZ = 16000
@@ -116,7 +116,7 @@ def main(data: Path, out: Path, weights: Path, device: str, **options: Any) -> N
         meter.close()
     except DataError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{out}: {len(sounds)} sounds; use them with featstore build --recorded-anomalies {out}")
+    echo(f"{out}: {len(sounds)} sounds; use them with featstore build --recorded-anomalies {out}")
 
 
 if __name__ == "__main__":

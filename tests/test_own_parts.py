@@ -88,7 +88,9 @@ def test_a_class_of_the_current_folder(recordings: Path, tmp_path: Path) -> None
     said = run("detect", "store", "-d", "mine:Median:power=1", "-e", name, cwd=tmp_path)
     assert "of 12 clips reported" in said
     assert 'detector = "mine:Median:power=1"' in (tmp_path / "results" / "recipe.toml").read_text()
-    run("detect", "store", "--recipe", "results/recipe.toml", "-o", "again", cwd=tmp_path)
+    run("detect", "store", "--recipe", "results/recipe.toml", "--own-code", "-o", "again", cwd=tmp_path)
+    said = run("detect", "store", "--recipe", "results/recipe.toml", "-o", "again", cwd=tmp_path, code=1)
+    assert "mine:Median:power=1 is a class of a module, and finding it runs the code" in said
     said = run("detect", "store", "-d", "mine:Median:standardize=true", "-e", name, "-o", "z", cwd=tmp_path)
     assert "of 12 clips reported" in said
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from featstore.disk.files import write_new
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 
 HEADER = ("clip", "score")
 
@@ -126,7 +126,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
                     reason = "" if reason_at is None else row[reason_at]
                     yield reader.line_num, row[name_at], row[score_at], reason
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot read the score file: {error}") from error
+        raise DataError(f"{path}: cannot read the score file: {reason_of(error)}") from error
 
 
 def _number(text: str, where: str) -> float:

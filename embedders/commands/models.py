@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, Commands, size, table
+from featstore.console import EXISTING, PATH, Command, Commands, echo, size, table
 from featstore.errors import AsdError, DataError
+from featstore.terminal.shown import block
 
 KNOWN = [
     ["beats=BEATs_iter3.pt", "links at https://github.com/microsoft/unilm/tree/master/beats; no hub has the original"],
@@ -41,9 +42,9 @@ def list_() -> None:
     folder = models_folder()
     rows = [[name, size(n_bytes), "models folder"] for name, n_bytes in models_in(folder).items()]
     rows += [[repo, size(n_bytes), "hub cache"] for repo, n_bytes in hub_cache()]
-    click.echo(f"models folder: {folder} (FEATSTORE_MODELS changes it)", err=True)
-    click.echo(table(["checkpoint", "size", "in"], rows) if rows else "no weights on this machine yet")
-    click.echo("\n" + table(["-e NAME=CHECKPOINT", "weights come from"], KNOWN), err=True)
+    echo(f"models folder: {folder} (FEATSTORE_MODELS changes it)", err=True)
+    echo(table(["checkpoint", "size", "in"], rows) if rows else "no weights on this machine yet")
+    echo(block("", table(["-e NAME=CHECKPOINT", "weights come from"], KNOWN)), err=True)
 
 
 @models.command(cls=Command)
@@ -69,7 +70,7 @@ def pull(model: str) -> None:
             f"machine to {weights.models_folder() / repo}"
         )
     folder = weights.pull(repo)
-    click.echo(f"{folder}: {', '.join(file.name for file in weight_files(folder))}")
+    echo(f"{folder}: {', '.join(file.name for file in weight_files(folder))}")
 
 
 @models.command(cls=Command)
@@ -100,7 +101,8 @@ def check(spec: str, expected: str | None) -> None:
     if not np.isfinite(embedder.embed(noise.astype(np.float32))).all():
         raise DataError(f"{spec}: embeds noise to NaN or infinite values; the weights are damaged")
     shape = " x ".join(map(str, embedder.shape))
-    click.echo(f"{spec}: loads strictly, {shape} values per recording, finite\nweights sha256 {digest}")
+    echo(f"{spec}: loads strictly, {shape} values per recording, finite")
+    echo(f"weights sha256 {digest}")
 
 
 @models.command(cls=Command)
@@ -121,4 +123,4 @@ def convert(source: Path, target: Path) -> None:
     if read_all(target).sha256() != checkpoint.sha256():
         target.unlink()
         raise AsdError(f"{target}: read back differently; nothing was kept")
-    click.echo(f"{target}: {len(checkpoint.tensors):,} tensors, sha256 {checkpoint.sha256()}")
+    echo(f"{target}: {len(checkpoint.tensors):,} tensors, sha256 {checkpoint.sha256()}")

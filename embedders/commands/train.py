@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, Meter
+from featstore.console import EXISTING, PATH, Command, Meter, echo
 
 if TYPE_CHECKING:
     from embedders.training.loop import TrainProgress
@@ -44,7 +44,7 @@ def train(name: str, out: Path, **options: Any) -> None:
         trained = train_requested(TrainRequest(name=name, out=out, **options), report=show)
     history = trained.facts["history"]
     kept = trained.facts["kept"]
-    click.echo(
+    echo(
         f"{out}: {name}, {sum(t.numel() for t in trained.tensors.values()):,} parameters, {len(history)} epochs; kept "
         f"epoch {kept} with held-out loss {history[kept - 1]['held_out']:.4g} (first {history[0]['held_out']:.4g})"
     )

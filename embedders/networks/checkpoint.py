@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from embedders import fingerprint
 from embedders.pretrained.weight_files import Checkpoint as Weights
 from featstore.disk.files import replacing
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 
 FORMAT = 1
 KEY = "featstore.trained"
@@ -91,7 +91,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -
         with replacing(path) as part:
             save_file(copies, part, metadata)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be written ({error})") from error
+        raise DataError(f"{path}: cannot be written ({reason_of(error)})") from error
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,16 +1,26 @@
 """`detect archive`: k-NN scores of an archive of any size."""
 
-import json
 import re
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featstore.building.cores import cores
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_REJECTED, OUT_FOLDER, Command, Meter, engine_options, table
+from featstore.console import (
+    EXISTING,
+    EXIT_REJECTED,
+    OUT_FOLDER,
+    Command,
+    Meter,
+    echo,
+    echo_json,
+    engine_options,
+    note,
+    table,
+)
+from featstore.terminal.shown import Block, block
 
 if TYPE_CHECKING:
     from ensemble.archive.parts import Top
@@ -84,14 +94,17 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
 
     request = ArchiveRequest(threads=threads or _threads(options["engine"]), **options)
     if dry_run:
-        click.echo(plan_text(request.opened()))
+        echo(plan_text(request.opened()))
         return
     with Meter("clips") as meter:
-        outcome = search_archive(request, say=partial(click.echo, err=True), progress=meter.update)
-    click.echo(json.dumps(outcome.summary) if as_json else _most_anomalous(outcome.top, request.bank))
-    click.echo(f"wrote {outcome.files} files, top.csv and archive.json to {request.out}", err=True)
+        outcome = search_archive(request, say=note, progress=meter.update)
+    if as_json:
+        echo_json(outcome.summary)
+    else:
+        echo(_most_anomalous(outcome.top, request.bank))
+    echo(f"wrote {outcome.files} files, top.csv and archive.json to {request.out}", err=True)
     if outcome.top.unscored:
-        click.echo(_unscored(outcome.top), err=True)
+        echo(_unscored(outcome.top), err=True)
         sys.exit(EXIT_REJECTED)
 
 
@@ -105,7 +118,7 @@ def _unscored(top: "Top") -> str:
     return f"{sum(top.unscored.values()):,} clips have no bank of more than k rows: {where}"
 
 
-def _most_anomalous(top: "Top", bank: str) -> str:
+def _most_anomalous(top: "Top", bank: str) -> Block:
     rows = [
         [
             path_tail(row["clip"], row["machine"]),
@@ -117,4 +130,4 @@ def _most_anomalous(top: "Top", bank: str) -> str:
     ]
     nearest = "nearest normal clip" if bank == "training" else "nearest clip"
     head = f"{top.clips:,} clips; the {len(rows)} most anomalous of {len(top.rows):,} in top.csv:"
-    return f"{head}\n{table(['clip', 'percentile', 'distance', nearest], rows)}"
+    return block(head, table(["clip", "percentile", "distance", nearest], rows))

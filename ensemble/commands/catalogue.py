@@ -3,7 +3,7 @@
 import click
 
 from featstore import registry
-from featstore.console import Command, table
+from featstore.console import Command, echo, table
 
 
 @click.command(cls=Command)
@@ -13,7 +13,7 @@ def detectors() -> None:
 
     names = registry.names("detector")
     rows = [[name, ", ".join(f"{key}={value}" for key, value in parameters(name).items())] for name in names]
-    click.echo(table(["detector", "parameters"], rows))
+    echo(table(["detector", "parameters"], rows))
 
 
 @click.command(cls=Command)
@@ -24,4 +24,4 @@ def recipes(name: str | None) -> None:
 
     rows = [] if name else systems_rows()
     header = ["recipe", "year", "embedder", "loss", "detector", "system"]
-    click.echo(system_text(find_system(name)) if name else table(header, rows))
+    echo(system_text(find_system(name)) if name else table(header, rows))

@@ -1,6 +1,5 @@
 """`detect fit`: a fitted model in one file."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from math import isnan
@@ -11,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ensemble.commands.options import embedder_option, recipe_options
-from featstore.console import EXISTING, OUT_FILE, Command, Meter, printable, size, table
+from featstore.console import EXISTING, OUT_FILE, Command, Meter, echo, echo_json, size, table
 
 if TYPE_CHECKING:
     from ensemble.fitting.update import Change
@@ -63,7 +62,7 @@ def fit(context: click.Context, /, store: Path, out: Path | None, update: Path |
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
         model, notes = fit_to(fit_request, request, screen)
     for note in notes:
-        click.echo(printable(f"note: {note}"), err=True)
+        echo(f"note: {note}", err=True)
     _print(model, out, as_json)
 
 
@@ -83,17 +82,17 @@ def _refuse_members(context: click.Context) -> None:
 def _print_update(update: "Update", out: Path, as_json: bool) -> None:
     """Print thresholds and shares of generated anomalies, before and after, on stdout."""
     for note in update.notes:
-        click.echo(printable(f"note: {note}"), err=True)
+        echo(f"note: {note}", err=True)
     if as_json:
         rows = [{name: _known(value) for name, value in asdict(change).items()} for change in update.changes]
-        click.echo(json.dumps({"model": str(out), "new_clips": update.new, "sections": rows}))
+        echo_json({"model": str(out), "new_clips": update.new, "sections": rows})
     elif update.changes:
         header = ["machine", "section", "domain", "reference clips", "threshold", "anomalies", "found"]
-        click.echo(table(header, [_texts(change) for change in update.changes], text_columns=3))
+        echo(table(header, [_texts(change) for change in update.changes], text_columns=3))
     for text in _warnings(update.changes):
-        click.echo(f"warning: {text}", err=True)
+        echo(f"warning: {text}", err=True)
     done = f"{update.new:,} new training clips; wrote {out}"
-    click.echo(done if update.changes else f"no new training clips; {out} is as the model was", err=True)
+    echo(done if update.changes else f"no new training clips; {out} is as the model was", err=True)
 
 
 def _warnings(changes: Sequence["Change"]) -> Iterator[str]:
@@ -138,11 +137,11 @@ def _print(model: "Model", out: Path, as_json: bool) -> None:
     if as_json:
         members = [member.name for member in model.fitted.recipe.members]
         summary = {"model": str(out), "bytes": out.stat().st_size, "members": members, "sections": rows}
-        click.echo(json.dumps(summary))
+        echo_json(summary)
     else:
         header = ["machine", "section", "domain", "reference clips", "threshold"]
         texts = [[*list(row.values())[:4], f"{row['threshold']:.4f}"] for row in rows]
-        click.echo(table(header, texts, text_columns=3))
+        echo(table(header, texts, text_columns=3))
     fitted = model.fitted
     parts = f"{len(fitted.recipe.members)} members, {len(model.sections)} sections, {len(fitted.train):,} clips"
-    click.echo(f"wrote {out} ({parts}, {size(out.stat().st_size)}); `detect score {out} FILE` scores with it", err=True)
+    echo(f"wrote {out} ({parts}, {size(out.stat().st_size)}); `detect score {out} FILE` scores with it", err=True)

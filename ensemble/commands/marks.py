@@ -1,13 +1,13 @@
 """`detect mark` and `detect marks`: what a person heard."""
 
 import getpass
-import json
 import os
 from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, printable, table
+from featstore.console import EXISTING, PATH, Command, echo, echo_json, table
+from featstore.terminal.shown import printable
 
 WORDS = ("normal", "fault", "ignore", "none")
 SHOWN = ("clip", "mark", "start", "end", "who", "when", "note")
@@ -51,10 +51,10 @@ def mark(store: Path, clip: str, word: str, **options: object) -> None:
         raise OptionError(str(error)) from error
     written = add_mark(store, wanted)
     for text in written.notes:
-        click.echo(f"note: {text}", err=True)
+        echo(f"note: {text}", err=True)
     name = printable(written.mark.clip)
     what = name if written.clips == 1 else f"{written.clips} windows of {name}"
-    click.echo(f"{what}: {word}; {FOLLOWS[word]}", err=True)
+    echo(f"{what}: {word}; {FOLLOWS[word]}", err=True)
 
 
 @click.command(cls=Command)
@@ -68,12 +68,12 @@ def marks(store: Path, csv_file: Path | None, as_json: bool) -> None:
     marked = listing.opened(store)
     lost = [f"{marked.lost} marks name no recording of {store}"] if marked.lost else []
     for note in (*marked.marks.notes, *lost):
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if csv_file:
         listing.write_csv(marked, csv_file)
-        click.echo(f"wrote {len(marked.marked):,} marked clips to {csv_file}", err=True)
+        echo(f"wrote {len(marked.marked):,} marked clips to {csv_file}", err=True)
     if as_json:
-        click.echo(json.dumps(listing.as_json(marked)))
+        echo_json(listing.as_json(marked))
     elif not csv_file:
         rows = [["" if cell is None else str(cell) for cell in row] for row in listing.rows_of(marked)]
-        click.echo(table(SHOWN, rows) if rows else "no marked clips; `detect mark STORE CLIP fault` marks one")
+        echo(table(SHOWN, rows) if rows else "no marked clips; `detect mark STORE CLIP fault` marks one")

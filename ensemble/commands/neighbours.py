@@ -1,6 +1,5 @@
 """`detect neighbours`: the recordings of a store that are most similar to a recording."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,7 @@ import click
 
 from ensemble.commands.options import embedder_option
 from featstore.clip import SPLITS, path_tail
-from featstore.console import EXISTING, Command, table
+from featstore.console import EXISTING, Command, echo, echo_json, table
 
 if TYPE_CHECKING:
     from ensemble.scoring.neighbours import Neighbour
@@ -33,12 +32,12 @@ def neighbours(store: Path, recording: str, as_json: bool, split: str | None, **
 
     rows = neighbours(FeatureStore.open(store), recording, Search(split=split or "", **options))
     if as_json:
-        click.echo(json.dumps([_json(row) for row in rows]))
+        echo_json([_json(row) for row in rows])
         return
     header = ["recording", "machine", "section", "split", "seconds", "cosine distance"]
     windows = any(row.query for row in rows)
     texts = [[*_texts(row), *([_span(*row.query)] if row.query else [""] * windows)] for row in rows]
-    click.echo(table([*header, *(["like seconds"] if windows else [])], texts))
+    echo(table([*header, *(["like seconds"] if windows else [])], texts))
 
 
 def _texts(row: "Neighbour") -> list[str]:

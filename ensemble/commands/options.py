@@ -22,6 +22,12 @@ group_option = click.option(
     help="recording, day or an attribute: clips that share it are never each other's reference.",
 )
 
+own_code_option = click.option(
+    "--own-code",
+    is_flag=True,
+    help="Allow MODULE:CLASS in files such as recipes; finding the class runs the code of its module.",
+)
+
 year_option = click.option(
     "--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020."
 )
@@ -95,6 +101,7 @@ recipe_options = together(
         is_flag=True,
         help="--recipe: use only the marks that the recipe records, no later ones.",
     ),
+    own_code_option,
     click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""

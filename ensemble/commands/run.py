@@ -1,6 +1,5 @@
 """`detect run`, `report` and `evaluate`: scores and decisions, a page that explains them, official metrics."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,19 @@ import click
 
 from ensemble.commands.options import no_marks_option, recipe_options, recording_option, year_option
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, OUT_FOLDER, Command, Meter, printable, size, table
+from featstore.console import (
+    EXISTING,
+    EXIT_REJECTED,
+    OUT_FILE,
+    OUT_FOLDER,
+    Command,
+    Meter,
+    echo,
+    echo_json,
+    size,
+    table,
+)
+from featstore.terminal.shown import Block, block
 
 if TYPE_CHECKING:
     from ensemble.results import Outcome
@@ -57,22 +68,22 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
         outcome = run_to(store, out, request, screen, written)
     for text in outcome.texts:
-        click.echo(text + "\n", err=as_json)
+        echo(block(text, ""), err=as_json)
     for message in [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]:
-        click.echo(printable(message), err=True)
+        echo(message, err=True)
     if as_json:
         files = [str(file) for file in outcome.files]
         where = outcome.where.as_json(outcome.detection.clips.keys())
         parts = {"files": files, "ensemble": outcome.ensemble.as_json(), "metrics": outcome.metrics, "where": where}
-        click.echo(json.dumps(parts))
+        echo_json(parts)
     else:
-        click.echo(_most_anomalous(outcome))
-    click.echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)
+        echo(_most_anomalous(outcome))
+    echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)
     if outcome.detection.unscored:  # of sections that were left out
         raise SystemExit(EXIT_REJECTED)
 
 
-def _most_anomalous(outcome: "Outcome") -> str:
+def _most_anomalous(outcome: "Outcome") -> Block:
     """The most anomalous clips with their evidence; events where some clips are windows."""
     import numpy as np
 
@@ -101,7 +112,7 @@ def _most_anomalous(outcome: "Outcome") -> str:
         )
         lines[0] += f" {basis} about {expected:,.0f} would be expected if all were normal."
     lines.append(f"The {len(rows)} most anomalous:")
-    return "\n".join([*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows)])
+    return block(*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows))
 
 
 @click.command(cls=Command)
@@ -127,7 +138,7 @@ def report(store: Path, out: Path, **options: Any) -> None:
     page, request = ReportRequest(store=store, out=out, **shown), RunRequest(**options)
     with Meter("members") as meter:
         report_to(page, request, Screen(meter.say, meter.count("candidates"), meter.count("members")))
-    click.echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
+    echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
 
 
 @click.command(cls=Command)
@@ -148,5 +159,8 @@ def evaluate(scores: Path, store: Path, as_json: bool, **options: Any) -> None:
 
     metrics, text, lacking = evaluate_scores(scores, store, **options)
     for reason in lacking:
-        click.echo(f"note: left out of the metrics: {reason}", err=True)
-    click.echo(json.dumps(metrics) if as_json else text)
+        echo(f"note: left out of the metrics: {reason}", err=True)
+    if as_json:
+        echo_json(metrics)
+    else:
+        echo(text)

@@ -11,7 +11,7 @@ import click
 from featstore import registry
 from featstore.audio.outcomes import Outcomes, add_outcome, outcome_notes
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, printable, table
+from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, echo, echo_data, table
 
 if TYPE_CHECKING:
     from ensemble.scoring.score import Outcome
@@ -24,7 +24,7 @@ LONG = 3
 
 @click.command(cls=Command)
 @click.argument("model", type=EXISTING)
-@click.argument("paths", nargs=-1, required=True, type=PATH)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, path_type=Path))
 @click.option("--machine", default="", help="Machine of the recordings [default: by their paths].")
 @click.option("--section", default="", help="Section of the recordings [default: by their paths].")
 @click.option("--layout", default="auto", show_default=True, help=f"auto, {', '.join(registry.names('layout'))}.")
@@ -58,16 +58,16 @@ def score(
         outcomes = write_parquet(parquet, outcomes) if parquet else outcomes
         if form == "csv":
             for line in csv_lines(outcomes):
-                click.echo(line.encode("utf-8", "surrogateescape"))
+                echo_data(line)
         else:
             for outcome in outcomes:
                 if form == "json":
-                    click.echo(json_line(outcome))
+                    echo(json_line(outcome))
             for event in tally.events.ranked() if form == "json" else ():
-                click.echo(event_line(event))
+                echo(event_line(event))
     tally.show(loaded.seconds, machine=form is not None)
     for warning in loaded.drift(tally.verdicts):
-        click.echo(printable(f"warning: {warning}"), err=True)
+        echo(f"warning: {warning}", err=True)
     if fail_on_anomaly and tally.reported:
         raise SystemExit(EXIT_ANOMALY)
     raise SystemExit(EXIT_REJECTED if tally.rejected else 0)
@@ -117,25 +117,25 @@ class Tally:
 
         events = self.events.ranked()
         if not machine and events:
-            click.echo(events_table(events[:SHOWN], [event.sentence for event in events[:SHOWN]]))
+            echo(events_table(events[:SHOWN], [event.sentence for event in events[:SHOWN]]))
         elif not machine and self.top:
-            click.echo(table(["clip", "seconds", "percentile", "decision", "where"], list(map(_row, self.top))))
+            echo(table(["clip", "seconds", "percentile", "decision", "where"], list(map(_row, self.top))))
         of_windows = f" in {len(events):,} events" if self.events.windows else ""
-        click.echo(f"{self.reported:,} of {self.clips:,} clips reported{of_windows}", err=True)
+        echo(f"{self.reported:,} of {self.clips:,} clips reported{of_windows}", err=True)
         if self.longest > LONG * seconds:
-            click.echo(
+            echo(
                 f"note: a recording of {self.longest:,.0f} s was scored as one clip, the clips of the model are "
                 f"{seconds:g} s long; `featstore build --window` makes windows of long recordings",
                 err=True,
             )
         if self.trained:
-            click.echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
-        for note in outcome_notes({outcome: list(names) for outcome, names in self.unusual.items()}):
-            click.echo(printable(f"note: {note}"), err=True)
+            echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
+        for text in outcome_notes({outcome: list(names) for outcome, names in self.unusual.items()}):
+            echo(f"note: {text}", err=True)
         for path, reason in self.rejected[:SHOWN]:
-            click.echo(printable(f"rejected: {path}: {reason}"), err=True)
+            echo(f"rejected: {path}: {reason}", err=True)
         if len(self.rejected) > SHOWN:
-            click.echo(f"rejected: {len(self.rejected) - SHOWN:,} more (--json lists them all)", err=True)
+            echo(f"rejected: {len(self.rejected) - SHOWN:,} more (--json lists them all)", err=True)
 
 
 def _order(outcome: "Outcome") -> float:

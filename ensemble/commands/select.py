@@ -1,13 +1,11 @@
 """`detect select`: an ensemble chosen by generated anomalies."""
 
-import json
-from functools import partial
 from typing import Any
 
 import click
 
-from ensemble.commands.options import EXTERNAL, group_option, no_marks_option
-from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter
+from ensemble.commands.options import EXTERNAL, group_option, no_marks_option, own_code_option
+from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, echo_json, note
 
 
 @click.command(cls=Command)
@@ -45,6 +43,7 @@ from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter
     help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.",
 )
 @no_marks_option
+@own_code_option
 @group_option
 @click.option(
     "--domains",
@@ -66,7 +65,10 @@ def select(as_json: bool, **options: Any) -> None:
 
     request = SelectRequest(**options)
     with Meter("candidates") as meter:
-        selection, files = select_to(request, say=partial(click.echo, err=True), progress=meter.update)
-    click.echo(json.dumps(selection_json(selection)) if as_json else selection_text(selection))
+        selection, files = select_to(request, say=note, progress=meter.update)
+    if as_json:
+        echo_json(selection_json(selection))
+    else:
+        echo(selection_text(selection))
     names = ", ".join(map(str, files))
-    click.echo(f"wrote {names}; run it: detect {request.store} --recipe {request.out}", err=True)
+    echo(f"wrote {names}; run it: detect {request.store} --recipe {request.out}", err=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ensemble.decision.thresholds import THRESHOLDS
-from featstore.errors import DataError, OptionError
+from featstore.errors import DataError, OptionError, reason_of
 from featstore.spec import did_you_mean, nearest
 
 NAMED = 12
@@ -117,7 +117,7 @@ def read_thresholds(path: Path) -> ByHand:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: not a readable file of thresholds: {error}") from error
+        raise DataError(f"{path}: not a readable file of thresholds: {reason_of(error)}") from error
     if not values:
         raise DataError(f"{path}: no thresholds; expected {EVERY} = NUMBER, or a table [thresholds]")
     return values

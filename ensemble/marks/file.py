@@ -21,11 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from featstore.console import printable
 from featstore.disk.files import check_space, explained, read_regular, sync_directory, write_new
 from featstore.disk.sealed import canonical, seal, typed, unseal
 from featstore.errors import StoreError
 from featstore.spec import unknown
+from featstore.terminal.shown import printable
 
 FILE, TORN = "marks.jsonl", "marks.torn"
 VERSION = 1

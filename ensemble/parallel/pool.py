@@ -17,7 +17,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from featstore.building.cores import cores
-from featstore.building.work import ENVIRONMENT, follow_parent
+from featstore.building.pool import ENVIRONMENT, follow_parent
 from featstore.errors import ResourceError
 
 

@@ -8,7 +8,7 @@ from weakref import finalize
 
 import numpy as np
 
-from featstore.errors import ResourceError
+from featstore.errors import ResourceError, reason_of
 
 
 class SharedRows:
@@ -34,7 +34,9 @@ class SharedRows:
             os.ftruncate(number, size)
             self._memory = mmap.mmap(number, size)
         except OSError as error:
-            raise ResourceError(f"cannot reserve {size:,} bytes of memory for embeddings: {error}") from error
+            raise ResourceError(
+                f"cannot reserve {size:,} bytes of memory for embeddings: {reason_of(error)}"
+            ) from error
 
     def __getstate__(self) -> tuple[str, tuple[int, ...]]:
         """What another process needs to map the memory."""

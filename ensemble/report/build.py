@@ -33,7 +33,8 @@ from ensemble.windows.findings import Findings, findings_of
 from ensemble.windows.recordings import Recordings, rule_text
 from ensemble.windows.screen import clip_title
 from featstore.disk.files import write_new
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
+from featstore.terminal.shown import Block, block
 
 RANKED = 50
 """Rows of the ranking."""
@@ -62,7 +63,7 @@ def read_selection(path: Path, recipe: Recipe) -> dict[str, Any]:
     try:
         selection = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a readable selection: {error}") from error
+        raise DataError(f"{path}: not a readable selection: {reason_of(error)}") from error
     if not isinstance(selection, dict):
         raise DataError(f"{path}: expected a JSON object, found {type(selection).__name__}")
     candidates, chosen = (rows if are_rows(rows := selection.get(key)) else [] for key in ("candidates", "members"))
@@ -108,7 +109,11 @@ def report_html(
         ("members", "Members of the ensemble", _members(detection)),
         ("ranking", "Ranking", _ranking(detection)),
         ("selection", "Selection", selection_part(selection, detection, year if metrics else None, recordings)),
-        ("recipe", "How to reproduce this report", render("recipe.html", recipe=recipe_text(detection.recipe))),
+        (
+            "recipe",
+            "How to reproduce this report",
+            render("recipe.html", recipe=block(*recipe_text(detection.recipe).split("\n"))),
+        ),
     ]
     return page(
         options.title,
@@ -198,7 +203,7 @@ def _ranking(detection: Detection) -> Markup:
             name(clip_title(clip.key)),
             name(clip.machine),
             name(clip.section),
-            OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}"),
+            Block(OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}")),
             f"{detection.decided.p_value[i]:.4f}",
             f"{detection.percentile[i]:.4f}",
             f"{detection.score[i]:.5g}",

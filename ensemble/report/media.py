@@ -16,7 +16,7 @@ from featstore.audio.opened import opened
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import open_without_waiting, read_recording
 from featstore.clip import Window, recording_of, window_of
-from featstore.errors import RejectedAudio
+from featstore.errors import RejectedAudio, reason_of
 from featstore.mel import htk_hz, htk_mel
 
 MAX_SECONDS = 60.0
@@ -83,7 +83,7 @@ def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Soun
                 samples = sound.file.read(max(0, min(end, sound.frames) - start), dtype="float32", always_2d=True)
         wave = samples.mean(axis=1) if channel == "mean" else samples[:, int(channel)]
     except (OSError, IndexError) as error:
-        raise RejectedAudio(f"the window cannot be read: {error}") from error
+        raise RejectedAudio(f"the window cannot be read: {reason_of(error)}") from error
     if not len(wave) or not np.isfinite(wave).all():
         raise RejectedAudio("the window has no samples, or NaN or infinite ones")
     return Sound(np.asarray(soxr.resample(wave, native_hz, rate_hz), dtype=np.float32), rate_hz)

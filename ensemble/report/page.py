@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from featstore.terminal.shown import Block, printable
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 EMPTY = Markup("")
-SURROGATES = re.compile("[\ud800-\udfff]")
-"""Characters for the bytes of a file name that is not UTF-8; they cannot be written as UTF-8."""
 
 
 @cache
 def environment() -> "Environment":
-    """The template environment: text is escaped, an undefined name is an error, floats are written with five digits."""
+    """The template environment: text is escaped for HTML and for the eye, floats are written with five digits.
+
+    An undefined name is an error.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
@@ -31,10 +34,17 @@ def environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=lambda value: f"{value:.5g}" if isinstance(value, float) else value,
+        finalize=_shown,
     )
     templates.filters["name"] = name
     return templates
+
+
+def _shown(value: object) -> object:
+    """A value as a template writes it."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup | Block) else value
 
 
 def render(template: str, /, **values: object) -> Markup:
@@ -49,7 +59,7 @@ def macros(template: str) -> Any:
 
 def name(text: str) -> Markup:
     """A file or machine name, isolated from the writing direction around it; lines may break between its parts."""
-    parts = [part for part in re.findall(r"[^/_,]*[/_,]?", text) if part]
+    parts = [part for part in re.findall(r"[^/_,]*[/_,]?", printable(text)) if part]
     return Markup('<bdi class="name">{}</bdi>').format(Markup("<wbr>").join(parts))
 
 
@@ -66,6 +76,6 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *,
 
 
 def page(title: str, **values: object) -> str:
-    """The whole page, see report.html; lone surrogates become replacement characters."""
+    """The whole page, see report.html."""
     style = Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8"))
-    return SURROGATES.sub("\ufffd", render("report.html", title=title, style=style, **values))
+    return render("report.html", title=title, style=style, **values)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from featstore.disk.files import TEMPORARY_SUFFIX, read_part, read_regular, write_checked
-from featstore.errors import DataError, StoreError
+from featstore.errors import DataError, StoreError, reason_of
 
 FORMAT, VERSION = "featstore-model", 1
 MAX_BYTES = 1 << 36
@@ -89,7 +89,7 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         _refuse_other(path, _meta(_header(_start(real))))
         data = read_regular(real, MAX_BYTES)
     except (StoreError, OSError) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {reason_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no model file: {error}; `detect fit STORE -o MODEL` makes one") from error
     try:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ensemble.inputs import one_view
 from ensemble.scoring.sources import Sources
 from featstore import registry
 from featstore.audio.policy import AudioPolicy
+from featstore.building.make import made
 from featstore.building.work import Job, Task, Worker
 from featstore.clip import Clip, Window
 from featstore.errors import DataError, RequestError
@@ -113,7 +115,7 @@ def _embedded(info: EmbeddingInfo, path: Path, specs: Sequence[str]) -> tuple[np
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         (line,) = Sources.of({info.name: info}, specs, inside=False).lines(Path(folder)).values()
         make = registry.factory(registry.creator("embedder"), line, registry.device("auto"))
-        worker = Worker(Job(Path(), policy, (make,), 4))
+        worker = Worker(Job(Path(), policy, (partial(made, info.name, make),), 4))
     (results,) = worker.run(Task(tuple(clip.path for clip in clips), (0,)))
     reason = next((result.reason for result in results if result.reason), "")
     if reason:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ensemble.scoring.score import Outcome
 from ensemble.windows.events import Event
 from featstore.disk.files import replacing
 from featstore.errors import DataError
+from featstore.terminal.shown import json_text
 
 COLUMNS = (
     "clip",
@@ -41,12 +41,12 @@ def record(outcome: Outcome) -> dict[str, Any]:
 
 def json_line(outcome: Outcome) -> str:
     """One line of JSON."""
-    return json.dumps(record(outcome), allow_nan=False)
+    return json_text(record(outcome), allow_nan=False)
 
 
 def event_line(event: Event) -> str:
     """An event as one line of JSON."""
-    return json.dumps({"type": "event", **vars(event)}, allow_nan=False)
+    return json_text({"type": "event", **vars(event)}, allow_nan=False)
 
 
 def row(outcome: Outcome) -> dict[str, Any]:

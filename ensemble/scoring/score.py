@@ -9,8 +9,9 @@ from pathlib import Path
 from ensemble.scoring.model import Model
 from ensemble.scoring.verdict import Verdict
 from featstore.building.cores import cores
+from featstore.building.pool import Pool
 from featstore.building.units import SMALL_BUILD
-from featstore.building.work import Pool, Result, Task
+from featstore.building.work import Result, Task
 from featstore.clip import Clip
 
 TASK_CLIPS = 16

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 
 from featstore import registry
 from featstore.building.default import spec_of
+from featstore.building.make import made
 from featstore.building.work import Embedder
 from featstore.disk.files import read_regular
 from featstore.disk.manifest import SHA256
 from featstore.disk.sealed import matching, typed
 from featstore.disk.shard import EmbeddingInfo
-from featstore.errors import AsdError, DataError
+from featstore.errors import AsdError, DataError, reason_of
 from featstore.spec import split_spec
 
 CHECKPOINT = "checkpoint"
@@ -167,10 +169,7 @@ def _embedding_of(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
 
 def embedder_of(spec: str, device: str = "cpu") -> Embedder:
     """The embedder of a line of text; DataError says why it cannot be created."""
-    try:
-        embedder: Embedder = registry.creator("embedder")(spec, device)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    embedder: Embedder = made(spec, partial(registry.creator("embedder"), spec, device))
     return embedder
 
 
@@ -200,7 +199,7 @@ def _check_weights(name: str, path: Path, file: WeightFile) -> None:
         digest = hashlib.sha256(read_regular(path, MAX_WEIGHTS)).hexdigest()
     except (OSError, AsdError) as error:
         raise DataError(
-            f"weights of {name}: {error}; the model names them by their SHA-256 {file.sha256[:12]}"
+            f"weights of {name}: {reason_of(error)}; the model names them by their SHA-256 {file.sha256[:12]}"
         ) from error
     if digest != file.sha256:
         raise DataError(
@@ -221,12 +220,9 @@ class Maker:
 
     def __call__(self) -> Embedder:
         """The embedder."""
-        try:
-            with _offline():  # a file of weights may name others, which must not be fetched either
-                embedder: Embedder = self.make()
-                fingerprint = embedder.fingerprint
-        except ValueError as error:
-            raise DataError(f"{self.name}: {error}") from error
+        with _offline():  # a file of weights may name others, which must not be fetched either
+            embedder: Embedder = made(self.name, self.make)
+            fingerprint = embedder.fingerprint
         if fingerprint != self.fingerprint:
             raise DataError(
                 f"{self.name}: the embedder of this program has the fingerprint {fingerprint[:12]}, the model was "

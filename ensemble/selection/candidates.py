@@ -20,8 +20,8 @@ from typing import Any
 
 from detectors import detector_spec, parse_detector
 from ensemble.defaults import split_source
-from ensemble.recipe import Member
-from featstore.errors import DataError
+from ensemble.recipe import Member, refuse_own_code
+from featstore.errors import DataError, reason_of
 from featstore.store import FeatureStore
 
 GRID: tuple[Mapping[str, Any], ...] = (
@@ -48,12 +48,17 @@ def default_candidates(store: FeatureStore, embeddings: Sequence[str] = ()) -> l
     return _candidates(store, embeddings or sorted(store.embeddings), expand(GRID, "the default grid"))
 
 
-def read_grid(path: Path, store: FeatureStore, embeddings: Sequence[str] = ()) -> list[Member]:
-    """Candidates of a grid file; DataError names the key, detector or option that is unknown or of the wrong type."""
+def read_grid(
+    path: Path, store: FeatureStore, embeddings: Sequence[str] = (), *, own_code: bool = False
+) -> list[Member]:
+    """Candidates of a grid file; DataError names the key, detector or option that is unknown or of the wrong type.
+
+    own_code: whether the file may name a detector `module:Class`, which runs the code of the module.
+    """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: not a readable grid: {error}") from error
+        raise DataError(f"{path}: not a readable grid: {reason_of(error)}") from error
     for key in raw:
         if key not in ("embeddings", "detector"):
             nearest = difflib.get_close_matches(key, ("embeddings", "detector"), n=1)
@@ -64,6 +69,8 @@ def read_grid(path: Path, store: FeatureStore, embeddings: Sequence[str] = ()) -
         raise DataError(f"{path}: embeddings = {named!r}, expected a list of NAME or NAME@VIEW")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise DataError(f"{path}: expected at least one [[detector]] table")
+    if not own_code:
+        refuse_own_code(path, [str(table.get("name", "")) for table in tables])
     chosen: Sequence[str] = embeddings or named or sorted(store.embeddings)
     return _candidates(store, chosen, expand(tables, str(path)))
 

@@ -36,7 +36,7 @@ from ensemble.selection.select import Options, Selection
 from ensemble.selection.standings import DEFAULT
 from ensemble.selection.summary import selection_bytes, selection_json
 from featstore.disk.files import TEMPORARY_SUFFIX, make_folder, read_regular, write_new
-from featstore.errors import AsdError, DataError
+from featstore.errors import AsdError, DataError, reason_of
 from featstore.store import FeatureStore
 
 RULES = 3
@@ -119,7 +119,7 @@ class KeptChoices:
             _refuse_links(self.folder, folder)
             choice = _checked(folder, key, candidates)
         except (AsdError, OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{folder}: not a choice that can be run: {error}") from error
+            raise DataError(f"{folder}: not a choice that can be run: {reason_of(error)}") from error
         with suppress(OSError):
             os.utime(folder / KEY)
         return choice

@@ -12,12 +12,13 @@ from ensemble.selection.select import Candidate, Selection
 from ensemble.selection.standings import DEFAULT, Standing
 from featstore.console import table
 from featstore.disk.files import write_new
+from featstore.terminal.shown import Block, block
 
 SHOWN = 12
-LEGEND = (
-    "score: official score on the generated anomalies. rank: mean rank among the candidates, 1 = best; candidates are\n"
-    "chosen by it. Label-free indicators, for information only: agreement: mean rank correlation with the other\n"
-    "candidates; domain gap: between the scores of normal source and target clips, 0 = none."
+LEGEND = block(
+    "score: official score on the generated anomalies. rank: mean rank among the candidates, 1 = best; candidates are",
+    "chosen by it. Label-free indicators, for information only: agreement: mean rank correlation with the other",
+    "candidates; domain gap: between the scores of normal source and target clips, 0 = none.",
 )
 
 
@@ -63,7 +64,7 @@ def selection_bytes(values: Mapping[str, Any]) -> bytes:
     return (json.dumps(values, indent=1) + "\n").encode()
 
 
-def selection_text(selection: Selection) -> str:
+def selection_text(selection: Selection) -> Block:
     """Tables of the strategies, the best candidates and the pairs that separate them; the choice with its reason."""
     clips = selection.clips
     generated = [f"{clips['generated']:,} generated anomalies"]
@@ -81,7 +82,7 @@ def selection_text(selection: Selection) -> str:
         f"chosen: {selection.chosen}; {selection.reason}",
         _members(selection),
     ]
-    return "\n\n".join(part for part in parts if part)
+    return block(*filter(None, parts), between="\n\n")
 
 
 def _race(raced_out: int | None) -> str:
@@ -94,7 +95,7 @@ def _standings(selection: Selection) -> str:
     rows = [[row.name, f"{100 * row.score:.1f}", _lead(row)] for row in selection.standings]
     confirmed = ", and on confirmed faults that were not" if "confirmed faults" in selection.clips else ""
     head = f"official score on generated anomalies of recordings and types that were not used to choose{confirmed}:"
-    return f"{head}\n{table(['choice', 'score', f'lead over the {DEFAULT}'], rows)}" if rows else ""
+    return block(head, table(["choice", "score", f"lead over the {DEFAULT}"], rows)) if rows else ""
 
 
 def _lead(standing: Standing) -> str:
@@ -107,7 +108,7 @@ def _candidates(selection: Selection) -> str:
         for row in selection.candidates[:SHOWN]
     ]
     best = table(["candidate", "score", "rank", "agreement", "domain gap"], rows)
-    return f"the best candidates:\n{best}\n{LEGEND}"
+    return block("the best candidates:", best, LEGEND)
 
 
 def _pairs(selection: Selection) -> str:

@@ -29,7 +29,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
+from featstore.terminal.shown import Block, block
 
 FOLDER = Path(str(files(__package__))) / "recipes"
 TABLES = ("network", "training", "loss", "pretrain")
@@ -85,7 +86,7 @@ def read_system(path: Path) -> System:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: not a readable system: {error}") from error
+        raise DataError(f"{path}: not a readable system: {reason_of(error)}") from error
     known = [field.name for field in fields(System) if field.name not in ("name", "trained", "settings")]
     _refuse_unknown(f"{path}: the system", raw, [*known, *TABLES])
     tables = {key: raw.pop(key) for key in TABLES if key in raw}
@@ -142,12 +143,12 @@ def systems_rows() -> list[list[str]]:
     ]
 
 
-def system_text(system: System) -> str:
+def system_text(system: System) -> Block:
     """Title, reported metrics, differences from the publication, and the commands that run the system."""
     head = [system.title, f"published {system.published.year}: {system.published.figure} ({system.published.source})"]
     if system.differs:
         head.append(f"differs from the publication: {system.differs}")
-    return "\n".join([*head, "", *(shlex.join(line) for line in commands(system))])
+    return block(*head, "", *(shlex.join(line) for line in commands(system)))
 
 
 def _training_settings(path: Path, tables: Mapping[str, Any]) -> dict[str, str]:

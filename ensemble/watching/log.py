@@ -11,7 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 
-from featstore.console import printable
+from featstore.terminal.shown import printable
 
 LOG_BYTES, LOG_FILES = 10_000_000, 5
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from ensemble.watching.alarms import Message
 from ensemble.watching.state import STDOUT
-from featstore.console import printable
-from featstore.errors import OptionError
+from featstore.errors import OptionError, reason_of
+from featstore.terminal.shown import json_text, printable
 
 QUEUED = 1000
 """Most messages in the queue of a thread; further ones wait in the state of the journal."""
@@ -75,7 +75,7 @@ class Lines:
         """Write and flush messages whose delivery is not recorded."""
         shown = [message for message in messages if not (self.alarms_only and message["type"] == "result")]
         if shown:
-            self.stream.write("".join(json.dumps(message) + "\n" for message in shown))
+            self.stream.write("".join(json_text(message) + "\n" for message in shown))
             self.stream.flush()
 
     def done(self) -> list[Delivery]:
@@ -157,7 +157,7 @@ def run_command(words: Sequence[str], message: Message) -> None:
     except subprocess.TimeoutExpired as error:
         raise Refused(f"{words[0]} ran longer than {COMMAND_S:.0f} s and was ended") from error
     except (OSError, ValueError) as error:
-        raise Refused(f"{words[0]}: {error}") from error
+        raise Refused(f"{words[0]}: {reason_of(error)}") from error
     if done.returncode:
         raise Refused(f"{words[0]} ended with exit code {done.returncode}")
 

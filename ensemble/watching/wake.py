@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from featstore.errors import reason_of
 from featstore.layouts.tree import is_audio
 
 RETRY_S = 10.0
@@ -68,6 +69,6 @@ class Wake:
                     self._changed.set()
             except (OSError, RuntimeError) as error:  # no folder, or no free watch: looks continue without it
                 if not is_logged:
-                    self.say(f"changes in {self.root} are noticed only by looking: {error}")
+                    self.say(f"changes in {self.root} are noticed only by looking: {reason_of(error)}")
                 is_logged = True
             self._end.wait(RETRY_S)

@@ -7,6 +7,7 @@ from ensemble.windows.events import Event
 from ensemble.windows.findings import Findings
 from featstore.clip import path_tail, recording_of, window_of
 from featstore.console import table
+from featstore.terminal.shown import Block, block
 
 
 def clock(seconds: float | None) -> str:
@@ -25,7 +26,7 @@ def clip_title(key: str) -> str:
     return f"{recording_of(key)}, {clock(window.start_s)} to {clock(window.end_s)}" if window else key
 
 
-def events_text(detection: Detection, findings: Findings, shown: int) -> str:
+def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
     """How many events there are and the most anomalous of them, with recording, start, end and peak."""
     recordings, events = findings.recordings, findings.events
     reported, total, rate = int(detection.decision.sum()), len(detection.clips), detection.recipe.false_alarm_rate
@@ -41,12 +42,12 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> str:
         expected = f"about {detection.decided.expected:,.0f} windows would be expected if all were normal"
         lines[0] += f" {basis} {expected}."
     if not events:
-        return lines[0]
+        return block(*lines)
     lines.append(f"The {min(shown, len(events))} most anomalous:")
-    return "\n".join([*lines, events_table(events[:shown])])
+    return block(*lines, events_table(events[:shown]))
 
 
-def events_table(events: Sequence[Event], sentences: Sequence[str] = ()) -> str:
+def events_table(events: Sequence[Event], sentences: Sequence[str] = ()) -> Block:
     """A line per event, with a sentence for each where they are given."""
     rows = [
         [

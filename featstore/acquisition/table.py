@@ -12,7 +12,8 @@ from featstore.acquisition.outliers import ACROSS, IN_TEST, IN_TRAINING, Finding
 from featstore.acquisition.recordings import Recordings
 from featstore.audio.measure import Measures
 from featstore.clip import path_tail
-from featstore.console import one_line, table
+from featstore.console import table
+from featstore.terminal.shown import Block, block, one_line
 
 WIDTH = 110
 SHOWN = 3
@@ -26,7 +27,7 @@ HEADER = (
 )  # fmt: skip
 
 
-def sections_text(recordings: Recordings, findings: Sequence[Finding]) -> str:
+def sections_text(recordings: Recordings, findings: Sequence[Finding]) -> Block:
     """One row per machine and section: median and range, or the number of clips that have it; at most WIDTH wide."""
     copied = {row for finding in findings if finding.what in COPIES for row in finding.rows}
     rows = [_section_row(recordings, section, copied) for section in sections_of(recordings)]
@@ -87,7 +88,7 @@ def _largest(values: np.ndarray) -> str:
     return NONE if float(text) == 0 else text
 
 
-def outliers_text(recordings: Recordings, findings: Sequence[Finding]) -> str:
+def outliers_text(recordings: Recordings, findings: Sequence[Finding]) -> Block:
     """A row per clip that would mislead a detector, at most SHOWN per finding."""
     rows: list[list[str]] = []
     for finding in findings:
@@ -97,7 +98,7 @@ def outliers_text(recordings: Recordings, findings: Sequence[Finding]) -> str:
             rows.append([*place, path_tail(recordings.clips[row].key, finding.machine), value, finding.bank])
         if len(finding.rows) > SHOWN:
             rows.append([*place, f"and {len(finding.rows) - SHOWN:,} more", "", ""])
-    return table(["machine", "section", "what", "clip", "value", "usual"], rows, text_columns=6) if rows else ""
+    return table(["machine", "section", "what", "clip", "value", "usual"], rows, text_columns=6) if rows else block()
 
 
 def verdict(findings: Sequence[Finding]) -> str:
@@ -114,7 +115,7 @@ CSV_HEADER = (
 )  # fmt: skip
 
 
-def clips_csv(recordings: Recordings, findings: Sequence[Finding]) -> str:
+def clips_csv(recordings: Recordings, findings: Sequence[Finding]) -> Block:
     """A row per clip with everything that is known of it; unknown numbers are empty."""
     kinds: dict[int, list[str]] = {}
     originals: dict[int, str] = {}

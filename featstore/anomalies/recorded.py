@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featstore.clip import Clip, checked_path
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 
 CAPTIONS = "captions.csv"
 COLUMNS = ("file", "machine", "caption")
@@ -43,7 +43,9 @@ def read_captions(folder: Path) -> list[Sound]:
                 raise DataError(f"{table}: no column {missing[0]!r}; expected the columns {', '.join(COLUMNS)}")
             sounds = [Sound(*((row[name] or "").strip() for name in COLUMNS)) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: cannot be read: {error}; expected a CSV file {','.join(COLUMNS)}") from error
+        raise DataError(
+            f"{table}: cannot be read: {reason_of(error)}; expected a CSV file {','.join(COLUMNS)}"
+        ) from error
     if not sounds:
         raise DataError(f"{table}: lists no sound; add a line for each file")
     seen: set[str] = set()

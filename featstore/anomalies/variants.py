@@ -79,8 +79,8 @@ class VariantDesign(AnomalyDesign):
         match = re.fullmatch(r"([0-9]+)(?::([^@]+))?(?:@(.+))?", text)
         try:
             if match is None:
-                raise ValueError("the number of variants per clip is missing")
-            severities = tuple(float(part) for part in match[3].split(",")) if match[3] else SEVERITIES_DB
+                raise ValueError("it starts with no whole number of anomalies per clip, such as 4")
+            severities = tuple(map(_decibel, match[3].split(","))) if match[3] else SEVERITIES_DB
             transforms = tuple(match[2].split(",")) if match[2] else ()
             return cls(per_clip=int(match[1]), transforms=transforms, severities_db=severities)
         except ValueError as error:
@@ -98,6 +98,13 @@ class VariantDesign(AnomalyDesign):
             for severity in self.severities_db
             if severity <= max(find(name).max_db, min(self.severities_db))
         ]
+
+
+def _decibel(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"after @ come strengths in dB, such as -5,0, not {text!r}") from None
 
 
 def variants_of(

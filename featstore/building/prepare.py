@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from featstore.audio.policy import AudioPolicy, length_option
+from featstore.building.make import made
 from featstore.building.plan import Plan, PlanOptions, make_plan
 from featstore.building.state import BuildState, write_state
 from featstore.building.units import Workers
@@ -33,6 +35,10 @@ class Request:
 
     name: str
     make: Callable[[], Embedder]
+
+    def embedder(self) -> Embedder:
+        """The embedder; DataError or ResourceError says why it cannot be made."""
+        return made(self.name, self.make)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def _rejections_gone(store: FeatureStore, name: str, clips: Sequence[Clip]) -> l
 
 def job_of(root: Path, requests: Sequence[Request], options: BuildOptions) -> Job:
     """What every worker process of a build needs to know."""
-    makers = tuple(request.make for request in requests)
+    makers = tuple(request.embedder for request in requests)
     return Job(root, options.audio, makers, options.batch, options.embed_in_workers, options.render)
 
 
@@ -106,12 +112,14 @@ def infos_of(requests: Sequence[Request], options: BuildOptions) -> list[Embeddi
 
 
 def _info(request: Request, options: BuildOptions) -> EmbeddingInfo:
-    try:
-        embedder = request.make()
-    except ValueError as error:
-        raise DataError(f"embedder {request.name}: {error}") from error
+    embedder = request.embedder()
+    return made(request.name, partial(_described, request.name, embedder, options))
+
+
+def _described(name: str, embedder: Embedder, options: BuildOptions) -> EmbeddingInfo:
+    """Description of an embedder; its properties may run code too."""
     return EmbeddingInfo(
-        name=request.name,
+        name=name,
         shape=embedder.shape,
         dtype=options.dtype,
         fingerprint=embedder.fingerprint,

@@ -4,7 +4,7 @@ The caller decides what happens to the shards: a build commits them, a worker of
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +14,10 @@ from featstore.audio.outcomes import Outcomes, add_outcome
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import Recording
 from featstore.building.cores import cores
+from featstore.building.failing import Failing
 from featstore.building.plan import FileState, Plan
-from featstore.building.work import Engine, Job, Pending, Pool, Result, Task
+from featstore.building.pool import Engine, Pending, Pool
+from featstore.building.work import Job, Result, Task
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.store import EmbeddingInfo, Rejection, ShardData
@@ -93,7 +95,10 @@ def rejection(clip: Clip, state: FileState, reason: str) -> Rejection:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a build, in clips; audio_s: seconds of sound read so far, as the length policy uses them."""
+    """Progress of a build, in clips.
+
+    rejected: number of recordings or windows. audio_s: seconds of sound read so far, as the length policy uses them.
+    """
 
     done: int
     total: int
@@ -108,8 +113,8 @@ Workers = int | None | Callable[[Job], Engine]
 class UnitRun:
     """Runs units through a pool and counts what was read and rejected.
 
-    total: number of clips to read, for the progress. strict: raise DataError at the first rejected recording. outcomes:
-    the recordings of every outcome, in order, as keys.
+    total: number of clips to read, for the progress. held: names of the embeddings that already have rows. strict:
+    raise DataError at the first rejected recording. outcomes: the recordings of every outcome, in order, as keys.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class UnitRun:
         infos: Sequence[EmbeddingInfo],
         total: int,
         *,
+        held: Collection[str] = (),
         strict: bool = False,
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
@@ -124,8 +130,11 @@ class UnitRun:
         self.rejected: dict[str, Rejection] = {}
         self.outcomes: Outcomes = {}
         self.policy = AudioPolicy(infos[0].channel, infos[0].length)
+        self.rejected_paths: set[str] = set()
         self.audio_s = 0.0
         self.done = 0
+        self._failing = Failing(infos, held)
+        self._waiting: list[tuple[UnitWork, list[ShardData]]] = []  # computed while an embedder has only failed
 
     def execute(
         self,
@@ -136,7 +145,8 @@ class UnitRun:
     ) -> None:
         """Compute every unit and pass its shards to `finish`, in order.
 
-        None in place of a unit: finish a running unit before the next one is requested.
+        None in place of a unit: finish a running unit before the next one is requested. Raises what an embedder raises,
+        and DataError for one that has failed on every clip; `finish` then gets none of its units.
         """
         pool, size = self._open(job, workers), max(TASK_CLIPS, job.batch)
         try:
@@ -147,8 +157,11 @@ class UnitRun:
                     queue.append((unit, [pool.submit(task) for task in unit.tasks(size)]))
                 if queue and (unit is None or len(queue) > pool.ahead):
                     self._finish(pool, *queue.popleft(), finish)
+                elif unit is None:
+                    self._settle(finish)
             while queue:
                 self._finish(pool, *queue.popleft(), finish)
+            self._settle(finish)
         finally:
             pool.close()
 
@@ -171,8 +184,19 @@ class UnitRun:
             start = len(columns[0])
             for column, results in zip(columns, pool.result(pending), strict=True):
                 column.extend(results)
+            for position, column in zip(unit.wanted, columns, strict=True):
+                self._failing.count(position, column[start:])
             self._count(unit, columns, start)
-        finish(unit, shards_of(unit, self.infos, columns))
+        self._waiting.append((unit, shards_of(unit, self.infos, columns)))
+        if not self._failing.suspects():
+            self._settle(finish)
+
+    def _settle(self, finish: Callable[[UnitWork, list[ShardData]], object]) -> None:
+        """Finish the units that wait; DataError where an embedder is still under suspicion."""
+        self._failing.end()
+        for unit, shards in self._waiting:
+            finish(unit, shards)
+        self._waiting = []
 
     def _count(self, unit: UnitWork, columns: Sequence[Sequence[Result]], start: int) -> None:
         """Count the results from index `start` on and report the progress."""
@@ -193,6 +217,7 @@ class UnitRun:
         if self.strict:
             raise DataError(f"{clip.key}: {reason} (stopped by --strict; finished units are kept)")
         self.rejected[clip.key] = rejection(clip, state, reason)
+        self.rejected_paths.add(clip.path)
 
     def _progress(self) -> Progress:
-        return Progress(self.done, self.total, len(self.rejected), self.audio_s)
+        return Progress(self.done, self.total, len(self.rejected_paths), self.audio_s)

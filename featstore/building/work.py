@@ -1,18 +1,6 @@
-"""The workers of a build: read clips, embed them in batches of equal length, return vectors or rejection reasons.
+"""What a worker of a build does: read clips, embed them in batches of equal length, return vectors or reasons."""
 
-Workers are spawned, not forked, because a fork hangs after torch has computed. Each has one thread: two processes with
-one thread are faster than one process with two. On a CPU the worker also embeds, so no wave is sent to another process.
-For an accelerator it returns the waves, and the main process, which owns the device, embeds them.
-"""
-
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -21,16 +9,8 @@ import numpy as np
 
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import Recording, read_clip
-from featstore.errors import AsdError, DataError, RejectedAudio, place_of
-
-ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    # glibc keeps freed wave buffers, because getting new pages for every clip takes as long as decoding it.
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
-UNITS_IN_FLIGHT = 2  # one unit is computed and one waits, while the previous one is written
-CRASH = "the worker process crashed while reading or embedding it"
+from featstore.building.make import CODE_FAILS, failure
+from featstore.errors import DataError, RejectedAudio
 
 
 @runtime_checkable
@@ -82,11 +62,15 @@ class Job:
 
 @dataclass
 class Result:
-    """Result of one clip for one embedder: a vector, a recording still to be embedded, or a rejection reason."""
+    """Result of one clip for one embedder: a vector, a recording still to be embedded, or a rejection reason.
+
+    by_embedder: whether the recording could be read, and sounds, so that the embedder may be the cause of the reason.
+    """
 
     recording: Recording | None = None
     vector: np.ndarray | None = None
     reason: str = ""
+    by_embedder: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,17 +163,9 @@ class Worker:
         stacked = waves[0][None] if len(waves) == 1 else np.stack(waves)
         try:
             vectors = embedder.embed(stacked)
-        except (MemoryError, AsdError):
-            raise
-        except Exception as error:
-            raise DataError(
-                f"embedder {embedder.name} fails on float32 waves {stacked.shape}: {type(error).__name__}: {error} "
-                f"({place_of(error)})"
-            ) from error
-        if vectors.shape != (len(batch), *embedder.shape):
-            raise DataError(
-                f"embedder {embedder.name} returned shape {vectors.shape}, expected {(len(batch), *embedder.shape)}"
-            )
+        except CODE_FAILS as error:
+            raise failure(f"embedder {embedder.name} fails on float32 waves {stacked.shape}", error) from error
+        _check_vectors(embedder, vectors, len(batch))
         for result, vector in zip(batch, vectors, strict=True):
             if result.recording is None:
                 continue
@@ -197,7 +173,18 @@ class Worker:
                 result.vector = vector
                 result.recording = _without_wave(result.recording)
             else:
+                result.by_embedder = result.recording.outcome != "silent"
                 result.recording, result.reason = None, f"embedder {embedder.name} returned NaN or infinite values"
+
+
+def _check_vectors(embedder: Embedder, vectors: object, n: int) -> None:
+    """Raise DataError unless an embedder returned one vector of its shape for each of `n` waves."""
+    expected = (n, *embedder.shape)
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
+        got = f"an array of {vectors.dtype}" if isinstance(vectors, np.ndarray) else f"a {type(vectors).__name__}"
+        raise DataError(f"embedder {embedder.name} returned {got}, expected float32 of shape {expected}")
+    if vectors.shape != expected:
+        raise DataError(f"embedder {embedder.name} returned shape {vectors.shape}, expected {expected}")
 
 
 def _without_wave(recording: Recording) -> Recording:
@@ -220,116 +207,3 @@ def equal_length_batches(results: Iterable[Result], batch: int) -> Iterator[list
 def joined(parts: Sequence[TaskResult]) -> TaskResult:
     """The result of a task from the results of its parts, in order."""
     return [[result for column in columns for result in column] for columns in zip(*parts, strict=True)]
-
-
-_worker: Worker | None = None
-
-
-def _start(job: Job) -> None:
-    """Initialise a worker process; its environment has the thread limits before its libraries load."""
-    global _worker  # noqa: PLW0603 - the one place where a spawned process can keep its embedders
-    follow_parent()
-    _worker = Worker(job)
-
-
-def follow_parent() -> None:
-    """Initialise a spawned process: leave Ctrl-C to the main process, and exit when the main process ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Exit when the main process ends; a killed main process cannot stop its workers itself."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run(task: Task) -> TaskResult:
-    if _worker is None:
-        raise RuntimeError("the worker process was not initialised")
-    return _worker.run(task)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A submitted task; without a future it runs in this process when its result is requested."""
-
-    task: Task
-    future: "Future[TaskResult] | None"
-
-
-class Engine(Protocol):
-    """Computes tasks in local processes (Pool) or on other machines. ahead: number of units to keep running."""
-
-    ahead: int
-
-    def submit(self, task: Task) -> Pending: ...  # noqa: D102
-    def result(self, pending: Pending) -> TaskResult: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
-
-
-class Pool:
-    """Runs tasks in spawned processes, or in this one with `workers=0`, and continues when a process crashes."""
-
-    def __init__(self, job: Job, workers: int) -> None:
-        self.job = job
-        self.workers = workers
-        self.ahead = UNITS_IN_FLIGHT if workers else 0  # without processes, no unit is computed ahead
-        self._local = Worker(job) if workers == 0 or not job.embeds else None
-        self._executor = self._spawn(workers) if workers else None
-
-    def _spawn(self, workers: int) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(self.job,))
-
-    def submit(self, task: Task) -> Pending:
-        """Queue a task."""
-        if self._executor is None:
-            return Pending(task, None)
-        with _environment(ENVIRONMENT):  # processes start while tasks are submitted
-            try:
-                return Pending(task, self._executor.submit(_run, task))
-            except BrokenProcessPool:
-                self._executor = self._spawn(self.workers)
-                return Pending(task, self._executor.submit(_run, task))
-
-    def result(self, pending: Pending) -> TaskResult:
-        """The result of a task; after a crash each clip runs in its own process and is rejected if it crashes again."""
-        if pending.future is None:
-            assert self._local is not None
-            return self._local.run(pending.task)
-        try:
-            results = pending.future.result()
-        except BrokenProcessPool:
-            results = joined([self._alone(single) for single in pending.task.split()])
-        if self._local is not None:
-            self._local.embed(pending.task, results)
-        return results
-
-    def _alone(self, task: Task) -> TaskResult:
-        for _ in range(2):  # one crash may have another cause, such as the system's memory
-            with _environment(ENVIRONMENT), self._spawn(1) as executor, suppress(BrokenProcessPool):
-                return executor.submit(_run, task).result()
-        return [[Result(reason=CRASH)] for _ in task.wanted]
-
-    def close(self) -> None:
-        """Stop the workers without waiting for queued tasks."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that the block starts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

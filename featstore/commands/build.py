@@ -1,7 +1,5 @@
 """`featstore build`: embed recordings into a store, alone, on Ray, or as one worker of a plan."""
 
-import json
-from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -10,7 +8,19 @@ import click
 
 from featstore.audio.outcomes import outcome_notes
 from featstore.commands.options import flags, planned_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, counted, engine_options, printable, table
+from featstore.console import (
+    EXISTING,
+    EXIT_REJECTED,
+    PATH,
+    Command,
+    Meter,
+    counted,
+    echo,
+    echo_json,
+    engine_options,
+    note,
+    table,
+)
 
 if TYPE_CHECKING:
     from featstore.build import BuildReport
@@ -58,7 +68,7 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
     from featstore.run import plan_only, run, work
 
     request = BuildRequest(**options)
-    say = partial(click.echo, err=True)
+    say = note
     if request.is_share:
         if dry_run:
             raise click.UsageError("--dry-run is for the plan; give it without --rank and --claim")
@@ -75,8 +85,8 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
     if report.plan.units:
         from featstore.acquisition.notes import build_notes
 
-        for note in build_notes(request.data, request.store):
-            click.echo(printable(f"note: {note}"), err=True)
+        for text in build_notes(request.data, request.store):
+            note(f"note: {text}")
     raise SystemExit(EXIT_REJECTED if report.rejected else 0)
 
 
@@ -84,17 +94,15 @@ def _print_share(store: Path, share: "Share", finished: "ShareReport", as_json: 
     """What one worker finished. Its rejections end `commit` with 3: launchers take anything but 0 for a failed job."""
     if as_json:
         rejected = [{"path": item.path, "reason": item.reason} for item in finished.rejected]
-        click.echo(json.dumps({"units": finished.units, "clips": finished.clips, "rejected": rejected}))
+        echo_json({"units": finished.units, "clips": finished.clips, "rejected": rejected})
         return
     who = "claimed" if share.claim else f"rank {share.rank} of {share.world}"
     rest = ", the rest was finished by others" if finished.gone else ""
-    click.echo(
-        f"{store}: {who}: {finished.units} units, {finished.clips:,} clips, {len(finished.rejected)} rejected{rest}"
-    )
-    for note in outcome_notes(finished.outcomes):
-        click.echo(f"note: {note}", err=True)
+    echo(f"{store}: {who}: {finished.units} units, {finished.clips:,} clips, {len(finished.rejected)} rejected{rest}")
+    for text in outcome_notes(finished.outcomes):
+        note(f"note: {text}")
     for item in finished.rejected[:SHOWN_REJECTIONS]:
-        click.echo(f"rejected: {item.path}: {item.reason}", err=True)
+        echo(f"rejected: {item.path}: {item.reason}", err=True)
 
 
 def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json: bool) -> None:
@@ -110,12 +118,12 @@ def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json
     if as_json:
         counts = [dict(zip(header, row, strict=True)) for row in rows]
         numbers = {"units": len(plan.units), "clips": plan.clips, "anomalies": plan.anomalies}
-        click.echo(json.dumps({**numbers, "bytes_needed": needed, "bytes_free": free, "embeddings": counts}))
+        echo_json({**numbers, "bytes_needed": needed, "bytes_free": free, "embeddings": counts})
         return
-    click.echo(table(header, rows))
+    echo(table(header, rows))
     of_them = _ratio(plan.clips - plan.anomalies, plan.anomalies) if plan.anomalies else ""
-    click.echo(f"{plan.clips:,} clips to read in {len(plan.units)} units{of_them}")
-    click.echo(f"{needed:,} bytes needed, {free:,} free; nothing was written")
+    echo(f"{plan.clips:,} clips to read in {len(plan.units)} units{of_them}")
+    echo(f"{needed:,} bytes needed, {free:,} free; nothing was written")
 
 
 def _ratio(recordings: int, anomalies: int) -> str:
@@ -129,39 +137,34 @@ def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
     gone = {name: len(keys) for name, keys in report.gone.items() if keys}
     if as_json:
         rejected = [{"path": item.path, "reason": item.reason} for item in report.rejected]
-        click.echo(
-            json.dumps(
-                {
-                    "rows": report.rows,
-                    "rejected": rejected,
-                    "outcomes": {outcome: len(names) for outcome, names in report.outcomes.items()},
-                    "gone": gone,
-                    "audio_s": round(report.audio_s, 3),
-                }
-            )
-        )
+        outcomes = {outcome: len(names) for outcome, names in report.outcomes.items()}
+        audio_s = round(report.audio_s, 3)
+        echo_json({"rows": report.rows, "rejected": rejected, "outcomes": outcomes, "gone": gone, "audio_s": audio_s})
         return
     for name, rows in report.rows.items():
-        new, changed, kept = report.plan.new[name], report.plan.changed[name], report.plan.kept[name]
-        lost = report.lost.get(name, 0)
-        others = rows - (new + changed + kept - lost)
-        counts = f"{new:,} new, {changed:,} changed, {kept:,} kept"
-        counts += (f", less {lost:,} rejected" if lost else "") + (
-            f", and {others:,} of other recordings" if others else ""
-        )
-        click.echo(f"{store}: {name} holds {counted(rows, 'row')} ({counts})")
+        echo(f"{store}: {name} holds {counted(rows, 'row')} ({_counts(report, name)})")
     for name, count in gone.items():
-        click.echo(
+        echo(
             f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)",
             err=True,
         )
-    for note in outcome_notes(report.outcomes):
-        click.echo(f"note: {note}", err=True)
+    for text in outcome_notes(report.outcomes):
+        note(f"note: {text}")
     listed = f"`featstore info {quote(str(store))} --rejected`"
     if report.rejected:
         shown = [[item.path, item.reason] for item in report.rejected[:SHOWN_REJECTIONS]]
-        click.echo(table(["rejected", "reason"], shown), err=True)
-        click.echo(f"{len(report.rejected)} rejected; {listed} lists them all", err=True)
+        echo(table(["rejected", "reason"], shown), err=True)
+        echo(f"{len(report.rejected)} rejected; {listed} lists them all", err=True)
     if report.standing:
         again = f"{listed} lists them, --retry-rejected reads them again"
-        click.echo(f"{report.standing} rejected earlier and unchanged since; {again}", err=True)
+        echo(f"{report.standing} rejected earlier and unchanged since; {again}", err=True)
+
+
+def _counts(report: "BuildReport", name: str) -> str:
+    """How the rows of an embedding add up."""
+    new, changed, kept = report.plan.new[name], report.plan.changed[name], report.plan.kept[name]
+    lost = report.lost.get(name, 0)
+    others = report.rows[name] - (new + changed + kept - lost)
+    counts = f"{new:,} new, {changed:,} changed, {kept:,} kept"
+    counts += f", less {lost:,} rejected" if lost else ""
+    return counts + (f", and {others:,} of other recordings" if others else "")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import flags, listing_options, part_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, printable, table
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, echo, note, table
 from featstore.errors import OptionError
+from featstore.terminal.shown import block
 
 if TYPE_CHECKING:
     from featstore.acquisition.outliers import Finding
@@ -56,7 +57,7 @@ def check(context: click.Context, /, source: Path, csv_file: Path | None, worker
         recordings, findings, notes = _listened(source, workers, options)
     if csv_file:
         write_checked(csv_file, clips_csv(recordings, findings).encode("utf-8", "surrogateescape"))
-        click.echo(printable(f"wrote {csv_file}"), err=True)
+        echo(f"wrote {csv_file}", err=True)
     _print(recordings, findings, [*notes, *_unknown(recordings)], source)
     raise SystemExit(EXIT_REJECTED if findings or recordings.rejected else 0)
 
@@ -72,17 +73,12 @@ def _listened(
     from featstore.run import listed
 
     request = BuildRequest(data=data, store=data, anomalies="none", **options)
-    root, clips = listed(request, _say)
+    root, clips = listed(request, note)
     with Meter() as meter:
         recordings = of_folder(root, clips, request.audio, workers=workers, report=progress_of(meter))
     findings = findings_of(recordings)
     heard = channel_texts(root, recordings, findings)
     return recordings, findings, [f"{machine} {section}: {text}" for (machine, section), text in heard.items()]
-
-
-def _say(text: str) -> None:
-    """Lines for a person; names in a table are printable already."""
-    click.echo("\n".join(map(printable, text.split("\n"))), err=True)
 
 
 def _unknown(recordings: "Recordings") -> list[str]:
@@ -102,17 +98,17 @@ def _print(recordings: "Recordings", findings: "list[Finding]", notes: list[str]
     """The tables and the last line on stdout, notes on stderr."""
     from featstore.acquisition.table import outliers_text, sections_text, verdict
 
-    click.echo(sections_text(recordings, findings))
+    echo(sections_text(recordings, findings))
     if findings:
-        click.echo(f"\n{outliers_text(recordings, findings)}")
+        echo(block("", outliers_text(recordings, findings)))
     if recordings.rejected:
         shown = [[item.path, item.reason] for item in recordings.rejected[:SHOWN_REJECTIONS]]
         more = len(recordings.rejected) - SHOWN_REJECTIONS
         rows = [*shown, *([[f"and {more:,} more", ""]] if more > 0 else [])]
-        click.echo(f"\n{table(['rejected', 'reason'], rows)}")
-    for note in notes:
-        click.echo(printable(f"note: {note}"), err=True)
-    where = printable(quote(str(source)))
+        echo(block("", table(["rejected", "reason"], rows)))
+    for text in notes:
+        note(f"note: {text}")
+    where = quote(str(source))
     rejected = f"; {len(recordings.rejected):,} recordings were rejected" if recordings.rejected else ""
     found = f"clips that would mislead a detector: {verdict(findings)}" if findings else NOTHING
-    click.echo(f"\n{where}: {found}{rejected}")
+    echo(block("", f"{where}: {found}{rejected}"))

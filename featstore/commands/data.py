@@ -1,10 +1,11 @@
 """`featstore simulate`, `download` and `scan`: where recordings come from, and what a folder of them is taken for."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, Meter, size, table
+from featstore.console import EXISTING, PATH, Command, Meter, echo, size, table
 
 
 @click.command(cls=Command)
@@ -22,7 +23,7 @@ def simulate(out: Path, machines: str | None, workers: int | None, **plant: floa
     chosen = {"machines": tuple(machines.split(","))} if machines else {}
     with Meter("simulated clips") as meter:
         result = simulate(out, Plant(**plant, **chosen), workers=workers, progress=meter.update)  # type: ignore[arg-type]
-    click.echo(f"{out}: simulated plant of {result.clips:,} recordings ({result.rendered:,} made now)")
+    echo(f"{out}: simulated plant of {result.clips:,} recordings ({result.rendered:,} made now)")
 
 
 @click.command(cls=Command)
@@ -48,22 +49,32 @@ def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[st
     parts = find_parts(dataset, sets or tuple(SETS), machines)
     if dry_run:
         rows = [[part.name, size(part.remote.size), str(part.folder(dest))] for part in parts]
-        click.echo(table(["file", "size", "to"], rows))
+        echo(table(["file", "size", "to"], rows))
         return
     with Meter("MB") as meter:
         files = download(parts, dest, lambda done, total: meter.update(done // 1_000_000, max(total // 1_000_000, 1)))
-    click.echo(f"{dest}: {files:,} files of {dataset}")
+    echo(f"{dest}: {files:,} files of {dataset}")
 
 
 @click.command(cls=Command)
 @click.argument("data", type=EXISTING)
 @click.option("--layout", default="auto", show_default=True, help="Dataset layout, as for featstore build.")
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips.")
-def scan(data: Path, layout: str, ground_truth: Path | None) -> None:
-    """Print the layout of DATA with its machines, sections, splits and labels; reads no sound, writes nothing."""
-    from featstore.layouts.recognise import find_clips, summary
+@click.option("--window", type=float, metavar="S", help="Count windows of S seconds, as for featstore build.")
+@click.option("--hop", type=float, metavar="S", help="Seconds between starts of windows [default: half a window].")
+def scan(data: Path, **options: Any) -> None:
+    """Print the layout of DATA with its machines, sections, splits and labels; writes nothing.
 
-    listing = find_clips(data, layout, ground_truth=ground_truth)
-    click.echo(f"{data}: layout {listing.layout}, {len(listing.clips):,} clips\n{summary(listing.clips)}")
+    No sound is read; with --window, the length of every recording is.
+    """
+    from featstore.building.request import BuildRequest
+    from featstore.layouts.recognise import find_clips, summary
+    from featstore.layouts.windows import windows_of
+
+    request = BuildRequest(data=data, store=data, **options)
+    listing = find_clips(data, request.layout, ground_truth=request.ground_truth)
+    clips = windows_of(listing.root, listing.clips, request.audio)
+    echo(f"{data}: layout {listing.layout}, {len(clips):,} clips")
+    echo(summary(clips))
     for note in listing.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)

@@ -1,8 +1,6 @@
 """`featstore plan` and `commit`: a build cut into units for many workers, and what they finished published."""
 
-import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import planned_options
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, echo, echo_json, note
 
 if TYPE_CHECKING:
     from featstore.distributed.gather import Gathered
@@ -31,14 +29,14 @@ def plan(as_json: bool, **options: Any) -> None:
     from featstore.run import plan_units
 
     request = BuildRequest(**options)
-    planned = plan_units(request, say=partial(click.echo, err=True))
+    planned = plan_units(request, say=note)
     if as_json:
         units, count, name = (len(planned), planned.clips, planned.id) if planned else (0, 0, "")
-        click.echo(json.dumps({"plan": name, "units": units, "clips": count}))
+        echo_json({"plan": name, "units": units, "clips": count})
     elif planned:
-        click.echo(f"{request.store}: plan {planned.id}, {planned.clips:,} clips to read in {len(planned)} units")
+        echo(f"{request.store}: plan {planned.id}, {planned.clips:,} clips to read in {len(planned)} units")
     else:
-        click.echo(f"{request.store}: nothing to embed, the store is complete")
+        echo(f"{request.store}: nothing to embed, the store is complete")
 
 
 @click.command(cls=Command)
@@ -54,21 +52,21 @@ def commit(store: Path, as_json: bool) -> None:
     gathered, opened = commit(store)
     if as_json:
         rows = {name: opened.rows(name) for name in opened.embeddings}
-        click.echo(json.dumps({"rows": rows, "plans": [_facts(part) for part in gathered]}))
+        echo_json({"rows": rows, "plans": [_facts(part) for part in gathered]})
     else:
         for part in gathered:
             published = part.published + part.before
-            click.echo(f"{store}: plan {part.plan.id}: {published} of {len(part.plan)} units published")
+            echo(f"{store}: plan {part.plan.id}: {published} of {len(part.plan)} units published")
             for info in part.plan.infos if part.complete else ():
-                click.echo(f"{store}: {info.name} holds {opened.rows(info.name):,} rows")
+                echo(f"{store}: {info.name} holds {opened.rows(info.name):,} rows")
         if not gathered:
-            click.echo(f"{store}: nothing is pending")
+            echo(f"{store}: nothing is pending")
     for part in gathered:
         for number, reason in part.refused.items():
-            click.echo(f"refused: unit {number}: {reason}", err=True)
+            echo(f"refused: unit {number}: {reason}", err=True)
     incomplete = [part for part in gathered if not part.complete]
     for part in incomplete:
-        click.echo(
+        echo(
             f"error: {len(part.missing)} units of plan {part.plan.id} are missing: {ranges(part.missing)}; run workers "
             "and commit again, or let featstore build make them",
             err=True,
@@ -76,7 +74,7 @@ def commit(store: Path, as_json: bool) -> None:
     rejected = sum(part.rejected for part in gathered)
     if rejected:
         listed = f"`featstore info {quote(str(store))} --rejected`"
-        click.echo(f"{rejected:,} recordings were rejected; {listed} lists them", err=True)
+        echo(f"{rejected:,} recordings were rejected; {listed} lists them", err=True)
     raise SystemExit(1 if incomplete else EXIT_REJECTED if rejected else 0)
 
 

@@ -1,11 +1,10 @@
 """`featstore info`, `verify`, `repair`, `compact` and `drop`: care of a store."""
 
-import json
 from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, Command
+from featstore.console import EXISTING, Command, echo, echo_json
 from featstore.errors import StoreError
 
 
@@ -20,9 +19,11 @@ def info(store: Path, rejected: bool, as_json: bool) -> None:
 
     opened = FeatureStore.open(store)
     if rejected:
-        click.echo(rejected_text(opened))
+        echo(rejected_text(opened))
+    elif as_json:
+        echo_json(describe(opened))
     else:
-        click.echo(json.dumps(describe(opened)) if as_json else screen(opened))
+        echo(screen(opened))
 
 
 @click.command(cls=Command)
@@ -34,12 +35,12 @@ def verify(store: Path, as_json: bool) -> None:
 
     problems = verify(store)
     if as_json:
-        click.echo(json.dumps([{"file": problem.file, "what": problem.what} for problem in problems]))
+        echo_json([{"file": problem.file, "what": problem.what} for problem in problems])
     for problem in () if as_json else problems:
-        click.echo(f"{problem.file}: {problem.what}")
+        echo(f"{problem.file}: {problem.what}")
     if problems:
         raise SystemExit(StoreError.exit_code)
-    click.echo(f"{store}: intact", err=as_json)
+    echo(f"{store}: intact", err=as_json)
 
 
 @click.command(cls=Command)
@@ -50,10 +51,8 @@ def repair(store: Path) -> None:
 
     problems = repair(store)
     for problem in problems:
-        click.echo(f"{problem.file}: {problem.what}")
-    click.echo(
-        f"{store}: {'build again to make the missing rows' if problems else 'intact, nothing to repair'}", err=True
-    )
+        echo(f"{problem.file}: {problem.what}")
+    echo(f"{store}: {'build again to make the missing rows' if problems else 'intact, nothing to repair'}", err=True)
 
 
 @click.command(cls=Command)
@@ -62,7 +61,7 @@ def compact(store: Path) -> None:
     """Merge small shards and drop superseded rows; published numbers stay the same."""
     from featstore.upkeep.compact import compact
 
-    click.echo(f"{store}: {compact(store)}")
+    echo(f"{store}: {compact(store)}")
 
 
 @click.command(cls=Command)
@@ -75,4 +74,4 @@ def drop(store: Path, embedding: str) -> None:
     with StoreWriter(store) as writer:
         rows = writer.store.rows(embedding)
         writer.drop(embedding)
-    click.echo(f"{store}: dropped {embedding} with {rows:,} rows")
+    echo(f"{store}: dropped {embedding} with {rows:,} rows")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from featstore.audio.read import UNREADABLE
+from featstore.building.pool import CRASH, UNITS_IN_FLIGHT, Pending
 from featstore.building.units import TASK_CLIPS
-from featstore.building.work import CRASH, UNITS_IN_FLIGHT, Job, Pending, Result, Task, TaskResult, Worker, joined
+from featstore.building.work import Job, Result, Task, TaskResult, Worker, joined
 from featstore.distributed.ray_cluster import ActorResources, load_ray
 from featstore.distributed.ray_pool import MAX_CRASHES, ActorPool, WorkerCrashed
 from featstore.errors import DataError, RequestError
@@ -64,7 +65,7 @@ class RayEngine:
         try:
             return self._call(task, self._decoded(task), 1)
         except WorkerCrashed:
-            return [[Result(reason=CRASH)] for _ in task.wanted]
+            return [[Result(reason=CRASH, by_embedder=True)] for _ in task.wanted]
 
     def _call(self, task: Task, decoded: Sequence[Any], tries: int) -> TaskResult:
         results: TaskResult = self.pool.call("embed" if decoded else "run", task, *decoded, tries=tries)

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from featstore.building.work import ENVIRONMENT
-from featstore.errors import DataError, RequestError
+from featstore.building.pool import ENVIRONMENT
+from featstore.errors import DataError, RequestError, reason_of
 
 CONNECT_S = 10.0
 PACKAGES = ("featstore", "embedders", "detectors", "ensemble")
@@ -90,7 +90,7 @@ def _check_answers(where: str) -> None:
         socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise DataError(
-            f"--address {where}: no cluster answers at this address ({error}); start one there with "
+            f"--address {where}: no cluster answers at this address ({reason_of(error)}); start one there with "
             "`ray start --head`, or omit --address to use only this machine"
         ) from error
 

@@ -22,7 +22,7 @@ class WorkerCrashed(AsdError):
 
 
 class LazyActor:
-    """An actor that creates its object at the first call and then calls the object's methods."""
+    """An actor that creates its object and then calls the object's methods."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make = make
@@ -32,10 +32,12 @@ class LazyActor:
         """Name of the machine, and digest of its code."""
         return socket.gethostname(), code_digest()
 
+    def begin(self) -> None:
+        """Create the object; exceptions are raised in the caller."""
+        self.target = self.make()
+
     def call(self, method: str, *args: Any) -> Any:
         """The result of a method of the object; exceptions are raised in the caller."""
-        if self.target is None:
-            self.target = self.make()
         return getattr(self.target, method)(*args)
 
 
@@ -98,7 +100,11 @@ class ActorPool:
             self._local.failure = error
 
     def _start(self) -> None:
-        """Start an actor for this thread when the cluster has room; RequestError when its machine runs other code."""
+        """Start an actor for this thread when the cluster has room.
+
+        RequestError when its machine runs other code, ResourceError when no actor starts, and what creating its object
+        raises.
+        """
         ray = load_ray()
         remote = ray.remote(LazyActor).options(**self._resources.options(), scheduling_strategy="SPREAD")
         for _ in range(MAX_CRASHES):
@@ -108,21 +114,29 @@ class ActorPool:
                 self._actors.discard(getattr(self._local, "actor", None))
                 self._local.actor = remote.remote(self._make)
                 self._actors.add(self._local.actor)
+            begun = ""
             try:
                 self._local.host, digest = ray.get(self._local.actor.ready.remote())
+                self._check_code(digest)
+                begun = f"on {self._local.host}, while it made what it computes with: "
+                ray.get(self._local.actor.begin.remote())
+            except ray.exceptions.RayTaskError as error:
+                raise _cause(error, self._local.host) from error
             except ray.exceptions.RayActorError as error:
-                reason = str(error).strip().splitlines()[-1]
+                reason = begun + str(error).strip().splitlines()[-1]
                 continue
-            if digest != code_digest():
-                raise RequestError(
-                    f"{self._local.host} runs other code of this project ({digest}) than this machine "
-                    f"({code_digest()}); install the same version on every machine of the cluster"
-                )
             return
         raise ResourceError(
             f"{MAX_CRASHES} Ray workers could not start: {reason}; install the same version of this project on every "
-            "machine of the cluster"
+            "machine of the cluster, and make sure that a worker has enough memory"
         )
+
+    def _check_code(self, digest: str) -> None:
+        if digest != code_digest():
+            raise RequestError(
+                f"{self._local.host} runs other code of this project ({digest}) than this machine "
+                f"({code_digest()}); install the same version on every machine of the cluster"
+            )
 
 
 def _cause(error: Any, host: str) -> BaseException:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from featstore.audio.policy import length_option
+from featstore.building.failing import with_rows
 from featstore.building.plan import FileState, states_of
 from featstore.building.prepare import BuildOptions, Request, check_unique, infos_of, job_of, prepare
 from featstore.building.units import Progress, UnitRun, UnitWork, units_of
@@ -25,7 +26,7 @@ from featstore.distributed.plan_writer import remove_leftovers, write_plan
 from featstore.distributed.planfile import PlanFile, PlanGone, plan_for, plans_of
 from featstore.errors import DataError, RequestError
 from featstore.reader import differing_fields
-from featstore.store import Rejection, StoreWriter
+from featstore.store import FeatureStore, Rejection, StoreWriter
 
 FIRST_POLL_S, POLL_S = 0.05, 1.0
 """First and longest pause of a worker before it looks for a free unit again."""
@@ -111,7 +112,8 @@ def work_share(
     infos = infos_of(requests, options)
     plan = plan_for(path, [info.name for info in infos])
     check_same(plan, infos, options)
-    run = UnitRun(infos, _clips(plan, share), strict=options.strict, report=report)
+    held = with_rows(FeatureStore.open(path))
+    run = UnitRun(infos, _clips(plan, share), held=held, strict=options.strict, report=report)
     done: list[int] = []
     running: set[int] = set()
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,10 +28,10 @@ TIMES = ("start_s", "end_s")
 def export(store: FeatureStore, embedding: str, out: str | Path, to: str = "npz") -> int:
     """Write one embedding with the columns of its clips to `out` and return the number of rows.
 
-    `to` is npz (arrays `embedding` and one per column, no pickle), parquet (`embedding` as a list of fixed size) or
-    csv (columns e0, e1, ...; float32 digits that read back exactly). The columns are those of a clip, and start_s and
-    end_s of its window (NaN or empty for a whole recording). After an error `out` is unchanged. Rows are streamed in
-    blocks.
+    `to` is npz (arrays `embedding`, `views` and one per column, no pickle), parquet (`embedding` as a list of fixed
+    size; its shape and the names of views in the metadata) or csv (columns e0, e1, ...; float32 digits that read back
+    exactly). The columns are those of a clip, and start_s and end_s of its window (NaN or empty for a whole recording).
+    After an error `out` is unchanged. Rows are streamed in blocks.
     """
     if to not in _WRITERS:
         raise DataError(f"unknown export format {to!r}; choose from {', '.join(_WRITERS)}")
@@ -47,8 +48,8 @@ def import_files(
     """Store the embeddings of `arrays` as `name` and return the number of rows.
 
     With `manifest` (CSV or Parquet, one row per row of the array), `arrays` is one .npy or .npz file. Without it, the
-    files are .npz files that describe their own rows: exports of this program or extracts of ASDKit. A folder means
-    every *_extract.npz below it.
+    files describe their own rows: exports of this program (.npz or .parquet) or extracts of ASDKit (.npz). A folder
+    means every *_extract.npz below it.
     """
     if manifest is not None:
         if len(arrays) != 1:
@@ -58,11 +59,11 @@ def import_files(
     if not files:
         raise DataError(f"no *_extract.npz below {', '.join(map(str, arrays))}")
     parts = [read_described(file, key) for file in files]
-    widths = {str(file): matrix.shape[1:] for file, (matrix, _) in zip(files, parts, strict=True)}
+    widths = {str(file): (part.matrix.shape[1:], part.views) for file, part in zip(files, parts, strict=True)}
     if len(set(widths.values())) > 1:
-        raise DataError(f"embeddings of different shapes: {widths}; import them under different names")
-    clips = ClipTable.concatenate([table for _, table in parts])
-    return import_matrix(store, name, np.concatenate([matrix for matrix, _ in parts]), clips)
+        raise DataError(f"embeddings of different shapes or views: {widths}; import them under different names")
+    clips = ClipTable.concatenate([part.clips for part in parts])
+    return import_matrix(store, name, np.concatenate([part.matrix for part in parts]), clips, views=parts[0].views)
 
 
 def import_matrix(
@@ -71,6 +72,8 @@ def import_matrix(
     matrix: np.ndarray,
     clips: ClipTable,
     config: Mapping[str, object] | None = None,
+    *,
+    views: tuple[str, ...] = (),
 ) -> int:
     """Store `matrix` (n, d) or (n, views, d), one row per clip, as embedding `name`; returns the number of rows.
 
@@ -81,14 +84,23 @@ def import_matrix(
     if len(matrix) != len(clips):
         raise DataError(f"{name}: {len(matrix)} rows of embeddings for {len(clips)} clips; each row needs its clip")
     if isinstance(store, StoreWriter):
-        return _import(store, name, matrix, clips, config or {})
+        return _import(store, name, matrix, clips, config or {}, views=views)
     with StoreWriter(store) as writer:
-        return _import(writer, name, matrix, clips, config or {})
+        return _import(writer, name, matrix, clips, config or {}, views=views)
 
 
-def _import(writer: StoreWriter, name: str, matrix: np.ndarray, clips: ClipTable, config: Mapping[str, object]) -> int:
+def _import(
+    writer: StoreWriter,
+    name: str,
+    matrix: np.ndarray,
+    clips: ClipTable,
+    config: Mapping[str, object],
+    *,
+    views: tuple[str, ...],
+) -> int:
     dtype = "float16" if matrix.dtype == np.float16 else "float32"
     info = EmbeddingInfo(
+        views=views,
         name=name,
         shape=matrix.shape[1:],
         dtype=dtype,
@@ -127,6 +139,8 @@ def _write_npz(store: FeatureStore, name: str, file: IO[bytes]) -> None:
             for _, block in store.blocks(name, BLOCK_ROWS):
                 member.write(block.astype("<f4", copy=False).data)
         clips = store.clips(name)
+        with archive.open("views.npy", "w") as member:
+            np.lib.format.write_array(member, np.array(info.views, dtype=str), allow_pickle=False)
         for column in COLUMNS:
             with archive.open(f"{column}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, clips.column(column), allow_pickle=False)
@@ -145,7 +159,12 @@ def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
     size = int(np.prod(info.shape))
     fields = [pa.field(column, pa.string()) for column in COLUMNS]
     fields += [pa.field(column, pa.float64()) for column in TIMES]
-    metadata = {"embedding": name, "shape": str(list(info.shape)), "fingerprint": info.fingerprint}
+    metadata = {
+        "embedding": name,
+        "shape": json.dumps(list(info.shape)),
+        "views": json.dumps(list(info.views)),
+        "fingerprint": info.fingerprint,
+    }
     schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), size))], metadata=metadata)
     with ParquetWriter(file, schema) as writer:
         for clips, block in store.blocks(name, BLOCK_ROWS):

@@ -1,24 +1,50 @@
 """Embeddings of other programs: .npy and .npz arrays, exports of this program, and extract files of ASDKit.
 
-Pickled objects are refused, and an array that states more bytes than its file has.
+Pickled objects are refused, and an array that states more bytes than its file has. Other kinds of files are not read:
+the message says how to save an array of them.
 """
 
+import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from featstore.clip import SPLITS, Clip, Split
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.layouts.dcase_names import parse_section_name
 from featstore.layouts.manifest import read_manifest
 from featstore.layouts.tree import Tree
 from featstore.table import COLUMNS, ClipTable, encode
 
 Arrays = Mapping[str, np.ndarray]
+
+MAX_PARQUET_BYTES = 1 << 36
+"""Numbers of a Parquet file are compressed, so their size does not follow from that of the file."""
+
+PICKLE = "a pickle, which can run code and is never loaded here"
+OTHERS = {
+    ".csv": "a table of text; np.loadtxt reads its numbers",
+    ".h5": "an HDF5 file of any structure; h5py reads its data sets",
+    ".hdf5": "an HDF5 file of any structure; h5py reads its data sets",
+    ".pt": f"{PICKLE}; torch.load(..., weights_only=True) reads its tensors",
+    ".pth": f"{PICKLE}; torch.load(..., weights_only=True) reads its tensors",
+    ".pkl": f"{PICKLE}; the program that wrote it can save an array",
+    ".safetensors": "a file of named tensors; safetensors.numpy.load_file reads them",
+    ".mat": "a MATLAB file; scipy.io.loadmat reads it",
+}
+"""Kinds of files that hold embeddings and are not read: what each is, and what reads it."""
+
+
+class Described(NamedTuple):
+    """Embeddings (n, d) or (n, views, d), the clip of each row, and the names of views where the file has them."""
+
+    matrix: np.ndarray
+    clips: ClipTable
+    views: tuple[str, ...] = ()
 
 
 def read_clips(manifest: Path) -> ClipTable:
@@ -36,14 +62,29 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
             return checked_matrix(np.lib.format.open_memmap(path, mode="r"), str(path))
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{path}: {_reason(error)}") from error
+    refuse_other_kinds(path)
     arrays = read_npz(path)
     if key is None and len(arrays) != 1:
         raise DataError(f"{path}: arrays {', '.join(arrays) or '(none)'}; name the one with the embeddings (--key)")
     return _pick(arrays, key or next(iter(arrays)), path)
 
 
-def read_described(path: Path, key: str | None = None) -> tuple[np.ndarray, ClipTable]:
-    """Embeddings and clips of an .npz file that describes its own rows: a featstore export or an ASDKit extract."""
+def refuse_other_kinds(path: Path) -> None:
+    """Raise DataError for a file that is neither .npy nor .npz, with what to do."""
+    kind = OTHERS.get(path.suffix.lower())
+    if kind or path.suffix not in (".npz", ".parquet"):
+        raise DataError(
+            f"{path}: expected .npy, .npz or an export of this program, this is {kind or 'another file'}; save the "
+            "embeddings with np.save(path, array), one row per clip, and import that with --manifest"
+        )
+
+
+def read_described(path: Path, key: str | None = None) -> Described:
+    """Embeddings and clips of a file that describes its own rows: a featstore export, or an ASDKit extract (.npz)."""
+    if path.suffix != ".npy":
+        refuse_other_kinds(path)
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
     if path.suffix != ".npz":
         raise DataError(
             f"{path}: no description of its rows; give --manifest with a CSV or Parquet file of one line per row "
@@ -56,7 +97,7 @@ def read_described(path: Path, key: str | None = None) -> tuple[np.ndarray, Clip
             lengths = {name: len(arrays[name]) for name in needed}
             if set(lengths.values()) != {len(matrix)}:
                 raise DataError(f"{path}: {len(matrix)} embeddings, but {kind} columns of other lengths: {lengths}")
-            return matrix, clips_of(arrays, path)
+            return Described(matrix, clips_of(arrays, path), _views(arrays, matrix))
     raise DataError(
         f"{path}: no description of its rows (arrays: {', '.join(arrays) or 'none'}); "
         "give a manifest with one row per row of the array (--manifest)"
@@ -103,13 +144,61 @@ def _reason(error: Exception) -> str:
             "pickled Python objects, which can run code, are never loaded; save plain arrays instead: "
             "np.savez(path, embed=np.asarray(embed, dtype='float32'), path=np.asarray(path, dtype=str))"
         )
-    return str(error)
+    return reason_of(error)
 
 
 def _pick(arrays: Arrays, key: str, path: Path) -> np.ndarray:
     if key not in arrays:
         raise DataError(f"{path}: no array {key!r}; choose from {', '.join(arrays)}")
     return checked_matrix(arrays[key], f"{path}: {key}")
+
+
+def _views(arrays: Arrays, matrix: np.ndarray) -> tuple[str, ...]:
+    """The names of views in an export; none where they do not fit the rows."""
+    names = arrays.get("views", np.empty(0))
+    fits = names.dtype.kind == "U" and names.ndim == 1 and matrix.ndim == 3 and len(names) == matrix.shape[1]
+    return tuple(names.tolist()) if fits else ()
+
+
+def _read_parquet(path: Path) -> Described:
+    """An export of this program; DataError for any other Parquet file."""
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise DataError(f"{path}: Parquet needs pyarrow; install featstore[parquet], or give an .npz export") from error
+    try:
+        file = ParquetFile(path)
+        shape, views, width = _exported(file)
+        if file.metadata.num_rows * width * 4 > MAX_PARQUET_BYTES:
+            raise ValueError(f"more than {MAX_PARQUET_BYTES:,} bytes of embeddings")
+        table = file.read(columns=[*COLUMNS, "embedding"])
+        numbers = table["embedding"].combine_chunks().flatten().to_numpy()
+        matrix = checked_matrix(numbers.reshape(-1, *shape), str(path))
+        clips = ClipTable({name: encode(table[name].to_pylist()) for name in COLUMNS})
+    except (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not an export of this program ({reason_of(error)}); a table of clips is given as --manifest, "
+            "beside an .npy or .npz with the embeddings"
+        ) from error
+    return Described(matrix, clips, views)
+
+
+def _exported(file: Any) -> tuple[tuple[int, ...], tuple[str, ...], int]:
+    """Shape and views of the rows of an export, and how many numbers a row has; ValueError for other files."""
+    import pyarrow
+
+    schema = file.schema_arrow
+    stated = schema.metadata or {}
+    if not {*COLUMNS, "embedding"} <= set(schema.names) or b"shape" not in stated:
+        raise ValueError("it lacks the columns or the shape of one")
+    shape, views = (json.loads(stated.get(name, b"[]")) for name in (b"shape", b"views"))
+    kind = schema.field("embedding").type
+    counts = isinstance(shape, list) and all(type(n) is int and 0 < n < 1 << 31 for n in shape)
+    if not counts or not pyarrow.types.is_fixed_size_list(kind) or kind.list_size != math.prod(shape):
+        raise ValueError(f"its embedding is {kind}, its shape {shape!r:.80}")
+    fits = isinstance(views, list) and all(isinstance(name, str) for name in views) and len(shape) == 2
+    return tuple(shape), tuple(views) if fits and len(views) == shape[0] else (), kind.list_size
 
 
 def _own_clips(arrays: Arrays, path: Path) -> ClipTable:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from featstore.clip import DOMAINS, SPLITS, Clip, Domain, Label, Split, window_of, window_path
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase import Reading
 from featstore.layouts.labels import EXPECTED, FLAG_COLUMNS, label_of, label_of_flag
@@ -85,7 +85,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         table = ParquetFile(path).read()  # read_table would add columns named in the folders above
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {reason_of(error)}") from error
     header = _check_header(path, table.column_names)
     columns = [
         [_cell(path, name, value) for value in table[own].to_pylist()] if name else [""] * len(table)

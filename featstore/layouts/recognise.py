@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featstore import registry
 from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, checked_path, window_path
-from featstore.console import one_line, table
+from featstore.console import table
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
 from featstore.layouts.dcase_names import parse_id_name, parse_section_name
@@ -17,6 +17,7 @@ from featstore.layouts.kaldi import SCP_SUFFIX, read_scp
 from featstore.layouts.manifest import MANIFEST_SUFFIXES, read_manifest
 from featstore.layouts.tree import AUDIO_SUFFIXES, Tree, scan, stem
 from featstore.layouts.truth import apply_truth
+from featstore.terminal.shown import Block, block, one_line
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _layout(name: str) -> Layout:
     return layout
 
 
-def summary(clips: Iterable[Clip]) -> str:
+def summary(clips: Iterable[Clip]) -> Block:
     """Text table of clip counts: rows of machine, section and split, columns of domain and label; at most 100 wide.
 
     Generated variants are counted in a line below the table.
@@ -134,9 +135,10 @@ def summary(clips: Iterable[Clip]) -> str:
         rows.append([one_line(machine, 20), one_line(section, 20), split, *numbers])
     rows.append(["total", "", "", *(f"{total[c]:,}" for c in columns)])
     text = table(header, rows, text_columns=3, width=100)
-    if generated:
-        text += f"\nand {len(generated):,} generated anomalies made of {len(set(generated)):,} of these recordings"
-    return text
+    if not generated:
+        return text
+    made = f"and {len(generated):,} generated anomalies made of {len(set(generated)):,} of these recordings"
+    return block(text, made)
 
 
 def _tree(root: Path, layout: str) -> Tree:
@@ -183,10 +185,10 @@ def _detect(tree: Tree) -> str:
     names = {claims: [name for name, layout in layouts.items() if layout.claims is claims] for claims in counts}
     if len(counts) == 1 and 2 * sum(counts.values()) >= len(tree.audio):
         return next(iter(names.values()))[0]
-    lines = [f"  {', '.join(names[claims])}: {n:,} files" for claims, n in counts.items()]
+    fitting = [f"{', '.join(names[claims])}: {n:,} files" for claims, n in counts.items()]
     raise DataError(
-        f"{tree.root}: {len(tree.audio):,} recordings fit no single layout:\n" + "\n".join(lines) + "\n"
-        "  folder: all files\nChoose one with --layout NAME, or give a folder with files of one layout"
+        f"{tree.root}: {len(tree.audio):,} recordings fit no single layout; {'; '.join(fitting)}; folder: all files; "
+        "choose one with --layout NAME, or give a folder with files of one layout"
     )
 
 

@@ -9,6 +9,7 @@ from featstore.building.state import unfinished
 from featstore.console import size, table
 from featstore.layouts.recognise import summary
 from featstore.store import FeatureStore
+from featstore.terminal.shown import Block, block
 
 SHOWN_REASONS = 5
 
@@ -47,7 +48,7 @@ def _embedding(store: FeatureStore, name: str) -> dict[str, Any]:
     }
 
 
-def screen(store: FeatureStore) -> str:
+def screen(store: FeatureStore) -> Block:
     """Summary on one screen: the embeddings, their clips and the most frequent rejection reasons."""
     facts = describe(store)
     parts = [f"{store.path}: manifest {facts['manifest']}, {facts['shards']} shards, {size(facts['bytes'])}"]
@@ -77,11 +78,11 @@ def screen(store: FeatureStore) -> str:
             parts.append(f"{name}: {count} rejected: {reason}")
     names = {tuple(store.clips(name).keys()): name for name in sorted(store.embeddings, reverse=True)}  # one per list
     for name in sorted(names.values()):
-        parts.append(f"clips of {name}:\n{summary(store.clips(name))}")
-    return "\n\n".join(parts)
+        parts.append(block(f"clips of {name}:", summary(store.clips(name))))
+    return block(*parts, between="\n\n")
 
 
-def rejected_text(store: FeatureStore) -> str:
+def rejected_text(store: FeatureStore) -> Block:
     """Every rejected recording with its reason."""
     rows = [[name, item.path, item.reason] for name in sorted(store.embeddings) for item in store.rejected(name)]
-    return table(["embedding", "rejected", "reason"], rows) if rows else "no recording was rejected"
+    return table(["embedding", "rejected", "reason"], rows) if rows else Block("no recording was rejected")

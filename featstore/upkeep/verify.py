@@ -15,7 +15,7 @@ from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, numbe
 from featstore.disk.newest import find_newest
 from featstore.disk.shard import MAX_SHARD_BYTES, Shard, finite_rows, open_image
 from featstore.distributed.planfile import PENDING
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.reader import FeatureStore
 from featstore.table import decode
 
@@ -44,11 +44,13 @@ def verify(path: str | Path) -> list[Problem]:
 
     Checks every manifest, that the last published one is there, and every shard that a manifest names: checksum,
     structure, counts, finite rows, valid clips, and unique live keys. Reads the whole store; memory use grows with the
-    number of keys only.
+    number of keys only. RequestError for a folder that is no store.
     """
     root = Path(path)
     try:
         manifests, problems = _manifests(root)
+    except RequestError:  # no store at all
+        raise
     except StoreError as error:
         return [Problem(".", str(error))]
     try:
@@ -56,6 +58,8 @@ def verify(path: str | Path) -> list[Problem]:
         current: Manifest | None = newest.manifest
         if newest.lost and newest.lost not in newest.skipped.values():
             problems.append(Problem(HEAD, newest.lost))
+    except RequestError:
+        raise
     except StoreError as error:
         current = None
         problems += [Problem(".", str(error)), *_unreadable(root)]

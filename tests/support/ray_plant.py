@@ -53,6 +53,29 @@ class Failing(MomentsEmbedder):
 
 
 @dataclass(frozen=True)
+class Unmade(MomentsEmbedder):
+    """Cannot be made by an actor."""
+
+    def __post_init__(self) -> None:
+        if in_actor():
+            raise RuntimeError("this library is missing")
+
+
+@dataclass(frozen=True)
+class Stillborn(MomentsEmbedder):
+    """Crashes an actor while it is made."""
+
+    def __post_init__(self) -> None:
+        if in_actor():
+            os._exit(9)
+
+
+def in_actor() -> bool:
+    """Whether this process is a worker of the cluster."""
+    return "default_worker" in sys.argv[0]
+
+
+@dataclass(frozen=True)
 class Other(MomentsEmbedder):
     """Has another fingerprint in every process."""
 
@@ -63,7 +86,16 @@ class Other(MomentsEmbedder):
         return f"of process {self.process}"
 
 
-KINDS = {"gpu": Deadly, "deadly": Deadly, "trapped": Trapped, "stopped": Trapped, "failing": Failing, "other": Other}
+KINDS = {
+    "gpu": Deadly,
+    "deadly": Deadly,
+    "trapped": Trapped,
+    "stopped": Trapped,
+    "failing": Failing,
+    "other": Other,
+    "unmade": Unmade,
+    "stillborn": Stillborn,
+}
 
 
 def listing(root: Path) -> list[Clip]:

@@ -23,7 +23,7 @@ from detectors import parse_detector
 from ensemble.recipe import Member
 from featstore import registry
 from featstore.disk.files import read_regular, write_new
-from featstore.errors import ResourceError, StoreError
+from featstore.errors import ResourceError, StoreError, reason_of
 from featstore.store import FeatureStore
 
 SUFFIX = ".npz"
@@ -88,7 +88,8 @@ class ScoreCache:
             write_new(self._path(key), image.getvalue())
         except OSError as error:
             raise ResourceError(
-                f"cannot write scores to {self.folder}: {error}; free space or choose another folder with --cache"
+                f"cannot write scores to {self.folder}: {reason_of(error)}; free space or choose another folder with "
+                "--cache"
             ) from error
         self.used.add(key)
 

@@ -103,3 +103,14 @@ def test_a_removed_plan_has_no_leases(tmp_path: Path) -> None:
     assert not gone.claim(0)
     with pytest.raises(StoreError, match="cannot write"), gone:
         pass
+
+
+def test_a_worker_claims_its_own_unit_again_at_once_and_nobody_else_does(tmp_path: Path) -> None:
+    """Its first result may have been refused."""
+    with Leases(tmp_path) as own, Leases(tmp_path) as other:
+        for generation in range(3):
+            assert take(own, 5)
+            assert own.held()[5] == (generation, f"00000005.{generation:04d}.lease")
+            assert (tmp_path / own.held()[5][1]).read_text() == own.worker
+            assert not take(other, 5)
+        assert not own.claim(5), "the first generation is there already"

@@ -118,7 +118,7 @@ def on_ray(folder: Path, address: str, *kinds: str) -> subprocess.Popen[str]:
 @pytest.fixture(scope="module")
 def outcomes(folder: Path, address: str, data: Path) -> dict[str, Any]:
     """Results of builds of several kinds, one after the other."""
-    out, _ = ended(on_ray(folder, address, "deadly", "gpu", "failing", "other"))
+    out, _ = ended(on_ray(folder, address, "deadly", "gpu", "failing", "other", "unmade", "stillborn"))
     results: dict[str, Any] = json.loads(out)
     return results
 
@@ -148,6 +148,8 @@ def test_bad_recordings_are_rejected_as_by_a_local_build(
             "failing",
             r"DataError: embedder \w+ fails on float32 waves .*: ValueError: this layer has no weights \(",
         ),
+        ("unmade", r"DataError: embedder moments cannot be made: RuntimeError: this library is missing \("),
+        ("stillborn", r"ResourceError: 3 Ray workers could not start: on .*, while it made what it computes with: "),
         ("other", r"fingerprint of process \d+ in a worker, of process \d+ in the building process; use the same"),
     ],
 )

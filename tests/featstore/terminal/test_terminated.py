@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from featstore.console import Commands
 from featstore.store import FeatureStore
-from featstore.terminated import Terminated, terminable
+from featstore.terminal.terminated import Terminated, terminable
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 
