@@ -166,3 +166,12 @@ def test_few_clips_are_noted_once():
     labels, scores = random_year(np.random.default_rng(0), n=FEW - 1)
     (note,) = caution(evaluate(tabled(scores), labels, 2023))
     assert note.startswith("fan section 00 has 4 test clips that are source anomaly: with fewer than 5 ")
+
+
+def test_a_machine_with_one_section_counts_as_much_as_one_with_three_in_2020():
+    labels, scores = random_year(np.random.default_rng(0), 10, sections=UNEVEN)
+    of = influences(tabled(scores), labels, 2020)
+    for section, weight in (("fan", "00"), 1 / 4), (("pump", "01"), 1 / 12):
+        rows = (labels.machine == section[0]) & (labels.section == section[1])
+        expected = weight * sum(influence.by_clip for influence in of.sections[section].values())
+        np.testing.assert_allclose(of.score.by_clip[rows], expected, atol=1e-15)
