@@ -1,6 +1,6 @@
 """What both commands share at the terminal: one-line errors with exit codes, progress, plain tables.
 
-Everything for a terminal is printed by `echo` and escaped there, because names may hold anything (featstore/terminal/shown.py).
+Everything for a terminal is printed by `echo` and escaped there, because names may hold anything (terminal/shown.py).
 """
 
 import _thread

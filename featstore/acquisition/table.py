@@ -115,7 +115,7 @@ CSV_HEADER = (
 )  # fmt: skip
 
 
-def clips_csv(recordings: Recordings, findings: Sequence[Finding]) -> Block:
+def clips_csv(recordings: Recordings, findings: Sequence[Finding]) -> str:
     """A row per clip with everything that is known of it; unknown numbers are empty."""
     kinds: dict[int, list[str]] = {}
     originals: dict[int, str] = {}
