@@ -133,6 +133,11 @@ def test_copies_are_found(rows: tuple[int, ...], expected: dict[str, tuple[int, 
     assert findings_of(data)[0].values[0] == data.clips[rows[0]].key
 
 
+def test_silent_clips_are_no_copies() -> None:
+    silent = {**ODD["silent"], "content_hash": "f" * 32}
+    assert found(recordings(odd={0: silent, 25: silent})) == {"silent": (0, 25)}
+
+
 def test_windows_of_one_recording_are_no_copies() -> None:
     data = recordings(odd={row: {"content_hash": "f" * 32} for row in (0, 1)})
     paths = data.clips.column("path").astype(object)
