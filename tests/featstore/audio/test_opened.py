@@ -8,9 +8,12 @@ import pytest
 import soundfile as sf
 from recordings import COMPRESSED, CONTAINERS, RATE, content_of, noise, with_length
 
+from featstore.audio import hashes as hashing
+from featstore.audio.lengths import seconds_of
 from featstore.audio.outcomes import LONGER, UNKNOWN
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_clip, read_recording
+from featstore.clip import Window
 from featstore.errors import RejectedAudio
 
 NATIVE = AudioPolicy()
@@ -111,3 +114,20 @@ def test_codings_without_a_fixed_size_of_samples(path: Path, subtype: str) -> No
     path.write_bytes(content[:-1])
     with pytest.raises(RejectedAudio, match="truncated"):
         read_recording(path, RATE, NATIVE)
+
+
+def test_a_wav_beyond_four_gibibytes_is_read_at_its_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "_hash_blocks", lambda file: "")
+    frames = (1 << 32) // 3 + RATE
+    content = content_of("wav24", noise(0.5))
+    start = content.index(b"data") + 8
+    with path.open("wb") as file:  # sparse
+        file.write(with_length("wav24", content, 3 * frames % (1 << 32))[:start])
+        file.seek(start + 3 * frames - (len(content) - start))
+        file.write(content[start:])
+    seconds = seconds_of(path)
+    assert seconds == frames / RATE
+    recording = read_recording(path, RATE, NATIVE, window=Window(seconds - 0.5, seconds))
+    assert recording.outcome == LONGER
+    path.write_bytes(content)
+    np.testing.assert_array_equal(recording.wave, read_recording(path, RATE, NATIVE).wave)
