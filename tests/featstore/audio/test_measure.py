@@ -124,7 +124,7 @@ def spoilt(seconds: float) -> np.ndarray:
     for border in range(1 << 16, len(wave) - 3000, 1 << 16):
         wave[border - 60 : border + 60] = 0
         wave[border + 2000 - 2 : border + 2000 + 1] = 0.9
-    wave[MEASURED_FRAMES - 2 : MEASURED_FRAMES + 2] = 0.9
+    wave[MEASURED_FRAMES - 5 : MEASURED_FRAMES + 2] = 0.9
     wave[2 * MEASURED_FRAMES - 100 : 2 * MEASURED_FRAMES + 100] = -0.25
     return wave
 
