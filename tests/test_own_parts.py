@@ -134,15 +134,15 @@ class Detector:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("spec", "code", "message"),
     [
-        ("bad:Detector", "error: where must be given, as bad:Detector:where=VALUE"),
-        ("bad:Detector:where=fit", "machine fan section 00: Detector.fit: AttributeError: "),
-        ("bad:Detector:where=score", "machine fan section 00: Detector.anomaly_score: AttributeError: "),
+        ("bad:Detector", 2, "Error: where must be given, as bad:Detector:where=VALUE"),
+        ("bad:Detector:where=fit", 1, "machine fan section 00: Detector.fit: AttributeError: "),
+        ("bad:Detector:where=score", 1, "machine fan section 00: Detector.anomaly_score: AttributeError: "),
     ],
 )
 def test_errors_in_a_detector_of_one_s_own_are_one_line(
-    recordings: Path, tmp_path: Path, spec: str, message: str
+    recordings: Path, tmp_path: Path, spec: str, code: int, message: str
 ) -> None:
     (tmp_path / "bad.py").write_text(FAILING)
     layout = recordings.parent / "folders"
@@ -150,6 +150,6 @@ def test_errors_in_a_detector_of_one_s_own_are_one_line(
         (layout / path.name.partition("-")[0]).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, layout / path.name.partition("-")[0])
     run("featstore", "build", layout, "store", "-e", "logmel", "--workers", 0, cwd=tmp_path)
-    said = run("detect", "store", "-d", spec, "-e", "logmel@mean", cwd=tmp_path, code=1)
+    said = run("detect", "store", "-d", spec, "-e", "logmel@mean", cwd=tmp_path, code=code)
     assert message in said
     assert "Traceback" not in said

@@ -108,7 +108,8 @@ def of_folder(
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Recordings:
     """The recordings `clips` below `root`, read and measured in worker processes as a build reads them."""
-    info = EmbeddingInfo(Listener.name, Listener.shape, "float32", Listener.fingerprint)
+    name, shape, fingerprint = Listener.name, Listener.shape, Listener.fingerprint
+    info = EmbeddingInfo(name, shape, "float32", fingerprint, channel=policy.channel, length=policy.length)
     run, shards = UnitRun([info], len(clips), report=report), list[ShardData]()
     states = states_of(root, clips)
     starts = range(0, len(clips), UNIT_CLIPS)
