@@ -56,6 +56,8 @@ def find_newest(root: Path) -> Newest:
             published = head.number if isinstance(head, Head) else 0
             return Newest(manifest, skipped, _lost(root, manifest, skipped, head), published)
         else:
+            if files and head is None and not _holds_shards(root):
+                return Newest(Manifest(), skipped)  # the first writer stopped amid the first, empty manifest
             if files:
                 raise StoreError(f"{root} has no valid manifest: {'; '.join(skipped.values())}; {_cure(root)}")
             return Newest(_empty(root, head))
@@ -92,9 +94,13 @@ def _empty(root: Path, head: Head | str | None) -> Manifest:
     directories = [root / "manifest", root / "shards"]
     if not all(directory.is_dir() for directory in directories):
         raise StoreError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
-    if head is not None or any((root / "shards").glob("*.h5")):
+    if head is not None or _holds_shards(root):
         raise StoreError(f"{root} holds {_shards(root)} but no manifest; {_cure(root)}")
     return Manifest()
+
+
+def _holds_shards(root: Path) -> bool:
+    return any((root / "shards").glob("*.h5"))
 
 
 def _cure(root: Path) -> str:

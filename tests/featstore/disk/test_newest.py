@@ -148,6 +148,17 @@ def test_a_damaged_manifest_after_the_head_was_never_published(root):
     assert verify(root) == []
 
 
+def test_a_first_manifest_that_is_incomplete_is_written_again(tmp_path):
+    """Nothing was ever published; on a file system without hard links a crash leaves a part of it."""
+    for name in ("manifest", "shards"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "manifest" / "00000001.json").write_bytes(b'{"checksum":')
+    assert "00000001.json is damaged" in FeatureStore.open(tmp_path).warnings[0]
+    with StoreWriter(tmp_path) as writer:
+        assert content(writer.commit([shard([1])])) == {path_of(1): 1.0}
+    assert verify(tmp_path) == notes(tmp_path) == []
+
+
 def test_a_commit_between_reading_head_and_list_is_no_loss(root, monkeypatch):
     listed = newest.numbered
 
