@@ -6,7 +6,7 @@ from pathlib import Path
 
 from featstore.disk.head import FILE, Head, read_head
 from featstore.disk.manifest import Manifest, UnknownVersion, load, name_of, numbered
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Newest:
 
 
 def find_newest(root: Path) -> Newest:
-    """The newest valid manifest of the store at `root`; StoreError when there is none, or no store."""
+    """The newest valid manifest of the store at `root`; StoreError when there is none, RequestError when no store."""
     for directory in (root / "manifest", root / "shards"):
         if directory.is_symlink():
             raise StoreError(f"{directory} is a symbolic link; a store must hold its own files")
@@ -93,7 +93,7 @@ def _empty(root: Path, head: Head | str | None) -> Manifest:
     """Manifest 0; StoreError unless `root` is a store to which nothing was ever published."""
     directories = [root / "manifest", root / "shards"]
     if not all(directory.is_dir() for directory in directories):
-        raise StoreError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
+        raise RequestError(f"{root} is not a feature store: it has no manifest/ and shards/; check the path")
     if head is not None or _holds_shards(root):
         raise StoreError(f"{root} holds {_shards(root)} but no manifest; {_cure(root)}")
     return Manifest()
