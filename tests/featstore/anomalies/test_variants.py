@@ -280,7 +280,7 @@ def test_the_command_builds_them(tmp_path):
     variants = 4 * -(-MIN_PER_PAIR * pairs // 4)
     assert f"and {variants} generated anomalies made of 4 of these recordings" in result.output
     result = CliRunner().invoke(main, [*base, "--anomalies", "2:rumble"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "unknown anomaly: 'rumble'" in result.output
     assert CliRunner().invoke(main, [*base, "--recorded-anomalies", str(sounds)]).exit_code == 2
 

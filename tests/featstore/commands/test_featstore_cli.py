@@ -150,7 +150,7 @@ def test_simulate_then_scan(tmp_path: Path) -> None:
         (["build", ".", "s", "-e", "logmel", "--chanel", "0"], 2, "--channel"),
         (["build", ".", "s", "-e", "logmel", "-e", "twfr", "--as", "x"], 2, "single -e"),
         (["build", ".", "s", "-e", "logmel", "--length", "crop"], 1, "expected native, crop:S"),
-        (["info", "."], 4, ""),
+        (["info", "."], 1, "is not a feature store"),
     ],
 )
 def test_mistakes_are_answered_with_what_to_do(

@@ -6,7 +6,7 @@ from sample_store import INFO, content, make_store, path_of, shard
 
 from featstore.clip import Clip
 from featstore.disk.manifest import ShardEntry
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.store import FeatureStore, ShardData, StoreWriter
 from featstore.table import ClipTable, encode
 from featstore.upkeep.compact import compact, groups
@@ -75,8 +75,9 @@ def test_a_store_without_its_manifests_is_not_an_empty_store(root):
     assert [problem.file for problem in verify(root)] == ["."]
 
 
-def test_a_missing_store_is_reported_as_a_problem(tmp_path):
-    assert [problem.file for problem in verify(tmp_path / "nowhere")] == ["."]
+def test_a_folder_that_is_no_store_is_an_error_of_the_user(tmp_path):
+    with pytest.raises(RequestError, match="is not a feature store"):
+        verify(tmp_path / "nowhere")
     assert notes(tmp_path / "nowhere") == []
 
 
