@@ -39,7 +39,7 @@ def _login() -> str:
 def mark(store: Path, clip: str, word: str, **options: object) -> None:
     """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts; `none` removes it.
 
-    CLIP: a path as in scores.csv, or a unique file name. A mark of a recording holds for all its windows.
+    CLIP: a path as in scores.csv, one that ends alike, or a unique file name. A mark of a recording holds for all its windows.
     """
     from ensemble.marks.file import Mark
     from ensemble.marks.listing import add_mark
