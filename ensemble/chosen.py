@@ -113,9 +113,9 @@ def _ensemble(
     if of is None:
         say(f"ensemble: the choice of {counted(len(members), 'member')} ({selection['chosen']}; {lead}) {where}")
     else:
-        pool = f"of {len(of):,} candidates"
+        pool = f"of {counted(len(of), 'candidate')}"
         if not {member.name for member in members} <= of:
-            pool = f"members, from {len(of):,} candidates and the {DEFAULT}"
+            pool = f"members, from {counted(len(of), 'candidate')} and the {DEFAULT}"
         say(f"chosen: {len(members)} {pool} ({selection['chosen']}): {_named(members)}")
         say(f"on generated anomalies that were not used to choose, it {lead}")
         say(f"data: {_clips(selection)}; the choice is {where}")

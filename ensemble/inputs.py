@@ -220,7 +220,7 @@ class Inputs:
             missing = [key for key in keys if key not in place]
             if missing:
                 raise DataError(
-                    f"{self.store.path}: {len(missing)} clips of {self.base} have no row in {name}, first "
+                    f"{self.store.path}: {counted(len(missing), 'clip')} of {self.base} without a row in {name}, first "
                     f"{missing[0]!r}; run featstore build with -e {name} too, or leave {name} out"
                 )
             self._order[name] = np.array([place[key] for key in keys])

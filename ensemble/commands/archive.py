@@ -103,7 +103,7 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
         echo_json(outcome.summary)
     else:
         echo(_most_anomalous(outcome.top, request.bank))
-    echo(f"wrote {outcome.files} files, top.csv and archive.json to {request.out}", err=True)
+    echo(f"wrote {counted(outcome.files, 'file')}, top.csv and archive.json to {request.out}", err=True)
     if outcome.top.unscored:
         echo(_unscored(outcome.top), err=True)
         sys.exit(EXIT_REJECTED)

@@ -131,7 +131,7 @@ class Tally:
             echo(events_table(events[:SHOWN], [event.sentence for event in events[:SHOWN]]))
         elif not machine and self.top:
             echo(table(["clip", "seconds", "percentile", "decision", "where"], list(map(_row, self.top))))
-        of_windows = f" in {len(events):,} events" if self.events.windows else ""
+        of_windows = f" in {counted(len(events), 'event')}" if self.events.windows else ""
         echo(f"{self.reported:,} of {counted(self.clips, 'clip')} reported{of_windows}", err=True)
         if self.longest > LONG * seconds:
             echo(

@@ -71,8 +71,8 @@ def selection_text(selection: Selection) -> Block:
     generated += [f"{clips[kind]:,} {kind}" for kind in ("confirmed faults", "confirmed normal") if kind in clips]
     parts = [
         f"{', '.join(generated)} and {counted(clips['normal'], 'normal clip')}, each scored without its own "
-        f"recording; {len(selection.candidates)} candidates, whose ranks by two halves of the recordings have a "
-        f"correlation of {selection.reliability:.2f}; {_race(selection.raced_out)}",
+        f"recording; {counted(len(selection.candidates), 'candidate')}, whose ranks by two halves of the recordings "
+        f"have a correlation of {selection.reliability:.2f}; {_race(selection.raced_out)}",
         _standings(selection),
         _candidates(selection),
         _pairs(selection),

@@ -47,9 +47,10 @@ def test_a_warning_stands_before_the_table_and_the_kinds_in_a_column(tmp_path: P
         rows = {row["clip"].rpartition("/")[2]: row for row in csv.DictReader(file)}
     reported = sum(row["decision"] == "1" for row in rows.values())
     differing = [row["recording"] for row in rows.values() if row["decision"] == "1" and row["recording"]]
-    assert lines[at].startswith(
-        f"warning: {len(differing)} of the {reported} reported clips were recorded differently from the training clips ("
+    start = (
+        f"warning: {len(differing)} of the {reported} reported clips were recorded differently from the training clips"
     )
+    assert lines[at].startswith(start)
     assert lines[at].endswith("): check the recording first")
     assert f"level {sum('level' in kinds for kinds in differing)}" in lines[at]
     assert [rows[f"{i:03d}.wav"]["recording"] for i in range(5)] == [

@@ -115,7 +115,7 @@ def test_fit_names_copies_as_a_run_does(tmp_path: Path) -> None:
     store, recipe = FeatureStore.open(make(tmp_path / "s", 0)), Recipe((Member("h", "knn"),))
     clips, X = store.clips("h"), store.matrix("h").copy()
     X[1] = X[0] * np.float32(1 + 3e-7)
-    contents = [f"content {key}" for key in clips.keys()]
+    contents = [f"content {clip.key}" for clip in clips]
     X[3], contents[3] = X[2], contents[2]
     shard = ShardData(replace(INFOS["h"], dtype="float32"), clips, X, {"content_hash": encode(contents)})
     with StoreWriter(tmp_path / "t") as writer:

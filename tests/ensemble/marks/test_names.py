@@ -84,7 +84,7 @@ def test_a_file_that_is_another_recording_is_refused(tmp_path: Path, monkeypatch
     store = FeatureStore.open(tmp_path / "s")
     for name in ("fan/normal/20.wav", "copy/normal/20.wav", "elsewhere/normal/20.wav", "normal/20.wav"):
         assert marked_key(store, name) == "normal/20.wav"
-    with pytest.raises(DataError, match="'bearing/normal/20.wav' is another file than 'normal/20.wav'"):
+    with pytest.raises(DataError, match=r"'bearing/normal/20.wav' is another file than 'normal/20.wav'"):
         marked_key(store, "bearing/normal/20.wav")
 
 
