@@ -67,9 +67,8 @@ class Copies:
         """One note for each kind; left_out: whether repeated training clips were left out of the banks."""
         once = "each is in the bank once" if left_out else "a clip is not compared with its copy"
         low = "their reference scores are too low, so leave one of each out of the data"
-        alike = {key: twin for key, twin in self.exact.items() if key not in self.opposed}
         kinds = [
-            (alike, "scored clip", "with the content of a training clip, so scored as normal"),
+            (self.exact, "scored clip", "with the content of a training clip, so scored as normal"),
             (self.near, "scored clip", "with the row of a training clip but for rounding, so scored as normal"),
             (self.repeated, "training clip", f"with the content of another one of the section; {once}"),
             (self.near_repeated, "training clip", f"with the row of another one but for rounding; {low}"),
