@@ -18,6 +18,7 @@ from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS
 from ensemble.selection.scoring.validation import PERTURBED
 from ensemble.selection.select import Options, canonical, select
 from ensemble.selection.standings import DEFAULT
+from featstore.console import counted
 from featstore.errors import AsdError, DataError, reason_of
 from featstore.store import FeatureStore
 
@@ -62,7 +63,7 @@ def chosen_ensemble(
     if not options.perturbed and not _has_anomalies(store, candidates) and len(faults) < ENOUGH_FAULTS:
         reason = "the store has no generated anomalies to choose by"
         if faults:
-            reason += f", and {len(faults)} clips marked as faults; {ENOUGH_FAULTS} are enough"
+            reason += f", and {counted(len(faults), 'clip')} marked as faults; {ENOUGH_FAULTS} are enough"
         cure = f"`featstore build DATA {store.path} --anomalies auto` makes some, --perturb makes them from embeddings"
         return _default(default, reason, cure, say)
     shelf, key = KeptChoices(store.path), key_of(store, candidates, options)
@@ -110,11 +111,11 @@ def _ensemble(
     members = choice.recipe.members
     lead = _lead(selection)
     if of is None:
-        say(f"ensemble: the choice of {len(members)} members ({selection['chosen']}; {lead}) {where}")
+        say(f"ensemble: the choice of {counted(len(members), 'member')} ({selection['chosen']}; {lead}) {where}")
     else:
-        pool = f"of {len(of):,} candidates"
+        pool = f"of {counted(len(of), 'candidate')}"
         if not {member.name for member in members} <= of:
-            pool = f"members, from {len(of):,} candidates and the {DEFAULT}"
+            pool = f"members, from {counted(len(of), 'candidate')} and the {DEFAULT}"
         say(f"chosen: {len(members)} {pool} ({selection['chosen']}): {_named(members)}")
         say(f"on generated anomalies that were not used to choose, it {lead}")
         say(f"data: {_clips(selection)}; the choice is {where}")
@@ -149,4 +150,6 @@ def _named(members: Sequence[Member]) -> str:
 def _clips(selection: Mapping[str, Any]) -> str:
     kinds = {pair.rpartition("@")[0] for pair in selection["pair_weights"]}
     clips, what = selection["clips"], "perturbed clips" if PERTURBED in selection["warnings"] else "generated anomalies"
-    return f"{clips['generated']:,} {what} of {len(kinds)} kinds and {clips['normal']:,} normal clips"
+    return (
+        f"{clips['generated']:,} {what} of {counted(len(kinds), 'kind')} and {counted(clips['normal'], 'normal clip')}"
+    )

@@ -20,6 +20,7 @@ import numpy as np
 from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.decision.calibrate import transductive_rank
 from ensemble.recipe import SCORES, Member, Recipe
+from featstore.console import counted
 from featstore.errors import DataError, reason_of
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
@@ -39,7 +40,13 @@ class Coverage:
     @property
     def summary(self) -> str:
         """The counts, and how the file can be used."""
-        counts = f"{self.test:,} test clips, {self.train:,} training clips, {self.generated:,} generated anomalies"
+        counts = ", ".join(
+            [
+                counted(self.test, "test clip"),
+                counted(self.train, "training clip"),
+                counted(self.generated, "generated anomaly", "generated anomalies"),
+            ]
+        )
         if not self.train:
             return f"{counts}: without scores of training clips, ranking only; it does not affect decisions"
         judged = "can judge it" if self.generated else "cannot judge it without scores of generated anomalies"

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from shlex import quote
 
 import numpy as np
 
-from ensemble.checks.copies import Copies, Sound, repeated_rows, sounds_of
+from ensemble.checks.copies import Copies, Sound, repeated_rows, sounds_of, twins
+from ensemble.checks.thin import thin_notes, thin_of, thin_reason, too_small
 from ensemble.checks.unscored import Place, Unscored, rejected_keys
 from ensemble.groups import ALONE, filled, joined_blocks
 from ensemble.marks.apply import with_marks
@@ -15,6 +17,7 @@ from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Member, Recipe
 from ensemble.windows.blocks import any_windows, reference_blocks
 from featstore.acquisition.notes import section_notes
+from featstore.acquisition.outliers import kinds_of
 from featstore.acquisition.recordings import FACTS, Recordings, policy_of
 from featstore.building.state import unfinished
 from featstore.console import counted
@@ -30,7 +33,7 @@ class Roles:
 
     repeated, copied: training clips, and scored clips, that repeat a training clip of their bank by content, with that
     clip. Repeated clips do not train, unless the training clips are ranked. thin: test clips that are not scored,
-    because their bank has fewer than two training clips, with that number.
+    because their bank has fewer than two training clips, with that number; left_out: a note on them.
     """
 
     train: np.ndarray
@@ -39,6 +42,7 @@ class Roles:
     repeated: Mapping[int, int] = field(default_factory=dict)
     copied: Mapping[int, int] = field(default_factory=dict)
     thin: Mapping[int, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 def evidence_of(store: FeatureStore, recipe: Recipe) -> Member:
@@ -98,18 +102,18 @@ class Inputs:
             return Roles(train, train, self_ranked=True, repeated=self.repeats(banks, train)[1]), tuple(notes)
         first, repeated = self.repeats(banks, train)
         train = _without(train, repeated)
-        thin = _thin(banks, train, scored)
+        thin = thin_of(banks, train, scored)
         is_thin = np.array([bank in thin for bank in banks], dtype=bool)
         train, single = without_single_clips(banks, train[~is_thin[train]], scored)
         kept = scored[~is_thin[scored]]
         if not len(kept):
-            raise DataError(_too_small(thin, banks, scored))
+            raise DataError(too_small(thin, banks, scored))
         sounds = self.sounds(kept)
         copies = {row: first.get((banks[row], sound)) for row, sound in zip(kept.tolist(), sounds, strict=True)}
         copied = {row: twin for row, twin in copies.items() if twin is not None}
         lacking = {int(row): thin[banks[row]] for row in scored[is_thin[scored]]}
-        notes += [*single, *_thin_notes(thin, banks, scored)]
-        return Roles(train, kept, False, repeated, copied, lacking), tuple(notes)
+        sections = tuple(thin_notes(thin, banks, scored))
+        return Roles(train, kept, False, repeated, copied, lacking, sections), (*notes, *single)
 
     def sounds(self, clips: np.ndarray) -> list[Sound]:
         """What tells whether two clips, given by their numbers, are the same sound."""
@@ -124,6 +128,9 @@ class Inputs:
         sounds = dict(zip(train.tolist(), self.sounds(train), strict=True))
         return repeated_rows((int(train[i]) for i in order), banks, sounds)
 
+    def _sounds_by_key(self, clips: np.ndarray) -> dict[str, Sound]:
+        return dict(zip(self.clips[clips].keys(), self.sounds(clips), strict=True))
+
     @property
     def copies(self) -> Copies:
         """The exact copies among the clips."""
@@ -131,13 +138,17 @@ class Inputs:
         exact, repeated = (
             {keys[row]: keys[twin] for row, twin in pairs.items()} for pairs in (self.roles.copied, self.roles.repeated)
         )
-        return Copies(exact=exact, repeated=repeated)
+        train = [*self.roles.train.tolist(), *self.roles.repeated]
+        faults = np.flatnonzero(self.clips.where(label="anomaly"))  # the labels reach a note only
+        faulty, normal = (self._sounds_by_key(rows) for rows in (faults, np.array(train, dtype=np.intp)))
+        opposed = twins(faulty, normal)
+        return Copies(exact=exact, repeated=repeated, opposed=opposed)
 
     @property
     def unscored(self) -> tuple[Unscored, ...]:
         """The test clips of banks with too few training clips."""
         return tuple(
-            Unscored(clip.key, Place(clip.machine, clip.section, clip.split, clip.domain), _thin_reason(n))
+            Unscored(clip.key, Place(clip.machine, clip.section, clip.split, clip.domain), thin_reason(n))
             for clip, n in ((self.clips[row], n) for row, n in self.roles.thin.items())
         )
 
@@ -164,12 +175,20 @@ class Inputs:
         """Description of an embedding."""
         return self.store.info(name)
 
-    def acquisition_notes(self) -> list[str]:
-        """In which sections the scored clips were recorded differently from their bank; copies are not counted."""
+    @cached_property
+    def _acquisition(self) -> Recordings:
         rows, facts = self._order[self.base], self.store.facts(self.base)
         columns = {name: facts[name][rows] for name in FACTS}
-        recordings = Recordings(self.clips, columns, policy_of(self.info(self.base)))
-        return section_notes(recordings, quote(str(self.store.path)), copies=False)
+        return Recordings(self.clips, columns, policy_of(self.info(self.base)))
+
+    def acquisition_notes(self) -> list[str]:
+        """In which sections the scored clips were recorded differently from their bank; copies are not counted."""
+        return section_notes(self._acquisition, quote(str(self.store.path)), copies=False)
+
+    def recorded(self) -> dict[str, tuple[str, ...]]:
+        """The ways in which scored clips were recorded differently from their bank, by key."""
+        keys, scored = self.clips.keys(), set(self.roles.scored.tolist())
+        return {keys[row]: kinds for row, kinds in kinds_of(self._acquisition).items() if row in scored}
 
     def contents(self, clips: np.ndarray) -> list[str]:
         """Hash of the bytes of the recordings of clips, given by their numbers; "" where it is unknown."""
@@ -201,7 +220,7 @@ class Inputs:
             missing = [key for key in keys if key not in place]
             if missing:
                 raise DataError(
-                    f"{self.store.path}: {len(missing)} clips of {self.base} have no row in {name}, first "
+                    f"{self.store.path}: {counted(len(missing), 'clip')} of {self.base} without a row in {name}, first "
                     f"{missing[0]!r}; run featstore build with -e {name} too, or leave {name} out"
                 )
             self._order[name] = np.array([place[key] for key in keys])
@@ -238,10 +257,10 @@ def training_rows(clips: ClipTable, silent: np.ndarray) -> tuple[np.ndarray, lis
     train = np.flatnonzero(usable & ~silent)
     notes = []
     if (usable & silent).any():
-        notes.append(f"{int((usable & silent).sum())} silent training recordings were left out of the banks")
-    known_faults = int((clips.where(split="train") & clips.where(label="anomaly")).sum())
-    if known_faults:
-        notes.append(f"{known_faults} training recordings labelled anomaly were left out of the banks")
+        notes.append(f"{counted(int((usable & silent).sum()), 'silent training recording')} left out of the banks")
+    known_faults = clips.where(split="train") & clips.where(label="anomaly")
+    if known_faults.any():
+        notes.append(f"{counted(int(known_faults.sum()), 'training recording')} labelled anomaly left out of the banks")
     return train, notes
 
 
@@ -254,7 +273,9 @@ def _refuse_none(train: np.ndarray, clips: ClipTable, silent: np.ndarray, where:
             f"{where}: {unheard} training clips are silent in the channel that was embedded, and there are no others; "
             "`featstore check DATA` says which channel has sound: build it into a new store with --channel"
         )
-    raise DataError(f"{where}: no training clips among its {len(clips)} clips; add normal recordings to the data")
+    raise DataError(
+        f"{where}: no training clips among its {counted(len(clips), 'clip')}; add normal recordings to the data"
+    )
 
 
 NOTHING_TO_COMPARE = "no section has two clips to compare; --pool-sections compares whole machines"
@@ -293,49 +314,6 @@ def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureSto
             raise DataError(
                 f"{store.path}: no machine {machine!r}; it has {', '.join(known)}{did_you_mean(machine, known)}"
             )
-
-
-def _thin(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> dict[tuple[str, str], int]:
-    """Training clips of every bank with test clips and fewer than two training clips."""
-    n_train = Counter(banks[i] for i in train)
-    return {bank: n_train[bank] for bank in sorted({banks[i] for i in scored}) if n_train[bank] < LEAST_CLIPS}
-
-
-LEAST_CLIPS = 2
-"""Training clips of a bank: one is compared with the others."""
-
-CURE = (
-    "add normal recordings, join the sections of a machine into one bank with --pool-sections, or name only the other "
-    "machines with --machine"
-)
-
-
-def _thin_reason(count: int) -> str:
-    return f"its section has {counted(count, 'training clip')}, {LEAST_CLIPS} are needed"
-
-
-def _thin_texts(thin: Mapping[tuple[str, str], int], banks: list[tuple[str, str]], scored: np.ndarray) -> Iterable[str]:
-    n_test = Counter(banks[i] for i in scored)
-    for (machine, section), count in thin.items():
-        tests = counted(n_test[machine, section], "test clip")
-        yield f"{machine} section {section} has {counted(count, 'training clip')} for {tests}"
-
-
-def _too_small(thin: Mapping[tuple[str, str], int], banks: list[tuple[str, str]], scored: np.ndarray) -> str:
-    texts = "; ".join(_thin_texts(thin, banks, scored))
-    return f"a section needs at least two normal training clips: {texts}. {CURE[0].upper()}{CURE[1:]}"
-
-
-def _thin_notes(thin: Mapping[tuple[str, str], int], banks: list[tuple[str, str]], scored: np.ndarray) -> Iterable[str]:
-    """A note on each of the first sections that are left out, and the number of the others."""
-    texts = list(_thin_texts(thin, banks, scored))
-    if texts:
-        rest = f"; and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
-        yield f"left out, at least two different training clips are needed: {'; '.join(texts[:SHOWN])}{rest}; {CURE}"
-
-
-SHOWN = 5
-"""Sections that a note names."""
 
 
 def without_single_clips(

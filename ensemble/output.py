@@ -8,13 +8,12 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from detectors.metrics.auc import auc
 from detectors.metrics.intervals import Interval, Intervals, caution, intervals
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import Evaluation, evaluate, rule_of
@@ -22,6 +21,7 @@ from detectors.metrics.scores import NOT_SCORED, ScoreTable, read_scores
 from ensemble.checks.unscored import Unscored
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import discoveries, false_alarm_rates
+from ensemble.marks.names import Names, several
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
 from ensemble.scoring.output import TEXTS, schema_of, unicode_row
@@ -30,9 +30,9 @@ from ensemble.submission.package import read_submission, write_submission
 from ensemble.windows.blocks import any_windows
 from ensemble.windows.events import spans_of
 from ensemble.windows.files import remove_windows, time_text
-from ensemble.windows.recordings import Recordings, recordings_of
+from ensemble.windows.recordings import Recordings, recordings_of, rule_text
 from featstore.clip import window_of
-from featstore.console import table
+from featstore.console import counted, table
 from featstore.disk.files import replacing, write_new
 from featstore.errors import DataError
 from featstore.layouts.truth import apply_truth
@@ -107,7 +107,8 @@ def scores_csv(
 
     Where some clips are windows, every row has a start and an end; `seconds` are the lengths (m,) of whole recordings.
     where: row of a clip -> where it deviates from normal, in words. A column `copy_of` names the training clip that a
-    copy repeats, if there are copies. unscored: clips without a score come last, with the reason in `not_scored`.
+    copy repeats, if there are copies; `recording` says how a clip was recorded differently, if any was. unscored: clips
+    without a score come last, with the reason in `not_scored`.
     """
     members = [member.name for member in detection.recipe.members]
     spans = spans_of(detection.clips, seconds) if any_windows(detection.clips) else np.zeros((len(detection.clips), 0))
@@ -122,7 +123,8 @@ def scores_csv(
     copies = detection.copies
     copy_of = copies.of_training if detection.self_ranked else copies.scored
     header += ["nearest_normal", "nearest_distance", "where"]
-    header += [*(["copy_of"] if copy_of else []), *([NOT_SCORED] if unscored else []), *members]
+    header += [*(["copy_of"] if copy_of else []), *(["recording"] if detection.recorded else [])]
+    header += [*([NOT_SCORED] if unscored else []), *members]
     writer.writerow(header)
     for i in np.argsort(-detection.percentile, kind="stable"):
         writer.writerow(
@@ -140,6 +142,7 @@ def scores_csv(
                 f"{detection.nearest_distance[i]:.6f}" if detection.nearest[i] else "",
                 where.get(int(i), ""),
                 *([copy_of.get(keys[i], "")] if copy_of else []),
+                *(["; ".join(detection.recorded.get(keys[i], ()))] if detection.recorded else []),
                 *([""] if unscored else []),
                 *(f"{value:.6f}" for value in detection.member_percentiles[:, i]),
             ]
@@ -224,29 +227,23 @@ def test_clips(store: FeatureStore, ground_truth: Path | None) -> ClipTable:
 def read_any_scores(path: Path, clips: ClipTable, year: int, rejected: Collection[str] = ()) -> ScoreTable:
     """Scores of the test clips by key, from a submission folder or a CSV of `clip,score`.
 
-    A clip of the CSV is named by its key, or by a file name that only one test clip has. Scores of recordings that the
-    store `rejected` are left out, and named by `unscored` of the table. DataError names the first name that fits no
-    clip or several.
+    A clip of the CSV is named by its key, by a path that ends alike, or by a file name that only one has. Scores
+    of recordings that the store `rejected` are left out, and named by `unscored` of the table. DataError names the
+    first name that fits no clip or several.
     """
     if path.is_dir():
         return read_submission(path, clips, year=year, rejected=rejected)
     table = read_scores(path)
-    left_out = {*rejected, *(PurePosixPath(key).name for key in rejected)}
-    known = clips.keys()
-    keys, of_name = set(known), dict[str, list[str]]()
-    for key in known:
-        of_name.setdefault(PurePosixPath(key).name, []).append(key)
+    names, left_out = Names(clips.keys()), Names(rejected)
     scored: list[str] = []
     unscored, rows = list(table.unscored), []
     for row, name in enumerate(table.keys):
-        fitting = [name] if name in keys else of_name.get(PurePosixPath(name.replace("\\", "/")).name, [])
-        if not fitting and not left_out.isdisjoint({name, PurePosixPath(name.replace("\\", "/")).name}):
+        fitting = [] if name in left_out.keys - names.keys else names.fitting(name)
+        if not fitting and left_out.fitting(name):
             unscored.append(name)
             continue
         if len(fitting) != 1:
-            problem = (
-                f"fits {len(fitting)} test clips, as {fitting[0]!r}" if fitting else "is no test clip of the store"
-            )
+            problem = several(fitting, "test clips") if fitting else "is no test clip of the store"
             raise DataError(
                 f"{path}: {name!r} {problem}; expected paths as in scores.csv and `featstore export`, unique file "
                 "names, or the folder of a submission"
@@ -312,34 +309,12 @@ def metrics_text(evaluation: Evaluation, limits: Intervals) -> Block:
     return block(table(["machine", "section", *names], rows), score, *warnings, *notes)
 
 
-def separation_text(detection: Detection) -> str:
-    """AUC of labelled anomalies against the honest scores of training clips, for sections without normal test clips.
-
-    Empty text where there is no such section.
-    """
-    rows = [[*row.values()] for row in separation(detection)]
-    for row in rows:
-        row[-1] = f"{100 * row[-1]:.2f}"
-    header = ["machine", "section", "anomalies", "training clips", "auc against their leave-one-out scores"]
-    return table(header, rows) if rows else ""
-
-
-def separation(detection: Detection) -> list[dict[str, Any]]:
-    """The rows of `separation_text`, unrounded.
-
-    This is not an official metric: the scores of training clips are leave-one-out or cross-fitted.
-    """
-    tests, train = detection.clips, detection.train
-    with_normal = set(tests[tests.where(label="normal")].sections())
-    rows = []
-    for machine, section in tests[tests.where(label="anomaly")].sections():
-        anomalies = tests.where(machine=machine, section=section, label="anomaly")
-        of_section = train.where(machine=machine, section=section)
-        if (machine, section) not in with_normal and of_section.any():
-            value = float(auc(detection.reference[of_section], detection.score[anomalies]))
-            counts = {"anomalies": int(anomalies.sum()), "training_clips": int(of_section.sum())}
-            rows.append({"machine": machine, "section": section, **counts, "auc": value})
-    return rows
+def origin(recordings: Recordings, measured: ClipTable) -> list[str]:
+    """What the metrics are of, as a line below them; none without windows."""
+    if not recordings.divided:
+        return []
+    what = counted(len(measured), "recording")
+    return [f"of {what}, scored by the {rule_text(recordings.rule)} of their windows"]
 
 
 def metrics_json(evaluation: Evaluation, limits: Intervals) -> dict[str, Any]:

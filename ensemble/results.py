@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from detectors.metrics.labels import Labels
-from detectors.metrics.official import evaluate
-from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.checks.disk import data_root, gone_note
 from ensemble.checks.training import training_warnings
 from ensemble.checks.unscored import (
@@ -17,7 +14,6 @@ from ensemble.checks.unscored import (
     belonging,
     refuse_short,
     rejected_clips,
-    rejected_keys,
     unscored_json,
     unscored_note,
 )
@@ -26,21 +22,19 @@ from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
 from ensemble.deviation.locate import locator_of
 from ensemble.deviation.of_detection import Places, places
-from ensemble.inputs import embeddings_of, evidence_of, with_confirmed_labels
-from ensemble.marks.apply import MarkedStore, keys_marked, marked_faults, with_all_marks, with_marks
-from ensemble.marks.file import FAULT
+from ensemble.evaluation.separation import separation, separation_text
+from ensemble.evaluation.without_copies import without_copies
+from ensemble.inputs import embeddings_of, evidence_of
+from ensemble.marks.apply import MarkedStore, marked_faults, with_all_marks, with_marks
 from ensemble.output import (
     SELECTION_FILE,
     labelled,
     measure,
     metrics_json,
     metrics_text,
-    package_year,
+    origin,
     prepare_out,
-    read_any_scores,
     score_table,
-    separation,
-    separation_text,
     test_clips,
     trust_json,
     write_detection,
@@ -49,7 +43,7 @@ from ensemble.output import (
     write_scores_parquet,
     year_of,
 )
-from ensemble.recipe import read_recipe, write_recipe
+from ensemble.recipe import write_recipe
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
@@ -63,11 +57,8 @@ from ensemble.selection.summary import selection_bytes, write_selection
 from ensemble.windows.events import event_rate
 from ensemble.windows.files import write_windows
 from ensemble.windows.findings import Findings, findings_of
-from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of, rule_text
-from featstore.clip import window_of
-from featstore.console import counted
 from featstore.disk.files import write_new
-from featstore.errors import DataError, OptionError
+from featstore.errors import OptionError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 from featstore.terminal.shown import block
@@ -146,8 +137,9 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
     left_out = [f"left out of the metrics: {reason}" for reason in lacking]
-    found = filter(None, [unscored_note(unscored), gone_note(root, detection.clips, detection.train)])
-    notes = [*left_out, *found, *detection.notes, *where.notes, *notes]
+    gone = gone_note(root, detection.clips, detection.train)
+    found = filter(None, [unscored_note(unscored), *detection.found, gone])
+    notes = [*found, *detection.remarks, *detection.decided.notes, *where.notes, *notes, *left_out]
     warnings = (*detection.warnings, *(shift.warning for shift in drifts if shift.warning))
     return Outcome(
         detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where, unscored
@@ -159,9 +151,17 @@ def _marks_hide_tests(store: FeatureStore, ensemble: Ensemble) -> bool:
     return len(test_clips(marked, None)) < len(test_clips(store, None))
 
 
+def _is_separated(reason: str, apart: list[dict[str, Any]]) -> bool:
+    """Whether a section without normal clips has an AUC against the scores of its training clips instead."""
+    sections = (f"{row['machine']} section {row['section']}" for row in apart)
+    return any(reason.startswith(f"{section}: no normal clips") for section in sections)
+
+
 def _drifts(detection: Detection, request: RunRequest) -> tuple[Drift, ...]:
-    recording = np.array(detection.clips.recordings())
-    return drift(detection.score, detection.decided, recording=recording, anomalies_at_most=request.anomalies_at_most)
+    recording, copies = np.array(detection.clips.recordings()), detection.copies.scored
+    counted_in = np.array([key not in copies for key in ClipTable.keys(detection.clips)], dtype=bool)
+    share = request.anomalies_at_most
+    return drift(detection.score, detection.decided, recording=recording, counted=counted_in, anomalies_at_most=share)
 
 
 def _detection(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:
@@ -190,13 +190,14 @@ def _measured(
     apart = separation(detection)
     if apart:
         metrics["separation"] = apart
+        lacking = [reason for reason in lacking if not _is_separated(reason, apart)]
     texts: list[str] = []
     if len(clips):
         measured = measure(recordings.table(score_table(detection), clips.keys()), clips, rule)
-        metrics = {**metrics_json(*measured), **metrics}
-        texts.append(block(metrics_text(*measured), *_origin(recordings, clips)))
-        metrics, text = _without_copies(metrics, detection, recordings, clips, rule)
-        texts += [text] if text else []
+        scores = score_table(detection)
+        without = without_copies(detection.copies, lambda keys: recordings.table(scores, keys), recordings, clips, rule)
+        metrics = {**metrics_json(*measured), **metrics, **without.json}
+        texts += without.around(block(metrics_text(*measured), *origin(recordings, clips)))
     texts += filter(None, [separation_text(detection)])
     rates = false_alarm_rates(detection.clips, detection.decided)
     texts += [false_alarms_text(rates)] if rates else []
@@ -206,37 +207,6 @@ def _measured(
         metrics |= {"false_events": {**asdict(false), "per_hour": false.per_hour}} if false else {}
         texts += [false.text] if false else []
     return metrics, texts, lacking
-
-
-def _without_copies(
-    metrics: dict[str, Any], detection: Detection, recordings: Recordings, clips: ClipTable, rule: int
-) -> tuple[dict[str, Any], str]:
-    """The metrics with the official score without scored copies of training clips, and a line of it; "" without any."""
-    copies = detection.copies.scored
-    if not copies:
-        return metrics, ""
-    kept, _ = labelled(_without(clips, recordings.clips[recordings.holding(copies)]), rule)
-    what = counted(len(copies), "copy", "copies")
-    counts = {"exact": len(detection.copies.exact), "near": len(detection.copies.near)}
-    if not len(kept):
-        return metrics | {"copies": counts}, f"official score without the {what}: no section is left to measure"
-    table = recordings.table(score_table(detection), kept.keys())
-    only = ScoreTable(table.name, tuple(kept.keys()), table.aligned(kept.keys()))
-    score = evaluate(only, Labels.of(kept), rule).score
-    text = f"official score without the {what} of training clips: {100 * score:.2f}"
-    return metrics | {"copies": {**counts, "official_score_without": score}}, text
-
-
-def _without(clips: ClipTable, others: ClipTable) -> ClipTable:
-    """The clips that are not among the others."""
-    return clips[~np.isin(np.array(clips.keys(), dtype=object), np.array(others.keys(), dtype=object))]
-
-
-def _origin(recordings: Recordings, measured: ClipTable) -> list[str]:
-    """What the metrics are of, as a line below them; none without windows."""
-    if not recordings.divided:
-        return []
-    return [f"of {len(measured):,} recordings, scored by the {rule_text(recordings.rule)} of their windows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,70 +241,6 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
         detection, shown, drifts=drifts, listen=listen, locator=locator, selection=selection, findings=findings
     )
     write_report(page.out, text)
-
-
-def evaluate_scores(
-    scores: Path,
-    path: Path,
-    *,
-    ground_truth: Path | None,
-    year: int | None,
-    recipe: Path | None = None,
-    recording_score: str = MAXIMUM,
-    no_marks: bool = False,
-) -> tuple[dict[str, Any], str, list[str]]:
-    """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out.
-
-    recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out. So are
-    marked clips, by the marks that the recipe was made with, or by all of the store. recording_score: the rule for
-    recordings whose windows are scored; scores of whole recordings are read as they are.
-    """
-    store, made_by = FeatureStore.open(path), read_recipe(recipe) if recipe else None
-    every = tests = test_clips(store, ground_truth)
-    if not no_marks:
-        store = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
-        tests = _unmarked(tests, store)
-    tests, chose = with_confirmed_labels(tests, made_by) if made_by else (tests, 0)
-    chosen_by = {*made_by.confirmed_faults, *made_by.confirmed_normal} if made_by else set()
-    recordings = recordings_of(tests, recording_score, unlabelled=chosen_by)
-    rule = year or year_of(recordings.clips)
-    clips, lacking = labelled(recordings.clips, rule)
-    if not len(clips):
-        missing = lacking[0] if lacking else "no test clip has a label"
-        cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
-        raise DataError(f"{path}: {missing}; {cure}")
-    of_windows = recordings.divided and not scores.is_dir() and any(map(window_of, read_scores(scores).keys))
-    known = every if of_windows else recordings_of(every, recording_score).clips
-    rejected = rejected_keys(store, sorted(store.embeddings))
-    table = read_any_scores(scores, known, year or package_year(every), rejected)
-    clips, unscored = _scored(clips, table, recordings)
-    measured = measure(recordings.table(table, clips.keys()) if of_windows else table, clips, rule)
-    lacking = [*unscored, *lacking]
-    if len(tests) < len(every):
-        lacking = [f"{len(every) - len(tests)} marked clips; --no-marks counts them", *lacking]
-    if chose:
-        lacking = [f"{chose} clips that chose this ensemble", *lacking]
-    metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {})
-    return metrics, block(metrics_text(*measured), *(_origin(recordings, clips) if of_windows else ())), lacking
-
-
-def _scored(clips: ClipTable, table: ScoreTable, recordings: Recordings) -> tuple[ClipTable, list[str]]:
-    """The clips but for those that the scores name as having none, and notes on the clips that are left out."""
-    named, notes = set(table.unscored), []
-    lacking = set(recordings.windows.keys()) & named
-    if lacking:
-        clips = _without(clips, recordings.clips[recordings.holding(lacking)])
-        notes.append(f"{counted(len(lacking), 'clip')} without a score, as the file says")
-    if named - lacking:
-        others = counted(len(named - lacking), "recording")
-        notes.append(f"{others} that the store rejected: the metrics are of the clips of the store")
-    return clips, notes
-
-
-def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:
-    """The test clips that are still test clips with the marks of `store`, without those marked as faults."""
-    still, keys = set(test_clips(store, None).keys()) - set(keys_marked(store, FAULT)), tests.keys()
-    return tests[np.array([key in still for key in keys], dtype=bool)]
 
 
 def select_to(

@@ -4,7 +4,7 @@ Training clips are the normal and the unlabelled clips of the training split. Su
 enter a bank. Where the store has no test clips, the training clips are ranked among themselves by their honest scores.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -44,7 +44,8 @@ class Detection:
     member_percentiles: (members, m). nearest, nearest_distance: key of the closest training clip of the section and
     its cosine distance in the embedding of `evidence_of`. reference: honest fused scores (n,) of the training clips
     `train`; blocks: the number of each one's block (see `ensemble.inputs`), None without any. domains: predicted
-    domains, None where the recipe does not ask for them or there are no two domains.
+    domains, None where the recipe does not ask for them or there are no two domains. recorded: how clips were recorded
+    differently from their bank, by key; differing: notes on that, and on sections without scores.
     """
 
     recipe: Recipe
@@ -62,6 +63,8 @@ class Detection:
     warnings: tuple[str, ...] = ()
     copies: Copies = field(default_factory=Copies)
     unscored: tuple[Unscored, ...] = ()
+    recorded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    differing: tuple[str, ...] = ()
 
     @property
     def self_ranked(self) -> bool:
@@ -75,8 +78,13 @@ class Detection:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know: about the clips (`remarks`) and about the decisions."""
-        return (*self.remarks, *self.decided.notes)
+        """What the user should know, most important first: what was `found`, `remarks`, and about the decisions."""
+        return (*self.found, *self.remarks, *self.decided.notes)
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Notes on sections without scores, on clips that were recorded differently, and on copies."""
+        return (*self.differing, *self.copies.notes(left_out=not self.self_ranked))
 
     @property
     def decision(self) -> np.ndarray:
@@ -165,8 +173,6 @@ def detect(
         domains=domains,
         remarks=(
             *inputs.notes,
-            *inputs.acquisition_notes(),
-            *copies.notes(left_out=not roles.self_ranked),
             *(domains.notes if domains else ()),
             *day_notes(inputs, recipe),
             *few_clips_notes(recipe, train),
@@ -175,6 +181,8 @@ def detect(
         warnings=warnings,
         copies=copies,
         unscored=inputs.unscored,
+        recorded=inputs.recorded(),
+        differing=(*roles.left_out, *inputs.acquisition_notes()),
     )
 
 

@@ -20,6 +20,8 @@ from detectors.metrics.share import MISRANKED, normal_quantile
 FEW = 5
 """Clips of a section, domain and label below which intervals are not guaranteed (docs/intervals.md)."""
 
+LABELS = {"normal": "normal", "anomaly": "anomalous"}
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -61,9 +63,11 @@ def caution(evaluation: Evaluation) -> tuple[str, ...]:
     clips, where, stratum = min(counts)
     if clips >= FEW:
         return ()
+    domain, _, label = stratum.rpartition(" ")
+    of_domain = f" of the {domain} domain" if domain in ("source", "target") else ""
     return (
-        f"{where} has {clips} test clips that are {stratum}: with fewer than {FEW} of a domain and label, "
-        "95 % intervals are wide and not guaranteed",
+        f"{where} has {clips} {LABELS[label]} test clip{'' if clips == 1 else 's'}{of_domain}: with fewer than {FEW} "
+        "of a domain and label, 95 % intervals are wide and not guaranteed",
     )
 
 

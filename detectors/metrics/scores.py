@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from featstore.disk.files import write_new
-from featstore.errors import DataError, reason_of
+from featstore.errors import DataError
+from featstore.layouts.csv_text import csv_rows
 
 HEADER = ("clip", "score")
 
@@ -86,8 +87,9 @@ def read_scores(path: Path, *, name: str | None = None, count: int | None = None
     """Read a score file; `count` is the number of scores it must have.
 
     Accepts the official form (`name,score` per line, no header) and any table whose header has the columns `clip` and
-    `score`. A row with an empty score and a reason in the column `not_scored` has none. DataError names file and line
-    of an invalid number, NaN, infinity, empty name or repeated clip.
+    `score`, with the delimiters and encodings of `csv_rows`. A row with an empty score and a reason in the column
+    `not_scored` has none. DataError names file and line of an invalid number, NaN, infinity, empty name or repeated
+    clip.
     """
     lines: dict[str, int] = {}
     scores: list[float] = []
@@ -113,20 +115,14 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     """Line number, clip name, text of the score, and reason for none, of every row of the file."""
     name_at, score_at, width = 0, 1, 2
     reason_at: int | None = None
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for first, row in enumerate(row for row in reader if row):
-                if first == 0 and set(HEADER) <= set(row):
-                    name_at, score_at, width = row.index(HEADER[0]), row.index(HEADER[1]), len(row)
-                    reason_at = row.index(NOT_SCORED) if NOT_SCORED in row else None
-                elif len(row) != width:
-                    raise DataError(f"{path}, line {reader.line_num}: expected {width} columns, found {len(row)}")
-                else:
-                    reason = "" if reason_at is None else row[reason_at]
-                    yield reader.line_num, row[name_at], row[score_at], reason
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot read the score file: {reason_of(error)}") from error
+    for first, (line, row) in enumerate(csv_rows(path)):
+        if first == 0 and set(HEADER) <= set(row):
+            name_at, score_at, width = row.index(HEADER[0]), row.index(HEADER[1]), len(row)
+            reason_at = row.index(NOT_SCORED) if NOT_SCORED in row else None
+        elif len(row) != width:
+            raise DataError(f"{path}, line {line}: expected {width} columns, found {len(row)}")
+        else:
+            yield line, row[name_at], row[score_at], "" if reason_at is None else row[reason_at]
 
 
 def _number(text: str, where: str) -> float:

@@ -44,12 +44,14 @@ class Copies:
     """Copies of training clips: key -> key of the training clip, both of the same section.
 
     exact, near: scored clips. repeated: training clips that repeat another one. near_repeated: the same by rounding.
+    opposed: clips labelled anomaly with the content of a normal training clip, of any section.
     """
 
     exact: Mapping[str, str] = field(default_factory=dict)
     near: Mapping[str, str] = field(default_factory=dict)
     repeated: Mapping[str, str] = field(default_factory=dict)
     near_repeated: Mapping[str, str] = field(default_factory=dict)
+    opposed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scored(self) -> dict[str, str]:
@@ -71,7 +73,23 @@ class Copies:
             (self.repeated, "training clip", f"with the content of another one of the section; {once}"),
             (self.near_repeated, "training clip", f"with the row of another one but for rounding; {low}"),
         ]
-        return [f"{counted(len(pairs), noun)} {text}: {named(pairs)}" for pairs, noun, text in kinds if pairs]
+        opposed = [_opposed_note(self.opposed)] if self.opposed else []
+        return [
+            *opposed,
+            *(f"{counted(len(pairs), noun)} {text}: {named(pairs)}" for pairs, noun, text in kinds if pairs),
+        ]
+
+
+def _opposed_note(pairs: Mapping[str, str]) -> str:
+    """That recordings are under two labels, one of which is wrong."""
+    first = ", ".join(f"{fault} and {twin}" for fault, twin in sorted(pairs.items())[:SHOWN])
+    rest = len(pairs) - SHOWN
+    more = f" and {counted(rest, 'more pair')}" if rest > 0 else ""
+    one = len(pairs) == 1
+    return (
+        f"{first}{more} are the same recording{'' if one else ' in each pair'}, once as anomaly and once as normal "
+        f"training clip: correct the wrong one{'' if one else ' of each'} and build with --prune"
+    )
 
 
 def named(pairs: Mapping[str, str]) -> str:
@@ -79,6 +97,12 @@ def named(pairs: Mapping[str, str]) -> str:
     first = [f"{copy} = {twin}" for copy, twin in sorted(pairs.items())[:SHOWN]]
     rest = len(pairs) - SHOWN
     return ", ".join(first) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def twins(sounds: Mapping[str, Sound], others: Mapping[str, Sound]) -> dict[str, str]:
+    """The first of the other clips, by key, that is the same sound as a clip."""
+    first = {sound: key for key, sound in sorted(others.items(), reverse=True)}
+    return {key: first[sound] for key, sound in sounds.items() if sound in first}
 
 
 def repeated_rows(

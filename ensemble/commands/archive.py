@@ -14,6 +14,7 @@ from featstore.console import (
     OUT_FOLDER,
     Command,
     Meter,
+    counted,
     echo,
     echo_json,
     engine_options,
@@ -102,7 +103,7 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
         echo_json(outcome.summary)
     else:
         echo(_most_anomalous(outcome.top, request.bank))
-    echo(f"wrote {outcome.files} files, top.csv and archive.json to {request.out}", err=True)
+    echo(f"wrote {counted(outcome.files, 'file')}, top.csv and archive.json to {request.out}", err=True)
     if outcome.top.unscored:
         echo(_unscored(outcome.top), err=True)
         sys.exit(EXIT_REJECTED)
@@ -115,7 +116,7 @@ def _threads(engine: str) -> int:
 
 def _unscored(top: "Top") -> str:
     where = ", ".join(f"{name} ({count:,})" for name, count in sorted(top.unscored.items())[:SHOWN])
-    return f"{sum(top.unscored.values()):,} clips have no bank of more than k rows: {where}"
+    return f"{counted(sum(top.unscored.values()), 'clip')} without a bank of more than k rows: {where}"
 
 
 def _most_anomalous(top: "Top", bank: str) -> Block:
@@ -129,5 +130,5 @@ def _most_anomalous(top: "Top", bank: str) -> Block:
         for row in top.rows[:SHOWN]
     ]
     nearest = "nearest normal clip" if bank == "training" else "nearest clip"
-    head = f"{top.clips:,} clips; the {len(rows)} most anomalous of {len(top.rows):,} in top.csv:"
+    head = f"{counted(top.clips, 'clip')}; the {len(rows)} most anomalous of {len(top.rows):,} in top.csv:"
     return block(head, table(["clip", "percentile", "distance", nearest], rows))

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ensemble.commands.options import embedder_option, recipe_options
-from featstore.console import EXISTING, OUT_FILE, Command, Meter, echo, echo_json, size, table
+from featstore.console import EXISTING, OUT_FILE, Command, Meter, counted, echo, echo_json, size, table
 
 if TYPE_CHECKING:
     from ensemble.fitting.update import Change
@@ -91,7 +91,7 @@ def _print_update(update: "Update", out: Path, as_json: bool) -> None:
         echo(table(header, [_texts(change) for change in update.changes], text_columns=3))
     for text in _warnings(update.changes):
         echo(f"warning: {text}", err=True)
-    done = f"{update.new:,} new training clips; wrote {out}"
+    done = f"{counted(update.new, 'new training clip')}; wrote {out}"
     echo(done if update.changes else f"no new training clips; {out} is as the model was", err=True)
 
 
@@ -143,5 +143,6 @@ def _print(model: "Model", out: Path, as_json: bool) -> None:
         texts = [[*list(row.values())[:4], f"{row['threshold']:.4f}"] for row in rows]
         echo(table(header, texts, text_columns=3))
     fitted = model.fitted
-    parts = f"{len(fitted.recipe.members)} members, {len(model.sections)} sections, {len(fitted.train):,} clips"
+    parts = f"{counted(len(fitted.recipe.members), 'member')}, {counted(len(model.sections), 'section')}"
+    parts += f", {counted(len(fitted.train), 'clip')}"
     echo(f"wrote {out} ({parts}, {size(out.stat().st_size)}); `detect score {out} FILE` scores with it", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, echo, echo_json, table
+from featstore.console import EXISTING, PATH, Command, counted, echo, echo_json, table
 from featstore.terminal.shown import printable
 
 WORDS = ("normal", "fault", "ignore", "none")
@@ -39,7 +39,8 @@ def _login() -> str:
 def mark(store: Path, clip: str, word: str, **options: object) -> None:
     """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts; `none` removes it.
 
-    CLIP: a path as in scores.csv, or a unique file name. A mark of a recording holds for all its windows.
+    CLIP: a path as in scores.csv, one that ends alike, or a unique file name. A mark of a recording holds for all its
+    windows.
     """
     from ensemble.marks.file import Mark
     from ensemble.marks.listing import add_mark
@@ -66,12 +67,12 @@ def marks(store: Path, csv_file: Path | None, as_json: bool) -> None:
     from ensemble.marks import listing
 
     marked = listing.opened(store)
-    lost = [f"{marked.lost} marks name no recording of {store}"] if marked.lost else []
+    lost = [f"{counted(marked.lost, 'mark')} without a recording in {store}"] if marked.lost else []
     for note in (*marked.marks.notes, *lost):
         echo(f"note: {note}", err=True)
     if csv_file:
         listing.write_csv(marked, csv_file)
-        echo(f"wrote {len(marked.marked):,} marked clips to {csv_file}", err=True)
+        echo(f"wrote {counted(len(marked.marked), 'marked clip')} to {csv_file}", err=True)
     if as_json:
         echo_json(listing.as_json(marked))
     elif not csv_file:

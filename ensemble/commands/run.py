@@ -14,6 +14,7 @@ from featstore.console import (
     OUT_FOLDER,
     Command,
     Meter,
+    counted,
     echo,
     echo_json,
     size,
@@ -56,6 +57,7 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     Where clips are windows of recordings, also events.csv and recordings.csv. A section with fewer than two training
     clips is left out and named; the exit code is then 3.
     """
+    from ensemble.checks.recorded import recorded_warning
     from ensemble.output import removed_if_empty
     from ensemble.request import RunRequest, Screen
     from ensemble.results import OutRequest, run_to
@@ -69,7 +71,8 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
         outcome = run_to(store, out, request, screen, written)
     for text in outcome.texts:
         echo(block(text, ""), err=as_json)
-    for message in [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]:
+    messages = [*(f"warning: {text}" for text in outcome.warnings), *(f"note: {text}" for text in outcome.notes)]
+    for message in [*messages, *filter(None, [recorded_warning(outcome.detection) if as_json else ""])]:
         echo(message, err=True)
     if as_json:
         files = [str(file) for file in outcome.files]
@@ -87,6 +90,7 @@ def _most_anomalous(outcome: "Outcome") -> Block:
     """The most anomalous clips with their evidence; events where some clips are windows."""
     import numpy as np
 
+    from ensemble.checks.recorded import recorded_warning
     from ensemble.windows.screen import events_text
 
     detection = outcome.detection
@@ -104,13 +108,14 @@ def _most_anomalous(outcome: "Outcome") -> Block:
         for i in order
     ]
     reported = int(detection.decision.sum())
-    lines = [f"{reported:,} of {len(keys):,} clips reported."]
-    if not detection.recipe.fdr:
+    lines = [f"{reported:,} of {counted(len(keys), 'clip')} reported."]
+    if not detection.recipe.fdr and detection.decided.can_report:
         rate, expected = detection.recipe.false_alarm_rate, detection.decided.expected
         basis = (
             "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
         )
         lines[0] += f" {basis} about {expected:,.0f} would be expected if all were normal."
+    lines += filter(None, [recorded_warning(detection)])
     lines.append(f"The {len(rows)} most anomalous:")
     return block(*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows))
 
@@ -155,7 +160,7 @@ def evaluate(scores: Path, store: Path, as_json: bool, **options: Any) -> None:
 
     SCORES: a CSV of clip,score (paths below the data folder, or unique file names), or the folder of a submission.
     """
-    from ensemble.results import evaluate_scores
+    from ensemble.evaluation.evaluate import evaluate_scores
 
     metrics, text, lacking = evaluate_scores(scores, store, **options)
     for reason in lacking:

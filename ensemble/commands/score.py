@@ -11,7 +11,18 @@ import click
 from featstore import registry
 from featstore.audio.outcomes import Outcomes, add_outcome, outcome_notes
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, echo, echo_data, table
+from featstore.console import (
+    EXISTING,
+    EXIT_ANOMALY,
+    EXIT_REJECTED,
+    PATH,
+    Command,
+    Meter,
+    counted,
+    echo,
+    echo_data,
+    table,
+)
 
 if TYPE_CHECKING:
     from ensemble.scoring.score import Outcome
@@ -120,8 +131,8 @@ class Tally:
             echo(events_table(events[:SHOWN], [event.sentence for event in events[:SHOWN]]))
         elif not machine and self.top:
             echo(table(["clip", "seconds", "percentile", "decision", "where"], list(map(_row, self.top))))
-        of_windows = f" in {len(events):,} events" if self.events.windows else ""
-        echo(f"{self.reported:,} of {self.clips:,} clips reported{of_windows}", err=True)
+        of_windows = f" in {counted(len(events), 'event')}" if self.events.windows else ""
+        echo(f"{self.reported:,} of {counted(self.clips, 'clip')} reported{of_windows}", err=True)
         if self.longest > LONG * seconds:
             echo(
                 f"note: a recording of {self.longest:,.0f} s was scored as one clip, the clips of the model are "
@@ -129,7 +140,8 @@ class Tally:
                 err=True,
             )
         if self.trained:
-            echo(f"note: {self.trained:,} training clips of the model were not scored", err=True)
+            verb = "was" if self.trained == 1 else "were"
+            echo(f"note: {counted(self.trained, 'training clip')} of the model {verb} not scored", err=True)
         for text in outcome_notes({outcome: list(names) for outcome, names in self.unusual.items()}):
             echo(f"note: {text}", err=True)
         for path, reason in self.rejected[:SHOWN]:

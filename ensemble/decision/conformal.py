@@ -55,7 +55,7 @@ class Decisions:
 
     `thresholds`: one per bank, None where no clip of the bank can be reported. `nominal`: the requested false-alarm
     rate, None where the false-discovery rate `fdr` decides instead. `self_ranked`: the training clips are decided among
-    themselves.
+    themselves. `mute`: the banks, by number, of ranked clips that are too few for one to be reported.
     """
 
     p_value: np.ndarray
@@ -68,13 +68,20 @@ class Decisions:
     nominal: float | None
     fdr: float
     self_ranked: bool
+    mute: frozenset[int] = frozenset()
 
     @property
     def expected(self) -> float:
         """Number of reported clips to expect if all were normal: by the requested rate, or by a threshold by hand."""
-        pairs = zip(self.banks, self.thresholds, strict=True)
-        rates = [limit.expected if limit and limit.method == GIVEN else self.nominal or 0.0 for _, limit in pairs]
-        return float(sum(rate * len(bank.rows) for rate, bank in zip(rates, self.banks, strict=True)))
+        pairs = enumerate(zip(self.banks, self.thresholds, strict=True))
+        able = [(bank, limit) for i, (bank, limit) in pairs if i not in self.mute]
+        rates = [limit.expected if limit and limit.method == GIVEN else self.nominal or 0.0 for _, limit in able]
+        return float(sum(rate * len(bank.rows) for rate, (bank, _) in zip(rates, able, strict=True)))
+
+    @property
+    def can_report(self) -> bool:
+        """Whether a clip of any bank can be reported."""
+        return len(self.mute) < len(self.banks)
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,7 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
         same_clips = self_ranked and not bank.shifted and len(bank.rows) == len(bank.reference)
         p_value[bank.rows] = p_values_of_reference(scores) if same_clips else p_values(scores, bank.reference)
         percentile[bank.rows] = position_of_reference(scores) if same_clips else position(scores, bank.reference)
+    mute: frozenset[int] = frozenset()
     if fdr:
         cut = benjamini_hochberg(p_value, fdr)
         thresholds = tuple(_threshold_at(cut, bank.reference) for bank in all_banks)
@@ -137,6 +145,7 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
     else:
         limits = [rule.of(bank) for bank in all_banks]
         alone = self_ranked and not any(blocked(reference.block, bank.rows) for bank in all_banks)
+        mute = frozenset(i for i, limit in enumerate(limits) if alone and _unreachable(limit))
         thresholds, notes = tuple(limits), _rate_notes(all_banks, limits, rate, ranked=alone)
         pairs = zip(all_banks, limits, strict=True)
         if self_ranked and any(blocked(reference.block, bank.rows) and limit.method != GIVEN for bank, limit in pairs):
@@ -151,7 +160,9 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
                 percentile[own] = position(test.scores[own], of_others.reference)
                 value[own] = rule.of(of_others).value
     reported, nominal = test.scores > value, None if fdr else rate
-    return Decisions(p_value, percentile, value, reported, all_banks, thresholds, notes, nominal, fdr, self_ranked)
+    return Decisions(
+        p_value, percentile, value, reported, all_banks, thresholds, notes, nominal, fdr, self_ranked, mute
+    )
 
 
 def _threshold_at(cut: float, reference: np.ndarray) -> Threshold | None:

@@ -17,7 +17,7 @@ recording are alike this is exact, otherwise conservative.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,21 +84,25 @@ def drift(
     decisions: Decisions,
     *,
     recording: np.ndarray | None = None,
+    counted: np.ndarray | None = None,
     anomalies_at_most: float = ANOMALIES_AT_MOST,
 ) -> tuple[Drift, ...]:
     """One entry per bank with clips of at least MIN_CLIPS recordings; none where training clips are ranked.
 
     `decisions` are those on `scores` (m,). `recording` (m,): name or number of each clip's recording, None where every
-    clip is one.
+    clip is one. `counted` (m,): clips that count, None for all; copies of training clips say nothing of a shift.
     """
     if not 0 <= anomalies_at_most < 1:
         raise ValueError(f"anomalies_at_most must be at least 0 and below 1, got {anomalies_at_most}")
     if decisions.self_ranked:
         return ()
     recording = np.arange(len(scores)) if recording is None else recording
+    banks = decisions.banks
+    if counted is not None:
+        banks = tuple(replace(bank, rows=bank.rows[counted[bank.rows]]) for bank in banks)
     checked = [
         (bank, threshold, worth)
-        for bank, threshold in zip(decisions.banks, decisions.thresholds, strict=True)
+        for bank, threshold in zip(banks, decisions.thresholds, strict=True)
         if (worth := independent(recording[bank.rows])) >= MIN_CLIPS
     ]
     level = LEVEL / (2 * max(1, len(checked)))

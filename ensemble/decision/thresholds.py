@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featstore.console import counted
 from featstore.spec import unknown
 
 FALSE_ALARM_RATE = 0.1
@@ -75,9 +76,9 @@ def threshold(reference: np.ndarray, *, rate: float = FALSE_ALARM_RATE, method: 
     note = ""
     if method == "quantile" and rate < 1 / (len(reference) + 1) - 1e-12:
         note = (
-            f"{len(reference)} training clips are too few for a false-alarm rate of {rate:g}; their largest score is "
-            f"the threshold, which gives {1 / (len(reference) + 1):.3g}; at least {math.ceil(1 / rate - 1e-9) - 1} "
-            "clips are needed"
+            f"{counted(len(reference), 'training clip')} {'is' if len(reference) == 1 else 'are'} too few for a "
+            f"false-alarm rate of {rate:g}; their largest score is the threshold, which gives "
+            f"{1 / (len(reference) + 1):.3g}; at least {math.ceil(1 / rate - 1e-9) - 1} clips are needed"
         )
     return _with_rates(THRESHOLDS[method](reference, rate), method, reference, rate, note)
 

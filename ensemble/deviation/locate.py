@@ -11,6 +11,7 @@ from ensemble.deviation.regions import band_edges, regions
 from ensemble.deviation.statistics import BUILD, VIEWS, NormalSound
 from featstore import registry
 from featstore.building.default import DEFAULT, spec_of
+from featstore.console import counted
 from featstore.errors import DataError, RequestError
 from featstore.spec import split_spec
 from featstore.store import EmbeddingInfo, FeatureStore
@@ -71,7 +72,8 @@ class Locator:
         missing = [key for key in keys if key not in place]
         if missing:
             raise DataError(
-                f"{store.path}: {len(missing)} clips have no row in {name}, first {missing[0]!r}; {BUILD} adds them"
+                f"{store.path}: {counted(len(missing), 'clip')} without a row in {name}, first {missing[0]!r}; "
+                f"{BUILD} adds them"
             )
         where = np.zeros(len(place), dtype=bool)
         where[[place[key] for key in keys]] = True

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ensemble.deviation.locate import Locator, locator_of
 from ensemble.deviation.region import Region
 from ensemble.run import Detection
+from featstore.audio.hashes import content_hash
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_recording
 from featstore.building.state import read_state
 from featstore.clip import Window, recording_of, window_of
+from featstore.console import counted
 from featstore.errors import RejectedAudio
 from featstore.store import FeatureStore
 
@@ -40,8 +42,8 @@ class Places:
 def places(store: FeatureStore, detection: Detection, data: Path | None) -> Places:
     """Where the reported clips deviate from normal.
 
-    data: folder of the recordings. None: that of the last build, for recordings whose size and time are still those of
-    the store. What prevents it becomes a note and no error, because the scores do not depend on it.
+    data: folder of the recordings. None: that of the last build, for recordings whose size and time, or content, are
+    still those of the store. What prevents it becomes a note and no error, because the scores do not depend on it.
     """
     rows = np.flatnonzero(detection.decision)
     rows = rows[np.argsort(-detection.percentile[rows], kind="stable")]
@@ -86,20 +88,39 @@ def _files(store: FeatureStore, detection: Detection, rows: np.ndarray, data: Pa
         file = root / parts
         if parts.is_absolute() or ".." in parts.parts or not file.is_file():
             continue
-        info = file.stat()
-        if data or facts.get(path) == (info.st_size, info.st_mtime_ns):
+        if data or (path in facts and facts[path].are_of(file)):
             files[row] = file
     return files
 
 
-def _facts(store: FeatureStore, paths: set[str]) -> dict[str, tuple[int, int]]:
-    """Size and time of modification of the recordings, as the first embedding that knows them has it."""
-    known: dict[str, tuple[int, int]] = {}
+class _Facts(NamedTuple):
+    """Size, time of modification and content of a recording when it was built."""
+
+    size_bytes: int
+    mtime_ns: int
+    content_hash: str
+
+    def are_of(self, file: Path) -> bool:
+        """Whether a file is still this recording; only one with another time is read, as after a copy."""
+        try:
+            info = file.stat()
+            if info.st_size != self.size_bytes:
+                return False
+            same_time = info.st_mtime_ns == self.mtime_ns
+            return same_time or (self.content_hash != "" and content_hash(file) == self.content_hash)
+        except OSError:
+            return False
+
+
+def _facts(store: FeatureStore, paths: set[str]) -> dict[str, _Facts]:
+    """Facts of the recordings, as the first embedding that knows them has them."""
+    known: dict[str, _Facts] = {}
     for name in store.embeddings:
         facts = store.facts(name)
         for i, key in enumerate(store.clips(name).keys()):
             if key in paths and facts["size_bytes"][i]:
-                known.setdefault(key, (int(facts["size_bytes"][i]), int(facts["mtime_ns"][i])))
+                numbers = int(facts["size_bytes"][i]), int(facts["mtime_ns"][i])
+                known.setdefault(key, _Facts(*numbers, facts["content_hash"][i].decode()))
     return known
 
 
@@ -109,6 +130,6 @@ def _notes(reported: int, located: int, data: Path | None) -> tuple[str, ...]:
     cure = "" if data else "; --data DATA names their folder"
     limit = f"at most {MOST_CLIPS:,} are read, " if reported > MOST_CLIPS else ""
     return (
-        f"where it deviates is stated for {located:,} of {reported:,} reported clips: {limit}others were not "
-        f"found or not readable{cure}",
+        f"where it deviates is stated for {located:,} of {counted(reported, 'reported clip')}: {limit}others were "
+        f"not found, have changed or are not readable{cure}",
     )

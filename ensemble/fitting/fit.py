@@ -9,6 +9,7 @@ from detectors.base import Detector
 from detectors.sections import Section
 from detectors.shared import sharing
 from ensemble.checks.flat import flat_warnings
+from ensemble.checks.near import with_near_copies
 from ensemble.domains.correct import FittedDomains
 from ensemble.fitting.few_clips import few_clips_notes
 from ensemble.fitting.fitted import Bank, Fitted
@@ -68,7 +69,7 @@ def fit_inputs(
     section = section_texts(fitted.train, recipe.pool_sections)
     warnings = flat_warnings([member.source for member in recipe.members], fitted.flat, section)
     fitted.thresholds()  # raises DataError for a recipe that cannot decide
-    copies = inputs.copies.notes(left_out=True)
+    copies = with_near_copies(inputs, []).notes(left_out=True)
     few = few_clips_notes(recipe, fitted.train)
     return fitted, (*warnings, *copies, *inputs.notes, *(domains.notes if domains else ()), *few)
 

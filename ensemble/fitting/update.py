@@ -17,6 +17,7 @@ from ensemble.marks.apply import keys_marked
 from ensemble.marks.file import FAULT, IGNORE, read_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Recipe
+from featstore.console import counted
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode
@@ -115,7 +116,7 @@ def updated(
     if not len(new) and not lost:
         return fitted, 0, more.notes
     after, notes = fit_inputs(Grown(kept, more, new), recipe, workers=workers, progress=progress)
-    note = (f"{lost} training clips of the model are marked fault or ignore and leave it",) if lost else ()
+    note = (f"{counted(lost, 'training clip')} of the model marked fault or ignore, and so left out",) if lost else ()
     return after, len(new), (*notes, *note)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from ensemble.marks.file import FAULT, FILE, IGNORE, NONE, NORMAL, Mark, Marks, read_marks
 from featstore.clip import recording_of, window_of
+from featstore.console import counted
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable, encode
@@ -64,7 +65,10 @@ class MarkedStore(FeatureStore):
         counts = Counter(mark.mark for mark in self.marked.values())
         parts = [f"{counts[mark]} {mark} ({effect})" for mark, effect in EFFECTS.items() if counts[mark]]
         notes = [f"marked clips: {', '.join(parts)}; --no-marks ignores the marks"] if parts else []
-        return [*notes, *([f"{self.lost} marks of {FILE} name no recording of this store"] if self.lost else [])]
+        return [
+            *notes,
+            *([f"{counted(self.lost, 'mark')} of {FILE} without a recording in this store"] if self.lost else []),
+        ]
 
     @cached_property
     def lost(self) -> int:

@@ -1,9 +1,12 @@
-"""Recordings of a store by name: a key as in scores.csv, or a unique file name."""
+"""Recordings by name: a key as in scores.csv, a path that ends alike, or a unique file name."""
 
-from collections.abc import Iterable
+import posixpath
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from featstore.audio.hashes import content_hash
+from featstore.building.state import read_state
 from featstore.clip import recording_of
 from featstore.errors import DataError
 from featstore.spec import did_you_mean
@@ -13,41 +16,98 @@ COMPARED = 1000
 """Most keys that a misspelt name is compared with, those that begin like it."""
 
 
-def recordings(store: FeatureStore) -> tuple[set[str], dict[str, list[str]]]:
-    """Keys of all recordings, and lists of keys by file name, which also fit a path in another folder."""
+SHOWN = 3
+"""Candidates that a message about an ambiguous name lists."""
+
+
+class Names:
+    """Keys of recordings, and the ones that a name fits.
+
+    A name fits a key when one path is the end of the other by whole parts: `data/fan/1.wav` and `1.wav` fit
+    `fan/1.wav`, `pump/1.wav` does not.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = set(keys)
+        self.of_name: dict[str, list[str]] = {}
+        for key in sorted(self.keys):
+            self.of_name.setdefault(PurePosixPath(key).name, []).append(key)
+
+    def fitting(self, name: str) -> list[str]:
+        """The key itself, or else the keys with the longest common end, sorted; empty where none fits."""
+        if name in self.keys:
+            return [name]
+        parts = _parts(name)
+        fits: dict[int, list[str]] = {}
+        for key in self.of_name.get(parts[-1], []) if parts else []:
+            of_key = key.split("/")
+            common = min(len(parts), len(of_key))
+            if parts[-common:] == of_key[-common:]:
+                fits.setdefault(common, []).append(key)
+        return fits[max(fits)] if fits else []
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a path, `.` and `..` resolved; a leading `..` says nothing of the folder below it."""
+    parts = PurePosixPath(posixpath.normpath(name.replace("\\", "/"))).parts if name else ()
+    return [part for part in parts if part != ".."]
+
+
+def several(fitting: Sequence[str], what: str) -> str:
+    """That a name fits more than one key, and the first of them."""
+    rest = len(fitting) - SHOWN
+    more = f" and {rest:,} more" if rest > 0 else ""
+    return f"fits {len(fitting):,} {what}: {', '.join(map(repr, fitting[:SHOWN]))}{more}"
+
+
+def recordings(store: FeatureStore) -> Names:
+    """The keys of all recordings."""
     keys: set[str] = set()
     for embedding in sorted(store.embeddings):
         clips = store.clips(embedding)
         keys.update(clips[clips.where(variant="")].keys())
-    return keys, _by_name(keys)
+    return Names(keys)
 
 
 def marked_key(store: FeatureStore, name: str) -> str:
     """The clip that a person names: its key, or the path of a recording that is stored as windows.
 
-    DataError for a name that no recording has, with the nearest key, and for one that several have.
+    DataError for a name that no recording has, with the nearest key, for one that several have, and for the path of a
+    file that is another recording.
     """
-    keys, _ = recordings(store)
-    keys |= {recording_of(key) for key in keys}
-    if name in keys:
-        return name
-    fitting = _by_name(keys).get(PurePosixPath(name.replace("\\", "/")).name, [])
-    if len(fitting) == 1:
-        return fitting[0]
+    keys = recordings(store).keys
+    names = Names(keys | {recording_of(key) for key in keys})
+    fitting = names.fitting(name)
+    if len(fitting) > 1:
+        raise DataError(f"{name!r} {several(fitting, 'recordings')}; give a path as in scores.csv")
+    if fitting and _is_other_file(store, fitting[0], name):
+        raise DataError(
+            f"{name!r} is another file than {fitting[0]!r}, the only recording of {store.path} with that ending; give "
+            "a path as in scores.csv (a new file joins with `featstore build`)"
+        )
     if fitting:
-        raise DataError(f"{name!r} fits {len(fitting)} recordings, as {fitting[0]!r}; give a path as in scores.csv")
+        return fitting[0]
     raise DataError(
         f"{name!r} is no recording of {store.path}; expected a path as in scores.csv, or a unique file name "
         "(a new file joins with `featstore build`)"
-        f"{did_you_mean(name, [*_alike(name, keys), *_alike(name, _by_name(keys))])}"
+        f"{did_you_mean(name, [*_alike(name, names.keys), *_alike(name, names.of_name)])}"
     )
 
 
-def _by_name(keys: Iterable[str]) -> dict[str, list[str]]:
-    of_name: dict[str, list[str]] = {}
-    for key in sorted(keys):
-        of_name.setdefault(PurePosixPath(key).name, []).append(key)
-    return of_name
+def _is_other_file(store: FeatureStore, key: str, name: str) -> bool:
+    """Whether a name that is no key is an existing file with another content than the recording of the last build."""
+    state, given = read_state(store.path), Path(name)
+    if state is None or name == key or "/" not in name:
+        return False
+    try:
+        own = Path(state.root) / recording_of(key)
+        return given.is_file() and own.is_file() and not (given.samefile(own) or _equal(given, own))
+    except (OSError, ValueError):
+        return False
+
+
+def _equal(file: Path, other: Path) -> bool:
+    return file.stat().st_size == other.stat().st_size and content_hash(file) == content_hash(other)
 
 
 def _alike(name: str, keys: Iterable[str]) -> list[str]:

@@ -32,6 +32,7 @@ from ensemble.run import Detection
 from ensemble.windows.findings import Findings, findings_of
 from ensemble.windows.recordings import Recordings, rule_text
 from ensemble.windows.screen import clip_title
+from featstore.console import counted
 from featstore.disk.files import write_new
 from featstore.errors import DataError, reason_of
 from featstore.terminal.shown import Block, block
@@ -129,7 +130,7 @@ def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseA
     clips, reported = len(detection.clips), int(detection.decision.sum())
     fdr, rate = detection.recipe.fdr, detection.recipe.fdr or detection.recipe.false_alarm_rate
     facts = [
-        ("clips scored", f"{clips:,}", f"{len(detection.train):,} training clips as reference"),
+        ("clips scored", f"{clips:,}", f"{counted(len(detection.train), 'training clip')} as reference"),
         ("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
         (f"nominal {'false-discovery' if fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "requested by the recipe"),
     ]
@@ -138,14 +139,16 @@ def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseA
         facts[2] = ("thresholds", "by hand", expected)
     if rates:
         normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
-        facts.append(("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {normal} normal clips"))
+        facts.append(
+            ("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {counted(normal, 'normal clip')}")
+        )
     if metrics:
         score = metrics[1].score
         detail = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {metrics[0].year}"
         facts.append(("official score", f"{100 * score.value:.2f}", detail))
     if rates and fdr:
         false = discoveries(detection.clips, detection.decided)
-        detail = f"{false.normal} of {false.reported} reported clips with a label are normal"
+        detail = f"{false.normal} of {counted(false.reported, 'reported clip')} with a label are normal"
         facts.append(("real false-discovery rate", f"{100 * false.rate:.1f} %", detail))
     return facts
 
@@ -210,6 +213,8 @@ def _ranking(detection: Detection) -> Markup:
         ]
         for i, clip in zip(order, detection.clips[order], strict=True)
     ]
-    caption = f"The {len(rows)} most anomalous of {len(detection.clips):,} clips; scores.csv of detect run lists all"
+    caption = (
+        f"The {len(rows)} most anomalous of {counted(len(detection.clips), 'clip')}; scores.csv of detect run lists all"
+    )
     header = ["clip", "machine", "section", "outcome", "p-value", "percentile", "score"]
     return table(caption, header, rows, text_columns=4)

@@ -13,6 +13,7 @@ from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, 
 from ensemble.report.page import render
 from ensemble.run import Detection
 from featstore.clip import DOMAINS, LABELS
+from featstore.console import counted
 
 Figure = tuple[Markup, list[tuple[str, str]], str]
 """A chart, its legend as (class of report.css, text), and a caption, which may be empty."""
@@ -43,7 +44,8 @@ def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarr
     reported = detection.decision[rows]
     operating = (float(reported[normal].mean()), float(reported[anomaly].mean()))
     label = (
-        f"ROC of {machine} section {section}, {int(normal.sum())} normal clips against {int(anomaly.sum())} anomalies. "
+        f"ROC of {machine} section {section}, {counted(int(normal.sum()), 'normal clip')} against "
+        f"{int(anomaly.sum())} anomalies. "
         f"At the threshold: false-alarm rate {100 * operating[0]:.0f} %, hit rate {100 * operating[1]:.0f} %."
     )
     entries = [*zip([curve.style for curve in curves], legend, strict=True)]
@@ -72,7 +74,7 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
         training = reference[same_domain] if same_domain.any() else reference
         title = "" if name == "unknown" else f"{name} domain: "
         title += ", ".join(f"{len(scores)} {LEGEND[style]}" for style, scores in groups)
-        title += f"; {len(training)} training clips"
+        title += f"; {counted(len(training), 'training clip')}"
         title += "" if same_domain.any() or name == "unknown" else " of all domains"
         panels.append(Panel(title, training, groups, float(threshold[shown][0])))
     text = f"Score histogram of {machine} section {section}. " + ". ".join(panel.title for panel in panels)

@@ -130,7 +130,18 @@ def unicode_row(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-TEXTS = ("clip", "machine", "section", "domain", "nearest_normal", "where", "bands", "copy_of", "not_scored")
+TEXTS = (
+    "clip",
+    "machine",
+    "section",
+    "domain",
+    "nearest_normal",
+    "where",
+    "bands",
+    "copy_of",
+    "recording",
+    "not_scored",
+)
 """Columns of text; the others are numbers."""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
+from ensemble.checks.disk import data_root, gone_note
 from ensemble.deviation.locate import Locator, locator_of
 from ensemble.fitting.fit import fit
 from ensemble.fitting.fitted import Fitted
@@ -49,6 +50,8 @@ def fit_to(request: FitRequest, run: RunRequest, screen: Screen) -> tuple[Model,
     if ranked:
         raise DataError(f"{ranked[0].file}: a score file cannot score new clips; leave --scores out")
     fitted, notes = fit(store, ensemble.recipe, machines=run.machines, workers=run.workers, progress=screen.detecting)
+    gone = gone_note(data_root(store), fitted.train[:0], fitted.train)
+    notes += (gone,) if gone else ()
     sources = Sources.of(fitted.embeddings, request.embedders, inside=request.inside)
     locator, reason = locator_of(store, fitted.train, pool_sections=fitted.recipe.pool_sections)
     notes += (f"where a reported clip deviates will not be stated: {reason}",) if reason else ()

@@ -4,23 +4,24 @@
     fan/test/0031.wav,fault
     0044.wav,false alarm
 
-A clip is named as in scores.csv, or by a file name that only one recording has. No other label of a store is read. A
-clip with the label `ignore`, as `detect marks --csv` writes it, is passed over.
+A clip is named as in scores.csv, by a path that ends alike, or by a file name that only one recording has. No other
+label of a store is read. A clip with the label `ignore`, as `detect marks --csv` writes it, is passed over.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from ensemble.marks.apply import marks_of
 from ensemble.marks.file import FAULT, IGNORE, NORMAL
-from ensemble.marks.names import recordings
+from ensemble.marks.names import recordings, several
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS, confirmed_faults, confirmed_part, joined
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import Validation
+from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.labels import ANOMALY_WORDS, NORMAL_WORDS
@@ -44,7 +45,7 @@ def read_faults(path: Path, store: FeatureStore) -> dict[str, bool]:
     DataError names the file and the line of a clip that the store lacks, a name that several recordings have, a label
     that is unknown, a clip with both labels, or one that the store has another mark of.
     """
-    known, of_name = recordings(store)
+    names = recordings(store)
     faults: dict[str, bool] = {}
     lines: dict[str, int] = {}
     for line, name, label in _rows(path):
@@ -54,11 +55,9 @@ def read_faults(path: Path, store: FeatureStore) -> dict[str, bool]:
         is_fault = LABELS[label]
         if is_fault is None:
             continue
-        fitting = [name] if name in known else of_name.get(PurePosixPath(name.replace("\\", "/")).name, [])
+        fitting = names.fitting(name)
         if len(fitting) != 1:
-            problem = (
-                f"fits {len(fitting)} recordings, as {fitting[0]!r}" if fitting else f"is no recording of {store.path}"
-            )
+            problem = several(fitting, "recordings") if fitting else f"is no recording of {store.path}"
             raise DataError(f"{where}: {name!r} {problem}; expected a path as in scores.csv, or a unique file name")
         key = fitting[0]
         if faults.setdefault(key, is_fault) != is_fault:
@@ -110,14 +109,16 @@ def with_confirmed(  # noqa: PLR0917 - one caller
     count = sum(faults.values())
     if not validation.pairs and count < ENOUGH_FAULTS:
         raise DataError(
-            f"{store.path}: {count} confirmed faults and no generated anomalies; choosing needs at least "
+            f"{store.path}: {counted(count, 'confirmed fault')} and no generated anomalies; choosing needs at least "
             f"{ENOUGH_FAULTS} faults, or anomalies of `featstore build DATA STORE --anomalies auto` (or --perturb)"
         )
     part = confirmed_part(validation, store.clips(base), store.facts(base), faults)
     together = joined(validation, part)
     lost = len(faults.keys() - set(together.keys))
     if lost:
-        note = f"{lost} confirmed clips are not counted: their section is left out, or they have no row in {base}"
+        note = (
+            f"{counted(lost, 'confirmed clip')} of a section that is left out, or without a row in {base}, not counted"
+        )
         together = replace(together, notes=(*together.notes, note))
     if not part.confirmed:
         return together, scored, part

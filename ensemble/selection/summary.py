@@ -10,7 +10,7 @@ import numpy as np
 
 from ensemble.selection.select import Candidate, Selection
 from ensemble.selection.standings import DEFAULT, Standing
-from featstore.console import table
+from featstore.console import counted, table
 from featstore.disk.files import write_new
 from featstore.terminal.shown import Block, block
 
@@ -70,9 +70,9 @@ def selection_text(selection: Selection) -> Block:
     generated = [f"{clips['generated']:,} generated anomalies"]
     generated += [f"{clips[kind]:,} {kind}" for kind in ("confirmed faults", "confirmed normal") if kind in clips]
     parts = [
-        f"{', '.join(generated)} and {clips['normal']:,} normal clips, each scored without its own "
-        f"recording; {len(selection.candidates)} candidates, whose ranks by two halves of the recordings have a "
-        f"correlation of {selection.reliability:.2f}; {_race(selection.raced_out)}",
+        f"{', '.join(generated)} and {counted(clips['normal'], 'normal clip')}, each scored without its own "
+        f"recording; {counted(len(selection.candidates), 'candidate')}, whose ranks by two halves of the recordings "
+        f"have a correlation of {selection.reliability:.2f}; {_race(selection.raced_out)}",
         _standings(selection),
         _candidates(selection),
         _pairs(selection),

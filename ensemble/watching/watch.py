@@ -19,6 +19,7 @@ from ensemble.watching.state import Known, Record, known_record
 from ensemble.watching.wake import Wake
 from ensemble.watching.whole import Version, version_of
 from featstore.audio.read import UNREADABLE
+from featstore.console import counted
 from featstore.errors import AsdError, DataError
 
 BATCH_S = 2.0
@@ -160,14 +161,17 @@ class Watch:
         state = self.journal.state
         if not state.started and self.request.existing == "skip":
             passed = [known_record(path, Known(version, 1)) for path, version in seen.files.items()]
-            self.say(f"{len(passed)} existing files are skipped")
+            self.say(f"{counted(len(passed), 'existing file')} skipped")
         folder = str(self.request.folder.absolute())
         if state.started and state.folder != folder:
             self.say(f"{self.journal.folder} was the journal of {state.folder} before")
         start = {"kind": "start", "time": utc(self.wall()), "folder": folder}
         self.journal.add(*passed, {**start, "sinks": [sink.name for sink in self.sinks]})
         known = sum(path in state.known for path in seen.files)
-        self.say(f"watching {folder}: {len(seen.files)} files, {known} scored before; journal {self.journal.folder}")
+        self.say(
+            f"watching {folder}: {counted(len(seen.files), 'file')}, {known} scored before; "
+            f"journal {self.journal.folder}"
+        )
         self._is_begun = True
 
     def _score_ready(self, deadline: float) -> int:

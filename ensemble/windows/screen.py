@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from ensemble.checks.recorded import recorded_warning
 from ensemble.run import Detection
 from ensemble.windows.events import Event
 from ensemble.windows.findings import Findings
 from featstore.clip import path_tail, recording_of, window_of
-from featstore.console import table
+from featstore.console import counted, table
 from featstore.terminal.shown import Block, block
 
 
@@ -32,10 +33,10 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
     reported, total, rate = int(detection.decision.sum()), len(detection.clips), detection.recipe.false_alarm_rate
     affected = int(recordings.any(detection.decision).sum())
     lines = [
-        f"{_counted(len(events), 'event')} in {affected:,} of {_counted(len(recordings.clips), 'recording')}: "
-        f"{reported:,} of {total:,} windows reported."
+        f"{counted(len(events), 'event')} in {affected:,} of {counted(len(recordings.clips), 'recording')}: "
+        f"{reported:,} of {counted(total, 'window')} reported."
     ]
-    if not detection.recipe.fdr:
+    if not detection.recipe.fdr and detection.decided.can_report:
         basis = (
             "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
         )
@@ -43,6 +44,7 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
         lines[0] += f" {basis} {expected}."
     if not events:
         return block(*lines)
+    lines += filter(None, [recorded_warning(detection)])
     lines.append(f"The {min(shown, len(events))} most anomalous:")
     return block(*lines, events_table(events[:shown]))
 
@@ -64,7 +66,3 @@ def events_table(events: Sequence[Event], sentences: Sequence[str] = ()) -> Bloc
     if not sentences:
         return table(header, rows)
     return table([*header, "where, at the peak"], [[*row, text] for row, text in zip(rows, sentences, strict=True)])
-
-
-def _counted(count: int, unit: str) -> str:
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"

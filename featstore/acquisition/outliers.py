@@ -101,6 +101,15 @@ def findings_of(
     return findings
 
 
+def kinds_of(recordings: Recordings) -> dict[int, tuple[str, ...]]:
+    """In which ways the clips differ that differ in any, by their row: names of `kinds`, or silence."""
+    kinds: dict[int, tuple[str, ...]] = {}
+    for finding in findings_of(recordings, copies=False):
+        for row in finding.rows:
+            kinds[row] = (*kinds.get(row, ()), SAID.get(finding.what, finding.what))
+    return kinds
+
+
 class _Measured:
     """The values of all clips in one kind, and what is like each."""
 

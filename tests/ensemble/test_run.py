@@ -170,7 +170,7 @@ def test_members_of_several_embeddings_are_aligned_by_key(tmp_path: Path, clips:
 def test_a_clip_that_one_embedding_lacks_is_named(tmp_path: Path, clips: list[Clip]) -> None:
     make_store(tmp_path / "s", clips, name="a")
     store = make_store(tmp_path / "s", clips[:-1], vectors(clips)[:-1], "b")
-    with pytest.raises(DataError, match=rf"1 clips of a have no row in b, first '{clips[-1].key}'"):
+    with pytest.raises(DataError, match=rf"1 clip of a without a row in b, first '{clips[-1].key}'"):
         detect(store, Recipe((Member("a", KNN), Member("b", KNN))))
 
 

@@ -17,6 +17,7 @@ from ensemble.recipe import Member
 from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.scoring.held_out import Fold, fold_scores, folds_of
 from ensemble.selection.scoring.validation import Validation
+from featstore.console import counted
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 
@@ -156,8 +157,8 @@ def rows_of(store: FeatureStore, name: str, validation: Validation) -> SharedRow
     absent = [key for key in stored if key not in place]
     if absent:
         raise DataError(
-            f"{store.path}: {len(absent)} clips have no row in {name}, first {absent[0]!r}; run featstore build "
-            f"--anomalies auto with -e {name} too, or leave {name} out"
+            f"{store.path}: {counted(len(absent), 'clip')} without a row in {name}, first {absent[0]!r}; run "
+            f"featstore build --anomalies auto with -e {name} too, or leave {name} out"
         )
     places = np.array([place[key] for key in stored])
     where = np.zeros(len(place), dtype=bool)

@@ -165,7 +165,7 @@ def test_few_clips_are_noted_once():
     assert caution(evaluate(tabled(scores), labels, 2023)) == ()
     labels, scores = random_year(np.random.default_rng(0), n=FEW - 1)
     (note,) = caution(evaluate(tabled(scores), labels, 2023))
-    assert note.startswith("fan section 00 has 4 test clips that are source anomaly: with fewer than 5 ")
+    assert note.startswith("fan section 00 has 4 anomalous test clips of the source domain: with fewer than 5 ")
 
 
 def test_a_machine_with_one_section_counts_as_much_as_one_with_three_in_2020():

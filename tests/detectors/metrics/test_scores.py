@@ -111,10 +111,10 @@ def test_any_table_with_the_two_columns_is_read(tmp_path):
         ("a,1\nb,2\na,3\n", "line 3: 'a' already has a score on line 1"),
         ("a,1\nb\n", "line 2: expected 2 columns, found 1"),
         ("a,1\n,2\n", "line 2: the clip has no name"),
-        ("", "no scores in the file"),
+        ("", "the file is empty"),
         ("clip,score\n", "no scores in the file"),
         ("a,1\nb,2\n", "expected 3 scores, found 2"),
-        ('a,1\n"b,2\n', "cannot read the score file"),
+        ('a,1\n"b,2\n', "not a CSV file"),
     ],
 )
 def test_bad_files_name_file_and_line(tmp_path, text, message):
@@ -125,5 +125,5 @@ def test_bad_files_name_file_and_line(tmp_path, text, message):
 
 
 def test_a_missing_file_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match=r"none\.csv: cannot read"):
+    with pytest.raises(DataError, match=r"none\.csv: No such file"):
         read_scores(tmp_path / "none.csv")

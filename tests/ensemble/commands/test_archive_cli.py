@@ -78,7 +78,7 @@ def test_clips_without_a_bank_give_exit_code_3_and_are_counted(plant):
     add(plant / "archive", new, np.ones((3, D), np.float32))
     result = run(plant)
     assert result.exit_code == 3, result.output
-    said = "3 clips have no bank of more than k rows: pump 00 (3)"
+    said = "3 clips without a bank of more than k rows: pump 00 (3)"
     assert said in result.stderr
     again = run(plant)  # now they are counted from the files
     assert (again.exit_code, said in again.stderr) == (3, True)

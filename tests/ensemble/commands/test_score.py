@@ -129,7 +129,7 @@ def test_good_and_bad_files_in_a_folder(plant: Plant, tmp_path: Path) -> None:
     result = run(plant.model, tmp_path, *options)
     assert result.exit_code == 3, result.output
     assert " of 2 clips reported" in result.stderr
-    assert "note: 1 training clips of the model were not scored" in result.stderr
+    assert "note: 1 training clip of the model was not scored" in result.stderr
     assert "rejected: empty.wav: the file is empty (0 bytes)" in result.stderr
     assert "rejected: noise.wav: " in result.stderr
     lines = [json.loads(line) for line in run(plant.model, tmp_path, *options, "--json").stdout.splitlines()]
@@ -142,11 +142,11 @@ def test_a_training_clip_is_not_scored(plant: Plant) -> None:
     result = run(plant.model, plant.files("train")[0], "--json")
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert "note: 1 training clips of the model were not scored" in result.stderr
+    assert "note: 1 training clip of the model was not scored" in result.stderr
     content = plant.files("train")[0].read_bytes()
     piped = run(plant.model, "-", "--machine", "fan", "--section", "00", "--json", stdin=content)
     assert piped.stdout == ""
-    assert "note: 1 training clips of the model were not scored" in piped.stderr
+    assert "note: 1 training clip of the model was not scored" in piped.stderr
 
 
 def test_the_standard_input_is_the_file(plant: Plant) -> None:

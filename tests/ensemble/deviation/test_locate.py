@@ -117,5 +117,5 @@ def test_a_store_without_the_views_says_which_build_gives_them(tmp_path: Path) -
 
 
 def test_clips_without_a_row_are_refused(store: FeatureStore) -> None:
-    with pytest.raises(DataError, match=r"1 clips have no row in logmel, first 'fan/other.wav'"):
+    with pytest.raises(DataError, match=r"1 clip without a row in logmel, first 'fan/other.wav'"):
         Locator.of(store, ClipTable.from_clips([Clip("fan/other.wav", "fan", "00", "train")]))

@@ -64,14 +64,17 @@ def test_a_changed_recording_is_read_only_where_its_folder_is_named(
 ) -> None:
     row = int(np.flatnonzero(detection[1].decision)[0])
     file = plant[0] / detection[1].clips[row].path
-    info = file.stat()
+    info, content = file.stat(), file.read_bytes()
     os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns + 10**9))
+    assert row in places(*detection, None).regions, "only the time has changed"
+    file.write_bytes(content[:-2] + bytes([content[-2] ^ 1, content[-1]]))
     try:
         where = places(*detection, None)
         assert row not in where.regions
         assert "--data DATA names their folder" in where.notes[0]
         assert row in places(*detection, plant[0]).regions
     finally:
+        file.write_bytes(content)
         os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 

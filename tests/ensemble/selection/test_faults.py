@@ -58,7 +58,7 @@ def run(*args: object) -> Result:
 def test_clips_are_named_by_key_or_file_name_and_labels_have_synonyms(other: FeatureStore, tmp_path: Path) -> None:
     rows = [
         ("fan/test/s0_001.wav", "anomaly"),
-        ("other/folder/s0_055.wav", "Fault"),
+        ("other/fan/test/s0_055.wav", "Fault"),
         ("fan/test/s0_000.wav", "normal"),
         ("s1_000.wav", "false_alarm"),
         ("fan/test/s0_001.wav", "fault"),

@@ -71,7 +71,7 @@ def test_existing_files_are_passed_over_at_the_very_first_start_only(bench: Benc
     with running(bench, existing="skip") as watch:
         bench.steps(watch)
     assert files(bench) == [("b.wav", 1), ("c.wav", 1)]
-    assert "1 existing files are skipped" in bench.log
+    assert "1 existing file skipped" in bench.log
 
 
 def test_a_half_written_file_waits(bench: Bench) -> None:
