@@ -109,10 +109,10 @@ def test_plain_folders(tmp_path, case):
 def test_notes_on_plain_folders(tmp_path):
     touch(tmp_path, "fan/line 1/a.wav", "pump/normal/b.wav", "pump/train/abnormal/c.wav", "fan/section_0_x.wav")
     listing = find_clips(tmp_path)
-    notes = "\n".join(listing.notes)
-    assert "1 folders below machine folders are read as one section" in notes
+    notes = "\n".join([*listing.notes, *listing.test_notes])
+    assert "1 folder below a machine folder is read as one section" in notes
     assert "machine 'fan' has no test clips: its training clips are ranked" in notes
     assert "machine 'pump' has no normal test clips" in notes
-    assert "1 anomalies in train folders are read as test clips" in notes
-    assert "1 names begin like DCASE names" in notes
+    assert "1 anomaly in a train folder is read as a test clip" in notes
+    assert "1 name begins like a DCASE name" in notes
     assert {clip.path: clip.attributes for clip in listing.clips}["fan/line 1/a.wav"] == {"folder": "line 1"}
