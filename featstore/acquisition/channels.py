@@ -53,7 +53,7 @@ def _text(recordings: Recordings, rows: Sequence[int], heard: Sequence[int]) -> 
         return f"sound is in channel {names}: build with --channel {heard[0]}"
     selected = recordings.policy.channel
     clips = f"{recordings.clips[rows[0]].path}{f' and {len(rows) - 1:,} more' if len(rows) > 1 else ''}"
-    read = "their mean" if selected == "mean" else f"channel {selected}"
+    read = "the mean" if selected == "mean" else f"channel {selected}"
     have = f"channel {names} has" if len(heard) == 1 else f"channels {names} have"
     cure = "replace it by a mono copy" if len(rows) == 1 else "replace them by mono copies"
     other = "" if selected == "mean" else ", or build all with --channel mean"

@@ -51,8 +51,8 @@ class Attributes:
             notes.append(f"attributes of {counted(self.joined, 'clip')} were read from attributes tables")
         if self.differing:
             notes.append(
-                f"the names of {counted(len(self.differing), 'clip')} disagree with their attributes table; the name is "
-                f"used; first {self.differing[0]!r}"
+                f"the names of {counted(len(self.differing), 'clip')} disagree with their attributes table; the name "
+                f"is used; first {self.differing[0]!r}"
             )
         if self.hidden:
             notes.append(f"attributes of {counted(self.hidden, 'clip')} are not used: their names say {NO_ATTRIBUTE}")

@@ -78,7 +78,6 @@ def read_dcase(tree: Tree, parse: Callable[[str], ClipName | None]) -> Reading:
     _refuse_pooled_datasets(clips, places)
     for why, files in sorted(unread.items()):
         notes.append(f"not read: {counted(len(files), 'file')} {why}, first {files[0]!r}")
-    ]
     return Reading(clips, notes + attributes.notes() + _supplemental_notes(clips))
 
 

@@ -47,7 +47,7 @@ def label_of(word: str) -> Label | None:
 def resembles_label(word: str) -> bool:
     """Whether a word that is no label was probably meant as one: misspelt, of another language, or a label and more."""
     plain = " ".join(re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", word).lower()))
-    if plain in FOREIGN_WORDS or any(part in _LABELS for part in plain.split()):
+    if {plain, plain.replace(" ", "")} & {*FOREIGN_WORDS} or any(part in _LABELS for part in plain.split()):
         return True
     alike = get_close_matches(plain, [label for label in _LABELS if len(label) >= MISSPELT], n=len(_LABELS), cutoff=0.8)
     return any(abs(len(label) - len(plain)) <= 1 for label in alike)
