@@ -17,7 +17,7 @@ def texts(root: Path, shapes: dict[str, list[float]], channel: str = "0") -> dic
     for i, (path, gains) in enumerate(shapes.items()):
         wave = np.random.default_rng(i).normal(0, 0.1, 4000)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        sf.write(root / path, np.stack([gain * wave for gain in gains], 1), 8000)
+        sf.write(root / path, np.stack([gain * wave for gain in gains], 1), 8000, subtype="FLOAT")
     clips = [Clip(path, "bearing", "00", "train") for path in shapes]
     recordings = of_folder(root, clips, AudioPolicy(channel=channel), workers=0)
     return channel_texts(root, recordings, findings_of(recordings))
@@ -46,6 +46,4 @@ def test_a_silent_mean_is_no_reason_for_the_mean(tmp_path: Path) -> None:
     shapes: dict[str, list[float]] = {"a.wav": [0, 1, -1], "b.wav": [1]}
     said = texts(tmp_path, shapes, "mean")["bearing", "00"]
     assert said == "a.wav: the mean is silent, channels 1, 2 have the sound; replace it by a mono copy"
-    assert texts(tmp_path, {"a.wav": [0, 0, 0], "b.wav": [1]}, "mean") == {
-        ("bearing", "00"): "every channel is silent"
-    }
+    assert texts(tmp_path, {"a.wav": [0, 0, 0], "b.wav": [1]}, "mean") == {("bearing", "00"): "every channel is silent"}
