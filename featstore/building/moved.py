@@ -68,4 +68,4 @@ class _Rows:
 
 
 def _trains(clip: Clip) -> bool:
-    return clip.split == "train" and clip.label != "anomaly" and not clip.variant
+    return clip.split == "train" and clip.label != "anomaly"

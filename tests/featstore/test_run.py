@@ -89,7 +89,7 @@ def test_a_dry_run_says_how_many_and_their_share(data: Path) -> None:
     assert "20 clips to read in 1 unit: 5 recordings and 15 generated anomalies, 3.0 per recording" in said.stdout
     facts = json.loads(build(data, "--dry-run", "--json").stdout)
     assert (facts["clips"], facts["anomalies"]) == (20, 15)
-    assert "units\n" in build(data, "--dry-run", "--anomalies", "none").stdout
+    assert "unit\n" in build(data, "--dry-run", "--anomalies", "none").stdout
     assert not (data.parent / "store").exists()
 
 
