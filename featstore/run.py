@@ -19,6 +19,7 @@ from featstore.building.request import AUTO_ANOMALIES, NO_ANOMALIES, BuildReques
 from featstore.building.state import other_root
 from featstore.building.units import Workers
 from featstore.clip import Clip
+from featstore.console import counted
 from featstore.distributed.launchers import place
 from featstore.distributed.planfile import PlanFile, plan_for, plans_of
 from featstore.distributed.shares import Share, ShareReport, plan_shares, work_share
@@ -85,11 +86,11 @@ def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     """Folder of the recordings and the clips to embed; prints the detected layout."""
     listing = find_clips(request.data, request.layout, ground_truth=request.ground_truth)
     listing = replace(listing, clips=windows_of(listing.root, listing.clips, request.audio))
-    notes = [*listing.notes, *_window_notes(request, listing.clips)]
+    notes = [*listing.notes, *listing.test_notes, *_window_notes(request, listing.clips)]
     stored = _stored_variants(request.store)
     anomalies = _only(_anomalies(request, listing.clips, listing.root, stored), request.machines)
     clips = [*_only(listing.clips, request.machines), *anomalies]
-    say(f"{request.data}: layout {listing.layout}, {len(clips):,} clips")
+    say(f"{request.data}: layout {listing.layout}, {counted(len(clips), 'clip')}")
     say(summary(clips))
     costs = _costs(request, len(clips) - len(anomalies), anomalies, stored)
     for note in [*notes, *costs, *other_root(request.store, listing.root)]:
@@ -103,8 +104,9 @@ def _window_notes(request: BuildRequest, clips: Sequence[Clip]) -> list[str]:
         return []
     cut = [clip.recording for clip in clips if clip.window]
     whole = len(clips) - len(cut)
-    rest = f"; {whole:,} recordings are not longer than one, or unreadable, and stay whole" if whole else ""
-    return [f"{len(cut):,} windows of {len(set(cut)):,} recordings ({request.windows.option}){rest}"]
+    short = counted(whole, "recording is", "recordings are")
+    rest = f"; {short} not longer than one, or unreadable, and stay{'s' * (whole == 1)} whole" if whole else ""
+    return [f"{counted(len(cut), 'window')} of {counted(len(set(cut)), 'recording')} ({request.windows.option}){rest}"]
 
 
 def _only(clips: list[Clip], machines: tuple[str, ...]) -> list[Clip]:
@@ -150,8 +152,8 @@ def _costs(request: BuildRequest, recordings: int, anomalies: Sequence[Clip], st
     known = {clip.key for clip in stored}
     new = sum(clip.key not in known for clip in anomalies)
     held = f", {len(anomalies) - new:,} are in the store" if new < len(anomalies) else ""
-    noun = "clips" if request.windows else "recordings"
-    text = f"{new:,} anomalies are generated for {recordings:,} {noun} (auto){held}"
+    of = counted(recordings, "clip" if request.windows else "recording")
+    text = f"{counted(new, 'anomaly is', 'anomalies are')} generated for {of} (auto){held}"
     return [f"{text}; --anomalies none leaves them out"] if new else []
 
 

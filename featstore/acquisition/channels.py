@@ -1,4 +1,4 @@
-"""Which channel of recordings has sound, where the selected one is silent."""
+"""Which channel of recordings has sound, where the selected one is silent, and what to do about it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ def channel_texts(root: Path, recordings: Recordings, findings: Sequence[Finding
         rows = [row for row in finding.rows if channels[row] > 1]
         if finding.what == SILENT and rows:
             heard = sorted({channel for row in rows[:LISTENED] for channel in _sounding(root, recordings, row)})
-            texts[finding.machine, finding.section] = _text(heard)
+            texts[finding.machine, finding.section] = _text(recordings, rows, heard)
     return texts
 
 
@@ -44,7 +44,17 @@ def _sounding(root: Path, recordings: Recordings, row: int) -> list[int]:
     return heard
 
 
-def _text(heard: Sequence[int]) -> str:
+def _text(recordings: Recordings, rows: Sequence[int], heard: Sequence[int]) -> str:
+    """What to do; another --channel is proposed only where every recording has it."""
     if not heard:
         return "every channel is silent"
-    return f"sound is in channel {', '.join(map(str, heard))}: build with --channel {heard[0]}"
+    names = ", ".join(map(str, heard))
+    if (recordings.facts["channels"] > heard[0]).all():
+        return f"sound is in channel {names}: build with --channel {heard[0]}"
+    selected = recordings.policy.channel
+    clips = f"{recordings.clips[rows[0]].path}{f' and {len(rows) - 1:,} more' if len(rows) > 1 else ''}"
+    read = "the mean" if selected == "mean" else f"channel {selected}"
+    have = f"channel {names} has" if len(heard) == 1 else f"channels {names} have"
+    cure = "replace it by a mono copy" if len(rows) == 1 else "replace them by mono copies"
+    other = "" if selected == "mean" else ", or build all with --channel mean"
+    return f"{clips}: {read} is silent, {have} the sound; {cure}{other}"

@@ -1,11 +1,13 @@
 """`--anomalies auto`: as many generated anomalies as the time of a build allows, spread evenly, strong ones first.
 
-Every machine, section and domain gets an equal share, also one with few recordings. Within a share every pair of a kind
+Every machine, section and domain gets an equal share, also one with few recordings. A section with one training clip
+gets none, because no detector can learn from one clip. Within a share every pair of a kind
 and a strength comes equally often; what is left over goes to the strongest pairs. Anomalies that the store already
 holds count, so a resumed or repeated build generates what the first one would have, and new recordings make no
 anomaly obsolete.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from zlib import crc32
@@ -28,6 +30,9 @@ PER_RECORDING = 0.5
 
 MOST_PER_PAIR = 12
 """Most anomalies per pair of kind and strength in a machine, section and domain."""
+
+LEAST_CLIPS = 2
+"""Fewest training clips of a section that a detector learns from."""
 
 STRONGEST_FIRST = tuple(sorted(SEVERITIES_DB, reverse=True))
 """Severities in dB; a share that is too small for all pairs leaves out the last ones."""
@@ -65,16 +70,26 @@ def auto_variants(
     """
     budget = budget or Budget()
     groups = groups_of(clips)
-    share, extra = divmod(budget.total(sum(not clip.variant for clip in clips), clip_s), max(1, len(groups)))
+    sharing = _sharing(groups)
+    share, extra = divmod(budget.total(sum(not clip.variant for clip in clips), clip_s), max(1, len(sharing)))
+    shares = {group: share + (number < extra) for number, group in enumerate(sharing)}
     existing = _by_group(stored, groups)
     variants: list[Clip] = []
-    for number, (group, members) in enumerate(groups.items()):
+    for group, members in groups.items():
         donors = donors_of(group, groups, recorded or {})
-        counts = _counts(group, groups, available(donors), share + (number < extra), budget)
+        counts = _counts(group, groups, available(donors), shares.get(group, 0), budget)
         of_group = [*existing.get(group, {}).values()]
         of_group += _missing("/".join(group), members, counts, donors, of_group)
         variants += sorted(of_group, key=lambda clip: (clip.place, clip.path, clip.variant))
     return variants
+
+
+def _sharing(groups: Mapping[Group, Sequence[Clip]]) -> list[Group]:
+    """The groups of sections that a detector can learn from; all groups where there is no such section."""
+    clips: Counter[tuple[str, str]] = Counter()
+    for (machine, section, _), members in groups.items():
+        clips[machine, section] += len(members)
+    return [group for group in groups if clips[group[:2]] >= LEAST_CLIPS] or list(groups)
 
 
 def _by_group(stored: Sequence[Clip], groups: Mapping[Group, Sequence[Clip]]) -> dict[Group, dict[str, Clip]]:

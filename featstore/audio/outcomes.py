@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from featstore.console import counted
+
 SILENT, PADDED = "silent", "padded"
 UNKNOWN, LONGER = "length unknown", "longer than its header says"
 
 MEANINGS = {
-    SILENT: "every sample is zero, detectors leave them out",
-    UNKNOWN: "their headers state no length, decoded to the end of the file",
+    SILENT: "in the channel that was read; detectors leave them out of the banks",
+    UNKNOWN: "the header states no length, decoded to the end of the file",
     LONGER: "decoded to the end of the file",
     PADDED: "shorter than the embedder needs, zeros were added",
 }
@@ -36,5 +38,5 @@ def outcome_notes(outcomes: Mapping[str, Sequence[str]]) -> list[str]:
     for outcome, meaning in MEANINGS.items():
         names = outcomes.get(outcome, ())
         shown = ", ".join(map(repr, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
-        lines += [f"{len(names):,} recordings: {outcome} ({meaning}): {shown}"] if names else []
+        lines += [f"{counted(len(names), 'recording')}: {outcome} ({meaning}): {shown}"] if names else []
     return lines

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from featstore.console import counted
 from featstore.disk.files import explained, read_regular, write_new
 from featstore.errors import StoreError
 
@@ -45,8 +46,9 @@ def unfinished(store: Path) -> str:
     if state is None or state.finished:
         return ""
     return (
-        f"the last build of {store} (from {state.root}, {state.clips:,} clips) did not finish; its rows are valid "
-        "but incomplete: run the same featstore build again, or for a planned build its workers and featstore commit"
+        f"the last build of {store} (from {state.root}, {counted(state.clips, 'clip')}) did not finish; its rows are "
+        "valid but incomplete: run the same featstore build again, or for a planned build its workers and featstore "
+        "commit"
     )
 
 

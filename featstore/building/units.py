@@ -217,7 +217,8 @@ class UnitRun:
         if self.strict:
             raise DataError(f"{clip.key}: {reason} (stopped by --strict; finished units are kept)")
         self.rejected[clip.key] = rejection(clip, state, reason)
-        self.rejected_paths.add(clip.path)
+        if not clip.variant:
+            self.rejected_paths.add(clip.path)
 
     def _progress(self) -> Progress:
         return Progress(self.done, self.total, len(self.rejected_paths), self.audio_s)

@@ -24,7 +24,9 @@ from featstore.console import (
 
 if TYPE_CHECKING:
     from featstore.build import BuildReport
+    from featstore.building.moved import Gone
     from featstore.building.plan import Plan
+    from featstore.building.request import BuildRequest
     from featstore.distributed.shares import Share, ShareReport
     from featstore.store import EmbeddingInfo
 
@@ -81,13 +83,13 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
         return
     with Meter() as meter:
         report = run(request, say=say, report=progress_of(meter))
-    _print_report(request.store, report, as_json)
+    _print_report(request, report, as_json)
     if report.plan.units:
         from featstore.acquisition.notes import build_notes
 
         for text in build_notes(request.data, request.store):
             note(f"note: {text}")
-    raise SystemExit(EXIT_REJECTED if report.rejected else 0)
+    raise SystemExit(EXIT_REJECTED if report.rejected or report.unmade else 0)
 
 
 def _print_share(store: Path, share: "Share", finished: "ShareReport", as_json: bool) -> None:
@@ -98,7 +100,8 @@ def _print_share(store: Path, share: "Share", finished: "ShareReport", as_json: 
         return
     who = "claimed" if share.claim else f"rank {share.rank} of {share.world}"
     rest = ", the rest was finished by others" if finished.gone else ""
-    echo(f"{store}: {who}: {finished.units} units, {finished.clips:,} clips, {len(finished.rejected)} rejected{rest}")
+    done = f"{counted(finished.units, 'unit')}, {counted(finished.clips, 'clip')}, {len(finished.rejected):,} rejected"
+    echo(f"{store}: {who}: {done}{rest}")
     for text in outcome_notes(finished.outcomes):
         note(f"note: {text}")
     for item in finished.rejected[:SHOWN_REJECTIONS]:
@@ -122,42 +125,64 @@ def _print_plan(store: Path, plan: "Plan", infos: "list[EmbeddingInfo]", as_json
         return
     echo(table(header, rows))
     of_them = _ratio(plan.clips - plan.anomalies, plan.anomalies) if plan.anomalies else ""
-    echo(f"{plan.clips:,} clips to read in {len(plan.units)} units{of_them}")
+    echo(f"{counted(plan.clips, 'clip')} to read in {counted(len(plan.units), 'unit')}{of_them}")
     echo(f"{needed:,} bytes needed, {free:,} free; nothing was written")
 
 
 def _ratio(recordings: int, anomalies: int) -> str:
     """What the generated anomalies cost: how many come on the recordings to read."""
     each = f", {anomalies / recordings:.1f} per recording" if recordings else ""
-    return f": {recordings:,} recordings and {anomalies:,} generated anomalies{each}"
+    generated = counted(anomalies, "generated anomaly", "generated anomalies")
+    return f": {counted(recordings, 'recording')} and {generated}{each}"
 
 
-def _print_report(store: Path, report: "BuildReport", as_json: bool) -> None:
+def _print_report(request: "BuildRequest", report: "BuildReport", as_json: bool) -> None:
     """Rows on stdout; rejected recordings with their reasons on stderr (all of them: `featstore info --rejected`)."""
-    gone = {name: len(keys) for name, keys in report.gone.items() if keys}
+    store, gone = request.store, {name: len(keys) for name, keys in report.gone.keys.items() if keys}
     if as_json:
         rejected = [{"path": item.path, "reason": item.reason} for item in report.rejected]
         outcomes = {outcome: len(names) for outcome, names in report.outcomes.items()}
         audio_s = round(report.audio_s, 3)
-        echo_json({"rows": report.rows, "rejected": rejected, "outcomes": outcomes, "gone": gone, "audio_s": audio_s})
+        numbers = {
+            "outcomes": outcomes,
+            "gone": gone,
+            "moved": report.gone.moved,
+            "unmade": len(report.unmade),
+            "audio_s": audio_s,
+        }
+        echo_json({"rows": report.rows, "rejected": rejected, **numbers})
         return
     for name, rows in report.rows.items():
         echo(f"{store}: {name} holds {counted(rows, 'row')} ({_counts(report, name)})")
-    for name, count in gone.items():
-        echo(
-            f"note: {count:,} rows of {name} belong to recordings that are gone from the folder (--prune drops them)",
-            err=True,
-        )
-    for text in outcome_notes(report.outcomes):
+    for text in [*_gone_notes(report.gone, request), *outcome_notes(report.outcomes)]:
         note(f"note: {text}")
     listed = f"`featstore info {quote(str(store))} --rejected`"
     if report.rejected:
         shown = [[item.path, item.reason] for item in report.rejected[:SHOWN_REJECTIONS]]
         echo(table(["rejected", "reason"], shown), err=True)
-        echo(f"{len(report.rejected)} rejected; {listed} lists them all", err=True)
+        echo(f"{len(report.rejected):,} rejected; {listed} lists them all", err=True)
     if report.standing:
         again = f"{listed} lists them, --retry-rejected reads them again"
-        echo(f"{report.standing} rejected earlier and unchanged since; {again}", err=True)
+        echo(f"{report.standing:,} rejected earlier and unchanged since; {again}", err=True)
+    for text in report.unmade.notes():
+        note(text)
+
+
+def _gone_notes(gone: "Gone", request: "BuildRequest") -> list[str]:
+    """What became of the rows of recordings that are no longer in the folder; with --machine the others are unknown."""
+    notes = []
+    if gone.moved:
+        was, of = ("was", "its old path") if gone.moved == 1 else ("were", "their old paths")
+        notes.append(f"{counted(gone.moved, 'recording')} {was} moved or renamed: the rows of {of} are dropped")
+    counts = {name: len(keys) for name, keys in gone.keys.items() if keys}
+    if counts and not request.machines:
+        rows = " and ".join(f"{counted(count, 'row')} of {name}" for name, count in counts.items())
+        are = "is" if [*counts.values()] == [1] else "are"
+        train = "trains" if gone.training == 1 else "train"
+        still = f"; {gone.training:,} of these recordings still {train} the detectors" if gone.training else ""
+        command = f"featstore build {quote(str(request.data))} {quote(str(request.store))} --prune"
+        notes.append(f"{rows} {are} of recordings that are no longer in the folder{still}; remove them with {command}")
+    return notes
 
 
 def _counts(report: "BuildReport", name: str) -> str:

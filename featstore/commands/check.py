@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import flags, listing_options, part_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, echo, note, table
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, counted, echo, note, table
 from featstore.errors import OptionError
 from featstore.terminal.shown import block
 
@@ -109,6 +109,7 @@ def _print(recordings: "Recordings", findings: "list[Finding]", notes: list[str]
     for text in notes:
         note(f"note: {text}")
     where = quote(str(source))
-    rejected = f"; {len(recordings.rejected):,} recordings were rejected" if recordings.rejected else ""
+    number = counted(len(recordings.rejected), "recording was", "recordings were")
+    rejected = f"; {number} rejected" if recordings.rejected else ""
     found = f"clips that would mislead a detector: {verdict(findings)}" if findings else NOTHING
     echo(block("", f"{where}: {found}{rejected}"))

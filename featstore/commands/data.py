@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, Meter, echo, size, table
+from featstore.console import EXISTING, PATH, Command, Meter, counted, echo, size, table
 
 
 @click.command(cls=Command)
@@ -23,7 +23,7 @@ def simulate(out: Path, machines: str | None, workers: int | None, **plant: floa
     chosen = {"machines": tuple(machines.split(","))} if machines else {}
     with Meter("simulated clips") as meter:
         result = simulate(out, Plant(**plant, **chosen), workers=workers, progress=meter.update)  # type: ignore[arg-type]
-    echo(f"{out}: simulated plant of {result.clips:,} recordings ({result.rendered:,} made now)")
+    echo(f"{out}: simulated plant of {counted(result.clips, 'recording')} ({result.rendered:,} made now)")
 
 
 @click.command(cls=Command)
@@ -53,7 +53,7 @@ def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[st
         return
     with Meter("MB") as meter:
         files = download(parts, dest, lambda done, total: meter.update(done // 1_000_000, max(total // 1_000_000, 1)))
-    echo(f"{dest}: {files:,} files of {dataset}")
+    echo(f"{dest}: {counted(files, 'file')} of {dataset}")
 
 
 @click.command(cls=Command)
@@ -74,7 +74,7 @@ def scan(data: Path, **options: Any) -> None:
     request = BuildRequest(data=data, store=data, **options)
     listing = find_clips(data, request.layout, ground_truth=request.ground_truth)
     clips = windows_of(listing.root, listing.clips, request.audio)
-    echo(f"{data}: layout {listing.layout}, {len(clips):,} clips")
+    echo(f"{data}: layout {listing.layout}, {counted(len(clips), 'clip')}")
     echo(summary(clips))
-    for note in listing.notes:
+    for note in [*listing.notes, *listing.test_notes]:
         echo(f"note: {note}", err=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, echo
+from featstore.console import EXISTING, PATH, Command, counted, echo
 
 
 @click.command(cls=Command)
@@ -18,7 +18,7 @@ def export(store: Path, out: Path, embedding: str, kind: str | None) -> None:
     from featstore.store import FeatureStore
 
     rows = export(FeatureStore.open(store), embedding, out, to=kind or out.suffix.lstrip("."))
-    echo(f"{out}: {rows:,} rows of {embedding}")
+    echo(f"{out}: {counted(rows, 'row')} of {embedding}")
 
 
 @click.command(cls=Command, name="import")
@@ -36,4 +36,4 @@ def import_(store: Path, arrays: tuple[Path, ...], name: str, manifest: Path | N
     from featstore.exchange.embeddings import import_files
 
     rows = import_files(store, arrays, name, manifest=manifest, key=key)
-    echo(f"{store}: {name} holds {rows:,} rows")
+    echo(f"{store}: {name} holds {counted(rows, 'row')}")

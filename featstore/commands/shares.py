@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import planned_options
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, echo, echo_json, note
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, counted, echo, echo_json, note
 
 if TYPE_CHECKING:
     from featstore.distributed.gather import Gathered
@@ -34,7 +34,8 @@ def plan(as_json: bool, **options: Any) -> None:
         units, count, name = (len(planned), planned.clips, planned.id) if planned else (0, 0, "")
         echo_json({"plan": name, "units": units, "clips": count})
     elif planned:
-        echo(f"{request.store}: plan {planned.id}, {planned.clips:,} clips to read in {len(planned)} units")
+        work = f"{counted(planned.clips, 'clip')} to read in {counted(len(planned), 'unit')}"
+        echo(f"{request.store}: plan {planned.id}, {work}")
     else:
         echo(f"{request.store}: nothing to embed, the store is complete")
 
@@ -56,9 +57,9 @@ def commit(store: Path, as_json: bool) -> None:
     else:
         for part in gathered:
             published = part.published + part.before
-            echo(f"{store}: plan {part.plan.id}: {published} of {len(part.plan)} units published")
+            echo(f"{store}: plan {part.plan.id}: {published} of {counted(len(part.plan), 'unit')} published")
             for info in part.plan.infos if part.complete else ():
-                echo(f"{store}: {info.name} holds {opened.rows(info.name):,} rows")
+                echo(f"{store}: {info.name} holds {counted(opened.rows(info.name), 'row')}")
         if not gathered:
             echo(f"{store}: nothing is pending")
     for part in gathered:
@@ -66,15 +67,17 @@ def commit(store: Path, as_json: bool) -> None:
             echo(f"refused: unit {number}: {reason}", err=True)
     incomplete = [part for part in gathered if not part.complete]
     for part in incomplete:
+        are, missing = "is" if len(part.missing) == 1 else "are", counted(len(part.missing), "unit")
         echo(
-            f"error: {len(part.missing)} units of plan {part.plan.id} are missing: {ranges(part.missing)}; run workers "
-            "and commit again, or let featstore build make them",
+            f"error: {missing} of plan {part.plan.id} {are} missing: {ranges(part.missing)}; "
+            "run workers and commit again, or let featstore build make them",
             err=True,
         )
     rejected = sum(part.rejected for part in gathered)
     if rejected:
         listed = f"`featstore info {quote(str(store))} --rejected`"
-        echo(f"{rejected:,} recordings were rejected; {listed} lists them", err=True)
+        were = counted(rejected, "recording was", "recordings were")
+        echo(f"{were} rejected; {listed} lists {'it' if rejected == 1 else 'them'}", err=True)
     raise SystemExit(1 if incomplete else EXIT_REJECTED if rejected else 0)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, Command, echo, echo_json
+from featstore.console import EXISTING, Command, counted, echo, echo_json
 from featstore.errors import StoreError
 
 
@@ -74,4 +74,4 @@ def drop(store: Path, embedding: str) -> None:
     with StoreWriter(store) as writer:
         rows = writer.store.rows(embedding)
         writer.drop(embedding)
-    echo(f"{store}: dropped {embedding} with {rows:,} rows")
+    echo(f"{store}: dropped {embedding} with {counted(rows, 'row')}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featstore.console import counted
 from featstore.disk.head import FILE, Head, read_head
 from featstore.disk.manifest import Manifest, UnknownVersion, load, name_of, numbered
 from featstore.errors import RequestError, StoreError
@@ -111,4 +112,4 @@ def _cure(root: Path) -> str:
 
 
 def _shards(root: Path) -> str:
-    return f"{sum(1 for _ in (root / 'shards').glob('*.h5')):,} shards"
+    return counted(sum(1 for _ in (root / "shards").glob("*.h5")), "shard")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featstore.building.state import BuildState, write_state
+from featstore.clip import VARIANT_MARK
 from featstore.distributed.pending import collect, discard, finished, mark_published
 from featstore.distributed.plan_writer import remove_leftovers, remove_plan
 from featstore.distributed.planfile import PlanFile, plans_of
@@ -60,7 +61,7 @@ def gather(writer: StoreWriter, plan: PlanFile) -> Gathered:
     known = finished(plan)
     ready = sorted(number for number, published in known.items() if not published and number < len(plan))
     refused: dict[int, str] = {}
-    rejected = 0
+    rejected = set[str]()
     for start in range(0, len(ready), BATCH_UNITS):
         units = {}
         for number in ready[start : start + BATCH_UNITS]:
@@ -70,10 +71,11 @@ def gather(writer: StoreWriter, plan: PlanFile) -> Gathered:
                 refused[number] = str(error)
                 discard(plan, number)
         _publish(writer, plan, units)
-        rejected += sum(len(shard.keys) - shard.rows for shards in units.values() for shard in shards)
+        rejected |= {key for shards in units.values() for shard in shards for key in shard.keys[shard.rows :]}
     missing = [number for number in range(len(plan)) if number not in known or number in refused]
     count = len(ready) - len(refused)
-    return Gathered(plan, count, sum(known.values()), tuple(missing), refused, rejected)
+    recordings = sum(VARIANT_MARK not in key for key in rejected)
+    return Gathered(plan, count, sum(known.values()), tuple(missing), refused, recordings)
 
 
 def _publish(writer: StoreWriter, plan: PlanFile, units: Mapping[int, Sequence[FinishedShard]]) -> None:

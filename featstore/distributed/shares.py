@@ -16,6 +16,7 @@ from featstore.audio.policy import length_option
 from featstore.building.failing import with_rows
 from featstore.building.plan import FileState, states_of
 from featstore.building.prepare import BuildOptions, Request, check_unique, infos_of, job_of, prepare
+from featstore.building.rejections import of_recordings
 from featstore.building.units import Progress, UnitRun, UnitWork, units_of
 from featstore.clip import Clip
 from featstore.disk.shard import EmbeddingInfo
@@ -132,7 +133,7 @@ def work_share(
     if gone:
         _check_not_replaced(plan)
     outcomes = {outcome: list(names) for outcome, names in run.outcomes.items()}
-    return ShareReport(len(done), run.done, tuple(run.rejected.values()), run.audio_s, gone, outcomes)
+    return ShareReport(len(done), run.done, tuple(of_recordings(run.rejected.values())), run.audio_s, gone, outcomes)
 
 
 def check_same(plan: PlanFile, infos: Sequence[EmbeddingInfo], options: BuildOptions) -> None:

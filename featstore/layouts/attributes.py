@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase_names import NO_ATTRIBUTE, number_repeats
@@ -47,14 +48,14 @@ class Attributes:
         """How many clips got attributes from tables, and which did not and why."""
         notes = list(self.problems)
         if self.joined:
-            notes.append(f"attributes of {self.joined:,} clips were read from attributes tables")
+            notes.append(f"attributes of {counted(self.joined, 'clip')} were read from attributes tables")
         if self.differing:
             notes.append(
-                f"the names of {len(self.differing):,} clips disagree with their attributes table; the name is used; "
-                f"first {self.differing[0]!r}"
+                f"the names of {counted(len(self.differing), 'clip')} disagree with their attributes table; the name "
+                f"is used; first {self.differing[0]!r}"
             )
         if self.hidden:
-            notes.append(f"attributes of {self.hidden:,} clips are not used: their names say {NO_ATTRIBUTE}")
+            notes.append(f"attributes of {counted(self.hidden, 'clip')} are not used: their names say {NO_ATTRIBUTE}")
         return notes
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from featstore.clip import Clip, Domain, Label, Split
+from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.attributes import Attributes, read_attributes_beside
 from featstore.layouts.dcase_names import NO_ATTRIBUTE, ClipName
@@ -28,10 +29,11 @@ STAGES = ("dev_data", "eval_data", "raw")
 
 
 class Reading(NamedTuple):
-    """Clips of a layout, and notes for the user about how they were read."""
+    """Clips of a layout, notes for the user about how they were read, and notes on what their test clips allow."""
 
     clips: list[Clip]
     notes: list[str]
+    test_notes: tuple[str, ...] = ()
 
 
 class _Place(NamedTuple):
@@ -74,7 +76,8 @@ def read_dcase(tree: Tree, parse: Callable[[str], ClipName | None]) -> Reading:
         else:
             clips.append(_clip(path, place, name, attributes))
     _refuse_pooled_datasets(clips, places)
-    notes += [f"not read: {len(files):,} files {why}, first {files[0]!r}" for why, files in sorted(unread.items())]
+    for why, files in sorted(unread.items()):
+        notes.append(f"not read: {counted(len(files), 'file')} {why}, first {files[0]!r}")
     return Reading(clips, notes + attributes.notes() + _supplemental_notes(clips))
 
 
@@ -109,7 +112,7 @@ def _without_renamed_copies(paths: list[str]) -> tuple[list[str], list[str]]:
     if not copies:
         return originals, []
     n_copies = len(paths) - len(originals)
-    return originals, [f"not read: {n_copies:,} files in test_rename folders, copies of the clips in test"]
+    return originals, [f"not read: {counted(n_copies, 'file')} in test_rename folders, copies of the clips in test"]
 
 
 def _place(tree: Tree, folder: str) -> _Place:

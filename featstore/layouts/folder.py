@@ -5,14 +5,20 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from featstore.clip import Clip, Label, Split
+from featstore.console import counted
 from featstore.layouts.dcase import Reading
-from featstore.layouts.labels import label_of
+from featstore.layouts.labels import label_of, resembles_label
 from featstore.layouts.tree import Tree, stem
 
 _MIMII = re.compile(r"(?:^|/)(?P<machine>[^/]+)/(?P<section>id_[0-9]+)/(?P<label>normal|abnormal)/[^/]+$")
 _SNR = re.compile(r"(?:^|/)(?P<sign>-|min|minus_?)?(?P<number>[0-9]+)_?dB(?:_[^/]*)?(?=/)")
 
 _DCASE_STARTS = ("section_", "normal_id_", "anomaly_id_")
+
+NAMED = 3
+"""Machines that a note for many names."""
+
+_LABELS_SHOWN = ("normal", "abnormal", "ok", "faulty")
 
 SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 
@@ -46,7 +52,7 @@ def read_mimii(tree: Tree) -> Reading:
     clips = [clip for group in groups.values() for clip in _split_mimii(group)]
     notes = ["MIMII has no split: per section the first normal clips, one per abnormal clip, are test; the rest train"]
     if unread:
-        outside = f"{len(unread):,} files outside <machine>/id_NN/normal|abnormal"
+        outside = f"{counted(len(unread), 'file')} outside <machine>/id_NN/normal|abnormal"
         notes.insert(0, f"not read: {outside}, first {unread[0]!r}")
     return Reading(clips, notes)
 
@@ -71,16 +77,22 @@ def read_folder(tree: Tree) -> Reading:
         attributes = {"folder": place.deeper} if place.deeper else {}
         split = _plain_split(place, with_normal)
         clips.append(Clip(path, place.machine, "00", split, label=place.label, attributes=attributes))
-    return Reading(clips, _plain_notes(clips, moved))
+    unlabelled = {f for f, p in places.items() if p.label == "unknown" and any(map(resembles_label, p.names))}
+    return Reading(clips, _plain_notes(clips, moved, unlabelled), tuple(_test_notes(clips)))
 
 
 class _PlainPlace(NamedTuple):
-    """What the folder of a clip states."""
+    """What the folder of a clip states; names: its parts that are neither label nor split."""
 
     machine: str
     split: Split | None
     label: Label
-    deeper: str
+    names: tuple[str, ...]
+
+    @property
+    def deeper(self) -> str:
+        """The folders below the machine's."""
+        return "/".join(self.names[1:])
 
 
 def _with_snr(machine: str, above: str) -> tuple[str, dict[str, str]]:
@@ -106,12 +118,12 @@ def _plain_place(folder: str, root_name: str) -> _PlainPlace:
     parts = [part for part in folder.split("/") if part]
     splits = [SPLIT_FOLDERS[part.lower()] for part in parts if part.lower() in SPLIT_FOLDERS]
     labels = [label for part in parts if (label := label_of(part))]
-    names = [part for part in parts if part.lower() not in SPLIT_FOLDERS and label_of(part) is None]
+    names = tuple(part for part in parts if part.lower() not in SPLIT_FOLDERS and label_of(part) is None)
     return _PlainPlace(
         machine=names[0] if names else root_name,
         split=splits[-1] if splits else None,
         label=labels[-1] if labels else "unknown",
-        deeper="/".join(names[1:]),
+        names=names,
     )
 
 
@@ -123,24 +135,68 @@ def _plain_split(place: _PlainPlace, with_normal: set[str]) -> Split:
     return "test" if place.label == "unknown" and place.machine in with_normal else "train"
 
 
-def _plain_notes(clips: list[Clip], moved: list[str]) -> list[str]:
+def _plain_notes(clips: list[Clip], moved: list[str], unlabelled: set[str]) -> list[str]:
     notes = []
     similar = [clip.path for clip in clips if stem(clip.path).startswith(_DCASE_STARTS)]
     if similar:
-        notes.append(f"{len(similar):,} names begin like DCASE names but are none, first {similar[0]!r}")
+        begin = "name begins like a DCASE name but is" if len(similar) == 1 else "names begin like DCASE names but are"
+        notes.append(f"{len(similar):,} {begin} none, first {similar[0]!r}")
     if moved:
-        notes.append(f"{len(moved):,} anomalies in train folders are read as test clips, first {moved[0]!r}")
-    if any("folder" in clip.attributes for clip in clips):
-        deeper = {(clip.machine, clip.attributes["folder"]) for clip in clips if "folder" in clip.attributes}
+        read = "anomaly in a train folder is read as a test clip"
+        are = read if len(moved) == 1 else "anomalies in train folders are read as test clips"
+        notes.append(f"{len(moved):,} {are}, first {moved[0]!r}")
+    if unlabelled:
+        notes.append(_unlabelled_note(clips, unlabelled))
+    below = [clip for clip in clips if "folder" in clip.attributes and _folder(clip) not in unlabelled]
+    deeper = {(clip.machine, clip.attributes["folder"]) for clip in below}
+    if deeper:
+        below_machine = "folder below a machine folder is" if len(deeper) == 1 else "folders below machine folders are"
         notes.append(
-            f"{len(deeper):,} folders below machine folders are read as one section per machine, first "
+            f"{len(deeper):,} {below_machine} read as one section per machine, first "
             f"{'/'.join(min(deeper))!r}; list them in a manifest to keep them apart"
         )
-    for machine in sorted({clip.machine for clip in clips}):
-        own = [clip for clip in clips if clip.machine == machine]
-        tested = {clip.label for clip in own if clip.split == "test"}
-        if not tested:
-            notes.append(f"machine {machine!r} has no test clips: its training clips are ranked against each other")
-        elif tested == {"anomaly"}:
-            notes.append(f"machine {machine!r} has no normal test clips; for an AUC put some in {machine}/test/normal")
     return notes
+
+
+def _folder(clip: Clip) -> str:
+    return clip.path.rpartition("/")[0]
+
+
+def _unlabelled_note(clips: list[Clip], folders: set[str]) -> str:
+    """A note on folders whose names were probably meant as labels."""
+    own = [clip for clip in clips if _folder(clip) in folders]
+    splits = " and ".join({"train": "training", "test": "test"}[split] for split in sorted({c.split for c in own}))
+    if len(folders) == 1:
+        what, whose = f"{next(iter(folders))} is no known label", "its"
+    else:
+        what, whose = f"{len(folders):,} folders have no known label, first {min(folders)}", "their"
+    have, count = ("has", "counts") if len(own) == 1 else ("have", "count")
+    return (
+        f"{what} ({', '.join(_LABELS_SHOWN)}, ...): {whose} {counted(len(own), 'recording')} {have} no label and "
+        f"{count} as {splits} clips; rename the folder{'' if len(folders) == 1 else 's'} to change that"
+    )
+
+
+def _test_notes(clips: list[Clip]) -> list[str]:
+    """Machines without test clips, or without normal ones, in one note for all that share it."""
+    tested: dict[str, set[Label]] = {}
+    for clip in clips:
+        tested.setdefault(clip.machine, set()).update([clip.label] if clip.split == "test" else [])
+    untested = sorted(machine for machine, labels in tested.items() if not labels)
+    faulty = sorted(machine for machine, labels in tested.items() if labels == {"anomaly"})
+    notes = []
+    if untested:
+        whose = "its" if len(untested) == 1 else "their"
+        notes.append(f"{_machines(untested)} no test clips: {whose} training clips are ranked against each other")
+    if faulty:
+        where = faulty[0] if len(faulty) == 1 else "MACHINE"
+        notes.append(f"{_machines(faulty)} no normal test clips; for an AUC put some in {where}/test/normal")
+    return notes
+
+
+def _machines(machines: list[str]) -> str:
+    """The first machines by name, how many there are, and the verb."""
+    if len(machines) == 1:
+        return f"machine {machines[0]!r} has"
+    more = f" and {len(machines) - NAMED:,} more" if len(machines) > NAMED else ""
+    return f"{len(machines):,} machines ({', '.join(map(repr, machines[:NAMED]))}{more}) have"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featstore.clip import Window, checked_path, window_of
+from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.listed import Disk, check_paths
 from featstore.layouts.manifest import checked_window, seconds
@@ -27,13 +28,15 @@ def read_scp(path: Path) -> Tree:
     places = {key: (where, _scp_path(where, target, disk)) for where, key, target in _lines(path)}
     if not places:
         raise DataError(f"{path}: empty; expected lines with a key and the path of a recording")
-    notes = [f"{len(places):,} recordings listed in {path}", *check_paths(disk, places.values())]
+    notes = [f"{counted(len(places), 'recording')} listed in {path}", *check_paths(disk, places.values())]
     notes += notes_on_unread(place for _, place in places.values())
     segments = path.with_name(SEGMENTS)
     if not os.path.lexists(segments):
         return Tree(root, audio=sorted(place for _, place in places.values()), notes=notes, listed_in=path)
     windows = _windows(segments, {key: place for key, (_, place) in places.items()}, path)
-    notes.append(f"{sum(map(len, windows.values())):,} windows of {len(windows):,} of them listed in {segments}")
+    notes.append(
+        f"{counted(sum(map(len, windows.values())), 'window')} of {len(windows):,} of them listed in {segments}"
+    )
     return Tree(root, audio=sorted(windows), notes=notes, listed_in=path, windows=windows)
 
 

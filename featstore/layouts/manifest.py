@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from featstore.clip import DOMAINS, SPLITS, Clip, Domain, Label, Split, window_of, window_path
+from featstore.console import counted
 from featstore.errors import DataError, reason_of
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase import Reading
@@ -48,7 +49,7 @@ def read_manifest(tree: Tree) -> Reading:
     disk = Disk(tree.root)
     clips = [_clip(where, row, disk) for where, row in listed]
     places = [(where, clip.path) for (where, _), clip in zip(listed, clips, strict=True)]
-    notes = [f"{len(clips):,} rows of {table}", *check_paths(disk, places), *_number_notes(listed)]
+    notes = [f"{counted(len(clips), 'row')} of {table}", *check_paths(disk, places), *_number_notes(listed)]
     return Reading(clips, [*notes, *notes_on_unread(clip.recording for clip in clips)])
 
 

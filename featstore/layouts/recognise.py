@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featstore import registry
 from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, checked_path, window_path
-from featstore.console import table
+from featstore.console import counted, table
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
 from featstore.layouts.dcase_names import parse_id_name, parse_section_name
@@ -37,13 +37,15 @@ class Layout:
 class Listing:
     """Clips of a data set, sorted by machine, section, split and path, and notes for the user.
 
-    `root` is the folder that the paths are relative to: the given folder, or the folder of the manifest.
+    `root` is the folder that the paths are relative to: the given folder, or the folder of the manifest. test_notes:
+    what the test clips of the data set allow, which says nothing where its clips are only scored.
     """
 
     layout: str
     root: Path
     clips: list[Clip]
     notes: tuple[str, ...]
+    test_notes: tuple[str, ...] = ()
 
 
 def _claims_id(path: str) -> bool:
@@ -100,7 +102,7 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
         checked_path(clip.recording if name == "manifest" else clip.path)  # a manifest has checked its paths of files
     if tree.windows:
         clips = [part for clip in clips for part in _parts(clip, tree)]
-    return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes))
+    return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes), reading.test_notes)
 
 
 def _layout(name: str) -> Layout:
@@ -137,7 +139,8 @@ def summary(clips: Iterable[Clip]) -> Block:
     text = table(header, rows, text_columns=3, width=100)
     if not generated:
         return text
-    made = f"and {len(generated):,} generated anomalies made of {len(set(generated)):,} of these recordings"
+    number = counted(len(generated), "generated anomaly", "generated anomalies")
+    made = f"and {number} made of {len(set(generated)):,} of these recordings"
     return block(text, made)
 
 
@@ -185,7 +188,7 @@ def _detect(tree: Tree) -> str:
     names = {claims: [name for name, layout in layouts.items() if layout.claims is claims] for claims in counts}
     if len(counts) == 1 and 2 * sum(counts.values()) >= len(tree.audio):
         return next(iter(names.values()))[0]
-    fitting = [f"{', '.join(names[claims])}: {n:,} files" for claims, n in counts.items()]
+    fitting = [f"{', '.join(names[claims])}: {counted(n, 'file')}" for claims, n in counts.items()]
     raise DataError(
         f"{tree.root}: {len(tree.audio):,} recordings fit no single layout; {'; '.join(fitting)}; folder: all files; "
         "choose one with --layout NAME, or give a folder with files of one layout"

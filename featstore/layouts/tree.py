@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from featstore.clip import Window
+from featstore.console import counted
 
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
@@ -105,7 +106,7 @@ def notes_on_unread(paths: Iterable[str]) -> list[str]:
         return []
     counts = Counter("." + path.lower().rpartition(".")[2] for path in unread)
     kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
-    return [f"not read: {len(unread):,} recordings in other formats ({kinds}), first {unread[0]!r}; {CONVERT}"]
+    return [f"not read: {counted(len(unread), 'recording')} in other formats ({kinds}), first {unread[0]!r}; {CONVERT}"]
 
 
 def leads_out(path: str, real_root: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featstore.console import counted
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask
 from featstore.disk.shard import FACTS, Rejection, ShardData
 from featstore.store import FeatureStore, StoreWriter
@@ -29,8 +30,8 @@ class Compaction:
 
     def __str__(self) -> str:
         return (
-            f"{self.shards_before:,} -> {self.shards_after:,} shards, {self.bytes_before:,} -> {self.bytes_after:,} "
-            f"bytes, {self.superseded:,} superseded rows dropped"
+            f"{self.shards_before:,} -> {counted(self.shards_after, 'shard')}, {self.bytes_before:,} -> "
+            f"{self.bytes_after:,} bytes, {counted(self.superseded, 'superseded row')} dropped"
         )
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from featstore.building.rejections import Unmade, of_recordings
 from featstore.building.state import unfinished
-from featstore.console import size, table
+from featstore.console import counted, size, table
 from featstore.layouts.recognise import summary
 from featstore.store import FeatureStore
 from featstore.terminal.shown import Block, block
@@ -43,7 +44,8 @@ def _embedding(store: FeatureStore, name: str) -> dict[str, Any]:
         "config": dict(info.config),
         "audio_hours": round(float(seconds.sum()) / 3600, 4),
         "outcomes": dict(outcomes),
-        "rejected": dict(Counter(rejection.reason for rejection in store.rejected(name))),
+        "rejected": dict(Counter(item.reason for item in of_recordings(store.rejected(name)))),
+        "unmade": sum(bool(item.variant) for item in store.rejected(name)),
         "bytes": sum(entry.bytes for entry in store.entries(name)),
     }
 
@@ -51,7 +53,7 @@ def _embedding(store: FeatureStore, name: str) -> dict[str, Any]:
 def screen(store: FeatureStore) -> Block:
     """Summary on one screen: the embeddings, their clips and the most frequent rejection reasons."""
     facts = describe(store)
-    parts = [f"{store.path}: manifest {facts['manifest']}, {facts['shards']} shards, {size(facts['bytes'])}"]
+    parts = [f"{store.path}: manifest {facts['manifest']}, {counted(facts['shards'], 'shard')}, {size(facts['bytes'])}"]
     parts += [f"warning: {warning}" for warning in facts["warnings"]]
     rows = [
         [
@@ -73,9 +75,9 @@ def screen(store: FeatureStore) -> Block:
         if embedding["views"]:
             parts.append(f"{name}: views {', '.join(embedding['views'])}")
         for outcome, count in embedding["outcomes"].items():
-            parts.append(f"{name}: {count} recordings were {outcome}")
+            parts.append(f"{name}: {counted(count, 'recording')}: {outcome}")
         for reason, count in Counter(embedding["rejected"]).most_common(SHOWN_REASONS):
-            parts.append(f"{name}: {count} rejected: {reason}")
+            parts.append(f"{name}: {count:,} rejected: {reason}")
     names = {tuple(store.clips(name).keys()): name for name in sorted(store.embeddings, reverse=True)}  # one per list
     for name in sorted(names.values()):
         parts.append(block(f"clips of {name}:", summary(store.clips(name))))
@@ -83,6 +85,13 @@ def screen(store: FeatureStore) -> Block:
 
 
 def rejected_text(store: FeatureStore) -> Block:
-    """Every rejected recording with its reason."""
-    rows = [[name, item.path, item.reason] for name in sorted(store.embeddings) for item in store.rejected(name)]
-    return table(["embedding", "rejected", "reason"], rows) if rows else Block("no recording was rejected")
+    """Every rejected recording once with its reason and embeddings, and how many anomalies were not made."""
+    rejected = {name: store.rejected(name) for name in sorted(store.embeddings)}
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, items in rejected.items():
+        for item in of_recordings(items):
+            names.setdefault((item.path, item.reason), []).append(name)
+    rows = [[", ".join(of_item), *path_and_reason] for path_and_reason, of_item in names.items()]
+    parts = [table(["embedding", "rejected", "reason"], rows) if rows else "no recording was rejected"]
+    unmade = Unmade.among((item for items in rejected.values() for item in items), {path for path, _ in names})
+    return block(*parts, *unmade.notes())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from featstore.console import counted
 from featstore.disk.files import make_folder, sync_directory
 from featstore.disk.leftovers import unnamed
 from featstore.store import FeatureStore, StoreWriter
@@ -32,7 +33,8 @@ def repair(path: Path) -> list[Problem]:
         _move(path, [Path("shards", file) for file in used] + orphans)
         if writer.lost:
             what = f"what was published after manifest {before.number} of {before.created} is lost"
-            problems.append(Problem(".", f"{what}; its {len(orphans)} shards were moved to {path / DAMAGED}"))
+            moved = counted(len(orphans), "shard of it was", "shards of it were")
+            problems.append(Problem(".", f"{what}; {moved} moved to {path / DAMAGED}"))
         writer.remove_unnamed(keep=1)
     return problems
 

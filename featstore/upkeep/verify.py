@@ -9,6 +9,7 @@ import numpy as np
 
 from featstore.building.state import FILE as BUILD_STATE
 from featstore.clip import DOMAINS, LABELS, SPLITS
+from featstore.console import counted
 from featstore.disk.files import TEMPORARY_SUFFIX, read_regular
 from featstore.disk.head import FILE as HEAD
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, numbered
@@ -139,7 +140,8 @@ def _check_rows(shard: Shard) -> Iterator[str]:
     clips = shard.clips()
     finite = finite_rows(shard.matrix())
     if not finite.all():
-        yield f"{int((~finite).sum())} rows are not finite, the first is row {int(np.argmin(finite))}"
+        rows = counted(int((~finite).sum()), "row is", "rows are")
+        yield f"{rows} not finite, the first is row {int(np.argmin(finite))}"
     for name, choices in _CHOICES.items():
         unknown = set(decode(np.unique(clips.columns[name]))) - set(choices)
         if unknown:

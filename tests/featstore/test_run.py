@@ -86,10 +86,10 @@ def test_without_training_recordings_the_note_says_why_there_are_no_anomalies(tm
 
 def test_a_dry_run_says_how_many_and_their_share(data: Path) -> None:
     said = build(data, "--dry-run")
-    assert "20 clips to read in 1 units: 5 recordings and 15 generated anomalies, 3.0 per recording" in said.stdout
+    assert "20 clips to read in 1 unit: 5 recordings and 15 generated anomalies, 3.0 per recording" in said.stdout
     facts = json.loads(build(data, "--dry-run", "--json").stdout)
     assert (facts["clips"], facts["anomalies"]) == (20, 15)
-    assert "units\n" in build(data, "--dry-run", "--anomalies", "none").stdout
+    assert "unit\n" in build(data, "--dry-run", "--anomalies", "none").stdout
     assert not (data.parent / "store").exists()
 
 
@@ -230,7 +230,7 @@ WINDOWS += ["fan/normal/a.wav#t=3.2,5.2", "fan/normal/b.wav", "fan/abnormal/c.wa
 def test_long_recordings_are_cut_into_windows(long: Path) -> None:
     done = build(long, "-e", "logmel", "--window", 2)
     assert done.exit_code == 0, done.output
-    note = "note: 5 windows of 1 recordings (--window 2 --hop 1); 2 recordings are not longer than one, or unreadable"
+    note = "note: 5 windows of 1 recording (--window 2 --hop 1); 2 recordings are not longer than one, or unreadable"
     assert note in done.stderr
     store = FeatureStore.open(long.parent / "store")
     assert store.clips("logmel").keys() == WINDOWS
@@ -284,7 +284,7 @@ def test_a_recording_that_changes_is_cut_and_embedded_again(long: Path) -> None:
     write_clip(long, "fan/normal/a.wav", 10, samples=3 * 8000)
     done = build(long, "-e", "logmel", "--window", 2)
     assert "7 rows (0 new, 2 changed, 2 kept, and 3 of other recordings)" in done.stdout
-    assert "3 rows of logmel belong to recordings that are gone" in done.stderr
+    assert "3 rows of logmel are of recordings that are no longer in the folder" in done.stderr
     assert build(long, "-e", "logmel", "--window", 2, "--prune").exit_code == 0
     assert sorted(FeatureStore.open(long.parent / "store").clips("logmel").keys()) == sorted(WINDOWS[:2] + WINDOWS[5:])
 

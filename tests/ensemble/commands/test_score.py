@@ -167,7 +167,7 @@ def test_a_stream_that_does_not_know_its_length_is_scored_as_the_file(plant: Pla
     options = ("--machine", "fan", "--section", "00", "--json")
     by_file, piped = run(plant.model, path, *options), run(plant.model, "-", *options, stdin=bytes(content))
     assert json.loads(piped.stdout) == json.loads(by_file.stdout) | {"clip": "-"}
-    assert "note: 1 recordings: length unknown (" in piped.stderr
+    assert "note: 1 recording: length unknown (" in piped.stderr
     assert "length unknown" not in by_file.stderr
 
 

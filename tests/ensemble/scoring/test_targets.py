@@ -9,6 +9,7 @@ from scored_plant import Plant
 from ensemble.scoring.model import Model
 from ensemble.scoring.targets import targets_of
 from featstore.errors import DataError
+from featstore.layouts.recognise import find_clips
 
 
 def test_files_are_one_target_and_folders_one_each(plant: Plant, model: Model) -> None:
@@ -53,3 +54,13 @@ def test_nothing_that_fits_is_an_error(plant: Plant, model: Model, tmp_path: Pat
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="none"):
         list(targets_of(model, [tmp_path / "none"]))
+
+
+def test_a_folder_that_is_only_scored_has_no_note_on_an_auc(plant: Plant, model: Model, tmp_path: Path) -> None:
+    for folder in ("fan/abnormal", "fan/00"):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(plant.files()[0], tmp_path / folder / "a.wav")
+    assert find_clips(tmp_path).test_notes
+    (target,) = targets_of(model, [tmp_path])
+    assert len(target.notes) == 1, "how the folder is read is still said"
+    assert "below a machine folder" in target.notes[0]

@@ -184,3 +184,18 @@ def test_groups_hear_different_faults() -> None:
     ]
     assert len(seeds) >= 8
     assert len(set(seeds)) == len(seeds)
+
+
+def test_a_section_with_one_training_clip_gets_no_share_and_keeps_what_it_has() -> None:
+    lone = Clip("m9/00_source_000.wav", "m9", "00", "train", "source", "normal")
+    held = replace(lone, label="anomaly", variant="leak@0dB#1")
+    budget = Budget(floor=100, per_recording=0)
+    variants = auto_variants([*plant(), lone], budget, stored=[held])
+    assert [clip for clip in variants if clip.machine == "m9"] == [held]
+    assert len(variants) == 101
+    assert len(auto_variants([lone], budget)) > 0, "where there is no other section"
+    pair = [lone, replace(lone, path="m9/00_target_000.wav", domain="target")]
+    assert {clip.domain for clip in auto_variants([*plant(), *pair], budget) if clip.machine == "m9"} == {
+        "source",
+        "target",
+    }

@@ -249,7 +249,8 @@ def test_a_donor_that_cannot_be_read_rejects_the_variant_only(tmp_path):
     variant = replace(clip, label="anomaly", variant="mix@0dB#1<gone.wav")
     options = BuildOptions(workers=0, render=Renderer(tmp_path, AudioPolicy()))
     report = build(tmp_path, [clip, variant], tmp_path / "store", [Request("a", MomentsEmbedder)], options)
-    assert [(rejection.key, rejection.reason) for rejection in report.rejected] == [
+    assert report.rejected == ()
+    assert [(rejection.key, rejection.reason) for rejection in report.unmade.others] == [
         (variant.key, "donor gone.wav: cannot be read: No such file or directory")
     ]
     assert report.rows == {"a": 1}

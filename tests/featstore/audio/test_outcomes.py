@@ -33,6 +33,6 @@ def test_notes_show_three_names_and_escape_them() -> None:
     notes = outcome_notes({PADDED: ["p\033"], UNKNOWN: [f"{i}.wav" for i in range(1200)]})
     assert notes == [
         f"1,200 recordings: length unknown ({MEANINGS[UNKNOWN]}): '0.wav', '1.wav', '2.wav', ...",
-        f"1 recordings: padded ({MEANINGS[PADDED]}): 'p\\x1b'",
+        f"1 recording: padded ({MEANINGS[PADDED]}): 'p\\x1b'",
     ]
     assert outcome_notes({}) == []

@@ -85,7 +85,7 @@ def test_rejected_recordings_exit_3(plant: Path) -> None:
         assert result.exit_code == 3
         assert "bad\\x1b[2J.wav" in result.stdout
         assert "\033" not in result.output
-        assert result.stdout.splitlines()[-1].endswith("nothing would mislead a detector; 1 recordings were rejected")
+        assert result.stdout.splitlines()[-1].endswith("nothing would mislead a detector; 1 recording was rejected")
 
 
 def test_escapes_in_names_do_not_reach_the_terminal(plant: Path) -> None:

@@ -40,11 +40,11 @@ def test_a_line_per_outcome_and_a_rejection_per_truncated_recording(folder: Path
     result = build(folder)
     assert result.exit_code == 3, result.output
     assert "logmel holds 7 rows (9 new, 0 changed, 0 kept, less 2 rejected)" in result.stdout
-    notes = [line for line in result.stderr.splitlines() if "recordings: " in line]
+    notes = [line for line in result.stderr.splitlines() if "recording: " in line or "recordings: " in line]
     assert [note.partition(" (")[0] for note in notes] == [
-        "note: 1 recordings: silent",
+        "note: 1 recording: silent",
         "note: 4 recordings: length unknown",
-        "note: 1 recordings: longer than its header says",
+        "note: 1 recording: longer than its header says",
     ]
     assert notes[1].endswith(": 'fan/normal/unknown0.au', 'fan/normal/unknown1.au', 'fan/normal/unknown2.au', ...")
     assert "2 rejected" in result.stderr

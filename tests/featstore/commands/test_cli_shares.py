@@ -43,7 +43,7 @@ def work(data: Path, store: Path, *more: object, **env: str) -> Result:
 def test_a_build_shared_by_ranks_equals_a_plain_one(data: Path, store: Path) -> None:
     said = work(data, store, "--rank", 1, "--world", 2)
     assert said.exit_code == 0, said.output
-    assert "rank 1 of 2: 1 units, 2 clips, 0 rejected" in said.stdout
+    assert "rank 1 of 2: 1 unit, 2 clips, 0 rejected" in said.stdout
     half = run("commit", store)
     assert half.exit_code == 1
     assert "1 of 3 units published" in half.stdout
@@ -108,7 +108,7 @@ def test_options_may_be_repeated_as_they_were_planned(data: Path, store: Path) -
 
 def test_a_kubernetes_pod_takes_its_share(data: Path, store: Path) -> None:
     said = work(data, store, "--rank", "auto", "--world", 3, JOB_COMPLETION_INDEX="2")
-    assert "rank 2 of 3: 1 units, 1 clips" in said.stdout
+    assert "rank 2 of 3: 1 unit, 1 clip" in said.stdout
 
 
 def test_a_list_of_recordings_is_shared_too(data: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_strict_stops_with_one_line(plant: Path) -> None:
 def test_dry_run_writes_nothing(plant: Path) -> None:
     result = build(plant, "--dry-run")
     assert result.exit_code == 0
-    assert "5 clips to read in 1 units" in result.stdout
+    assert "5 clips to read in 1 unit" in result.stdout
     assert "bytes needed" in result.stdout
     assert not (plant.parent / "store").exists()
     plan = json.loads(build(plant, "--dry-run", "--json").stdout)

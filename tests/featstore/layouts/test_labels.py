@@ -2,7 +2,15 @@
 
 import pytest
 
-from featstore.layouts.labels import ANOMALY_WORDS, EXPECTED, FLAG_COLUMNS, NORMAL_WORDS, label_of, label_of_flag
+from featstore.layouts.labels import (
+    ANOMALY_WORDS,
+    EXPECTED,
+    FLAG_COLUMNS,
+    NORMAL_WORDS,
+    label_of,
+    label_of_flag,
+    resembles_label,
+)
 
 
 @pytest.mark.parametrize("word", ["abnormal", "Anomalous", "NG", "not_ok", "Not-OK", " faulty ", "BAD", "defect"])
@@ -30,3 +38,17 @@ def test_flags_mean_what_their_column_says() -> None:
 
 def test_the_message_names_every_word() -> None:
     assert all(word in EXPECTED for word in (*NORMAL_WORDS, *ANOMALY_WORDS))
+
+
+MEANT = ["nromal", "Abnrmal", "gut", "DEFEKT", "n.i.o", "normal_2", "異常", "not normal", "faults"]
+
+
+@pytest.mark.parametrize("word", MEANT)
+def test_words_that_were_probably_meant_as_labels(word: str) -> None:
+    assert label_of(word) is None
+    assert resembles_label(word)
+
+
+@pytest.mark.parametrize("word", ["fan", "line 1", "bearing", "default", "id_00", "2024-01-01", "", "valve", "thermal"])
+def test_words_that_resemble_no_label(word: str) -> None:
+    assert not resembles_label(word)

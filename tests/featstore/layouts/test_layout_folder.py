@@ -109,10 +109,35 @@ def test_plain_folders(tmp_path, case):
 def test_notes_on_plain_folders(tmp_path):
     touch(tmp_path, "fan/line 1/a.wav", "pump/normal/b.wav", "pump/train/abnormal/c.wav", "fan/section_0_x.wav")
     listing = find_clips(tmp_path)
-    notes = "\n".join(listing.notes)
-    assert "1 folders below machine folders are read as one section" in notes
+    notes = "\n".join([*listing.notes, *listing.test_notes])
+    assert "1 folder below a machine folder is read as one section" in notes
     assert "machine 'fan' has no test clips: its training clips are ranked" in notes
     assert "machine 'pump' has no normal test clips" in notes
-    assert "1 anomalies in train folders are read as test clips" in notes
-    assert "1 names begin like DCASE names" in notes
+    assert "1 anomaly in a train folder is read as a test clip" in notes
+    assert "1 name begins like a DCASE name" in notes
     assert {clip.path: clip.attributes for clip in listing.clips}["fan/line 1/a.wav"] == {"folder": "line 1"}
+
+
+def test_a_folder_that_resembles_a_label_is_named_with_what_becomes_of_it(tmp_path):
+    files = ["fan/nromal/a.wav", "fan/nromal/b.wav", "fan/line 1/c.wav", "fan/abnormal/normal 2/d.wav"]
+    notes = find_clips(touch(tmp_path, *files)).notes
+    assert notes == (
+        "fan/nromal is no known label (normal, abnormal, ok, faulty, ...): its 2 recordings have no label and count as "
+        "training clips; rename the folder to change that",
+        "2 folders below machine folders are read as one section per machine, first 'fan/line 1'; list them in a "
+        "manifest to keep them apart",
+    )
+    notes = find_clips(touch(tmp_path, "pump/ok/a.wav", "pump/defekt/b.wav")).notes
+    assert notes[0].startswith("2 folders have no known label, first fan/nromal (normal, ")
+    assert "their 3 recordings have no label and count as test and training clips;" in notes[0]
+
+
+def test_machines_that_lack_test_clips_share_a_note(tmp_path):
+    files = [f"pump{i}/normal/a.wav" for i in range(5)] + [f"fan{i}/abnormal/a.wav" for i in range(2)]
+    listing = find_clips(touch(tmp_path, *files))
+    assert listing.notes == ()
+    assert listing.test_notes == (
+        "5 machines ('pump0', 'pump1', 'pump2' and 2 more) have no test clips: their training clips are ranked against "
+        "each other",
+        "2 machines ('fan0', 'fan1') have no normal test clips; for an AUC put some in MACHINE/test/normal",
+    )

@@ -139,7 +139,7 @@ def test_files_that_are_not_read_are_counted_in_a_note(tmp_path):
     )
     listing = find_clips(tmp_path)
     assert len(listing.clips) == 2
-    assert "not read: 1 files whose names do not follow the pattern" in "\n".join(listing.notes)
+    assert "not read: 1 file whose names do not follow the pattern" in "\n".join(listing.notes)
     assert "train_abnormal_0000.wav" in "\n".join(listing.notes)
     assert "named test in a train folder" in "\n".join(listing.notes)
     assert "named anomaly in training data" in "\n".join(listing.notes)
@@ -167,7 +167,7 @@ def test_two_data_sets_are_never_pooled(tmp_path):
 
 def test_two_namings_are_ambiguous(tmp_path):
     touch(tmp_path, "fan/train/normal_id_00_00000000.wav", "pump/train/section_00_source_train_normal_0000.wav")
-    with pytest.raises(DataError, match=r"(?s)dcase2020: 1 files.*dcase2021, .*--layout NAME"):
+    with pytest.raises(DataError, match=r"(?s)dcase2020: 1 file.*dcase2021, .*--layout NAME"):
         find_clips(tmp_path)
     assert len(find_clips(tmp_path, "dcase2020").clips) == 1
 
@@ -192,8 +192,8 @@ def test_attributes_tables_join_on_the_stem(tmp_path):
     listing = find_clips(tmp_path)
     attributes = {clip.path.rpartition("/")[2][:-4]: clip.attributes for clip in listing.clips}
     assert attributes == {names[0]: {"mic": "2", "mic_2": "1"}, names[1]: {"vel": "6", "loc": "A"}, names[2]: {}}
-    assert any("the names of 1 clips disagree" in note for note in listing.notes)
-    assert any("attributes of 1 clips are not used" in note for note in listing.notes)
+    assert any("the names of 1 clip disagree" in note for note in listing.notes)
+    assert any("attributes of 1 clip are not used" in note for note in listing.notes)
 
 
 def test_a_broken_attributes_table_is_a_note(tmp_path):
@@ -319,5 +319,5 @@ def test_label_folders_around_dcase_names_are_no_machines(tmp_path):
         ("0004", "fan", "test", "normal"),
         ("0005", "fan", "test", "anomaly"),
     }
-    assert any("1 files named anomaly in a folder of normal clips" in note for note in listing.notes)
-    assert any("1 files named anomaly in training data" in note for note in listing.notes)
+    assert any("1 file named anomaly in a folder of normal clips" in note for note in listing.notes)
+    assert any("1 file named anomaly in training data" in note for note in listing.notes)

@@ -81,7 +81,7 @@ def test_a_lost_manifest_is_given_up_and_what_is_lost_is_said(root: Path, harm, 
     problems = [f"{problem.file}: {problem.what}" for problem in repair(root)]
     assert newest.name in problems[0]
     assert "what was published after manifest 2 of " in problems[-1]
-    assert f"is lost; its 1 shards were moved to {root / 'damaged'}" in problems[-1]
+    assert f"is lost; 1 shard of it was moved to {root / 'damaged'}" in problems[-1]
     assert verify(root) == []
     store = FeatureStore.open(root)
     assert content(store) == {path_of(1): 1.0}

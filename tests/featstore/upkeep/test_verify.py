@@ -89,7 +89,7 @@ def test_a_row_that_is_not_finite_is_reported(root, monkeypatch):
     with StoreWriter(root) as writer:
         writer.commit([data])
     [problem] = verify(root)
-    assert "1 rows are not finite, the first is row 1" in problem.what
+    assert "1 row is not finite, the first is row 1" in problem.what
 
 
 def test_a_key_that_is_live_twice_is_reported(root, monkeypatch):
