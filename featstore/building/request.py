@@ -86,6 +86,8 @@ class BuildRequest:
             raise OptionError(
                 f"--engine {self.engine} shares the work itself; it cannot be combined with --claim, --rank, --world"
             )
+        if self.prune and self.machines:
+            raise OptionError("--prune would drop the rows of all other machines; give it without --machine")
         if self.claim and (self.rank or self.world):
             raise OptionError("--claim cannot be combined with --rank and --world")
         self._check_windows()

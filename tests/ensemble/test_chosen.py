@@ -235,7 +235,7 @@ def put_a_link_there(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("hinder", "why"),
-    [(refuse_writes, "No space left"), (put_a_file_there, "Not a directory"), (put_a_link_there, "symbolic link")],
+    [(refuse_writes, "No space left"), (put_a_file_there, "File exists"), (put_a_link_there, "symbolic link")],
 )
 def test_a_choice_that_cannot_be_kept_is_made_all_the_same(
     hinder: Callable[..., None], why: str, store: FeatureStore, monkeypatch: pytest.MonkeyPatch

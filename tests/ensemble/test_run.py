@@ -141,7 +141,7 @@ def test_silent_faulty_and_supplemental_clips_never_enter_a_bank(tmp_path: Path)
         writer.commit([ShardData(info, ClipTable.from_clips([*clips, *odd]), X, facts)])
     detection = detect(FeatureStore.open(tmp_path / "b"), PLAIN)
     assert by_key(detection) == plain
-    assert any("1 silent training recordings" in note for note in detection.notes)
+    assert any("1 silent training recording" in note for note in detection.notes)
 
 
 def test_generated_anomalies_change_nothing(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_store_becomes_a_model_file(plant: Plant, tmp_path: Path) -> None:
     rows = {tuple(line.split()[:2]): line.split()[2:] for line in lines if line.startswith(("fan", "pump"))}
     assert set(rows) == set(model.sections)
     assert rows["fan", "00"] == ["12", f"{model.fitted.thresholds()['fan', '00', ''][1]:.4f}"]
-    assert f"wrote {tmp_path / 'new' / 'a.model'} (1 members, 3 sections, 36 clips" in result.stderr
+    assert f"wrote {tmp_path / 'new' / 'a.model'} (1 member, 3 sections, 36 clips" in result.stderr
     assert f"`detect score {tmp_path / 'new' / 'a.model'} FILE` scores with it" in result.stderr
     assert "ranked among themselves" not in result.stderr
 
