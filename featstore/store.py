@@ -1,7 +1,6 @@
 """StoreWriter: the only writer of a store, one atomic manifest per commit. FeatureStore reads the rows back."""
 
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from featstore.disk.files import create_checked, explained, link_new, make_folder, read_regular, sync_directory
+from featstore.disk.files import create_checked, explained, link_new, make_folder, sync_directory
 from featstore.disk.head import write_head
 from featstore.disk.leftovers import remove_leftovers, remove_unnamed
 from featstore.disk.lock import StoreLock
@@ -17,6 +16,7 @@ from featstore.disk.manifest import ShardEntry, check_info, live_mask, name_of
 from featstore.disk.newest import Newest, find_newest
 from featstore.disk.publish import prune, publish
 from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
+from featstore.disk.shard_name import new_name, place_of
 from featstore.errors import RequestError, ResourceError, StoreError
 from featstore.reader import FeatureStore, differing_fields
 
@@ -229,8 +229,6 @@ class StoreWriter:
 
     def _write(self, data: ShardData, index: int) -> ShardEntry:
         path = self._place(data.info, f"{index:04d}")
-        if path.exists():  # left by a killed writer, or of another writer that believes to be the only one
-            path = self._place(data.info, f"{index:04d}-{secrets.token_hex(4)}")
         image = build_image(data)
         create_checked(path, image)
         self._new.append(path)
@@ -240,17 +238,13 @@ class StoreWriter:
     def _link(self, shard: FinishedShard) -> ShardEntry:
         path = self._place(shard.info, shard.place)
         with explained(str(path), shard.bytes, path.parent):
-            try:
-                link_new(shard.path, path, shard.bytes)
-                self._new.append(path)
-            except FileExistsError:
-                if hashlib.sha256(read_regular(path, shard.bytes)).hexdigest() != shard.sha256:
-                    raise
+            link_new(shard.path, path, shard.bytes)
+            self._new.append(path)
         rejected = len(shard.keys) - shard.rows
         return ShardEntry(path.name, shard.info.name, shard.rows, rejected, shard.bytes, shard.sha256)
 
     def _place(self, info: EmbeddingInfo, end: str) -> Path:
-        return self.path / "shards" / f"{_prefix(info)}-{self.store.manifest.number + 1:08d}-{end}.h5"
+        return self.path / "shards" / new_name(info, self.store.manifest.number + 1, end)
 
     def _publish(self, entries: Sequence[ShardEntry], infos: Mapping[str, EmbeddingInfo] | None = None) -> None:
         self._lock.check()
@@ -281,15 +275,11 @@ def _places(entry: ShardEntry, keys: Sequence[str]) -> dict[str, Place]:
     return places | {key: (entry.file, ~i) for i, key in enumerate(keys[entry.rows :]) if rejections[i]}
 
 
-def _prefix(info: EmbeddingInfo) -> str:
-    return hashlib.sha256(f"{info.name}\0{info.fingerprint}".encode()).hexdigest()[:16]
-
-
 def _in_plan_order(entries: Sequence[ShardEntry], added: Sequence[ShardEntry]) -> list[ShardEntry]:
     """`entries` with the shards `added` of one plan, merged with its earlier shards at the position of their first."""
 
     def place(entry: ShardEntry) -> str:
-        return entry.file.split("-", 2)[-1]
+        return place_of(entry.file)
 
     plan = place(added[0]).partition("-")[0] + "-"
     same_plan = [entry for entry in entries if place(entry).startswith(plan)]
