@@ -9,12 +9,11 @@ from pathlib import Path
 from types import TracebackType
 
 from featstore.disk.files import create_checked, explained, link_new, make_folder, sync_directory
-from featstore.disk.head import write_head
-from featstore.disk.leftovers import remove_leftovers, remove_unnamed
+from featstore.disk.leftovers import put_back_aside, remove_leftovers, remove_unnamed
 from featstore.disk.lock import StoreLock
 from featstore.disk.manifest import ShardEntry, check_info, live_mask, name_of
 from featstore.disk.newest import Newest, find_newest
-from featstore.disk.publish import prune, publish
+from featstore.disk.publish import finish, prune, publish
 from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
 from featstore.disk.shard_name import new_name, place_of
 from featstore.errors import RequestError, ResourceError, StoreError
@@ -66,6 +65,7 @@ class StoreWriter:
         self._places: dict[str, dict[str, Place]] = {}
         self._new: list[Path] = []
         try:
+            put_back_aside(self.path)
             newest = find_newest(self.path)
             self.lost, self._above = newest.lost, newest.published
             self.store = FeatureStore(self.path, newest.manifest, newest.warnings)
@@ -88,7 +88,7 @@ class StoreWriter:
         if not newest.manifest.number:
             self.store = FeatureStore(self.path, publish(self.path, newest.manifest, (), {}))
         elif newest.published < newest.manifest.number:
-            write_head(self.path, newest.manifest)
+            finish(self.path, newest.manifest)
         remove_leftovers(self.path)
 
     def __enter__(self) -> "StoreWriter":

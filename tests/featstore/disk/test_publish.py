@@ -12,6 +12,7 @@ from sample_store import INFO, content, make_store, path_of, shard
 
 from featstore import store
 from featstore.disk import lock, manifest, publish
+from featstore.disk.head import read_head, write_head
 from featstore.disk.publish import Overtaken
 from featstore.disk.sealed import canonical, seal, unseal
 from featstore.errors import StoreError
@@ -209,7 +210,7 @@ def test_writers_that_work_at_once_keep_their_shards_apart(root, monkeypatch):
 
 
 def test_a_shard_that_another_writer_replaced_is_not_published(root, monkeypatch):
-    """The other took it for a leftover and wrote its own of the same size, for the same manifest and at the same place."""
+    """The other took it for a leftover and wrote its own of the same size, for the same manifest."""
     publishing = store.publish
 
     def after_the_other(*arguments, **options):
@@ -224,6 +225,68 @@ def test_a_shard_that_another_writer_replaced_is_not_published(root, monkeypatch
     monkeypatch.undo()
     assert content(make_store(root, shard([3]))) == {path_of(1): 1.0, path_of(3): 3.0}
     assert verify(root) == notes(root) == []
+
+
+def withdrawing(root: Path, monkeypatch, act) -> None:
+    """`act` happens between a writer's manifest and its second look; then it finds its shard missing."""
+    confirm = publish._confirm
+
+    def late(path: Path, *arguments) -> None:
+        monkeypatch.setattr(publish, "_confirm", confirm)
+        [new] = (root / "shards").glob("*-00000003-0000.h5")
+        act(new)
+        new.unlink(missing_ok=True)
+        confirm(path, *arguments)
+
+    monkeypatch.setattr(publish, "_confirm", late)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_manifest_that_is_withdrawn_leaves_no_head_record(root, monkeypatch, present):
+    """Another writer starts on it before it is withdrawn, and takes it for that of a killed one."""
+    seen = []
+
+    def start(new: Path) -> None:
+        if not present:
+            new.unlink()
+        with StoreWriter(root) as other:
+            seen.append((other.store.manifest.number, read_head(root).number))
+
+    with StoreWriter(root) as writer:
+        withdrawing(root, monkeypatch, start)
+        with pytest.raises(StoreError, match="is missing"):
+            writer.commit([shard([2])])
+    assert seen == [(3, 3 if present else 2)]
+    assert read_head(root).number == 2
+    assert verify(root) == notes(root) == []
+    assert content(make_store(root, shard([3]))) == {path_of(1): 1.0, path_of(3): 3.0}
+
+
+def test_a_head_record_that_is_written_while_its_manifest_is_withdrawn_is_taken_back(root, monkeypatch):
+    """The other writer has looked before the withdrawal and writes after it."""
+    written = publish.write_head
+
+    def withdraw_first(folder: Path, of: manifest.Manifest) -> None:
+        monkeypatch.setattr(publish, "write_head", written)
+        (root / "manifest" / "00000003.json").unlink()
+        written(folder, of)
+
+    with StoreWriter(root) as writer:
+        monkeypatch.setattr(publish, "write_head", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            writer.commit([shard([2])])
+    monkeypatch.setattr(publish, "write_head", withdraw_first)
+    with pytest.raises(Overtaken):
+        StoreWriter(root)
+    assert read_head(root).number == 2
+    assert verify(root) == []
+
+
+def test_the_first_manifest_of_all_is_withdrawn_with_its_head_record(tmp_path):
+    first = manifest.Manifest(1, checksum="a" * 64)
+    write_head(tmp_path, first)
+    publish._take_back_head(tmp_path, first)
+    assert read_head(tmp_path) is None
 
 
 def commit_many(root: Path, start: int, count: int, acknowledged: "multiprocessing.Queue[int]") -> None:
