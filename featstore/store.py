@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from featstore.disk.damaged import FOLDER, move_to_damaged
 from featstore.disk.files import create_checked, explained, link_new, make_folder, sync_directory
 from featstore.disk.leftovers import put_back_aside, remove_leftovers, remove_unnamed
 from featstore.disk.lock import StoreLock
@@ -15,7 +16,7 @@ from featstore.disk.manifest import ShardEntry, check_info, live_mask, name_of
 from featstore.disk.newest import Newest, find_newest
 from featstore.disk.publish import finish, prune, publish
 from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
-from featstore.disk.shard_name import new_name, place_of
+from featstore.disk.shard_name import new_name, number_of, place_of
 from featstore.errors import RequestError, ResourceError, StoreError
 from featstore.reader import FeatureStore, differing_fields
 
@@ -82,14 +83,26 @@ class StoreWriter:
                 f"{self.path}: {newest.lost}; nothing was written. Restore the file from a backup, or run featstore "
                 f"repair: it goes on from manifest {newest.manifest.number} and says what is lost"
             )
-        for number in newest.unfinished:
-            with suppress(OSError):
-                (self.path / "manifest" / name_of(number)).unlink()
+        self._move_unfinished(newest)
         if not newest.manifest.number:
             self.store = FeatureStore(self.path, publish(self.path, newest.manifest, (), {}))
         elif newest.published < newest.manifest.number:
             finish(self.path, newest.manifest)
         remove_leftovers(self.path)
+
+    def _move_unfinished(self, newest: Newest) -> None:
+        """Move damaged manifests above the head record, each with its shards, to STORE/damaged.
+
+        Usually they were never published. A program that writes no head record may have published them all the same.
+        """
+        for number in newest.unfinished:
+            shards = [path for path in (self.path / "shards").glob("*.h5") if number_of(path.name) == number]
+            named = {entry.file for entry in newest.manifest.shards}
+            files = [Path("shards", path.name) for path in shards if path.name not in named]
+            with explained(f"the folder {self.path / FOLDER}", 0, self.path):
+                move_to_damaged(self.path, [*files, Path("manifest", name_of(number))])
+            moved = f"{name_of(number)} and its {len(files)} shards were moved to {self.path / FOLDER}"
+            self.store = FeatureStore(self.path, newest.manifest, (*self.store.warnings, moved))
 
     def __enter__(self) -> "StoreWriter":
         return self
