@@ -1,6 +1,7 @@
 """StoreWriter: the only writer of a store, one atomic manifest per commit. FeatureStore reads the rows back."""
 
 import hashlib
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from featstore.disk.damaged import FOLDER, move_to_damaged
-from featstore.disk.files import create_checked, explained, link_new, make_folder, sync_directory
+from featstore.disk.files import create_checked, explained, link_new, make_folder, read_regular, sync_directory
 from featstore.disk.leftovers import put_back_aside, remove_leftovers, remove_unnamed
 from featstore.disk.lock import StoreLock
 from featstore.disk.manifest import ShardEntry, check_info, live_mask, name_of
@@ -241,23 +242,29 @@ class StoreWriter:
         return entries
 
     def _write(self, data: ShardData, index: int) -> ShardEntry:
-        path = self._place(data.info, f"{index:04d}")
         image = build_image(data)
+        digest = hashlib.sha256(image).hexdigest()
+        path = self._place(data.info, f"{index:04d}", digest)
+        if path.exists():  # equal content, left by a killed writer or of another writer beside this one
+            path = self._place(data.info, f"{index:04d}-{secrets.token_hex(4)}", digest)
         create_checked(path, image)
         self._new.append(path)
-        digest = hashlib.sha256(image).hexdigest()
         return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
 
     def _link(self, shard: FinishedShard) -> ShardEntry:
-        path = self._place(shard.info, shard.place)
+        path = self._place(shard.info, shard.place, shard.sha256)
         with explained(str(path), shard.bytes, path.parent):
-            link_new(shard.path, path, shard.bytes)
-            self._new.append(path)
+            try:
+                link_new(shard.path, path, shard.bytes)
+                self._new.append(path)
+            except FileExistsError:
+                if hashlib.sha256(read_regular(path, shard.bytes)).hexdigest() != shard.sha256:
+                    raise
         rejected = len(shard.keys) - shard.rows
         return ShardEntry(path.name, shard.info.name, shard.rows, rejected, shard.bytes, shard.sha256)
 
-    def _place(self, info: EmbeddingInfo, end: str) -> Path:
-        return self.path / "shards" / new_name(info, self.store.manifest.number + 1, end)
+    def _place(self, info: EmbeddingInfo, end: str, sha256: str) -> Path:
+        return self.path / "shards" / new_name(info, self.store.manifest.number + 1, end, sha256)
 
     def _publish(self, entries: Sequence[ShardEntry], infos: Mapping[str, EmbeddingInfo] | None = None) -> None:
         self._lock.check()

@@ -63,7 +63,7 @@ def put_back_aside(root: Path) -> None:
 
 def is_aside(path: Path) -> bool:
     """Whether the shard `path` is set aside."""
-    return any(path.parent.glob(f"{path.name}.*{ASIDE_SUFFIX}"))
+    return bool(list(path.parent.glob(f"{path.name}.*{ASIDE_SUFFIX}")))
 
 
 def _put_back(path: Path, away: Path) -> None:

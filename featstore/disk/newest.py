@@ -10,7 +10,7 @@ from featstore.disk.files import read_regular
 from featstore.disk.head import FILE, Head, read_head
 from featstore.disk.manifest import Manifest, UnknownVersion, load, name_of, numbered
 from featstore.disk.shard import MAX_SHARD_BYTES, open_image
-from featstore.disk.shard_name import is_unique, number_of
+from featstore.disk.shard_name import names_content, number_of
 from featstore.errors import RequestError, StoreError
 
 
@@ -85,12 +85,12 @@ def _later_shard(root: Path, newest: Manifest, shards: list[str], head: Head | s
     """The shard with the highest number that proves that a later state was published; empty when there is none.
 
     A writer that is killed leaves shards for the next manifest only; it publishes that one before it writes more.
-    Before it writes shards with names of their own, it has written a head record.
+    Before it writes shards with names of today's form, it has written a head record.
     """
     highest = newest.number + 1
     proof = [name for name in shards if number_of(name) > highest]
     if head is None:
-        proof += [name for name in shards if number_of(name) == highest and is_unique(name)]
+        proof += [name for name in shards if number_of(name) == highest and names_content(name)]
     named = {entry.file for entry in newest.shards} if proof else set()
     proof.sort(key=number_of, reverse=True)
     return next((name for name in proof if name not in named and _is_whole(root / "shards" / name)), "")

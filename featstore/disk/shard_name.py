@@ -1,21 +1,20 @@
-"""Names of shard files: `<embedding><random>-<number of the manifest>-<place>.h5`."""
+"""Names of shard files: `<embedding><content>-<number of the manifest>-<place>.h5`."""
 
 import hashlib
 import re
-import secrets
 
 from featstore.disk.shard import EmbeddingInfo
 
 _NAME = re.compile(r"[0-9a-f]{16}([0-9a-f]{16})?-([0-9]{8,18})-.+\.h5")
 
 
-def new_name(info: EmbeddingInfo, number: int, place: str) -> str:
-    """A name that no other file has or will have, for a shard of manifest `number`.
+def new_name(info: EmbeddingInfo, number: int, place: str, sha256: str) -> str:
+    """The name of a shard of manifest `number` with this checksum; one name never stands for two contents.
 
-    So a writer that finds the name finds the file that it wrote, even beside another writer.
+    So a writer that finds the name finds what it wrote, even beside another writer.
     """
     embedding = hashlib.sha256(f"{info.name}\0{info.fingerprint}".encode()).hexdigest()[:16]
-    return f"{embedding}{secrets.token_hex(8)}-{number:08d}-{place}.h5"
+    return f"{embedding}{sha256[:16]}-{number:08d}-{place}.h5"
 
 
 def place_of(file: str) -> str:
@@ -29,7 +28,7 @@ def number_of(file: str) -> int:
     return int(match[2]) if match else 0
 
 
-def is_unique(file: str) -> bool:
+def names_content(file: str) -> bool:
     """Whether the name is one of `new_name`; programs that gave other names also wrote stores without a head record."""
     match = _NAME.fullmatch(file)
     return match is not None and match[1] is not None
