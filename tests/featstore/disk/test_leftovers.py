@@ -188,3 +188,12 @@ def test_removed_manifests_are_durable_before_their_shards_go(root, monkeypatch)
     (root / "shards" / "orphan.h5").write_bytes(b"")
     remove_unnamed(root, (root / "shards").glob("*.h5"))
     assert calls == ["sync", "aside"]
+
+
+def test_a_shard_is_set_aside_under_another_name_each_time(root, monkeypatch):
+    path, replace, names = root / "shards" / "new.h5", os.replace, set()
+    monkeypatch.setattr(os, "replace", lambda old, new: (names.add(str(new)), replace(old, new)))
+    for _ in range(2):
+        path.write_bytes(b"new")
+        remove_unnamed(root, [path])
+    assert len(names) == 2
