@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from featstore.disk.files import read_regular
+from featstore.disk.leftovers import is_aside
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, numbered
 from featstore.disk.newest import find_newest
 from featstore.disk.shard import FACTS, MAX_SHARD_BYTES, EmbeddingInfo, Rejection, Shard, open_image
@@ -152,6 +153,8 @@ class FeatureStore:
                 raise StoreError(f"{self.path} was removed while it was read; check the path") from error
             if max(numbered(self.path), default=0) > self.manifest.number:
                 raise StoreError(f"{path} was removed when the store was compacted; open the store again") from error
+            if is_aside(path):
+                raise StoreError(f"{path} is set aside by a writer; the next featstore build puts it back") from error
             raise StoreError(f"{path} is missing; {REPAIR}") from error
         if len(image) != entry.bytes or hashlib.sha256(image).hexdigest() != entry.sha256:
             raise StoreError(f"{path} is damaged: its {len(image)} bytes do not match the committed checksum; {REPAIR}")

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from featstore.disk.damaged import FOLDER, move_to_damaged
 from featstore.disk.files import create_checked, explained, link_new, make_folder, read_regular, sync_directory
-from featstore.disk.head import write_head
-from featstore.disk.leftovers import remove_leftovers, remove_unnamed
+from featstore.disk.leftovers import put_back_aside, remove_leftovers, remove_unnamed
 from featstore.disk.lock import StoreLock
 from featstore.disk.manifest import ShardEntry, check_info, live_mask, name_of
 from featstore.disk.newest import Newest, find_newest
-from featstore.disk.publish import prune, publish
+from featstore.disk.publish import finish, prune, publish
 from featstore.disk.shard import EmbeddingInfo, Rejection, ShardData, build_image
+from featstore.disk.shard_name import new_name, number_of, place_of
 from featstore.errors import RequestError, ResourceError, StoreError
 from featstore.reader import FeatureStore, differing_fields
 
@@ -66,6 +67,7 @@ class StoreWriter:
         self._places: dict[str, dict[str, Place]] = {}
         self._new: list[Path] = []
         try:
+            put_back_aside(self.path)
             newest = find_newest(self.path)
             self.lost, self._above = newest.lost, newest.published
             self.store = FeatureStore(self.path, newest.manifest, newest.warnings)
@@ -82,14 +84,26 @@ class StoreWriter:
                 f"{self.path}: {newest.lost}; nothing was written. Restore the file from a backup, or run featstore "
                 f"repair: it goes on from manifest {newest.manifest.number} and says what is lost"
             )
-        for number in newest.unfinished:
-            with suppress(OSError):
-                (self.path / "manifest" / name_of(number)).unlink()
+        self._move_unfinished(newest)
         if not newest.manifest.number:
             self.store = FeatureStore(self.path, publish(self.path, newest.manifest, (), {}))
         elif newest.published < newest.manifest.number:
-            write_head(self.path, newest.manifest)
+            finish(self.path, newest.manifest)
         remove_leftovers(self.path)
+
+    def _move_unfinished(self, newest: Newest) -> None:
+        """Move damaged manifests above the head record, each with its shards, to STORE/damaged.
+
+        Usually they were never published. A program that writes no head record may have published them all the same.
+        """
+        for number in newest.unfinished:
+            shards = [path for path in (self.path / "shards").glob("*.h5") if number_of(path.name) == number]
+            named = {entry.file for entry in newest.manifest.shards}
+            files = [Path("shards", path.name) for path in shards if path.name not in named]
+            with explained(f"the folder {self.path / FOLDER}", 0, self.path):
+                move_to_damaged(self.path, [*files, Path("manifest", name_of(number))])
+            moved = f"{name_of(number)} and its {len(files)} shards were moved to {self.path / FOLDER}"
+            self.store = FeatureStore(self.path, newest.manifest, (*self.store.warnings, moved))
 
     def __enter__(self) -> "StoreWriter":
         return self
@@ -228,17 +242,17 @@ class StoreWriter:
         return entries
 
     def _write(self, data: ShardData, index: int) -> ShardEntry:
-        path = self._place(data.info, f"{index:04d}")
-        if path.exists():  # left by a killed writer, or of another writer that believes to be the only one
-            path = self._place(data.info, f"{index:04d}-{secrets.token_hex(4)}")
         image = build_image(data)
+        digest = hashlib.sha256(image).hexdigest()
+        path = self._place(data.info, f"{index:04d}", digest)
+        if path.exists():  # equal content, left by a killed writer or of another writer beside this one
+            path = self._place(data.info, f"{index:04d}-{secrets.token_hex(4)}", digest)
         create_checked(path, image)
         self._new.append(path)
-        digest = hashlib.sha256(image).hexdigest()
         return ShardEntry(path.name, data.info.name, len(data.clips), len(data.rejected), len(image), digest)
 
     def _link(self, shard: FinishedShard) -> ShardEntry:
-        path = self._place(shard.info, shard.place)
+        path = self._place(shard.info, shard.place, shard.sha256)
         with explained(str(path), shard.bytes, path.parent):
             try:
                 link_new(shard.path, path, shard.bytes)
@@ -249,8 +263,8 @@ class StoreWriter:
         rejected = len(shard.keys) - shard.rows
         return ShardEntry(path.name, shard.info.name, shard.rows, rejected, shard.bytes, shard.sha256)
 
-    def _place(self, info: EmbeddingInfo, end: str) -> Path:
-        return self.path / "shards" / f"{_prefix(info)}-{self.store.manifest.number + 1:08d}-{end}.h5"
+    def _place(self, info: EmbeddingInfo, end: str, sha256: str) -> Path:
+        return self.path / "shards" / new_name(info, self.store.manifest.number + 1, end, sha256)
 
     def _publish(self, entries: Sequence[ShardEntry], infos: Mapping[str, EmbeddingInfo] | None = None) -> None:
         self._lock.check()
@@ -281,15 +295,11 @@ def _places(entry: ShardEntry, keys: Sequence[str]) -> dict[str, Place]:
     return places | {key: (entry.file, ~i) for i, key in enumerate(keys[entry.rows :]) if rejections[i]}
 
 
-def _prefix(info: EmbeddingInfo) -> str:
-    return hashlib.sha256(f"{info.name}\0{info.fingerprint}".encode()).hexdigest()[:16]
-
-
 def _in_plan_order(entries: Sequence[ShardEntry], added: Sequence[ShardEntry]) -> list[ShardEntry]:
     """`entries` with the shards `added` of one plan, merged with its earlier shards at the position of their first."""
 
     def place(entry: ShardEntry) -> str:
-        return entry.file.split("-", 2)[-1]
+        return place_of(entry.file)
 
     plan = place(added[0]).partition("-")[0] + "-"
     same_plan = [entry for entry in entries if place(entry).startswith(plan)]

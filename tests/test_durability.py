@@ -63,7 +63,7 @@ def broken_rules(events: Sequence[Event]) -> list[str]:
         for name, folder, kinds in (
             (r"store/manifest/\d+\.json", "store/shards", NAMING),
             (r"store/head\.json", "store/manifest", NAMING),
-            (r"store/shards/.*\.h5\.tmp", "store/manifest", ("remove",)),
+            (r"store/shards/.*\.h5\..*\.aside", "store/manifest", ("remove",)),
         ):
             if event.kind in NAMING and re.fullmatch(name, named(event)):
                 broken += [f"{named(event)} before {named(step)}" for step in lost(earlier, kinds) if in_(step, folder)]
@@ -87,7 +87,7 @@ def in_(step: Event, folder: str) -> bool:
 
 
 def is_temporary(name: str) -> bool:
-    return name.endswith(".tmp")
+    return name.endswith((".tmp", ".aside"))
 
 
 def append(path: Path, data: bytes) -> None:

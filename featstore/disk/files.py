@@ -13,6 +13,8 @@ from typing import BinaryIO
 from featstore.errors import ResourceError, StoreError
 
 TEMPORARY_SUFFIX = ".tmp"
+ASIDE_SUFFIX = ".aside"
+"""End of the name of a shard that a writer takes for a leftover, until it has looked again."""
 SPARE_BYTES = 1 << 20
 """Space that a write leaves free for manifests and directories."""
 

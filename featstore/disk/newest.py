@@ -1,12 +1,17 @@
 """Which manifest is the state of a store, and whether it is the last one that was published."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from featstore.console import counted
+from featstore.disk.files import read_regular
 from featstore.disk.head import FILE, Head, read_head
 from featstore.disk.manifest import Manifest, UnknownVersion, load, name_of, numbered
+from featstore.disk.shard import MAX_SHARD_BYTES, open_image
+from featstore.disk.shard_name import names_content, number_of
 from featstore.errors import RequestError, StoreError
 
 
@@ -15,7 +20,8 @@ class Newest:
     """The highest valid manifest.
 
     skipped: errors of the higher ones, by number. lost: why a state that was published later is missing or may be,
-    empty when there is none. published: number of the manifest that the head record names, 0 without one.
+    empty when there is none. published: number of the manifest that the head record names, 0 without one; in a store
+    that has lost a state at least the number of its shards.
     """
 
     manifest: Manifest
@@ -41,6 +47,7 @@ def find_newest(root: Path) -> Newest:
         if directory.is_symlink():
             raise StoreError(f"{directory} is a symbolic link; a store must hold its own files")
     for _ in range(10):
+        shards = _shard_files(root)  # first, so that none of them belongs to a commit after the newest manifest
         head = _head(root)  # read before the list, so that a commit between both makes it older, never newer
         files = numbered(root)
         skipped: dict[int, str] = {}
@@ -54,8 +61,10 @@ def find_newest(root: Path) -> Newest:
             except StoreError as error:
                 skipped[number] = str(error)
                 continue
-            published = head.number if isinstance(head, Head) else 0
-            return Newest(manifest, skipped, _lost(root, manifest, skipped, head), published)
+            later = _later_shard(root, manifest, shards, head)
+            published = max(head.number if isinstance(head, Head) else 0, number_of(later))
+            lost = _lost(root, manifest, skipped, head) or _outdated(root, manifest, later)
+            return Newest(manifest, skipped, lost, published)
         else:
             if files and head is None and not _holds_shards(root):
                 return Newest(Manifest(), skipped)  # the first writer stopped amid the first, empty manifest
@@ -71,6 +80,33 @@ def _head(root: Path) -> Head | str | None:
         return read_head(root)
     except StoreError as error:
         return str(error)
+
+
+def _later_shard(root: Path, newest: Manifest, shards: list[str], head: Head | str | None) -> str:
+    """The shard with the highest number that proves that a later state was published; empty when there is none.
+
+    A writer that is killed leaves shards for the next manifest only; it publishes that one before it writes more.
+    Before it writes shards with names of today's form, it has written a head record.
+    """
+    highest = newest.number + 1
+    proof = [name for name in shards if number_of(name) > highest]
+    if head is None:
+        proof += [name for name in shards if number_of(name) == highest and names_content(name)]
+    named = {entry.file for entry in newest.shards} if proof else set()
+    proof.sort(key=number_of, reverse=True)
+    return next((name for name in proof if name not in named and _is_whole(root / "shards" / name)), "")
+
+
+def _is_whole(shard: Path) -> bool:
+    with suppress(StoreError, OSError), open_image(read_regular(shard, MAX_SHARD_BYTES), str(shard)):
+        return True
+    return False
+
+
+def _shard_files(root: Path) -> list[str]:
+    with suppress(OSError):
+        return [name for name in os.listdir(root / "shards") if name.endswith(".h5")]  # noqa: PTH208 - Paths of many shards are slow
+    return []
 
 
 def _lost(root: Path, newest: Manifest, skipped: Mapping[int, str], head: Head | str | None) -> str:
@@ -90,6 +126,15 @@ def _lost(root: Path, newest: Manifest, skipped: Mapping[int, str], head: Head |
     return ""
 
 
+def _outdated(root: Path, newest: Manifest, later: str) -> str:
+    if not later:
+        return ""
+    return (
+        f"{root / 'shards' / later} was written for manifest {number_of(later)}, but the newest one left is manifest "
+        f"{newest.number} of {newest.created}, so what was published last is missing"
+    )
+
+
 def _empty(root: Path, head: Head | str | None) -> Manifest:
     """Manifest 0; StoreError unless `root` is a store to which nothing was ever published."""
     directories = [root / "manifest", root / "shards"]
@@ -101,7 +146,7 @@ def _empty(root: Path, head: Head | str | None) -> Manifest:
 
 
 def _holds_shards(root: Path) -> bool:
-    return any((root / "shards").glob("*.h5"))
+    return bool(_shard_files(root))
 
 
 def _cure(root: Path) -> str:
@@ -112,4 +157,4 @@ def _cure(root: Path) -> str:
 
 
 def _shards(root: Path) -> str:
-    return counted(sum(1 for _ in (root / "shards").glob("*.h5")), "shard")
+    return counted(len(_shard_files(root)), "shard")

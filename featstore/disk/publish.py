@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from featstore.disk.files import check_space, explained, sync_directory, write_exclusive
-from featstore.disk.head import read_head, write_head
+from featstore.disk.head import FILE, read_head, write_head
 from featstore.disk.manifest import (
     FORMAT,
     MAX_MANIFEST_BYTES,
@@ -30,7 +30,7 @@ from featstore.disk.manifest import (
 )
 from featstore.disk.sealed import canonical, seal
 from featstore.disk.shard import EmbeddingInfo
-from featstore.errors import StoreError
+from featstore.errors import ResourceError, StoreError
 
 KEEP = 3
 """Number of manifests kept after a commit, including the newest."""
@@ -69,6 +69,22 @@ def publish(
     _confirm(path, old, new)
     write_head(root, new)
     return new
+
+
+def finish(root: Path, manifest: Manifest) -> None:
+    """Write the head record for the newest manifest in place of a writer that was killed before it did.
+
+    Not while a shard is missing, because its writer is about to withdraw the manifest. Raises Overtaken when it is
+    withdrawn meanwhile.
+    """
+    try:
+        _check_shards(root, manifest.shards)
+    except StoreError:
+        return
+    write_head(root, manifest)
+    if manifest.number not in numbered(root):
+        _take_back_head(root, manifest)
+        raise _overtaken(root)
 
 
 def prune(root: Path, newest: int, keep: int = KEEP) -> None:
@@ -157,7 +173,23 @@ def _confirm(path: Path, old: Manifest, new: Manifest) -> None:
         with suppress(OSError):
             path.unlink()
             sync_directory(path.parent)
+        _take_back_head(root, new)
         raise
+
+
+def _take_back_head(root: Path, withdrawn: Manifest) -> None:
+    """Let the head record name the parent of a manifest that was withdrawn, if another writer wrote it for that one."""
+    with suppress(StoreError, ResourceError, OSError):
+        head = read_head(root)
+        if head is None or head.manifest != withdrawn.checksum:
+            return
+        if not withdrawn.parent:
+            (root / FILE).unlink()
+        for file in numbered(root).values():
+            with suppress(StoreError, FileNotFoundError):
+                parent = load(file)
+                if parent.checksum == withdrawn.parent:
+                    write_head(root, parent)
 
 
 def _made_from(file: Path, parent: Manifest) -> bool:

@@ -68,7 +68,7 @@ def test_an_ensemble_and_its_recipe_make_the_same_model(plant: Plant, tmp_path: 
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["STORE", "-d", "knnn", "-e", "logmel@mean"], 1, "did you mean knn?"),
+        (["STORE", "-d", "knnn", "-e", "logmel@mean"], 2, "did you mean knn?"),
         (["STORE", "-d", "knn", "-e", "logmle"], 1, "did you mean logmel?"),
         (["STORE", *NAMED, "--fdr", "0.1"], 1, "a model decides each clip by a false-alarm rate (--fpr)"),
         (["STORE", *NAMED, "--machine", "fam"], 1, "did you mean fan?"),

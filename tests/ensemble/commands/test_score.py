@@ -206,7 +206,7 @@ def test_a_standard_input_that_is_no_sound_is_rejected(plant: Plant, content: by
     ("args", "code", "words"),
     [
         (["MODEL"], 2, "Missing argument"),
-        (["MODEL", "nowhere.wav"], 1, "nowhere.wav: no such file or folder"),
+        (["MODEL", "nowhere.wav"], 2, "Path 'nowhere.wav' does not exist"),
         (
             ["MODEL", "FILE", "--machine", "fam"],
             1,

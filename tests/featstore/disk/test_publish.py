@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from sample_store import INFO, content, make_store, path_of, shard
 
+from featstore import store
 from featstore.disk import lock, manifest, publish
+from featstore.disk.head import read_head, write_head
 from featstore.disk.publish import Overtaken
 from featstore.disk.sealed import canonical, seal, unseal
 from featstore.errors import StoreError
@@ -177,15 +179,19 @@ def test_a_manifest_is_kept_when_another_was_made_from_it(root, monkeypatch):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_commit_whose_shard_was_removed_is_not_published(root, monkeypatch, harm, when):
     """Another writer took the shard for a leftover, before or after this one published it."""
-    new = root / "shards" / f"{(root / 'shards').glob('*.h5').__next__().name[:16]}-00000003-0000.h5"
+
+    def harm_new() -> None:
+        [new] = (root / "shards").glob("*-00000003-0000.h5")
+        harm(new)
+
     target = "write_exclusive" if when == "before" else "_confirm"
     function = getattr(publish, target)
     if when == "before":
         monkeypatch.setattr(publish, "write_exclusive", None)  # it is noticed before anything is written
         check = publish._check_shards
-        monkeypatch.setattr(publish, "_check_shards", lambda *args: (new.exists() and harm(new), check(*args)))
+        monkeypatch.setattr(publish, "_check_shards", lambda *args: (harm_new(), check(*args)))
     else:
-        monkeypatch.setattr(publish, target, lambda *args: (harm(new), function(*args)))
+        monkeypatch.setattr(publish, target, lambda *args: (harm_new(), function(*args)))
     with StoreWriter(root) as writer, pytest.raises(StoreError, match=r"00000003-0000\.h5 .* nothing was published"):
         writer.commit([shard([2])])
     assert content(FeatureStore.open(root)) == {path_of(1): 1.0}
@@ -194,13 +200,93 @@ def test_a_commit_whose_shard_was_removed_is_not_published(root, monkeypatch, ha
 
 
 def test_writers_that_work_at_once_keep_their_shards_apart(root, monkeypatch):
-    """The names of both would be equal; the second must not replace the file of the first, nor remove it."""
+    """The second must not replace a file of the first, nor remove it."""
     with StoreWriter(root) as first, StoreWriter(root) as second:
         later(root, monkeypatch, lambda: second.commit([shard([3], offset=9.0)]))
         with pytest.raises(Overtaken):
             first.commit([shard([2])])
     assert content(FeatureStore.open(root)) == {path_of(1): 1.0, path_of(3): 12.0}
     assert verify(root) == notes(root) == []
+
+
+def test_a_shard_that_another_writer_replaced_is_not_published(root, monkeypatch):
+    """The other took it for a leftover and wrote its own of the same size, for the same manifest."""
+    publishing = store.publish
+
+    def after_the_other(*arguments, **options):
+        with StoreWriter(root) as other:
+            other._write(shard([9]), 0)
+        return publishing(*arguments, **options)
+
+    with StoreWriter(root) as writer:
+        monkeypatch.setattr(store, "publish", after_the_other)
+        with pytest.raises(StoreError, match="is missing"):
+            writer.commit([shard([2])])
+    monkeypatch.undo()
+    assert content(make_store(root, shard([3]))) == {path_of(1): 1.0, path_of(3): 3.0}
+    assert verify(root) == notes(root) == []
+
+
+def withdrawing(root: Path, monkeypatch, act) -> None:
+    """`act` happens between a writer's manifest and its second look; then it finds its shard missing."""
+    confirm = publish._confirm
+
+    def late(path: Path, *arguments) -> None:
+        monkeypatch.setattr(publish, "_confirm", confirm)
+        [new] = (root / "shards").glob("*-00000003-0000.h5")
+        act(new)
+        new.unlink(missing_ok=True)
+        confirm(path, *arguments)
+
+    monkeypatch.setattr(publish, "_confirm", late)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_manifest_that_is_withdrawn_leaves_no_head_record(root, monkeypatch, present):
+    """Another writer starts on it before it is withdrawn, and takes it for that of a killed one."""
+    seen = []
+
+    def start(new: Path) -> None:
+        if not present:
+            new.unlink()
+        with StoreWriter(root) as other:
+            seen.append((other.store.manifest.number, read_head(root).number))
+
+    with StoreWriter(root) as writer:
+        withdrawing(root, monkeypatch, start)
+        with pytest.raises(StoreError, match="is missing"):
+            writer.commit([shard([2])])
+    assert seen == [(3, 3 if present else 2)]
+    assert read_head(root).number == 2
+    assert verify(root) == notes(root) == []
+    assert content(make_store(root, shard([3]))) == {path_of(1): 1.0, path_of(3): 3.0}
+
+
+def test_a_head_record_that_is_written_while_its_manifest_is_withdrawn_is_taken_back(root, monkeypatch):
+    """The other writer has looked before the withdrawal and writes after it."""
+    written = publish.write_head
+
+    def withdraw_first(folder: Path, of: manifest.Manifest) -> None:
+        monkeypatch.setattr(publish, "write_head", written)
+        (root / "manifest" / "00000003.json").unlink()
+        written(folder, of)
+
+    with StoreWriter(root) as writer:
+        monkeypatch.setattr(publish, "write_head", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            writer.commit([shard([2])])
+    monkeypatch.setattr(publish, "write_head", withdraw_first)
+    with pytest.raises(Overtaken):
+        StoreWriter(root)
+    assert read_head(root).number == 2
+    assert verify(root) == []
+
+
+def test_the_first_manifest_of_all_is_withdrawn_with_its_head_record(tmp_path):
+    first = manifest.Manifest(1, checksum="a" * 64)
+    write_head(tmp_path, first)
+    publish._take_back_head(tmp_path, first)
+    assert read_head(tmp_path) is None
 
 
 def commit_many(root: Path, start: int, count: int, acknowledged: "multiprocessing.Queue[int]") -> None:
