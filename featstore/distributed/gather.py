@@ -78,8 +78,8 @@ def gather(writer: StoreWriter, plan: PlanFile) -> Gathered:
 
 def _publish(writer: StoreWriter, plan: PlanFile, units: Mapping[int, Sequence[FinishedShard]]) -> None:
     """Publish `units` in one manifest, then mark each as published."""
-    # A commit that was killed may have published them. Only equal bytes, all of them live, say so: an equal plan has the
-    # same name, also when the recordings could not be read the first time, or were others meanwhile.
+    # A commit that was killed may have published them. Only equal bytes, all rows of them live, say so: an equal plan
+    # has the same name, also when the recordings could not be read the first time, or were others meanwhile.
     known = {entry.sha256 for entry in writer.store.manifest.shards if not entry.dropped and not entry.cleared}
     new = [shard for shards in units.values() for shard in shards if shard.sha256 not in known]
     if new:

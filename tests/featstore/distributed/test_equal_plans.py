@@ -24,12 +24,11 @@ def plant(tmp_path: Path) -> Plant:
 
 def share(plant: Plant) -> str:
     """Plan, work and commit; the name of the plan."""
-    plan = plant.plan()
-    assert plan is not None
+    plant.plan()
     plant.work()
     [gathered], _ = commit(plant.store)
     assert gathered.published == 3
-    return plan.id
+    return gathered.plan.id
 
 
 def write(plant: Plant, shift: int) -> None:
