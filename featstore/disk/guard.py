@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5s, h5t
 
-MAX_TEXT_BYTES = 1 << 16
-"""Maximum length of a fixed-width text and of an attribute, in bytes."""
+from featstore.clip import MAX_TEXT_BYTES
 
 _NUMBERS = (np.int64, np.int32, np.int16, np.float32, np.float16)
 

@@ -17,8 +17,8 @@ import h5py
 import numpy as np
 from h5py import h5d, h5s
 
-from featstore.clip import key_of
-from featstore.disk.guard import MAX_TEXT_BYTES, check_image
+from featstore.clip import MAX_TEXT_BYTES, key_of
+from featstore.disk.guard import check_image
 from featstore.errors import RequestError, StoreError
 from featstore.table import COLUMNS, ClipTable, decode, encode
 
