@@ -53,6 +53,19 @@ def check_image(
     return datasets, _attributes(root, "the root", attributes)
 
 
+def version_of(file: h5f.FileID) -> int:
+    """The integer attribute `version` of the root, 0 where there is none: a newer version may follow other rules."""
+    root = h5g.open(file, b"/")
+    if not h5a.exists(root, b"version"):
+        return 0
+    attribute = h5a.open(root, b"version")
+    if attribute.shape != () or attribute.get_type().get_class() != h5t.INTEGER:
+        return 0
+    value = np.empty((), dtype=attribute.dtype)
+    attribute.read(value)
+    return int(value)
+
+
 def _member(group: h5g.GroupID, name: str, kind: type) -> Any:
     """The member of a group; its link is checked before its target is opened."""
     if name.encode() not in group:

@@ -20,12 +20,12 @@ def repair(path: Path) -> list[Problem]:
     Rows of intact shards are unchanged. The next build computes the removed rows again; imported rows need another
     import. Where the last published state is missing, the store goes on from the newest one left, the shards of the
     lost one are moved too, and a problem says so. It can be killed at any step and run again. Raises StoreError when
-    there is no store, or no manifest is intact.
+    there is no store, no manifest is intact, or a newer program has written a shard.
     """
     FeatureStore.open(path)  # raises for a wrong path, where StoreWriter would create a store
     first, orphans = _secure_lost(path)
     with StoreWriter(path, repairing=True) as writer:
-        problems = first + [problem for problem in verify(path) if not first or problem.file != HEAD]
+        problems = first + [problem for problem in _checked(path) if not first or problem.file != HEAD]
         files = [Path(problem.file) for problem in problems]
         damaged = {file.name for file in files if file.parent.name == "shards"}
         used = [entry.file for entry in writer.store.manifest.shards if entry.file in damaged]
@@ -50,6 +50,7 @@ def _secure_lost(path: Path) -> tuple[list[Problem], int]:
     with StoreWriter(path, repairing=True) as writer:
         if not writer.lost:
             return [], 0
+        _checked(path)
         files = numbered(path)
         orphans = _orphans(path, files.values())
         _move(path, orphans)
@@ -60,6 +61,15 @@ def _secure_lost(path: Path) -> tuple[list[Problem], int]:
         if not head.exists():
             write_head(path, Manifest(min(max(files), MAX_NUMBER - 1), checksum="0" * 64))
         return [Problem(HEAD, writer.lost)] if moved else [], len(orphans)
+
+
+def _checked(path: Path) -> list[Problem]:
+    """The problems of the store; StoreError where a newer program has written to it, whose shards are not damaged."""
+    problems = verify(path)
+    for problem in problems:
+        if problem.newer:
+            raise StoreError(f"{problem.what} for the repair; nothing was changed")
+    return problems
 
 
 def _orphans(path: Path, manifests: Iterable[Path]) -> list[Path]:

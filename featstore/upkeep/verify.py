@@ -13,7 +13,7 @@ from featstore.disk.files import TEMPORARY_SUFFIX, read_regular
 from featstore.disk.head import FILE as HEAD
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, numbered
 from featstore.disk.newest import find_newest
-from featstore.disk.shard import MAX_SHARD_BYTES, Shard, finite_rows, open_image
+from featstore.disk.shard import MAX_SHARD_BYTES, NewerShard, Shard, finite_rows, open_image
 from featstore.distributed.planfile import PENDING
 from featstore.errors import RequestError, StoreError
 from featstore.reader import FeatureStore
@@ -33,10 +33,14 @@ _CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 
 @dataclass(frozen=True)
 class Problem:
-    """A damaged or unexpected file, relative to the store, and what is wrong with it."""
+    """A damaged or unexpected file, relative to the store, and what is wrong with it.
+
+    newer: whether it is a shard of a newer program, which is not damaged.
+    """
 
     file: str
     what: str
+    newer: bool = False
 
 
 def verify(path: str | Path) -> list[Problem]:
@@ -71,7 +75,10 @@ def verify(path: str | Path) -> list[Problem]:
             if not is_current and entry.file in seen:
                 continue
             keys = live if is_current else {}
-            problems += [Problem(f"shards/{entry.file}", what) for what in _check(root, manifest, entry, keys)]
+            try:
+                problems += [Problem(f"shards/{entry.file}", what) for what in _check(root, manifest, entry, keys)]
+            except NewerShard as error:
+                problems.append(Problem(f"shards/{entry.file}", str(error), newer=True))
             seen[entry.file] = entry.sha256
     return problems
 
@@ -122,6 +129,8 @@ def _check(root: Path, manifest: Manifest, entry: ShardEntry, live: dict[tuple[s
             yield from _check_rows(shard)
             keys = shard.clips().keys()
             rejected = [rejection.key for rejection in shard.rejected()]
+    except NewerShard:
+        raise
     except StoreError as error:
         yield str(error)
         return
