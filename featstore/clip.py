@@ -1,5 +1,6 @@
 """The Clip record: one recording, or one generated variant of it, with its metadata."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ Label = Literal["normal", "anomaly", "unknown"]
 SPLITS: tuple[str, ...] = get_args(Split)
 DOMAINS: tuple[str, ...] = get_args(Domain)
 LABELS: tuple[str, ...] = get_args(Label)
+
+MAX_TEXT_BYTES = 1 << 16
+"""Most bytes of a text of a clip, and of its attributes together, in a store."""
 
 VARIANT_MARK = "::"
 """Separates path and variant in a key; layouts reject paths that contain it."""
@@ -146,6 +150,11 @@ class Clip:
     def place(self) -> tuple[str, float]:
         """Recording and start in seconds; clips sorted by it follow each other as in the recording."""
         return place_of(self.path)
+
+
+def attributes_text(clip: Clip) -> str:
+    """The attributes of a clip as stored."""
+    return json.dumps(dict(clip.attributes), sort_keys=True, ensure_ascii=False)
 
 
 def path_tail(key: str, machine: str = "") -> str:

@@ -24,6 +24,10 @@ SHARED_FIELDS = ("fingerprint", "shape", "dtype", "channel", "length", "sample_r
 REPAIR = "remove it with featstore repair, then build again to replace its rows"
 
 
+class Compacted(StoreError):
+    """Raised for a shard of a snapshot that is missing while there are newer manifests."""
+
+
 @dataclass(frozen=True)
 class _Tables:
     clips: ClipTable
@@ -152,7 +156,7 @@ class FeatureStore:
             if not path.parent.is_dir():
                 raise StoreError(f"{self.path} was removed while it was read; check the path") from error
             if max(numbered(self.path), default=0) > self.manifest.number:
-                raise StoreError(f"{path} was removed when the store was compacted; open the store again") from error
+                raise Compacted(f"{path} was removed when the store was compacted; open the store again") from error
             if is_aside(path):
                 raise StoreError(f"{path} is set aside by a writer; the next featstore build puts it back") from error
             raise StoreError(f"{path} is missing; {REPAIR}") from error

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from featstore.clip import Clip, key_of, recording_of, window_of
+from featstore.clip import Clip, attributes_text, key_of, recording_of, window_of
 
 COLUMNS = ("path", "machine", "section", "split", "domain", "label", "attributes", "variant")
 
@@ -33,7 +33,7 @@ class ClipTable:
     def from_clips(cls, clips: Sequence[Clip]) -> "ClipTable":
         """Table with one row per clip, in the same order."""
         columns = {name: encode(getattr(clip, name) for clip in clips) for name in COLUMNS if name != "attributes"}
-        texts = (json.dumps(dict(clip.attributes), sort_keys=True, ensure_ascii=False) for clip in clips)
+        texts = map(attributes_text, clips)
         return cls({name: columns[name] if name != "attributes" else encode(texts) for name in COLUMNS})
 
     @classmethod

@@ -189,6 +189,8 @@ def append_mark(root: Path, mark: Mark) -> Mark:
                 "--csv FILE`, move the file away, and begin a new one"
             )
         check_space(str(path), len(line), root)
+        if os.fstat(descriptor).st_size != marks.intact + len(marks.torn):  # the lock does not work everywhere
+            raise StoreError(f"{path}: another program marks at the same time; mark the clip again")
         if marks.torn:
             _keep_torn(root / TORN, marks.torn)
             os.ftruncate(descriptor, marks.intact)

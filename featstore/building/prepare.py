@@ -16,6 +16,7 @@ from featstore.building.units import Workers
 from featstore.building.work import Embedder, Job, Render
 from featstore.clip import Clip
 from featstore.disk.files import free_bytes, is_full
+from featstore.disk.parts import parts
 from featstore.errors import DataError, RequestError, ResourceError
 from featstore.reader import differing_fields
 from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
@@ -187,4 +188,4 @@ def _update_labels(writer: StoreWriter, clips: Sequence[Clip], plan: Plan, infos
         facts = {name: column[where] for name, column in writer.store.facts(info.name).items()}
         table = ClipTable.from_clips([changed[key] for key in keys if key in changed])
         matrix = writer.store.matrix(info.name, where).astype(info.dtype)
-        writer.commit([ShardData(info=info, clips=table, matrix=matrix, facts=facts, rejected=[])])
+        writer.commit(parts(ShardData(info=info, clips=table, matrix=matrix, facts=facts)))

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5s, h5t
 
-MAX_TEXT_BYTES = 1 << 16
-"""Maximum length of a fixed-width text and of an attribute, in bytes."""
+from featstore.clip import MAX_TEXT_BYTES
 
 _NUMBERS = (np.int64, np.int32, np.int16, np.float32, np.float16)
 
@@ -52,6 +51,19 @@ def check_image(
     if declared > size:
         raise HostileFile(f"its datasets declare {declared} bytes in a file of {size}")
     return datasets, _attributes(root, "the root", attributes)
+
+
+def version_of(file: h5f.FileID) -> int:
+    """The integer attribute `version` of the root, 0 where there is none: a newer version may follow other rules."""
+    root = h5g.open(file, b"/")
+    if not h5a.exists(root, b"version"):
+        return 0
+    attribute = h5a.open(root, b"version")
+    if attribute.shape != () or attribute.get_type().get_class() != h5t.INTEGER:
+        return 0
+    value = np.empty((), dtype=attribute.dtype)
+    attribute.read(value)
+    return int(value)
 
 
 def _member(group: h5g.GroupID, name: str, kind: type) -> Any:

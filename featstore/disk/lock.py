@@ -6,6 +6,7 @@ OBSERVED_S: if its content changes, that host is writing. No clocks are compared
 writers still cannot undo each other's commits: see publish.py.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -16,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from featstore.disk.files import explained, no_space
 from featstore.errors import StoreError
 
 HEARTBEAT_S = 2.0
@@ -29,7 +31,7 @@ class StoreLock:
     """The write lock of the store at `root`, held from construction to `release`.
 
     Raises StoreError when another process holds it: within a second on the same host, within a few when another host
-    has it. Needs POSIX file locks: on Windows a store is read-only.
+    has it; ResourceError when the disk is full. Needs POSIX file locks: on Windows a store is read-only.
     """
 
     def __init__(self, root: Path) -> None:
@@ -40,7 +42,8 @@ class StoreLock:
         try:
             _flock(self._descriptor, self.path)
             _refuse_other_host(_owner(self._descriptor), self.path)
-            self._beat()
+            with explained(str(self.path), _MAX_BYTES, root):
+                self._beat()
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -106,6 +109,8 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_space(str(path), _MAX_BYTES, path.parent, f" ({error.strerror})") from error
         raise StoreError(f"cannot lock the store: {path}: {error.strerror}") from error
 
 

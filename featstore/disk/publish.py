@@ -111,6 +111,11 @@ def _refuse_unless_newest(root: Path, old: Manifest, above: int) -> None:
         raise _overtaken(root)
     files = numbered(root)
     highest = max(files, default=0)
+    if highest and files[highest].is_dir():
+        raise StoreError(
+            f"{files[highest]} is a folder where a manifest belongs, so nothing was written; featstore "
+            "repair moves it away"
+        )
     try:
         newest = load(files[highest]).checksum if highest else ""
     except (StoreError, FileNotFoundError) as error:  # being written in place, or removed because newer ones exist

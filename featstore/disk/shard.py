@@ -17,13 +17,16 @@ import h5py
 import numpy as np
 from h5py import h5d, h5s
 
-from featstore.clip import key_of
-from featstore.disk.guard import MAX_TEXT_BYTES, check_image
+from featstore.clip import MAX_TEXT_BYTES, key_of
+from featstore.disk.guard import check_image, version_of
 from featstore.errors import RequestError, StoreError
 from featstore.table import COLUMNS, ClipTable, decode, encode
 
 FORMAT = "featstore-shard"
-VERSION = 1
+VERSION = 2
+"""Highest version that this program reads. A shard without any column of OPTIONAL is written as version 1."""
+
+VERSIONS = tuple(map(str, range(1, VERSION + 1)))
 MAX_SHARD_BYTES = 1 << 29
 DTYPES = ("float32", "float16")
 
@@ -128,7 +131,8 @@ def build_image(data: ShardData, *, created: str = "") -> bytes:
     # The core driver keeps the file in memory, so no HDF5 call can fail on a full disk. Its name is not stored; two
     # threads need different ones.
     with h5py.File(secrets.token_hex(8), "w", driver="core", backing_store=False, block_size=1 << 22) as file:
-        for name, value in _attributes(data.info, created).items():
+        version = VERSION if OPTIONAL & columns["clip"].keys() else 1
+        for name, value in _attributes(data.info, created, version).items():
             file.attrs.create(name, value)
         file.create_dataset("embedding", data=matrix)
         for group, arrays in columns.items():
@@ -138,7 +142,7 @@ def build_image(data: ShardData, *, created: str = "") -> bytes:
         return bytes(file.id.get_file_image())
 
 
-def _attributes(info: EmbeddingInfo, created: str) -> dict[str, Any]:
+def _attributes(info: EmbeddingInfo, created: str, version: int) -> dict[str, Any]:
     libraries = {"h5py": h5py.__version__, "hdf5": h5py.version.hdf5_version, "numpy": np.__version__}
     try:
         config = _json(dict(info.config))
@@ -160,7 +164,7 @@ def _attributes(info: EmbeddingInfo, created: str) -> dict[str, Any]:
         if len(value) > MAX_TEXT_BYTES - 1024:  # HDF5 keeps an attribute in one 64 KiB message
             raise StoreError(f"{name} of {info.name!r} has {len(value)} bytes, the limit is {MAX_TEXT_BYTES - 1024}")
         encoded[name] = np.array(value, dtype=f"S{max(len(value), 1)}")
-    return encoded | {"version": np.int64(VERSION), "sample_rate_hz": np.int64(info.sample_rate_hz)}
+    return encoded | {"version": np.int64(version), "sample_rate_hz": np.int64(info.sample_rate_hz)}
 
 
 def _json(value: object) -> str:
@@ -276,6 +280,10 @@ class Shard:
                 self._datasets[name].read(h5s.ALL, h5s.ALL, out)
 
 
+class NewerShard(StoreError):
+    """Raised for a shard of a newer program: it is not damaged, and this program cannot read it."""
+
+
 @contextmanager
 def open_image(image: bytes, label: str) -> Iterator[Shard]:
     """The shard in `image`; StoreError with `label` unless it follows FORMAT.md exactly."""
@@ -284,6 +292,12 @@ def open_image(image: bytes, label: str) -> Iterator[Shard]:
         file = h5py.File(io.BytesIO(image), "r")
     with file:
         with _as_store_error(label):
+            version = version_of(file.id)
+            if version > VERSION:
+                raise NewerShard(
+                    f"{label} was written by a newer program: it is a shard of version {version}, this program reads "
+                    f"up to version {VERSION}; use a newer program"
+                )
             datasets, attributes = check_image(file.id, len(image), _GROUPS, _ATTRIBUTES, {"clip": OPTIONAL})
             _check_shapes(datasets)
             shard = Shard(datasets, attributes, label)
@@ -320,9 +334,10 @@ def _info(embedding: h5d.DatasetID, attributes: Mapping[str, bytes | int]) -> Em
         name: value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
         for name, value in attributes.items()
     }
-    if texts["format"] != FORMAT or texts["version"] != str(VERSION):
+    if texts["format"] != FORMAT or texts["version"] not in VERSIONS:
         raise ValueError(
-            f"it is {texts['format']!r} version {texts['version']}; this program reads {FORMAT!r} version {VERSION}"
+            f"it is {texts['format']!r} version {texts['version']}; this program reads {FORMAT!r} version "
+            f"{' and '.join(VERSIONS)}"
         )
     return EmbeddingInfo(
         name=texts["embedder"],

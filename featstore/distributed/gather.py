@@ -80,8 +80,10 @@ def gather(writer: StoreWriter, plan: PlanFile) -> Gathered:
 
 def _publish(writer: StoreWriter, plan: PlanFile, units: Mapping[int, Sequence[FinishedShard]]) -> None:
     """Publish `units` in one manifest, then mark each as published."""
-    known = {entry.file.split("-", 2)[-1] for entry in writer.store.manifest.shards}  # from a commit that was killed
-    new = [shard for shards in units.values() for shard in shards if f"{shard.place}.h5" not in known]
+    # A commit that was killed may have published them. Only equal bytes, all rows of them live, say so: an equal plan
+    # has the same name, also when the recordings could not be read the first time, or were others meanwhile.
+    known = {entry.sha256 for entry in writer.store.manifest.shards if not entry.dropped and not entry.cleared}
+    new = [shard for shards in units.values() for shard in shards if shard.sha256 not in known]
     if new:
         writer.adopt(new)
     for number, shards in units.items():

@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from featstore.disk.files import explained, replacing
+from featstore.disk.parts import parts
 from featstore.disk.shard import EmbeddingInfo, ShardData
 from featstore.errors import DataError, RequestError
 from featstore.exchange.foreign import checked_matrix, read_array, read_clips, read_described
@@ -20,8 +21,6 @@ from featstore.store import StoreWriter
 from featstore.table import COLUMNS, ClipTable
 
 BLOCK_ROWS = 8192
-MAX_ROWS = 65536
-MAX_BYTES = 1 << 27
 TIMES = ("start_s", "end_s")
 
 
@@ -77,8 +76,8 @@ def import_matrix(
 ) -> int:
     """Store `matrix` (n, d) or (n, views, d), one row per clip, as embedding `name`; returns the number of rows.
 
-    float16 stays float16; every other type becomes float32. The same import again changes nothing; RequestError for
-    other rows under an existing name. All rows are published in one manifest.
+    float16 stays float16; every other type becomes float32. The same import again adds what a repair has removed, or
+    changes nothing; RequestError for other rows under an existing name. All rows are published in one manifest.
     """
     matrix = checked_matrix(matrix, name)
     if len(matrix) != len(clips):
@@ -107,16 +106,17 @@ def _import(
         fingerprint=_fingerprint(name, matrix, clips),
         config={"imported": True, **config},
     )
-    if name in writer.store.embeddings:
-        if writer.store.info(name).fingerprint != info.fingerprint or writer.store.rows(name) != len(matrix):
+    held = writer.store.embeddings.get(name)
+    if held is not None and held.fingerprint != info.fingerprint:
+        if writer.store.rows(name) or writer.store.rejected(name):
             raise RequestError(
                 f"{writer.path} already has other rows as {name!r}; import under another name (--as NAME), "
                 "or remove those rows with featstore drop"
             )
+        writer.drop(name)  # a repair has removed all rows
+    elif held is not None and writer.store.rows(name) == len(matrix):
         return len(matrix)
-    step = max(1, min(MAX_ROWS, MAX_BYTES // (int(np.prod(info.shape)) * np.dtype(dtype).itemsize)))
-    slices = [slice(start, start + step) for start in range(0, len(matrix), step)]
-    writer.commit([ShardData(info, clips[part], matrix[part]) for part in slices])
+    writer.commit(parts(ShardData(info, clips, matrix)))
     return len(matrix)
 
 

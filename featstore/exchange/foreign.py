@@ -16,6 +16,7 @@ import numpy as np
 from featstore.clip import SPLITS, Clip, Split
 from featstore.errors import DataError, reason_of
 from featstore.layouts.dcase_names import parse_section_name
+from featstore.layouts.listed import check_texts
 from featstore.layouts.manifest import read_manifest
 from featstore.layouts.tree import Tree
 from featstore.table import COLUMNS, ClipTable, encode
@@ -49,7 +50,9 @@ class Described(NamedTuple):
 
 def read_clips(manifest: Path) -> ClipTable:
     """Rows of a CSV or Parquet manifest as clips; its columns are those of the manifest layout."""
-    return ClipTable.from_clips(read_manifest(Tree(manifest.parent, listed_in=manifest)).clips)
+    clips = read_manifest(Tree(manifest.parent, listed_in=manifest)).clips
+    check_texts(clips)
+    return ClipTable.from_clips(clips)
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Paths in lists of recordings: checked, and spelt as the disk spells them."""
+"""Paths in lists of recordings, checked and spelt as the disk spells them, and texts as long as a store holds."""
 
 import os
 import posixpath
@@ -6,9 +6,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from featstore.clip import recording_of
+from featstore.clip import MAX_TEXT_BYTES, Clip, attributes_text, recording_of
 from featstore.errors import DataError
 from featstore.layouts.tree import leads_out
+from featstore.terminal.shown import one_line
 
 
 class Disk:
@@ -99,3 +100,16 @@ def check_paths(disk: Disk, places: Iterable[tuple[str, str]]) -> list[str]:
         return []
     slashes = "; paths with backslashes need slashes on this system" if "\\" in missing[0] else ""
     return [f"{len(missing):,} listed recordings are missing, first {missing[0]!r}{slashes}"]
+
+
+def check_texts(clips: Iterable[Clip]) -> None:
+    """Raise DataError with the clip that has a longer text than a store can hold."""
+    for clip in clips:
+        texts = {"path": clip.path, "machine": clip.machine, "section": clip.section}
+        for name, text in {**texts, "attributes as JSON": attributes_text(clip)}.items():
+            size = len(text.encode("utf-8", "surrogateescape"))
+            if size > MAX_TEXT_BYTES:
+                raise DataError(
+                    f"{one_line(clip.path, 200)}: {name} of {size:,} bytes; a store holds at most {MAX_TEXT_BYTES:,}; "
+                    "shorten it in the list, or leave the clip out"
+                )

@@ -14,6 +14,7 @@ from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
 from featstore.layouts.dcase_names import parse_id_name, parse_section_name
 from featstore.layouts.folder import claims_mimii, read_folder, read_mimii
 from featstore.layouts.kaldi import SCP_SUFFIX, read_scp
+from featstore.layouts.listed import check_texts
 from featstore.layouts.manifest import MANIFEST_SUFFIXES, read_manifest
 from featstore.layouts.tree import AUDIO_SUFFIXES, Tree, scan, stem
 from featstore.layouts.truth import apply_truth
@@ -100,6 +101,7 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
         notes += truth_notes
     for clip in clips:
         checked_path(clip.recording if name == "manifest" else clip.path)  # a manifest has checked its paths of files
+    check_texts(clips)
     if tree.windows:
         clips = [part for clip in clips for part in _parts(clip, tree)]
     return Listing(name, tree.root, sorted(clips, key=_order), tuple(notes), reading.test_notes)

@@ -8,12 +8,11 @@ import numpy as np
 
 from featstore.console import counted
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask
+from featstore.disk.parts import MAX_BYTES, MAX_ROWS
 from featstore.disk.shard import FACTS, Rejection, ShardData
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
 
-MAX_ROWS = 65536
-MAX_BYTES = 1 << 27
 _EMPTY_BYTES = 10960
 """Size of a shard without rows."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from featstore.clip import DOMAINS, LABELS, SPLITS
 from featstore.console import counted
 from featstore.disk.files import TEMPORARY_SUFFIX, read_regular
 from featstore.disk.head import FILE as HEAD
-from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, numbered
+from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, name_of, numbered
 from featstore.disk.newest import find_newest
-from featstore.disk.shard import MAX_SHARD_BYTES, Shard, finite_rows, open_image
+from featstore.disk.shard import MAX_SHARD_BYTES, NewerShard, Shard, finite_rows, open_image
 from featstore.distributed.planfile import PENDING
 from featstore.errors import RequestError, StoreError
-from featstore.reader import FeatureStore
+from featstore.reader import Compacted, FeatureStore
 from featstore.table import decode
 
 DAMAGED = "damaged"
@@ -29,15 +30,22 @@ SELECTION = "selection"
 MARKS = ("marks.jsonl", "marks.torn")
 """Files in the store for what people heard, which `detect` writes and checks itself."""
 
+TRIES = 10
+"""How often the check begins again when a compaction removes what is being checked."""
+
 _CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A damaged or unexpected file, relative to the store, and what is wrong with it."""
+    """A damaged or unexpected file, relative to the store, and what is wrong with it.
+
+    newer: whether it is a shard of a newer program, which is not damaged.
+    """
 
     file: str
     what: str
+    newer: bool = False
 
 
 def verify(path: str | Path) -> list[Problem]:
@@ -45,9 +53,21 @@ def verify(path: str | Path) -> list[Problem]:
 
     Checks every manifest, that the last published one is there, and every shard that a manifest names: checksum,
     structure, counts, finite rows, valid clips, and unique live keys. Reads the whole store; memory use grows with the
-    number of keys only. RequestError for a folder that is no store.
+    number of keys only. Begins again when a compaction removes what is being checked, StoreError when it does so all
+    the time. RequestError for a folder that is no store.
     """
     root = Path(path)
+    for _ in range(TRIES):
+        with suppress(_Changed):
+            return _verify(root)
+    raise StoreError(f"{root} is being compacted faster than it can be checked; run featstore verify again")
+
+
+class _Changed(Exception):
+    """Raised when a manifest that is being checked was removed, with the shards that only it names."""
+
+
+def _verify(root: Path) -> list[Problem]:
     try:
         manifests, problems = _manifests(root)
     except RequestError:  # no store at all
@@ -64,6 +84,7 @@ def verify(path: str | Path) -> list[Problem]:
     except StoreError as error:
         current = None
         problems += [Problem(".", str(error)), *_unreadable(root)]
+    problems += _own_lock(root)
     seen: dict[str, str] = {}
     for manifest in manifests:
         is_current = current is not None and manifest.number == current.number
@@ -72,9 +93,20 @@ def verify(path: str | Path) -> list[Problem]:
             if not is_current and entry.file in seen:
                 continue
             keys = live if is_current else {}
-            problems += [Problem(f"shards/{entry.file}", what) for what in _check(root, manifest, entry, keys)]
+            try:
+                problems += [Problem(f"shards/{entry.file}", what) for what in _check(root, manifest, entry, keys)]
+            except NewerShard as error:
+                problems.append(Problem(f"shards/{entry.file}", str(error), newer=True))
             seen[entry.file] = entry.sha256
     return problems
+
+
+def _own_lock(root: Path) -> Iterator[Problem]:
+    """The lock, where no writer could take it."""
+    lock = root / "lock"
+    if lock.is_symlink() or (lock.exists() and not lock.is_file()):
+        what = "a symbolic link" if lock.is_symlink() else "a folder" if lock.is_dir() else "not a regular file"
+        yield Problem("lock", f"{lock} is {what}, so nothing can be written to the store; remove it")
 
 
 def _unreadable(root: Path) -> Iterator[Problem]:
@@ -123,6 +155,13 @@ def _check(root: Path, manifest: Manifest, entry: ShardEntry, live: dict[tuple[s
             yield from _check_rows(shard)
             keys = shard.clips().keys()
             rejected = [rejection.key for rejection in shard.rejected()]
+    except NewerShard:
+        raise
+    except Compacted as error:
+        if not (root / "manifest" / name_of(manifest.number)).exists():
+            raise _Changed from error
+        yield str(error)
+        return
     except StoreError as error:
         yield str(error)
         return

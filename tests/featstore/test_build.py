@@ -194,6 +194,18 @@ def test_new_labels_reach_the_store_without_embedding_again(tmp_path: Path) -> N
     }
 
 
+def test_new_labels_of_more_rows_than_one_shard_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = make_clips(tmp_path, 5)
+    run(tmp_path, [replace(clip, label="unknown") for clip in clips], tmp_path / "store")
+    before = FeatureStore.open(tmp_path / "store").manifest.number
+    monkeypatch.setattr("featstore.disk.parts.MAX_ROWS", 2)
+    run(tmp_path, clips, tmp_path / "store")
+    store = FeatureStore.open(tmp_path / "store")
+    assert store.clips("moments").column("label").tolist() == ["normal"] * 5
+    assert store.manifest.number == before + 1, "all in one commit"
+    assert [entry.live_rows for entry in store.entries("moments")][-3:] == [2, 2, 1]
+
+
 def test_two_embedders_share_a_build_and_each_gets_its_missing_rows(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 7)
     double = Request("double", partial(MomentsEmbedder, scale=2.0))

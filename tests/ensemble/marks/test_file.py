@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ensemble.marks import file as module
-from ensemble.marks.file import FILE, TORN, Mark, append_mark, read_marks
+from ensemble.marks.file import FILE, TORN, Mark, Marks, append_mark, read_marks
 from featstore.disk.sealed import canonical, seal
 from featstore.errors import ResourceError, StoreError
 
@@ -224,3 +225,26 @@ def test_a_held_lock_is_waited_for_and_named(tmp_path: Path, monkeypatch: pytest
         write(tmp_path, "a.wav")
     write(tmp_path, "a.wav")
     assert names(tmp_path) == ["a.wav"]
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"mark'])
+def test_where_the_lock_fails_a_mark_of_another_program_is_kept(
+    tmp_path: Path, torn: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    write(own, "a.wav")
+    shutil.copytree(own, other)
+    lines = write(other, "b.wav")
+    with (own / FILE).open("ab") as file:
+        file.write(torn)
+
+    def read(root: Path) -> Marks:
+        marks = read_marks(root)
+        (own / FILE).write_bytes(b"".join(lines))
+        return marks
+
+    monkeypatch.setattr(module, "read_marks", read)
+    with pytest.raises(StoreError, match=r"another program marks at the same time; mark the clip again"):
+        append_mark(own, Mark(clip="c.wav", mark="fault"))
+    assert names(own) == ["a.wav", "b.wav"]

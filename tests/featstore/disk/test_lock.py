@@ -1,3 +1,4 @@
+import errno
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ from places import SUPPORT
 from sample_store import content, path_of, shard
 
 from featstore.disk import lock
-from featstore.errors import StoreError
+from featstore.errors import ResourceError, StoreError
 from featstore.store import FeatureStore, StoreWriter
 
 HOLD = """
@@ -172,3 +173,13 @@ def test_a_linked_lock_is_refused(root, tmp_path):
     with pytest.raises(StoreError, match="cannot lock the store"):
         StoreWriter(root)
     assert (tmp_path / "victim").read_text() == "keep"
+
+
+@pytest.mark.parametrize("call", ["open", "pwrite", "fsync"])
+def test_a_full_disk_names_the_lock_file(tmp_path, monkeypatch, call):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"os.{call}", full)
+    with pytest.raises(ResourceError, match=rf"no space for {tmp_path}/lock \(No space left"):
+        lock.StoreLock(tmp_path)

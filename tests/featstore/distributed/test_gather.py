@@ -1,9 +1,7 @@
 """A commit publishes exactly the valid planned units, and can be killed at any step."""
 
 import hashlib
-import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fakes import MomentsEmbedder
+from killed import Killed, KilledAtStep
 from shared_plant import INLINE, MOMENTS, Plant, assert_same_rows, files_below, make_plant
 
 from featstore.build import build
@@ -74,31 +72,6 @@ def finish(plant: Plant) -> None:
     assert verify(plant.store) == notes(plant.store) == []
     assert files_below(plant.store) == {"lock", "head.json", "build.json"}
     assert len(list((plant.store / "shards").iterdir())) == 3, "every unit was published once"
-
-
-class Killed(BaseException):
-    """Raised at the step where the process is "killed"."""
-
-
-class KilledAtStep:
-    """Raises before the n-th change of a folder; after that no clean-up changes anything."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, at: int) -> None:
-        self.left = at
-        for name in ("link", "replace", "rename", "unlink", "remove", "mkdir", "rmdir"):
-            patch.setattr(f"os.{name}", self.counted(getattr(os, name)))
-        patch.setattr("os.open", self.counted(os.open, lambda args: args[1] & (os.O_WRONLY | os.O_RDWR)))
-        patch.setattr("io.open", self.counted(io.open, lambda args: args[1:] and set(args[1]) & set("wxa")))
-
-    def counted(self, function: Any, changes: Callable[[Any], object] = lambda args: True) -> Any:
-        def call(*args: Any, **more: Any) -> Any:
-            if changes(args):
-                self.left -= 1
-                if self.left <= 0:
-                    raise Killed
-            return function(*args, **more)
-
-        return call
 
 
 ACTS: dict[str, tuple[Callable[[Plant], object], Callable[[Plant], object]]] = {

@@ -9,6 +9,7 @@ import pytest
 from sample_store import INFO, clip, make_store, path_of, rows, shard
 
 from featstore.clip import Clip
+from featstore.disk import parts as disk_parts
 from featstore.errors import DataError, StoreError
 from featstore.exchange import embeddings as exchange
 from featstore.exchange.embeddings import export, import_files, import_matrix
@@ -125,8 +126,8 @@ def test_the_same_import_again_changes_nothing(tmp_path):
 
 
 def test_large_arrays_are_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(exchange, "MAX_ROWS", 2)
-    monkeypatch.setattr(exchange, "MAX_BYTES", 1000)
+    monkeypatch.setattr(disk_parts, "MAX_ROWS", 2)
+    monkeypatch.setattr(disk_parts, "MAX_BYTES", 1000)
     numbers = list(range(5))
     import_matrix(tmp_path / "store", "mine", rows(numbers), ClipTable.from_clips([clip(i) for i in numbers]))
     store = FeatureStore.open(tmp_path / "store")
