@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from featstore.audio.extent import Extent, extent_of
 from featstore.audio.flac import Flac, flac_of, last_frame
+from featstore.audio.mp3 import COUNTED_BYTES, Unstated, unstated
 from featstore.audio.ogg import ogg_outcome
+from featstore.audio.once import once
 from featstore.audio.outcomes import LONGER, UNKNOWN
 from featstore.audio.part import Part, on_disk
 from featstore.errors import RejectedAudio
@@ -73,6 +75,12 @@ def _open(file: FileIO, size: int) -> Sound:
     sound = Sound(soundfile.SoundFile(file.fileno(), closefd=False), 0, outcome)
     if sound.file.format not in CHECKED_FORMATS:
         raise RejectedAudio(f"not decodable as audio: the format {sound.file.format} is not read; convert it to WAV")
+    if sound.file.format == "MP3":
+        position = file.tell()  # the decoder reads on from here
+        if beginning := unstated(at, size):
+            sound.file.close()
+            return _counted(file, size, beginning)
+        file.seek(position)
     if sound.file.format in _COMPRESSED:
         _check_end(sound.file, file, size, first)
     return sound._replace(frames=sound.file.frames)
@@ -102,6 +110,20 @@ def _with_length(file: FileIO, size: int, flac: Flac, lengths: tuple[int, ...]) 
             sound.seek(0)
             return Sound(sound, frames, LONGER if flac.frames else UNKNOWN)
     return None
+
+
+def _counted(file: FileIO, size: int, beginning: Unstated) -> Sound:
+    """An MP3 file that states no length, with the samples that can be decoded."""
+    import soundfile
+
+    if size > COUNTED_BYTES:
+        raise RejectedAudio("its header states no length, and it is too large to be counted; convert it to WAV")
+    sound = soundfile.SoundFile(Part(file, beginning.start, size, head=beginning.head))
+    frames, read = once(file, "mp3", lambda: (_count(sound), file.tell()))
+    if size - read > size * _LARGEST_TAG:
+        raise RejectedAudio(f"its last {size - read:,} bytes cannot be decoded; convert it to WAV, or split it")
+    sound.seek(0)
+    return Sound(sound, frames, UNKNOWN)
 
 
 def _check_end(sound: "SoundFile", file: FileIO, size: int, held: int) -> None:
