@@ -35,7 +35,7 @@ def clip_seconds(root: Path, path: str) -> float | None:
 
 
 def seconds_of(path: str | Path) -> float | None:
-    """Length of a recording; None where it cannot be read, is damaged or holds no samples. Only some MP3 are decoded."""
+    """Length of a recording; None where it cannot be read, is damaged or holds no samples. Some MP3 are decoded."""
     try:
         with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             info = os.fstat(file.fileno())

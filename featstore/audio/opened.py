@@ -10,12 +10,12 @@ from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
 from featstore.audio.extent import Extent, extent_of
-from featstore.audio.flac import Flac, flac_of, last_frame
+from featstore.audio.flac import Flac, check_single, flac_of, last_frame
 from featstore.audio.mp3 import COUNTED_BYTES, Unstated, unstated
 from featstore.audio.ogg import ogg_outcome
 from featstore.audio.once import once
 from featstore.audio.outcomes import LONGER, UNKNOWN
-from featstore.audio.part import Part, on_disk
+from featstore.audio.part import Part, on_disk, without_zeros
 from featstore.errors import RejectedAudio
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _SAMPLE_BYTES = {
     **{"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8},
 }
 _BIG_ENDIAN = frozenset({"AIFF", "AU", "CAF"})
+_NO_LENGTH = 1 << 62  # libsndfile states the largest number for an unknown length
 _LARGEST_TAG = 1 / 8  # of an MP3; more bytes after its last sample are sound
 
 
@@ -63,10 +64,14 @@ def _open(file: FileIO, size: int) -> Sound:
 
     file.seek(0)
     at = on_disk(file, file.read(HEAD_BYTES))
-    extent, flac, outcome = extent_of(at, size), flac_of(at), ogg_outcome(at, size)
+    extent, flac, outcome = extent_of(at, size), flac_of(at), ""
+    if at(0, 4) == b"OggS":
+        outcome = once(file, "ogg", lambda: ogg_outcome(at, size))
     if extent is not None and extent.outcome:
         return _to_the_end(file, extent)
-    first, end = last_frame(flac, at, size) if flac else (0, 0)
+    if flac:
+        once(file, "flac", lambda: check_single(flac, at, size))
+    first, end = last_frame(flac, at, without_zeros(at, size)) if flac else (0, 0)
     if flac and flac.frames < end and (sound := _with_length(file, size, flac, (end, first))):
         return sound
     if flac and not flac.frames:
@@ -105,7 +110,7 @@ def _with_length(file: FileIO, size: int, flac: Flac, lengths: tuple[int, ...]) 
     import soundfile
 
     for frames in lengths:
-        sound = soundfile.SoundFile(Part(file, 0, size, flac.patch(frames)))
+        sound = soundfile.SoundFile(Part(file, flac.start, size, flac.patch(frames)))
         if frames > flac.frames and _has_last_sample(sound):
             sound.seek(0)
             return Sound(sound, frames, LONGER if flac.frames else UNKNOWN)
@@ -128,10 +133,11 @@ def _counted(file: FileIO, size: int, beginning: Unstated) -> Sound:
 
 def _check_end(sound: "SoundFile", file: FileIO, size: int, held: int) -> None:
     """Raise RejectedAudio for a compressed file that does not give its last sample, or has much more after it."""
+    if sound.frames >= _NO_LENGTH:
+        raise RejectedAudio("its header states no length; convert it to WAV")
     if not _has_last_sample(sound):
-        raise RejectedAudio(
-            f"truncated: its header declares {sound.frames:,} samples, the file has {held or _count(sound):,}"
-        )
+        held = held or _count_anew(file)
+        raise RejectedAudio(f"truncated: its header declares {sound.frames:,} samples, the file has {held:,}")
     rest = size - file.tell() if sound.format == "MP3" else 0
     if rest > size * _LARGEST_TAG:
         raise RejectedAudio(f"{rest:,} bytes follow the end that its header states; convert it to WAV, or split it")
@@ -146,6 +152,15 @@ def _has_last_sample(sound: "SoundFile") -> bool:
         return bool(len(sound.read(1)) == min(1, sound.frames))
     except SoundFileError:
         return False
+
+
+def _count_anew(file: FileIO) -> int:
+    """Samples that can be decoded from the beginning; a decoder that has failed gives none."""
+    from soundfile import SoundFile
+
+    file.seek(0)
+    with SoundFile(file.fileno(), closefd=False) as sound:
+        return _count(sound)
 
 
 def _count(sound: "SoundFile") -> int:

@@ -11,9 +11,9 @@ def test_a_file_is_examined_once_until_it_changes(tmp_path: Path) -> None:
     for content, what, expected in ((b"1", "x", 1), (b"1", "x", 1), (b"1", "y", 2), (b"22", "x", 3), (b"22", "x", 3)):
         if (tmp_path / "a").read_bytes() != content:
             (tmp_path / "a").write_bytes(content)
-        with open(tmp_path / "a", "rb", buffering=0) as file:
+        with (tmp_path / "a").open("rb", buffering=0) as file:
             assert once(file, what, lambda value=expected: value) == expected  # type: ignore[misc]
-    with open(tmp_path / "a", "rb", buffering=0) as file:
+    with (tmp_path / "a").open("rb", buffering=0) as file:
         assert once(file, "x", lambda: 9) == 3
         for i in range(module.REMEMBERED):
             once(file, str(i), lambda: 0)
