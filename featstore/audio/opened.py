@@ -88,7 +88,14 @@ def _open(file: FileIO, size: int) -> Sound:
         file.seek(position)
     if sound.file.format in _COMPRESSED:
         _check_end(sound.file, file, size, first)
-    return sound._replace(frames=sound.file.frames)
+    return sound._replace(frames=_frames(sound.file, extent))
+
+
+def _frames(sound: "SoundFile", extent: Extent | None) -> int:
+    """Samples per channel; libsndfile reads a W64 beyond them."""
+    frames: int = sound.frames
+    frame_bytes: int = sound.channels * _SAMPLE_BYTES.get(sound.subtype, 0)
+    return min(frames, extent.length // frame_bytes) if extent and frame_bytes else frames
 
 
 def _to_the_end(file: FileIO, extent: Extent) -> Sound:
