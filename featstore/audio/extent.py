@@ -5,6 +5,8 @@
 | states the bytes that follow, or trailing chunks follow | these bytes                                                |
 | states more bytes than the file has, even by one        | nothing: rejected as truncated                             |
 | states no length, or one of `is_placeholder`            | up to the end of the file, outcome "length unknown"        |
+| states less, but its outer chunk (RIFF, FORM) ends with | these bytes                                                |
+| the file, or within it and after the samples            |                                                            |
 | states less, and what follows is no chunk               | up to the end, outcome "longer than its header says"       |
 | the same, 4 GiB or a multiple less (32 bits are full)   | what the header means, with the same outcome               |
 | the same, and a second recording follows                | nothing: rejected                                          |
@@ -23,6 +25,9 @@ from featstore.errors import RejectedAudio
 PADDING_BYTES = 512
 """Bytes after the stated end, fewer than the recording has, that may be anything: a disk sector."""
 
+ALIGN = 2
+"""Bytes by which the outer chunk may miss the end of the file: padding."""
+
 NEIGHBOURS = 1 << 16
 MOST_CHUNKS = 1000
 _NO_LENGTH = 1 << 62
@@ -35,6 +40,7 @@ class _Form(NamedTuple):
 
     first: where the first chunk is. header: name and length of a chunk as struct has them. align: of chunks. inside:
     bytes of the header that the length counts. data: name of the chunk of samples. skip: bytes in it before these.
+    outer: where the size of the outer chunk, which holds all others, is stated, and the bytes that it leaves out.
     """
 
     first: int
@@ -43,6 +49,7 @@ class _Form(NamedTuple):
     inside: int = 0
     data: bytes = b"data"
     skip: int = 0
+    outer: tuple[int, int] = (4, 8)
 
 
 _FORMS = {
@@ -50,9 +57,11 @@ _FORMS = {
     b"RF64": _Form(12, "<4sI"),
     b"BW64": _Form(12, "<4sI"),
     b"RIFX": _Form(12, ">4sI"),
-    b"riff": _Form(40, "<16sQ", 8, inside=24, data=b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"),
+    b"riff": _Form(
+        40, "<16sQ", 8, inside=24, data=b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a", outer=(16, 0)
+    ),
     b"FORM": _Form(12, ">4sI", data=b"SSND", skip=8),
-    b"caff": _Form(8, ">4sq", 1, skip=4),
+    b"caff": _Form(8, ">4sq", 1, skip=4, outer=(0, 0)),
 }
 _AU = {b".snd": ">", b"dns.": "<"}
 
@@ -79,7 +88,8 @@ class Extent(NamedTuple):
 class Stated(NamedTuple):
     """What a header states: the first byte of the samples, their length in bytes, and where it states the length.
 
-    field: offset and struct of the length field. more: bytes that it counts beside the samples.
+    field: offset and struct of the length field. more: bytes that it counts beside the samples. outer: end of the file
+    by the size of its outer chunk, 0 without any.
     """
 
     start: int
@@ -88,6 +98,7 @@ class Stated(NamedTuple):
     more: int = 0
     form: _Form | None = None
     fmt: bytes = b""
+    outer: int = 0
 
     @property
     def end(self) -> int | None:
@@ -135,11 +146,12 @@ def _in_chunks(at: At, form: _Form, *, is_long: bool) -> Stated | None:
     fmt, long_at = b"", 0
     code = form.header[0] + form.header[-1]
     field_at = struct.calcsize(form.header) - struct.calcsize(code)
+    outer = _outer(at, form.outer, code)
     for position, name, start, length in _chunks(at, form, form.first):
         if name[:4] == b"fmt ":
             fmt = at(start, min(length, 40))
         elif name == b"ds64" and is_long:
-            long_at = start + 8
+            long_at, outer = start + 8, _outer(at, (start, 8), "<Q")
         elif name == form.data:
             field, more = (position + field_at, code), form.inside + form.skip
             if is_long and length == 0xFFFFFFFF and long_at:
@@ -147,8 +159,15 @@ def _in_chunks(at: At, form: _Form, *, is_long: bool) -> Stated | None:
             if form.data == b"SSND":
                 offset = int.from_bytes(at(start, 4), "big")
                 start, length, more = start + offset, length - offset if length > 8 else length, more + offset
-            return Stated(start + form.skip, max(0, length - form.skip), field, more, form, fmt)
+            return Stated(start + form.skip, max(0, length - form.skip), field, more, form, fmt, outer)
     return None
+
+
+def _outer(at: At, where: tuple[int, int], code: str) -> int:
+    """End of a file by the size of its outer chunk, 0 without any."""
+    offset, more = where
+    field = at(offset, struct.calcsize(code))
+    return struct.unpack(code, field)[0] + more if offset and len(field) == struct.calcsize(code) else 0
 
 
 def _chunks(at: At, form: _Form, position: int) -> Iterator[tuple[int, bytes, int, int]]:
@@ -180,9 +199,22 @@ def _length(stated: Stated, held: int, at: At, size: int) -> tuple[int, str]:
     if stated.length == 0:
         return held, UNKNOWN
     rest = held - stated.length
-    if rest <= min(PADDING_BYTES, stated.length) or _is_zero(at, stated.start + stated.length, size):
+    if (
+        rest <= min(PADDING_BYTES, stated.length)
+        or _is_finished(stated, size)
+        or _is_zero(at, stated.start + stated.length, size)
+    ):
         return stated.length, ""
     return held, LONGER
+
+
+def _is_finished(stated: Stated, size: int) -> bool:
+    """Whether the outer chunk ends with the file, or within it but after the samples: a recorder wrote it at the end.
+
+    A recorder that was interrupted has left both sizes as they were. A file of 4 GiB or more does not fit in 32 bits.
+    """
+    ends_inside = stated.start + stated.length + ALIGN < stated.outer <= size < stated.outer + (1 << 32) - ALIGN
+    return abs(stated.outer - size) <= ALIGN or ends_inside
 
 
 def _is_followed_by_chunks(stated: Stated, end: int, at: At, size: int) -> bool:
@@ -190,7 +222,8 @@ def _is_followed_by_chunks(stated: Stated, end: int, at: At, size: int) -> bool:
     if stated.form is None or end >= size:
         return end >= size
     ends = {end, end + -end % stated.form.align}  # some writers leave the padding out
-    return any(_are_chunks(at, stated.form, begin, size) for begin in ends)
+    limit = max(size, stated.outer)  # chunks may be cut
+    return any(_are_chunks(at, stated.form, begin, limit) for begin in ends)
 
 
 def _are_chunks(at: At, form: _Form, begin: int, size: int) -> bool:

@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
-from featstore.audio.part import At
+from featstore.audio.part import BLOCK_BYTES, At, after_tags
+from featstore.errors import RejectedAudio
 
 TAIL_BYTES = 1 << 17
 """Bytes at the end in which the last frame is searched where the file does not state how long a frame can be."""
 
 _HEADER_BYTES = 16
+_SECOND = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # with the header of the first block, as sound may have the name
 _RATES_HZ = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 _BITS = {8: 1, 12: 2, 16: 4, 20: 5, 24: 6, 32: 7}
 _CRC8_POLYNOMIAL = 0x07
@@ -16,9 +18,11 @@ _CRC8_POLYNOMIAL = 0x07
 class Flac(NamedTuple):
     """The first block of a FLAC file.
 
-    frames: samples per channel of the file, block: of a frame, frame_bytes: of the longest frame; 0 where not known.
+    start: where it begins, after tags. frames: samples per channel of the file, block: of a frame, frame_bytes: of the
+    longest frame; 0 where not known.
     """
 
+    start: int
     rate_hz: int
     channels: int
     bits: int
@@ -29,18 +33,30 @@ class Flac(NamedTuple):
     def patch(self, frames: int) -> tuple[int, bytes]:
         """Offset and bytes of a first block that states `frames`."""
         packed = self.rate_hz << 44 | (self.channels - 1) << 41 | (self.bits - 1) << 36 | frames
-        return 18, packed.to_bytes(8, "big")
+        return self.start + 18, packed.to_bytes(8, "big")
 
 
 def flac_of(at: At) -> Flac | None:
     """The first block of a FLAC file; None for other files."""
-    head = at(0, 42)
+    start = after_tags(at)
+    head = at(start, 42)
     if head[:4] != b"fLaC" or len(head) < 42 or head[4] & 0x7F:
         return None
     packed = int.from_bytes(head[18:26], "big")  # 20 bits sample rate, 3 channels - 1, 5 bits - 1, 36 samples
     channels, bits = (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
     block, frame_bytes = int.from_bytes(head[10:12], "big"), int.from_bytes(head[15:18], "big")
-    return Flac(packed >> 44, channels, bits, packed & ((1 << 36) - 1), block, frame_bytes)
+    return Flac(start, packed >> 44, channels, bits, packed & ((1 << 36) - 1), block, frame_bytes)
+
+
+def check_single(flac: Flac, at: At, size: int) -> None:
+    """Raise RejectedAudio for a file that holds a second recording after the one of `flac`."""
+    for start in range(flac.start + 1, size, BLOCK_BYTES):
+        block = at(start, BLOCK_BYTES + len(_SECOND[0]) - 1)
+        for begin in _SECOND:
+            if (found := block.find(begin)) >= 0:
+                raise RejectedAudio(
+                    f"holds two recordings; split the file (the second one begins at byte {start + found:,})"
+                )
 
 
 def last_frame(flac: Flac, at: At, size: int) -> tuple[int, int]:

@@ -35,14 +35,14 @@ def clip_seconds(root: Path, path: str) -> float | None:
 
 
 def seconds_of(path: str | Path) -> float | None:
-    """Length of a recording without decoding it; None where it cannot be read, is damaged or holds no samples."""
+    """Length of a recording; None where it cannot be read, is damaged or holds no samples. Some MP3 are decoded."""
     try:
         with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 return None
             layout = wav_data(on_disk(file, file.read(HEAD_BYTES)), info.st_size)
-            if layout is not None and layout.rate_hz:
+            if layout is not None:
                 return layout.frames / layout.rate_hz or None
             with opened(file, info.st_size) as sound:
                 return sound.frames / sound.file.samplerate or None

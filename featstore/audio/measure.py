@@ -168,14 +168,16 @@ class _Extreme:
             self._open = 0
             return
         at = block == value
-        places = np.flatnonzero(at)
-        if not self._open and (len(places) < CLIPPED_RUN or (places[2:] - places[:-2]).min() > 2):  # the usual case
+        if not self._open and not (at[2:] & at[1:-1] & at[:-2]).any():  # the usual case
             self._open = int(at[-1]) + int(at[-2:].sum() == 2)
             return
-        places = np.concatenate([np.arange(-self._open, 0), places])  # a run may go on
-        starts = np.flatnonzero(np.diff(places, prepend=-CLIPPED_RUN - 2) > 1)
-        lengths = np.diff(starts, append=len(places))
-        counted = self._open if self._open >= CLIPPED_RUN else 0
+        edges = np.flatnonzero(at[1:] != at[:-1]) + 1  # few in a long run, as in silence
+        ends = np.concatenate([np.zeros(int(at[0]), np.intp), edges, np.full(int(at[-1]), len(at))])
+        lengths = ends[1::2] - ends[::2]
+        counted = 0
+        if at[0]:  # a run goes on
+            lengths[0] += self._open
+            counted = self._open if self._open >= CLIPPED_RUN else 0
         self.count += int(lengths[lengths >= CLIPPED_RUN].sum()) - counted
         self._open = min(int(lengths[-1]), CLIPPED_RUN) if at[-1] else 0
 

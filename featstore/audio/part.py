@@ -7,6 +7,9 @@ from typing import BinaryIO
 At = Callable[[int, int], bytes]
 """Reads up to `count` bytes at an offset; fewer at the end of the file."""
 
+BLOCK_BYTES = 1 << 20
+MOST_TAGS = 16
+
 
 def in_memory(content: bytes) -> At:
     """Reader of bytes in memory."""
@@ -25,15 +28,39 @@ def on_disk(file: BinaryIO, head: bytes) -> At:
     return at
 
 
+def after_tags(at: At) -> int:
+    """Offset of the first byte after the ID3v2 tags at the beginning of a file."""
+    position = 0
+    for _ in range(MOST_TAGS):
+        head = at(position, 10)
+        if len(head) < 10 or head[:3] != b"ID3" or any(byte & 0x80 for byte in head[6:]):
+            break
+        length = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        position += 10 + length + (10 if head[5] & 0x10 else 0)  # a footer
+    return position
+
+
+def without_zeros(at: At, size: int) -> int:
+    """Size of a file up to its last byte that is not zero."""
+    while size:
+        block = at(max(0, size - BLOCK_BYTES), min(size, BLOCK_BYTES))
+        if held := len(block.rstrip(b"\0")):
+            return size - len(block) + held
+        size -= max(1, len(block))
+    return 0
+
+
 class Part(io.RawIOBase):
     """The bytes of `file` from `start` to `end` as a file, with `patch` (offset, bytes) in place of its own.
 
-    A decoder reads a recording to its end through it, whatever length its header states.
+    A decoder reads a recording to its end through it, whatever length its header states. `head` is put before `start`.
     """
 
-    def __init__(self, file: BinaryIO, start: int, end: int, patch: tuple[int, bytes] = (0, b"")) -> None:
-        self._file, self._start, self._end, self._patch = file, start, end, patch
-        self._position = 0
+    def __init__(
+        self, file: BinaryIO, start: int, end: int, patch: tuple[int, bytes] = (0, b""), head: bytes = b""
+    ) -> None:
+        self._file, self._start, self._end, self._patch = file, start - len(head), end, patch
+        self._head, self._position = head, 0
 
     def readable(self) -> bool:
         """Always."""
@@ -56,8 +83,10 @@ class Part(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill `buffer`; fewer bytes at the end."""
         first = self._start + self._position
-        self._file.seek(first)
-        data = bytearray(self._file.read(max(0, min(len(buffer), self._end - first))) or b"")
+        data = bytearray(self._head[self._position : self._position + len(buffer)])
+        begin = first + len(data)
+        self._file.seek(max(0, begin))
+        data += self._file.read(max(0, min(len(buffer) - len(data), self._end - begin))) or b""
         where, new = self._patch
         begin, stop = max(where, first), min(where + len(new), first + len(data))
         if begin < stop:

@@ -70,11 +70,25 @@ def content_of(kind: str, wave: np.ndarray) -> bytes:
 
 
 def with_length(kind: str, content: bytes, value: int) -> bytes:
-    """A file of one of CONTAINERS whose header states another length in bytes, in the unit of its own field."""
+    """A file of one of CONTAINERS whose header states another length in bytes, in the unit of its own field.
+
+    The size of the outer chunk (RIFF, FORM) becomes 0, as where a recorder was interrupted.
+    """
     *_, chunk, code, offset, _ = CONTAINERS[kind]
     changed = bytearray(content)
+    if (where := outer_size(kind, content)) is not None:
+        struct.pack_into(where[1], changed, where[0], 0)
     struct.pack_into(code, changed, content.index(chunk) + offset, value)
     return bytes(changed)
+
+
+def outer_size(kind: str, content: bytes) -> tuple[int, str] | None:
+    """Offset and type of the size of the outer chunk of a file of one of CONTAINERS; None for a kind without any."""
+    if kind == "rf64":
+        return content.index(b"ds64") + 8, "<Q"
+    if kind == "w64":
+        return 16, "<Q"
+    return None if kind.startswith(("au", "caf")) else (4, CONTAINERS[kind][4])
 
 
 def stated_length(kind: str, content: bytes) -> int:

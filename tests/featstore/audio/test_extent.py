@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from recordings import CONTAINERS, content_of, noise, stated_length, wav_header, with_length
+from recordings import CONTAINERS, content_of, noise, outer_size, stated_length, wav_header, with_length
 
 from featstore.audio.extent import PADDING_BYTES, Extent, extent_of, is_placeholder
 from featstore.audio.outcomes import LONGER, UNKNOWN
@@ -112,6 +112,49 @@ def test_a_length_beyond_32_bits(after: bytes, turns: int) -> None:
     found = extent_of(at, end + len(after))
     assert found is not None
     assert (found.length, found.outcome) == (true, LONGER)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CONTAINERS if not kind.startswith(("au", "caf"))])
+def test_a_finished_header_is_believed(kind: str) -> None:
+    """Bytes that are no chunks follow the samples. The outer size ends with the file, within it, or nowhere."""
+    content = content_of(kind, noise(0.1))
+    own, where = extent(content), outer_size(kind, content)
+    assert where is not None
+    left_out = 0 if kind == "w64" else 8
+    for end, outcome in (
+        (len(content) + len(RANDOM), ""),
+        (len(content) + len(RANDOM) - 1, ""),
+        (len(content) + len(RANDOM) + 2, ""),
+        (len(content) + len(RANDOM) + 3, LONGER),
+        (len(content) + 100, ""),
+        (own.end + 1, LONGER),
+        (len(content) // 2, LONGER),
+        (left_out, LONGER),
+    ):
+        changed = bytearray(content + RANDOM)
+        struct.pack_into(where[1], changed, where[0], end - left_out)
+        found = extent(bytes(changed))
+        assert (found.length, found.outcome) == (
+            own.length if not outcome else own.length + len(changed) - own.end,
+            outcome,
+        )
+
+
+def test_metadata_that_is_cut() -> None:
+    content = wav_header(1000, b"\7" * 2000) + b"abcd" + struct.pack("<I", len(RANDOM)) + RANDOM
+    content = content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+    assert extent(content[:-3000])[1:3] == (2000, "")
+    assert extent(content[:4] + bytes(4) + content[8:-3000]).outcome == LONGER
+
+
+@pytest.mark.parametrize("more", [0, 600, 5000])
+def test_an_outer_size_that_does_not_fit_in_32_bits(more: int) -> None:
+    head = bytearray(wav_header(1000))  # both sizes are 4 GiB less
+    struct.pack_into("<I", head, 4, 36 + 2000 + more)
+    size = 44 + 2000 + more + (1 << 32)
+    found = extent_of(lambda offset, count: bytes(head[offset : offset + count]) or b"\1" * min(count, 9), size)
+    assert found is not None
+    assert (found.length, found.outcome) == (size - 44, LONGER)
 
 
 def test_no_samples_are_no_unknown_length() -> None:

@@ -1,13 +1,20 @@
 """The first block and the last frame of FLAC files."""
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from featstore.audio.flac import flac_of, last_frame
-from featstore.audio.part import in_memory
+from featstore.audio.outcomes import UNKNOWN
+from featstore.audio.part import BLOCK_BYTES, in_memory
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_recording
+from featstore.errors import RejectedAudio
+
+ID3 = b"ID3\4\0\0\0\0\1\0" + bytes(128)
 
 
 def flac(frames: int, rate_hz: int = 16_000, channels: int = 1, subtype: str = "PCM_16") -> bytes:
@@ -47,6 +54,40 @@ def test_a_patched_header_states_another_length() -> None:
     assert content[offset : offset + 8] == field
     content[offset : offset + 8] = first.patch(7)[1]
     assert flac_of(in_memory(bytes(content))) == first._replace(frames=7)
+
+
+@pytest.mark.parametrize("before", [b"", ID3, 2 * ID3])
+@pytest.mark.parametrize("frames", [0, 20_000])
+def test_a_tag_in_front_is_skipped(tmp_path: Path, before: bytes, frames: int) -> None:
+    content = bytearray(flac(20_000))
+    content[22:26] = frames.to_bytes(4, "big")
+    first = flac_of(in_memory(before + bytes(content)))
+    assert first is not None
+    assert (first.start, first.frames) == (len(before), frames)
+    (tmp_path / "a").write_bytes(before + content)
+    recording = read_recording(tmp_path / "a", 0, AudioPolicy())
+    assert (recording.n_samples, recording.outcome) == (20_000, "" if frames else UNKNOWN)
+    (tmp_path / "a").write_bytes((before + content)[: -len(content) // 2])
+    if frames:
+        with pytest.raises(RejectedAudio, match=r"declares 20,000 samples, the file has \d?\d,\d\d\d$"):
+            read_recording(tmp_path / "a", 0, AudioPolicy())
+
+
+@pytest.mark.parametrize("before", [b"", ID3])
+@pytest.mark.parametrize("second", [flac(9000), flac(9000, 44_100, 2), b"\1" * BLOCK_BYTES + flac(100)])
+def test_two_recordings_in_one_file(tmp_path: Path, before: bytes, second: bytes) -> None:
+    content = before + flac(20_000)
+    byte = len(content) + second.index(b"fLaC")
+    (tmp_path / "a").write_bytes(content + second)
+    with pytest.raises(RejectedAudio, match=f"^holds two recordings; split the file .* at byte {byte:,}"):
+        read_recording(tmp_path / "a", 0, AudioPolicy())
+
+
+def test_zeros_at_the_end_hide_no_frame(tmp_path: Path) -> None:
+    content = bytearray(flac(20_000))
+    content[22:26] = bytes(4)
+    (tmp_path / "a").write_bytes(content + bytes(3 * BLOCK_BYTES))
+    assert read_recording(tmp_path / "a", 0, AudioPolicy()).n_samples == 20_000
 
 
 def test_other_files_have_no_first_block() -> None:

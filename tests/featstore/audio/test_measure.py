@@ -1,5 +1,6 @@
 """Every measured number against a wave made by hand, and blocks against the whole."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,13 @@ def test_a_window_has_the_numbers_of_its_own_samples(tmp_path: Path) -> None:
     sf.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
     window = read_clip(tmp_path, "a.wav#t=1,2", RATE, AudioPolicy())
     assert window.measures == measure(wave[RATE : 2 * RATE], RATE)
+
+
+@pytest.mark.parametrize("pattern", [[0], [0, 0, 0, 1], [0, 0, 0, 0, 1, 1, 1, 1]])
+def test_long_runs_take_little_memory(pattern: list[int]) -> None:
+    wave = np.resize(np.array(pattern, np.float32), MEASURED_FRAMES)
+    measure(wave, RATE)
+    tracemalloc.start()
+    measure(wave, RATE)
+    assert tracemalloc.get_traced_memory()[1] < 14 * len(wave)
+    tracemalloc.stop()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from recordings import COMPRESSED, CONTAINERS, RATE, content_of, noise, with_length
+from recordings import COMPRESSED, CONTAINERS, RATE, content_of, noise, outer_size, with_length
 
 from featstore.audio import hashes as hashing
 from featstore.audio.lengths import seconds_of
@@ -46,6 +46,17 @@ def test_a_container_without_a_length_is_decoded_to_the_end(path: Path, kind: st
 def test_a_container_that_claims_half_is_decoded_to_the_end(path: Path, kind: str) -> None:
     content = content_of(kind, noise(2))
     check_read_to_the_end(path, kind, with_length(kind, content, CONTAINERS[kind][6] + len(content) // 2), LONGER)
+
+
+@pytest.mark.parametrize("kind", ["wav", "wav24", "rifx", "rf64", "w64", "aiff", "aifc"])
+def test_what_a_finished_header_leaves_out_is_no_sound(path: Path, kind: str) -> None:
+    content, after = content_of(kind, noise(2)), np.random.default_rng(0).bytes(5000)
+    where = outer_size(kind, content)
+    assert where is not None
+    changed = bytearray(content + after)
+    struct.pack_into(where[1], changed, where[0], len(changed) - (0 if kind == "w64" else 8))
+    check_read_to_the_end(path, kind, bytes(changed), "")
+    assert seconds_of(path) == 2
 
 
 @pytest.mark.parametrize(("frames", "outcome"), [(0, UNKNOWN), (16_000, LONGER)])

@@ -282,3 +282,14 @@ def test_a_window_of_twelve_hours_is_read_in_little_memory(tmp_path: Path, monke
     tracemalloc.stop()
     assert len(wave) == 10 * RATE
     np.testing.assert_array_equal(wave[-6:] * 32768, np.arange(6))
+
+
+def test_a_sample_rate_of_zero_is_rejected(tmp_path: Path) -> None:
+    content = bytearray(wav_header(100, bytes(200)))
+    content[24:28] = bytes(4)
+    (tmp_path / "a.wav").write_bytes(content)
+    for rate_hz in (0, RATE):
+        for name in ("a.wav", "a.wav#t=0,1"):
+            with pytest.raises(RejectedAudio, match=r"^its header states a sample rate of 0$"):
+                read_clip(tmp_path, name, rate_hz, NATIVE)
+    assert seconds_of(tmp_path / "a.wav") is None
