@@ -141,8 +141,8 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
         alone = self_ranked and not any(blocked(reference.block, bank.rows) for bank in all_banks)
         thresholds, notes = tuple(limits), _rate_notes(all_banks, limits, rate, ranked=alone)
         pairs = zip(all_banks, limits, strict=True)
-        own = (blocked(reference.block, bank.rows) and limit.method != GIVEN for bank, limit in pairs)
-        if self_ranked and grouped and any(own):
+        several = (blocked(reference.block, bank.rows) and limit.method != GIVEN for bank, limit in pairs)
+        if self_ranked and grouped and any(several):
             notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
     for bank, limit in zip(all_banks, thresholds, strict=True):
         value[bank.rows] = limit.value if limit else np.inf
