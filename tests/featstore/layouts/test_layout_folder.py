@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips
 
 
@@ -116,3 +117,17 @@ def test_notes_on_plain_folders(tmp_path):
     assert "1 anomalies in train folders are read as test clips" in notes
     assert "1 names begin like DCASE names" in notes
     assert {clip.path: clip.attributes for clip in listing.clips}["fan/line 1/a.wav"] == {"folder": "line 1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("abnormal/normal/x.wav", "the folder 'abnormal/normal' states two labels, anomaly and normal; give it one"),
+        ("normal/fault/x.wav", "the folder 'normal/fault' states two labels, normal and anomaly"),
+        ("train/fan/test/x.wav", "the folder 'train/fan/test' states two splits, train and test"),
+    ],
+)
+def test_contradictory_folders_are_refused(tmp_path, path, text):
+    touch(tmp_path, "normal/ok/fine.wav", path)
+    with pytest.raises(DataError, match=text):
+        find_clips(tmp_path)
