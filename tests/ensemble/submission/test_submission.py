@@ -187,7 +187,7 @@ def test_damaged_submissions_are_named(tmp_path):
     with pytest.raises(DataError, match=r"anomaly_score_pump_section_00_test\.csv: no test clips"):
         read_submission(folder, clips, year=2023)
     path.unlink()
-    with pytest.raises(DataError, match="cannot read the score file"):
+    with pytest.raises(DataError, match="No such file"):
         read_submission(folder, clips, year=2023)
 
 
