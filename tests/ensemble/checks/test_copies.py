@@ -193,6 +193,19 @@ def test_outliers_that_are_near_copies_of_each_other_are_ranked_first(tmp_path: 
     assert not detection.copies.near
 
 
+def test_near_copies_are_found_whichever_of_them_is_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last(X: np.ndarray, Y: np.ndarray, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        distance = np.round(((X[:, None] - Y) ** 2).sum(-1), 4)
+        distance[np.arange(len(X)), exclude] = np.inf
+        return np.zeros((len(X), 1)), len(Y) - 1 - distance[:, ::-1].argmin(1)[:, None]
+
+    monkeypatch.setattr(near, "nearest", last)
+    detection = detect(make(tmp_path / "s", clips_of(test=0), alike={7: 3, 8: 3, 9: 3}), KNN)
+    assert detection.copies.near_repeated == {f"fan/train/{i:02d}.wav": "fan/train/03.wav" for i in (7, 8, 9)}
+
+
 def test_ranked_near_copies_of_a_large_section_are_said_to_be_scored_as_normal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
