@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from shlex import quote
+from types import MappingProxyType
 
 import numpy as np
 
@@ -66,8 +67,10 @@ class Inputs:
     """The recordings of a store with their roles, and their rows in every embedding.
 
     blocks: number of each training clip's block (n,), see `ensemble.groups` and `ensemble.windows`; None where the
-    recipe names no group and no training clip is a window.
+    recipe names no group and no training clip is a window. near: ranked clips with a near-copy, each with the first.
     """
+
+    near: Mapping[int, int] = MappingProxyType({})
 
     def __init__(self, store: FeatureStore, recipe: Recipe, machines: Sequence[str]) -> None:
         self.store = store = with_marks(store, recipe.marks)
@@ -152,12 +155,19 @@ class Inputs:
             for clip, n in ((self.clips[row], n) for row, n in self.roles.thin.items())
         )
 
+    def keep_apart(self, near: Mapping[int, int], recipe: Recipe) -> None:
+        """Join the blocks of near-copies, so that ranked clips are not compared with them."""
+        self.near = near
+        self.blocks, _ = self.blocks_for(recipe)
+
     def blocks_for(self, recipe: Recipe) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """Blocks of the training clips, where the recipe names a group or some are windows, and notes."""
         train = self.clips[self.roles.train]
         section = section_texts(train, recipe.pool_sections)
         content = self.contents(self.roles.train)
-        identity = [known or path for known, path in zip(content, train.recordings(), strict=True)]
+        own = [known or path for known, path in zip(content, train.recordings(), strict=True)]
+        of_row = dict(zip(self.roles.train.tolist(), own, strict=True))
+        identity = [of_row[self.near.get(row, row)] for row in of_row]
         if not recipe.group and not any_windows(train):
             return (_copies_together(section, train.keys(), identity) if self._ranks_copies else None), ()
         number, notes = reference_blocks(recipe.group, train, identity, section)
@@ -169,7 +179,7 @@ class Inputs:
 
     @property
     def _ranks_copies(self) -> bool:
-        return self.roles.self_ranked and bool(self.roles.repeated)
+        return self.roles.self_ranked and bool(self.roles.repeated or self.near)
 
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""

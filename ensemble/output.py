@@ -121,7 +121,7 @@ def scores_csv(
     domains = detection.domains
     header += ["target_probability"] if domains else []
     copies = detection.copies
-    copy_of = copies.of_training if detection.self_ranked else copies.scored
+    copy_of = {**copies.scored, **(copies.of_training if detection.self_ranked else {})}
     header += ["nearest_normal", "nearest_distance", "where"]
     header += [*(["copy_of"] if copy_of else []), *(["recording"] if detection.recorded else [])]
     header += [*([NOT_SCORED] if unscored else []), *members]

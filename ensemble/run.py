@@ -13,7 +13,7 @@ from detectors import create
 from detectors.search.neighbours import nearest
 from ensemble.checks.copies import Copies
 from ensemble.checks.flat import flat_warnings
-from ensemble.checks.near import with_near_copies
+from ensemble.checks.near import near_twins, with_near_copies
 from ensemble.checks.unscored import Unscored
 from ensemble.day_effect import day_notes
 from ensemble.decision.blocks import apart, blocked
@@ -147,6 +147,8 @@ def detect(
     recipe = resolve(store, recipe)
     inputs = Inputs(store, recipe, machines)
     roles = inputs.roles
+    if roles.self_ranked and (near := near_twins(inputs, recipe.pool_sections)):
+        inputs.keep_apart(near, recipe)
     scored, train = inputs.clips[roles.scored], inputs.clips[roles.train]
     members = member_scores(inputs, recipe, workers=workers, progress=progress)
     warnings = _flat_warnings(recipe, [scores[1] for scores in members], train)

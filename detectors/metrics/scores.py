@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from featstore.errors import DataError
 from featstore.layouts.csv_text import csv_rows
 
 HEADER = ("clip", "score")
+
+COLUMNS = {"clip": "clip", "path": "clip", "score": "score"}
+"""Columns of a score file, in any case, with their names of HEADER."""
 
 NOT_SCORED = "not_scored"
 """Column of the reason why a clip has no score; the score of such a row is empty."""
@@ -86,10 +90,10 @@ def _first_repeat(keys: Iterable[str]) -> str:
 def read_scores(path: Path, *, name: str | None = None, count: int | None = None) -> ScoreTable:
     """Read a score file; `count` is the number of scores it must have.
 
-    Accepts the official form (`name,score` per line, no header) and any table whose header has the columns `clip` and
-    `score`, with the delimiters and encodings of `csv_rows`. A row with an empty score and a reason in the column
-    `not_scored` has none. DataError names file and line of an invalid number, NaN, infinity, empty name or repeated
-    clip.
+    Accepts the official form (`name,score` per line, no header) and any table whose header has the columns `clip` (or
+    `path`) and `score`, in the encodings and with the delimiters of `featstore.layouts.csv_text`. A row with an empty
+    score and a reason in the column `not_scored` has none. DataError names file and line of an invalid number, NaN,
+    infinity, empty name or repeated clip.
     """
     lines: dict[str, int] = {}
     scores: list[float] = []
@@ -113,16 +117,31 @@ def read_scores(path: Path, *, name: str | None = None, count: int | None = None
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     """Line number, clip name, text of the score, and reason for none, of every row of the file."""
+    rows = csv_rows(path)
+    line, first = next(rows)
+    header = [COLUMNS.get(cell.strip().lower(), cell) for cell in first]
     name_at, score_at, width = 0, 1, 2
     reason_at: int | None = None
-    for first, (line, row) in enumerate(csv_rows(path)):
-        if first == 0 and set(HEADER) <= set(row):
-            name_at, score_at, width = row.index(HEADER[0]), row.index(HEADER[1]), len(row)
-            reason_at = row.index(NOT_SCORED) if NOT_SCORED in row else None
-        elif len(row) != width:
+    if set(HEADER) <= set(header):
+        name_at, score_at, width = header.index(HEADER[0]), header.index(HEADER[1]), len(header)
+        reason_at = header.index(NOT_SCORED) if NOT_SCORED in header else None
+    elif len(first) != width or not _is_number(first[1]):
+        found = ", ".join(first)
+        raise DataError(f"{path}, line {line}: no columns clip and score, or clip and number; found {found:.200}")
+    else:
+        rows = chain([(line, first)], rows)
+    for line, row in rows:
+        if len(row) != width:
             raise DataError(f"{path}, line {line}: expected {width} columns, found {len(row)}")
-        else:
-            yield line, row[name_at], row[score_at], "" if reason_at is None else row[reason_at]
+        yield line, row[name_at], row[score_at], "" if reason_at is None else row[reason_at]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(text: str, where: str) -> float:

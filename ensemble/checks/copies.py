@@ -66,7 +66,7 @@ class Copies:
     def notes(self, *, left_out: bool) -> list[str]:
         """One note for each kind; left_out: whether repeated training clips were left out of the banks."""
         once = "each is in the bank once" if left_out else "a clip is not compared with its copy"
-        low = "their reference scores are too low, so leave one of each out of the data"
+        low = "their reference scores are too low, so leave one of each out of the data" if left_out else once
         kinds = [
             (self.exact, "scored clip", "with the content of a training clip, so scored as normal"),
             (self.near, "scored clip", "with the row of a training clip but for rounding, so scored as normal"),

@@ -54,8 +54,8 @@ SHOWN = 10
 def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Score every test clip of STORE and write scores.csv, recipe.toml and metrics.json to OUT.
 
-    Where clips are windows of recordings, also events.csv and recordings.csv. A section with fewer than two training
-    clips is left out and named; the exit code is then 3.
+    Where clips are windows of recordings, also events.csv and recordings.csv. Rejected recordings, and sections with
+    fewer than two training clips, are left out and named; the exit code is then 3.
     """
     from ensemble.checks.recorded import recorded_warning
     from ensemble.output import removed_if_empty
@@ -82,7 +82,7 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     else:
         echo(_most_anomalous(outcome))
     echo(f"wrote {', '.join(str(file) for file in outcome.files)}", err=True)
-    if outcome.detection.unscored:  # of sections that were left out
+    if outcome.unscored:
         raise SystemExit(EXIT_REJECTED)
 
 

@@ -113,13 +113,15 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
     scale: Scale | None = None,
     tail: str = TAILS[0],
     given: ByHand = (),
+    grouped: bool = True,
 ) -> Decisions:
     """Decide every test clip: by `fdr` over all of them where it is not 0, else by the false-alarm `rate`.
 
     `method` names the threshold rule for the rate; `scale` and `tail` say how banks are made (banks.py); `given` are
     thresholds by hand (given.py). Where `test` is `reference` itself, each training clip is compared with the others.
     Their p-values are then 1 / n to 1 by construction, so a false-discovery rate is a ValueError.
-    Training clips with blocks are compared with those of other blocks, and each block has a threshold of its own.
+    Training clips with blocks are compared with those of other blocks, and each block has a threshold of its own; a
+    note says so unless the blocks are copies alone (not `grouped`).
     """
     self_ranked = test is reference
     if fdr and (self_ranked or given):
@@ -148,7 +150,8 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
         mute = frozenset(i for i, limit in enumerate(limits) if alone and _unreachable(limit))
         thresholds, notes = tuple(limits), _rate_notes(all_banks, limits, rate, ranked=alone)
         pairs = zip(all_banks, limits, strict=True)
-        if self_ranked and any(blocked(reference.block, bank.rows) and limit.method != GIVEN for bank, limit in pairs):
+        several = (blocked(reference.block, bank.rows) and limit.method != GIVEN for bank, limit in pairs)
+        if self_ranked and grouped and any(several):
             notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
     for bank, limit in zip(all_banks, thresholds, strict=True):
         value[bank.rows] = limit.value if limit else np.inf

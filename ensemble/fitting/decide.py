@@ -11,6 +11,7 @@ from ensemble.domains.correct import decided_as
 from ensemble.domains.correction import scale_of
 from ensemble.members import placed
 from ensemble.recipe import Recipe
+from ensemble.windows.blocks import any_windows
 from featstore.errors import DataError
 from featstore.table import ClipTable
 
@@ -53,6 +54,7 @@ def decide(recipe: Recipe, fused: Fused, sides: Sides) -> Decisions:
             scale=scale_of(fused.reference, fused=bounded(recipe)),
             tail=recipe.tail,
             given=recipe.thresholds,
+            grouped=bool(recipe.group) or any_windows(sides.train),
         )
     except ValueError as error:
         raise DataError(str(error)) from error

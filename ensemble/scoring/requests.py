@@ -15,7 +15,7 @@ from ensemble.request import RunRequest, Screen, ensemble_of
 from ensemble.scoring.file import one_update
 from ensemble.scoring.model import Model
 from ensemble.scoring.score import Outcome, score_clips
-from ensemble.scoring.sources import Sources
+from ensemble.scoring.sources import Sources, refuse_own_classes
 from ensemble.scoring.targets import targets_of
 from featstore.building.default import spec_of
 from featstore.clip import Clip, window_path
@@ -44,6 +44,7 @@ class FitRequest:
 def fit_to(request: FitRequest, run: RunRequest, screen: Screen) -> tuple[Model, tuple[str, ...]]:
     """Fit the named or chosen ensemble to a store and write the model; returns it, and notes for the user."""
     run.refuse_nothing()
+    refuse_own_classes(request.embedders)
     store = FeatureStore.open(request.store)
     request.out.parent.mkdir(parents=True, exist_ok=True)
     ensemble, ranked = ensemble_of(store, run, screen)

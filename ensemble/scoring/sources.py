@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from featstore.disk.manifest import SHA256
 from featstore.disk.sealed import matching, typed
 from featstore.disk.shard import EmbeddingInfo
 from featstore.errors import AsdError, DataError, reason_of
-from featstore.spec import split_spec
+from featstore.spec import kinds_of, split_spec
 
 CHECKPOINT = "checkpoint"
 OFFLINE = "HF_HUB_OFFLINE"
@@ -100,19 +100,21 @@ class Sources:
         """Sources of embeddings from lines of text as of `featstore build -e`; without one, from the config alone.
 
         inside: keep the weights in the model, None for those of up to INSIDE bytes. DataError for an embedding that
-        none of the lines makes, or one that makes none of the embeddings.
+        none of the lines makes, one that makes none of the embeddings, or one of `refuse_own_classes`.
         """
         by_name = {name: Source(spec) for name, info in infos.items() if (spec := spec_of(info))}
         arrays: dict[str, np.ndarray] = {}
+        refuse_own_classes(specs)
         for spec in specs:
             name = _embedding_of(spec, infos)
             by_name[name], files = _source(name, spec, inside)
             arrays |= files
         missing = [name for name in infos if name not in by_name]
         if missing:
+            refuse_own_classes(missing)
             raise DataError(
-                f"{missing[0]}: its config alone does not make its embedder; give the -e that built it as --embedder, "
-                f"for example --embedder {missing[0]}=WEIGHTS"
+                f"{missing[0]}: its config alone does not make its embedder; give the -e that built it as --embedder"
+                f"{_example(missing[0])}"
             )
         return cls({name: by_name[name] for name in infos}, arrays)
 
@@ -152,6 +154,24 @@ class Sources:
                 _check_weights(name, place / file.name if source.folder else place, file)  # type: ignore[operator, arg-type]
             lines[name] = source.line(place)
         return lines
+
+
+def refuse_own_classes(specs: Iterable[str]) -> None:
+    """DataError for a line of text, or name of an embedding, that is a class of one's own."""
+    for text in specs:
+        if registry.names_class("embedder", text):
+            raise DataError(
+                f"{text}: a model runs only embedders of this project and of installed packages, never a class of a "
+                "module, so `detect score` could not load it; put the class into a package with an entry point "
+                f"{registry.KINDS['embedder'].group}, or score with `featstore build` and `detect run`"
+            )
+
+
+def _example(name: str) -> str:
+    """An example of a line with weights; "" for an embedder that takes none, or that is not known."""
+    head = name.partition(":")[0]
+    known = registry.is_known("embedder", head) and CHECKPOINT in kinds_of(registry.find("embedder", head))
+    return f", for example --embedder {head}=WEIGHTS" if known else ""
 
 
 def _embedding_of(spec: str, infos: Mapping[str, EmbeddingInfo]) -> str:
@@ -198,8 +218,9 @@ def _check_weights(name: str, path: Path, file: WeightFile) -> None:
     try:
         digest = hashlib.sha256(read_regular(path, MAX_WEIGHTS)).hexdigest()
     except (OSError, AsdError) as error:
+        reason = f"{path}: {reason_of(error)}" if isinstance(error, OSError) else reason_of(error)
         raise DataError(
-            f"weights of {name}: {reason_of(error)}; the model names them by their SHA-256 {file.sha256[:12]}"
+            f"weights of {name}: {reason}; the model names them by their SHA-256 {file.sha256[:12]}"
         ) from error
     if digest != file.sha256:
         raise DataError(

@@ -93,7 +93,7 @@ KINDS = (
         "clipping",
         _fact("clipped"),
         _or_more,
-        lambda value: f"{100 * value:.2g} %",
+        lambda value: f"{float(f'{100 * value:.2g}'):g} %",  # not 1e+02
         "clipping",
         CLIPPED_SHARE,
     ),

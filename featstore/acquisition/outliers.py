@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featstore.acquisition.kinds import BANDWIDTH, KINDS, SAMPLE_RATE, Kind
+from featstore.acquisition.kinds import BANDWIDTH, KINDS, SAMPLE_RATE, Kind, seconds_text
 from featstore.acquisition.recordings import Recordings
+from featstore.audio.outcomes import LONGER
 
 ENOUGH, SHARE = 3, 0.1
 """Clips of the bank, or share of it, that make a value usual."""
@@ -25,10 +26,11 @@ SAID = {
     "copy of training": "a copy among the training clips",
     "copies in training": "a copy among the training clips",
     "copies in test": "a copy among the test clips",
+    LONGER: "a length that their header does not say",
 }
 """Findings besides those of `kinds`, and how a note says it."""
 
-SILENT, ACROSS, IN_TRAINING, IN_TEST = SAID
+SILENT, ACROSS, IN_TRAINING, IN_TEST, _ = SAID
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ def findings_of(
         if len(silent):
             channel = f"channel {recordings.policy.channel}"
             findings.append(_finding(section, SILENT, silent, [channel] * len(silent), span=channel, said=SAID[SILENT]))
+        longer = section.rows[recordings.facts["outcome"][section.rows] == LONGER.encode()]
+        if len(longer):
+            texts = [seconds_text(value) for value in recordings.seconds[longer].tolist()]
+            findings.append(_finding(section, LONGER, longer, texts, said=SAID[LONGER]))
         findings += _differing(measured, section)
         findings += _copies_in(recordings, section, pairs)
     return findings

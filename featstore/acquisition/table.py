@@ -111,7 +111,7 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 CSV_HEADER = (
     "clip", "machine", "section", "split", "domain", "label", "sample_rate_hz", "n_samples", "channels",
-    "content_hash", "silent", *Measures._fields, "differs_in", "copy_of",
+    "content_hash", "silent", "outcome", *Measures._fields, "differs_in", "copy_of",
 )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def clips_csv(recordings: Recordings, findings: Sequence[Finding]) -> str:
         writer.writerow(
             [
                 *(clip.key, clip.machine, clip.section, clip.split, clip.domain, clip.label, *numbers),
-                *(facts["content_hash"][row].decode(), int(recordings.silent[row])),
+                *(facts["content_hash"][row].decode(), int(recordings.silent[row]), facts["outcome"][row].decode()),
                 *("" if np.isnan(value) else f"{value:.7g}" for value in measures),
                 *("; ".join(kinds.get(row, [])), originals.get(row, "")),
             ]

@@ -22,6 +22,9 @@ SHORTEST_RUN_S = 0.005
 CLIPPED_RUN = 3
 """Equal samples in a row, at the extreme value, from which they count as clipped."""
 
+CLIPPED_REACH = 0.5
+"""Standard deviations from the mean from which an extreme value can be clipped; nearer is a rest between few pulses."""
+
 FRAME, FRAMES_PER_BLOCK = 512, 6
 """Samples of a frame of the spectrum, and frames that are spread over a block."""
 
@@ -40,11 +43,11 @@ class Measures(NamedTuple):
 
     level_dbfs: root mean square about the mean, in dB relative to full scale 1; a sine of full scale has -3.01. peak:
     largest absolute sample, full scale is 1. clipped: share of samples in runs of three or more at the largest or the
-    smallest value. dc_offset: mean of the samples, full scale is 1. dropouts: number of runs of one repeated value of
-    5 ms or more, with other samples before and after it. dropout_s: their total length in seconds. zero_run_s: longest
-    run of zeros in seconds, also at the beginning and the end; 0 below 5 ms. bandwidth_hz: frequency at which the mean
-    spectrum falls to 20 dB or more below its quietest band up to there, for good; half the sample rate where it does
-    not.
+    smallest value, where that is half a standard deviation or more from the mean. dc_offset: mean of the samples, full
+    scale is 1. dropouts: number of runs of one repeated value of 5 ms or more, with other samples before and after it.
+    dropout_s: their total length in seconds. zero_run_s: longest run of zeros in seconds, also at the beginning and the
+    end; 0 below 5 ms. bandwidth_hz: frequency at which the mean spectrum falls to 20 dB or more below its quietest band
+    up to there, for good; half the sample rate where it does not.
     """
 
     level_dbfs: float
@@ -100,11 +103,12 @@ class Measuring:
         n = self._level.n
         if not n:
             return UNKNOWN
-        runs, high, low = self._runs, self._high, self._low
+        runs, high, low, level = self._runs, self._high, self._low, self._level
+        at_limit = sum(extreme.count for extreme in (high, low) if level.reached(extreme.value))
         return Measures(
             level_dbfs=self._level.dbfs,
             peak=max(abs(high.value), abs(low.value)),
-            clipped=(high.count + low.count) / n if low.value < high.value else 0.0,  # a constant is not clipped
+            clipped=at_limit / n if low.value < high.value else 0.0,  # a constant is not clipped
             dc_offset=self._level.mean,
             dropouts=runs.dropouts,
             dropout_s=runs.dropout_samples / self._rate_hz,
@@ -126,6 +130,10 @@ class _Level:
         self._square += square + delta * delta * self.n * n / (self.n + n)
         self.mean += delta * n / (self.n + n)
         self.n += n
+
+    def reached(self, value: float) -> bool:
+        """Whether a value is so far from the mean that it can be a limit of the sound."""
+        return abs(value - self.mean) >= CLIPPED_REACH * math.sqrt(self._square / self.n)
 
     @property
     def dbfs(self) -> float:

@@ -16,6 +16,7 @@ from featstore.building.units import Workers
 from featstore.building.work import Embedder, Job, Render
 from featstore.clip import Clip
 from featstore.disk.files import free_bytes, is_full
+from featstore.disk.manifest import check_info
 from featstore.disk.parts import parts
 from featstore.errors import DataError, RequestError, ResourceError
 from featstore.reader import differing_fields
@@ -118,8 +119,10 @@ def _info(request: Request, options: BuildOptions) -> EmbeddingInfo:
 
 
 def _described(name: str, embedder: Embedder, options: BuildOptions) -> EmbeddingInfo:
-    """Description of an embedder; its properties may run code too."""
-    return EmbeddingInfo(
+    """Description of an embedder; its properties may run code too. ValueError for one of a wrong type."""
+    if type(embedder.min_samples) is not int or embedder.min_samples < 0:
+        raise ValueError(f"min_samples is {embedder.min_samples!r:.80}, expected an integer of at least 0")
+    info = EmbeddingInfo(
         name=name,
         shape=embedder.shape,
         dtype=options.dtype,
@@ -130,6 +133,8 @@ def _described(name: str, embedder: Embedder, options: BuildOptions) -> Embeddin
         channel=options.audio.channel,
         length=options.audio.length,
     )
+    check_info(info)
+    return info
 
 
 def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import flags, listing_options, part_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, Meter, counted, echo, note, table
-from featstore.errors import OptionError
+from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, Command, Meter, counted, echo, note, table
+from featstore.errors import DataError, OptionError, StoreError
 from featstore.terminal.shown import block
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ OF_A_STORE = {"source", "csv_file"}
 @listing_options
 @part_options
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
-@click.option("--csv", "csv_file", type=PATH, help="CSV file to write: one row per clip with every number.")
+@click.option("--csv", "csv_file", type=OUT_FILE, help="CSV file to write: one row per clip with every number.")
 @click.pass_context
 def check(context: click.Context, /, source: Path, csv_file: Path | None, workers: int | None, **options: Any) -> None:
     """Print how the recordings of DATA, or of STORE, were made, and which of them would mislead a detector.
@@ -36,8 +36,8 @@ def check(context: click.Context, /, source: Path, csv_file: Path | None, worker
 
     Clips are compared with the training clips of their machine and section, or with all its clips where there are no
     training clips. Named are another sample rate, bandwidth, length or number of channels, a level that is 20 dB or
-    more off, clipping, DC offset, drop-outs, zeros, silence, and copies. The exit code is 3 where there are any, or
-    where recordings were rejected.
+    more off, clipping, DC offset, drop-outs, zeros, silence, copies, and files longer than
+    their header says. The exit code is 3 where there are any, or where recordings were rejected.
     """
     from featstore.acquisition.outliers import findings_of
     from featstore.acquisition.recordings import of_store
@@ -45,6 +45,8 @@ def check(context: click.Context, /, source: Path, csv_file: Path | None, worker
     from featstore.disk.files import write_checked
     from featstore.store import FeatureStore
 
+    if csv_file and not csv_file.parent.is_dir():
+        raise OptionError(f"--csv {csv_file}: no folder {csv_file.parent}; create it first")
     if (source / "manifest").is_dir() and (source / "shards").is_dir():
         given = [flag for name, flag in flags(context).items() if name not in OF_A_STORE]
         if given:
@@ -56,9 +58,12 @@ def check(context: click.Context, /, source: Path, csv_file: Path | None, worker
     else:
         recordings, findings, notes = _listened(source, workers, options)
     if csv_file:
-        write_checked(csv_file, clips_csv(recordings, findings).encode("utf-8", "surrogateescape"))
+        try:
+            write_checked(csv_file, clips_csv(recordings, findings).encode("utf-8", "surrogateescape"))
+        except StoreError as error:  # it is no part of a store
+            raise DataError(str(error)) from error
         echo(f"wrote {csv_file}", err=True)
-    _print(recordings, findings, [*notes, *_unknown(recordings)], source)
+    _print(recordings, findings, [*notes, *_remarks(recordings)], source)
     raise SystemExit(EXIT_REJECTED if findings or recordings.rejected else 0)
 
 
@@ -81,17 +86,31 @@ def _listened(
     return recordings, findings, [f"{machine} {section}: {text}" for (machine, section), text in heard.items()]
 
 
-def _unknown(recordings: "Recordings") -> list[str]:
-    """A note on clips without measured facts."""
+def _not_measured(recordings: "Recordings") -> int:
+    """How many clips have no measured facts."""
     import numpy as np
 
-    unknown = int(np.isnan(recordings.facts["level_dbfs"]).sum())
-    if not unknown:
-        return []
-    return [
-        f"{unknown:,} of {len(recordings):,} clips have no measured facts, because they were imported or built by an "
-        "earlier version; featstore check DATA measures recordings"
-    ]
+    return int(np.isnan(recordings.facts["level_dbfs"]).sum())
+
+
+def _remarks(recordings: "Recordings") -> list[str]:
+    """Notes on clips without measured facts, and on what was unusual about the files but misleads nobody."""
+    from featstore.audio.outcomes import PADDED, UNKNOWN, Outcomes, add_outcome, outcome_notes
+
+    outcomes: Outcomes = {}
+    clips = recordings.clips
+    for path, recording, outcome in zip(
+        clips.keys(), clips.recordings(), recordings.facts["outcome"].tolist(), strict=True
+    ):
+        add_outcome(outcomes, outcome.decode(), path, recording)
+    notes = outcome_notes({name: list(outcomes.get(name, ())) for name in (UNKNOWN, PADDED)})
+    unknown = _not_measured(recordings)
+    if unknown:
+        notes.append(
+            f"{unknown:,} of {len(recordings):,} clips have no measured facts, because they were imported or built by "
+            "an earlier version; featstore check DATA measures recordings"
+        )
+    return notes
 
 
 def _print(recordings: "Recordings", findings: "list[Finding]", notes: list[str], source: Path) -> None:
@@ -111,5 +130,10 @@ def _print(recordings: "Recordings", findings: "list[Finding]", notes: list[str]
     where = quote(str(source))
     number = counted(len(recordings.rejected), "recording was", "recordings were")
     rejected = f"; {number} rejected" if recordings.rejected else ""
+    unknown = _not_measured(recordings)
     found = f"clips that would mislead a detector: {verdict(findings)}" if findings else NOTHING
+    if unknown == len(recordings) and not findings:
+        found = f"nothing is known of {counted(unknown, 'clip')}"
+    elif unknown:
+        found += f"; nothing is known of {unknown:,} of {len(recordings):,} clips"
     echo(block("", f"{where}: {found}{rejected}"))

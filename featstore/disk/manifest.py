@@ -174,6 +174,11 @@ def check_info(info: EmbeddingInfo) -> None:
     """Raise ValueError unless every field has its type and range."""
     if not EMBEDDING_NAME.fullmatch(info.name):
         raise ValueError(f"embedding name {info.name!r}: use letters, digits and ._+@=,:~- (at most 100)")
+    listed = isinstance(info.shape, tuple | list) and isinstance(info.views, tuple | list)  # of code of others too
+    if not listed:
+        raise ValueError(
+            f"{info.name!r} has shape {info.shape!r:.80} and views {info.views!r:.80}, expected a tuple of each"
+        )
     if not info.shape or any(type(extent) is not int or not 0 < extent < MAX_SHARD_BYTES for extent in info.shape):
         raise ValueError(f"{info.name!r} has shape {info.shape}, expected positive integers")
     if info.dtype not in DTYPES:

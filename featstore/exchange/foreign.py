@@ -114,7 +114,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {
                 member.filename.removesuffix(".npy"): _read_member(archive, member) for member in archive.infolist()
             }
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: no .npz file, or a damaged one; write one with numpy.savez ({error})") from error
+    except (OSError, ValueError, EOFError, NotImplementedError) as error:
         raise DataError(f"{path}: {_reason(error)}") from error
 
 

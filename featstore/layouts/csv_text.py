@@ -17,7 +17,7 @@ WINDOWS = "cp1252"
 def csv_rows(
     path: Path, *, max_bytes: int = MAX_BYTES, is_raw: Callable[[list[list[str]]], bool] = lambda rows: True
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every row that has any.
+    """Line number and cells of every row that has any that is not empty; `;;` is how Excel writes an empty one.
 
     UTF-8 and UTF-16 are read; bytes that are neither stay as they are (surrogates) where `is_raw` says so of the rows,
     else they are read as Windows-1252. The delimiter is the comma, or semicolon or tab where the first line has no
@@ -61,4 +61,4 @@ def _rows(text: str) -> list[tuple[int, list[str]]]:
     else:
         delimiter = "," if "," in first else next((mark for mark in ";\t" if mark in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    return [(reader.line_num + skipped, cells) for cells in reader if cells]
+    return [(reader.line_num + skipped, cells) for cells in reader if any(map(str.strip, cells))]

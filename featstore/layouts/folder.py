@@ -2,10 +2,12 @@
 
 import re
 from collections import defaultdict
+from pathlib import Path
 from typing import NamedTuple
 
 from featstore.clip import Clip, Label, Split
 from featstore.console import counted
+from featstore.errors import DataError
 from featstore.layouts.dcase import Reading
 from featstore.layouts.labels import label_of, resembles_label
 from featstore.layouts.tree import Tree, stem
@@ -64,10 +66,12 @@ def read_folder(tree: Tree) -> Reading:
     folders become the attribute "folder". Label: by the words of `labels` (abnormal, faulty, ng, ok, ...); a clip in no
     label folder is unknown. Split: an anomaly is always a test clip; other clips have the split of their train or test
     folder. Without such a folder normal clips train; unknown clips are test clips where the machine has normal or
-    train folders, else they train, and each is ranked against the others (leave-one-out).
+    train folders, else they train, and each is ranked against the others (leave-one-out). DataError for a folder whose
+    path states two labels or two splits.
     """
     root_name = tree.root.resolve().name or "machine"
-    places = {folder: _plain_place(folder, root_name) for folder in {path.rpartition("/")[0] for path in tree.audio}}
+    folders = sorted({path.rpartition("/")[0] for path in tree.audio})
+    places = {folder: _plain_place(tree.root, folder, root_name) for folder in folders}
     with_normal = {p.machine for p in places.values() if p.split == "train" or p.label == "normal"}
     clips, moved = [], []
     for path in tree.audio:
@@ -114,10 +118,16 @@ def _training(clip: Clip) -> Clip:
     return Clip(clip.path, clip.machine, clip.section, "train", label=clip.label, attributes=clip.attributes)
 
 
-def _plain_place(folder: str, root_name: str) -> _PlainPlace:
+def _plain_place(root: Path, folder: str, root_name: str) -> _PlainPlace:
     parts = [part for part in folder.split("/") if part]
     splits = [SPLIT_FOLDERS[part.lower()] for part in parts if part.lower() in SPLIT_FOLDERS]
     labels = [label for part in parts if (label := label_of(part))]
+    for what, found in (("label", labels), ("split", splits)):
+        if len(set(found)) > 1:
+            raise DataError(
+                f"{root}: the folder {folder!r} states two {what}s, {' and '.join(dict.fromkeys(found))}; give it one, "
+                "or list its recordings in a manifest"
+            )
     names = tuple(part for part in parts if part.lower() not in SPLIT_FOLDERS and label_of(part) is None)
     return _PlainPlace(
         machine=names[0] if names else root_name,

@@ -149,7 +149,7 @@ def _label(where: str, row: Mapping[str, str]) -> Label:
         raise DataError(f"{where}, column {column}: expected 0 or 1, got {cell!r}")
     if label is None:
         flags = ""
-        if cell in ("0", "1"):
+        if cell in ("0", "1", "0.0", "1.0"):
             flags = "; name the column anomaly or normal, so that it says what 1 means"
         raise DataError(f"{where}, column label: expected {EXPECTED}; got {cell!r}{flags}")
     return label
@@ -162,8 +162,8 @@ def _section(cell: str) -> str:
 
 
 def _clip(where: str, row: Mapping[str, str], disk: Disk) -> Clip:
-    for column, choices in CHOICES.items():
-        value = row.get(column, "")
+    split, domain = (row.get(column, "").strip().lower() for column in CHOICES)
+    for (column, choices), value in zip(CHOICES.items(), (split, domain), strict=True):
         if value and value not in choices:
             raise DataError(
                 f"{where}, column {column}: expected {', '.join(choices)}; got {value!r}{did_you_mean(value, choices)}"
@@ -175,8 +175,8 @@ def _clip(where: str, row: Mapping[str, str], disk: Disk) -> Clip:
         path=_with_window(where, path, row),
         machine=row.get("machine") or (folder if slash else disk.root.resolve().name or "machine"),
         section=_section(row.get("section", "")),
-        split=cast(Split, row.get("split") or ("test" if label == "anomaly" else "train")),
-        domain=cast(Domain, row.get("domain") or "unknown"),
+        split=cast(Split, split or ("test" if label == "anomaly" else "train")),
+        domain=cast(Domain, domain or "unknown"),
         label=label,
         attributes=_attributes(where, row),
     )

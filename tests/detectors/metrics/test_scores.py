@@ -102,6 +102,14 @@ def test_any_table_with_the_two_columns_is_read(tmp_path):
     np.testing.assert_array_equal(scores.scores, [0.5, 0.25])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("text", ["Clip;Score\na ü.wav;0.5\n;\n", "path,score\na ü.wav,0.5\n", "a ü.wav\t0.5\n"])
+def test_tables_as_programs_write_them_are_read(tmp_path, text, encoding):
+    (tmp_path / "s.csv").write_bytes(text.encode(encoding))
+    scores = read_scores(tmp_path / "s.csv")
+    assert (scores.keys, scores.scores.tolist()) == (("a ü.wav",), [0.5])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -112,6 +120,8 @@ def test_any_table_with_the_two_columns_is_read(tmp_path):
         ("a,1\nb\n", "line 2: expected 2 columns, found 1"),
         ("a,1\n,2\n", "line 2: the clip has no name"),
         ("", "the file is empty"),
+        ("clip,scor\na,1\n", "line 1: no columns clip and score, or clip and number; found clip, scor$"),
+        ("clip\na\n", "line 1: no columns clip and score, or clip and number; found clip$"),
         ("clip,score\n", "no scores in the file"),
         ("a,1\nb,2\n", "expected 3 scores, found 2"),
         ('a,1\n"b,2\n', "not a CSV file"),

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fitted_plant import INFOS
 
+from ensemble.checks import near
 from ensemble.checks.copies import TOLERANCE, equal_but_for_rounding
 from ensemble.checks.training import training_warnings
 from ensemble.cli import main
@@ -43,10 +44,17 @@ def make(
     same: Mapping[int, int] | None = None,
     alike: Mapping[int, int] | None = None,
     dtype: str = "float32",
+    outlier: int | None = None,
 ) -> FeatureStore:
-    """same: rows with the content and vector of another; alike: with its vector but for rounding."""
+    """same: rows with the content and vector of another; alike: with its vector but for rounding.
+
+    outlier: a row far from all others.
+    """
     X = np.random.default_rng(3).normal(size=(len(clips), 12)).astype(np.float32)
     X[[clip.label == "anomaly" for clip in clips], 0] += 4
+    if outlier is not None:
+        X[:, 1] += 6
+        X[outlier, 1] = -30
     contents = [f"content {clip.recording}" for clip in clips]
     for row, twin in (same or {}).items():
         X[row], contents[row] = X[twin], contents[twin]
@@ -168,6 +176,48 @@ def test_near_copies_differ_by_rounding_only(tmp_path: Path, dtype: str) -> None
 def test_near_copies_of_ranked_clips(tmp_path: Path) -> None:
     detection = detect(make(tmp_path / "s", clips_of(test=0), alike={8: 3}), KNN)
     assert detection.copies.near_repeated == {"fan/train/08.wav": "fan/train/03.wav"}
+    assert "but for rounding; a clip is not compared with its copy: fan/train/08.wav" in " ".join(detection.notes)
+    assert not any("of a group" in note for note in detection.notes)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_outliers_that_are_near_copies_of_each_other_are_ranked_first(tmp_path: Path, pool: bool) -> None:
+    clips = [replace(clip, section="01") if pool and i == 7 else clip for i, clip in enumerate(clips_of(test=0))]
+    store = make(tmp_path / "s", clips, alike={7: 3, 8: 3, 9: 3, 11: 3}, outlier=3)
+    detection = detect(store, replace(KNN, pool_sections=pool))
+    first = {detection.clips.keys()[i] for i in np.argsort(-detection.score)[:5]}
+    fault = "fan/train/03.wav"
+    others = {f"fan/train/{i:02d}.wav" for i in (7, 8, 9, 11)}
+    assert first == {fault, *others}
+    assert detection.copies.near_repeated == dict.fromkeys(others, fault)
+    assert not detection.copies.near
+
+
+def test_near_copies_are_found_whichever_of_them_is_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last(X: np.ndarray, Y: np.ndarray, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        distance = np.round(((X[:, None] - Y) ** 2).sum(-1), 4)
+        distance[np.arange(len(X)), exclude] = np.inf
+        return np.zeros((len(X), 1)), len(Y) - 1 - distance[:, ::-1].argmin(1)[:, None]
+
+    monkeypatch.setattr(near, "nearest", last)
+    detection = detect(make(tmp_path / "s", clips_of(test=0), alike={7: 3, 8: 3, 9: 3}), KNN)
+    assert detection.copies.near_repeated == {f"fan/train/{i:02d}.wav": "fan/train/03.wav" for i in (7, 8, 9)}
+
+
+def test_ranked_near_copies_of_a_large_section_are_said_to_be_scored_as_normal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near, "MOST_CLIPS", 10)
+    detection = detect(make(tmp_path / "s", clips_of(test=0), alike={8: 3}), KNN)
+    pair = ("fan/train/03.wav", "fan/train/08.wav")
+    assert detection.copies.near == {pair[0]: pair[1], pair[1]: pair[0]}
+    assert not detection.copies.near_repeated
+    assert "2 scored clips with the row of a training clip but for rounding, so scored as normal" in " ".join(
+        detection.notes
+    )
+    assert rows_of(detection)[pair[0]]["copy_of"] == pair[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

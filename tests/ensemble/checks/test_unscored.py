@@ -58,7 +58,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_rejected_test_clip_is_listed_last_with_its_reason_and_counted(store: Path, tmp_path: Path) -> None:
     result = run(store, *OPTIONS, "-o", tmp_path)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     rows = score_rows(tmp_path)
     assert len(rows) == 25
     last = rows[-1]
@@ -89,7 +89,7 @@ def test_a_package_that_would_lack_a_row_is_refused_before_scoring(store: Path, 
 
 def test_a_filled_row_has_the_highest_score_of_its_section_and_is_an_anomaly(store: Path, tmp_path: Path) -> None:
     result = run(store, *OPTIONS, "--format", "dcase", "--fill-missing", "-o", tmp_path)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     folder = next((tmp_path / "dcase" / "task2").iterdir())
 
     def lines(kind: str, tail: str) -> dict[str, float]:
@@ -107,7 +107,7 @@ def test_a_filled_row_has_the_highest_score_of_its_section_and_is_an_anomaly(sto
 
 def test_evaluate_leaves_out_what_the_store_rejected_and_says_so(store: Path, tmp_path: Path) -> None:
     options = (*OPTIONS, "--format", "dcase", "--fill-missing", "-o", tmp_path)
-    assert run(store, *options).exit_code == 0
+    assert run(store, *options).exit_code == 3
     own = json.loads((tmp_path / "metrics.json").read_text())["official_score"]
     folder = next((tmp_path / "dcase" / "task2").iterdir())
     rows = [(row["clip"], row["score"] or "5") for row in score_rows(tmp_path)]
@@ -120,7 +120,7 @@ def test_evaluate_leaves_out_what_the_store_rejected_and_says_so(store: Path, tm
 
 
 def test_a_name_that_is_neither_stored_nor_rejected_is_still_refused(store: Path, tmp_path: Path) -> None:
-    assert run(store, *OPTIONS, "-o", tmp_path).exit_code == 0
+    assert run(store, *OPTIONS, "-o", tmp_path).exit_code == 3
     rows = [(row["clip"], row["score"]) for row in score_rows(tmp_path)][:-1]
     text = "clip,score\n" + "".join(f"{clip},{score}\n" for clip, score in rows)
     (tmp_path / "foreign.csv").write_text(text + "fan/test/nobody.wav,1\n")
@@ -134,7 +134,7 @@ def test_a_clip_that_one_member_rejected_is_left_out_of_all(tmp_path: Path) -> N
     missing = next(clip.path for clip in clips if clip.split == "test")
     make(tmp_path / "s", clips, {"h": [missing]})
     result = run(tmp_path / "s", "-d", "knn", "-d", "mahalanobis", "-e", "v@low", "-e", "h", "-o", tmp_path / "r")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     rows = score_rows(tmp_path / "r")
     assert [row["clip"] for row in rows if not row["score"]] == [missing]
     assert len(rows) == 24

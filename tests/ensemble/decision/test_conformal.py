@@ -248,6 +248,8 @@ def test_training_clips_are_decided_by_the_other_blocks() -> None:
         np.testing.assert_array_equal(decided.threshold[own], np.sort(scores[others])[18])
     np.testing.assert_array_equal(decided.reported, block == 1)
     assert any("a threshold of its own" in note for note in decided.notes)
+    copies = decisions(reference, reference, rate=0.1, grouped=False)
+    assert not any("a threshold of its own" in note for note in copies.notes)
     assert decisions(placed(scores), placed(scores), rate=0.1).reported.sum() < 5
     single, plain = replace(reference, block=np.arange(40)), placed(scores)
     for name in ("p_value", "percentile", "threshold"):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,17 @@ def test_a_line_must_make_an_embedding_of_the_recipe(
     ):
         with pytest.raises(DataError, match=words):
             Sources.of(infos, (line,), inside=None)
+
+
+def test_a_class_of_ones_own_is_refused_because_no_model_loads_it(store: FeatureStore) -> None:
+    for infos, lines in (({"mine:Ok": store.info("ae")}, ()), ({"ae": store.info("ae")}, ("mine:Ok",))):
+        with pytest.raises(DataError, match=r"^mine:Ok: a model runs only .* entry point featstore\.embedders"):
+            Sources.of(infos, lines, inside=None)
+    with pytest.raises(DataError, match=r"as --embedder, for example --embedder ae=WEIGHTS$"):
+        Sources.of({"ae:code=3": store.info("ae")}, (), inside=None)
+    for name in ("logmel:n_mels=7", "other"):
+        with pytest.raises(DataError, match=r"give the -e that built it as --embedder$"):
+            Sources.of({name: replace(store.info("ae"), config={})}, (), inside=None)
 
 
 def test_json_and_back() -> None:

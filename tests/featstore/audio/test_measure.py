@@ -76,6 +76,13 @@ def test_clipping_counts_runs_of_three_at_the_extremes() -> None:
     assert measure(np.clip(noise(), -0.05, 0.05), RATE).clipped > 0.1, "below full scale, as a preamplifier clips"
 
 
+@pytest.mark.parametrize("rest", [0.0, -0.1])
+def test_a_rest_between_few_pulses_is_not_clipped(rest: float) -> None:
+    wave = np.full(RATE, rest, np.float32)
+    wave[500] = 0.5
+    assert measure(wave, RATE).clipped == 0
+
+
 def test_dropouts_are_runs_inside_sound() -> None:
     wave = noise()
     wave[:800] = 0  # 50 ms at the beginning: no drop-out

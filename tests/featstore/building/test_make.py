@@ -106,3 +106,27 @@ def test_a_property_that_fails_is_told_too(tmp_path: Path) -> None:
     request = replace(Request("moments", MomentsEmbedder), make=Faulty)
     with pytest.raises(DataError, match=r"embedder moments cannot be made: RuntimeError: no weights yet"):
         build(tmp_path / "data", clips, tmp_path / "store", [request], BuildOptions(workers=0))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "text"),
+    [
+        ("shape", "abc", r"has shape 'abc' and views \(\), expected a tuple of each$"),
+        ("shape", 3, r"has shape 3 and views"),
+        ("shape", (1.5,), r"has shape \(1\.5,\), expected positive integers"),
+        ("views", 2, r"and views 2, expected a tuple"),
+        ("sample_rate_hz", "16k", r"has sample rate '16k' and config"),
+        ("sample_rate_hz", -5, r"has sample rate -5 and config"),
+        ("min_samples", "x", r"embedder moments: min_samples is 'x', expected an integer of at least 0$"),
+    ],
+)
+def test_attributes_of_wrong_types_are_told_before_anything_is_read(
+    tmp_path: Path, attribute: str, value: object, text: str
+) -> None:
+    def make() -> MomentsEmbedder:
+        embedder = MomentsEmbedder()
+        object.__setattr__(embedder, attribute, value)
+        return embedder
+
+    with pytest.raises(DataError, match=text):
+        built(tmp_path, make, workers=0)

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from fakes import write_clip
 
 from featstore.cli import main
+from featstore.errors import StoreError
 from featstore.exchange.embeddings import import_matrix
 from featstore.store import FeatureStore
 
@@ -148,6 +149,7 @@ def test_imported_embeddings_are_unknown(tmp_path: Path, plant: Path) -> None:
     result = run("check", tmp_path / "other")
     assert result.exit_code == 0, result.output
     assert "16 of 16 clips have no measured facts" in result.stderr
+    assert result.stdout.splitlines()[-1].endswith("other: nothing is known of 16 clips")
     assert result.stdout.splitlines()[2].split() == ["fan", "00", "16", *"????????..?"]
 
 
@@ -165,3 +167,54 @@ def test_short_clips_of_a_low_rate_are_no_error(tmp_path: Path) -> None:
     for i in range(5):
         write_clip(tmp_path / "plant", f"fan/normal/{i}.wav", i, samples=20)
     assert run("check", tmp_path / "plant", "--workers", 0).exit_code == 0
+
+
+def test_where_all_recordings_were_rejected_nothing_is_known(plant: Path) -> None:
+    for file in plant.rglob("*.wav"):
+        file.write_bytes(b"x")
+    for result in both(plant):
+        assert result.exit_code == 3
+        assert result.stdout.splitlines()[-1].endswith(": nothing is known of 0 clips; 16 recordings were rejected")
+
+
+def test_a_file_longer_than_its_header_misleads_and_padded_ones_are_noted(plant: Path, tmp_path: Path) -> None:
+    odd = plant / "fan/test/normal/odd.wav"
+    write(odd, 300)
+    content = bytearray(odd.read_bytes())
+    content[4:8], content[40:44] = (36 + 8000).to_bytes(4, "little"), (8000).to_bytes(4, "little")
+    odd.write_bytes(content)
+    sf.write(plant / "fan/test/normal/short.wav", np.random.default_rng(0).normal(0, 0.1, 100), RATE)
+    both(plant)
+    result = run("check", plant.parent / "store", "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 3
+    assert "longer than its header says 1" in result.stdout.splitlines()[-1]
+    assert "fan/test/normal/odd.wav" in result.stdout
+    assert "padded" not in result.stdout
+    assert "note: 1 recordings: padded (" in result.stderr
+    rows = {row["clip"]: row for row in csv.DictReader((tmp_path / "a.csv").read_text().splitlines())}
+    assert rows["fan/test/normal/odd.wav"]["outcome"] == "longer than its header says"
+    assert rows["fan/test/normal/short.wav"]["outcome"] == "padded"
+    assert rows["fan/train/normal/0.wav"]["outcome"] == ""
+
+
+def test_a_csv_in_a_missing_folder_is_a_usage_error(plant: Path, tmp_path: Path) -> None:
+    result = run("check", plant, "--csv", tmp_path / "none/x.csv")
+    assert result.exit_code == 2
+    assert f"no folder {tmp_path / 'none'}" in result.stderr
+
+
+def test_a_csv_that_cannot_be_written_is_no_damaged_store(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, data: bytes) -> None:
+        raise StoreError(f"cannot write {path}: denied")
+
+    monkeypatch.setattr("featstore.disk.files.write_checked", fail)
+    result = run("check", plant, "--workers", 0, "--csv", plant.parent / "x.csv")
+    assert (result.exit_code, "x.csv: denied" in result.stderr) == (1, True)
+
+
+def test_whole_clipping_is_100_percent(plant: Path) -> None:
+    wave = np.sign(np.random.default_rng(0).normal(size=RATE // 2))
+    sf.write(plant / "fan/test/normal/square.wav", np.repeat(wave[: RATE // 8], 4), RATE)
+    result = run("check", plant, "--workers", 0)
+    assert "100 %" in result.stdout
+    assert "e+" not in result.stdout

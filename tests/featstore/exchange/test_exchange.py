@@ -155,6 +155,12 @@ def test_an_array_with_a_manifest(tmp_path, suffix):
         import_files(tmp_path / "store", [array], "other", manifest=manifest)
 
 
+def test_a_file_that_is_no_npz_is_said_to_be_none(tmp_path):
+    (tmp_path / "x.npz").write_text("clip,score")
+    with pytest.raises(DataError, match=r"x\.npz: no \.npz file, or a damaged one"):
+        import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine")
+
+
 def test_one_of_several_arrays_is_chosen_by_its_key(tmp_path):
     np.savez(tmp_path / "x.npz", a=rows([1]), b=rows([2]))
     write_manifest(tmp_path / "clips.csv", [1])

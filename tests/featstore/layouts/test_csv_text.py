@@ -17,6 +17,11 @@ def test_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str) -> Non
     assert list(csv_rows(tmp_path / "a.csv")) == ROWS
 
 
+def test_rows_of_empty_cells_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a;b;c\n;;\n1;;\n ; ;\n")
+    assert list(csv_rows(tmp_path / "a.csv")) == [(1, ["a", "b", "c"]), (3, ["1", "", ""])]
+
+
 @pytest.mark.parametrize(
     ("text", "cells"),
     [

@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips
 
 
@@ -141,3 +142,17 @@ def test_machines_that_lack_test_clips_share_a_note(tmp_path):
         "each other",
         "2 machines ('fan0', 'fan1') have no normal test clips; for an AUC put some in MACHINE/test/normal",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("abnormal/normal/x.wav", "the folder 'abnormal/normal' states two labels, anomaly and normal; give it one"),
+        ("normal/fault/x.wav", "the folder 'normal/fault' states two labels, normal and anomaly"),
+        ("train/fan/test/x.wav", "the folder 'train/fan/test' states two splits, train and test"),
+    ],
+)
+def test_contradictory_folders_are_refused(tmp_path, path, text):
+    touch(tmp_path, "normal/ok/fine.wav", path)
+    with pytest.raises(DataError, match=text):
+        find_clips(tmp_path)

@@ -82,7 +82,8 @@ def test_parquet_equals_csv(tmp_path):
         ("path,label,anomaly\na.wav,normal,1\n", "columns label and anomaly all state a label"),
         ("path\n..\\a.wav\n", "contains '..'"),
         ("path\n\\\\server\\a.wav\n", "is absolute"),
-        ("path,split\na.wav,Train\n", "did you mean train"),
+        ("path,label\na.wav,1.0\n", "got '1.0'; name the column anomaly or normal, so that it says what 1 means"),
+        ("path,split\na.wav,Trian\n", "did you mean train"),
         ("path,split\na.wav\n", "row 2: 1 cells, but the header has 2"),
         ("path\na.wav\na.wav\n", r"row 3: 'a.wav' is already listed at row 2"),
         ("path\na.wav\n./a.wav\n", "already listed"),
@@ -90,7 +91,7 @@ def test_parquet_equals_csv(tmp_path):
         ("path\nC:/a.wav\n", "is absolute"),
         ("path\nx/../../a.wav\n", "contains '..'"),
         ("path\nx/../a.wav\n", "contains '..'"),
-        ('path\n""\n', "expected the path"),
+        ('path,machine\n"",fan\n', "expected the path"),
         ('path,attributes\na.wav,"{1"\n', "column attributes: .* is not JSON"),
         ("path,attributes\na.wav,[]\n", "expected a JSON object"),
         ('path,attributes,attr_v\na.wav,"{""v"": ""1""}",2\n', "attribute 'v' is in column attributes and"),
@@ -235,3 +236,9 @@ def test_recordings_in_other_formats_are_counted_as_in_folders(tmp_path):
     assert len(listing.clips) == 5, "a build rejects what is listed and cannot be read"
     listing = find_clips(write(root / "m.scp", "".join(f"{i} {name}\n" for i, name in enumerate(names))))
     assert note in listing.notes
+
+
+def test_split_and_domain_are_read_in_any_case(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    listing = find_clips(write(tmp_path / "clips.csv", "path;split;domain\na.wav;Train;SOURCE\n;;\nb.wav;TEST ;\n"))
+    assert [(clip.split, clip.domain) for clip in listing.clips] == [("train", "source"), ("test", "unknown")]
