@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from featstore.audio.outcomes import UNKNOWN
-from featstore.audio.part import At, without_zeros
+from featstore.audio.part import At
 from featstore.errors import RejectedAudio
 
 HEADER_BYTES = 27
@@ -37,7 +37,7 @@ def ogg_outcome(at: At, size: int) -> str:
     if at(0, 4) != b"OggS":
         return ""
     last: _Page | None = None
-    for page in _pages(at, without_zeros(at, size), size):
+    for page in _pages(at, size):
         if last and (page.flags & _FIRST or page.serial != last.serial):
             raise RejectedAudio(
                 f"holds two recordings; split the file (the second one begins at byte {page.position:,})"
@@ -50,10 +50,10 @@ def ogg_outcome(at: At, size: int) -> str:
     return "" if last and last.flags & _LAST else UNKNOWN
 
 
-def _pages(at: At, end: int, size: int) -> Iterator[_Page]:
-    """The pages that begin before `end`; other bytes between them are skipped, as decoders do."""
+def _pages(at: At, size: int) -> Iterator[_Page]:
+    """The pages of a file; other bytes between them and after them are skipped, as decoders do."""
     position = 0
-    while position < end:
+    while position < size:
         page = at(position, PAGE_BYTES)
         if page[:5] != b"OggS\0":
             found = page.find(b"OggS\0", 1)
