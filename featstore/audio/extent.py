@@ -201,7 +201,7 @@ def _length(stated: Stated, held: int, at: At, size: int) -> tuple[int, str]:
     rest = held - stated.length
     if (
         rest <= min(PADDING_BYTES, stated.length)
-        or _is_finished(stated, size)
+        or (_is_finished(stated, size) and _leads_to_end(stated, at, size))
         or _is_zero(at, stated.start + stated.length, size)
     ):
         return stated.length, ""
@@ -215,6 +215,22 @@ def _is_finished(stated: Stated, size: int) -> bool:
     """
     ends_inside = stated.start + stated.length + ALIGN < stated.outer <= size < stated.outer + (1 << 32) - ALIGN
     return abs(stated.outer - size) <= ALIGN or ends_inside
+
+
+def _leads_to_end(stated: Stated, at: At, size: int) -> bool:
+    """Whether chunks of any name follow the samples up to the outer end; samples that a length leaves out do not."""
+    end = stated.start + stated.length
+    if stated.form is None:
+        return False
+    for begin in (end, end + -end % stated.form.align):
+        position = begin
+        for _, _, start, length in _chunks(at, stated.form, begin):
+            position = start + max(length, 0)
+            if position >= size - ALIGN:
+                break
+        if position > begin and min(abs(position - size), abs(position - stated.outer)) <= ALIGN:
+            return True
+    return False
 
 
 def _is_followed_by_chunks(stated: Stated, end: int, at: At, size: int) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 from featstore.console import counted
 from featstore.disk.files import make_folder, sync_directory
 from featstore.disk.head import FILE as HEAD
-from featstore.disk.head import write_head
+from featstore.disk.head import read_head, write_head
 from featstore.disk.manifest import MAX_NUMBER, Manifest, load, numbered
+from featstore.disk.newest import find_newest
 from featstore.errors import StoreError
 from featstore.store import FeatureStore, StoreWriter
 from featstore.upkeep.verify import DAMAGED, Problem, verify
@@ -46,23 +47,31 @@ def repair(path: Path) -> list[Problem]:
 def _secure_lost(path: Path) -> tuple[list[Problem], int]:
     """Where the last published state is missing, let no kill during the repair hide or remove what is left of it.
 
-    The shards that no manifest left names go first: afterwards the store may look intact. Then a head record says that
-    a state is missing, if none does. Returns the problem of a head record that is moved away, and the number of shards.
+    A head record says so first, if none does: without the shards that no manifest names, which are moved then, the
+    store may look intact. Returns the problem of a head record that is moved away, and the number of shards.
     """
     with StoreWriter(path, repairing=True) as writer:
         if not writer.lost:
             return [], 0
         _checked(path)
         files = numbered(path)
-        orphans = _orphans(path, files.values())
-        _move(path, orphans)
         head = path / HEAD
         moved = head.is_dir() and not head.is_symlink()
         if moved:
             _move(path, [Path(HEAD)])
-        if not head.exists():
-            write_head(path, Manifest(min(max(files), MAX_NUMBER - 1), checksum="0" * 64))
+        _write_lost(path, max(files))
+        orphans = _orphans(path, files.values())
+        _move(path, orphans)
         return [Problem(HEAD, writer.lost)] if moved else [], len(orphans)
+
+
+def _write_lost(path: Path, highest: int) -> None:
+    """Write a head record that says that a state is missing, where none does."""
+    published = find_newest(path).published  # also by the shards that are left of it
+    with suppress(StoreError):  # a damaged one says so too
+        head = read_head(path)
+        if head is None or published > head.number:
+            write_head(path, Manifest(min(max(published, highest), MAX_NUMBER - 1), checksum="0" * 64))
 
 
 def _checked(path: Path) -> list[Problem]:

@@ -114,30 +114,33 @@ def test_a_length_beyond_32_bits(after: bytes, turns: int) -> None:
     assert (found.length, found.outcome) == (true, LONGER)
 
 
+@pytest.mark.parametrize("kind", ["wav", "wav24", "alaw"])
+@pytest.mark.parametrize(("missing", "outcome"), [(0, ""), (1, ""), (-2, ""), (300, "")])
+def test_chunks_of_any_name_up_to_the_outer_end_are_no_sound(kind: str, missing: int, outcome: str) -> None:
+    content = content_of(kind, noise(0.1))
+    own, where = extent(content), outer_size(kind, content)
+    assert where is not None
+    changed = bytearray(content + b"\xa9nam" + struct.pack("<I", len(RANDOM)) + RANDOM)
+    struct.pack_into(where[1], changed, where[0], len(changed) - 8 - missing)
+    found = extent(bytes(changed))
+    assert (found.length, found.outcome) == (
+        own.length if not outcome else own.length + len(changed) - own.end,
+        outcome,
+    )
+
+
 @pytest.mark.parametrize("kind", [kind for kind in CONTAINERS if not kind.startswith(("au", "caf"))])
-def test_a_finished_header_is_believed(kind: str) -> None:
-    """Bytes that are no chunks follow the samples. The outer size ends with the file, within it, or nowhere."""
+def test_sound_that_a_length_leaves_out_is_read_whatever_the_outer_size_says(kind: str) -> None:
+    """No chunks follow the samples. The outer size ends with the file, within it, or nowhere."""
     content = content_of(kind, noise(0.1))
     own, where = extent(content), outer_size(kind, content)
     assert where is not None
     left_out = 0 if kind == "w64" else 8
-    for end, outcome in (
-        (len(content) + len(RANDOM), ""),
-        (len(content) + len(RANDOM) - 1, ""),
-        (len(content) + len(RANDOM) + 2, ""),
-        (len(content) + len(RANDOM) + 3, LONGER),
-        (len(content) + 100, ""),
-        (own.end + 1, LONGER),
-        (len(content) // 2, LONGER),
-        (left_out, LONGER),
-    ):
+    for end in (len(content) + len(RANDOM), len(content) + 100, own.end + 1, len(content) // 2, left_out):
         changed = bytearray(content + RANDOM)
         struct.pack_into(where[1], changed, where[0], end - left_out)
         found = extent(bytes(changed))
-        assert (found.length, found.outcome) == (
-            own.length if not outcome else own.length + len(changed) - own.end,
-            outcome,
-        )
+        assert (found.length, found.outcome) == (own.length + len(changed) - own.end, LONGER)
 
 
 def test_metadata_that_is_cut() -> None:

@@ -190,7 +190,7 @@ def test_a_file_longer_than_its_header_misleads_and_padded_ones_are_noted(plant:
     assert "longer than its header says 1" in result.stdout.splitlines()[-1]
     assert "fan/test/normal/odd.wav" in result.stdout
     assert "padded" not in result.stdout
-    assert "note: 1 recordings: padded (" in result.stderr
+    assert "note: 1 recording: padded (" in result.stderr
     rows = {row["clip"]: row for row in csv.DictReader((tmp_path / "a.csv").read_text().splitlines())}
     assert rows["fan/test/normal/odd.wav"]["outcome"] == "longer than its header says"
     assert rows["fan/test/normal/short.wav"]["outcome"] == "padded"

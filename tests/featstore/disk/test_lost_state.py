@@ -47,7 +47,7 @@ def test_a_store_with_manifests_of_an_older_backup_is_told_and_refused(root):
         with pytest.raises(StoreError, match=r"manifest 5.*nothing was written.*featstore repair"):
             write(root)
     assert len(list((root / "shards").iterdir())) == 4
-    assert "its 3 shards were moved" in repair(root)[-1].what
+    assert "3 shards of it were moved" in repair(root)[-1].what
     assert FeatureStore.open(root).manifest.number == 6, "a number that was published is not used again"
     assert verify(root) == []
     assert content(make_store(root, shard([5]))) == {path_of(1): 1.0, path_of(5): 5.0}
