@@ -3,8 +3,8 @@
     python scripts/plain_detectors.py STORE OUT.csv
 
 It scores the test clips of STORE with the default ensemble, one member and one section after the other. The embeddings,
-the ten folds of the honest scores, the percentiles and the fusion are those of `detect --ensemble`; the detectors are
-not. Rows are standardised within every fold. LDN is numpy, since scikit-learn has none.
+the folds of the honest scores (ten; single rows for mahalanobis), the percentiles and the fusion are those of `detect
+--ensemble`; the detectors are not. Rows are standardised within every fold. LDN is numpy, since scikit-learn has none.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler, normalize
 from threadpoolctl import threadpool_limits
 
-from detectors.base import folds
+from detectors.base import FOLDS, folds
 from ensemble.decision.calibrate import PlacedScores
 from ensemble.decision.fuse import fuse
 from ensemble.defaults import default_recipe
@@ -125,7 +125,8 @@ def plain_scores(kind: str, train: np.ndarray, test: np.ndarray, domain: np.ndar
         return lambda queries: score(scaler.transform(queries))
 
     reference = np.empty(len(train))
-    for held_out in folds(train, domain, np.full(len(train), "")):
+    count = len(train) if kind == "mahalanobis" else FOLDS
+    for held_out in folds(train, domain, np.full(len(train), ""), count):
         reference[held_out] = scorer(train[~held_out])(train[held_out])
     return scorer(train)(test), reference
 

@@ -115,7 +115,7 @@ def test_verify_and_repair_of_a_damaged_store(store: Path) -> None:
 
 def test_run_and_evaluate(store: Path, data: Path) -> None:
     out = store.with_name("results\x1b")
-    shown = run(store, "-d", "mahalanobis", "-e", "logmel@mean", "-o", out, "--data", data)
+    shown = run(store, "-d", "mahalanobis", "-e", "logmel@mean", "-o", out, "--data", data, code=3)
     assert r"\x1b]0;title\x07\nforged line" in shown.stdout
     run("evaluate", out / "scores.csv", store)
     run("neighbours", store, next(iter((data / FAN / "test/abnormal").glob("a1*"))), "-e", "logmel@mean")
@@ -199,7 +199,7 @@ def test_watch(model: Path, data: Path) -> None:
         (["build", ".", "x", "--unit-clips", "\x1b[2J"], 2),
         (["build", ".", "x", "--dtype", "\x1b[2J"], 2),
         (["build", ".", "x", "--channel", "\x1b[2J"], 1),
-        (["build", ".", "x", "--anomalies", "\x1b[2J"], 1),
+        (["build", ".", "x", "--anomalies", "\x1b[2J"], 2),
         (["watch", "no\x1b.model", "."], 2),
         (["archive", ".", ".", "--memory", "\x1b[2J"], 2),
         (["recipes", "\x1b[2J"], 1),

@@ -60,9 +60,14 @@ def test_a_new_store_equals_the_golden_one(tmp_path):
     for name in golden.embeddings:
         np.testing.assert_array_equal(new.matrix(name), golden.matrix(name))
         assert list(new.clips(name)) == list(golden.clips(name))
-    assert [(entry.file, entry.dropped, entry.cleared) for entry in new.manifest.shards] == [
-        (entry.file, entry.dropped, entry.cleared) for entry in golden.manifest.shards
+    parts = [
+        [
+            (entry.file[:16], entry.file.partition("-")[2], entry.dropped, entry.cleared)
+            for entry in store.manifest.shards
+        ]
+        for store in (new, golden)
     ]
+    assert parts[0] == parts[1], "names of today also hold a part of the checksum"
 
 
 def read_as_format_md_says(root: Path, name: str) -> dict[str, list[float]]:

@@ -164,7 +164,7 @@ def page_about(words: str, root: Path) -> str:
     clips = [replace(clip, machine=words, section=words, path=f"{clip.path}{words}") for clip in plant()]
     recipe = replace(RECIPE, name=words)
     detection = replace(detect(store_of(root / "store", clips), recipe), remarks=(words,))
-    shift = Drift(words, words, words, 8, 8, 0.5, 0.001, "lower", 0.0, 1.0, 0.5)
+    shift = Drift(words, words, words, 8, 8, 0.5, 0.001, "lower", 0.0, 1.0, 0.5, 8.0, 8.0)
     assert words in shift.warning
     standing = {"name": words, "score": 0.5, "lead": 0.1, "low": 0.0, "high": 0.2}
     candidate = {"name": RECIPE.members[0].name, "score": 0.5, words: words}
