@@ -18,9 +18,9 @@ from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS
 from ensemble.selection.scoring.validation import PERTURBED
 from ensemble.selection.select import Options, canonical, select
 from ensemble.selection.standings import DEFAULT
-from featstore.console import counted
 from featstore.errors import AsdError, DataError, reason_of
 from featstore.store import FeatureStore
+from featstore.terminal.shown import counted
 
 NAMED = 4
 """Members that are named in a line."""

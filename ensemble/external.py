@@ -20,10 +20,10 @@ import numpy as np
 from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.decision.calibrate import transductive_rank
 from ensemble.recipe import SCORES, Member, Recipe
-from featstore.console import counted
 from featstore.errors import DataError, reason_of
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
+from featstore.terminal.shown import counted
 
 NAME = "transductive rank fusion"
 ITERATIONS = 100

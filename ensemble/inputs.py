@@ -21,11 +21,11 @@ from featstore.acquisition.notes import section_notes
 from featstore.acquisition.outliers import kinds_of
 from featstore.acquisition.recordings import FACTS, Recordings, policy_of
 from featstore.building.state import unfinished
-from featstore.console import counted
 from featstore.errors import DataError, StoreError
 from featstore.spec import did_you_mean
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode, encode
+from featstore.terminal.shown import counted
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,13 @@ from ensemble.windows.events import spans_of
 from ensemble.windows.files import remove_windows, time_text
 from ensemble.windows.recordings import Recordings, recordings_of, rule_text
 from featstore.clip import window_of
-from featstore.console import counted, table
+from featstore.console import table
 from featstore.disk.files import replacing, write_new
 from featstore.errors import DataError
 from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
-from featstore.terminal.shown import Block, block
+from featstore.terminal.shown import Block, block, counted
 
 PACKAGE = "dcase"
 DOMAIN_RULE, PLAIN_RULE = 2023, 2020

@@ -313,11 +313,6 @@ class Meter:
         self._bar.update(0, completed=done, total=max(total, 1), description=line, refresh=True)
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: 1 clip, 1,234 clips; plural: of a noun that takes more than an s."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
 def clock(seconds: float) -> str:
     """Seconds as h:mm:ss or m:ss."""
     minutes, rest = divmod(round(seconds), 60)

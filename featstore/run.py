@@ -19,7 +19,6 @@ from featstore.building.request import AUTO_ANOMALIES, NO_ANOMALIES, BuildReques
 from featstore.building.state import other_root
 from featstore.building.units import Workers
 from featstore.clip import Clip
-from featstore.console import counted
 from featstore.distributed.launchers import place
 from featstore.distributed.planfile import PlanFile, plan_for, plans_of
 from featstore.distributed.shares import Share, ShareReport, plan_shares, work_share
@@ -28,6 +27,7 @@ from featstore.layouts.recognise import find_clips, summary
 from featstore.layouts.windows import windows_of
 from featstore.spec import did_you_mean
 from featstore.store import EmbeddingInfo, FeatureStore
+from featstore.terminal.shown import counted
 
 Say = Callable[[str], None]
 """Shows a line to the user."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from featstore.clip import Window, window_of
-from featstore.console import counted
 from featstore.table import ClipTable
+from featstore.terminal.shown import counted
 
 TOLERANCE = {"float32": 2.0**-17, "float16": 2.0**-10}
 """Largest difference of two rows by rounding, as a share of their largest value, by the dtype of an embedding.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from featstore.building.state import read_state
 from featstore.clip import recording_of
-from featstore.console import counted
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
+from featstore.terminal.shown import counted
 
 
 def data_root(store: FeatureStore, data: Path | None = None) -> Path | None:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from ensemble.run import Detection
-from featstore.console import counted
+from featstore.terminal.shown import counted
 
 
 def recorded_warning(detection: Detection) -> str:

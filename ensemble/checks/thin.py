@@ -5,14 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from featstore.console import counted
-
-
-def thin_of(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> dict[tuple[str, str], int]:
-    """Training clips of every bank with test clips and fewer than two training clips."""
-    n_train = Counter(banks[i] for i in train)
-    return {bank: n_train[bank] for bank in sorted({banks[i] for i in scored}) if n_train[bank] < LEAST_CLIPS}
-
+from featstore.terminal.shown import counted
 
 LEAST_CLIPS = 2
 """Training clips of a bank: one is compared with the others."""
@@ -21,6 +14,12 @@ CURE = (
     "add normal recordings, join the sections of a machine into one bank with --pool-sections, or name only the other "
     "machines with --machine"
 )
+
+
+def thin_of(banks: list[tuple[str, str]], train: np.ndarray, scored: np.ndarray) -> dict[tuple[str, str], int]:
+    """Training clips of every bank with test clips and fewer than two training clips."""
+    n_train = Counter(banks[i] for i in train)
+    return {bank: n_train[bank] for bank in sorted({banks[i] for i in scored}) if n_train[bank] < LEAST_CLIPS}
 
 
 def thin_reason(count: int) -> str:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from ensemble.checks.disk import gone_files
 from featstore.clip import recording_of
-from featstore.console import counted
 from featstore.errors import IncompleteError
 from featstore.layouts.dcase import SPLIT_FOLDERS
 from featstore.layouts.dcase_names import parse_any_name
 from featstore.layouts.tree import stem
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
+from featstore.terminal.shown import counted
 
 SHOWN = 3
 """Names in a note."""

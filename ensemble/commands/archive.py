@@ -14,14 +14,13 @@ from featstore.console import (
     OUT_FOLDER,
     Command,
     Meter,
-    counted,
     echo,
     echo_json,
     engine_options,
     note,
     table,
 )
-from featstore.terminal.shown import Block, block
+from featstore.terminal.shown import Block, block, counted
 
 if TYPE_CHECKING:
     from ensemble.archive.parts import Top

@@ -10,7 +10,8 @@ import click
 from click.core import ParameterSource
 
 from ensemble.commands.options import embedder_option, recipe_options
-from featstore.console import EXISTING, OUT_FILE, Command, Meter, counted, echo, echo_json, size, table
+from featstore.console import EXISTING, OUT_FILE, Command, Meter, echo, echo_json, size, table
+from featstore.terminal.shown import counted
 
 if TYPE_CHECKING:
     from ensemble.fitting.update import Change

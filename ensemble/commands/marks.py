@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, counted, echo, echo_json, table
-from featstore.terminal.shown import printable
+from featstore.console import EXISTING, PATH, Command, echo, echo_json, table
+from featstore.terminal.shown import counted, printable
 
 WORDS = ("normal", "fault", "ignore", "none")
 SHOWN = ("clip", "mark", "start", "end", "who", "when", "note")

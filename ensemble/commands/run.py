@@ -14,13 +14,12 @@ from featstore.console import (
     OUT_FOLDER,
     Command,
     Meter,
-    counted,
     echo,
     echo_json,
     size,
     table,
 )
-from featstore.terminal.shown import Block, block
+from featstore.terminal.shown import Block, block, counted
 
 if TYPE_CHECKING:
     from ensemble.results import Outcome

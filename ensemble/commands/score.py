@@ -11,18 +11,8 @@ import click
 from featstore import registry
 from featstore.audio.outcomes import Outcomes, add_outcome, outcome_notes
 from featstore.clip import path_tail
-from featstore.console import (
-    EXISTING,
-    EXIT_ANOMALY,
-    EXIT_REJECTED,
-    PATH,
-    Command,
-    Meter,
-    counted,
-    echo,
-    echo_data,
-    table,
-)
+from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, echo, echo_data, table
+from featstore.terminal.shown import counted
 
 if TYPE_CHECKING:
     from ensemble.scoring.score import Outcome

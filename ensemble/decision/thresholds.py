@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featstore.console import counted
 from featstore.spec import unknown
+from featstore.terminal.shown import counted
 
 FALSE_ALARM_RATE = 0.1
 GIVEN = "given"

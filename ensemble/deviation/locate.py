@@ -11,11 +11,11 @@ from ensemble.deviation.regions import band_edges, regions
 from ensemble.deviation.statistics import BUILD, VIEWS, NormalSound
 from featstore import registry
 from featstore.building.default import DEFAULT, spec_of
-from featstore.console import counted
 from featstore.errors import DataError, RequestError
 from featstore.spec import split_spec
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable
+from featstore.terminal.shown import counted
 
 Bank = tuple[str, str]
 """Machine and section; section "all" where the sections of a machine are pooled."""

@@ -15,9 +15,9 @@ from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_recording
 from featstore.building.state import read_state
 from featstore.clip import Window, recording_of, window_of
-from featstore.console import counted
 from featstore.errors import RejectedAudio
 from featstore.store import FeatureStore
+from featstore.terminal.shown import counted
 
 MOST_CLIPS = 1000
 """Reported clips that are read at most, the most anomalous ones."""

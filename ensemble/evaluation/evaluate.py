@@ -25,11 +25,10 @@ from ensemble.output import (
 from ensemble.recipe import read_recipe
 from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of
 from featstore.clip import window_of
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
-from featstore.terminal.shown import block
+from featstore.terminal.shown import block, counted
 
 
 def evaluate_scores(

@@ -14,10 +14,10 @@ from ensemble.checks.copies import Copies, repeated_rows, sounds_of
 from ensemble.inputs import banks_of
 from ensemble.output import labelled
 from ensemble.windows.recordings import Recordings
-from featstore.console import counted
 from featstore.layouts.csv_text import csv_rows
 from featstore.store import FeatureStore
 from featstore.table import ClipTable, decode
+from featstore.terminal.shown import counted
 
 
 @dataclass(frozen=True)

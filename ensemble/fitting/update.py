@@ -17,10 +17,10 @@ from ensemble.marks.apply import keys_marked
 from ensemble.marks.file import FAULT, IGNORE, read_marks
 from ensemble.parallel.rows import SharedRows
 from ensemble.recipe import Recipe
-from featstore.console import counted
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
 from featstore.table import ClipTable, decode
+from featstore.terminal.shown import counted
 
 
 @dataclass(frozen=True)

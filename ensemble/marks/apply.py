@@ -21,10 +21,10 @@ import numpy as np
 
 from ensemble.marks.file import FAULT, FILE, IGNORE, NONE, NORMAL, Mark, Marks, read_marks
 from featstore.clip import recording_of, window_of
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable, encode
+from featstore.terminal.shown import counted
 
 HALF = 0.5
 """Least share of a window in a marked part for which the mark holds."""

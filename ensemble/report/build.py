@@ -32,10 +32,9 @@ from ensemble.run import Detection
 from ensemble.windows.findings import Findings, findings_of
 from ensemble.windows.recordings import Recordings, rule_text
 from ensemble.windows.screen import clip_title
-from featstore.console import counted
 from featstore.disk.files import write_new
 from featstore.errors import DataError, reason_of
-from featstore.terminal.shown import Block, block
+from featstore.terminal.shown import Block, block, counted
 
 RANKED = 50
 """Rows of the ranking."""

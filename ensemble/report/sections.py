@@ -13,7 +13,7 @@ from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, 
 from ensemble.report.page import render
 from ensemble.run import Detection
 from featstore.clip import DOMAINS, LABELS
-from featstore.console import counted
+from featstore.terminal.shown import counted
 
 Figure = tuple[Markup, list[tuple[str, str]], str]
 """A chart, its legend as (class of report.css, text), and a caption, which may be empty."""

@@ -21,11 +21,11 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS, confirmed_faults, confirmed_part, joined
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
 from ensemble.selection.scoring.validation import Validation
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.labels import ANOMALY_WORDS, NORMAL_WORDS
 from featstore.store import FeatureStore
+from featstore.terminal.shown import counted
 
 HEADER = ("clip", "label")
 LABELS = {

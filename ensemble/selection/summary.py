@@ -10,9 +10,9 @@ import numpy as np
 
 from ensemble.selection.select import Candidate, Selection
 from ensemble.selection.standings import DEFAULT, Standing
-from featstore.console import counted, table
+from featstore.console import table
 from featstore.disk.files import write_new
-from featstore.terminal.shown import Block, block
+from featstore.terminal.shown import Block, block, counted
 
 SHOWN = 12
 LEGEND = block(

@@ -19,8 +19,8 @@ from ensemble.watching.state import Known, Record, known_record
 from ensemble.watching.wake import Wake
 from ensemble.watching.whole import Version, version_of
 from featstore.audio.read import UNREADABLE
-from featstore.console import counted
 from featstore.errors import AsdError, DataError
+from featstore.terminal.shown import counted
 
 BATCH_S = 2.0
 """Least seconds of scoring between two looks at the folder."""

@@ -7,8 +7,8 @@ from ensemble.run import Detection
 from ensemble.windows.events import Event
 from ensemble.windows.findings import Findings
 from featstore.clip import path_tail, recording_of, window_of
-from featstore.console import counted, table
-from featstore.terminal.shown import Block, block
+from featstore.console import table
+from featstore.terminal.shown import Block, block, counted
 
 
 def clock(seconds: float | None) -> str:

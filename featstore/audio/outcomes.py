@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from featstore.console import counted
+from featstore.terminal.shown import counted
 
 SILENT, PADDED = "silent", "padded"
 UNKNOWN, LONGER = "length unknown", "longer than its header says"

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from featstore.anomalies.variants import Variant
-from featstore.console import counted
 from featstore.disk.shard import Rejection
 from featstore.errors import DataError
+from featstore.terminal.shown import counted
 
 
 def of_recordings(rejections: Iterable[Rejection]) -> list[Rejection]:

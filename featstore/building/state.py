@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from featstore.console import counted
 from featstore.disk.files import explained, read_regular, write_new
 from featstore.errors import StoreError
+from featstore.terminal.shown import counted
 
 FILE = "build.json"
 MAX_BYTES = 1 << 16

@@ -14,13 +14,13 @@ from featstore.console import (
     PATH,
     Command,
     Meter,
-    counted,
     echo,
     echo_json,
     engine_options,
     note,
     table,
 )
+from featstore.terminal.shown import counted
 
 if TYPE_CHECKING:
     from featstore.build import BuildReport

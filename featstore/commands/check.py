@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import flags, listing_options, part_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, Command, Meter, counted, echo, note, table
+from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, Command, Meter, echo, note, table
 from featstore.errors import DataError, OptionError, StoreError
-from featstore.terminal.shown import block
+from featstore.terminal.shown import block, counted
 
 if TYPE_CHECKING:
     from featstore.acquisition.outliers import Finding

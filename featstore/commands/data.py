@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, Meter, counted, echo, size, table
+from featstore.console import EXISTING, PATH, Command, Meter, echo, size, table
+from featstore.terminal.shown import counted
 
 
 @click.command(cls=Command)

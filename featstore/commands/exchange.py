@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, counted, echo
+from featstore.console import EXISTING, PATH, Command, echo
+from featstore.terminal.shown import counted
 
 
 @click.command(cls=Command)

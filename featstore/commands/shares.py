@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import planned_options
-from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, counted, echo, echo_json, note
+from featstore.console import EXISTING, EXIT_REJECTED, PATH, Command, echo, echo_json, note
+from featstore.terminal.shown import counted
 
 if TYPE_CHECKING:
     from featstore.distributed.gather import Gathered

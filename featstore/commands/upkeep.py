@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from featstore.console import EXISTING, Command, counted, echo, echo_json
+from featstore.console import EXISTING, Command, echo, echo_json
 from featstore.errors import StoreError
+from featstore.terminal.shown import counted
 
 
 @click.command(cls=Command)

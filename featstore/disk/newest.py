@@ -6,13 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featstore.console import counted
 from featstore.disk.files import read_regular
 from featstore.disk.head import FILE, Head, read_head
 from featstore.disk.manifest import Manifest, UnknownVersion, load, name_of, numbered
 from featstore.disk.shard import MAX_SHARD_BYTES, open_image
 from featstore.disk.shard_name import names_content, number_of
 from featstore.errors import RequestError, StoreError
+from featstore.terminal.shown import counted
 
 
 @dataclass(frozen=True)

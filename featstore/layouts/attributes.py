@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase_names import NO_ATTRIBUTE, number_repeats
 from featstore.layouts.tree import Tree, stem
+from featstore.terminal.shown import counted
 
 _FILE = re.compile(r"(?:(?P<home>.*)/)?attributes_[0-9]+\.csv", re.DOTALL)
 _KEY_COLUMN = re.compile(r"d([0-9]+)p")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from featstore.clip import Clip, Domain, Label, Split
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.attributes import Attributes, read_attributes_beside
 from featstore.layouts.dcase_names import NO_ATTRIBUTE, ClipName
 from featstore.layouts.labels import label_of
 from featstore.layouts.tree import Tree, stem
+from featstore.terminal.shown import counted
 
 SPLIT_FOLDERS = {
     "train": ("train", ""),

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featstore.clip import Clip, Label, Split
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.dcase import Reading
 from featstore.layouts.labels import label_of, resembles_label
 from featstore.layouts.tree import Tree, stem
+from featstore.terminal.shown import counted
 
 _MIMII = re.compile(r"(?:^|/)(?P<machine>[^/]+)/(?P<section>id_[0-9]+)/(?P<label>normal|abnormal)/[^/]+$")
 _SNR = re.compile(r"(?:^|/)(?P<sign>-|min|minus_?)?(?P<number>[0-9]+)_?dB(?:_[^/]*)?(?=/)")

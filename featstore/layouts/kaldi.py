@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featstore.clip import Window, checked_path, window_of
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.layouts.listed import Disk, check_paths
 from featstore.layouts.manifest import checked_window, seconds
 from featstore.layouts.tree import AUDIO_SUFFIXES, Tree, is_audio, is_unread, notes_on_unread
+from featstore.terminal.shown import counted
 
 SCP_SUFFIX = ".scp"
 SEGMENTS = "segments"

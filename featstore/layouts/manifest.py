@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from featstore.clip import DOMAINS, SPLITS, Clip, Domain, Label, Split, window_of, window_path
-from featstore.console import counted
 from featstore.errors import DataError, reason_of
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.dcase import Reading
@@ -17,6 +16,7 @@ from featstore.layouts.labels import EXPECTED, FLAG_COLUMNS, label_of, label_of_
 from featstore.layouts.listed import Disk, check_paths
 from featstore.layouts.tree import Tree, notes_on_unread
 from featstore.spec import did_you_mean
+from featstore.terminal.shown import counted
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featstore import registry
 from featstore.clip import DOMAINS, LABELS, SPLITS, Clip, checked_path, window_path
-from featstore.console import counted, table
+from featstore.console import table
 from featstore.errors import DataError
 from featstore.layouts.dcase import YEARS, Reading, likely_years, read_dcase
 from featstore.layouts.dcase_names import parse_id_name, parse_section_name
@@ -18,7 +18,7 @@ from featstore.layouts.listed import check_texts
 from featstore.layouts.manifest import MANIFEST_SUFFIXES, read_manifest
 from featstore.layouts.tree import AUDIO_SUFFIXES, Tree, scan, stem
 from featstore.layouts.truth import apply_truth
-from featstore.terminal.shown import Block, block, one_line
+from featstore.terminal.shown import Block, block, counted, one_line
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from featstore.clip import Window
-from featstore.console import counted
+from featstore.terminal.shown import counted
 
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"),

@@ -39,3 +39,8 @@ def block(*parts: str, between: str = "\n") -> Block:
 def json_text(value: object, *, allow_nan: bool = True) -> str:
     """A value as one line of JSON in printable ASCII."""
     return json.dumps(value, allow_nan=allow_nan).replace("\x7f", "\\u007f")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: 1 clip, 1,234 clips; plural: of a noun that takes more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

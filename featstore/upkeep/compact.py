@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore.console import counted
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask
 from featstore.disk.parts import MAX_BYTES, MAX_ROWS
 from featstore.disk.shard import FACTS, Rejection, ShardData
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
+from featstore.terminal.shown import counted
 
 _EMPTY_BYTES = 10960
 """Size of a shard without rows."""

@@ -7,10 +7,10 @@ import numpy as np
 
 from featstore.building.rejections import Unmade, of_recordings
 from featstore.building.state import unfinished
-from featstore.console import counted, size, table
+from featstore.console import size, table
 from featstore.layouts.recognise import summary
 from featstore.store import FeatureStore
-from featstore.terminal.shown import Block, block
+from featstore.terminal.shown import Block, block, counted
 
 SHOWN_REASONS = 5
 

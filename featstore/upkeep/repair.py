@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from featstore.console import counted
 from featstore.disk.files import make_folder, sync_directory
 from featstore.disk.head import FILE as HEAD
 from featstore.disk.head import read_head, write_head
@@ -13,6 +12,7 @@ from featstore.disk.manifest import MAX_NUMBER, Manifest, load, numbered
 from featstore.disk.newest import find_newest
 from featstore.errors import StoreError
 from featstore.store import FeatureStore, StoreWriter
+from featstore.terminal.shown import counted
 from featstore.upkeep.verify import DAMAGED, Problem, verify
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from featstore.building.state import FILE as BUILD_STATE
 from featstore.clip import DOMAINS, LABELS, SPLITS
-from featstore.console import counted
 from featstore.disk.files import TEMPORARY_SUFFIX, read_regular
 from featstore.disk.head import FILE as HEAD
 from featstore.disk.manifest import Manifest, ShardEntry, live_mask, load, name_of, numbered
@@ -20,6 +19,7 @@ from featstore.distributed.planfile import PENDING
 from featstore.errors import RequestError, StoreError
 from featstore.reader import Compacted, FeatureStore
 from featstore.table import decode
+from featstore.terminal.shown import counted
 
 DAMAGED = "damaged"
 """Folder in the store for damaged shards that `repair` removed."""

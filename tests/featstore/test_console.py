@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from featstore.console import Command, Commands, Meter, counted, echo, echo_data, not_lost, table
+from featstore.console import Command, Commands, Meter, echo, echo_data, not_lost, table
 from featstore.errors import DataError, OptionError
 from featstore.terminal.shown import Block, block
 
@@ -49,20 +49,6 @@ def test_a_line_is_printed_below_the_bar(capsys: pytest.CaptureFixture[str], mon
     at = lines.index("chosen: ten")
     assert "1/2 candidates" in "".join(lines[:at])
     assert "2/2 members" in "".join(lines[at:])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (counted(1, "clip"), "1 clip"),
-        (counted(0, "clip"), "0 clips"),
-        (counted(1234, "clip"), "1,234 clips"),
-        (counted(2, "copy", "copies"), "2 copies"),
-        (counted(1, "copy", "copies"), "1 copy"),
-    ],
-)
-def test_a_number_agrees_with_its_noun(text: str, expected: str) -> None:
-    assert text == expected
 
 
 HOSTILE = "a\x1b[2J\nforged\u202e\x9b.wav"

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -226,17 +225,6 @@ class FailFrom:
             return call(*args, **kwargs)
 
         return wrapped
-
-
-@pytest.fixture
-def memory_path(tmp_path):
-    """A folder in memory, where fsync is fast, if the machine has one."""
-    shared = Path("/dev/shm")
-    if not os.access(shared, os.W_OK):
-        yield tmp_path
-    else:
-        with tempfile.TemporaryDirectory(dir=shared) as directory:
-            yield Path(directory)
 
 
 @pytest.mark.parametrize(("code", "lasting"), [(errno.EIO, False), (errno.ENOSPC, True)], ids=["EIO", "ENOSPC"])

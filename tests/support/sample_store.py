@@ -58,6 +58,14 @@ def make_store(root: Path, *shards: ShardData) -> FeatureStore:
         return writer.commit(shards)
 
 
+def store_of_two_commits(root: Path) -> Path:
+    """A store with the manifests 1 (empty), 2 and 3."""
+    with StoreWriter(root) as writer:
+        writer.commit([shard([1])])
+        writer.commit([shard([2])])
+    return root
+
+
 def content(store: FeatureStore, name: str = "twfr") -> dict[str, float]:
     """First value of every row by key, and -1 for every rejection; equal for equal stores."""
     if name not in store.embeddings:

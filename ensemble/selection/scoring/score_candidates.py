@@ -17,9 +17,9 @@ from ensemble.recipe import Member
 from ensemble.selection.scoring.cache import ScoreCache, candidate_key, content_of
 from ensemble.selection.scoring.held_out import Fold, fold_scores, folds_of
 from ensemble.selection.scoring.validation import Validation
-from featstore.console import counted
 from featstore.errors import DataError
 from featstore.store import FeatureStore
+from featstore.terminal.shown import counted
 
 
 @dataclass

@@ -5,8 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,14 +48,9 @@ def contents(store: Path) -> Content:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: the tests write a store for every file operation."""
-    shared = Path("/dev/shm")
-    if not os.access(shared, os.W_OK):
-        yield tmp_path
-    else:
-        with tempfile.TemporaryDirectory(dir=shared) as directory:
-            yield Path(directory)
+def folder(memory_path: Path) -> Path:
+    """A store is written here for every file operation."""
+    return memory_path
 
 
 @pytest.fixture

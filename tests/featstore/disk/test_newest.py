@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from places import DATA
-from sample_store import content, make_store, path_of, shard
+from sample_store import content, make_store, path_of, shard, store_of_two_commits
 
 from featstore.disk import head, newest, publish
 from featstore.disk.head import FILE, Head, read_head, write_head
@@ -25,11 +25,7 @@ pytestmark = pytest.mark.usefixtures("unsynced")
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Manifests 1 (empty), 2 and 3."""
-    with StoreWriter(tmp_path / "store") as writer:
-        writer.commit([shard([1])])
-        writer.commit([shard([2])])
-    return tmp_path / "store"
+    return store_of_two_commits(tmp_path / "store")
 
 
 def newest_file(root: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from featstore.terminal.shown import Block, block, json_text, one_line, printable
+from featstore.terminal.shown import Block, block, counted, json_text, one_line, printable
 
 PACKAGES = ("featstore", "embedders", "detectors", "ensemble")
 HIDDEN = [
@@ -126,3 +126,17 @@ def test_templates_hold_no_script_and_no_unquoted_attribute(path: Path) -> None:
     text = path.read_text()
     assert "<script" not in text
     assert "={{" not in text.replace(" ", ""), "values of attributes are quoted"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (counted(1, "clip"), "1 clip"),
+        (counted(0, "clip"), "0 clips"),
+        (counted(1234, "clip"), "1,234 clips"),
+        (counted(2, "copy", "copies"), "2 copies"),
+        (counted(1, "copy", "copies"), "1 copy"),
+    ],
+)
+def test_a_number_agrees_with_its_noun(text: str, expected: str) -> None:
+    assert text == expected

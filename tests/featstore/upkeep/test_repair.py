@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import MomentsEmbedder, make_clips
-from sample_store import INFO, content, path_of, shard
+from sample_store import INFO, content, path_of, shard, store_of_two_commits
 
 from featstore.build import BuildOptions, Request, build
 from featstore.building.plan import PlanOptions
@@ -61,11 +61,7 @@ def test_an_intact_store_is_unchanged(tmp_path: Path) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Manifests 1 (empty), 2 and 3."""
-    with StoreWriter(tmp_path / "store") as writer:
-        writer.commit([shard([1])])
-        writer.commit([shard([2])])
-    return tmp_path / "store"
+    return store_of_two_commits(tmp_path / "store")
 
 
 def empty(path: Path) -> None:
