@@ -37,6 +37,13 @@ def test_options_that_need_others_are_refused() -> None:
         request(rename="mine")
 
 
+def test_pruning_is_for_all_machines() -> None:
+    """A list of one machine would make the rows of all others look as if their recordings had gone."""
+    assert request(prune=True).prune
+    with pytest.raises(OptionError, match="--prune would drop the rows of all other machines"):
+        request(prune=True, machines=("fan",))
+
+
 def test_a_worker_takes_the_anomalies_of_the_plan() -> None:
     planned = request().settled
     worker = request(specs=("logmel", "twfr"))
