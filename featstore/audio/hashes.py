@@ -1,12 +1,11 @@
 """Content hashes of recordings, by which a build sees that one has changed."""
 
-import os
 from io import FileIO
 from pathlib import Path
 
 import xxhash
 
-REMEMBERED_HASHES = 16
+from featstore.audio.once import once
 
 
 def content_hash(path: Path) -> str:
@@ -15,17 +14,9 @@ def content_hash(path: Path) -> str:
         return _hash_blocks(file)
 
 
-_hashes: dict[tuple[int, ...], str] = {}  # of the files that this process has read last
-
-
-def hash_once(file: FileIO, info: os.stat_result) -> str:
-    """The content hash of an open file; remembered, because a build reads many windows of the same file."""
-    key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-    digest = _hashes.pop(key, "") or _hash_blocks(file)
-    _hashes[key] = digest  # moved to the end, so the oldest is removed first
-    while len(_hashes) > REMEMBERED_HASHES:
-        _hashes.pop(next(iter(_hashes)), None)
-    return digest
+def hash_once(file: FileIO) -> str:
+    """The content hash of an open file, from its start; remembered, see `once`."""
+    return once(file, "hash", lambda: _hash_blocks(file))
 
 
 def _hash_blocks(file: FileIO) -> str:

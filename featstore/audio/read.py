@@ -140,7 +140,7 @@ def _decode(
         if layout is not None and layout.bits == 16 and rate_hz in (0, layout.rate_hz):
             return _decode_pcm16(content, layout, policy), digest
         return _decode_stream(file, info.st_size, rate_hz, policy), digest
-    digest = hash_once(file, info)
+    digest = hash_once(file)
     file.seek(0)
     layout = wav_data(on_disk(file, file.read(HEAD_BYTES)), info.st_size)
     if window is not None and layout is not None and layout.bits == 16 and rate_hz in (0, layout.rate_hz):
