@@ -43,9 +43,9 @@ from ensemble.output import (
     write_scores_parquet,
     year_of,
 )
+from ensemble.page.media import recordings
 from ensemble.recipe import write_recipe
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
-from ensemble.report.media import recordings
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
 from ensemble.run import Detection, detect
 from ensemble.selection.candidates import default_candidates, read_grid

@@ -21,11 +21,11 @@ from ensemble.decision.false_alarms import FalseAlarms, discoveries, false_alarm
 from ensemble.decision.fuse import fusion
 from ensemble.deviation.locate import Locator
 from ensemble.output import labelled, measure, score_table, year_of
+from ensemble.page.html import EMPTY, name, page, render, share_bar, table
+from ensemble.page.media import Listen
 from ensemble.recipe import Recipe, recipe_text
 from ensemble.report.clips import OUTCOMES, clip_cards
 from ensemble.report.events import events_table
-from ensemble.report.media import Listen
-from ensemble.report.page import EMPTY, name, page, render, share_bar, table
 from ensemble.report.sections import section_charts
 from ensemble.report.selection import are_rows, selection_part
 from ensemble.run import Detection

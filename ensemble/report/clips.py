@@ -4,10 +4,9 @@ import numpy as np
 from markupsafe import Markup
 
 from ensemble.deviation.locate import Locator
-from ensemble.report.charts import spectrogram_chart
-from ensemble.report.deviation import deviation_chart
-from ensemble.report.media import Listen, audio_uri, common_gain, image_uri, shared_range, spectrogram
-from ensemble.report.page import EMPTY, render
+from ensemble.page.html import EMPTY, render
+from ensemble.page.media import Listen, audio_uri, common_gain, data_uri
+from ensemble.page.pictures import CLIP, NORMAL, Pair, pictures
 from ensemble.run import Detection
 from ensemble.windows.screen import clip_title
 from featstore.clip import VARIANT_MARK
@@ -96,31 +95,18 @@ def _top_members(detection: Detection, i: int) -> list[tuple[str, float]]:
 def _recordings(
     detection: Detection, i: int, seconds: float, listen: Listen | None, locator: Locator | None
 ) -> list[Recording]:
-    """The clip and its nearest normal clip with the same colour scale and gain; empty if no recording was found.
+    """The clip and its nearest normal clip with the same colour scale and gain; empty if the clip was not found.
 
-    The deviation map of the clip comes last.
+    The difference and the deviation map of the clip come last.
     """
-    paths = {
-        "This clip": detection.clips[i].path,
-        "Nearest normal clip": detection.nearest[i].partition(VARIANT_MARK)[0],
-    }
-    sounds = {title: listen(path) for title, path in paths.items() if path} if listen else {}
-    spectrograms = {title: spectrogram(sound) for title, sound in sounds.items() if sound}
-    if not spectrograms:
+    clip, nearest = detection.clips[i], detection.nearest[i].partition(VARIANT_MARK)[0]
+    own, normal = (listen(path) if listen and path else None for path in (clip.path, nearest))
+    if own is None:
         return []
-    levels_db = shared_range(list(spectrograms.values()))
-    gain = common_gain([sound for sound in sounds.values() if sound])
-    recordings = []
-    for title, sound in sounds.items():
-        chart, audio = EMPTY, ""
-        if sound:
-            extent = f"{sound.seconds:.1f} s, up to {sound.rate_hz / 2000:g} kHz"
-            label = f"{title}: log-mel spectrogram of {paths[title]}, {extent}"
-            chart = spectrogram_chart(label, image_uri(spectrograms[title], *levels_db), sound.seconds, sound.rate_hz)
-            audio = audio_uri(sound, gain, seconds)
-        recordings.append((title, paths[title], chart, audio))
-    own = sounds.get("This clip")
-    deviation = deviation_chart(locator, own, detection.clips[i]) if locator and own else None
-    if deviation:
-        recordings.append((f"Deviation from normal: {deviation[0]}", paths["This clip"], deviation[1], ""))
-    return recordings
+    event = (own.start_s, own.start_s + own.seconds)
+    pair = Pair(own, normal, (clip.path, nearest), clip.machine, clip.section, event, locator)
+    gain = common_gain([sound for sound in (own, normal) if sound])
+    players = {CLIP: audio_uri(own, gain, seconds)}
+    players |= {NORMAL: audio_uri(normal, gain, seconds)} if normal else {}
+    shown = pictures(pair, lambda _, make: data_uri("image/png", make()))
+    return [(each.title, clip.path, each.chart, players.get(each.kind, "")) for each in shown]

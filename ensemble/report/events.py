@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from ensemble.report.page import EMPTY, name, table
+from ensemble.page.html import EMPTY, name, table
 from ensemble.windows.findings import Findings
 from ensemble.windows.screen import clock
 

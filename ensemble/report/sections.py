@@ -9,14 +9,14 @@ from ensemble.decision.banks import Bank
 from ensemble.decision.conformal import surprise
 from ensemble.decision.thresholds import Threshold
 from ensemble.fitting.decide import bounded
-from ensemble.report.charts import LINEAR, Axis, Curve, Panel, histogram_chart, nines, roc_chart
-from ensemble.report.page import render
+from ensemble.page.charts import LINEAR, Axis, Curve, Panel, histogram_chart, nines, roc_chart
+from ensemble.page.html import render
 from ensemble.run import Detection
 from featstore.clip import DOMAINS, LABELS
 from featstore.terminal.shown import counted
 
 Figure = tuple[Markup, list[tuple[str, str]], str]
-"""A chart, its legend as (class of report.css, text), and a caption, which may be empty."""
+"""A chart, its legend as (class of page.css, text), and a caption, which may be empty."""
 
 
 def section_charts(detection: Detection, evaluation: Evaluation | None) -> Markup:

@@ -11,8 +11,8 @@ from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
 from detectors.metrics.scores import ScoreTable
 from ensemble.output import labelled
-from ensemble.report.charts import scatter_chart
-from ensemble.report.page import EMPTY, name, render, share_bar, table
+from ensemble.page.charts import scatter_chart
+from ensemble.page.html import EMPTY, name, render, share_bar, table
 from ensemble.run import Detection
 from ensemble.windows.recordings import Recordings, recordings_of
 

@@ -29,12 +29,12 @@ from detectors.metrics.auc import auc, pauc
 from ensemble.cli import main
 from ensemble.decision.conformal import surprise
 from ensemble.decision.drift import Drift
+from ensemble.page.charts import Axis, Panel, histogram_chart, nines, pauc_region, roc_points, round_values
+from ensemble.page.html import name, page, render, share_bar, table
+from ensemble.page.media import Sound, audio_uri, common_gain, png, recordings, spectrogram
 from ensemble.recipe import Member
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
-from ensemble.report.charts import Axis, Panel, histogram_chart, nines, pauc_region, roc_points, round_values
 from ensemble.report.clips import DETECTED, FALSE_ALARM, MISSED, chosen_clips
-from ensemble.report.media import Sound, audio_uri, common_gain, png, recordings, spectrogram
-from ensemble.report.page import name, page, render, share_bar, table
 from ensemble.report.selection import selection_part
 from ensemble.run import Detection, detect
 from featstore.clip import Clip
@@ -196,7 +196,7 @@ def test_no_text_of_a_file_becomes_markup(hostile: str, tmp_path: Path) -> None:
 
 
 def test_templates_escape_and_refuse_unknown_names() -> None:
-    sources = list(Path(str(files("ensemble.report"))).glob("templates/*.html"))
+    sources = list(Path(str(files("ensemble.page"))).glob("templates/*.html"))
     assert {path.name for path in sources} >= {"report.html", "table.html", "charts.html", "clips.html"}
     assert not [path for path in sources if re.search(r"\|\s*safe|autoescape|Markup", path.read_text())]
     with pytest.raises(UndefinedError, match="'seconds' is undefined"):
@@ -483,7 +483,7 @@ def test_the_page_is_written_whole(tmp_path: Path, detection: Detection) -> None
 def test_help_loads_neither_jinja2_nor_soundfile() -> None:
     code = """
 import sys
-import ensemble.report.build, ensemble.report.media
+import ensemble.report.build, ensemble.page.media
 from ensemble.cli import main
 for command in ([], ["report"]):
     main([*command, "--help"], standalone_mode=False)
@@ -496,6 +496,6 @@ print("loaded:", sorted({"jinja2", "soundfile"} & set(sys.modules)))
 def test_every_template_is_package_data() -> None:
     """Tests run from the source tree, where a template that the wheel lacks is not missed."""
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    folder = ROOT / "ensemble" / "report"
-    packed = {path for pattern in patterns["ensemble.report"] for path in folder.glob(pattern)}
-    assert {path for path in folder.rglob("*") if path.suffix in {".html", ".css"}} <= packed
+    folder = ROOT / "ensemble" / "page"
+    packed = {path for pattern in patterns["ensemble.page"] for path in folder.glob(pattern)}
+    assert {path for path in folder.rglob("*") if path.suffix in {".html", ".css", ".js"}} <= packed

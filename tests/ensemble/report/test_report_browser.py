@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from report_plant import RATE, RECIPE, plant, record, store_of
 
+from ensemble.page.media import recordings
 from ensemble.report.build import ReportOptions, report_html
-from ensemble.report.media import recordings
 from ensemble.run import Detection, detect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

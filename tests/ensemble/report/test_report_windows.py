@@ -9,10 +9,10 @@ from report_plant import plant as whole
 from report_plant import store_of
 from window_store import plant, window_store
 
+from ensemble.page import media
+from ensemble.page.media import recordings
 from ensemble.recipe import Member, Recipe
-from ensemble.report import media
 from ensemble.report.build import ReportOptions, report_html
-from ensemble.report.media import recordings
 from ensemble.run import Detection, detect
 from featstore.clip import window_path
 

@@ -1,6 +1,6 @@
 """Charts as inline SVG: ROC with the pAUC region, score histograms with the threshold, spectrograms with axes.
 
-Colours are classes of report.css, which has a light, a dark and a print version.
+Colours are classes of page.css, which has a light, a dark and a print version.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from ensemble.report.page import macros
+from ensemble.page.html import macros
+from ensemble.windows.screen import clock
 from featstore.mel import htk_mel
 
 BINS = 28
@@ -60,7 +61,7 @@ def pauc_region(x: np.ndarray, y: np.ndarray, max_fpr: float) -> list[tuple[floa
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """An ROC: the scores of the normal clips and of the anomalies; `style` is a class of report.css."""
+    """An ROC: the scores of the normal clips and of the anomalies; `style` is a class of page.css."""
 
     style: str
     normal: np.ndarray
@@ -179,10 +180,27 @@ def _outline(plot: Plot, edges: np.ndarray, share: np.ndarray) -> str:
     return "".join(shapes)
 
 
-def spectrogram_chart(label: str, uri: str, seconds: float, rate_hz: int) -> Markup:
-    """A spectrogram image with its axes in seconds and kHz."""
-    plot = Plot(34, 6, 360, 150, x=(0, seconds), y=(0, float(htk_mel(np.array(rate_hz / 2)))))
+def spectrogram_chart(
+    label: str,
+    uri: str,
+    seconds: float,
+    rate_hz: int,
+    *,
+    start_s: float = 0.0,
+    event: tuple[float, float] | None = None,
+) -> Markup:
+    """A spectrogram image with its axes in seconds and kHz.
+
+    start_s: time of its first column in the recording. event: start and end of what is reported, marked where it is
+    not the whole picture. A line of class `cursor` is for a script to move.
+    """
+    end_s = start_s + seconds
+    plot = Plot(34, 6, 360, 150, x=(start_s, end_s), y=(0, float(htk_mel(np.array(rate_hz / 2)))))
     shown_khz = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
-    heights = [(khz, plot.at(0, float(htk_mel(np.array(1000 * khz))))[1]) for khz in shown_khz]
-    times = ((0.0, "start"), (seconds / 2, "middle"), (seconds, "end"))
-    return Markup(macros("charts.html").spectrogram(label, plot, uri, heights, times))
+    heights = [(khz, plot.at(start_s, float(htk_mel(np.array(1000 * khz))))[1]) for khz in shown_khz]
+    ticks = round_values(start_s, end_s) if seconds > 0 else [start_s]
+    times = [(clock(t), plot.at(t, 0)[0]) for t in ticks]
+    marked = None
+    if event and (event[0] > start_s + 0.05 or event[1] < end_s - 0.05):
+        marked = tuple(plot.at(min(max(t, start_s), end_s), 0)[0] for t in event)
+    return Markup(macros("charts.html").spectrogram(label, plot, uri, heights, times, marked))

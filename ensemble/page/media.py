@@ -24,16 +24,20 @@ MAX_SECONDS = 60.0
 
 WINDOW_S, BANDS, MAX_FRAMES = 0.064, 112, 400
 RANGE_DB = 75.0
+DIFFERENCE_DB = 20.0
+"""Differences of this size and more have the strongest colour."""
+
 PEAK = 0.7
 MAX_GAIN = 100.0
 
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """A decoded recording: float32 (time,) at `rate_hz`."""
+    """A decoded recording, or a part of it: float32 (time,) at `rate_hz`; start_s: time of its first sample."""
 
     wave: np.ndarray
     rate_hz: int
+    start_s: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -86,7 +90,7 @@ def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Soun
         raise RejectedAudio(f"the window cannot be read: {reason_of(error)}") from error
     if not len(wave) or not np.isfinite(wave).all():
         raise RejectedAudio("the window has no samples, or NaN or infinite ones")
-    return Sound(np.asarray(soxr.resample(wave, native_hz, rate_hz), dtype=np.float32), rate_hz)
+    return Sound(np.asarray(soxr.resample(wave, native_hz, rate_hz), dtype=np.float32), rate_hz, window.start_s)
 
 
 def spectrogram(sound: Sound) -> np.ndarray:
@@ -120,6 +124,9 @@ _ANCHORS = (
 )  # fmt: skip
 """RGB from black over purple and orange to pale yellow: lightness rises evenly, so that grey prints are readable."""
 
+BLUE_RED = ((33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43))
+"""RGB from blue (quieter than normal) over white (normal) to red (louder)."""
+
 
 Anchors = Sequence[tuple[int, int, int]]
 
@@ -141,10 +148,22 @@ def png(values: np.ndarray, anchors: Anchors = _ANCHORS) -> bytes:
     )
 
 
-def image_uri(S: np.ndarray, low_db: float, high_db: float) -> str:
+def spectrogram_png(S: np.ndarray, low_db: float, high_db: float) -> bytes:
     """Spectrogram (bands, frames) as a PNG, low bands at the bottom."""
     level = np.clip((S[::-1] - low_db) / (high_db - low_db), 0, 1)
-    return data_uri("image/png", png((255 * level).round().astype(np.uint8)))
+    return png((255 * level).round().astype(np.uint8))
+
+
+def difference_png(S: np.ndarray, normal: np.ndarray) -> bytes:
+    """S minus another spectrogram as a PNG of S's size, from blue (quieter) over white (equal) to red (louder).
+
+    Where the other one is shorter, its mean over time stands for the rest.
+    """
+    frames = min(S.shape[1], normal.shape[1])
+    other = np.repeat(normal.mean(axis=1, keepdims=True), S.shape[1], axis=1)
+    other[:, :frames] = normal[:, :frames]
+    level = np.clip(0.5 + (S - other)[::-1] / (2 * DIFFERENCE_DB), 0, 1)
+    return png((255 * level).round().astype(np.uint8), BLUE_RED)
 
 
 def common_gain(sounds: list[Sound]) -> float:

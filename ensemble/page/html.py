@@ -77,5 +77,5 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *,
 
 def page(title: str, **values: object) -> str:
     """The whole page, see report.html."""
-    style = Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8"))
+    style = Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
     return render("report.html", title=title, style=style, **values)

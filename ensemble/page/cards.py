@@ -1,0 +1,91 @@
+"""What a page says of an item: title, how far above the threshold, outcome, evidence, mark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from ensemble.marks.file import Mark
+from ensemble.page.excess import excess_text
+from ensemble.page.items import Item
+from ensemble.page.scored import Scored
+from ensemble.windows.screen import clock
+
+FALSE_ALARM, MISSED, DETECTED = "false alarm", "missed anomaly", "detected anomaly"
+OUTCOMES = {
+    ("normal", True): FALSE_ALARM,
+    ("anomaly", False): MISSED,
+    ("anomaly", True): DETECTED,
+    ("normal", False): "normal",
+    ("unknown", True): "reported",
+    ("unknown", False): "not reported",
+}
+"""Outcome of a decision, by the clip's label and whether the clip is reported."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one member of the ensemble says of a clip: its percentile among the training clips."""
+
+    member: str
+    percentile: float
+    above: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """An item in words. opinions: the highest percentile first; empty for a single detector.
+
+    span: the times of the item in its recording, "" where it is the whole recording of unknown length. recorded: local
+    date and time of its beginning, "" where unknown. sentence: where it deviates, "" where unknown. nearest: key of the
+    most similar training clip. percentile, p_value: among the reference scores of its bank; the decision is by score
+    and threshold.
+    """
+
+    item: Item
+    title: str
+    span: str
+    recorded: str
+    domain: str
+    outcome: str
+    excess: str
+    sentence: str
+    score: float
+    threshold: float
+    percentile: float
+    p_value: float
+    nearest: str
+    nearest_distance: float
+    opinions: Sequence[Opinion]
+    mark: Mark | None
+
+
+def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
+    """The card of an item with the mark of its clip."""
+    row = item.row
+    clip = scored.clips[row]
+    span = "" if item.end_s is None else f"{clock(item.start_s)} to {clock(item.end_s)}"
+    alone = 1 - (scored.nominal or 0.1)
+    order = np.argsort(-scored.member_percentiles[:, row], kind="stable") if len(scored.members) > 1 else []
+    percentiles = scored.member_percentiles[:, row]
+    opinions = [Opinion(scored.members[i], float(percentiles[i]), bool(percentiles[i] > alone)) for i in order]
+    known = np.isfinite(item.time)
+    return Card(
+        item=item,
+        title=item.recording,
+        span=span,
+        recorded=datetime.fromtimestamp(item.time).astimezone().strftime("%Y-%m-%d %H:%M:%S") if known else "",
+        domain=clip.domain,
+        outcome=OUTCOMES[clip.label, item.reported],
+        excess=excess_text(item.excess),
+        sentence=scored.where.get(row, ""),
+        score=float(scored.score[row]),
+        threshold=float(scored.threshold[row]),
+        percentile=float(scored.percentile[row]),
+        p_value=float(scored.p_value[row]),
+        nearest=scored.nearest[row],
+        nearest_distance=float(scored.nearest_distance[row]),
+        opinions=opinions,
+        mark=mark,
+    )

@@ -1,0 +1,34 @@
+"""How far a score is above its threshold, as a ratio that a person can compare: twice, nine times.
+
+Fused scores are positions among normal clips, in (0, 1). Their ratio is that of the shares of normal clips beyond:
+(1 - threshold) / (1 - score). At nine times the threshold, nine times fewer normal clips score as high.
+
+Scores of a single detector have a unit of their own. Their ratio is that of the distances from the typical normal clip:
+(score - median) / (threshold - median), with the median of the reference scores of the section. At twice the threshold,
+a clip is twice as far from the typical normal clip as the threshold is.
+"""
+
+import numpy as np
+
+MOST = 9999.0
+"""Larger ratios are shown as this."""
+
+
+def excess(score: np.ndarray, threshold: np.ndarray, middle: np.ndarray | None) -> np.ndarray:
+    """The ratio (m,) of every clip: above 1 where its score is above its threshold, at most 1 otherwise, never NaN.
+
+    middle (m,): the median of the reference scores of each clip's section; None for fused positions.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (1 - threshold) / (1 - score) if middle is None else (score - middle) / (threshold - middle)
+    ratio = np.clip(np.nan_to_num(ratio, nan=0.0, posinf=MOST, neginf=0.0), 0.0, MOST)
+    above = np.maximum(ratio, np.nextafter(1.0, 2.0))
+    return np.asarray(np.where(score > threshold, above, np.minimum(ratio, 1.0)))
+
+
+def excess_text(ratio: float) -> str:
+    """A ratio in words: `9 times`, `1.4 times`, `0.6 times` the threshold."""
+    if ratio >= MOST:
+        return f"over {MOST - 999:,.0f} times"
+    text = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}"
+    return f"{'1.0' if text == '1' else text} times"

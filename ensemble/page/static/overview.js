@@ -1,0 +1,2 @@
+// Shows the part "overview"; called each time it is shown. section: its element; params: those of the address.
+export async function show(section, params) {}
