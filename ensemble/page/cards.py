@@ -67,7 +67,8 @@ def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
     clip = scored.clips[row]
     span = "" if item.end_s is None else f"{clock(item.start_s)} to {clock(item.end_s)}"
     alone = 1 - (scored.nominal or 0.1)
-    order = np.argsort(-scored.member_percentiles[:, row], kind="stable") if len(scored.members) > 1 else []
+    ranked = np.argsort(-scored.member_percentiles[:, row], kind="stable")
+    order: list[int] = ranked.tolist() if len(scored.members) > 1 else []
     percentiles = scored.member_percentiles[:, row]
     opinions = [Opinion(scored.members[i], float(percentiles[i]), bool(percentiles[i] > alone)) for i in order]
     known = np.isfinite(item.time)
