@@ -136,10 +136,8 @@ def slope_interval(y: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def _parts(course: Course) -> list[np.ndarray]:
-    """Clips of equal parts in order; recordings where there are few, and none for a handful of them."""
+    """Clips of equal parts in order; those of each recording where there are several, but few."""
     recordings = course.recording.max(initial=-1) + 1
-    if 1 < recordings < FEWEST:
-        return []
     if 1 < recordings <= PARTS:
         places: dict[int, list[int]] = {}
         for place, number in enumerate(course.recording.tolist()):

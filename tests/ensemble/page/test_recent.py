@@ -79,6 +79,11 @@ def test_files_written_faster_than_they_last_are_copies(windows_of):
     assert clock_of(replace(scored, time_source="name")).known
 
 
+def test_the_last_recording_may_be_any_length():
+    scored = results({A: [0.5] * 3}, times={A: [0, 1, 2.5]}, time_source="file")
+    assert clock_of(scored).known  # 20 s before the last one begins, at most ten times 2.5 s
+
+
 def test_two_files_prove_no_copy():
     scored = results({A: [0.5] * 2}, times={A: [0, 0.1]}, time_source="file")
     assert clock_of(scored).known

@@ -86,7 +86,7 @@ def test_ranked_training_clips_are_what_is_expected():
 def test_rising_scores_of_a_quiet_machine_are_said():
     rising = 1 - 0.1 / np.geomspace(0.11, 0.9, 40)
     scored = results(
-        {A: [0.85] * 40, B: rising.tolist()}, times={A: np.arange(-39, 1) * 3600, B: np.arange(-39, 1) * 3600}
+        {A: [0.895] * 40, B: rising.tolist()}, times={A: np.arange(-39, 1) * 3600, B: np.arange(-39, 1) * 3600}
     )
     assert doubts(Overview(scored, {})) == ["Scores rise in 1 quiet section."]
     assert order(scored) == [("fan", "01"), ("fan", "00")]
@@ -114,17 +114,19 @@ def test_a_mark_as_normal_or_ignored_takes_an_event_out():
     tile = Overview(scored, marked).tiles[1]
     assert order(scored, marked) == [("fan", "01"), ("fan", "00")]
     assert (tile.open, tile.confirmed, tile.dismissed, tile.reported, tile.excess) == (1, 0, 1, 2, "1.3 times")
+    assert "2 clips, 1 above the threshold, the highest 1.3 times" in overview(scored, links=True, marked=marked)
     assert order(scored, {0: mark("ignore"), 1: mark("ignore")})[-1] == ("fan", "00")
 
 
 def test_a_fault_is_confirmed_and_stays():
-    scored = results({A: [0.99, 0.92], B: [0.95]})
+    scored = results({A: [0.99, 0.92] + [0.5] * 18, B: [0.95]})
     marked = {0: mark("fault")}
     tile = Overview(scored, marked).tiles[0]
     assert (tile.open, tile.confirmed, tile.dismissed) == (1, 1, 0)
     assert first(scored, marked).startswith(
         "Look at fan section 00 first: 1 reported clip and 1 confirmed fault, the highest 10 times"
     )
+    assert doubts(Overview(scored, marked)) == ["1 more section has reported clips."]
     assert "1 confirmed as a fault" in text_of(overview(scored, links=True, marked=marked))
 
 
