@@ -230,7 +230,7 @@ def _too_few(limit: Limit) -> str:
 def _open_question(scored: Scored, limits: Sequence[Limit], measured: Sequence[_Measured]) -> str:
     """Why nothing is known of a rate that nothing contradicts."""
     if scored.nominal is None:
-        return "a false-discovery rate is stated for all sections together, not for one"
+        return "it is stated for all sections together, not for one"
     shifted = sorted({limit.domain for limit in limits if limit.shifted})
     if shifted:
         domains = " and ".join(domain or "any" for domain in shifted)

@@ -31,7 +31,7 @@ CHARTS = 200
 OPEN_WARNINGS = 5
 """Most warnings that are shown at once; more are behind their number."""
 
-LOUD, DOUBTED, QUIET = "Look here", "Quiet, but not to be trusted", "Quiet"
+LOUD, DOUBTED, QUIET = "Look here", "Quiet, with doubts", "Quiet"
 """Groups of tiles in their order."""
 
 

@@ -145,9 +145,7 @@ def test_ranked_training_clips_prove_nothing():
 def test_a_false_discovery_rate_is_not_one_of_a_section():
     limit = limit_of("fan", "00", None)
     fdr = {"nominal": None, "limits": (limit,), "rates": (rate_row(A, 100, 40, nominal=None),)}
-    assert said(**fdr) == (
-        "cannot be checked here, because a false-discovery rate is stated for all sections together, not for one."
-    )
+    assert said(**fdr) == ("cannot be checked here, because it is stated for all sections together, not for one.")
     assert said(**fdr, drifts=(HIGHER,)).startswith("does not hold here, because normal sound has probably shifted")
 
 

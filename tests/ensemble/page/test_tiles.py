@@ -102,7 +102,7 @@ def test_worst_first_then_doubted_then_quiet():
     assert [machine for machine, _ in order(scored)] == ["e", "d", "c", "f", "b", "a"]
     assert re.findall(r'<h3 class="group">(.*?) <', overview(scored, links=True)) == [
         "Look here",
-        "Quiet, but not to be trusted",
+        "Quiet, with doubts",
         "Quiet",
     ]
 
@@ -166,7 +166,7 @@ def test_what_all_tiles_share_is_said_once():
     assert text.count("no clip is labelled normal") == 1
     assert text.count("times of the recordings are unknown") == 1
     assert "last hour" not in text
-    assert text.count("at most 0.2 times the threshold") == 60
+    assert text.count("up to 0.2 times the threshold") == 60
 
 
 def test_a_chart_says_what_it_shows():
@@ -206,8 +206,9 @@ def test_a_false_discovery_rate_that_no_clip_reaches():
     assert text.startswith(
         "No machine is above its threshold. In 1 section no clip reaches the limit of the false-discovery rate."
     )
-    assert "Quiet, but not to be trusted" in text
+    assert "Quiet, with doubts" in text
     assert "a false-discovery rate states no number" in text
+    assert "times the threshold" not in text.partition("Quiet, with doubts")[2]
     assert "<svg" not in overview(scored, links=True)
 
 
