@@ -1,11 +1,27 @@
-"""The part overview of the page."""
+"""The part overview of the page: a tile per machine and section."""
 
 from typing import TYPE_CHECKING
 
+from ensemble.page.tiles import overview
+from ensemble.review.answer import session_of
+
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import Route
 
 
 def routes() -> "list[Route]":
     """The addresses."""
-    return []
+    from starlette.routing import Route
+
+    return [Route("/parts/overview", shown)]
+
+
+def shown(request: "Request") -> "Response":
+    """The overview with the marks of this moment."""
+    from starlette.responses import HTMLResponse
+
+    session = session_of(request)
+    tiles = overview(session.scored, links=True, marked=session.marked)
+    return HTMLResponse(f"<h2>Overview</h2>\n{tiles}", headers={"Cache-Control": "no-store"})

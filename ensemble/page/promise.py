@@ -1,0 +1,268 @@
+"""Whether the stated false-alarm rate holds in a section, in words.
+
+A rate is stated for normal clips like the training clips. What is known of that, the strongest evidence first:
+
+1. Test clips that are labelled normal. Their 95 % interval contradicts the rate where it lies above it. It supports
+   the rate where it ends below twice the rate; otherwise the clips are too few to tell. Windows of a recording
+   resemble each other, so as many of them count as there are recordings.
+2. The drift check (`ensemble.decision.drift`). It can contradict the rate. It cannot confirm it: a shift that anomalies
+   could explain is not detected.
+3. The threshold itself: too few training clips for the rate, or a tail model, whose rate is approximate.
+
+So only labels let a rate hold. Without them, a rate that nothing contradicts cannot be checked.
+"""
+
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ensemble.decision.false_alarms import exact_interval
+from ensemble.page.scored import Limit, Scored
+from featstore.terminal.shown import counted
+
+HOLDS, FAILS, UNKNOWN = "holds", "does not hold here", "cannot be checked here"
+"""What can be known of a rate; the last two are followed by `, because` and the reason."""
+
+SUPPORTS = 2.0
+"""Labelled clips support a rate where their interval ends below this many times the rate."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """verdict: one of HOLDS, FAILS and UNKNOWN. reason: a clause without a full stop."""
+
+    verdict: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.verdict}{': ' if self.verdict == HOLDS else ', because '}{self.reason}."
+
+
+def promise(scored: Scored, machine: str, section: str) -> Promise:
+    """What is known of the false-alarm rate in a section of the scored clips."""
+    return next(_answers(scored, machine, section))
+
+
+def _answers(scored: Scored, machine: str, section: str) -> Iterator[Promise]:
+    """Answers, the one on the strongest evidence first."""
+    limits = [limit for limit in scored.limits if _is_of(scored, limit.machine, limit.section, machine, section)]
+    unstated = _unstated(scored, limits)
+    if unstated:
+        yield Promise(UNKNOWN, unstated)
+    measured = _measured(scored, machine, section)
+    yield from _failing(rate.text for rate in measured if rate.contradicts)
+    supported = _supported(scored, measured, machine, section)
+    unlabelled = int(scored.clips.where(machine=machine, section=section, label="unknown").sum())
+    text = " and ".join(rate.text for rate in measured)
+    if supported and not unlabelled:
+        yield Promise(HOLDS, text)
+    yield from _failing(map(_contradiction, drifts_of(scored, machine, section)))
+    if supported:
+        yield Promise(HOLDS, f"{text}; {counted(unlabelled, 'clip')} {'has' if unlabelled == 1 else 'have'} no label")
+    yield from _failing(map(_too_few, limits))
+    yield Promise(UNKNOWN, _open_question(scored, limits, measured))
+
+
+def _failing(reasons: Iterable[str]) -> Iterator[Promise]:
+    """That the rate does not hold, where there is any reason."""
+    given = " and ".join(filter(None, reasons))
+    if given:
+        yield Promise(FAILS, given)
+
+
+def drifts_of(scored: Scored, machine: str, section: str) -> list[Mapping[str, Any]]:
+    """The rows of the drift check of a section."""
+    return [row for row in scored.drifts if _is_of(scored, row["machine"], row["section"], machine, section)]
+
+
+def drift_text(drifts: Sequence[Mapping[str, Any]]) -> str:
+    """The drift check of a section in a few words, with the domain where it checks domains."""
+    if not drifts:
+        return "drift not checked"
+    words = []
+    for row in drifts:
+        p = min(row["higher"], row["lower"])
+        found = f"drift to {row['direction']} scores (p {p:.1g})" if row["direction"] else ""
+        words.append(f"{found} in the {row['domain']} domain" if found and row["domain"] else found)
+    return " and ".join(filter(None, words)) or "no drift found"
+
+
+def percent(share: float) -> str:
+    """A share as 37 %, 5.6 %, 5 % or 0 %."""
+    text = f"{100 * share:.{0 if share >= 0.0995 else 1}f}"
+    return f"{text.removesuffix('.0')} %"
+
+
+def _is_of(scored: Scored, own_machine: str, own_section: str, machine: str, section: str) -> bool:
+    """Whether a bank is that of a section; where sections are pooled, a machine has one bank for all."""
+    return own_machine == machine and (scored.pool_sections or own_section == section)
+
+
+def _unstated(scored: Scored, limits: Sequence[Limit]) -> str:
+    """Why there is no rate to check; empty where there is one."""
+    if scored.nominal is not None and any(limit.requested is None for limit in limits):
+        above = max(limit.expected for limit in limits)
+        return (
+            "the threshold is set by hand and states no rate; "
+            f"about {percent(above)} of normal clips like the training clips are expected above it"
+        )
+    if scored.self_ranked and scored.nominal is not None:
+        return (
+            "the training clips are ranked among themselves: "
+            f"about {percent(scored.nominal)} of them are above the threshold by construction"
+        )
+    return ""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """`reported` of `clips` labelled normal clips; [low, high]: 95 % interval of the rate; worth: independent clips."""
+
+    domain: str
+    clips: int
+    reported: int
+    nominal: float
+    low: float
+    high: float
+    worth: int
+
+    @property
+    def contradicts(self) -> bool:
+        return self.low > self.nominal
+
+    @property
+    def supports(self) -> bool:
+        return not self.contradicts and self.high <= SUPPORTS * self.nominal
+
+    @property
+    def where(self) -> str:
+        """The domain in words, empty where it is unknown."""
+        return f" of the {self.domain} domain" if self.domain not in ("", "unknown") else ""
+
+    @property
+    def interval(self) -> str:
+        """The interval in words."""
+        worth = f", counted as {counted(self.worth, 'recording')}" if self.worth < self.clips else ""
+        return f"95 % interval {percent(self.low).removesuffix(' %')} to {percent(self.high)}{worth}"
+
+    @property
+    def text(self) -> str:
+        """The whole evidence."""
+        return (
+            f"{self.reported:,} of {self.clips:,} clips labelled normal{self.where} {_were(self.reported)} reported "
+            f"({percent(self.reported / self.clips)}, {self.interval}; {percent(self.nominal)} is stated)"
+        )
+
+    @property
+    def short(self) -> str:
+        """The evidence where it is too little."""
+        return f"{self.reported:,} of {self.clips:,}{self.where} {_were(self.reported)} reported, {self.interval}"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _measured(scored: Scored, machine: str, section: str) -> list[_Measured]:
+    """The rates of the labelled normal clips, by domain, for which a rate is stated."""
+    return [
+        _of_recordings(scored, row)
+        for row in scored.rates
+        if (row["machine"], row["section"]) == (machine, section) and row["nominal"] is not None
+    ]
+
+
+def _of_recordings(scored: Scored, row: Mapping[str, Any]) -> _Measured:
+    clips, reported = int(row["clips"]), int(row["reported"])
+    names = ("machine", "section", "domain")
+    normal = scored.clips[scored.clips.where(label="normal", **{name: row[name] for name in names})]
+    worth = len(set(normal.recordings())) or clips
+    low, high = row["low"], row["high"]
+    if worth < clips:
+        hits = reported / clips * worth
+        low = exact_interval(math.floor(hits + 1e-9), worth)[0]
+        high = exact_interval(math.ceil(hits - 1e-9), worth)[1]
+    return _Measured(row["domain"], clips, reported, row["nominal"], low, high, worth)
+
+
+def _supported(scored: Scored, measured: Sequence[_Measured], machine: str, section: str) -> bool:
+    """Whether labelled clips of every domain of the section support the rate."""
+    rows = scored.rows_of(machine, section)
+    domains = set(scored.clips[rows].column("domain").tolist())
+    return domains == {rate.domain for rate in measured} and all(rate.supports for rate in measured)
+
+
+def _contradiction(row: Mapping[str, Any]) -> str:
+    """What the drift check has against the rate of a bank."""
+    at_most = row["anomalies_at_most"]
+    share = "half" if at_most == 0.5 else f"{100 * at_most:g} %"
+    domain = f" of the {row['domain']} domain" if row["domain"] else ""
+    otherwise = f"(or over {share} of the clips are anomalous)"
+    if row["direction"] == "higher":
+        return f"normal sound{domain} has probably shifted {otherwise}"
+    if row["direction"] == "lower":
+        return f"normal sound{domain} has probably shifted to lower scores, so faults may be missed"
+    if row["at_least"] > row["nominal"]:
+        return f"at least {percent(row['at_least'])} of the normal clips{domain} are reported {otherwise}"
+    return ""
+
+
+def _too_few(limit: Limit) -> str:
+    """Why the training clips contradict the rate of a threshold."""
+    if limit.requested is None or limit.shifted:
+        return ""
+    domain = f" of the {limit.domain} domain" if limit.domain else ""
+    if limit.requested < 1 / (limit.references + 1) - 1e-12:
+        clips = counted(limit.references, "training clip")
+        return (
+            f"{clips}{domain} {'is' if limit.references == 1 else 'are'} too few for {percent(limit.requested)}; "
+            f"about {percent(limit.expected)} of normal clips are expected above the threshold"
+        )
+    if limit.low > limit.requested:
+        return f"{percent(limit.expected)} of the training clips{domain} are above the threshold"
+    return ""
+
+
+def _open_question(scored: Scored, limits: Sequence[Limit], measured: Sequence[_Measured]) -> str:
+    """Why nothing is known of a rate that nothing contradicts."""
+    if scored.nominal is None:
+        return "it is stated for all sections together, not for one"
+    shifted = sorted({limit.domain for limit in limits if limit.shifted})
+    if shifted:
+        domains = " and ".join(domain or "any" for domain in shifted)
+        return f"training clips of the {domains} domain are too few, so the threshold is approximate"
+    if measured:
+        return f"too few clips are labelled normal ({'; '.join(rate.short for rate in measured)})"
+    if _is_gamma(scored):
+        return "the gamma rule keeps its rate only where scores follow a gamma distribution"
+    return "no clip is labelled normal"
+
+
+def _is_gamma(scored: Scored) -> bool:
+    try:
+        return tomllib.loads(scored.recipe).get("threshold") == "gamma"
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def expected_rates(scored: Scored) -> np.ndarray | None:
+    """The probability (m,) that each clip is reported if it is normal; None where a false-discovery rate decides.
+
+    It is the stated rate, and for a threshold by hand the rate that the training clips let expect above it.
+    """
+    if scored.nominal is None:
+        return None
+    rate = np.full(len(scored.clips), scored.nominal)
+    for limit in scored.limits:
+        own = scored.clips.where(machine=limit.machine)
+        if not scored.pool_sections:
+            own &= scored.clips.where(section=limit.section)
+        if limit.requested is None and limit.value is not None:
+            rate[own & (scored.threshold == limit.value)] = limit.expected
+        elif scored.self_ranked and not (scored.decision & own).any() and limit.expected * (limit.references + 1) < 2:
+            rate[own] = 0.0  # none of these few clips can be reported, see `ensemble.decision.conformal`
+    return rate
