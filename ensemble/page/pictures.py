@@ -20,6 +20,9 @@ Make = Callable[[], bytes]
 Uri = Callable[[str, Make], str]
 """The address of the picture of a kind, and how to make its PNG if the caller wants it now."""
 
+ALIGNED_S = 0.05
+"""Sounds whose lengths differ by less are compared column by column; else with the mean of the normal one."""
+
 CLIP, NORMAL, DIFFERENCE, DEVIATION = "clip", "normal", "difference", "deviation"
 
 
@@ -34,12 +37,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Player:
-    """A sound to play: where it is, and the time of its first sample in the recording, in seconds."""
+    """A sound to play: where it is, and the time of its first sample in the recording, in seconds.
+
+    event: start and end of what is reported, in seconds of the recording; playing begins there. None: the whole sound.
+    """
 
     title: str
     uri: str
     start_s: float
     seconds: float
+    event: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Pair:
         if kind == NORMAL and normal is not None:
             return spectrogram_png(normal, *self.range_db)
         if kind == DIFFERENCE and normal is not None:
-            return difference_png(own, normal)
+            return difference_png(own, normal if self.aligned else normal.mean(axis=1, keepdims=True))
         if kind == DEVIATION and self.has_deviation and self.locator:
             z = self.locator.deviation(self.clip.wave, self.machine, self.section)
             return map_png(z, self.locator.edges_hz, self.clip.rate_hz)
@@ -87,6 +94,11 @@ class Pair:
         """Whether the statistics are for sounds of this sample rate."""
         return self.locator is not None and self.locator.embedder.sample_rate_hz == self.clip.rate_hz
 
+    @property
+    def aligned(self) -> bool:
+        """Whether both sounds are equally long, so that their spectrograms have the same columns."""
+        return self.normal is not None and abs(self.clip.seconds - self.normal.seconds) < ALIGNED_S
+
     @cached_property
     def sentence(self) -> str:
         """Where the clip deviates from normal, in words; empty where that is unknown."""
@@ -96,6 +108,8 @@ class Pair:
 def pictures(pair: Pair, uri: Uri) -> Iterator[Picture]:
     """The pictures of a pair, that of the clip first; `uri` gives the address of each image."""
     titles = {CLIP: "This clip", NORMAL: "Nearest normal clip", DIFFERENCE: "This clip minus the normal clip"}
+    if not pair.aligned:
+        titles[DIFFERENCE] = "This clip minus the mean of the normal clip"
     titles[DEVIATION] = "Deviation from normal" + (f": {pair.sentence}" if pair.sentence else "")
     for kind, title in titles.items():
         if (kind in (NORMAL, DIFFERENCE) and pair.normal is None) or (kind == DEVIATION and not pair.has_deviation):

@@ -15,7 +15,7 @@ from featstore.store import FeatureStore
 class Session:
     """One page. store, results: folders. data: folder of the recordings, None where there is none. who: its user.
 
-    Methods may be called from several threads.
+    undoable: the marks made in it that were not taken back. Methods may be called from several threads.
     """
 
     def __init__(self, store: Path, results: Path, scored: Scored, *, data: Path | None = None, who: str = "") -> None:
@@ -24,6 +24,7 @@ class Session:
         self.data = data
         self.who = who
         self.lock = threading.RLock()
+        self.undoable: list[Mark] = []
         self._scored = scored
         self._items: list[Item] | None = None
         self._marks: tuple[object, Marks, Mapping[int, Mark]] | None = None
