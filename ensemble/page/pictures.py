@@ -54,7 +54,7 @@ class Pair:
     """A clip and its nearest normal clip, None where that is unknown or not found; names: their keys.
 
     Both sounds have the same sample rate. locator: statistics of normal sound, None without a deviation map.
-    event: start and end of what is reported, in seconds of the recording.
+    event: start and end of what is reported, in seconds of the recording. where: the sentence, None to find it.
     """
 
     clip: Sound
@@ -64,6 +64,7 @@ class Pair:
     section: str
     event: tuple[float, float]
     locator: Locator | None = None
+    where: str | None = None
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray | None]:
@@ -102,6 +103,8 @@ class Pair:
     @cached_property
     def sentence(self) -> str:
         """Where the clip deviates from normal, in words; empty where that is unknown."""
+        if self.where is not None:
+            return self.where
         return deviation_of(self.locator, self.clip, self.machine, self.section) if self.has_deviation else ""
 
 

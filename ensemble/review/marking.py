@@ -4,7 +4,7 @@ Taking a mark back writes what held before: the earlier mark again, or `none`. L
 the history shows both. Clips that somebody else marked meanwhile keep that mark.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from ensemble.marks.file import FAULT, MAX_TEXT, NONE, Mark, append_mark, read_m
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.review.session import Session
+from ensemble.review.undoable import Undoable
 from featstore.clip import VARIANT_MARK, recording_of, window_of
 from featstore.errors import RequestError
 from featstore.table import ClipTable
@@ -25,13 +26,14 @@ def mark_clip(session: Session, mark: Mark) -> Mark:
 
     RequestError for a part that no clip lies in, or for a generated anomaly. Else the errors of `append_mark`.
     """
+    mark = _timed(mark)
     tables = _tables(session, recording_of(mark.clip))
     _refuse_without_effect(mark, tables)
     with session.lock:
         removes_none = mark.mark == NONE and not _by_key(read_marks(session.path).items, tables)
         written = append_mark(session.path, mark)
         if not removes_none:
-            session.undoable.append(written)
+            session.undoable.marks.append(written)
     return written
 
 
@@ -41,40 +43,56 @@ def undo(session: Session) -> Mark | None:
     Returns that mark. RequestError where somebody else marked all its clips meanwhile: it is then no longer offered.
     """
     with session.lock:
-        if not session.undoable:
+        done = session.undoable
+        if not done.marks:
             return None
-        last = session.undoable[-1]
-        marks = read_marks(session.path).items
-        earlier = restoring(marks, last, _tables(session, recording_of(last.clip)))
-        for mark in earlier:
-            append_mark(session.path, replace(mark, who=session.who))
-        session.undoable.pop()
-    if not earlier:
+        last, marks = done.marks[-1], read_marks(session.path).items
+        tables = _tables(session, recording_of(last.clip))
+        earlier = _by_key(_before(marks, last), tables)
+        keys = _ours(marks, done, tables)
+        for mark in _restoring(marks, last, {key: earlier.get(key) for key in keys}, tables):
+            written = append_mark(session.path, replace(mark, who=session.who))
+            done.restored |= {
+                (written.checksum, key): done.original(earlier[key], key) for key in keys if key in earlier
+            }
+        done.marks.pop()
+    if not keys:
         later = next((mark for mark in reversed(marks) if recording_of(mark.clip) == recording_of(last.clip)), None)
         raise RequestError(f"{printable(last.clip)} was marked again meanwhile ({later}); that mark is kept")
     return last
 
 
-def restoring(marks: Sequence[Mark], last: Mark, tables: Sequence[ClipTable]) -> list[Mark]:
-    """The marks that bring back what held before `last`, in few lines; none for clips that were marked after it.
+def _before(marks: Sequence[Mark], last: Mark) -> Sequence[Mark]:
+    """The marks before one of them."""
+    return marks[: next((i for i, mark in enumerate(marks) if mark.checksum == last.checksum), len(marks))]
 
-    marks: all marks. tables: the clips of its recording.
-    """
-    before = marks[: next((i for i, mark in enumerate(marks) if mark.checksum == last.checksum), len(marks))]
-    earlier, now = _by_key(before, tables), _by_key(marks, tables)
+
+def _ours(marks: Sequence[Mark], done: Undoable, tables: Sequence[ClipTable]) -> list[str]:
+    """Keys of the clips that nobody marked after the last mark of a session."""
+    last = done.marks[-1]
+    before, now = _before(marks, last), _by_key(marks, tables)
+    held = _by_key([*before, last], tables)
     if last.mark == NONE:
-        held = _by_key([*before, last], tables)
-        ours = [key for key in earlier if key not in held and key not in now]
-    else:
-        ours = [key for key, mark in now.items() if mark.checksum == last.checksum]
-    if not ours:
+        return [key for key in _by_key(before, tables) if key not in held and key not in now]
+    own = [key for key, mark in held.items() if mark.checksum == last.checksum]
+    return [key for key in own if key in now and done.original(now[key], key) == last.checksum]
+
+
+def _restoring(
+    marks: Sequence[Mark], last: Mark, earlier: Mapping[str, Mark | None], tables: Sequence[ClipTable]
+) -> list[Mark]:
+    """The marks that bring back the earlier mark of every key, None for no mark: one line where that does it.
+
+    marks: all marks so far. tables: the clips of their recording.
+    """
+    if not earlier:
         return []
-    wanted = {key: mark.mark for key, mark in now.items() if key not in ours}
-    wanted |= {key: earlier[key].mark for key in ours if key in earlier}
-    single = _again(replace(last, line=0, checksum="", when="", note=""), earlier.get(ours[0]))
+    wanted = {key: mark.mark for key, mark in _by_key(marks, tables).items() if key not in earlier}
+    wanted |= {key: mark.mark for key, mark in earlier.items() if mark}
+    single = _again(replace(last, line=0, checksum="", when="", note=""), next(iter(earlier.values())))
     if {key: mark.mark for key, mark in _by_key([*marks, single], tables).items()} == wanted:
         return [single]
-    return [_again(Mark(clip=key, mark=NONE), earlier.get(key)) for key in sorted(ours, key=_wholes_first)]
+    return [_again(_timed(Mark(clip=key, mark=NONE)), earlier[key]) for key in sorted(earlier, key=_wholes_first)]
 
 
 def _again(target: Mark, earlier: Mark | None) -> Mark:
@@ -102,6 +120,16 @@ def _refuse_without_effect(mark: Mark, tables: Sequence[ClipTable]) -> None:
             f"no clip of the store lies at least half in that part of {printable(mark.clip)}; a recording that is "
             "stored as a whole can have a fault in a part, but be normal or ignored only as a whole"
         )
+
+
+def _timed(mark: Mark) -> Mark:
+    """A mark of a window has its times, as `detect mark` writes them; RequestError for other ones."""
+    window = window_of(mark.clip)
+    if window is None:
+        return mark
+    if mark.start_s is not None and (mark.start_s, mark.end_s) != window:
+        raise RequestError(f"{printable(mark.clip)} is a window with times of its own; name the recording instead")
+    return replace(mark, start_s=window.start_s, end_s=window.end_s)
 
 
 def _with_effect(mark: Mark) -> Mark:

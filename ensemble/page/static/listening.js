@@ -31,7 +31,8 @@ export class Listening {
       audio.addEventListener("volumechange", () => this.#volume(audio));
       audio.addEventListener("play", () => this.#began(player.dataset.kind));
       audio.addEventListener("pause", () => this.show());
-      audio.addEventListener("timeupdate", () => this.#turn(player, audio));
+      audio.addEventListener("timeupdate", () => this.#turn(player, audio, false));
+      audio.addEventListener("ended", () => this.#turn(player, audio, true));
     }
     if (!this.players.size) return;
     const rate = place.querySelector("select[name=rate]");
@@ -166,12 +167,14 @@ export class Listening {
   #loop(on) {
     kept.loop = Boolean(on);
     keep();
-    for (const player of this.players.values()) player.querySelector("audio").loop = kept.loop;
+    for (const player of this.players.values()) player.querySelector("audio").loop = kept.loop && !player.dataset.event;
   }
 
   // A loop is over the event, without what is before and after it.
-  #turn(player, audio) {
-    const [event, end] = [Number(player.dataset.event ?? 0), Number(player.dataset.end ?? Infinity)];
-    if (kept.loop && !audio.paused && audio.currentTime >= end) audio.currentTime = event;
+  #turn(player, audio, ended) {
+    if (!kept.loop || !player.dataset.event || (audio.paused && !ended)) return;
+    if (!ended && audio.currentTime < Number(player.dataset.end)) return;
+    audio.currentTime = Number(player.dataset.event);
+    if (ended) this.#start(audio);
   }
 }

@@ -48,14 +48,15 @@ function address(filters, row) {
 export async function show(section) {
   if (part.section !== section) begin(section);
   const { row, filters } = asked();
-  if (filters !== part.filters || part.stale) {
+  const stale = part.stale;
+  if (filters !== part.filters || stale) {
     fillForm(filters);
     await list(filters, PAGE);
   }
   const first = isNarrow() ? null : entries()[0]?.dataset.row;
   const wanted = row ?? first ?? null;
   if (!row && wanted) history.replaceState(null, "", address(filters, wanted));
-  if (wanted) await open(wanted);
+  if (wanted) await open(wanted, stale);
   else leave();
 }
 
@@ -63,8 +64,7 @@ function begin(section) {
   part.section = section;
   const legend = document.createElement("details");
   legend.className = "keys";
-  legend.open = !isNarrow();
-  legend.innerHTML = "<summary>Keys</summary><dl></dl>";
+  legend.innerHTML = "<summary>Keys: <kbd>n</kbd> next <kbd>p</kbd> previous <kbd>space</kbd> play <kbd>/</kbd> filters, and all others</summary><dl></dl>";
   for (const [key, text] of keys) {
     const row = legend.querySelector("dl").appendChild(document.createElement("div"));
     row.appendChild(document.createElement("dt")).appendChild(document.createElement("kbd")).textContent = key;
@@ -289,7 +289,8 @@ async function undo() {
   const row = part.marked.length > answer.undo ? part.marked[answer.undo] : null;
   part.marked.length = Math.min(part.marked.length, answer.undo);
   await list(part.filters, Math.max(PAGE, entries().length));
-  say(`Undone: ${answer.mark.clip} is no longer marked as ${answer.mark.mark}. ${at("left").textContent}.`);
+  const name = answer.mark.clip.split("/").at(-1);
+  say(`Undone: ${name} is no longer marked as ${answer.mark.mark}. ${at("left").textContent}.`);
   if (row === null || row === part.row) {
     if (part.row !== null) {
       entry(part.row)?.setAttribute("aria-current", "true");

@@ -72,10 +72,10 @@ def _answered(change: Any, session: Session) -> "Response":
 
     try:
         mark, status = change(), 200
-        answer: dict[str, Any] = {"mark": mark.as_json() if mark else None, "undo": len(session.undoable)}
+        answer: dict[str, Any] = {"mark": mark.as_json() if mark else None, "undo": len(session.undoable.marks)}
     except AsdError as error:
         status = 400 if isinstance(error, RequestError) else 507 if isinstance(error, ResourceError) else 409
-        answer = {"error": printable(str(error)), "undo": len(session.undoable)}
+        answer = {"error": printable(str(error)), "undo": len(session.undoable.marks)}
     return Response(json.dumps(answer), status, media_type="application/json")  # ASCII: names may not be UTF-8
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KINDS = (CLIP, NORMAL, DIFFERENCE, DEVIATION)
 MAKING = "The statistics of normal sound are being made; ask again in a moment."
+MOST_FIELDS = 50
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
@@ -43,9 +44,12 @@ def sounds_of(request: "Request") -> Sounds:
 
 
 def query_of(request: "Request") -> Mapping[str, str]:
-    """The values of an address; names of files that are not UTF-8 keep their bytes."""
+    """The values of an address; names of files that are not UTF-8 keep their bytes. Too many values are refused."""
     text = request.scope["query_string"].decode("latin-1")
-    return dict(parse_qsl(text, errors="surrogateescape", max_num_fields=50))
+    try:
+        return dict(parse_qsl(text, errors="surrogateescape", max_num_fields=MOST_FIELDS))
+    except ValueError:
+        raise refusal(RequestError(f"an address has at most {MOST_FIELDS} values")) from None
 
 
 def refusal(error: Exception) -> "Exception":

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.review.sound.listen import MOST_S
@@ -60,7 +58,7 @@ def shown_of(scored: Scored, item: Item) -> Shown:
     note = ""
     if end - start > MOST_S:
         if peak.end_s > start + MOST_S:
-            start = float(np.floor(max(start, peak.start_s - MOST_S / 2)))
+            start = max(start, (peak.start_s + peak.end_s - MOST_S) / 2)
         end = start + MOST_S
         note = f"The event lasts {clock(item.end_s - item.start_s)}; {MOST_S:g} s from {clock(start)} on are shown."
     return Shown(Part(item.recording, start, end), normal, (item.start_s, item.end_s), note)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ensemble.deviation.locate import Locator, locator_of
 from ensemble.inputs import evidence_of
+from ensemble.page.deviation import deviation_of
 from ensemble.page.media import Sound
 from ensemble.page.pictures import DEVIATION, Pair
 from ensemble.recipe import recipe_of
@@ -108,10 +109,12 @@ class Sounds:
         clip, (machine, section) = self.sound(part, rate), self.place(part)
         start, end = event or (clip.start_s, None)
         whole = clip.start_s + clip.seconds
-        pair = Pair(clip, None, (part.key, ""), machine, section, (start, whole if end is None else end), locator)
-        key = ("sentence", part, self._stamp(part))
-        pair.__dict__["sentence"] = self.cache.get(key, lambda: pair.sentence, len)
-        return pair
+        marked = (start, whole if end is None else end)
+        key = ("sentence", part, marked, self._stamp(part))
+        sentence = self.cache.get(
+            key, lambda: deviation_of(locator, _between(clip, marked), machine, section), lambda text: 4 * len(text)
+        )
+        return Pair(clip, None, (part.key, ""), machine, section, marked, locator, sentence)
 
     def png(self, part: Part, normal: Part | None, kind: str) -> bytes | None:
         """The picture of a kind, see `Pair.png`; None while the statistics of a deviation map are made."""
@@ -172,6 +175,13 @@ class Sounds:
     def _stored(self) -> Mapping[str, Place]:
         store = self.session.store
         return _places([store.clips(name) for name in store.embeddings])
+
+
+def _between(sound: Sound, span: tuple[float, float]) -> Sound:
+    """The part of a sound from start to end, in seconds of its recording; all of it where nothing is left."""
+    first, last = (max(0, round((time - sound.start_s) * sound.rate_hz)) for time in span)
+    wave = sound.wave[first:last]
+    return Sound(wave, sound.rate_hz, sound.start_s + first / sound.rate_hz) if len(wave) else sound
 
 
 def _places(tables: list[ClipTable]) -> dict[str, Place]:
