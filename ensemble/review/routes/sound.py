@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from ensemble.page.pictures import CLIP, DEVIATION, DIFFERENCE, NORMAL
 from ensemble.review.answer import session_of
+from ensemble.review.session import Session
 from ensemble.review.sound.loudness import EQUAL, LOUDNESS
 from ensemble.review.sound.sounds import Sounds
 from featstore.errors import AsdError, DataError, RejectedAudio, RequestError
@@ -33,12 +34,17 @@ def routes() -> "list[Route]":
     return [Route("/sound/audio.wav", audio), Route("/sound/picture.png", picture)]
 
 
+def sounds_for(session: Session) -> Sounds:
+    """The sounds of a session."""
+    return Sounds(session.scored, lambda: session.store, session.data)
+
+
 def sounds_of(request: "Request") -> Sounds:
     """The sounds of the session that a request belongs to."""
     session, state = session_of(request), request.app.state
     with session.lock:
         if not hasattr(state, "sounds"):
-            state.sounds = Sounds(session)
+            state.sounds = sounds_for(session)
         sounds: Sounds = state.sounds
     return sounds
 

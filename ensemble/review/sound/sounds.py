@@ -1,6 +1,6 @@
 """Sounds, pictures and audio files of a session: of recordings that its store knows, below its folder of recordings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from ensemble.inputs import evidence_of
 from ensemble.page.deviation import deviation_of
 from ensemble.page.media import Sound
 from ensemble.page.pictures import DEVIATION, Pair
+from ensemble.page.scored import Scored
 from ensemble.recipe import recipe_of
-from ensemble.review.session import Session
 from ensemble.review.sound.cache import Cache
 from ensemble.review.sound.files import opened_below
 from ensemble.review.sound.listen import read_part
@@ -19,6 +19,7 @@ from ensemble.review.sound.loudness import gain_of, wav
 from ensemble.review.sound.parts import Part, part_of
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError, RejectedAudio, StoreError
+from featstore.store import FeatureStore
 from featstore.table import ClipTable
 from featstore.terminal.shown import printable
 
@@ -35,11 +36,15 @@ class Sounds:
     """Makes and keeps what a page plays and draws. Thread-safe.
 
     Sounds have the sample rate and the channel of the embedding that lists the clips; those of a deviation map have the
-    ones of the statistics.
+    ones of the statistics. scored: the results; store: opens the store; data: folder of the recordings.
     """
 
-    def __init__(self, session: Session, cache: Cache | None = None) -> None:
-        self.session = session
+    def __init__(
+        self, scored: Scored, store: Callable[[], FeatureStore], data: Path | None, cache: Cache | None = None
+    ) -> None:
+        self.scored = scored
+        self.store = store
+        self.data = data
         self.cache = cache or Cache()
         self.locating = Locating(self._locator)
 
@@ -137,9 +142,9 @@ class Sounds:
 
     @property
     def _root(self) -> Path:
-        if self.session.data is None:
+        if self.data is None:
             raise RejectedAudio("the folder of the recordings is unknown; start detect review with --data DATA")
-        return self.session.data
+        return self.data
 
     def _stamp(self, part: Part) -> tuple[int, int, int]:
         """What changes when the file of a part is replaced or written; RejectedAudio where there is no such file."""
@@ -155,25 +160,25 @@ class Sounds:
     @cached_property
     def rate(self) -> tuple[int, str]:
         """Sample rate and channel of the embedding that lists the clips."""
-        store = self.session.store
+        store = self.store()
         try:
-            name = evidence_of(store, recipe_of(self.session.scored.recipe)).embedding
+            name = evidence_of(store, recipe_of(self.scored.recipe)).embedding
             info = store.info(name)
         except (DataError, StoreError):  # a recipe of score files, or of another store
             info = next(iter(store.embeddings.values()), None)  # type: ignore[assignment]
         return (info.sample_rate_hz or DEFAULT_HZ, info.channel or "0") if info else (DEFAULT_HZ, "0")
 
     def _locator(self) -> tuple[Locator | None, str]:
-        scored, store = self.session.scored, self.session.store
+        scored, store = self.scored, self.store()
         return locator_of(store, scored.train, pool_sections=scored.pool_sections)
 
     @cached_property
     def _scored(self) -> Mapping[str, Place]:
-        return _places([self.session.scored.clips, self.session.scored.train])
+        return _places([self.scored.clips, self.scored.train])
 
     @cached_property
     def _stored(self) -> Mapping[str, Place]:
-        store = self.session.store
+        store = self.store()
         return _places([store.clips(name) for name in store.embeddings])
 
 

@@ -17,10 +17,10 @@ from window_page import window_session
 
 from ensemble.page.scored import scored_of
 from ensemble.recipe import Member, Recipe
+from ensemble.review.routes.sound import sounds_for
 from ensemble.review.server.app import application
 from ensemble.review.session import Session
 from ensemble.review.sound.locating import Locating
-from ensemble.review.sound.sounds import Sounds
 from ensemble.run import detect
 from featstore.clip import Clip
 from featstore.errors import DataError
@@ -137,7 +137,7 @@ def test_what_is_asked_for_wrongly(client: TestClient, query: str, status: int, 
 
 
 def test_pictures_that_are_none(client: TestClient, session: Session) -> None:
-    sounds, go = Sounds(session), threading.Event()
+    sounds, go = sounds_for(session), threading.Event()
     sounds.locating = Locating(lambda: (None, "no log-mel statistics") if go.wait(30) else (None, "late"))
     client.app.state.sounds = sounds  # type: ignore[attr-defined]
     for query, status, text in (

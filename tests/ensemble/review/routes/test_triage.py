@@ -19,10 +19,10 @@ from window_page import window_session
 from ensemble.deviation.locate import Locator
 from ensemble.deviation.statistics import NormalSound
 from ensemble.marks.file import Mark, append_mark
+from ensemble.review.routes.sound import sounds_for
 from ensemble.review.server.app import application
 from ensemble.review.session import Session
 from ensemble.review.sound.locating import Locating
-from ensemble.review.sound.sounds import Sounds
 from featstore.errors import DataError
 
 
@@ -137,7 +137,7 @@ def test_items_that_are_none(client: TestClient, row: str) -> None:
 
 def test_the_deviation_map_follows(client: TestClient, session: Session) -> None:
     item = session.items[0]
-    sounds, go = Sounds(session), threading.Event()
+    sounds, go = sounds_for(session), threading.Event()
     rows = EMBEDDER.embed(noise(np.random.default_rng(3), 20))
     normal = {("fan", section): NormalSound.of(rows, EMBEDDER.views) for section in ("00", "01")}
     locator = Locator(normal, "logmel:n_mels=40")
@@ -155,7 +155,7 @@ def test_the_deviation_map_follows(client: TestClient, session: Session) -> None
 
 
 def test_why_there_is_no_deviation_map(client: TestClient, session: Session) -> None:
-    sounds = Sounds(session)
+    sounds = sounds_for(session)
     client.app.state.sounds = sounds  # type: ignore[attr-defined]
     with pytest.raises(DataError):
         sounds.locating.get(60)

@@ -16,6 +16,7 @@ from window_page import window_session
 from ensemble.deviation.locate import Locator
 from ensemble.deviation.statistics import NormalSound
 from ensemble.page.pictures import CLIP, DEVIATION, DIFFERENCE, NORMAL
+from ensemble.review.routes.sound import sounds_for
 from ensemble.review.sound import sounds as module
 from ensemble.review.sound.cache import Cache
 from ensemble.review.sound.locating import Locating
@@ -27,14 +28,14 @@ from featstore.errors import DataError, RejectedAudio
 
 @pytest.fixture
 def sounds(tmp_path: Path) -> Sounds:
-    return Sounds(session_of(tmp_path))
+    return sounds_for(session_of(tmp_path))
 
 
 def test_only_recordings_that_are_known(sounds: Sounds) -> None:
     assert sounds.part("fan/00/test/1.wav") == Part("fan/00/test/1.wav")
     assert sounds.part("fan/00/train/1.wav#t=0.5,1") == Part("fan/00/train/1.wav", 0.5, 1.0)
     assert sounds.place(Part("fan/01/test/1.wav")) == ("fan", "01")
-    (sounds.session.data / "other.wav").write_bytes(b"x")  # type: ignore[operator]
+    (sounds.data / "other.wav").write_bytes(b"x")  # type: ignore[operator]
     for key in ("other.wav", "", "fan", "../data/fan/00/test/1.wav"):
         with pytest.raises(DataError, match="no recording of this store"):
             sounds.part(key)
@@ -46,7 +47,7 @@ def test_a_sound_is_kept_until_its_file_changes(sounds: Sounds) -> None:
     part = Part("fan/00/test/1.wav")
     first = sounds.sound(part)
     assert sounds.sound(part) is first
-    path = sounds.session.data / part.recording  # type: ignore[operator]
+    path = sounds.data / part.recording  # type: ignore[operator]
     sf.write(path, np.zeros(RATE), RATE)
     os.utime(path, ns=(1, 1))
     assert not sounds.sound(part).wave.any()
@@ -64,7 +65,7 @@ def test_pictures_share_their_spectrograms(sounds: Sounds, monkeypatch: pytest.M
 
 def test_loudness(sounds: Sounds) -> None:
     quiet, loud = Part("fan/00/test/1.wav"), Part("fan/00/train/1.wav")
-    path = sounds.session.data / quiet.recording  # type: ignore[operator]
+    path = sounds.data / quiet.recording  # type: ignore[operator]
     wave, rate = sf.read(path)
     sf.write(path, wave / 8, rate)
 
@@ -78,7 +79,7 @@ def test_loudness(sounds: Sounds) -> None:
 
 def test_a_recording_that_is_missing(sounds: Sounds) -> None:
     part, normal = Part("fan/00/test/1.wav"), Part("fan/00/train/1.wav")
-    (sounds.session.data / normal.recording).unlink()  # type: ignore[operator]
+    (sounds.data / normal.recording).unlink()  # type: ignore[operator]
     assert sounds.pair(part, normal).normal is None
     assert sounds.wav(part, normal, EQUAL) == sounds.wav(part, None, EQUAL)
     with pytest.raises(RejectedAudio, match="No such file"):
@@ -86,7 +87,7 @@ def test_a_recording_that_is_missing(sounds: Sounds) -> None:
 
 
 def test_a_session_without_recordings(tmp_path: Path) -> None:
-    sounds = Sounds(session_of(tmp_path, data=False))
+    sounds = sounds_for(session_of(tmp_path, data=False))
     with pytest.raises(RejectedAudio, match="--data DATA"):
         sounds.sound(Part("fan/00/test/1.wav"))
 
@@ -122,7 +123,8 @@ def test_the_deviation_map_and_its_sentence(sounds: Sounds) -> None:
 
 
 def test_the_cache_is_bounded(tmp_path: Path) -> None:
-    sounds = Sounds(window_session(tmp_path), Cache(3_000_000))
+    sounds = sounds_for(window_session(tmp_path))
+    sounds.cache = Cache(3_000_000)
     for i in range(2):
         for start in range(0, 30, 5):
             part = sounds.part(f"fan/test/{i}.wav", (float(start), start + 10.0))
