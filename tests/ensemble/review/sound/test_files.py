@@ -79,6 +79,19 @@ def test_a_device_is_refused(data: Path) -> None:
         content(Path("/dev"), "zero")
 
 
+def test_a_pipe_that_appears_after_the_check_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Callable[[Path, Path], int] = files._descriptor
+
+    def attacked(base: Path, place: Path) -> int:
+        place.unlink()
+        os.mkfifo(place)
+        return real(base, place)
+
+    monkeypatch.setattr(files, "_descriptor", attacked)
+    with pytest.raises(RejectedAudio, match="not a regular file"):
+        content(data, "in/a.wav")
+
+
 @pytest.mark.parametrize("where", ["folder", "file"])
 def test_a_link_that_appears_after_the_check_is_refused(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
