@@ -1,14 +1,15 @@
 // The players of the chosen item: play, switch between the clip and its nearest normal one, loop, speed, gain, seek.
 import "./player.js";
 
-const kept = { volume: 1, muted: false, rate: "1", loop: false, same: false };
+// What a person set, also after the page is opened again.
+export const kept = { volume: 1, muted: false, rate: "1", loop: false, same: false, advance: true };
 try {
   Object.assign(kept, JSON.parse(localStorage.getItem("listening") ?? "{}"));
 } catch {
   // nothing readable is kept: the defaults hold
 }
 
-function keep() {
+export function keep() {
   try {
     localStorage.setItem("listening", JSON.stringify(kept));
   } catch {

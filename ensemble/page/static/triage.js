@@ -1,6 +1,6 @@
 // Triage: a list of items, one of them to listen to and decide on, everything by buttons and by keys.
 import { fail, html, post, say } from "./api.js";
-import { Listening } from "./listening.js";
+import { keep, kept, Listening } from "./listening.js";
 
 export const keys = [
   ["n or j", "next item"],
@@ -144,6 +144,7 @@ function leave() {
   part.listening?.stop();
   part.row = part.listening = null;
   at("item").replaceChildren();
+  at("item").removeAttribute("aria-busy");
   for (const link of entries()) link.removeAttribute("aria-current");
 }
 
@@ -155,14 +156,23 @@ async function open(row, again = false) {
   part.listening?.stop();
   part.row = row;
   at("item").setAttribute("aria-busy", "true");
-  const text = await html(`/items/${row}`);
+  let text = "";
+  try {
+    text = await html(`/items/${row}`);
+  } catch (error) {
+    if (row === part.row) leave();
+    throw error;
+  }
   if (row !== part.row) return; // another one was chosen meanwhile
   at("item").innerHTML = text;
   at("item").removeAttribute("aria-busy");
   part.listening = new Listening(at("item"));
   const advance = at("item").querySelector("input[name=advance]");
-  advance.checked = localStorage.getItem("advance") !== "no";
-  advance.addEventListener("change", () => localStorage.setItem("advance", advance.checked ? "yes" : "no"));
+  advance.checked = kept.advance;
+  advance.addEventListener("change", () => {
+    kept.advance = advance.checked;
+    keep();
+  });
   for (const image of at("item").querySelectorAll("image")) image.addEventListener("error", () => broken(image));
   if (isNarrow()) at("item").scrollIntoView({ block: "start" });
   deviation(row);
