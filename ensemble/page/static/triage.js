@@ -1,6 +1,7 @@
 // Triage: a list of items, one of them to listen to and decide on, everything by buttons and by keys.
 import { fail, html, post, say } from "./api.js";
 import { keep, kept, Listening } from "./listening.js";
+import { enlarge, fillDeviation, watch } from "./pictures.js";
 
 export const keys = [
   ["n or j", "next item"],
@@ -173,16 +174,9 @@ async function open(row, again = false) {
     kept.advance = advance.checked;
     keep();
   });
-  for (const image of at("item").querySelectorAll("image")) image.addEventListener("error", () => broken(image));
+  watch(at("item"));
   if (isNarrow()) at("item").scrollIntoView({ block: "start" });
   deviation(row);
-}
-
-function broken(image) {
-  const text = document.createElement("p");
-  text.className = "muted";
-  text.textContent = "This picture could not be made.";
-  image.closest("svg").replaceWith(text);
 }
 
 // The statistics of a large store take a while: the map follows when they are there.
@@ -198,32 +192,13 @@ async function deviation(row) {
     }
     const place = row === part.row && !part.section.hidden ? at("deviation") : null;
     if (!place) return;
-    if (text) return fillDeviation(place, text);
+    if (text) {
+      fillDeviation(at("item"), place, text);
+      part.listening?.show();
+      return;
+    }
     await new Promise((done) => setTimeout(done, wait));
   }
-}
-
-function fillDeviation(place, text) {
-  place.innerHTML = text;
-  const sentence = place.querySelector("p.where");
-  if (sentence) {
-    const known = at("item").querySelector(".item-head > p.where");
-    if (known) sentence.remove();
-    else at("sentence").replaceChildren(sentence);
-  }
-  const figure = place.querySelector(".picture");
-  if (!figure) return;
-  const button = document.createElement("button");
-  Object.assign(button, { type: "button", className: "enlarge" });
-  Object.assign(button.dataset, { picture: "deviation" });
-  button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", "Enlarge: deviation from normal");
-  button.innerHTML = "<kbd></kbd> enlarge";
-  button.querySelector("kbd").textContent = place.dataset.number;
-  figure.append(button);
-  for (const image of figure.querySelectorAll("image")) image.addEventListener("error", () => broken(image));
-  place.replaceWith(figure);
-  part.listening?.show();
 }
 
 async function step(by) {
@@ -313,17 +288,6 @@ async function undo() {
   await open(row, true);
 }
 
-function enlarge(button) {
-  if (!button) return;
-  const wasLarge = button.getAttribute("aria-pressed") === "true";
-  for (const each of at("item").querySelectorAll(".enlarge")) {
-    const large = each === button && !wasLarge;
-    each.setAttribute("aria-pressed", String(large));
-    each.closest(".picture").classList.toggle("large", large);
-  }
-  button.closest(".picture").scrollIntoView({ block: "nearest" });
-}
-
 // One change at a time: a second press does not mark twice.
 async function once(change) {
   if (part.busy) return;
@@ -343,7 +307,7 @@ function press(button) {
   if (button.dataset.mark) once(() => mark(button.dataset.mark));
   else if (button.dataset.do === "undo") once(undo);
   else if (button.dataset.more) once(more);
-  else if (button.dataset.picture) enlarge(button);
+  else if (button.dataset.picture) enlarge(at("item"), button);
   else if (button.dataset.do) listen(button.dataset.do);
 }
 
@@ -380,7 +344,7 @@ function escape() {
     return;
   }
   const large = at("item").querySelector(".enlarge[aria-pressed=true]");
-  if (large) enlarge(large);
+  if (large) enlarge(at("item"), large);
   else entry(part.row)?.focus();
 }
 
@@ -397,6 +361,6 @@ function key(event) {
   if (!action && !picture) return;
   if (event.repeat && !["n", "j", "p", "k", "ArrowLeft", "ArrowRight"].includes(event.key)) return;
   event.preventDefault();
-  if (picture) enlarge(picture);
+  if (picture) enlarge(at("item"), picture);
   else action();
 }
