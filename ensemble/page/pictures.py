@@ -20,6 +20,9 @@ Make = Callable[[], bytes]
 Uri = Callable[[str, Make], str]
 """The address of the picture of a kind, and how to make its PNG if the caller wants it now."""
 
+ALIGNED_S = 0.05
+"""Sounds whose lengths differ by less are compared column by column; else with the mean of the normal one."""
+
 CLIP, NORMAL, DIFFERENCE, DEVIATION = "clip", "normal", "difference", "deviation"
 
 
@@ -34,12 +37,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Player:
-    """A sound to play: where it is, and the time of its first sample in the recording, in seconds."""
+    """A sound to play: where it is, and the time of its first sample in the recording, in seconds.
+
+    event: start and end of what is reported, in seconds of the recording; playing begins there. None: the whole sound.
+    """
 
     title: str
     uri: str
     start_s: float
     seconds: float
+    event: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Pair:
     """A clip and its nearest normal clip, None where that is unknown or not found; names: their keys.
 
     Both sounds have the same sample rate. locator: statistics of normal sound, None without a deviation map.
-    event: start and end of what is reported, in seconds of the recording.
+    event: start and end of what is reported, in seconds of the recording. where: the sentence, None to find it.
     """
 
     clip: Sound
@@ -57,6 +64,7 @@ class Pair:
     section: str
     event: tuple[float, float]
     locator: Locator | None = None
+    where: str | None = None
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray | None]:
@@ -76,7 +84,7 @@ class Pair:
         if kind == NORMAL and normal is not None:
             return spectrogram_png(normal, *self.range_db)
         if kind == DIFFERENCE and normal is not None:
-            return difference_png(own, normal)
+            return difference_png(own, normal if self.aligned else normal.mean(axis=1, keepdims=True))
         if kind == DEVIATION and self.has_deviation and self.locator:
             z = self.locator.deviation(self.clip.wave, self.machine, self.section)
             return map_png(z, self.locator.edges_hz, self.clip.rate_hz)
@@ -87,15 +95,24 @@ class Pair:
         """Whether the statistics are for sounds of this sample rate."""
         return self.locator is not None and self.locator.embedder.sample_rate_hz == self.clip.rate_hz
 
+    @property
+    def aligned(self) -> bool:
+        """Whether both sounds are equally long, so that their spectrograms have the same columns."""
+        return self.normal is not None and abs(self.clip.seconds - self.normal.seconds) < ALIGNED_S
+
     @cached_property
     def sentence(self) -> str:
         """Where the clip deviates from normal, in words; empty where that is unknown."""
+        if self.where is not None:
+            return self.where
         return deviation_of(self.locator, self.clip, self.machine, self.section) if self.has_deviation else ""
 
 
 def pictures(pair: Pair, uri: Uri) -> Iterator[Picture]:
     """The pictures of a pair, that of the clip first; `uri` gives the address of each image."""
     titles = {CLIP: "This clip", NORMAL: "Nearest normal clip", DIFFERENCE: "This clip minus the normal clip"}
+    if not pair.aligned:
+        titles[DIFFERENCE] = "This clip minus the mean of the normal clip"
     titles[DEVIATION] = "Deviation from normal" + (f": {pair.sentence}" if pair.sentence else "")
     for kind, title in titles.items():
         if (kind in (NORMAL, DIFFERENCE) and pair.normal is None) or (kind == DEVIATION and not pair.has_deviation):

@@ -9,13 +9,14 @@ from ensemble.marks.apply import marked_rows
 from ensemble.marks.file import FILE, Mark, Marks, read_marks
 from ensemble.page.items import Item, items
 from ensemble.page.scored import Scored
+from ensemble.review.undoable import Undoable
 from featstore.store import FeatureStore
 
 
 class Session:
     """One page. store, results: folders. data: folder of the recordings, None where there is none. who: its user.
 
-    Methods may be called from several threads.
+    undoable: the marks made in it that can be taken back. Methods may be called from several threads.
     """
 
     def __init__(self, store: Path, results: Path, scored: Scored, *, data: Path | None = None, who: str = "") -> None:
@@ -24,6 +25,7 @@ class Session:
         self.data = data
         self.who = who
         self.lock = threading.RLock()
+        self.undoable = Undoable()
         self._scored = scored
         self._items: list[Item] | None = None
         self._marks: tuple[object, Marks, Mapping[int, Mark]] | None = None

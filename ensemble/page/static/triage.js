@@ -1,2 +1,366 @@
-// Shows the part "triage"; called each time it is shown. section: its element; params: those of the address.
-export async function show(section, params) {}
+// Triage: a list of items, one of them to listen to and decide on, everything by buttons and by keys.
+import { fail, html, post, say } from "./api.js";
+import { keep, kept, Listening } from "./listening.js";
+import { enlarge, fillDeviation, watch } from "./pictures.js";
+
+export const keys = [
+  ["n or j", "next item"],
+  ["p or k", "previous item"],
+  ["space", "play or pause"],
+  ["a or x", "compare: switch between the clip and its nearest normal clip"],
+  ["l", "loop the event"],
+  ["← →", "one second back or forward"],
+  ["1 to 4", "enlarge a picture"],
+  ["f", "mark as fault"],
+  ["o", "mark as normal"],
+  ["i", "mark as ignore"],
+  ["u", "undo the last mark"],
+  ["/", "go to the filters"],
+  ["Escape", "leave a field or an enlarged picture"],
+];
+
+const PAGE = 50;
+const part = { section: null, filters: null, row: null, listening: null, left: 0, noun: "", marked: [], busy: false, stale: true };
+const at = (name) => part.section.querySelector(`[data-place=${name}]`);
+const entries = () => [...at("items").querySelectorAll("a[data-row]")];
+const entry = (row) => at("items").querySelector(`a[data-row="${row}"]`);
+const isNarrow = () => matchMedia("(max-width: 56rem)").matches;
+
+// The address as it is written: names of files may have bytes that are not UTF-8.
+function asked() {
+  const values = new Map();
+  for (const pair of (location.hash.split("?", 2)[1] ?? "").split("&").filter(Boolean)) {
+    const [name, value = ""] = pair.split("=", 2);
+    values.set(name, value);
+  }
+  const row = values.get("clip") ?? null;
+  values.delete("clip");
+  return { row: /^\d{1,9}$/.test(row ?? "") ? row : null, filters: joined(values) };
+}
+
+function joined(values) {
+  return [...values].filter(([, value]) => value).map(([name, value]) => `${name}=${value}`).join("&");
+}
+
+function address(filters, row) {
+  return `#triage?${[filters, row && `clip=${row}`].filter(Boolean).join("&")}`;
+}
+
+export async function show(section) {
+  if (part.section !== section) begin(section);
+  const { row, filters } = asked();
+  const stale = part.stale;
+  if (filters !== part.filters || stale) {
+    fillForm(filters);
+    await list(filters, PAGE);
+  }
+  const first = isNarrow() ? null : entries()[0]?.dataset.row;
+  const wanted = row ?? first ?? null;
+  if (!row && wanted) history.replaceState(null, "", address(filters, wanted));
+  if (wanted) await open(wanted, stale);
+  else leave();
+}
+
+function begin(section) {
+  part.section = section;
+  const legend = document.createElement("details");
+  legend.className = "keys";
+  legend.innerHTML = "<summary>Keys: <kbd>n</kbd> next <kbd>p</kbd> previous <kbd>space</kbd> play <kbd>/</kbd> filters, and all others</summary><dl></dl>";
+  for (const [key, text] of keys) {
+    const row = legend.querySelector("dl").appendChild(document.createElement("div"));
+    row.appendChild(document.createElement("dt")).appendChild(document.createElement("kbd")).textContent = key;
+    row.appendChild(document.createElement("dd")).textContent = text;
+  }
+  section.querySelector(".triage-list").append(legend);
+  section.querySelector(".filters").open = !isNarrow();
+  const form = section.querySelector("form");
+  form.addEventListener("change", () => filter(form));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    location.hash = "#triage";
+  });
+  section.addEventListener("click", (event) => press(event.target.closest("button")));
+  section.addEventListener("silent", (event) => fail(event.detail));
+  document.addEventListener("keydown", key);
+  addEventListener("hashchange", () => {
+    const here = location.hash.split("?")[0] === "#triage";
+    if (!here) {
+      part.listening?.stop();
+      part.stale = true;
+    }
+  });
+}
+
+function filter(form) {
+  const values = new Map([...new FormData(form)].map(([name, value]) => [name, value]));
+  location.hash = address(joined(values), null);
+}
+
+function fillForm(filters) {
+  const values = new Map(filters.split("&").map((pair) => pair.split("=", 2)));
+  for (const field of part.section.querySelector("form").elements) {
+    if (!field.name) continue;
+    const value = values.get(field.name) ?? "";
+    field.value = value;
+    if (field.value !== value) field.value = decodeURIComponent(value);
+  }
+}
+
+async function list(filters, limit) {
+  part.filters = filters;
+  part.stale = false;
+  try {
+    at("items").innerHTML = await html(`/items?${[filters, `limit=${limit}`].filter(Boolean).join("&")}`);
+  } catch (error) {
+    at("items").replaceChildren();
+    at("left").textContent = "";
+    part.filters = null;
+    throw error;
+  }
+  const counts = at("items").querySelector("[data-left]").dataset;
+  count(Number(counts.left), counts.noun);
+}
+
+function count(left, noun) {
+  Object.assign(part, { left, noun });
+  at("left").textContent = left ? `${left.toLocaleString("en")} of ${noun} not yet marked` : `All of ${noun} marked`;
+  if (noun.startsWith("0 ")) at("left").textContent = noun;
+}
+
+async function more() {
+  const button = at("items").querySelector("button[data-more]");
+  if (!button) return false;
+  const offset = button.dataset.more;
+  const added = document.createElement("div");
+  added.innerHTML = await html(`/items?${[part.filters, `offset=${offset}`, `limit=${PAGE}`].filter(Boolean).join("&")}`);
+  button.remove();
+  at("items").querySelector("ol").append(...added.querySelectorAll("li"));
+  const next = added.querySelector("button[data-more]");
+  if (next) at("items").append(next);
+  return true;
+}
+
+function leave() {
+  part.listening?.stop();
+  part.row = part.listening = null;
+  at("item").replaceChildren();
+  at("item").removeAttribute("aria-busy");
+  for (const link of entries()) link.removeAttribute("aria-current");
+}
+
+async function open(row, again = false) {
+  for (const link of entries()) link.removeAttribute("aria-current");
+  entry(row)?.setAttribute("aria-current", "true");
+  entry(row)?.scrollIntoView({ block: "nearest" });
+  if (row === part.row && !again) return;
+  part.listening?.stop();
+  part.row = row;
+  at("item").setAttribute("aria-busy", "true");
+  let text = "";
+  try {
+    text = await html(`/items/${row}`);
+  } catch (error) {
+    if (row === part.row) leave();
+    throw error;
+  }
+  if (row !== part.row) return; // another one was chosen meanwhile
+  at("item").innerHTML = text;
+  at("item").removeAttribute("aria-busy");
+  part.listening = new Listening(at("item"));
+  const advance = at("item").querySelector("input[name=advance]");
+  advance.checked = kept.advance;
+  advance.addEventListener("change", () => {
+    kept.advance = advance.checked;
+    keep();
+  });
+  watch(at("item"));
+  if (isNarrow()) at("item").scrollIntoView({ block: "start" });
+  deviation(row);
+}
+
+// The statistics of a large store take a while: the map follows when they are there.
+async function deviation(row) {
+  for (let wait = 500; ; wait = Math.min(5000, wait * 1.5)) {
+    let text = "";
+    try {
+      text = await html(`/items/${row}/deviation`);
+    } catch (error) {
+      text = "";
+      if (row === part.row && at("deviation")) at("deviation").textContent = error.message;
+      return;
+    }
+    const place = row === part.row && !part.section.hidden ? at("deviation") : null;
+    if (!place) return;
+    if (text) {
+      fillDeviation(at("item"), place, text);
+      part.listening?.show();
+      return;
+    }
+    await new Promise((done) => setTimeout(done, wait));
+  }
+}
+
+async function step(by) {
+  const all = entries();
+  const here = all.findIndex((link) => link.dataset.row === part.row);
+  const next = all[here < 0 ? 0 : here + by];
+  if (next) return go(next);
+  if (by > 0 && (await more())) return step(by);
+  say(by > 0 ? "This is the last item of the list." : "This is the first item of the list.");
+}
+
+async function go(link) {
+  history.pushState(null, "", address(part.filters, link.dataset.row));
+  link.focus({ preventScroll: true });
+  await open(link.dataset.row);
+}
+
+async function goUnmarked() {
+  for (;;) {
+    const all = entries();
+    const here = all.findIndex((link) => link.dataset.row === part.row);
+    const next = all.slice(here + 1).find((link) => !link.dataset.mark);
+    if (next) return go(next);
+    if (await more()) continue;
+    const before = all.find((link) => !link.dataset.mark);
+    return before ? go(before) : open(part.row, true);
+  }
+}
+
+function label(row, word) {
+  const link = entry(row);
+  if (!link) return;
+  link.dataset.mark = word;
+  link.querySelector(".verdict").textContent = word;
+}
+
+async function mark(word) {
+  const row = part.row;
+  if (row === null) return;
+  const note = at("item").querySelector("input[name=note]").value;
+  const answer = await post("/marks", { row: Number(row), mark: word, note });
+  part.marked.push(row);
+  const fresh = !entry(row)?.dataset.mark;
+  const name = entry(row)?.querySelector(".what").textContent.trim() ?? answer.mark.clip;
+  label(row, word);
+  if (fresh && entry(row)) count(part.left - 1, part.noun);
+  say(`${name}: marked as ${word}. ${at("left").textContent}.`);
+  if (row !== part.row) return;
+  if (at("item").querySelector("input[name=advance]").checked) await goUnmarked();
+  else await renew(row);
+}
+
+// The words and the history of the item, without touching what is played.
+async function renew(row) {
+  const fresh = document.createElement("div");
+  fresh.innerHTML = await html(`/items/${row}`);
+  if (row !== part.row) return;
+  const sentence = at("sentence");
+  for (const place of [".item-head", ".history"]) at("item").querySelector(place).replaceWith(fresh.querySelector(place));
+  at("sentence").replaceWith(sentence);
+  for (const button of at("item").querySelectorAll(".decide [data-mark]")) {
+    const now = fresh.querySelector(`.decide [data-mark=${button.dataset.mark}]`);
+    button.setAttribute("aria-pressed", now.getAttribute("aria-pressed"));
+  }
+}
+
+async function undo() {
+  const answer = await post("/marks/undo", {});
+  if (!answer.mark) {
+    say("There is no mark of this session to undo.");
+    return;
+  }
+  const row = part.marked.length > answer.undo ? part.marked[answer.undo] : null;
+  part.marked.length = Math.min(part.marked.length, answer.undo);
+  await list(part.filters, Math.max(PAGE, entries().length));
+  const name = answer.mark.clip.split("/").at(-1);
+  say(`Undone: ${name} is no longer marked as ${answer.mark.mark}. ${at("left").textContent}.`);
+  if (row === null || row === part.row) {
+    if (part.row !== null) {
+      entry(part.row)?.setAttribute("aria-current", "true");
+      await renew(part.row);
+    }
+    return;
+  }
+  history.pushState(null, "", address(part.filters, row));
+  entry(row)?.focus({ preventScroll: true });
+  await open(row, true);
+}
+
+// One change at a time: a second press does not mark twice.
+async function once(change) {
+  if (part.busy) return;
+  part.busy = true;
+  fail("");
+  try {
+    await change();
+  } catch (error) {
+    fail(error);
+  } finally {
+    part.busy = false;
+  }
+}
+
+function press(button) {
+  if (!button) return;
+  if (button.dataset.mark) once(() => mark(button.dataset.mark));
+  else if (button.dataset.do === "undo") once(undo);
+  else if (button.dataset.more) once(more);
+  else if (button.dataset.picture) enlarge(at("item"), button);
+  else if (button.dataset.do) listen(button.dataset.do);
+}
+
+function listen(what) {
+  if (!part.listening?.players.size) return;
+  if (what === "play") part.listening.play();
+  if (what === "switch") {
+    const voice = part.listening.change();
+    if (voice) say(voice === "normal" ? "Nearest normal clip" : "This clip");
+  }
+  if (what === "loop") say(part.listening.loop() ? "Loop on" : "Loop off");
+}
+
+const ACTIONS = {
+  n: () => once(() => step(1)), j: () => once(() => step(1)),
+  p: () => once(() => step(-1)), k: () => once(() => step(-1)),
+  " ": () => listen("play"), a: () => listen("switch"), x: () => listen("switch"), l: () => listen("loop"),
+  f: () => once(() => mark("fault")), o: () => once(() => mark("normal")), i: () => once(() => mark("ignore")),
+  u: () => once(undo),
+  ArrowLeft: () => part.listening?.seek(-1), ArrowRight: () => part.listening?.seek(1),
+  "/": focusFilters, Escape: escape,
+};
+
+function focusFilters() {
+  part.section.querySelector(".filters").open = true;
+  part.section.querySelector(".filters select").focus();
+}
+
+function escape() {
+  const field = document.activeElement;
+  if (field?.matches("input, select, textarea")) {
+    field.blur();
+    (entry(part.row) ?? at("item")).focus({ preventScroll: true });
+    return;
+  }
+  const large = at("item").querySelector(".enlarge[aria-pressed=true]");
+  if (large) enlarge(at("item"), large);
+  else entry(part.row)?.focus();
+}
+
+function key(event) {
+  if (part.section.hidden || event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
+  if (document.querySelector("dialog[open]")) return;
+  const target = event.target instanceof Element ? event.target : document.body;
+  const typing = target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]");
+  if (typing && event.key !== "Escape") return;
+  if (event.key === " " && target.matches("button, summary, input, audio")) return; // it presses them
+  if (event.key.startsWith("Arrow") && target.matches("audio, [tabindex='0']")) return;
+  const action = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  const picture = /^[1-4]$/.test(event.key) ? at("item").querySelectorAll(".enlarge")[Number(event.key) - 1] : null;
+  if (!action && !picture) return;
+  if (event.repeat && !["n", "j", "p", "k", "ArrowLeft", "ArrowRight"].includes(event.key)) return;
+  event.preventDefault();
+  if (picture) enlarge(at("item"), picture);
+  else action();
+}

@@ -1,11 +1,139 @@
-"""The part triage of the page."""
+"""The part triage of the page: the list of items, and one item to listen to and decide on."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ensemble.page.cards import card_of
+from ensemble.page.excess import excess_text
+from ensemble.page.items import Item
+from ensemble.page.scored import Scored
+from ensemble.review.answer import part, session_of
+from ensemble.review.chosen import NAMES, REPORTED, Chosen, Filter, chosen, filter_of, item_of
+from ensemble.review.routes.sound import query_of, refusal, sounds_of
+from ensemble.review.triage import address, detail_of, deviation_of_item, encoded
+from ensemble.windows.screen import clock
+from featstore.clip import window_of
+from featstore.errors import AsdError, RequestError
+from featstore.terminal.shown import counted, printable
+
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import Route
+
+PAGE = 50
+"""Items that are listed at once."""
+
+MOST = 500
+"""Most items that an address can ask for at once."""
 
 
 def routes() -> "list[Route]":
     """The addresses."""
-    return []
+    from starlette.routing import Route
+
+    return [
+        Route("/parts/triage", frame),
+        Route("/items", listed),
+        Route("/items/{row}", detail),
+        Route("/items/{row}/deviation", deviation),
+    ]
+
+
+def frame(request: "Request") -> "Response":
+    """The part without items: filters, and places for the list and the item."""
+    scored = session_of(request).scored
+    machines = sorted({machine for machine, _ in scored.sections})
+    sections = sorted({section for _, section in scored.sections})
+    has_times = bool((scored.times == scored.times).any())
+    return part("triage.html", machines=machines, sections=sections, has_times=has_times, encoded=encoded)
+
+
+def listed(request: "Request") -> "Response":
+    """Items as a filter chooses them, `limit` from `offset` on."""
+    session, query = session_of(request), query_of(request)
+    try:
+        wanted = filter_of(query)
+        offset, limit = (_number(query, name, value) for name, value in (("offset", 0), ("limit", PAGE)))
+        items = chosen(session, wanted)
+    except AsdError as error:
+        raise refusal(error) from error
+    until = offset + min(limit, MOST)
+    rows = [
+        (item, mark, card_of(session.scored, item, mark))
+        for item, mark in zip(items.items[offset:until], items.marks[offset:until], strict=True)
+    ]
+    return part(
+        "items.html",
+        rows=rows,
+        chosen=items,
+        offset=offset,
+        until=until,
+        link=lambda item: _link(wanted, item),
+        excess_text=excess_text,
+        noun=_noun(session.scored, items, wanted),
+        tail=_tail,
+    )
+
+
+def detail(request: "Request") -> "Response":
+    """One item."""
+    session, sounds = session_of(request), sounds_of(request)
+    item = _item(request)
+    try:
+        return part("item.html", detail=detail_of(session, sounds, item), item=item, encoded=encoded, clock=clock)
+    except AsdError as error:
+        raise refusal(error) from error
+
+
+def deviation(request: "Request") -> "Response":
+    """The deviation map of an item; 202 without content while its statistics are made."""
+    from starlette.responses import Response
+
+    session, sounds = session_of(request), sounds_of(request)
+    item = _item(request)
+    try:
+        found = deviation_of_item(session, sounds, item)
+    except AsdError as error:
+        return part("deviation.html", picture=None, sentence="", reason=printable(str(error)))
+    if found is None:
+        return Response(status_code=202)
+    return part("deviation.html", picture=found[0], sentence=found[1], reason="")
+
+
+def _item(request: "Request") -> Item:
+    from starlette.exceptions import HTTPException
+
+    text = request.path_params["row"]
+    item = item_of(session_of(request), int(text)) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+    if item is None:
+        raise HTTPException(404, f"{printable(text[:100])}: the results have no such clip")
+    return item
+
+
+def _number(query: Mapping[str, str], name: str, unknown: int) -> int:
+    text = query.get(name, "")
+    if not text:
+        return unknown
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise RequestError(f"{name} {printable(text[:100])!r}: expected a whole number")
+    return int(text)
+
+
+def _link(wanted: Filter, item: Item) -> str:
+    plain = Filter()
+    names = [name for name in NAMES if getattr(wanted, name) != getattr(plain, name)]
+    values = {NAMES[name]: getattr(wanted, name) for name in names}
+    return address("#triage", **values, clip=str(item.row))
+
+
+def _noun(scored: Scored, chosen: Chosen, wanted: Filter) -> str:
+    """What is counted: events where windows were scored and are reported, else clips."""
+    if wanted.decision != REPORTED:
+        return counted(chosen.total, "clip")
+    return counted(chosen.total, "event" if scored.keys and window_of(scored.keys[0]) else "reported clip")
+
+
+def _tail(recording: str) -> str:
+    """The name of a recording without its folders."""
+    return recording.rpartition("/")[2] or recording

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from ensemble.review.routes import map as map_part
-from ensemble.review.routes import overview, page, search, threshold, triage, verdicts
+from ensemble.review.routes import marks, overview, page, search, sound, threshold, triage, verdicts
 from ensemble.review.session import Session
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-PARTS = (page, overview, triage, map_part, threshold, search, verdicts)
+PARTS = (page, overview, triage, sound, marks, map_part, threshold, search, verdicts)
 
 
 def application(session: Session) -> "Starlette":

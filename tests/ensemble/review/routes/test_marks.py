@@ -1,0 +1,127 @@
+"""POST /marks and POST /marks/undo."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from review_plant import session_of
+from starlette.testclient import TestClient
+from window_page import window_session
+
+from ensemble.marks.file import read_marks
+from ensemble.review.routes.marks import MOST_BYTES
+from ensemble.review.server.app import application
+from ensemble.review.session import Session
+from featstore.errors import ResourceError
+
+CLIP = "fan/00/test/1.wav"
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return session_of(tmp_path, data=False)
+
+
+@pytest.fixture
+def client(session: Session) -> TestClient:
+    return TestClient(application(session))
+
+
+def test_mark_and_undo(client: TestClient, session: Session) -> None:
+    answer = client.post("/marks", json={"clip": CLIP, "mark": "fault", "start_s": None, "end_s": None, "note": "n"})
+    assert answer.status_code == 200
+    assert answer.json()["undo"] == 1
+    mark = answer.json()["mark"]
+    assert (mark["clip"], mark["mark"], mark["who"], mark["note"]) == (CLIP, "fault", "tester", "n")
+    assert client.post("/marks/undo").json()["mark"]["mark"] == "fault"
+    assert client.post("/marks/undo").json() == {"mark": None, "undo": 0}
+    assert [mark.mark for mark in session.marks.items] == ["fault", "none"]
+
+
+def test_the_row_of_an_item_marks_all_of_it(tmp_path: Path) -> None:
+    session = window_session(tmp_path, data=False)
+    item = session.items[0]
+    answer = TestClient(application(session)).post("/marks", json={"row": item.row, "mark": "fault"})
+    assert answer.status_code == 200
+    assert answer.json()["mark"]["start_s"] == item.start_s
+    assert set(item.rows) <= set(session.marked)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"clip": CLIP}, "mark: expected"),
+        ({"clip": CLIP, "mark": "broken"}, "broken"),
+        ({"mark": "fault"}, "which clip"),
+        ({"clip": "../../etc/passwd", "mark": "fault"}, "no recording"),
+        ({"clip": 1, "mark": "fault"}, "clip: expected str, got int"),
+        ({"row": True, "mark": "fault"}, "row: expected int"),
+        ({"row": 10**30, "mark": "fault"}, "no such clip"),
+        ({"row": -1, "mark": "fault"}, "no such clip"),
+        ({"clip": CLIP, "mark": "fault", "start_s": 1.0}, "both"),
+        ({"clip": CLIP, "mark": "fault", "start_s": 0, "end_s": 10**400}, "too large"),
+        ({"clip": CLIP, "mark": "fault", "who": "root"}, "unknown field 'who'"),
+        ({"clip": CLIP, "mark": "fault", "note": "x" * 5000}, "limit is 4,000"),
+        ({"clip": "\ud800", "mark": "fault"}, "ud800|surrogate"),
+        ([], "expected JSON"),
+    ],
+)
+def test_bad_bodies_are_refused(client: TestClient, session: Session, body: object, message: str) -> None:
+    answer = client.post("/marks", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400, answer.text
+    text = answer.json()["error"] if answer.headers["content-type"] == "application/json" else answer.text
+    assert any(part in text for part in message.split("|")), text
+    assert not session.marks.items
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"mark":NaN}', b"[" * 60_000])
+def test_what_is_no_json(client: TestClient, content: bytes) -> None:
+    assert client.post("/marks", content=content).status_code == 400
+
+
+def test_numbers_that_are_none(client: TestClient) -> None:
+    for number in ("NaN", "Infinity", "1e999"):
+        body = f'{{"clip":"{CLIP}","mark":"fault","start_s":0,"end_s":{number}}}'
+        assert client.post("/marks", content=body).status_code == 400
+
+
+def test_a_large_body_is_refused(client: TestClient, session: Session) -> None:
+    assert client.post("/marks", content=b" " * (MOST_BYTES + 1)).status_code == 413
+    assert not session.marks.items
+
+
+def test_errors_of_the_store_are_told(client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ResourceError("no space for marks.jsonl")
+
+    monkeypatch.setattr("ensemble.review.marking.append_mark", full)
+    answer = client.post("/marks", json={"clip": CLIP, "mark": "fault"})
+    assert (answer.status_code, answer.json()["undo"]) == (507, 0)
+    assert "no space" in answer.json()["error"]
+    monkeypatch.undo()
+    assert client.post("/marks", json={"clip": CLIP, "mark": "fault"}).status_code == 200
+    damaged = "no mark\nno mark\n"
+    (session.path / "marks.jsonl").write_text(damaged)
+    for path, body in (("/marks", {"clip": CLIP, "mark": "fault"}), ("/marks/undo", {})):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json()["undo"]) == (409, 1)
+        assert "marks.jsonl, line 1" in answer.json()["error"]
+    assert (session.path / "marks.jsonl").read_text() == damaged
+
+
+def test_marks_of_several_processes_at_once_are_all_kept(client: TestClient, session: Session) -> None:
+    code = (
+        "import sys; from pathlib import Path; from ensemble.marks.file import Mark, append_mark\n"
+        f"for i in range(20): append_mark(Path(sys.argv[1]), Mark(clip={CLIP!r}, mark='normal', who='other'))"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(session.path)])
+    with ThreadPoolExecutor(4) as pool:
+        keys = [f"fan/00/test/{i}.wav" for i in range(12)]
+        answers = list(pool.map(lambda key: client.post("/marks", json={"clip": key, "mark": "fault"}), keys))
+    assert other.wait(60) == 0
+    assert [answer.status_code for answer in answers] == [200] * 12
+    assert len(read_marks(session.path).items) == 32
+    assert client.get("/marks").status_code == 405

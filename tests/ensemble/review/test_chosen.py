@@ -1,0 +1,106 @@
+"""Filters, the order, and what is left."""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from review_plant import session_of
+from window_page import window_session
+
+from ensemble.marks.file import Mark, append_mark
+from ensemble.review.chosen import Filter, chosen, filter_of, item_of
+from ensemble.review.session import Session
+from featstore.errors import RequestError
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return session_of(tmp_path, data=False)
+
+
+def with_times(session: Session) -> Session:
+    """The clip of row i was recorded i days after the first of March, at noon; the last one at an unknown time."""
+    first = datetime(2026, 3, 1, 12).timestamp()
+    times = first + 86_400 * np.arange(len(session.scored.clips))
+    times[-1] = np.nan
+    session.decide(replace(session.scored, times=times))
+    return session
+
+
+def test_the_furthest_above_its_threshold_comes_first(session: Session) -> None:
+    found = chosen(session, Filter())
+    excess = [item.excess for item in found.items]
+    assert excess == sorted(excess, reverse=True)
+    assert min(excess) > 1
+    assert len(found.items) == session.scored.decision.sum() == found.total == found.left
+
+
+def test_decisions(session: Session) -> None:
+    reported, others, both = (chosen(session, Filter(decision=word)) for word in ("reported", "not", "all"))
+    assert {item.row for item in others.items} == set(np.flatnonzero(~session.scored.decision).tolist())
+    assert both.total == reported.total + others.total == len(session.scored.clips)
+
+
+def test_machine_and_section(session: Session) -> None:
+    found = chosen(session, filter_of({"machine": "fan", "section": "01", "decision": "all"}))
+    assert {item.section for item in found.items} == {"01"}
+    assert len(found.items) == 12
+    for values in ({"machine": "x"}, {"section": "<script>"}):
+        with pytest.raises(RequestError, match="not in these results; they have"):
+            chosen(session, filter_of(values))
+
+
+def test_verdicts_and_what_is_left(session: Session) -> None:
+    rows = [item.row for item in session.items[:3]]
+    for row, mark in zip(rows, ("fault", "normal", "ignore"), strict=True):
+        append_mark(session.path, Mark(clip=session.scored.keys[row], mark=mark))
+    total = int(session.scored.decision.sum())
+    for word, row in zip(("fault", "normal", "ignore"), rows, strict=True):
+        found = chosen(session, Filter(verdict=word))
+        assert [(item.row, mark and mark.mark) for item, mark in zip(found.items, found.marks, strict=True)] == [
+            (row, word)
+        ]
+        assert (found.left, found.total) == (total - 3, total), "the count is the same for every verdict"
+    unmarked = chosen(session, Filter(verdict="unmarked"))
+    assert {item.row for item in unmarked.items}.isdisjoint(rows)
+    assert len(unmarked.items) == total - 3
+
+
+def test_times(session: Session) -> None:
+    session = with_times(session)
+    found = chosen(session, filter_of({"from": "2026-03-03", "to": "2026-03-05", "decision": "all", "order": "time"}))
+    assert [item.row for item in found.items] == [4, 3, 2], "a day is meant as a whole, the newest first"
+    found = chosen(session, filter_of({"from": "2026-03-03T12:00", "to": "2026-03-05T12:00", "decision": "all"}))
+    assert {item.row for item in found.items} == {2, 3}, "the end is not included"
+    last = len(session.scored.clips) - 1
+    assert last not in {
+        item.row for item in chosen(session, filter_of({"from": "1990-01-01", "decision": "all"})).items
+    }
+    assert chosen(session, Filter(order="time", decision="all")).items[-1].row == last
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"verdict": "bad"}, "verdict 'bad': expected unmarked, fault, normal, ignore"),
+        ({"decision": "x" * 5000}, "expected reported, not, all"),
+        ({"order": "1"}, "expected excess, time"),
+        ({"from": "yesterday"}, "from 'yesterday': expected a date such as"),
+        ({"to": "9999-12-31T23:59:59.999999+99:00"}, "expected a date"),
+        ({"to": "9999-12-31"}, "expected a date"),
+        ({"from": "2026-03-02", "to": "2026-03-01"}, "the end comes first"),
+    ],
+)
+def test_values_that_are_not_possible(values: dict[str, str], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        filter_of(values)
+
+
+def test_an_item_is_found_by_any_of_its_rows(tmp_path: Path) -> None:
+    session = window_session(tmp_path, data=False)
+    item = session.items[0]
+    assert len(item.rows) > 1
+    assert [item_of(session, row) for row in item.rows] == [item] * len(item.rows)
+    assert item_of(session, 10**9) is None
