@@ -45,7 +45,7 @@ def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarr
     operating = (float(reported[normal].mean()), float(reported[anomaly].mean()))
     label = (
         f"ROC of {machine} section {section}, {counted(int(normal.sum()), 'normal clip')} against "
-        f"{int(anomaly.sum())} anomalies. "
+        f"{counted(int(anomaly.sum()), 'anomaly', 'anomalies')}. "
         f"At the threshold: false-alarm rate {100 * operating[0]:.0f} %, hit rate {100 * operating[1]:.0f} %."
     )
     entries = [*zip([curve.style for curve in curves], legend, strict=True)]
@@ -73,7 +73,7 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
         same_domain = reference_domain == name
         training = reference[same_domain] if same_domain.any() else reference
         title = "" if name == "unknown" else f"{name} domain: "
-        title += ", ".join(f"{len(scores)} {LEGEND[style]}" for style, scores in groups)
+        title += ", ".join(_counted(style, len(scores)) for style, scores in groups)
         title += f"; {counted(len(training), 'training clip')}"
         title += "" if same_domain.any() or name == "unknown" else " of all domains"
         panels.append(Panel(title, training, groups, float(threshold[shown][0])))
@@ -81,6 +81,11 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
     entries = [(style, words) for style, words in LEGEND.items() if style in styles]
     chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else LINEAR)
     return chart, entries, _caption(detection, machine, section)
+
+
+def _counted(style: str, number: int) -> str:
+    plural = LEGEND[style]
+    return counted(number, {"anomaly": "anomaly", "unknown": "scored clip"}.get(style, plural), plural)
 
 
 SURPRISE = Axis(surprise, nines)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ensemble.checks.recorded import recorded_warning
+from ensemble.decision.conformal import Decisions
 from ensemble.run import Detection
 from ensemble.windows.events import Event
 from ensemble.windows.findings import Findings
@@ -27,6 +28,21 @@ def clip_title(key: str) -> str:
     return f"{recording_of(key)}, {clock(window.start_s)} to {clock(window.end_s)}" if window else key
 
 
+def expected_text(decided: Decisions, noun: str = "") -> str:
+    """How many reports to expect if all were normal: `about 3 clips would be expected if all were normal`.
+
+    It says so where the rate is not guaranteed.
+    """
+    number = round(decided.expected)
+    count = (
+        f"about {counted(number, noun) if noun else f'{number:,}'}"
+        if number
+        else f"fewer than 1{f' {noun}' * bool(noun)}"
+    )
+    shifted = decided.nominal is not None and any(bank.shifted for bank in decided.banks)
+    return f"{count} would be expected if all were normal" + (", but the rate is not guaranteed" if shifted else "")
+
+
 def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
     """How many events there are and the most anomalous of them, with recording, start, end and peak."""
     recordings, events = findings.recordings, findings.events
@@ -40,8 +56,7 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
         basis = (
             "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
         )
-        expected = f"about {detection.decided.expected:,.0f} windows would be expected if all were normal"
-        lines[0] += f" {basis} {expected}."
+        lines[0] += f" {basis} {expected_text(detection.decided, 'window')}."
     if not events:
         return block(*lines)
     lines += filter(None, [recorded_warning(detection)])
