@@ -40,7 +40,8 @@ class Card:
     span: the times of an event or a window in its recording, "" for a whole recording. recorded: local date and time of
     its beginning, "" where unknown. sentence: where it deviates, "" where unknown. nearest: key of the most similar
     training clip, nearest_title for people. percentile, p_value: among the reference scores of its bank; the decision
-    is by score and threshold. mark, marked: of its clip, and when it was made.
+    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`. mark: of its clip;
+    marked: when.
     """
 
     item: Item
@@ -67,6 +68,12 @@ class Card:
         return f"{self.mark.when[:16].replace('T', ' ')} UTC" if self.mark and self.mark.when else ""
 
 
+def _excess_text(item: Item) -> str:
+    """The ratio in words; one that is rounded to 1 says on which side of the threshold it is."""
+    text = excess_text(item.excess)
+    return text if text != excess_text(1.0) else "just above" if item.reported else "just below"
+
+
 def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
     """The card of an item with the mark of its clip."""
     row = item.row
@@ -85,7 +92,7 @@ def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
         recorded=datetime.fromtimestamp(item.time).astimezone().strftime("%Y-%m-%d %H:%M:%S") if known else "",
         domain=clip.domain,
         outcome=OUTCOMES[clip.label, item.reported],
-        excess=excess_text(item.excess),
+        excess=_excess_text(item),
         sentence=scored.where.get(row, ""),
         score=float(scored.score[row]),
         threshold=float(scored.threshold[row]),

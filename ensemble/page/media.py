@@ -174,7 +174,7 @@ def common_gain(sounds: list[Sound]) -> float:
 
 
 def audio_uri(sound: Sound, gain: float, seconds: float) -> str:
-    """The first `seconds` as a FLAC file of 16-bit samples: lossless, and about half as large as WAV."""
+    """The first `seconds` as a FLAC file of 16-bit samples: lossless, and smaller than WAV."""
     import soundfile
 
     wave = sound.wave[: round(seconds * sound.rate_hz)] * gain

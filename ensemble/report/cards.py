@@ -78,7 +78,7 @@ def event_cards(
     chosen = chosen_items(scored, items, top)
     if not chosen.items:
         return EMPTY
-    cards = [_card(scored, item, heard, seconds, (marks or {}).get(item.row)) for item in chosen.items]
+    cards = [_card(scored, item, heard, seconds, _mark(item, marks or {})) for item in chosen.items]
     found = any(sounds for _, sounds in cards)
     if heard and heard.given and not found:
         path = scored.clips[chosen.items[0].row].path
@@ -100,6 +100,11 @@ def _card(
 ) -> tuple[Card, Sounds | None]:
     card, sounds = card_of(scored, item, mark), sounds_of(scored, item, heard, seconds) if heard else None
     return (replace(card, sentence=sounds.sentence) if sounds and not card.sentence else card), sounds
+
+
+def _mark(item: Item, marks: Mapping[int, Mark]) -> Mark | None:
+    """The mark of the highest clip of an item, or else of another clip of it."""
+    return next((marks[row] for row in (item.row, *item.rows) if row in marks), None)
 
 
 def _counts(scored: Scored, chosen: Chosen) -> str:

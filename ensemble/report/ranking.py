@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from ensemble.page.cards import card_of
+from ensemble.page.excess import excess_text
 from ensemble.page.html import name, table
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
@@ -24,7 +25,7 @@ def ranking(scored: Scored, items: Sequence[Item]) -> Markup:
             name(card.item.machine),
             name(card.item.section),
             Block(card.outcome.replace(" ", "\N{NO-BREAK SPACE}")),
-            card.excess.removesuffix(" times"),
+            excess_text(card.item.excess).removesuffix(" times"),
             f"{card.score:.5g}",
             f"{card.threshold:.5g}",
         ]

@@ -62,7 +62,7 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
     domain, label = clips.column("domain"), clips.column("label")
     threshold = detection.decided.threshold[rows]
     reference, reference_domain = _reference(detection, machine, section)
-    panels, styles = [], {"reference", "threshold"}
+    panels, styles, mixed = [], {"reference", "threshold"}, False
     for name in DOMAINS:
         shown = domain == name
         if not shown.any():
@@ -76,11 +76,22 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
         title += ", ".join(_counted(style, len(scores)) for style, scores in groups)
         title += f"; {counted(len(training), 'training clip')}"
         title += "" if same_domain.any() or name == "unknown" else " of all domains"
-        panels.append(Panel(title, training, groups, float(threshold[shown][0])))
+        first, *more = _by_number(threshold[shown])
+        mixed |= bool(more)
+        panels.append(Panel(title, training, groups, first, tuple(more)))
     text = f"Score histogram of {machine} section {section}. " + ". ".join(panel.title for panel in panels)
     entries = [(style, words) for style, words in LEGEND.items() if style in styles]
     chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else LINEAR)
-    return chart, entries, _caption(detection, machine, section)
+    return chart, entries, _caption(detection, machine, section) + (f" {MIXED}" if mixed else "")
+
+
+MIXED = "Clips that sound like another domain are decided by the threshold of that domain, so a panel shows both."
+
+
+def _by_number(thresholds: np.ndarray) -> list[float]:
+    """The different thresholds of the clips, that of most clips first."""
+    values, counts = np.unique(thresholds, return_counts=True)
+    return [float(values[i]) for i in np.argsort(-counts, kind="stable")]
 
 
 def _counted(style: str, number: int) -> str:

@@ -85,7 +85,7 @@ def _first(sound: Sound, seconds: float) -> Sound:
 
 def _title(item: Item, own: Sound, whole: Sound, *, is_window: bool) -> str:
     """The title of the player, which says when it ends before what it plays does."""
-    what = "This event" if is_window else "This clip"
+    what = ("This event" if item.reported else "This window") if is_window else "This clip"
     if item.end_s is None:
         return f"{what}: first {own.seconds:.3g} s" if len(own.wave) < len(whole.wave) else what
     if own.start_s + own.seconds < item.end_s - SLACK_S:

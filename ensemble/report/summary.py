@@ -9,12 +9,12 @@ from detectors.metrics.official import Evaluation
 from ensemble.decision.false_alarms import FalseAlarms, discoveries
 from ensemble.evaluation.without_copies import without_copies
 from ensemble.output import labelled, score_table
-from ensemble.page.excess import excess_text
+from ensemble.page.cards import card_of
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.run import Detection
 from ensemble.windows.recordings import Recordings
-from ensemble.windows.screen import clock, expected_text
+from ensemble.windows.screen import expected_text
 from featstore.terminal.shown import counted
 
 Metrics = tuple[Evaluation, Intervals]
@@ -25,17 +25,17 @@ Fact = tuple[str, str, str]
 def lead(scored: Scored, items: Sequence[Item]) -> tuple[str, str, str]:
     """What was found, the recording to begin with, and how far above the threshold it is; the last two may be empty."""
     windows = bool(np.isfinite(scored.clips.windows()[:, 0]).any())
-    noun, total = ("window" if windows else "clip"), len(scored.clips)
+    total = counted(len(scored.clips), "scored window" if windows else "scored clip")
     reported, events = int(scored.decision.sum()), [item for item in items if item.reported]
-    sections = len({(item.machine, item.section) for item in events})
     if not events:
-        return f"None of {counted(total, f'scored {noun}')} is above its threshold.", "", ""
-    count = f"{reported:,} of {counted(total, f'scored {noun}')} {'is' if reported == 1 else 'are'} above the threshold"
-    many = f", in {counted(sections, 'section')} of {len(scored.sections):,}" if len(scored.sections) > 1 else ""
-    events_text = f" ({counted(len(events), 'event')})" if windows else ""
-    first, times = events[0], excess_text(events[0].excess)
-    span = f" at {clock(first.start_s)}" if windows and scored.clips[first.row].window else ""
-    return f"{count}{many}{events_text}. The furthest:", first.recording, f"{span}, {times} the threshold"
+        return f"None of {total} is above its threshold.", "", ""
+    text = f"{reported:,} of {total} {'is' if reported == 1 else 'are'} above the threshold"
+    text += f" ({counted(len(events), 'event')})" if windows else ""
+    if len(scored.sections) > 1:
+        text += f", in {len({(item.machine, item.section) for item in events}):,} of {len(scored.sections):,} sections"
+    card = card_of(scored, events[0])
+    span = f", {card.span}" if card.span else ""
+    return f"{text}. The furthest:", card.title, f"{span}, {card.excess} the threshold"
 
 
 def facts(
