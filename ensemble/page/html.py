@@ -85,7 +85,8 @@ def page(title: str, **values: object) -> str:
     """The whole page, see report.html."""
     style, *scripts = (_file(name) for name in ("page.css", *(f"static/{script}" for script in SCRIPTS)))
     shown = [Markup(script) for script in scripts]
-    return render("report.html", title=title, style=Markup(style), scripts=shown, policy=policy(scripts), **values)
+    head = {"title": title, "style": Markup(style), "scripts": shown, "policy": policy(scripts)}
+    return str(render("report.html", **head, **values))
 
 
 def policy(scripts: Iterable[str]) -> Markup:

@@ -1,5 +1,6 @@
 """What `detect report` does with a request: score as `detect run` does, and explain the detection in one HTML file."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from ensemble.results import detection_of, drifts_of
 from ensemble.run import Detection
 from ensemble.windows.events import seconds_of
 from ensemble.windows.findings import findings_of
+from featstore.errors import OptionError
 from featstore.store import FeatureStore
 
 
@@ -38,6 +40,11 @@ class ReportRequest:
     seconds: float = 60.0
     year: int | None = None
     selection: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for players that are no length of sound."""
+        if not 0 < self.seconds < math.inf:
+            raise OptionError(f"--seconds {self.seconds:g}: expected a number of seconds above 0")
 
 
 def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:

@@ -34,7 +34,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Sounds:
-    """What a card shows and plays. players: each with its kind. missing: what was not found, "" for nothing.
+    """What a card shows and plays. players: each with its kind. missing: the nearest normal clip if it was not found.
 
     sentence: where the part that is shown deviates from normal, "" where that is unknown.
     """
@@ -68,7 +68,7 @@ def sounds_of(scored: Scored, item: Item, heard: Heard, seconds: float) -> Sound
         for kind, sound in sounds.items()
     ]
     shown = [_plain(picture) for picture in pictures(pair, lambda _, make: data_uri("image/png", make()))]
-    missing = f"nearest normal clip {clip_title(nearest)}" if nearest and normal is None else ""
+    missing = clip_title(nearest) if nearest and normal is None else ""
     return Sounds(shown, players, pair.sentence, missing)
 
 
