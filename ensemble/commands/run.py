@@ -116,7 +116,7 @@ def _most_anomalous(outcome: "Outcome") -> Block:
         basis = (
             "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
         )
-        lines[0] += f" {basis} {expected_text(detection.decided)}."
+        lines[0] += f" {basis} {expected_text(detection)}."
     lines += filter(None, [recorded_warning(detection)])
     lines.append(f"The {len(rows)} most anomalous:")
     return block(*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows))

@@ -43,10 +43,11 @@ def facts(
 ) -> list[Fact]:
     """The most important numbers."""
     clips, reported = len(detection.clips), int(detection.decision.sum())
-    share = f"{100 * reported / max(1, clips):.1f} % of {counted(clips, 'window' if recordings.divided else 'clip')}"
+    noun = "window" if recordings.divided else "clip"
+    share = f"{100 * reported / max(1, clips):.1f} % of {counted(clips, noun)}"
     found = [
         ("reported", f"{reported:,}", share),
-        _asked(detection),
+        _asked(detection, noun),
         ("training clips", f"{len(detection.train):,}", "normal sound that scores are compared with"),
     ]
     if rates:
@@ -60,12 +61,12 @@ def facts(
     return found + (_scores(detection, metrics, recordings) if metrics else [])
 
 
-def _asked(detection: Detection) -> Fact:
+def _asked(detection: Detection, noun: str) -> Fact:
     """The rate that was asked for, and how many reports it leads to if all is normal."""
     recipe, decided = detection.recipe, detection.decided
     if recipe.fdr:
         return ("false-discovery rate asked for", f"{100 * recipe.fdr:g} %", "share of normal clips among the reported")
-    expected = expected_text(decided, "clip") if decided.can_report else "no clip can be reported, see the notes"
+    expected = expected_text(detection, noun) if decided.can_report else f"no {noun} can be reported, see the notes"
     if recipe.thresholds:
         return ("thresholds", "by hand", expected)
     return ("false-alarm rate asked for", f"{100 * recipe.false_alarm_rate:g} %", expected)

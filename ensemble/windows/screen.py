@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from ensemble.checks.recorded import recorded_warning
-from ensemble.decision.conformal import Decisions
 from ensemble.run import Detection
 from ensemble.windows.events import Event
 from ensemble.windows.findings import Findings
@@ -28,19 +27,20 @@ def clip_title(key: str) -> str:
     return f"{recording_of(key)}, {clock(window.start_s)} to {clock(window.end_s)}" if window else key
 
 
-def expected_text(decided: Decisions, noun: str = "") -> str:
+DOUBTS = ("is not guaranteed", "may not hold", "rate is approximate")
+"""What notes say where the stated false-alarm rate is no promise."""
+
+
+def expected_text(detection: Detection, noun: str = "") -> str:
     """How many reports to expect if all were normal: `about 3 clips would be expected if all were normal`.
 
-    It says so where the rate is not guaranteed.
+    Where a note doubts the rate, this says so too.
     """
-    number = round(decided.expected)
-    count = (
-        f"about {counted(number, noun) if noun else f'{number:,}'}"
-        if number
-        else f"fewer than 1{f' {noun}' * bool(noun)}"
-    )
-    shifted = decided.nominal is not None and any(bank.shifted for bank in decided.banks)
-    return f"{count} would be expected if all were normal" + (", but the rate is not guaranteed" if shifted else "")
+    number = round(detection.decided.expected)
+    few, about = (f"fewer than 1 {noun}".strip(), counted(number, noun) if noun else f"{number:,}")
+    doubted = any(doubt in note for note in detection.notes for doubt in DOUBTS)
+    text = f"{f'about {about}' if number else few} would be expected if all were normal"
+    return text + (", but that rate is not guaranteed, see the notes" if doubted else "")
 
 
 def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
@@ -56,7 +56,7 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
         basis = (
             "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
         )
-        lines[0] += f" {basis} {expected_text(detection.decided, 'window')}."
+        lines[0] += f" {basis} {expected_text(detection, 'window')}."
     if not events:
         return block(*lines)
     lines += filter(None, [recorded_warning(detection)])
