@@ -56,7 +56,8 @@ def chosen_items(scored: Scored, items: Sequence[Item], top: int) -> Chosen:
             missed.setdefault(place, item)  # the highest of a recording
         elif label[item.row] != "normal" and place not in reported:
             others.append(item)
-    kept = min(len(missed), max(top // 4, top - len(events)))
+    quarter = -(-top // 4) if top > 1 else 0
+    kept = min(len(missed), max(quarter, top - len(events)))
     shown = [*events[: top - kept], *list(missed.values())[:kept]]
     shown = shown or (others or list(items))[: min(top, QUIET)]
     return Chosen(tuple(shown), len(events), len(missed), len(items) - len(events) - len(missed))

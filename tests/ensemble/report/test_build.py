@@ -12,12 +12,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 from report_plant import RATE, RECIPE, plant, record, store_of
 
 from ensemble.decision.drift import Drift
 from ensemble.marks.file import Mark
 from ensemble.page.media import recordings
-from ensemble.page.scored import scored_of
+from ensemble.page.scored import Scored, scored_of
+from ensemble.report import build
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.report.sounds import Heard
 from ensemble.run import Detection, detect
@@ -93,6 +95,19 @@ def test_the_page_has_charts_metrics_members_and_ranking(text: str, detection: D
     ]
     assert order == sorted(order)
     assert re.search(r"percentile|\braced?\b", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)) is None, "unexplained words"
+
+
+def test_the_tiles_come_before_the_events(detection: Detection, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def tiles(scored: Scored, *, links: bool) -> Markup:
+        asked.append(links)
+        return Markup("<p>tiles</p>")
+
+    monkeypatch.setattr(build, "overview", tiles)
+    text = report_html(detection, ReportOptions())
+    assert text.index('<section id="overview">') < text.index("<p>tiles</p>") < text.index('<section id="events">')
+    assert asked == [False], "a file has no page to link to"
 
 
 def test_the_page_is_one_file_without_addresses(text: str) -> None:

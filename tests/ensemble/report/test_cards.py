@@ -60,6 +60,15 @@ def test_missed_anomalies_come_after_the_events_and_keep_a_quarter_of_the_places
     assert len(chosen_items(other, items(other), 1).items) == 1
 
 
+@pytest.mark.parametrize(("top", "events", "missed"), [(8, 6, 2), (3, 2, 1), (1, 1, 0), (20, 12, 8)])
+def test_many_events_leave_a_quarter_of_the_places(scored: Scored, top: int, events: int, missed: int) -> None:
+    rank = np.argsort(np.argsort(-scored.score, kind="stable"), kind="stable")
+    half = replace(scored, threshold=np.where(rank < 12, 0.0, 2.0))
+    other = labelled(half, ["unknown" if row < 12 else "anomaly" for row in rank.tolist()])
+    shown = chosen_items(other, items(other), top).items
+    assert [item.reported for item in shown] == [True] * events + [False] * missed
+
+
 def test_a_recording_of_which_a_window_is_reported_is_not_missed(scored: Scored) -> None:
     """Two recordings of two windows, all labelled; of the second, nothing is reported."""
     paths = ["a.wav#t=0,10", "a.wav#t=20,30", "b.wav#t=0,10", "b.wav#t=20,30"]

@@ -59,6 +59,8 @@ def test_a_player_holds_the_whole_event_and_a_second_around_it(scored: Scored, h
     levels = wave(sounds, 0).reshape(5, RATE)[:, RATE // 2]
     np.testing.assert_allclose(levels / levels[0], np.array([3, 4, 5, 6, 7]) / 3, atol=1e-3)
     assert wave(sounds, 1)[0] / levels[0] == pytest.approx(0.05 / 0.3, abs=1e-3), "one gain for both players"
+    quiet = of(scored, "a.wav#t=0,1", item(0, 1), heard)
+    assert np.abs(wave(quiet, 0)).max() == pytest.approx(0.7, abs=1e-3), "a quiet machine becomes audible"
     assert [picture.kind for picture in sounds.pictures] == ["clip", "normal", "difference"]
     assert 'class="event"' in sounds.pictures[0].chart
 

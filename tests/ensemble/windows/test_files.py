@@ -11,9 +11,12 @@ from click.testing import CliRunner, Result
 from window_store import plant, recording, vectors, window_store, windows
 
 from detectors.metrics.auc import auc
+from ensemble import results
 from ensemble.cli import main
+from ensemble.deviation.of_detection import Places
+from ensemble.deviation.region import Region
 from ensemble.recipe import Member, Recipe
-from ensemble.run import detect
+from ensemble.run import Detection, detect
 from ensemble.windows.files import events_csv, peak_sentences
 from ensemble.windows.findings import findings_of
 from featstore.clip import Clip
@@ -193,6 +196,18 @@ def test_an_unknown_rule_is_refused_at_once(store: FeatureStore, tmp_path: Path)
     assert result.exit_code == 2
     assert "--recording-score 'mean': expected max, or a quantile below 1 such as q0.9" in result.output
     assert not (tmp_path / "o").exists()
+
+
+def test_the_file_of_events_says_where_they_deviate(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everywhere(store: FeatureStore, detection: Detection, data: Path | None) -> Places:
+        return Places(dict.fromkeys(range(len(detection.clips)), (Region(1, 2, 2000, 4000, 9, 5),)))
+
+    monkeypatch.setattr(results, "places", everywhere)
+    detected(store, tmp_path)
+    sentences = {row["where"] for row in rows(tmp_path / "events.csv")}
+    assert sentences == {"1.0 to 2.0 s, 2 to 4 kHz, 9 dB above normal"}
 
 
 def test_an_event_has_the_sentence_of_its_peak(store: FeatureStore) -> None:
