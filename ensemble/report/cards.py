@@ -116,7 +116,7 @@ def _counts(scored: Scored, chosen: Chosen) -> str:
     if not total:
         first = f"None of {counted(len(scored.clips), 'window' if windows else 'clip')} is above its threshold."
     elif shown == total:
-        first = f"{counted(total, noun)}, the furthest above the threshold first."
+        first = counted(total, noun) + ("." if total == 1 else ", the furthest above the threshold first.")
     else:
         first = f"{shown:,} of {counted(total, noun)}, the furthest above the threshold first; --top shows more."
     missed = len(chosen.items) - shown if chosen.missed else 0

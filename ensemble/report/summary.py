@@ -52,7 +52,7 @@ def facts(
     ]
     if rates:
         normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
-        detail = f"{alarms:,} of {counted(normal, 'clip')} labelled normal"
+        detail = f"{alarms:,} of {counted(normal, noun)} labelled normal"
         found.append(("real false-alarm rate", f"{100 * alarms / normal:.1f} %", detail))
     if rates and detection.recipe.fdr:
         false = discoveries(detection.clips, detection.decided)

@@ -90,7 +90,7 @@ def test_a_recording_of_which_a_window_is_reported_is_not_missed(scored: Scored)
     assert [item.row for item in chosen.items] == [0, 3], "of the missed recording its highest window"
     assert (chosen.events, chosen.missed, chosen.below) == (1, 1, 2)
     text = event_cards(small, items(small), top=10, seconds=1)
-    assert "1 event, the furthest above the threshold first. An event is a run of" in text
+    assert "<p>1 event. An event is a run of" in text
     assert "1 missed anomaly follows: labelled" in text
 
 
