@@ -1,4 +1,4 @@
-"""What `detect run`, `report`, `evaluate` and `select` do with a request: score, measure, choose, write the results."""
+"""What `detect run`, `evaluate` and `select` do with a request: score, measure, choose, write the results."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -20,11 +20,10 @@ from ensemble.checks.unscored import (
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
-from ensemble.deviation.locate import locator_of
 from ensemble.deviation.of_detection import Places, places
 from ensemble.evaluation.separation import separation, separation_text
 from ensemble.evaluation.without_copies import without_copies
-from ensemble.inputs import embeddings_of, evidence_of
+from ensemble.inputs import embeddings_of
 from ensemble.marks.apply import MarkedStore, marked_faults, with_all_marks, with_marks
 from ensemble.output import (
     SELECTION_FILE,
@@ -43,9 +42,7 @@ from ensemble.output import (
     write_scores_parquet,
     year_of,
 )
-from ensemble.page.media import recordings
 from ensemble.recipe import write_recipe
-from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
 from ensemble.run import Detection, detect
 from ensemble.selection.candidates import default_candidates, read_grid
@@ -116,7 +113,7 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     rejected = rejected_clips(store, embeddings_of(store, ensemble.recipe), root)
     in_package = written.submission and not written.fill_missing
     refuse_short(belonging(rejected, "test", request.machines) if in_package else ())
-    detection = _detection(store, ensemble, request, screen)
+    detection = detection_of(store, ensemble, request, screen)
     split = "train" if detection.self_ranked else "test"
     unscored = (*detection.unscored, *belonging(rejected, split, request.machines))
     refuse_short(unscored if in_package else ())
@@ -127,11 +124,11 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
         *_write_reason(ensemble, out / SELECTION_FILE),
     ]
     files += [write_scores_parquet(out)] if written.parquet else []
-    files += write_windows(out, detection, findings) if findings.recordings.divided else []
+    files += write_windows(out, detection, findings, where.sentences()) if findings.recordings.divided else []
     files += write_transductive(detection, ranked, out)
     if written.submission:
         files.append(write_package(detection, out, written.year, findings.recordings, unscored))
-    drifts = _drifts(detection, request)
+    drifts = drifts_of(detection, request)
     metrics, texts, lacking = _measured(detection, findings, drifts, written.year)
     metrics |= {"ensemble": ensemble.as_json(), **unscored_json(unscored)}
     write_metrics(out / "metrics.json", metrics)
@@ -157,14 +154,16 @@ def _is_separated(reason: str, apart: list[dict[str, Any]]) -> bool:
     return any(reason.startswith(f"{section}: no normal clips") for section in sections)
 
 
-def _drifts(detection: Detection, request: RunRequest) -> tuple[Drift, ...]:
+def drifts_of(detection: Detection, request: RunRequest) -> tuple[Drift, ...]:
+    """Whether the scores of each section have moved since training; copies of training clips do not count."""
     recording, copies = np.array(detection.clips.recordings()), detection.copies.scored
     counted_in = np.array([key not in copies for key in ClipTable.keys(detection.clips)], dtype=bool)
     share = request.anomalies_at_most
     return drift(detection.score, detection.decided, recording=recording, counted=counted_in, anomalies_at_most=share)
 
 
-def _detection(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:
+def detection_of(store: FeatureStore, ensemble: Ensemble, request: RunRequest, screen: Screen) -> Detection:
+    """Score the machines of the request by an ensemble."""
     recipe, shown = ensemble.recipe, screen.detecting
     return detect(store, recipe, machines=request.machines, workers=request.workers, progress=shown)
 
@@ -207,40 +206,6 @@ def _measured(
         metrics |= {"false_events": {**asdict(false), "per_hour": false.per_hour}} if false else {}
         texts += [false.text] if false else []
     return metrics, texts, lacking
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportRequest:
-    """The options of `detect report` beside those of a run."""
-
-    store: Path
-    out: Path
-    data: Path | None = None
-    top: int = 20
-    seconds: float = 5.0
-    year: int | None = None
-    selection: Path | None = None
-
-
-def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
-    """Score the store as `run_to` does, and explain the detection in one HTML file; by default of `--ensemble`."""
-    store = FeatureStore.open(page.store)
-    page.out.parent.mkdir(parents=True, exist_ok=True)
-    if not request.names_members:
-        request = replace(request, ensemble=True)
-    ensemble, _ = ensemble_of(store, request, screen)
-    selection = read_selection(page.selection, ensemble.recipe) if page.selection else ensemble.selection
-    detection = _detection(store, ensemble, request, screen)
-    info = store.info(evidence_of(store, detection.recipe).embedding)
-    listen = recordings(page.data, info.sample_rate_hz, info.channel) if page.data else None
-    shown = ReportOptions(f"Anomaly report: {page.store.resolve().name}", page.top, page.seconds, page.year)
-    drifts = _drifts(detection, request)
-    findings = findings_of(detection, request.recording_score, store)
-    locator = locator_of(store, detection.train, pool_sections=detection.recipe.pool_sections)[0] if listen else None
-    text = report_html(
-        detection, shown, drifts=drifts, listen=listen, locator=locator, selection=selection, findings=findings
-    )
-    write_report(page.out, text)
 
 
 def select_to(

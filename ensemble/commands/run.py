@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 
+LARGE_REPORT = 18_000_000
+"""Bytes; many mail servers refuse larger ones, which mail makes a third larger."""
+
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
@@ -90,7 +93,7 @@ def _most_anomalous(outcome: "Outcome") -> Block:
     import numpy as np
 
     from ensemble.checks.recorded import recorded_warning
-    from ensemble.windows.screen import events_text
+    from ensemble.windows.screen import events_text, expected_text
 
     detection = outcome.detection
     if outcome.findings.recordings.divided:
@@ -109,11 +112,11 @@ def _most_anomalous(outcome: "Outcome") -> Block:
     reported = int(detection.decision.sum())
     lines = [f"{reported:,} of {counted(len(keys), 'clip')} reported."]
     if not detection.recipe.fdr and detection.decided.can_report:
-        rate, expected = detection.recipe.false_alarm_rate, detection.decided.expected
+        rate = detection.recipe.false_alarm_rate
         basis = (
             "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
         )
-        lines[0] += f" {basis} about {expected:,.0f} would be expected if all were normal."
+        lines[0] += f" {basis} {expected_text(detection)}."
     lines += filter(None, [recorded_warning(detection)])
     lines.append(f"The {len(rows)} most anomalous:")
     return block(*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows))
@@ -124,25 +127,35 @@ def _most_anomalous(outcome: "Outcome") -> Block:
 @recipe_options
 @click.option("-o", "--out", type=OUT_FILE, default="report.html", show_default=True, help="HTML file to write.")
 @click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of recordings, for playback."
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of recordings, for playback.  [default: that of the last build]",
 )
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Clips shown with sound.")
-@click.option("--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="Length of players.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Most events shown as cards.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 600),
+    default=60.0,
+    show_default=True,
+    help="Longest part of a recording in a player.",
+)
 @year_option
 @click.option("--selection", type=EXISTING, help="selection.json to show beside the metrics.")
 def report(store: Path, out: Path, **options: Any) -> None:
-    """Explain a detection in one HTML file that needs no network: charts, metrics, the clips to look into.
+    """Explain a detection in one HTML file that needs no network: machines, events with their sound, charts, metrics.
 
     Runs the ensemble of --ensemble, and shows how it was chosen, where neither members nor a recipe are named.
     """
+    from ensemble.report.request import ReportRequest, report_to
     from ensemble.request import RunRequest, Screen
-    from ensemble.results import ReportRequest, report_to
 
     shown = {name: options.pop(name) for name in ("data", "top", "seconds", "year", "selection")}
     page, request = ReportRequest(store=store, out=out, **shown), RunRequest(**options)
     with Meter("members") as meter:
         report_to(page, request, Screen(meter.say, meter.count("candidates"), meter.count("members")))
-    echo(f"wrote {out} ({size(out.stat().st_size)})", err=True)
+    written = out.stat().st_size
+    advice = "; a smaller --top or --seconds makes it easier to mail" if written > LARGE_REPORT else ""
+    echo(f"wrote {out} ({size(written)}){advice}", err=True)
 
 
 @click.command(cls=Command)

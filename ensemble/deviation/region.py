@@ -27,7 +27,9 @@ class Region:
         side = "above" if self.excess_db >= 0 else "below"
         digits = 1 if self.end_s - self.start_s >= SHORT_S else 2
         time = f"{self.start_s:.{digits}f} to {self.end_s:.{digits}f} s"
-        return f"{time}, {band_text(self.low_hz, self.high_hz)}, {abs(self.excess_db):.0f} dB {side} normal"
+        level = f"{abs(self.excess_db):.0f}"
+        level = "less than 1" if level == "0" else level
+        return f"{time}, {band_text(self.low_hz, self.high_hz)}, {level} dB {side} normal"
 
     def as_json(self) -> dict[str, Any]:
         """Rounded values by name."""

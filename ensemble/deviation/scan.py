@@ -140,7 +140,10 @@ def _best_and_apart(best: np.ndarray, starts: np.ndarray, frames: int) -> list[i
 
 
 def _with_exact_bands(box: Box, sums: np.ndarray, matched: Filter) -> Box:
-    """The rectangle with the bands of the highest rank at its time."""
+    """The rectangle with the bands of the highest rank at its time, among those that are reported at all.
+
+    Bands that hardly differ have a z-score of 0, and wide ones nearly no penalty: they would win over a faint one.
+    """
     start, end = box.frames
     mean = (sums[end] - sums[start]) / (end - start)
     plain, filtered = (_cumulated(row[None])[0] for row in (mean, mean @ matched.precision))
@@ -149,7 +152,10 @@ def _with_exact_bands(box: Box, sums: np.ndarray, matched: Filter) -> Box:
     width = np.arange(len(plain))[None, :] - np.arange(len(plain))[:, None]
     z = _audible(np.copysign(z, z * shift), shift, width)
     rank = z - _penalty((len(sums) - 1) / (end - start) * len(mean) / np.maximum(width, 1))
-    low, high = np.unravel_index(np.where(width > 0, rank, -np.inf).argmax(), rank.shape)
+    reported = (width > 0) & (z >= LEAST_Z)
+    if not reported.any():
+        return box
+    low, high = np.unravel_index(np.where(reported, rank, -np.inf).argmax(), rank.shape)
     bands = (int(low), int(high))
     return Box(box.frames, bands, float(shift[bands] / width[bands]), float(z[bands]), float(rank[bands]))
 

@@ -10,7 +10,7 @@ from ensemble.marks.file import Mark
 from ensemble.page.excess import excess_text
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
-from ensemble.windows.screen import clock
+from ensemble.windows.screen import clip_title, clock
 
 FALSE_ALARM, MISSED, DETECTED = "false alarm", "missed anomaly", "detected anomaly"
 OUTCOMES = {
@@ -37,10 +37,11 @@ class Opinion:
 class Card:
     """An item in words. opinions: the highest percentile first; empty for a single detector.
 
-    span: the times of the item in its recording, "" where it is the whole recording of unknown length. recorded: local
-    date and time of its beginning, "" where unknown. sentence: where it deviates, "" where unknown. nearest: key of the
-    most similar training clip. percentile, p_value: among the reference scores of its bank; the decision is by score
-    and threshold.
+    span: the times of an event or a window in its recording, "" for a whole recording. recorded: local date and time of
+    its beginning, "" where unknown. sentence: where it deviates, "" where unknown. nearest: key of the most similar
+    training clip, nearest_title for people. percentile, p_value: among the reference scores of its bank; the decision
+    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`. mark: of its clip;
+    marked: when.
     """
 
     item: Item
@@ -56,16 +57,28 @@ class Card:
     percentile: float
     p_value: float
     nearest: str
+    nearest_title: str
     nearest_distance: float
     opinions: Sequence[Opinion]
     mark: Mark | None
+
+    @property
+    def marked(self) -> str:
+        """Date and time of the mark in UTC, to the minute."""
+        return f"{self.mark.when[:16].replace('T', ' ')} UTC" if self.mark and self.mark.when else ""
+
+
+def _excess_text(item: Item) -> str:
+    """The ratio in words; one that is rounded to 1 says on which side of the threshold it is."""
+    text = excess_text(item.excess)
+    return text if text != excess_text(1.0) else "just above" if item.reported else "just below"
 
 
 def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
     """The card of an item with the mark of its clip."""
     row = item.row
     clip = scored.clips[row]
-    span = "" if item.end_s is None else f"{clock(item.start_s)} to {clock(item.end_s)}"
+    span = f"{clock(item.start_s)} to {clock(item.end_s)}" if clip.window else ""
     alone = 1 - (scored.nominal or 0.1)
     ranked = np.argsort(-scored.member_percentiles[:, row], kind="stable")
     order: list[int] = ranked.tolist() if len(scored.members) > 1 else []
@@ -79,13 +92,14 @@ def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
         recorded=datetime.fromtimestamp(item.time).astimezone().strftime("%Y-%m-%d %H:%M:%S") if known else "",
         domain=clip.domain,
         outcome=OUTCOMES[clip.label, item.reported],
-        excess=excess_text(item.excess),
+        excess=_excess_text(item),
         sentence=scored.where.get(row, ""),
         score=float(scored.score[row]),
         threshold=float(scored.threshold[row]),
         percentile=float(scored.percentile[row]),
         p_value=float(scored.p_value[row]),
         nearest=scored.nearest[row],
+        nearest_title=clip_title(scored.nearest[row]),
         nearest_distance=float(scored.nearest_distance[row]),
         opinions=opinions,
         mark=mark,

@@ -91,12 +91,21 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One row of a histogram: a title, the reference scores, and groups (style, scores) in front of them."""
+    """One row of a histogram: a title, the reference scores, and groups (style, scores) in front of them.
+
+    more: further thresholds, where not all clips of the row have the same one.
+    """
 
     title: str
     reference: np.ndarray
     groups: Sequence[tuple[str, np.ndarray]]
     threshold: float
+    more: tuple[float, ...] = ()
+
+    @property
+    def thresholds(self) -> list[float]:
+        """All finite thresholds."""
+        return [value for value in (self.threshold, *self.more) if np.isfinite(value)]
 
 
 def round_values(low: float, high: float) -> list[float]:
@@ -139,27 +148,27 @@ def histogram_chart(label: str, panels: Sequence[Panel], scale: Axis = LINEAR) -
 
 def _on_axis(panel: Panel, scale: Axis) -> Panel:
     groups = [(style, scale.place(scores)) for style, scores in panel.groups]
-    threshold = float(scale.place(np.array(panel.threshold))) if np.isfinite(panel.threshold) else panel.threshold
-    return Panel(panel.title, scale.place(panel.reference), groups, threshold)
+    placed = [float(scale.place(np.array(value))) for value in panel.thresholds] or [panel.threshold]
+    return Panel(panel.title, scale.place(panel.reference), groups, placed[0], tuple(placed[1:]))
 
 
 def _score_range(panels: Sequence[Panel]) -> tuple[float, float]:
     """Range of the axis: 1 to 99 % of all scores, and all thresholds."""
     scores = np.concatenate([np.concatenate([p.reference, *(scores for _, scores in p.groups)]) for p in panels])
-    thresholds = [panel.threshold for panel in panels if np.isfinite(panel.threshold)]
+    thresholds = [value for panel in panels for value in panel.thresholds]
     low = min(float(np.quantile(scores, 0.01)), *thresholds, float("inf"))
     high = max(float(np.quantile(scores, 0.99)), *thresholds, float("-inf"))
     margin = 0.02 * (high - low) or abs(high) * 0.02 or 1.0
     return low - margin, high + margin
 
 
-def _panel(panel: Panel, edges: np.ndarray, top: int) -> tuple[str, Plot, list[tuple[str, str]], float]:
-    """Title, plot, outline of the bars of each (style, group), and threshold."""
+def _panel(panel: Panel, edges: np.ndarray, top: int) -> tuple[str, Plot, list[tuple[str, str]], list[float]]:
+    """Title, plot, outline of the bars of each (style, group), and thresholds."""
     groups = [("reference", panel.reference), *panel.groups]
     shares = [(style, _shares(scores, edges)) for style, scores in groups]
     highest = max(float(share.max(initial=0)) for _, share in shares) or 1.0
     plot = Plot(12, top, 436, PANEL - 28, x=(edges[0], edges[-1]), y=(0, highest * 1.05))
-    return panel.title, plot, [(style, _outline(plot, edges, share)) for style, share in shares], panel.threshold
+    return panel.title, plot, [(style, _outline(plot, edges, share)) for style, share in shares], panel.thresholds
 
 
 def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -195,7 +204,7 @@ def spectrogram_chart(
     not the whole picture. A line of class `cursor` is for a script to move.
     """
     end_s = start_s + seconds
-    plot = Plot(34, 6, 360, 150, x=(start_s, end_s), y=(0, float(htk_mel(np.array(rate_hz / 2)))))
+    plot = Plot(34, 6, 346, 150, x=(start_s, end_s), y=(0, float(htk_mel(np.array(rate_hz / 2)))))
     shown_khz = [khz for khz in (0.5, 1, 2, 4, 8, 16) if khz * 1000 <= rate_hz / 2]
     heights = [(khz, plot.at(start_s, float(htk_mel(np.array(1000 * khz))))[1]) for khz in shown_khz]
     ticks = round_values(start_s, end_s) if seconds > 0 else [start_s]

@@ -1,8 +1,11 @@
 """Fills the templates of the report; all text is escaped.
 
-The page's content security policy forbids scripts and network access; it allows inline styles and embedded media.
+The page's content security policy forbids the network, forms, and all scripts but the two that are in it, which it
+names by their hashes; it allows inline styles and embedded media.
 """
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 EMPTY = Markup("")
+
+SCRIPTS = ("player.js", "cards.js")
+"""Scripts of the report, in static/; each stands alone."""
 
 
 @cache
@@ -77,5 +83,26 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *,
 
 def page(title: str, **values: object) -> str:
     """The whole page, see report.html."""
-    style = Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
-    return render("report.html", title=title, style=style, **values)
+    style, *scripts = (_file(name) for name in ("page.css", *(f"static/{script}" for script in SCRIPTS)))
+    shown = [Markup(script) for script in scripts]
+    head = {"title": title, "style": Markup(style), "scripts": shown, "policy": policy(scripts)}
+    return str(render("report.html", **head, **values))
+
+
+def policy(scripts: Iterable[str]) -> Markup:
+    """The content security policy of a page that runs these inline scripts and loads nothing."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = {
+        "default-src": "'none'",
+        "script-src": " ".join(f"'sha256-{digest}'" for digest in hashes),
+        "style-src": "'unsafe-inline'",
+        "img-src": "data:",
+        "media-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return Markup("; ".join(f"{kind} {source}" for kind, source in allowed.items()))
+
+
+def _file(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from featstore.errors import RejectedAudio, reason_of
 from featstore.mel import htk_hz, htk_mel
 
 MAX_SECONDS = 60.0
-"""A spectrogram shows at most this much from the start of a recording, or of a window."""
+"""At most this much is read from the start of a recording, or of a window, unless the caller says otherwise."""
 
 WINDOW_S, BANDS, MAX_FRAMES = 0.064, 112, 400
 RANGE_DB = 75.0
@@ -49,12 +49,13 @@ Listen = Callable[[str], Sound | None]
 """Reads the recording, or the window, of a clip by its path; None if there is none."""
 
 
-def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
+def recordings(root: Path, rate_hz: int, channel: str, longest_s: float | None = None) -> Listen:
     """Reads recordings below `root` with the embedder's sample rate and channel; never a file outside `root`.
 
-    Of a window, only its part of the file is read.
+    Of a window, only its part of the file is read. longest_s: at most this much is read, by default MAX_SECONDS.
     """
-    policy = AudioPolicy(channel=channel or "0", length=f"crop:{MAX_SECONDS:g}")
+    longest_s = longest_s or MAX_SECONDS
+    policy = AudioPolicy(channel=channel or "0", length=f"crop:{longest_s:g}")
 
     def listen(path: str) -> Sound | None:
         window, parts = window_of(path), PurePosixPath(recording_of(path))
@@ -62,7 +63,7 @@ def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
             return None
         try:
             if window:
-                return _read_window(root / parts, window, rate_hz or 16_000, policy.channel)
+                return _read_window(root / parts, window, rate_hz or 16_000, policy.channel, longest_s)
             return Sound(read_recording(root / parts, rate_hz or 16_000, policy).wave, rate_hz or 16_000)
         except RejectedAudio:
             return None
@@ -70,8 +71,8 @@ def recordings(root: Path, rate_hz: int, channel: str) -> Listen:
     return listen
 
 
-def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Sound:
-    """At most MAX_SECONDS of a window at `rate_hz`; RejectedAudio where it cannot be read or has no samples."""
+def _read_window(path: Path, window: Window, rate_hz: int, channel: str, longest_s: float) -> Sound:
+    """At most `longest_s` of a window at `rate_hz`; RejectedAudio where it cannot be read or has no samples."""
     import soxr
 
     try:
@@ -82,7 +83,7 @@ def _read_window(path: Path, window: Window, rate_hz: int, channel: str) -> Soun
             with opened(file, info.st_size) as sound:
                 native_hz = sound.file.samplerate
                 start = min(round(window.start_s * native_hz), sound.frames)
-                end = round(min(window.end_s, window.start_s + MAX_SECONDS) * native_hz)
+                end = round(min(window.end_s, window.start_s + longest_s) * native_hz)
                 sound.file.seek(start)
                 samples = sound.file.read(max(0, min(end, sound.frames) - start), dtype="float32", always_2d=True)
         wave = samples.mean(axis=1) if channel == "mean" else samples[:, int(channel)]
@@ -173,14 +174,14 @@ def common_gain(sounds: list[Sound]) -> float:
 
 
 def audio_uri(sound: Sound, gain: float, seconds: float) -> str:
-    """The first `seconds` as a WAV file of 16-bit PCM."""
+    """The first `seconds` as a FLAC file of 16-bit samples: lossless, and smaller than WAV."""
     import soundfile
 
     wave = sound.wave[: round(seconds * sound.rate_hz)] * gain
     samples = (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)
     file = io.BytesIO()
-    soundfile.write(file, samples, sound.rate_hz, subtype="PCM_16", format="WAV")
-    return data_uri("audio/wav", file.getvalue())
+    soundfile.write(file, samples, sound.rate_hz, subtype="PCM_16", format="FLAC")
+    return data_uri("audio/flac", file.getvalue())
 
 
 def data_uri(kind: str, data: bytes) -> str:

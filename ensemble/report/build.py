@@ -1,8 +1,8 @@
 """One HTML file that explains a detection: which clips are reported, how they sound, and how reliable this is.
 
-The page contains no scripts and loads nothing from the network; it can be mailed, archived and printed. Without labels
-it shows the ranking, the score distributions and the thresholds. With labels it also shows ROC curves and metrics, and
-the false alarms come first.
+The page loads nothing from the network; it can be mailed, archived and printed, and is complete without its scripts,
+which sort and filter cards and move the cursor of a player. It shows the machines first, then the events, the furthest
+above its threshold first. Labels add outcomes, ROC curves and metrics; they change no order.
 """
 
 import json
@@ -16,39 +16,36 @@ from markupsafe import Markup
 
 from detectors.metrics.intervals import Interval, Intervals, caution
 from detectors.metrics.official import Evaluation, rule_of
-from ensemble.decision.drift import Drift
-from ensemble.decision.false_alarms import FalseAlarms, discoveries, false_alarm_rates, in_percent, nominal_text
+from ensemble.decision.false_alarms import FalseAlarms, false_alarm_rates, in_percent, nominal_text
 from ensemble.decision.fuse import fusion
-from ensemble.deviation.locate import Locator
+from ensemble.marks.file import Mark
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.page.html import EMPTY, name, page, render, share_bar, table
-from ensemble.page.media import Listen
+from ensemble.page.items import items
+from ensemble.page.scored import Scored, scored_of
+from ensemble.page.tiles import overview
 from ensemble.recipe import Recipe, recipe_text
-from ensemble.report.clips import OUTCOMES, clip_cards
-from ensemble.report.events import events_table
+from ensemble.report.cards import event_cards
+from ensemble.report.ranking import ranking
 from ensemble.report.sections import section_charts
 from ensemble.report.selection import are_rows, selection_part
+from ensemble.report.sounds import Heard
+from ensemble.report.summary import facts, lead
 from ensemble.run import Detection
 from ensemble.windows.findings import Findings, findings_of
 from ensemble.windows.recordings import Recordings, rule_text
-from ensemble.windows.screen import clip_title
 from featstore.disk.files import write_new
 from featstore.errors import DataError, reason_of
-from featstore.terminal.shown import Block, block, counted
-
-RANKED = 50
-"""Rows of the ranking."""
-
-Metrics = tuple[Evaluation, Intervals]
+from featstore.terminal.shown import block
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """`top`: number of clip cards; `seconds`: length of the players; `year`: official rule, None for the usual one."""
+    """`top`: most cards; `seconds`: longest part in a player; `year`: official rule, None for the usual one."""
 
     title: str = "Anomaly report"
     top: int = 20
-    seconds: float = 5.0
+    seconds: float = 60.0
     year: int | None = None
 
 
@@ -82,74 +79,48 @@ def report_html(
     detection: Detection,
     options: ReportOptions,
     *,
-    drifts: Sequence[Drift] = (),
-    listen: Listen | None = None,
-    locator: Locator | None = None,
+    scored: Scored | None = None,
+    heard: Heard | None = None,
     selection: Mapping[str, Any] | None = None,
     findings: Findings | None = None,
+    marks: Mapping[int, Mark] | None = None,
 ) -> str:
-    """The whole page. `listen` reads recordings, None if there are none; `selection`: content of a selection.json.
+    """The whole page. `heard`: where the sound comes from, None without; `selection`: content of a selection.json.
 
-    `findings`: events and recordings, by default those of the detection. locator: statistics of normal sound for
-    deviation maps, None without.
+    `findings`: events and recordings; scored: the results with their drift; both by default those of the detection.
+    marks: by row of the scored clips.
     """
     findings = findings or findings_of(detection)
+    scored = scored or scored_of(detection, title=options.title, seconds=findings.seconds)
     recordings = findings.recordings
     year = options.year or year_of(recordings.clips)
     clips, _ = labelled(recordings.clips, year)
     table_of = recordings.table(score_table(detection), clips.keys())
     metrics = measure(table_of, clips, year) if len(clips) else None
-    evaluation = metrics[0] if metrics else None
     rates = false_alarm_rates(detection.clips, detection.decided)
+    found = items(scored)
+    shown = event_cards(scored, found, top=options.top, seconds=options.seconds, heard=heard, marks=marks)
+    recipe = block(*recipe_text(detection.recipe).split("\n"))
     parts: list[tuple[str, str, Markup]] = [
-        ("events", "Events", events_table(findings)),
-        ("clips", "Clips to inspect", clip_cards(detection, options.top, options.seconds, listen, locator)),
-        ("sections", "Machines and sections", section_charts(detection, evaluation)),
+        ("overview", "Machines", overview(scored, links=False)),
+        ("events", "Events", shown),
+        ("sections", "Scores of each machine and section", section_charts(detection, metrics[0] if metrics else None)),
         ("metrics", "Metrics", (_official(*metrics, recordings) if metrics else EMPTY) + _false_alarms(rates)),
         ("members", "Members of the ensemble", _members(detection)),
-        ("ranking", "Ranking", _ranking(detection)),
+        ("ranking", "Ranking", ranking(scored, found)),
         ("selection", "Selection", selection_part(selection, detection, year if metrics else None, recordings)),
-        (
-            "recipe",
-            "How to reproduce this report",
-            render("recipe.html", recipe=block(*recipe_text(detection.recipe).split("\n"))),
-        ),
+        ("words", "Words on this page", render("words.html", labelled=metrics is not None, bounded=scored.bounded)),
+        ("recipe", "How to reproduce this report", render("recipe.html", recipe=recipe)),
     ]
+    drifts = (str(drift.get("warning") or "") for drift in scored.drifts)
     return page(
         options.title,
-        facts=_facts(detection, metrics, rates),
-        warnings=[*detection.warnings, *(drift.warning for drift in drifts if drift.warning)],
+        lead=lead(scored, found),
+        facts=facts(detection, metrics, rates, recordings),
+        warnings=[*detection.warnings, *filter(None, drifts)],
         notes=detection.notes,
         parts=[part for part in parts if part[2].strip()],
     )
-
-
-def _facts(detection: Detection, metrics: Metrics | None, rates: Sequence[FalseAlarms]) -> list[tuple[str, str, str]]:
-    """The most important numbers as (term, value, detail)."""
-    clips, reported = len(detection.clips), int(detection.decision.sum())
-    fdr, rate = detection.recipe.fdr, detection.recipe.fdr or detection.recipe.false_alarm_rate
-    facts = [
-        ("clips scored", f"{clips:,}", f"{counted(len(detection.train), 'training clip')} as reference"),
-        ("reported as anomalous", f"{reported:,}", f"{100 * reported / max(1, clips):.1f} % of the clips"),
-        (f"nominal {'false-discovery' if fdr else 'false-alarm'} rate", f"{100 * rate:g} %", "requested by the recipe"),
-    ]
-    if detection.recipe.thresholds:
-        expected = f"about {detection.decided.expected:,.0f} clips above them would be expected if all were normal"
-        facts[2] = ("thresholds", "by hand", expected)
-    if rates:
-        normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
-        facts.append(
-            ("real false-alarm rate", f"{100 * alarms / normal:.1f} %", f"{alarms} of {counted(normal, 'normal clip')}")
-        )
-    if metrics:
-        score = metrics[1].score
-        detail = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}, rule of {metrics[0].year}"
-        facts.append(("official score", f"{100 * score.value:.2f}", detail))
-    if rates and fdr:
-        false = discoveries(detection.clips, detection.decided)
-        detail = f"{false.normal} of {counted(false.reported, 'reported clip')} with a label are normal"
-        facts.append(("real false-discovery rate", f"{100 * false.rate:.1f} %", detail))
-    return facts
 
 
 def _official(evaluation: Evaluation, intervals: Intervals, recordings: Recordings) -> Markup:
@@ -172,7 +143,7 @@ def _false_alarms(rates: Sequence[FalseAlarms]) -> Markup:
         for rate in rates
     ]
     header = ["machine", "section", "domain", "normal clips", "nominal %", "real % [95 % interval]"]
-    caption = "False alarms among normal clips: nominal and real rate"
+    caption = "False alarms among normal clips: the rate that was asked for (nominal), and the real one"
     return table(caption, header, rows, text_columns=3) if rows else EMPTY
 
 
@@ -196,24 +167,3 @@ def _members(detection: Detection) -> Markup:
     ]
     caption = f"Members, fused by {recipe.fusion}" if len(rows) > 1 else "The only member; its raw scores are used"
     return table(caption, ["embedding", "detector", "weight %", "clips reported if used alone %"], rows, text_columns=2)
-
-
-def _ranking(detection: Detection) -> Markup:
-    order = np.argsort(-detection.percentile, kind="stable")[:RANKED]
-    rows = [
-        [
-            name(clip_title(clip.key)),
-            name(clip.machine),
-            name(clip.section),
-            Block(OUTCOMES[clip.label, bool(detection.decision[i])].replace(" ", "\N{NO-BREAK SPACE}")),
-            f"{detection.decided.p_value[i]:.4f}",
-            f"{detection.percentile[i]:.4f}",
-            f"{detection.score[i]:.5g}",
-        ]
-        for i, clip in zip(order, detection.clips[order], strict=True)
-    ]
-    caption = (
-        f"The {len(rows)} most anomalous of {counted(len(detection.clips), 'clip')}; scores.csv of detect run lists all"
-    )
-    header = ["clip", "machine", "section", "outcome", "p-value", "percentile", "score"]
-    return table(caption, header, rows, text_columns=4)

@@ -45,7 +45,7 @@ def _roc_figure(detection: Detection, machine: str, section: str, rows: np.ndarr
     operating = (float(reported[normal].mean()), float(reported[anomaly].mean()))
     label = (
         f"ROC of {machine} section {section}, {counted(int(normal.sum()), 'normal clip')} against "
-        f"{int(anomaly.sum())} anomalies. "
+        f"{counted(int(anomaly.sum()), 'anomaly', 'anomalies')}. "
         f"At the threshold: false-alarm rate {100 * operating[0]:.0f} %, hit rate {100 * operating[1]:.0f} %."
     )
     entries = [*zip([curve.style for curve in curves], legend, strict=True)]
@@ -62,7 +62,7 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
     domain, label = clips.column("domain"), clips.column("label")
     threshold = detection.decided.threshold[rows]
     reference, reference_domain = _reference(detection, machine, section)
-    panels, styles = [], {"reference", "threshold"}
+    panels, styles, mixed = [], {"reference", "threshold"}, False
     for name in DOMAINS:
         shown = domain == name
         if not shown.any():
@@ -73,14 +73,30 @@ def _histogram_figure(detection: Detection, machine: str, section: str, rows: np
         same_domain = reference_domain == name
         training = reference[same_domain] if same_domain.any() else reference
         title = "" if name == "unknown" else f"{name} domain: "
-        title += ", ".join(f"{len(scores)} {LEGEND[style]}" for style, scores in groups)
+        title += ", ".join(_counted(style, len(scores)) for style, scores in groups)
         title += f"; {counted(len(training), 'training clip')}"
         title += "" if same_domain.any() or name == "unknown" else " of all domains"
-        panels.append(Panel(title, training, groups, float(threshold[shown][0])))
+        first, *more = _by_number(threshold[shown])
+        mixed |= bool(more)
+        panels.append(Panel(title, training, groups, first, tuple(more)))
     text = f"Score histogram of {machine} section {section}. " + ". ".join(panel.title for panel in panels)
     entries = [(style, words) for style, words in LEGEND.items() if style in styles]
     chart = histogram_chart(text, panels, SURPRISE if bounded(detection.recipe) else LINEAR)
-    return chart, entries, _caption(detection, machine, section)
+    return chart, entries, _caption(detection, machine, section) + (f" {MIXED}" if mixed else "")
+
+
+MIXED = "Clips that sound like another domain are decided by the threshold of that domain, so a panel shows both."
+
+
+def _by_number(thresholds: np.ndarray) -> list[float]:
+    """The different thresholds of the clips, that of most clips first."""
+    values, counts = np.unique(thresholds, return_counts=True)
+    return [float(values[i]) for i in np.argsort(-counts, kind="stable")]
+
+
+def _counted(style: str, number: int) -> str:
+    plural = LEGEND[style]
+    return counted(number, {"anomaly": "anomaly", "unknown": "scored clip"}.get(style, plural), plural)
 
 
 SURPRISE = Axis(surprise, nines)

@@ -14,7 +14,9 @@ from ensemble.output import labelled
 from ensemble.page.charts import scatter_chart
 from ensemble.page.html import EMPTY, name, render, share_bar, table
 from ensemble.run import Detection
+from ensemble.selection.standings import DEFAULT
 from ensemble.windows.recordings import Recordings, recordings_of
+from featstore.terminal.shown import counted
 
 ROWS = 15
 MIN_MEMBERS = 3
@@ -34,7 +36,7 @@ def selection_part(
     recordings = recordings or recordings_of(detection.clips)
     tables = [make(selection[key]) for key, make in TABLES.items() if selection.get(key)]
     others = {key: value for key, value in selection.items() if key not in KNOWN and value not in (None, [], {})}
-    plain = [[_words(key), _cell(value)] for key, value in others.items() if _is_plain(value)]
+    plain = [[NAMES.get(key, _words(key)), _cell(value)] for key, value in others.items() if _is_plain(value)]
     if plain:
         tables.append(table("Other values of selection.json", ["", "value"], plain, text_columns=2))
     tables += [_any_table(_words(key), value) for key, value in others.items()]
@@ -42,9 +44,31 @@ def selection_part(
     return render(
         "selection.html",
         agreement=_agreement(selection, detection, recordings, year) if year else (EMPTY, EMPTY, ""),
-        reason=selection.get("reason"),
+        reason=choice_text(selection) or selection.get("reason"),
         warnings=warnings if isinstance(warnings, list) else [],
         tables=tables,
+    )
+
+
+def choice_text(selection: Mapping[str, Any]) -> str:
+    """What was taken and why, where the standings say it; empty where they do not."""
+    rows = selection.get("standings")
+    rows = rows if are_rows(rows) else []
+    by_name = {str(row.get("name")): row for row in rows if all(_is_number(row.get(key)) for key in _NUMBERS)}
+    own, default = by_name.get(str(selection.get("chosen"))), by_name.get(DEFAULT)
+    if own is None or default is None:
+        return ""
+    score, lead, low, high = (100 * own[key] for key in _NUMBERS)
+    on = "on generated anomalies that were not used to choose"
+    if own is default:
+        return f"the {DEFAULT}, which scores {score:.1f} {on}"
+    text = f"{own['name']}, which scores {score:.1f} {on}; the {DEFAULT} scores {100 * default['score']:.1f}"
+    text += f" (difference {lead:+.1f}, 95 % interval {low:+.1f} to {high:+.1f})"
+    if lead >= 0:
+        return text
+    return (
+        f"{text}. So small a difference does not show which is better on real anomalies. Of choices that are so close, "
+        f"the first in a fixed order is taken; half of the weight of this one is the {DEFAULT}"
     )
 
 
@@ -62,12 +86,11 @@ def _any_table(caption: str, value: object) -> Markup:
 
 def _standings(standings: object) -> Markup:
     """Scores of the choices on generated anomalies, in percent."""
-    numbers = ("score", "lead", "low", "high")
-    if not are_rows(standings) or not all(_is_number(row.get(key)) for row in standings for key in numbers):
+    if not are_rows(standings) or not all(_is_number(row.get(key)) for row in standings for key in _NUMBERS):
         return _any_table("standings", standings)
     rows = []
     for row in standings:
-        score, lead, low, high = (100 * row[key] for key in numbers)
+        score, lead, low, high = (100 * row[key] for key in _NUMBERS)
         rows.append([name(str(row.get("name", ""))), f"{score:.1f}", f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]"])
     caption = "Official score in percent, on generated anomalies of recordings and types that were not used to choose"
     return table(caption, ["choice", "score", "lead over the fixed default [95 % interval]"], rows)
@@ -81,7 +104,7 @@ def _pair_weights(weights: object) -> Markup:
     if not weighted:
         return EMPTY
     rows = [[name(pair), share_bar(weight, weighted[0][1])] for pair, weight in weighted[:ROWS]]
-    count = f"{len(weighted)} of {len(weights)} anomaly types and strengths separate the candidates"
+    count = f"{len(weighted)} of {counted(len(weights), 'pair')} of type and strength separate the candidates"
     caption = f"Generated anomalies with the highest weight (type@strength in dB); {count}"
     return table(caption, ["anomaly", "weight %"], rows)
 
@@ -91,9 +114,25 @@ def _candidates(candidates: object) -> Markup:
     if not are_rows(candidates):
         return EMPTY
     best = [{"rank" if key == "figure" else key: value for key, value in row.items()} for row in candidates[:ROWS]]
-    caption = f"The {len(best)} best of {len(candidates):,} candidates (embedding and detector) on generated anomalies"
-    return _any_table(f"{caption}; rank: mean rank, 1 = best; score: official score", best)
+    count = counted(len(candidates), "candidate")
+    caption = f"The first {len(best)} of {count} (embedding and detector) by their rank on generated anomalies"
+    return _any_table(f"{caption}. {LEGEND}", best)
 
+
+LEGEND = (
+    "Rank: mean rank, 1 is best. Score: official score, 1 is best. For information only: agreement is the mean rank "
+    "correlation with the other candidates, domain gap that between the scores of normal clips of the two domains, "
+    "instability how far its rank differs between two halves of the recordings."
+)
+
+_NUMBERS = ("score", "lead", "low", "high")
+
+NAMES = {
+    "ranking_reliability": "correlation of the ranks by two halves of the recordings",
+    "raced_out": "candidates left out after a first comparison on a fifth of the clips",
+    "fusion": "how the scores of the members are combined",
+}
+"""Words for keys that do not explain themselves."""
 
 TABLES: Mapping[str, Callable[[object], Markup]] = {
     "standings": _standings,

@@ -3,9 +3,10 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,9 +18,15 @@ from featstore.disk.files import write_new
 EVENTS_FILE, RECORDINGS_FILE = "events.csv", "recordings.csv"
 
 
-def write_windows(out: Path, detection: Detection, findings: Findings) -> list[Path]:
-    """Write both files to the folder `out`, most anomalous first, and return them."""
-    texts = {EVENTS_FILE: events_csv(findings.events), RECORDINGS_FILE: recordings_csv(detection, findings)}
+def write_windows(
+    out: Path, detection: Detection, findings: Findings, where: Mapping[int, str] = MappingProxyType({})
+) -> list[Path]:
+    """Write both files to the folder `out`, most anomalous first, and return them.
+
+    where: row of a clip -> where it deviates from normal, in words.
+    """
+    sentences = peak_sentences(detection, findings, where)
+    texts = {EVENTS_FILE: events_csv(findings.events, sentences), RECORDINGS_FILE: recordings_csv(detection, findings)}
     for name, text in texts.items():
         write_new(out / name, text.encode("utf-8", "surrogateescape"))
     return [out / name for name in texts]
@@ -38,10 +45,24 @@ def time_text(value: float | None) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
-def events_csv(events: Iterable[Event]) -> str:
-    """One row per event, with the fields of Event."""
+def peak_sentences(detection: Detection, findings: Findings, where: Mapping[int, str]) -> list[str]:
+    """Where the peak of each event deviates, "" where that is unknown; where: by row of the detection."""
+    names = [detection.clips.column(name).tolist() for name in ("machine", "section")]
+    recordings, spans = detection.clips.recordings(), spans_of(detection.clips, findings.seconds)
+    known = {
+        (recordings[row], names[0][row], names[1][row], float(detection.score[row]), time_text(spans[row].mean())): text
+        for row, text in where.items()
+    }
+    places = [(event.recording, event.machine, event.section, event.peak_score) for event in findings.events]
+    times = [time_text(event.peak_time_s) for event in findings.events]
+    return [known.get((*place, time), "") for place, time in zip(places, times, strict=True)]
+
+
+def events_csv(events: Sequence[Event], where: Sequence[str]) -> str:
+    """One row per event, with the fields of Event and where its peak deviates, in words."""
     names = [field.name for field in fields(Event)]
-    return _csv(names, ([_EVENT.get(name, str)(getattr(event, name)) for name in names] for event in events))
+    rows = ([_EVENT.get(name, str)(getattr(event, name)) for name in names] for event in events)
+    return _csv([*names, "where"], ([*row, text] for row, text in zip(rows, where, strict=True)))
 
 
 _EVENT = {

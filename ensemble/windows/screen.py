@@ -27,6 +27,22 @@ def clip_title(key: str) -> str:
     return f"{recording_of(key)}, {clock(window.start_s)} to {clock(window.end_s)}" if window else key
 
 
+DOUBTS = ("is not guaranteed", "may not hold", "rate is approximate")
+"""What notes say where the stated false-alarm rate is no promise."""
+
+
+def expected_text(detection: Detection, noun: str = "") -> str:
+    """How many reports to expect if all were normal: `about 3 clips would be expected if all were normal`.
+
+    Where a note doubts the rate, this says so too.
+    """
+    number = round(detection.decided.expected)
+    few, about = (f"fewer than 1 {noun}".strip(), counted(number, noun) if noun else f"{number:,}")
+    doubted = any(doubt in note for note in detection.notes for doubt in DOUBTS)
+    text = f"{f'about {about}' if number else few} would be expected if all were normal"
+    return text + (", but that rate is not guaranteed, see the notes" if doubted else "")
+
+
 def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
     """How many events there are and the most anomalous of them, with recording, start, end and peak."""
     recordings, events = findings.recordings, findings.events
@@ -40,8 +56,7 @@ def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
         basis = (
             "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
         )
-        expected = f"about {detection.decided.expected:,.0f} windows would be expected if all were normal"
-        lines[0] += f" {basis} {expected}."
+        lines[0] += f" {basis} {expected_text(detection, 'window')}."
     if not events:
         return block(*lines)
     lines += filter(None, [recorded_warning(detection)])

@@ -12,6 +12,7 @@ from ensemble.deviation.region import Region
         (Region(3.21, 3.26, 2000, 4000, 9.2, 5), "3.21 to 3.26 s, 2 to 4 kHz, 9 dB above normal"),
         (Region(0, 10, 50, 400, -3.4, 5), "0.0 to 10.0 s, 50 to 400 Hz, 3 dB below normal"),
         (Region(0, 1, 800, 1210, 6, 5), "0.0 to 1.0 s, 800 Hz to 1.2 kHz, 6 dB above normal"),
+        (Region(0, 1, 50, 400, -0.4, 5), "0.0 to 1.0 s, 50 to 400 Hz, less than 1 dB below normal"),
         (Region(0, 1, 998, 8000, 6, 5), "0.0 to 1.0 s, 1 to 8 kHz, 6 dB above normal"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from noise_plant import EMBEDDER, VIEWS, noise, with_tone
 
-from ensemble.deviation.scan import WITHIN_SCALE, Box, Filter, boxes
+from ensemble.deviation.scan import LEAST_DB, LEAST_Z, WITHIN_SCALE, Box, Filter, boxes
 from ensemble.deviation.statistics import NormalSound
 from featstore.errors import DataError
 
@@ -124,3 +124,13 @@ def test_another_shape_is_refused(normal: NormalSound, shape: tuple[int, ...]) -
 
 def test_a_clip_of_one_frame(normal: NormalSound) -> None:
     assert boxes(normal.level + 20, normal, 1)[0].frames == (0, 1)
+
+
+def test_normal_noise_has_no_region_that_hardly_differs(normal: NormalSound) -> None:
+    """The exact bands of a faint rectangle are bands that are reported, not wide ones of 0 dB with a z-score of 0."""
+    found = [
+        box for seed in range(60) for box in boxes(spectrogram(noise(np.random.default_rng(100 + seed))[0]), normal)
+    ]
+    assert found
+    assert min(box.z for box in found) >= LEAST_Z
+    assert min(abs(box.excess_db) for box in found) >= LEAST_DB

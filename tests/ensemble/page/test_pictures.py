@@ -73,3 +73,16 @@ def test_the_event_is_marked_in_the_pictures_of_the_clip() -> None:
     both = Pair(clip, QUIET, ("a.wav", "b.wav"), "fan", "00", (9.0, 11.0))
     marked = {picture.kind: 'class="event"' in picture.chart for picture in pictures(both, lambda kind, make: kind)}
     assert marked == {CLIP: True, NORMAL: False, DIFFERENCE: True}
+
+
+def test_images_are_made_only_where_the_address_asks_for_them() -> None:
+    both, asked = pair(LOUD, QUIET), list[bytes]()
+    list(pictures(both, lambda kind, make: asked.append(make()) or "data:," if kind == CLIP else "/later"))
+    assert asked == [both.png(CLIP)]
+
+
+def test_names_are_escaped() -> None:
+    named = Pair(LOUD, QUIET, ("<a>.wav", "b.wav"), "fan", "00", (0.0, 2.0))
+    first = next(pictures(named, lambda kind, make: "data:,"))
+    assert "&lt;a&gt;.wav" in first.chart
+    assert "<a>" not in first.chart

@@ -11,7 +11,14 @@ from click.testing import CliRunner, Result
 from window_store import plant, recording, vectors, window_store, windows
 
 from detectors.metrics.auc import auc
+from ensemble import results
 from ensemble.cli import main
+from ensemble.deviation.of_detection import Places
+from ensemble.deviation.region import Region
+from ensemble.recipe import Member, Recipe
+from ensemble.run import Detection, detect
+from ensemble.windows.files import events_csv, peak_sentences
+from ensemble.windows.findings import findings_of
 from featstore.clip import Clip
 from featstore.store import FeatureStore
 
@@ -189,3 +196,31 @@ def test_an_unknown_rule_is_refused_at_once(store: FeatureStore, tmp_path: Path)
     assert result.exit_code == 2
     assert "--recording-score 'mean': expected max, or a quantile below 1 such as q0.9" in result.output
     assert not (tmp_path / "o").exists()
+
+
+def test_the_file_of_events_says_where_they_deviate(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everywhere(store: FeatureStore, detection: Detection, data: Path | None) -> Places:
+        return Places(dict.fromkeys(range(len(detection.clips)), (Region(1, 2, 2000, 4000, 9, 5),)))
+
+    monkeypatch.setattr(results, "places", everywhere)
+    detected(store, tmp_path)
+    sentences = {row["where"] for row in rows(tmp_path / "events.csv")}
+    assert sentences == {"1.0 to 2.0 s, 2 to 4 kHz, 9 dB above normal"}
+
+
+def test_an_event_has_the_sentence_of_its_peak(store: FeatureStore) -> None:
+    """The sentence of another window of the event, or of another event, is not its own."""
+    detection = detect(store, Recipe((Member("e", "knn:k=1"),)))
+    findings = findings_of(detection, store=store)
+    where = {row: f'row {row}, "loud"' for row in np.flatnonzero(detection.decision).tolist()}
+    sentences = peak_sentences(detection, findings, where)
+    assert len(sentences) == len(findings.events) > 1
+    for event, sentence in zip(findings.events, sentences, strict=True):
+        row = int(sentence.split()[1].rstrip(","))
+        assert detection.score[row] == event.peak_score
+        assert detection.clips.recordings()[row] == event.recording
+    table = list(csv.DictReader(events_csv(findings.events, sentences).splitlines()))
+    assert [line["where"] for line in table] == sentences
+    assert peak_sentences(detection, findings, {}) == [""] * len(findings.events)

@@ -91,7 +91,7 @@ def test_marks_are_shown_at_once(client: TestClient, session: Session) -> None:
     append_mark(session.path, Mark(clip=session.scored.keys[item.row], mark="normal", who="anna", note="a <b>note</b>"))
     assert f'data-row="{item.row}" data-mark="normal"' in client.get("/items").text
     page = client.get(f"/items/{item.row}").text
-    assert "marked normal by anna" in page
+    assert 'Marked normal by <bdi class="name">anna</bdi>' in page
     assert "a &lt;b&gt;note&lt;/b&gt;" in page
     assert 'data-mark="normal" aria-pressed="true"' in page
     assert rows_in(client.get("/items?verdict=normal").text) == [item.row]
