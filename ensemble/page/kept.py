@@ -113,12 +113,11 @@ def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sco
     values |= {name: tuple(_row(row, keys) for row in _dicts(content, name)) for name, keys in ROWS.items()}
     sizes = {"clips": len(clips), "train": len(train), "members": len(values["members"]), "2": 2}
     shapes = {name: tuple(sizes[size] for size in shape) for name, shape in SHAPES.items()}
-    numbers = {name: _array(arrays, name, shape, np.float64) for name, shape in shapes.items()}
-    _check_numbers(numbers)
+    values |= {name: _array(arrays, name, shape, np.float64) for name, shape in shapes.items()}
+    _check_numbers(values)
     limits = tuple(_limit(row) for row in _dicts(content, "limits"))
     return Scored(
         **values,
-        **numbers,
         clips=clips,
         train=train,
         nearest=decode(bytes_text("nearest", arrays["nearest"], len(clips))),
