@@ -1,5 +1,6 @@
 """The items of a page: events of reported windows, reported clips, and clips that are not reported."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,11 +76,41 @@ class Items(Sequence[Item]):
         """Number of the reported items; these are the first ones."""
         return int(self._scored.decision[self.peaks].sum())
 
+    @cached_property
+    def _values(self) -> list[tuple[float, float, float, bool, float]]:
+        """Start, end, excess, decision and time of every clip: numbers of a list are made faster into an item."""
+        scored = self._scored
+        columns = (*scored.seconds.T, scored.excess, scored.decision, scored.times)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
     def _item(self, row: int) -> Item:
         item = self._made.get(row)
         if item is None:
-            item = self._made[row] = _item(self._scored, row, self.events.get(row, (row,)))
+            item = self._made[row] = self._make(row)
         return item
+
+    def _make(self, peak: int) -> Item:
+        scored, rows = self._scored, self.events.get(peak, (peak,))
+        start, end, excess, reported, time = self._values[peak]
+        if len(rows) > 1:
+            start = min(self._values[row][0] for row in rows)
+            end = max((self._values[row][1] for row in rows), key=_unknown_last)
+        return Item(
+            row=peak,
+            rows=rows,
+            recording=scored.recordings[peak],
+            machine=scored.machine[peak],
+            section=scored.section[peak],
+            start_s=start,
+            end_s=end if math.isfinite(end) else None,
+            excess=excess,
+            reported=reported,
+            time=time + start,
+        )
+
+
+def _unknown_last(end: float) -> float:
+    return math.inf if math.isnan(end) else end
 
 
 def _same(one: Item, other: object) -> bool:
@@ -128,20 +159,3 @@ def _touching(seconds: np.ndarray, rows: Iterable[int]) -> Iterator[list[int]]:
         run.append(row)
         end = max(end, float(seconds[row, 1]))
     yield run
-
-
-def _item(scored: Scored, peak: int, rows: Sequence[int]) -> Item:
-    spans = scored.seconds[list(rows)]
-    start, end = float(spans[:, 0].min()), float(spans[:, 1].max())
-    return Item(
-        row=peak,
-        rows=tuple(rows),
-        recording=scored.recordings[peak],
-        machine=scored.machine[peak],
-        section=scored.section[peak],
-        start_s=start,
-        end_s=end if np.isfinite(end) else None,
-        excess=float(scored.excess[peak]),
-        reported=bool(scored.decision[peak]),
-        time=float(scored.times[peak] + start),
-    )

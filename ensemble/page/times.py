@@ -34,6 +34,7 @@ SLACK = 1.01
 
 _DATE = r"(?P<year>(?:19|20)\d\d)(?P<dash>[-_.]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)"
 _OFFSET = "(?:0\\d|1[0-4]){}(?:00|30|45)"
+# With a minus and no colon it counts only after T: a running number may follow other times.
 _ZONE = rf"(?P<zone>Z|\+{_OFFSET.format(':?')}|-{_OFFSET.format(':')}|(?(T)-{_OFFSET.format('')}|(?!)))?"
 _FRACTION = r"(?:[.,](?P<fraction>\d{1,6}))?"
 _TIME = rf"(?P<hour>\d\d)(?P<colon>[-_.:h]?)(?P<minute>\d\d)(?:(?P=colon)|m)(?P<second>\d\d)s?{_FRACTION}{_ZONE}"

@@ -17,7 +17,8 @@ from featstore.store import FeatureStore
 class Session:
     """One page. store, results: folders. data: folder of the recordings, None where there is none. who: its user.
 
-    notes: what the user should know of how it was opened. Methods may be called from several threads.
+    notes: what the user should know of how it was opened. opened: the store, where it is open already. Methods may be
+    called from several threads.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Session:
         data: Path | None = None,
         who: str = "",
         notes: Sequence[str] = (),
+        opened: FeatureStore | None = None,
     ) -> None:
         self.path = store
         self.results = results
@@ -39,7 +41,7 @@ class Session:
         self._opening = threading.Lock()
         self._scored = scored
         self._items: Items | None = None
-        self._store: FeatureStore | None = None
+        self._store = opened
         self._marks: tuple[object, Marks, Mapping[int, Mark]] | None = None
 
     @property
