@@ -118,7 +118,7 @@ def _same(one: Item, other: object) -> bool:
 
 
 def items(scored: Scored) -> Items:
-    """All items, the furthest above its threshold first; equal ones by machine, section, recording and time."""
+    """All items, the furthest above its threshold first; equal ones by percentile, then by their names and time."""
     decision, is_window = scored.decision, np.isfinite(scored.clips.windows()[:, 0])
     places: dict[tuple[str, str, str], list[int]] = {}
     for row in np.flatnonzero(decision & is_window).tolist():
@@ -135,16 +135,19 @@ def items(scored: Scored) -> Items:
 
 
 def _ordered(scored: Scored, rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The rows by falling excess; only those of equal excess are compared by their names."""
+    """The rows by falling excess; only those of equal excess are compared further."""
+
+    def place(row: int) -> tuple[float, str, str, str, float]:
+        names = scored.machine[row], scored.section[row], scored.recordings[row]
+        return (-scored.percentile[row], *names, starts[row])
+
     excess = scored.excess[rows]
     order = np.argsort(-excess, kind="stable")
     rows, excess = rows[order], excess[order]
     bounds = np.flatnonzero(np.diff(excess, prepend=np.nan, append=np.nan) != 0)  # NaN differs from everything
     for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         if last - first > 1:
-            tied: list[int] = rows[first:last].tolist()
-            tied.sort(key=lambda row: (scored.machine[row], scored.section[row], scored.recordings[row], starts[row]))
-            rows[first:last] = tied
+            rows[first:last] = sorted(rows[first:last].tolist(), key=place)
     return rows
 
 
