@@ -28,8 +28,8 @@ KIND = Kind(
     version=1,
     noun="results",
     content="the results of a run",
-    maker="`detect STORE -o RESULTS`",
-    cure="make the results again with `detect STORE -o RESULTS`",
+    maker="`detect STORE --ensemble -o RESULTS`",
+    cure="make it again with `detect STORE --recipe RESULTS/recipe.toml -o RESULTS`",
 )
 LATEST_S = 253_000_000_000.0
 """Latest time of a recording, in the year 9987: later ones have no date."""

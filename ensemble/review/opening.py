@@ -15,6 +15,8 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore
 from featstore.terminal.shown import counted
 
+RECIPE_FILE = "recipe.toml"
+
 Run = Callable[[Path, Path, Path | None], object]
 """Makes the results of a store in a folder: store, results, folder of the recordings."""
 
@@ -40,9 +42,11 @@ def open_session(
         run(store, results, data)
     path = results / FILE
     if not path.exists():
+        recipe = results / RECIPE_FILE
+        members = f"--recipe {recipe}" if recipe.is_file() else "--ensemble"
         raise DataError(
-            f"{results}: no {FILE}, from which the page opens; make the results again with `detect {store} --ensemble "
-            f"-o {results}`, or choose their folder with --results"
+            f"{results}: no {FILE}, from which the page opens; make it with `detect {store} {members} -o {results}`, or "
+            "choose the folder of other results with --results"
         )
     scored = read_results(path)
     notes = _belonging(opened, scored, path)

@@ -21,6 +21,7 @@ from featstore.errors import DataError
 from featstore.store import FeatureStore, StoreWriter
 from featstore.table import ClipTable
 
+CURE = "make it again with `detect STORE --recipe RESULTS/recipe.toml -o RESULTS`"
 NOT_UTF8 = "fan/00/test/\udcff\udcfe.wav"
 
 
@@ -150,7 +151,7 @@ def test_a_cut_or_changed_file_is_refused_with_the_cure(tmp_path: Path) -> None:
     for i in rng.integers(len(data), size=150).tolist():
         for damaged in (data[:i], data[:i] + bytes([data[i] ^ 0x41]) + data[i + 1 :]):
             path.write_bytes(damaged)
-            with pytest.raises(DataError, match="detect STORE -o RESULTS") as error:
+            with pytest.raises(DataError, match=f"{CURE}|--ensemble -o RESULTS` makes one") as error:
                 read_results(path)
             assert str(path) in str(error.value)
 
@@ -181,7 +182,7 @@ def test_every_other_value_of_the_description_is_read_or_refused(tmp_path: Path)
                 read += 1
             except DataError as error:
                 assert str(tmp_path / FILE) in str(error)  # noqa: PT017 - many of a kind
-                assert "detect STORE -o RESULTS" in str(error)  # noqa: PT017
+                assert CURE in str(error)  # noqa: PT017
             else:
                 assert type(getattr(again, key)) is type(getattr(scored, key)) or key in ("nominal", "banks")
         write_results(tmp_path / FILE, scored)
@@ -303,7 +304,7 @@ def test_a_file_of_another_kind_or_version_is_refused(tmp_path: Path) -> None:
     write_arrays(path, replace(KIND, version=2), {}, {})
     with pytest.raises(DataError, match="of version 2"):
         read_results(path)
-    with pytest.raises(DataError, match="no such file; `detect STORE -o RESULTS` makes"):
+    with pytest.raises(DataError, match="no such file; `detect STORE --ensemble -o RESULTS` makes"):
         read_results(tmp_path / "none")
 
 
