@@ -94,7 +94,7 @@ class Items(Sequence[Item]):
         start, end, excess, reported, time = self._values[peak]
         if len(rows) > 1:
             start = min(self._values[row][0] for row in rows)
-            end = max((self._values[row][1] for row in rows), key=_unknown_last)
+            end = max(self._values[row][1] for row in rows)
         return Item(
             row=peak,
             rows=rows,
@@ -107,10 +107,6 @@ class Items(Sequence[Item]):
             reported=reported,
             time=time + start,
         )
-
-
-def _unknown_last(end: float) -> float:
-    return math.inf if math.isnan(end) else end
 
 
 def _same(one: Item, other: object) -> bool:

@@ -45,8 +45,8 @@ def open_session(
         recipe = results / RECIPE_FILE
         members = f"--recipe {recipe}" if recipe.is_file() else "--ensemble"
         raise DataError(
-            f"{results}: no {FILE}, from which the page opens; make it with `detect {store} {members} -o {results}`, or "
-            "choose the folder of other results with --results"
+            f"{results}: no {FILE}, from which the page opens; make it with `detect {store} {members} -o {results}`, "
+            "or choose the folder of other results with --results"
         )
     scored = read_results(path)
     notes = _belonging(opened, scored, path)

@@ -228,6 +228,7 @@ def test_every_array_of_another_shape_or_type_is_refused(tmp_path: Path) -> None
         ("member_percentiles", 2, "member_percentiles has values outside"),
         ("seconds", np.inf, "ends before it starts"),
         ("seconds", -1, "ends before it starts"),
+        ("seconds", 10.5, "ends before it starts"),
         ("times", 1e300, "times has values outside"),
         ("times", -5, "times has values outside"),
         ("target", np.nan, "target has values outside"),
