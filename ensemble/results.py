@@ -47,7 +47,6 @@ from ensemble.page.kept import FILE as PAGE_FILE
 from ensemble.page.kept import rows_digest, write_results
 from ensemble.page.media import recordings
 from ensemble.page.scored import scored_of
-from ensemble.page.times import recorded
 from ensemble.recipe import write_recipe
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
@@ -61,6 +60,7 @@ from ensemble.selection.summary import selection_bytes, write_selection
 from ensemble.windows.events import event_rate
 from ensemble.windows.files import write_windows
 from ensemble.windows.findings import Findings, findings_of
+from ensemble.windows.times import recorded
 from featstore.disk.files import write_new
 from featstore.errors import OptionError
 from featstore.store import FeatureStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ensemble.page.times import fit_between, recorded, time_in, times_of_names
+from ensemble.windows.times import fit_between, recorded, time_in, times_of_names
 from featstore.clip import Clip, window_path
 from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
 from featstore.table import ClipTable
