@@ -1,6 +1,6 @@
 """What `detect run`, `evaluate` and `select` do with a request: score, measure, choose, write the results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ from ensemble.output import (
     write_scores_parquet,
     year_of,
 )
+from ensemble.page.kept import FILE as PAGE_FILE
+from ensemble.page.kept import write_results
+from ensemble.page.of_run import scored_of_run
 from ensemble.recipe import write_recipe
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
 from ensemble.run import Detection, detect
@@ -101,7 +104,8 @@ class OutRequest:
 def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: OutRequest | None = None) -> Outcome:
     """Score every test clip of the store at `path`; write scores.csv, recipe.toml and metrics.json to `out`.
 
-    IncompleteError for a submission that would lack test clips without a score.
+    Last comes page.safetensors, which `detect review` opens. IncompleteError for a submission that would lack test
+    clips without a score.
     """
     request.refuse_nothing()
     written, store = written or OutRequest(), FeatureStore.open(path)
@@ -138,9 +142,24 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     found = filter(None, [unscored_note(unscored), *detection.found, gone])
     notes = [*found, *detection.remarks, *detection.decided.notes, *where.notes, *notes, *left_out]
     warnings = (*detection.warnings, *(shift.warning for shift in drifts if shift.warning))
-    return Outcome(
+    outcome = Outcome(
         detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where, unscored
     )
+    return replace(outcome, files=(*files, _write_page(out / PAGE_FILE, store, outcome, drifts)))
+
+
+def _write_page(path: Path, store: FeatureStore, outcome: Outcome, drifts: Sequence[Drift]) -> Path:
+    """Keep the results as a page shows them."""
+    scored = scored_of_run(
+        store,
+        outcome.detection,
+        where=outcome.where.sentences(),
+        drifts=drifts,
+        metrics=outcome.metrics,
+        notes=outcome.notes,
+        warnings=outcome.warnings,
+    )
+    return write_results(path, scored)
 
 
 def _marks_hide_tests(store: FeatureStore, ensemble: Ensemble) -> bool:

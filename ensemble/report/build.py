@@ -22,8 +22,8 @@ from ensemble.marks.file import Mark
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.page.html import EMPTY, name, page, render, share_bar, table
 from ensemble.page.items import items
+from ensemble.page.overview.tiles import overview
 from ensemble.page.scored import Scored, scored_of
-from ensemble.page.tiles import overview
 from ensemble.recipe import Recipe, recipe_text
 from ensemble.report.cards import event_cards
 from ensemble.report.ranking import ranking

@@ -13,13 +13,13 @@ from ensemble.inputs import evidence_of
 from ensemble.marks.apply import marked_rows
 from ensemble.marks.file import Mark, read_marks
 from ensemble.page.media import recordings
-from ensemble.page.scored import Scored, scored_of
+from ensemble.page.of_run import scored_of_run
+from ensemble.page.scored import Scored
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.report.sounds import AROUND_S, Heard
 from ensemble.request import RunRequest, Screen, ensemble_of
 from ensemble.results import detection_of, drifts_of
 from ensemble.run import Detection
-from ensemble.windows.events import seconds_of
 from ensemble.windows.findings import findings_of
 from featstore.errors import OptionError
 from featstore.store import FeatureStore
@@ -71,13 +71,7 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
 
 def _scored(store: FeatureStore, detection: Detection, page: ReportRequest, drifts: tuple[Drift, ...]) -> Scored:
     """The results with the lengths of recordings, and where reported clips deviate."""
-    return scored_of(
-        detection,
-        title=store.path.resolve().name,
-        seconds=seconds_of(store, evidence_of(store, detection.recipe).embedding, detection.clips),
-        where=places(store, detection, page.data).sentences(),
-        drifts=drifts,
-    )
+    return scored_of_run(store, detection, where=places(store, detection, page.data).sentences(), drifts=drifts)
 
 
 def _heard(store: FeatureStore, detection: Detection, page: ReportRequest, screen: Screen) -> Heard | None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ensemble.page.tiles import overview
+from ensemble.page.overview.tiles import overview
 from ensemble.review.answer import session_of
 
 if TYPE_CHECKING:

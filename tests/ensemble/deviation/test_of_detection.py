@@ -15,6 +15,7 @@ from ensemble.cli import main as detect_main
 from ensemble.defaults import single_recipe
 from ensemble.deviation.locate import Locator
 from ensemble.deviation.of_detection import places, read_wave
+from ensemble.page.kept import read_results
 from ensemble.run import Detection, detect
 from featstore.cli import main as featstore_main
 from featstore.clip import Window
@@ -105,6 +106,8 @@ def test_scores_csv_and_json_hold_the_sentence(plant: tuple[Path, Path], tmp_pat
     where = json.loads(done.stdout)["where"]
     assert set(where) == {row["clip"] for row in reported}
     assert {"start_s", "end_s", "low_hz", "high_hz", "excess_db", "z"} == set(where[reported[0]["clip"]][0])
+    kept = read_results(tmp_path / "page.safetensors")
+    assert {kept.keys[row]: text for row, text in kept.where.items()} == {row["clip"]: row["where"] for row in reported}
 
 
 def test_the_report_shows_the_deviation_map(plant: tuple[Path, Path], tmp_path: Path) -> None:

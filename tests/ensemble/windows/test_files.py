@@ -161,7 +161,7 @@ def test_files_of_an_earlier_run_go(store: FeatureStore, tmp_path: Path) -> None
     whole = [recording(f"fan/{split}/{i}.wav") for split in ("train", "test") for i in range(8)]
     plain = detected(window_store(tmp_path / "plain", whole), tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
-    assert names == ["metrics.json", "recipe.toml", "scores.csv"]
+    assert names == ["metrics.json", "page.safetensors", "recipe.toml", "scores.csv"]
     assert "start_s" not in rows(tmp_path / "scores.csv")[0]
     assert "The 8 most anomalous:" in plain.stdout
     assert "event" not in plain.stdout

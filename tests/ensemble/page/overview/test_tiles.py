@@ -7,8 +7,8 @@ from scored_results import NEWEST, drift_row, limit_of, results
 
 from ensemble.marks.file import Mark
 from ensemble.page.items import items
-from ensemble.page.recent import date_text
-from ensemble.page.tiles import Overview, doubts, facts, headline, overview, reported_items
+from ensemble.page.overview.recent import date_text
+from ensemble.page.overview.tiles import Overview, doubts, facts, headline, overview, reported_items
 
 A, B, C = "fan/00", "fan/01", "pump/00"
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scored_results import NEWEST, results
 
-from ensemble.page.recent import clock_of, date_text, worst_recent
+from ensemble.page.overview.recent import clock_of, date_text, worst_recent
 
 A = "fan/00"
 DAY = 86400.0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import theilslopes
 
-from ensemble.page.trend import (
+from ensemble.page.overview.trend import (
     BUCKETS,
     LOWEST,
     Trend,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scored_results import drift_row, limit_of, rate_row, results
 
-from ensemble.page.promise import Promise, drift_text, drifts_of, expected_rates, percent, promise
+from ensemble.page.overview.promise import Promise, drift_text, drifts_of, expected_rates, percent, promise
 
 A = "fan/00"
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ensemble.page.charts import Plot
 from ensemble.page.excess import MOST, excess_text
 from ensemble.page.html import macros
-from ensemble.page.recent import date_text
+from ensemble.page.overview.recent import date_text
 
 BUCKETS = 150
 """Most points of a chart."""

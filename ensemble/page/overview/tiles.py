@@ -17,10 +17,10 @@ from ensemble.marks.file import FAULT, IGNORE, NORMAL, Mark
 from ensemble.page.excess import excess_text
 from ensemble.page.html import EMPTY, macros, name
 from ensemble.page.items import Item, items
-from ensemble.page.promise import FAILS, Promise, drift_text, drifts_of, expected_rates, percent, promise
-from ensemble.page.recent import Clock, clock_of, date_text, worst_recent
+from ensemble.page.overview.promise import FAILS, Promise, drift_text, drifts_of, expected_rates, percent, promise
+from ensemble.page.overview.recent import Clock, clock_of, date_text, worst_recent
+from ensemble.page.overview.trend import BUCKETS, Course, Trend, course_of, trend_chart, trend_of
 from ensemble.page.scored import Scored
-from ensemble.page.trend import BUCKETS, Course, Trend, course_of, trend_chart, trend_of
 from ensemble.windows.screen import clock as in_recording
 from featstore.clip import recording_of
 from featstore.terminal.shown import counted
