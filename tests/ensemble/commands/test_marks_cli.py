@@ -88,7 +88,7 @@ def test_marks_are_made_listed_exported_and_taken_back(store: Path, tmp_path: Pa
     ("args", "code", "words"),
     [
         (["fan/test/s0_0001.wav", "fault"], 1, "did you mean fan/test/s0_001.wav?"),
-        ([FAULT, "broken"], 2, "'normal', 'fault', 'ignore', 'none'"),
+        ([FAULT, "humming"], 2, "'humming' is no mark; expected normal, fault, ignore, none"),
         ([FAULT, "fault", "--start", "1"], 2, "needs both its start and its end"),
         ([FAULT, "fault", "--start", "2", "--end", "1"], 2, "is empty"),
         ([FAULT, "fault", "--end", "nan", "--start", "0"], 2, "nan"),
