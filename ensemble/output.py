@@ -22,6 +22,7 @@ from ensemble.checks.unscored import Unscored
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.marks.names import Names, several
+from ensemble.page.kept import FILE as PAGE_FILE
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
 from ensemble.scoring.output import TEXTS, schema_of, unicode_row
@@ -90,7 +91,7 @@ def write_detection(
     """
     out.mkdir(parents=True, exist_ok=True)
     write_new(out / SCORES_FILE, scores_csv(detection, seconds, where, unscored).encode("utf-8", "surrogateescape"))
-    for name in (METRICS_FILE, PARQUET_FILE):
+    for name in (METRICS_FILE, PARQUET_FILE, PAGE_FILE):
         (out / name).unlink(missing_ok=True)  # no two runs may mix
     remove_windows(out)
     write_recipe(detection.recipe, out / RECIPE_FILE)

@@ -1,6 +1,6 @@
 """What `detect run`, `report`, `evaluate` and `select` do with a request: score, measure, choose, write the results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,11 @@ from ensemble.output import (
     write_scores_parquet,
     year_of,
 )
+from ensemble.page.kept import FILE as PAGE_FILE
+from ensemble.page.kept import rows_digest, write_results
 from ensemble.page.media import recordings
+from ensemble.page.scored import scored_of
+from ensemble.page.times import recorded
 from ensemble.recipe import write_recipe
 from ensemble.report.build import ReportOptions, read_selection, report_html, write_report
 from ensemble.request import RunRequest, Say, Screen, SelectRequest, ensemble_of, judged_members, write_transductive
@@ -104,7 +108,8 @@ class OutRequest:
 def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: OutRequest | None = None) -> Outcome:
     """Score every test clip of the store at `path`; write scores.csv, recipe.toml and metrics.json to `out`.
 
-    IncompleteError for a submission that would lack test clips without a score.
+    Last comes page.safetensors, which `detect review` opens. IncompleteError for a submission that would lack test
+    clips without a score.
     """
     request.refuse_nothing()
     written, store = written or OutRequest(), FeatureStore.open(path)
@@ -141,9 +146,31 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     found = filter(None, [unscored_note(unscored), *detection.found, gone])
     notes = [*found, *detection.remarks, *detection.decided.notes, *where.notes, *notes, *left_out]
     warnings = (*detection.warnings, *(shift.warning for shift in drifts if shift.warning))
-    return Outcome(
+    outcome = Outcome(
         detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where, unscored
     )
+    return replace(outcome, files=(*files, _write_page(out / PAGE_FILE, store, outcome, drifts)))
+
+
+def _write_page(path: Path, store: FeatureStore, outcome: Outcome, drifts: Sequence[Drift]) -> Path:
+    """Keep the results as a page shows them."""
+    detection = outcome.detection
+    embedding = evidence_of(store, detection.recipe).embedding
+    recording = recorded(store, embedding, detection.clips)
+    scored = scored_of(
+        detection,
+        title=store.path.resolve().name,
+        seconds=recording.seconds,
+        times=recording.times,
+        time_source=recording.source,
+        where=outcome.where.sentences(),
+        drifts=drifts,
+        metrics=outcome.metrics,
+        notes=outcome.notes,
+        warnings=outcome.warnings,
+        store=rows_digest(store, embedding),
+    )
+    return write_results(path, scored)
 
 
 def _marks_hide_tests(store: FeatureStore, ensemble: Ensemble) -> bool:

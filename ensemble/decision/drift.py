@@ -125,12 +125,20 @@ def _of_bank(
     scores, reported, n = scores[bank.rows], reported[bank.rows], len(bank.rows)
     sizes = (worth, bank.independent)
     higher, lower = shift_p_values(scores, bank.reference, anomalies_at_most=share, sizes=sizes)
-    hits = math.floor(reported.mean() * worth + 1e-9)
-    at_least = max(0.0, (exact_interval(hits, math.ceil(worth - 1e-9))[0] - share) / (1 - share))
+    at_least = least_reported(reported, worth, share)
     direction = "higher" if higher <= level else "lower" if lower <= level else ""
     nominal = rate_interval(threshold.expected, bank.independent)[1] if threshold else 1.0
     names = (bank.machine, bank.section, bank.domain)
     return Drift(*names, n, len(bank.reference), higher, lower, direction, at_least, nominal, share, *sizes)
+
+
+def least_reported(reported: np.ndarray, worth: float, share: float) -> float:
+    """Lower bound (95 %) of the share of normal clips that is reported where up to `share` of the clips are anomalous.
+
+    reported (n,): the decisions, which count as `worth` independent ones.
+    """
+    hits = math.floor(reported.mean() * worth + 1e-9)
+    return max(0.0, (exact_interval(hits, math.ceil(worth - 1e-9))[0] - share) / (1 - share))
 
 
 def shift_p_values(

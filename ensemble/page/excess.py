@@ -5,7 +5,8 @@ Fused scores are positions among normal clips, in (0, 1). Their ratio is that of
 
 Scores of a single detector have a unit of their own. Their ratio is that of the distances from the typical normal clip:
 (score - median) / (threshold - median), with the median of the reference scores of the section. At twice the threshold,
-a clip is twice as far from the typical normal clip as the threshold is.
+a clip is twice as far from the typical normal clip as the threshold is. A threshold by hand may be below the typical
+clip: then the ratio is 1 at the threshold and 2 at the typical clip, so that higher scores keep higher ratios.
 """
 
 import numpy as np
@@ -19,8 +20,12 @@ def excess(score: np.ndarray, threshold: np.ndarray, middle: np.ndarray | None) 
 
     middle (m,): the median of the reference scores of each clip's section; None for fused positions.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (1 - threshold) / (1 - score) if middle is None else (score - middle) / (threshold - middle)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if middle is None:
+            ratio = (1 - threshold) / (1 - score)
+        else:
+            beyond = (score - threshold) / np.abs(threshold - middle)
+            ratio = np.where(threshold > middle, (score - middle) / (threshold - middle), 1 + beyond)
     ratio = np.clip(np.nan_to_num(ratio, nan=0.0, posinf=MOST, neginf=0.0), 0.0, MOST)
     above = np.maximum(ratio, np.nextafter(1.0, 2.0))
     return np.asarray(np.where(score > threshold, above, np.minimum(ratio, 1.0)))

@@ -1,7 +1,10 @@
 """The items of a page: events of reported windows, reported clips, and clips that are not reported."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
 
 import numpy as np
 
@@ -9,7 +12,7 @@ from ensemble.page.scored import Scored
 from ensemble.windows.events import TOUCHING_S
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """Something to look at: an event (reported windows that touch), or a single clip.
 
@@ -30,22 +33,122 @@ class Item:
     time: float
 
 
-def items(scored: Scored) -> list[Item]:
-    """All items, the furthest above its threshold first; equal ones by machine, section, recording and time."""
-    columns = [scored.clips.column(name).tolist() for name in ("machine", "section")]
-    recordings = scored.clips.recordings()
-    is_window = np.isfinite(scored.clips.windows()[:, 0]).tolist()
-    runs: list[list[int]] = []
+class Items(Sequence[Item]):
+    """All items of results, in order: the furthest above its threshold first; each is made when it is asked for.
+
+    peaks (n,): row of every item, in order. events: rows of the events with several clips, by their peak. Filters of
+    many items are fast as masks: `items.peaks[mask[items.peaks]]` has the rows of those whose clip has a property.
+    """
+
+    def __init__(self, scored: Scored, peaks: np.ndarray, events: dict[int, tuple[int, ...]]) -> None:
+        self._scored, self._made = scored, dict[int, Item]()
+        self.peaks, self.events = peaks, events
+
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        """An item by its place, or the items of a slice."""
+        if isinstance(index, slice):
+            return [self._item(row) for row in self.peaks[index].tolist()]
+        return self._item(int(self.peaks[index]))
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self._item(row) for row in self.peaks.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(_same, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def place_of(self) -> dict[int, int]:
+        """Place of an item among all, by the row of any of its clips."""
+        places = {row: place for place, row in enumerate(self.peaks.tolist())}
+        return places | {row: places[peak] for peak, rows in self.events.items() for row in rows}
+
+    @cached_property
+    def reported(self) -> int:
+        """Number of the reported items; these are the first ones."""
+        return int(self._scored.decision[self.peaks].sum())
+
+    @cached_property
+    def _values(self) -> list[tuple[float, float, float, bool, float]]:
+        """Start, end, excess, decision and time of every clip: numbers of a list are made faster into an item."""
+        scored = self._scored
+        columns = (*scored.seconds.T, scored.excess, scored.decision, scored.times)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+    def _item(self, row: int) -> Item:
+        item = self._made.get(row)
+        if item is None:
+            item = self._made[row] = self._make(row)
+        return item
+
+    def _make(self, peak: int) -> Item:
+        scored, rows = self._scored, self.events.get(peak, (peak,))
+        start, end, excess, reported, time = self._values[peak]
+        if len(rows) > 1:
+            start = min(self._values[row][0] for row in rows)
+            end = max((self._values[row][1] for row in rows), key=_unknown_last)
+        return Item(
+            row=peak,
+            rows=rows,
+            recording=scored.recordings[peak],
+            machine=scored.machine[peak],
+            section=scored.section[peak],
+            start_s=start,
+            end_s=end if math.isfinite(end) else None,
+            excess=excess,
+            reported=reported,
+            time=time + start,
+        )
+
+
+def _unknown_last(end: float) -> float:
+    return math.inf if math.isnan(end) else end
+
+
+def _same(one: Item, other: object) -> bool:
+    return one is other or one == other
+
+
+def items(scored: Scored) -> Items:
+    """All items, the furthest above its threshold first; equal ones by percentile, then by their names and time."""
+    decision, is_window = scored.decision, np.isfinite(scored.clips.windows()[:, 0])
     places: dict[tuple[str, str, str], list[int]] = {}
-    for row, reported in enumerate(scored.decision.tolist()):
-        if reported and is_window[row]:
-            places.setdefault((recordings[row], columns[0][row], columns[1][row]), []).append(row)
-        else:
-            runs.append([row])
-    for rows in places.values():
-        runs += _touching(scored.seconds, rows)
-    made = [_item(scored, rows, (recordings, *columns)) for rows in runs]
-    return sorted(made, key=lambda item: (-item.excess, item.machine, item.section, item.recording, item.start_s))
+    for row in np.flatnonzero(decision & is_window).tolist():
+        places.setdefault((scored.recordings[row], scored.machine[row], scored.section[row]), []).append(row)
+    runs = [run for windows in places.values() for run in _touching(scored.seconds, windows)]
+    peaks = [max(run, key=lambda row: (scored.excess[row], scored.score[row], -row)) for run in runs]
+    starts = scored.seconds[:, 0].copy()
+    for peak, run in zip(peaks, runs, strict=True):
+        starts[peak] = scored.seconds[run, 0].min()
+    single = np.flatnonzero(~(decision & is_window))
+    rows = np.concatenate([single, np.array(peaks, dtype=np.intp)])
+    events = {peak: tuple(run) for peak, run in zip(peaks, runs, strict=True) if len(run) > 1}
+    return Items(scored, _ordered(scored, rows, starts), events)
+
+
+def _ordered(scored: Scored, rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The rows by falling excess; only those of equal excess are compared further."""
+
+    def place(row: int) -> tuple[float, str, str, str, float]:
+        names = scored.machine[row], scored.section[row], scored.recordings[row]
+        return (-scored.percentile[row], *names, starts[row])
+
+    excess = scored.excess[rows]
+    order = np.argsort(-excess, kind="stable")
+    rows, excess = rows[order], excess[order]
+    bounds = np.flatnonzero(np.diff(excess, prepend=np.nan, append=np.nan) != 0)  # NaN differs from everything
+    for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        if last - first > 1:
+            rows[first:last] = sorted(rows[first:last].tolist(), key=place)
+    return rows
 
 
 def _touching(seconds: np.ndarray, rows: Iterable[int]) -> Iterator[list[int]]:
@@ -59,21 +162,3 @@ def _touching(seconds: np.ndarray, rows: Iterable[int]) -> Iterator[list[int]]:
         run.append(row)
         end = max(end, float(seconds[row, 1]))
     yield run
-
-
-def _item(scored: Scored, rows: Sequence[int], columns: tuple[Sequence[str], ...]) -> Item:
-    peak = max(rows, key=lambda row: (scored.excess[row], scored.score[row], -row))
-    start, end = float(scored.seconds[rows, 0].min()), float(scored.seconds[rows, 1].max())
-    recording, machine, section = (column[peak] for column in columns)
-    return Item(
-        row=peak,
-        rows=tuple(rows),
-        recording=recording,
-        machine=machine,
-        section=section,
-        start_s=start,
-        end_s=end if np.isfinite(end) else None,
-        excess=float(scored.excess[peak]),
-        reported=bool(scored.decision[peak]),
-        time=float(scored.times[peak] + start),
-    )

@@ -1,20 +1,28 @@
 """The results of a run as a page shows them, from a detection or from the file that a run keeps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ensemble.decision.by_hand import drift_again, rate_again
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import false_alarm_rates
+from ensemble.decision.given import EVERY, key_of, refuse_unknown
+from ensemble.decision.thresholds import given_threshold
 from ensemble.fitting.decide import bounded
 from ensemble.page.excess import excess
 from ensemble.recipe import recipe_text
 from ensemble.run import Detection
 from ensemble.windows.events import spans_of
-from featstore.table import ClipTable
+from featstore.clip import recording_of
+from featstore.errors import DataError
+from featstore.table import ClipTable, decode
+
+DEFAULT = ("", EVERY)
+"""Stands for every section without a threshold by hand of its own."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,9 @@ class Scored:
     train, reference (n,): training clips and their honest scores. bounded: scores are fused positions in (0, 1).
     target: probability (m,) of the target domain, None where it is not predicted. drifts, rates: rows of
     `Drift` and `FalseAlarms` as JSON has them, each drift with its `warning`. metrics: content of metrics.json.
+    limit_of (m,): the number of each clip's limit, None where unknown; banks: the reference scores that each limit
+    follows from, empty where unknown. store: checksum of the rows of the store, see `ensemble.page.kept.rows_digest`.
+    original: the results before thresholds by hand, None where these are the original ones.
     """
 
     title: str
@@ -79,6 +90,10 @@ class Scored:
     drifts: tuple[Mapping[str, Any], ...] = ()
     rates: tuple[Mapping[str, Any], ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    limit_of: np.ndarray | None = None
+    banks: tuple[np.ndarray, ...] = ()
+    store: str = ""
+    original: "Scored | None" = field(default=None, repr=False)
 
     @cached_property
     def decision(self) -> np.ndarray:
@@ -110,6 +125,21 @@ class Scored:
         """Key of every scored clip."""
         return self.clips.keys()
 
+    @cached_property
+    def recordings(self) -> list[str]:
+        """Path of every scored clip's recording."""
+        return [recording_of(path) for path in decode(self.clips.columns["path"])]
+
+    @cached_property
+    def machine(self) -> list[str]:
+        """Machine of every scored clip."""
+        return _decoded(self.clips.columns["machine"])
+
+    @cached_property
+    def section(self) -> list[str]:
+        """Section of every scored clip."""
+        return _decoded(self.clips.columns["section"])
+
     def rows_of(self, machine: str, section: str) -> np.ndarray:
         """Rows of the scored clips of a section."""
         return np.flatnonzero(self.clips.where(machine=machine, section=section))
@@ -120,6 +150,98 @@ class Scored:
         if not self.pool_sections:
             here &= self.train.where(section=section)
         return np.flatnonzero(here)
+
+    def rows_of_limit(self, number: int) -> np.ndarray:
+        """Rows of the scored clips that the limit of this number decides."""
+        if self.limit_of is not None:
+            return np.flatnonzero(self.limit_of == number)
+        limit = self.limits[number]
+        names = {"machine": limit.machine, "section": "" if self.pool_sections else limit.section}
+        return np.flatnonzero(self.clips.where(**{name: text for name, text in names.items() if text}))
+
+    def with_thresholds(self, values: Mapping[tuple[str, str], float]) -> "Scored":
+        """The same scores, decided by thresholds by hand for the limits of these machines and sections.
+
+        A section that is left out has the threshold of the run again. The key of pooled sections is that of their limit
+        (machine, `all`); DEFAULT stands for all sections. Expected rates follow from the reference scores, real rates
+        and drifts from the new decisions. DataError for an unknown section, and for a threshold that is not finite, or
+        that every score, or none, of a fused ensemble exceeds.
+        """
+        run = self.original or self
+        _refuse(run, values)
+        by_hand = {
+            number: float(value)
+            for number, limit in enumerate(run.limits)
+            if (value := values.get((limit.machine, limit.section), values.get(DEFAULT))) is not None
+        }
+        if not by_hand:
+            return run
+        threshold, limits = run.threshold.copy(), list(run.limits)
+        for number, value in by_hand.items():
+            threshold[run.rows_of_limit(number)] = value
+            limits[number] = _limit_by_hand(run, number, value)
+        return _decided_again(run, threshold, tuple(limits), by_hand)
+
+
+def _decoded(column: np.ndarray) -> list[str]:
+    """The texts of a column that has few different ones."""
+    values: list[bytes] = column.tolist()
+    text = {value: value.decode("utf-8", "surrogateescape") for value in set(values)}
+    return [text[value] for value in values]
+
+
+def _refuse(run: Scored, values: Mapping[tuple[str, str], float]) -> None:
+    known = [(limit.machine, limit.section) for limit in run.limits]
+    named = tuple((key_of(*key), value) for key, value in values.items() if key != DEFAULT)
+    refuse_unknown(named, dict.fromkeys(known), run.title)
+    for (machine, section), value in values.items():
+        where = "all sections" if (machine, section) == DEFAULT else f"{machine} section {section}"
+        if not np.isfinite(value):
+            raise DataError(f"{where}: threshold {value}, expected a finite number")
+        if run.bounded and not 0 < value < 1:
+            raise DataError(
+                f"{where}: threshold {value:g}: scores of a fused ensemble are between 0 and 1, so "
+                f"{'no' if value >= 1 else 'every'} clip would be reported; give a number between 0 and 1"
+            )
+
+
+def _limit_by_hand(run: Scored, number: int, value: float) -> Limit:
+    limit = run.limits[number]
+    bank = run.banks[number] if run.banks else run.reference[run.reference_rows(limit.machine, limit.section)]
+    if not len(bank):
+        return replace(limit, value=value, requested=None)
+    given = given_threshold(value, bank)
+    return replace(limit, value=value, requested=None, expected=given.expected, low=given.low, high=given.high)
+
+
+def _decided_again(
+    run: Scored, threshold: np.ndarray, limits: tuple[Limit, ...], by_hand: Mapping[int, float]
+) -> Scored:
+    """The results with other thresholds, and with the rates, drifts and warnings that follow from them."""
+    reported = np.asarray(run.score > threshold)
+    changed = np.zeros(len(reported), dtype=bool)
+    number_of = {}
+    for number in by_hand:
+        changed[run.rows_of_limit(number)] = True
+        number_of[limits[number].machine, limits[number].section, limits[number].domain] = number
+    drifts = []
+    for row in run.drifts:
+        number_of_bank = number_of.get((row["machine"], row["section"], row["domain"]))
+        if number_of_bank is not None:
+            rows = run.rows_of_limit(number_of_bank)
+            row = drift_again(row, reported[rows], limits[number_of_bank].expected)
+        drifts.append(row)
+    before = {row["warning"] for row in run.drifts}
+    kept = (text for text in run.warnings if text not in before)
+    return replace(
+        run,
+        threshold=threshold,
+        limits=limits,
+        drifts=tuple(drifts),
+        rates=tuple(rate_again(row, run.clips, reported, changed) for row in run.rates),
+        warnings=(*kept, *(row["warning"] for row in drifts if row["warning"])),
+        original=run,
+    )
 
 
 def scored_of(  # noqa: PLR0913 - each is a part of the results
@@ -132,8 +254,14 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
     where: Mapping[int, str] | None = None,
     drifts: Sequence[Drift] = (),
     metrics: Mapping[str, Any] | None = None,
+    notes: Sequence[str] | None = None,
+    warnings: Sequence[str] | None = None,
+    store: str = "",
 ) -> Scored:
-    """The results of a detection. seconds: lengths (m,) of recordings, see `Findings`; the others as in `Scored`."""
+    """The results of a detection. seconds: lengths (m,) of recordings, see `Findings`; the others as in `Scored`.
+
+    notes, warnings: by default those of the detection.
+    """
     decided, recipe = detection.decided, detection.recipe
     pairs = zip(decided.banks, decided.thresholds, strict=True)
     limits = [
@@ -151,6 +279,9 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
         )
         for bank, limit in pairs
     ]
+    limit_of = np.zeros(len(detection.clips), dtype=np.int32)
+    for number, bank in enumerate(decided.banks):
+        limit_of[bank.rows] = number
     rates = false_alarm_rates(detection.clips, decided)
     return Scored(
         title=title,
@@ -176,9 +307,12 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
         pool_sections=recipe.pool_sections,
         target=detection.domains.scored if detection.domains else None,
         where=dict(where or {}),
-        warnings=detection.warnings,
-        notes=detection.notes,
+        warnings=detection.warnings if warnings is None else tuple(warnings),
+        notes=detection.notes if notes is None else tuple(notes),
         drifts=tuple({**vars(shift), "warning": shift.warning} for shift in drifts),
         rates=tuple({**vars(rate), "rate": rate.rate} for rate in rates),
         metrics=metrics or {},
+        limit_of=limit_of,
+        banks=tuple(bank.reference for bank in decided.banks),
+        store=store,
     )

@@ -16,16 +16,11 @@ from ensemble.fitting.fitted import Fitted
 from ensemble.inputs import banks_of, width_of
 from ensemble.recipe import PREDICTED, Member, Recipe, recipe_of, recipe_text
 from ensemble.windows.blocks import any_windows
-from featstore.clip import DOMAINS, LABELS, SPLITS
+from featstore.disk.arrays import bytes_text, table_arrays, table_of, text_bytes
 from featstore.disk.manifest import parse_info, without_name
 from featstore.disk.sealed import typed
 from featstore.disk.shard import EmbeddingInfo
-from featstore.table import COLUMNS, ClipTable, decode, encode
-
-MAX_TEXT = 1 << 16
-"""Bytes of a text of a clip, as in a store."""
-
-CHOICES = {"split": SPLITS, "domain": DOMAINS, "label": LABELS}
+from featstore.table import ClipTable, decode, encode
 
 
 def to_stored(fitted: Fitted) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -34,8 +29,8 @@ def to_stored(fitted: Fitted) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     tree, arrays = save(named)
     arrays = {f"detectors/{name}": array for name, array in arrays.items()}
     arrays |= {f"rows/{name}": array for name, array in fitted.rows.items()}
-    arrays |= {f"clips/{name}": _bytes(column) for name, column in fitted.train.columns.items()}
-    arrays["contents"] = _bytes(encode(fitted.contents))
+    arrays |= table_arrays(fitted.train, "clips/")
+    arrays["contents"] = text_bytes(encode(fitted.contents))
     if fitted.blocks is not None:
         arrays["blocks"] = fitted.blocks.astype(np.int64)
     meta: dict[str, Any] = {
@@ -70,7 +65,7 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
         info = embeddings.get(member.embedding)
         if info is None or (member.view and member.view not in info.views):
             raise ValueError(f"it has no rows of {member.source}")
-    train = _clips(_part(arrays, "clips/"))
+    train = _clips(arrays)
     rows = _part(arrays, "rows/")
     for name, info in embeddings.items():
         _check(f"rows of {name}", rows[name], (len(train), *info.shape), np.float32)
@@ -88,7 +83,7 @@ def from_stored(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fi
         embeddings=embeddings,
         train=train,
         blocks=blocks,
-        contents=decode(_texts("contents", arrays["contents"], len(train))),
+        contents=decode(bytes_text("contents", arrays["contents"], len(train))),
         rows=rows,
         honest=_honest(detectors, banks_of(train, recipe.pool_sections), len(recipe.members)),
         detectors=detectors,
@@ -190,24 +185,8 @@ def _check(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: type) ->
         raise ValueError(f"{what}: expected {shape} finite {kind} values, got {array.dtype} of shape {array.shape}")
 
 
-def _bytes(column: np.ndarray) -> np.ndarray:
-    """Fixed-width texts (n,) as bytes (n, width)."""
-    return np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1)
-
-
-def _texts(name: str, column: np.ndarray, clips: int) -> np.ndarray:
-    """Inverse of `_bytes`."""
-    if column.dtype != np.uint8 or column.ndim != 2 or len(column) != clips or not 0 < column.shape[1] <= MAX_TEXT:
-        raise ValueError(f"the column {name} of its {clips} clips is {column.dtype} of shape {column.shape}")
-    return np.ascontiguousarray(column).view(f"S{column.shape[1]}")[:, 0]
-
-
-def _clips(columns: Mapping[str, np.ndarray]) -> ClipTable:
-    """The table of `_bytes` of its columns."""
-    texts = {name: _texts(name, columns[name], len(columns["path"])) for name in COLUMNS}
-    for name, known in CHOICES.items():
-        if not set(np.unique(texts[name]).tolist()) <= {value.encode() for value in known}:
-            raise ValueError(f"the column {name} of its clips has unknown values")
-    if not len(texts["path"]):
+def _clips(arrays: Mapping[str, np.ndarray]) -> ClipTable:
+    table = table_of(arrays, "clips/")
+    if not len(table):
         raise ValueError("it has no training clips")
-    return ClipTable(texts)
+    return table

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ensemble.scoring import file as module
-from ensemble.scoring.file import one_update, read_model, write_model
+from ensemble.scoring.file import MODEL, one_update, read_model, write_model
+from featstore.disk.arrays import KEY, MAX_HEADER_BYTES
 from featstore.errors import DataError, StoreError
 
 ARRAYS = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "y": np.array([1, 2], dtype=np.uint8)}
@@ -37,9 +37,9 @@ def sealed(path: Path, header: dict[str, Any], body: bytes = b"") -> Path:
     """A file with this header and a right checksum."""
     import hashlib
 
-    meta = json.dumps({"format": module.FORMAT, "version": module.VERSION})
+    meta = json.dumps({"format": MODEL.format, "version": MODEL.version})
     zeros = "checksum=" + "0" * 64
-    header = {"__metadata__": {module.KEY: meta, "checksum": zeros}, **header}
+    header = {"__metadata__": {KEY: meta, "checksum": zeros}, **header}
     data = with_header(header, body)
     digest = hashlib.sha256(data).hexdigest()
     path.write_bytes(data.replace(zeros.encode(), f"checksum={digest}".encode()))
@@ -173,7 +173,7 @@ def test_the_sealed_files_of_these_tests_are_read(tmp_path: Path) -> None:
 
 def test_a_header_longer_than_its_file_allocates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "bomb.model"
-    path.write_bytes(module.MAX_HEADER_BYTES.to_bytes(8, "little") + b"{")
+    path.write_bytes(MAX_HEADER_BYTES.to_bytes(8, "little") + b"{")
     tracemalloc.start()
     with pytest.raises(DataError, match="ends within its header"):
         read_model(path)
