@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Do marks made in the page help? Twenty clips are marked by their labels; the other clips are measured before and after.
+"""Do marks made in the page help? Twenty clips are marked by their labels; the others are measured before and after.
 
     python scripts/bench_loop.py DATA [DATA ...] --work DIR [--marks 20]
 
@@ -92,7 +92,7 @@ def mark_highest(store: Path, results: Path, count: int) -> dict[str, str]:
 
 
 def unmarked(store: Path, marked: dict[str, str]) -> tuple[Labels, int]:
-    """Labels of the test clips that were not marked and that the official rule can measure, and the year of the rule."""
+    """Labels of the test clips without a mark that the official rule can measure, and the year of the rule."""
     opened = FeatureStore.open(store)
     clips = opened.clips(sorted(opened.embeddings)[0])
     tests = clips[clips.where(split="test", variant="")]

@@ -5,7 +5,7 @@ A threshold by hand holds for a whole section: for the clips of both domains.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -39,7 +39,7 @@ class Count:
 
 @dataclass(frozen=True)
 class References:
-    """Honest scores (n,) of the training clips of a domain, rising; domain "" for all.
+    """Honest scores (n,) of training clips that clips of a domain are compared with, rising; domain "" for all.
 
     independent: how many independent clips they are worth, see `ensemble.decision.blocks`.
     """
@@ -90,25 +90,33 @@ class WhatIf:
         self.reference = scored.reference[scored.reference_rows(machine, section)]
 
     @cached_property
-    def limits(self) -> list[Limit]:
-        """The present thresholds of the section, one for each domain that has its own."""
+    def _numbers(self) -> list[int]:
+        """Numbers of the section's limits in the results."""
         name = "all" if self.scored.pool_sections else self.section
-        return [limit for limit in self.scored.limits if (limit.machine, limit.section) == (self.machine, name)]
+        limits = enumerate(self.scored.limits)
+        return [number for number, limit in limits if (limit.machine, limit.section) == (self.machine, name)]
+
+    @cached_property
+    def lines(self) -> list[Limit]:
+        """The present thresholds of the section, one for each domain that has another one than the others."""
+        limits = [self.scored.limits[number] for number in self._numbers]
+        able = [limit for limit in limits if limit.value is not None and math.isfinite(limit.value)]
+        if len({limit.value for limit in able}) == 1:
+            return [replace(able[0], domain="" if len(able) > 1 else able[0].domain)]
+        return able
 
     @cached_property
     def references(self) -> list[References]:
-        """The training clips by domain where the section has thresholds by domain; else all of them together."""
+        """The reference scores that normal clips are compared with, those of each domain that has its own threshold."""
+        if not len(self.reference):
+            return []
         rows = self.scored.reference_rows(self.machine, self.section)
-        train = self.scored.train[rows]
-        domain = train.column("domain")
-        recording = np.unique(np.array(train.recordings(), dtype=object).astype(np.str_), return_inverse=True)[1]
-        of_domain = [(limit.domain, domain == limit.domain) for limit in self.limits if limit.domain]
-        parts = [(name, mask) for name, mask in of_domain if mask.any()] or [("", np.ones(len(rows), dtype=bool))]
-        return [
-            References(name, np.sort(self.reference[mask]), independent(recording[mask]))
-            for name, mask in parts
-            if len(rows)
-        ]
+        recording = np.array(self.scored.train[rows].recordings(), dtype=object).astype(np.str_)
+        worth = independent(np.unique(recording, return_inverse=True)[1]) / len(rows)
+        banks = [(self.scored.limits[number].domain, number) for number in self._numbers]
+        parts = [(domain, self.scored.banks[number]) for domain, number in banks if number < len(self.scored.banks)]
+        parts = [(domain, scores) for domain, scores in parts if len(scores)] or [("", self.reference)]
+        return [References(domain, np.sort(scores), worth * len(scores)) for domain, scores in parts]
 
     @cached_property
     def newest(self) -> float | None:
@@ -180,8 +188,7 @@ class WhatIf:
     def span(self) -> tuple[float, float]:
         """Ends of the axis: 1 to 99 % of all scores, all present thresholds, and the highest score if it is near."""
         scores = self.place(np.concatenate([self.score, self.reference]))
-        lines = [limit.value for limit in self.limits if limit.value is not None and math.isfinite(limit.value)]
-        placed = self.place(np.array(lines, dtype=np.float64))
+        placed = self.place(np.array([limit.value for limit in self.lines], dtype=np.float64))
         low = min([float(np.quantile(scores, 0.01)), *placed.tolist()])
         high = max([float(np.quantile(scores, 0.99)), *placed.tolist()])
         if float(scores.max()) <= high + 0.5 * (high - low):

@@ -5,11 +5,11 @@ import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ensemble.page.scored import Limit, Scored
-from ensemble.page.thresholds import save_thresholds, saved_thresholds
+from ensemble.page.scored import DEFAULT, Limit, Scored
 from ensemble.review.answer import part, session_of
 from ensemble.review.asked import json_object, posted, printed, text_of, told
 from ensemble.review.generated import READY, Background, State, generated_scores
+from ensemble.review.saved import FILE, save_thresholds, saved_thresholds
 from ensemble.review.session import Session
 from ensemble.review.whatif import BINS, Count, WhatIf
 from featstore.errors import DataError, RequestError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import Route
 
-FILE = "thresholds.toml"
 MAX_BODY = 1 << 16
 PREPARED = 4
 """Most sections that stay prepared."""
@@ -59,7 +58,7 @@ def _scores(request: "Request") -> "Response":
     own = state.scores.get((what.machine, what.section)) if state.name == READY else None
     values = what.values
     counts = [what.count(value) for value in values]
-    lines = [limit for limit in what.limits if limit.value is not None and math.isfinite(limit.value)]
+    lines = what.lines
     answer: dict[str, Any] = {
         "bounded": scored.bounded,
         "bins": BINS,
@@ -71,7 +70,7 @@ def _scores(request: "Request") -> "Response":
         ],
         "bars": {"scored": what.bars(what.score), "reference": what.bars(what.reference)},
         "lines": [_line(what, limit) for limit in lines],
-        "saved": _saved(session).get(_key(what)),
+        "saved": _saved(session, _key(what)),
         "present": _count(what.present()),
         "week": _week(what),
         "generated": {"state": state.name, "reason": state.reason, "clips": 0 if own is None else len(own.scores)},
@@ -102,7 +101,7 @@ def _at(request: "Request") -> "Response":
         value = math.nan
     _refuse_number(value)
     own = state.scores.get((what.machine, what.section)) if state.name == READY else None
-    lines = [limit for limit in what.limits if limit.value is not None and math.isfinite(limit.value)]
+    lines = what.lines
     return JSONResponse(
         {
             "value": value,
@@ -129,7 +128,7 @@ def save(request: "Request", body: bytes) -> "Response":
         _refuse_number(value)
     key = (machine, "all" if session.scored.pool_sections else section)
     with session.lock:
-        values = dict(_saved(session))
+        values = saved_thresholds(session.results)
         if value is None:
             values.pop(key, None)
         else:
@@ -145,8 +144,9 @@ def _refuse_number(value: float) -> None:
         raise DataError("the threshold must be a finite number")
 
 
-def _saved(session: Session) -> dict[tuple[str, str], float]:
-    return saved_thresholds(session.results)
+def _saved(session: Session, key: tuple[str, str]) -> float | None:
+    values = saved_thresholds(session.results)
+    return values.get(key, values.get(DEFAULT))
 
 
 def _key(what: WhatIf) -> tuple[str, str]:
