@@ -140,18 +140,17 @@ def _new(store: MarkedStore, places: Recordings, lines: Sequence[Line]) -> list[
 def _counts(store: MarkedStore, places: Recordings, line: Line) -> bool:
     """Whether the clips that a mark holds for have it already, as part of another one too."""
     mark = line.mark
-    current = [store.marked.get(places.table.keys[row]) for row in places.table.held(mark)]
+    keys = [places.table.keys[row] for row in places.table.held(mark)]
     if mark.mark == NONE:
-        return not any(current)
-    for own in current:
-        if own is None or (own.mark, _note(own, line.dated)) != (mark.mark, _note(mark, line.dated)):
-            return False
-        if line.dated and (own.who, own.when) != (mark.who, mark.when):
-            return False
-        if (
-            mark.start_s is not None
-            and not window_of(mark.clip)
-            and (own.start_s, own.end_s) != (mark.start_s, mark.end_s)
-        ):
-            return False
-    return bool(current)
+        return not any(key in store.marked for key in keys)
+    return all(_same(store.marked.get(key), line, key) for key in keys)
+
+
+def _same(own: Mark | None, line: Line, key: str) -> bool:
+    """Whether a clip's mark is that of a line; the part of a recording matters where it is stored as a whole."""
+    mark = line.mark
+    if own is None or (own.mark, _note(own, line.dated)) != (mark.mark, _note(mark, line.dated)):
+        return False
+    if line.dated and (own.who, own.when) != (mark.who, mark.when):
+        return False
+    return window_of(key) is not None or (own.start_s, own.end_s) == (mark.start_s, mark.end_s)

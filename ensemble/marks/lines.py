@@ -22,6 +22,9 @@ from featstore.terminal.shown import printable
 MAX_BYTES = 1 << 24
 """Larger files are refused."""
 
+MAX_LINES = 100_000
+"""Most lines of a file."""
+
 MAX_FILES = 10_000
 """Most files of a zip archive."""
 
@@ -52,6 +55,8 @@ def lines_of(source: Source, places: Recordings, who: str) -> Iterator[Line | st
     name, shown = source.name.lower(), printable(source.name)
     if len(source.content) > MAX_BYTES:
         raise DataError(f"{shown}: more than {MAX_BYTES:,} bytes; divide the file")
+    if not name.endswith(".zip") and source.content.count(b"\n") > MAX_LINES:
+        raise DataError(f"{shown}: more than {MAX_LINES:,} lines; divide the file")
     if name.endswith(".zip"):
         files = audacity.unzipped(shown, source.content, most_files=MAX_FILES, most_bytes=4 * MAX_BYTES)
         for member, content in files:

@@ -4,8 +4,8 @@ They are computed as a selection scores candidates: the training clips of a sect
 with everything made from it, is scored by detectors that were fitted to the clips of the other folds. So no anomaly
 profits from its own original in the bank. Positions, fusion and the correction for domains are those of the run, with
 these scores of the training clips as reference. A bank holds four fifths of the clips of the run's bank, so anomalies
-are found slightly less easily than by the run itself. Raw scores of a single detector are moved by the median
-difference between the two honest scores of the section's training clips.
+are found slightly less easily than by the run itself. Raw scores of a single detector are brought to the run's
+scale by the quantiles of the two honest scores of the section's training clips.
 """
 
 import tempfile
@@ -113,7 +113,7 @@ def _by_section(  # noqa: PLR0917 - one caller
     anomalies = [placed(clips[made], row[made], pooled) for row in scores]
     fused = reference.fuse(anomalies, clips[made], None if probability is None else probability[made])[0].scores
     if not bounded(recipe) and len(recipe.members) == 1:
-        fused = fused + _offset(scored, clips[train], reference.scores, clips[made], pooled)
+        fused = _on_scale_of_run(scored, clips[train], reference.scores, clips[made], fused)
     kinds = [validation.pairs[number].transform for number in validation.pair[made]]
     result = {}
     for machine, section in clips[made].sections():
@@ -122,17 +122,30 @@ def _by_section(  # noqa: PLR0917 - one caller
     return result
 
 
-def _offset(scored: Scored, train: ClipTable, crossed: np.ndarray, made: ClipTable, pooled: bool) -> np.ndarray:
-    """How far the run's honest scores of training clips lie above those of a smaller bank, by section of `made`."""
+def _on_scale_of_run(
+    scored: Scored, train: ClipTable, crossed: np.ndarray, made: ClipTable, scores: np.ndarray
+) -> np.ndarray:
+    """Raw scores of the clips `made` by smaller banks, on the scale of the run's own.
+
+    crossed: those of the training clips by the smaller banks. Where a score has as many of them below it, it gets the
+    value that as many of the run's honest scores lie below; beyond them, the distance to the outermost stays.
+    """
     row_of = {key: row for row, key in enumerate(scored.train.keys())}
     rows = np.array([row_of.get(key, -1) for key in train.keys()], dtype=np.intp)  # noqa: SIM118 - a table
-    own, of_made = (list(zip(*machine_section(clips, pooled), strict=True)) for clips in (train, made))
-    offset = {}
-    for bank in set(of_made):
-        here = np.array([other == bank for other in own], dtype=bool) & (rows >= 0)
-        differences = scored.reference[rows[here]] - crossed[here]
-        offset[bank] = float(np.median(differences)) if here.any() else 0.0
-    return np.array([offset[bank] for bank in of_made])
+    own, of_made = (machine_section(clips, scored.pool_sections) for clips in (train, made))
+    moved = scores.copy()
+    for machine, section in set(zip(*of_made, strict=True)):
+        here = (own[0] == machine) & (own[1] == section) & (rows >= 0)
+        anomalies = (of_made[0] == machine) & (of_made[1] == section)
+        if here.any():
+            moved[anomalies] = _mapped(scores[anomalies], np.sort(crossed[here]), np.sort(scored.reference[rows[here]]))
+    return moved
+
+
+def _mapped(scores: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Scores with the quantiles of `source` moved to those of `target`; both (n,) rise."""
+    outside = np.where(scores > source[-1], scores - source[-1], np.minimum(scores - source[0], 0.0))
+    return np.asarray(np.interp(scores, source, target) + outside)
 
 
 @dataclass(frozen=True)
