@@ -125,8 +125,10 @@ def text(interval: Interval, sign: str = "") -> str:
     return f"{value} [{low}, {high}]"
 
 
-def rows_of(name: str, runs: dict[str, Run], labels: Labels, year: int) -> list[str]:
-    """The lines of a folder in the table; the first run is that of before."""
+def rows_of(
+    name: str, runs: dict[str, Run], labels: Labels, year: int, changes: dict[str, list[tuple[float, ...]]]
+) -> list[str]:
+    """The lines of a folder in the table; the first run is that of before. changes: are added to, by run."""
     lines, before = [], next(iter(runs.values()))
     for title, each in runs.items():
         table, reported = each.table(labels.keys), each.decisions(labels)
@@ -136,15 +138,17 @@ def rows_of(name: str, runs: dict[str, Run], labels: Labels, year: int) -> list[
         if each is before:
             cells += ["", "", ""]
         else:
-            cells.append(text(compare(table, before.table(labels.keys), labels, year).score, "+"))
             was = before.decisions(labels)
-            cells += [text(rate_change(was, reported, labels, anomalies), "+") for anomalies in (False, True)]
+            change = [compare(table, before.table(labels.keys), labels, year).score]
+            change += [rate_change(was, reported, labels, anomalies) for anomalies in (False, True)]
+            cells += [text(interval, "+") for interval in change]
+            changes.setdefault(title, []).append(tuple(interval.value for interval in change))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def bench(data: Path, work: Path, count: int) -> list[str]:
-    """Run, mark, run again: the lines of one folder."""
+def bench(data: Path, work: Path, count: int, changes: dict[str, list[tuple[float, ...]]]) -> list[str]:
+    """Run, mark, run again: the lines of one folder; its changes are added to `changes`."""
     store, out = work / f"{data.name}.store", work / data.name
     if not store.exists():
         run("featstore.cli", "build", data, store)
@@ -160,7 +164,7 @@ def bench(data: Path, work: Path, count: int) -> list[str]:
     folders = {"before": "before", "same members": "same", "chosen again": "after"}
     runs = {title: Run.of(out / name) for title, name in folders.items()}
     marked = f"{data.name} ({faults} faults, {len(marks) - faults} normal)"
-    return rows_of(marked, runs, labels, year)
+    return rows_of(marked, runs, labels, year, changes)
 
 
 def main() -> None:
@@ -171,7 +175,11 @@ def main() -> None:
     parser.add_argument("--marks", type=int, default=MARKED, help=f"clips to mark in each folder [{MARKED}]")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    lines = [line for data in args.data for line in bench(data, args.work, args.marks)]
+    changes: dict[str, list[tuple[float, ...]]] = {}
+    lines = [line for data in args.data for line in bench(data, args.work, args.marks, changes)]
+    for title, of_run in changes.items():
+        means = (f"{100 * value:+.1f}" for value in np.mean(of_run, axis=0))
+        lines.append(f"| mean of {len(of_run)} | {title} | | | | {' | '.join(means)} |")
     names = " ".join(data.name for data in args.data)
     print(f"\n`python scripts/bench_loop.py {names} --work DIR --marks {args.marks}`\n")
     header = ("data (marked)", "run", "official score", "false alarms", "hits")

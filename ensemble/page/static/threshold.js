@@ -80,7 +80,9 @@ function address(path, ui, more = {}) {
 async function load(section, ui, keep = false) {
   clearTimeout(timers.poll);
   if (!ui.pick.options.length) return;
+  const wanted = ui.pick.value;
   const answer = await get(address("/threshold/scores", ui));
+  if (ui.pick.value !== wanted) return; // another section was chosen meanwhile
   state = answer;
   ui.slider.max = state.values.length - 1;
   ui.stretched.textContent = state.bounded ? " The axis is stretched towards 1, where the thresholds are." : "";
@@ -142,8 +144,9 @@ function move(ui, score, write = true) {
 
 // What only the server knows: counts at a score between two steps, and the kinds of generated anomalies.
 async function settle(ui, score) {
+  const wanted = ui.pick.value;
   const answer = await get(address("/threshold/at", ui, { value: score }));
-  if (score !== value) return;
+  if (score !== value || ui.pick.value !== wanted) return;
   if (state.values.indexOf(score) < 0) {
     ui.slider.value = nearest(state.at, answer.at);
     tell(ui, answer);

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from window_store import recording, window_store, windows
 
 from ensemble.marks.exchange import MAX_MARKS, NAMED, Imported, Source, import_marks, label_files, sources, write_labels
 from ensemble.marks.file import FILE, Mark, append_mark, read_marks
@@ -155,7 +156,7 @@ def test_labels_are_read_as_audacity_writes_them(store: Path, text: str, mark: t
 
 
 @pytest.mark.parametrize(
-    ("text", "windows"),
+    ("text", "marked"),
     [
         ("0\t40\tnormal\n", WINDOWS),
         ("11\t29\tnormal\n", WINDOWS[1:3]),
@@ -164,11 +165,21 @@ def test_labels_are_read_as_audacity_writes_them(store: Path, text: str, mark: t
         ("0\t0\tignore\n", WINDOWS),
     ],
 )
-def test_labels_mark_the_windows_that_they_lie_in(store: Path, text: str, windows: list[str]) -> None:
+def test_labels_mark_the_windows_that_they_lie_in(store: Path, text: str, marked: list[str]) -> None:
     source = labels(text, "long.txt")
     import_marks(store, [source])
-    assert list(marks_of(store)) == windows
+    assert list(marks_of(store)) == marked
     assert import_marks(store, [source]).written == 0
+
+
+@pytest.mark.parametrize(("text", "part"), [("0\t119.95\t", (None, None)), ("0\t119.8\t", (0.0, 119.8))])
+def test_a_label_of_all_of_a_recording_has_no_times(tmp_path: Path, text: str, part: tuple[float | None, ...]) -> None:
+    store = window_store(tmp_path / "s", [recording("fan/test/a.wav"), *windows(recording("fan/test/b.wav"), 12)]).path
+    import_marks(store, [labels(f"{text}fault\n", f"{name}.txt") for name in ("a", "b")])
+    assert [(mark.start_s, mark.end_s) for mark in read_marks(store).items] == [part, part]
+    if part == (None, None):
+        import_marks(store, [labels("0\t120\tnormal\n", "a.txt")])
+        assert label_files(opened(store))["fan/test/a.wav.txt"] == b"0.000000\t120.000000\tnormal\n"
 
 
 BAD_LABELS = [

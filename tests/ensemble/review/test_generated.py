@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from selection_store import labelled, recordings, selection_store, variants
 
 from ensemble.page.scored import Scored, scored_of
 from ensemble.recipe import Member, Recipe, recipe_text
+from ensemble.review import generated as generated_module
 from ensemble.review.generated import COMPUTING, NO_ANOMALIES, NONE, READY, Background, generated_scores
 from ensemble.review.whatif import Generated
 from ensemble.run import detect
+from ensemble.selection.scoring.validation import Validation, plan_validation
 from featstore.errors import DataError
 from featstore.exchange.embeddings import import_matrix
 from featstore.store import FeatureStore
@@ -79,11 +82,18 @@ def test_an_anomaly_does_not_profit_from_its_original(tmp_path: Path) -> None:
         assert np.mean(own.scores > 0.5) == pytest.approx(0.5, abs=0.12)
 
 
-def test_sections_can_be_pooled(store: FeatureStore) -> None:
-    pooled = replace(RECIPE, pool_sections=True)
+def test_sections_can_be_pooled(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    pooled, planned = replace(RECIPE, pool_sections=True), []
+
+    def plan(*args: Any, **options: Any) -> Validation:
+        planned.append(plan_validation(*args, **options))
+        return planned[-1]
+
+    monkeypatch.setattr(generated_module, "plan_validation", plan)
     generated = generated_scores(store, scored(store, pooled))
     assert {key: len(own.scores) for key, own in generated.items()} == {("fan", "00"): 160, ("fan", "01"): 160}
     apart = generated_scores(store, scored(store, RECIPE))
+    assert [each.sections for each in planned] == [(("fan", "all"),), (("fan", "00"), ("fan", "01"))]
     assert not np.array_equal(generated["fan", "00"].scores, apart["fan", "00"].scores)
 
 

@@ -70,7 +70,7 @@ def test_the_share_of_normal_clips_is_that_of_a_threshold_by_hand(tmp_path: Path
     scored = session_of(tmp_path, data=False).scored
     what = WhatIf(scored, "fan", "00")
     (reference,) = what.references
-    for value in (0.1, 0.5, 0.93, 0.9999):
+    for value in (0.1, 0.5, 0.93, 0.9999, float(reference.scores[3]), float(reference.scores[-1])):
         limit = given_threshold(value, reference.scores)
         assert what.rates(value) == [tuple(round(number, 5) for number in (limit.expected, limit.low, limit.high))]
         (by_hand,) = [each for each in scored.with_thresholds({("fan", "00"): value}).limits if each.section == "00"]
@@ -135,6 +135,7 @@ def test_generated_anomalies_are_counted_by_kind() -> None:
     assert generated.found(0.6) == 2
     assert generated.by_kind(0.5) == [("leak", 1, 2), ("squeal", 2, 2)]
     assert generated.by_kind(0.8) == [("leak", 0, 2), ("squeal", 1, 2)]
+    assert Generated(np.array([0.9, 0.1]), ["a", "b"]).by_kind(0.5) == [("b", 0, 1), ("a", 1, 1)]
 
 
 def test_a_hundred_thousand_clips_have_a_bounded_answer() -> None:
