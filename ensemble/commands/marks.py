@@ -3,6 +3,7 @@
 import getpass
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,12 +12,6 @@ from featstore.terminal.shown import counted, printable
 
 WORDS = ("normal", "fault", "ignore", "none")
 SHOWN = ("clip", "mark", "start", "end", "who", "when", "note")
-FOLLOWS = {
-    "normal": "from the next run on, it is in the bank of its section and is not scored",
-    "fault": "from the next run on, it is in no bank and in no metric; selections use it as a fault",
-    "ignore": "from the next run on, it is in no bank and is not scored",
-    "none": "its earlier marks no longer count",
-}
 
 
 def _login() -> str:
@@ -26,10 +21,28 @@ def _login() -> str:
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else ""
 
 
+if TYPE_CHECKING:
+    Parameter = click.ParamType[str]
+else:
+    Parameter = click.ParamType
+
+
+class Word(Parameter):
+    """A mark, or a word that people use for one; see `ensemble.marks.words`."""
+
+    name = "mark"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The mark that a word stands for."""
+        from ensemble.marks.words import EXPECTED, mark_of
+
+        return mark_of(value) or self.fail(f"{value!r} is no mark; expected {EXPECTED}", param, ctx)
+
+
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @click.argument("clip")
-@click.argument("word", metavar="|".join(WORDS), type=click.Choice(WORDS))
+@click.argument("word", metavar="|".join(WORDS), type=Word())
 @click.option("--start", "start_s", type=click.FloatRange(0), metavar="S", help="Start of the marked part, in seconds.")
 @click.option(
     "--end", "end_s", type=click.FloatRange(0, min_open=True), metavar="S", help="End of the marked part, in seconds."
@@ -44,6 +57,7 @@ def mark(store: Path, clip: str, word: str, **options: object) -> None:
     """
     from ensemble.marks.file import Mark
     from ensemble.marks.listing import add_mark
+    from ensemble.marks.words import FOLLOWS
     from featstore.errors import OptionError
 
     try:
@@ -60,12 +74,31 @@ def mark(store: Path, clip: str, word: str, **options: object) -> None:
 
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
+@click.argument("files", nargs=-1, type=EXISTING)
 @click.option("--csv", "csv_file", type=PATH, help="CSV file to write, which `detect select --faults` takes.")
+@click.option("--labels", "folder", type=PATH, help="Folder for label files of Audacity, one for each recording.")
 @click.option("--json", "as_json", is_flag=True, help="Marked clips and every mark as JSON on stdout.")
-def marks(store: Path, csv_file: Path | None, as_json: bool) -> None:
+@click.option(
+    "--import",
+    "importing",
+    is_flag=True,
+    help="Mark the clips of FILES: CSV as of --csv, label files of Audacity named like their recordings, zip files and "
+    "folders of them. All lines are good, or nothing is written.",
+)
+@click.option("--who", default=_login, show_default="login name", help="--import: who made the label files.")
+def marks(  # noqa: PLR0917 - one parameter per option
+    store: Path,
+    files: tuple[Path, ...],
+    csv_file: Path | None,
+    folder: Path | None,
+    as_json: bool,
+    importing: bool,
+    who: str,
+) -> None:
     """List the marked clips of STORE, each with the mark that counts."""
     from ensemble.marks import listing
 
+    _import(store, files, importing=importing, who=who)
     marked = listing.opened(store)
     lost = [f"{counted(marked.lost, 'mark')} without a recording in {store}"] if marked.lost else []
     for note in (*marked.marks.notes, *lost):
@@ -73,8 +106,22 @@ def marks(store: Path, csv_file: Path | None, as_json: bool) -> None:
     if csv_file:
         listing.write_csv(marked, csv_file)
         echo(f"wrote {counted(len(marked.marked), 'marked clip')} to {csv_file}", err=True)
+    if folder:
+        from ensemble.marks.exchange import write_labels
+
+        echo(f"wrote {counted(write_labels(marked, folder), 'label file')} below {folder}", err=True)
     if as_json:
         echo_json(listing.as_json(marked))
-    elif not csv_file:
+    elif not (csv_file or folder or files):
         rows = [["" if cell is None else str(cell) for cell in row] for row in listing.rows_of(marked)]
         echo(table(SHOWN, rows) if rows else "no marked clips; `detect mark STORE CLIP fault` marks one")
+
+
+def _import(store: Path, files: tuple[Path, ...], *, importing: bool, who: str) -> None:
+    from ensemble.marks.exchange import import_marks, sources
+    from featstore.errors import OptionError
+
+    if bool(files) != importing:
+        raise OptionError("--import needs files, and files need --import: detect marks STORE --import FILE...")
+    if files:
+        echo(import_marks(store, sources(files), who).text, err=True)

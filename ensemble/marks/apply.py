@@ -94,15 +94,9 @@ def marked_rows(marks: Sequence[Mark], clips: ClipTable) -> dict[int, Mark]:
     """The mark that counts for every marked row of a table; generated variants have none."""
     if not marks:
         return {}
-    recorded = np.flatnonzero(clips.where(variant="")).tolist()
-    keys, windows = clips.keys(), clips.windows()
-    row_of = {keys[row]: row for row in recorded}
-    of_recording: dict[str, list[int]] = {}
-    for row in recorded:
-        of_recording.setdefault(recording_of(keys[row]), []).append(row)
-    rows: dict[int, Mark] = {}
+    places, rows = Places(clips), dict[int, Mark]()
     for mark in marks:
-        for row in _rows_of(mark, row_of, of_recording, windows):
+        for row in places.held(mark):
             if mark.mark == NONE:
                 rows.pop(row, None)
             else:
@@ -110,23 +104,35 @@ def marked_rows(marks: Sequence[Mark], clips: ClipTable) -> dict[int, Mark]:
     return rows
 
 
-def _rows_of(
-    mark: Mark, row_of: Mapping[str, int], of_recording: Mapping[str, Sequence[int]], windows: np.ndarray
-) -> list[int]:
-    """The rows that a mark holds for; see the module docstring."""
-    window = window_of(mark.clip)
-    if window and mark.clip in row_of:
-        return [row_of[mark.clip]]
-    rows = list(of_recording.get(recording_of(mark.clip), ()))
-    if window is None and (mark.start_s is None or mark.end_s is None):
-        return rows
-    start, end = window or (mark.start_s or 0.0, mark.end_s or 0.0)
-    starts, ends = windows[rows].T
-    shared = np.minimum(ends, end) - np.maximum(starts, start)
-    inside = shared >= HALF * (ends - starts) - 1e-6  # False for a whole recording, whose times are NaN
-    if mark.mark in (FAULT, NONE):
-        inside |= np.isnan(starts)
-    return [row for row, is_inside in zip(rows, inside.tolist(), strict=True) if is_inside]
+class Places:
+    """Where the recorded clips of a table are, to find the rows that marks hold for.
+
+    keys: of all rows. of_recording: rows by the path of their recording. windows: as `ClipTable.windows`.
+    """
+
+    def __init__(self, clips: ClipTable) -> None:
+        recorded = np.flatnonzero(clips.where(variant="")).tolist()
+        self.keys, self.windows = clips.keys(), clips.windows()
+        self.row_of = {self.keys[row]: row for row in recorded}
+        self.of_recording: dict[str, list[int]] = {}
+        for row in recorded:
+            self.of_recording.setdefault(recording_of(self.keys[row]), []).append(row)
+
+    def held(self, mark: Mark) -> list[int]:
+        """The rows that a mark holds for; see the module docstring."""
+        window = window_of(mark.clip)
+        if window and mark.clip in self.row_of:
+            return [self.row_of[mark.clip]]
+        rows = list(self.of_recording.get(recording_of(mark.clip), ()))
+        if window is None and (mark.start_s is None or mark.end_s is None):
+            return rows
+        start, end = window or (mark.start_s or 0.0, mark.end_s or 0.0)
+        starts, ends = self.windows[rows].T
+        shared = np.minimum(ends, end) - np.maximum(starts, start)
+        inside = shared >= HALF * (ends - starts) - 1e-6  # False for a whole recording, whose times are NaN
+        if mark.mark in (FAULT, NONE):
+            inside |= np.isnan(starts)
+        return [row for row, is_inside in zip(rows, inside.tolist(), strict=True) if is_inside]
 
 
 def with_roles(clips: ClipTable, rows: Mapping[int, Mark]) -> ClipTable:

@@ -14,7 +14,7 @@ import math
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -177,24 +177,40 @@ def append_mark(root: Path, mark: Mark) -> Mark:
     The mark is on disk when this returns. StoreError for a file that cannot be written or is damaged; ResourceError for
     a full disk, which leaves the file as it was.
     """
+    return append_marks(root, (mark,))[0]
+
+
+def append_marks(root: Path, given: Sequence[Mark]) -> list[Mark]:
+    """Write marks in order, all or none, as `append_mark` writes one.
+
+    Only a crash while they are written may leave the first of them.
+    """
+    if not given:
+        return []
     path = root / FILE
     with explained(str(path), 0, root), _locked(path) as descriptor:
         marks = read_marks(root)
-        when = mark.when or datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        raw = seal({**mark.as_json(), "when": when, "version": VERSION, "previous": marks.head})
-        written, line = _mark(raw, marks.head, len(marks.items) + 1), canonical(raw) + b"\n"
-        if marks.intact + len(line) > MAX_BYTES:
+        now, head = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), marks.head
+        written: list[Mark] = []
+        lines = []
+        for mark in given:
+            raw = seal({**mark.as_json(), "when": mark.when or now, "version": VERSION, "previous": head})
+            written.append(_mark(raw, head, len(marks.items) + len(written) + 1))
+            head = written[-1].checksum
+            lines.append(canonical(raw) + b"\n")
+        added = b"".join(lines)
+        if marks.intact + len(added) > MAX_BYTES:
             raise StoreError(
                 f"{path} would exceed its limit of {MAX_BYTES:,} bytes; export the marks with `detect marks STORE "
                 "--csv FILE`, move the file away, and begin a new one"
             )
-        check_space(str(path), len(line), root)
+        check_space(str(path), len(added), root)
         if os.fstat(descriptor).st_size != marks.intact + len(marks.torn):  # the lock does not work everywhere
             raise StoreError(f"{path}: another program marks at the same time; mark the clip again")
         if marks.torn:
             _keep_torn(root / TORN, marks.torn)
             os.ftruncate(descriptor, marks.intact)
-        _write_line(descriptor, line, marks.intact)
+        _write_line(descriptor, added, marks.intact)
         sync_directory(root)
     return written
 
@@ -209,7 +225,7 @@ def _keep_torn(path: Path, torn: bytes) -> None:
 
 
 def _write_line(descriptor: int, line: bytes, intact: int) -> None:
-    """Append a whole line durably, or leave the file with its `intact` bytes."""
+    """Append whole lines durably, or leave the file with its `intact` bytes."""
     try:
         if os.write(descriptor, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

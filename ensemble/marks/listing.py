@@ -61,11 +61,38 @@ def rows_of(store: MarkedStore) -> Iterator[list[str | float | None]]:
         yield [key, mark.mark, *times, mark.who, mark.when, mark.note]
 
 
-def write_csv(store: MarkedStore, path: Path) -> None:
-    """Write the rows as CSV, which `detect select --faults` takes."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet takes a cell that begins so for a formula, or may."""
+
+
+def csv_bytes(store: MarkedStore) -> bytes:
+    """The rows as CSV in UTF-8, which `detect select --faults` takes, and which a spreadsheet shows as text.
+
+    A note or name that a spreadsheet would take for a formula begins with an apostrophe, which an import takes away; so
+    does one that begins with an apostrophe. The path of such a clip begins with `./`.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows_of(store)])
-    write_checked(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for clip, label, start_s, end_s, *free in rows_of(store):
+        path = f"./{clip}" if str(clip).startswith(FORMULA) else clip
+        writer.writerow([path, label, start_s, end_s, *map(_harmless, free)])
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _harmless(cell: object) -> str:
+    text = str(cell)
+    return f"'{text}" if text.startswith((*FORMULA, "'")) else text
+
+
+def original(cell: str) -> str:
+    """The text of a cell of `csv_bytes`."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*FORMULA, "'")) else cell
+
+
+def write_csv(store: MarkedStore, path: Path) -> None:
+    """Write the rows as CSV, see `csv_bytes`."""
+    write_checked(path, csv_bytes(store))
 
 
 def as_json(store: MarkedStore) -> dict[str, Any]:

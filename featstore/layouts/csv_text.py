@@ -26,19 +26,32 @@ def csv_rows(
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise DataError(f"{path}: more than {max_bytes:,} bytes; expected a CSV file")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    if len(content) > max_bytes:
+        raise DataError(f"{path}: more than {max_bytes:,} bytes; expected a CSV file")
+    yield from content_rows(content, str(path), is_raw=is_raw)
+
+
+def content_rows(
+    content: bytes, name: str, *, is_raw: Callable[[list[list[str]]], bool] = lambda rows: True
+) -> list[tuple[int, list[str]]]:
+    """The rows of the content of a file called `name`, see `csv_rows`."""
+    try:
         text, is_valid = _text(content)
         rows = _rows(text)
         if not is_valid and not is_raw([cells for _, cells in rows]):
             rows = _rows(content.decode(WINDOWS, "surrogateescape"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file: {error}") from error
+        raise DataError(f"{name}: not a CSV file: {error}") from error
     if not rows:
-        raise DataError(f"{path}: the file is empty; expected a CSV file")
-    yield from rows
+        raise DataError(f"{name}: the file is empty; expected a CSV file")
+    return rows
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file in UTF-8 or UTF-16; bytes that are neither stay as surrogates."""
+    return _text(content)[0]
 
 
 def _text(content: bytes) -> tuple[str, bool]:

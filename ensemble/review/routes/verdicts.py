@@ -1,11 +1,181 @@
-"""The part verdicts of the page."""
+"""The part verdicts of the page: marked clips, every mark that was made, and marks to and from other programs."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ensemble.marks.apply import EFFECTS, MarkedStore
+from ensemble.marks.audacity import zipped
+from ensemble.marks.exchange import import_marks, label_files
+from ensemble.marks.file import Mark, Marks
+from ensemble.marks.lines import MAX_BYTES, Source
+from ensemble.marks.listing import csv_bytes
+from ensemble.marks.words import FOLLOWS
+from ensemble.review.answer import part, session_of
+from ensemble.review.asked import posted, printed, told
+from ensemble.review.session import Session
+from ensemble.windows.screen import clip_title, clock
+from featstore.clip import place_of, recording_of
+from featstore.errors import DataError
+
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import Route
+
+SHOWN = 200
+"""Most rows of a table on one page."""
 
 
 def routes() -> "list[Route]":
     """The addresses."""
-    return []
+    from starlette.routing import Route
+
+    return [
+        Route("/parts/verdicts", shown),
+        Route("/verdicts/list", listed),
+        Route("/verdicts/marks.csv", csv_file),
+        Route("/verdicts/labels.zip", labels_file),
+        Route("/verdicts/import", posted(imported, MAX_BYTES), methods=["POST"]),
+    ]
+
+
+def shown(request: "Request") -> "Response":
+    """The part without its lists."""
+    return part("verdicts.html", follows=FOLLOWS, store=str(session_of(request).path))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A marked clip, or a mark of the history, as the page shows it.
+
+    row: of the clip in the results, None where it is not among them. part: times of the marked part, "" for all of it.
+    key: to mark it again; "" where JSON cannot hold it. counts: whether it is the mark that counts for any clip.
+    """
+
+    title: str
+    machine: str
+    section: str
+    part: str
+    mark: Mark
+    row: int | None
+    key: str
+    counts: bool = True
+
+
+def listed(request: "Request") -> "Response":
+    """The lists by the filters `mark`, `machine` and `who`; `offset` and `from` leave out so many rows of each."""
+    return told(_listed, request)
+
+
+def _listed(request: "Request") -> "Response":
+    session = session_of(request)
+    marked = _marked(request)
+    query = request.query_params
+    clips, history = _clips(session, marked), _history(session, marked)
+    chosen = [row for row in clips if _fits(row, query)]
+    past = [row for row in history if _fits(row, query)]
+    offset, begin = (_number(query.get(name, "0")) for name in ("offset", "from"))
+    return part(
+        "verdicts_list.html",
+        counts=Counter(row.mark.mark for row in clips),
+        effects=EFFECTS,
+        clips=chosen[offset : offset + SHOWN],
+        chosen=len(chosen),
+        offset=offset,
+        history=past[begin : begin + SHOWN],
+        past=len(past),
+        begin=begin,
+        size=SHOWN,
+        machines=sorted({printed(row.machine) for row in history if row.machine}),
+        persons=sorted({printed(row.mark.who) for row in history}),
+        notes=marked.marks.notes,
+        lost=marked.lost,
+    )
+
+
+def csv_file(request: "Request") -> "Response":
+    """The marked clips as CSV."""
+    return told(lambda: _download(csv_bytes(_marked(request)), "text/csv; charset=utf-8", "marks.csv"))
+
+
+def labels_file(request: "Request") -> "Response":
+    """The marked clips as label files of Audacity in a zip archive."""
+    return told(lambda: _download(zipped(label_files(_marked(request))), "application/zip", "labels.zip"))
+
+
+def _download(content: bytes, kind: str, name: str) -> "Response":
+    from starlette.responses import Response
+
+    return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def imported(request: "Request", body: bytes) -> "Response":
+    """Mark the clips of a file, whose name is `name`; `clip`: the recording of a label file."""
+    from starlette.responses import JSONResponse
+
+    session, query = session_of(request), request.query_params
+    name = query.get("name", "")
+    if not name:
+        raise DataError("the name of the file is missing")
+    result = import_marks(session.path, [Source(name, body, query.get("clip", ""))], session.who)
+    return JSONResponse({"text": result.text, "written": result.written, "repeated": result.repeated})
+
+
+def _marked(request: "Request") -> MarkedStore:
+    """The store with its marks; made anew where these have changed."""
+    session, state = session_of(request), request.app.state
+    with session.lock:
+        marks: Marks = session.marks
+        known = getattr(state, "marked", None)
+        if known is None or known.marks is not marks:
+            state.marked = MarkedStore(session.store, marks)
+        store: MarkedStore = state.marked
+        return store
+
+
+def _places(session: Session, store: MarkedStore, clips: set[str]) -> dict[str, tuple[str, str]]:
+    """Machine and section by the path of a recording."""
+    places: dict[str, tuple[str, str]] = {}
+    for name in sorted(store.embeddings):
+        table = session.store.clips(name)
+        columns = (table.recordings(), table.column("machine").tolist(), table.column("section").tolist())
+        places.update(
+            (path, (machine, section)) for path, machine, section in zip(*columns, strict=True) if path in clips
+        )
+    return places
+
+
+def _clips(session: Session, store: MarkedStore) -> list[Row]:
+    """The marked clips by recording and time."""
+    places = _places(session, store, {recording_of(key) for key in store.marked})
+    row_of = {key: row for row, key in enumerate(session.scored.keys) if key in store.marked}
+    keys = sorted(store.marked, key=lambda key: (*place_of(key), key))
+    return [_row(key, store.marked[key], places, row_of.get(key)) for key in keys]
+
+
+def _history(session: Session, store: MarkedStore) -> list[Row]:
+    """Every mark that was made, the last one first."""
+    marks = store.marks.items
+    places = _places(session, store, {recording_of(mark.clip) for mark in marks})
+    counting = {mark.checksum for mark in store.marked.values()}
+    rows = [_row(mark.clip, mark, places, None, counts=mark.checksum in counting) for mark in marks]
+    return rows[::-1]
+
+
+def _row(key: str, mark: Mark, places: Mapping[str, tuple[str, str]], row: int | None, *, counts: bool = True) -> Row:
+    machine, section = places.get(recording_of(key), ("", ""))
+    given = mark.start_s is not None and recording_of(key) == key
+    span = f"{clock(mark.start_s)} to {clock(mark.end_s)}" if given else ""
+    sent = key if printed(key) == key else ""
+    return Row(clip_title(key), machine, section, span, mark, row, sent, counts)
+
+
+def _fits(row: Row, query: Mapping[str, str]) -> bool:
+    wanted: Sequence[tuple[str, str]] = (("mark", row.mark.mark), ("machine", row.machine), ("who", row.mark.who))
+    return all(query.get(name, "") in ("", printed(value)) for name, value in wanted)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

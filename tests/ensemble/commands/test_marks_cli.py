@@ -88,7 +88,7 @@ def test_marks_are_made_listed_exported_and_taken_back(store: Path, tmp_path: Pa
     ("args", "code", "words"),
     [
         (["fan/test/s0_0001.wav", "fault"], 1, "did you mean fan/test/s0_001.wav?"),
-        ([FAULT, "broken"], 2, "'normal', 'fault', 'ignore', 'none'"),
+        ([FAULT, "humming"], 2, "'humming' is no mark; expected normal, fault, ignore, none"),
         ([FAULT, "fault", "--start", "1"], 2, "needs both its start and its end"),
         ([FAULT, "fault", "--start", "2", "--end", "1"], 2, "is empty"),
         ([FAULT, "fault", "--end", "nan", "--start", "0"], 2, "nan"),
@@ -270,3 +270,43 @@ def test_a_damaged_file_stops_a_run_that_does_not_leave_marks_out(store: Path, t
         assert result.exit_code == 4
         assert f"{FILE}, line 2: it does not follow the line before it" in result.output
     done(store, *KNN, "--no-marks", "-o", tmp_path / "b")
+
+
+def test_words_that_people_say(store: Path) -> None:
+    assert f"{FAULT}: fault;" in done("mark", store, FAULT, "Anomaly").stderr
+    assert f"{FAULT}: normal;" in done("mark", store, FAULT, "false alarm").stderr
+    done("mark", store, FAULT, "remove")
+    assert "no marked clips" in done("marks", store).stdout
+
+
+def test_marks_go_to_audacity_and_to_csv_and_come_back(store: Path, original: Path, tmp_path: Path) -> None:
+    done("mark", store, FAULT, "fault", "--note", "a knock")
+    done("mark", store, TRAIN, "ignore", "--who", "anna")
+    result = done("marks", store, "--csv", tmp_path / "m.csv", "--labels", tmp_path / "labels")
+    assert "wrote 2 label files below" in result.stderr
+    assert (tmp_path / "labels" / f"{FAULT}.txt").read_text() == "0.000000\t0.000000\tfault: a knock\n"
+    for number, given in enumerate((["m.csv"], ["labels"], [f"labels/{FAULT}.txt", f"labels/{TRAIN}.txt"])):
+        other = Path(shutil.copytree(original, tmp_path / f"other{number}"))
+        files = [tmp_path / name for name in given]
+        assert "2 marks written" in done("marks", other, "--import", *files, "--who", "bert").stderr
+        assert "0 marks written; 2 marks already" in done("marks", other, "--import", *files).stderr
+        marks = {mark.clip: (mark.mark, mark.note, mark.who) for mark in read_marks(other).items}
+        assert marks[FAULT][:2] == ("fault", "a knock")
+        assert marks[TRAIN][2] == ("bert" if number else "anna")
+
+
+@pytest.mark.parametrize("args", [["--import"], ["FILE"]])
+def test_an_import_needs_files_and_files_an_import(store: Path, tmp_path: Path, args: list[str]) -> None:
+    (tmp_path / "m.csv").write_text(f"clip,label\n{FAULT},fault\n")
+    result = run("marks", store, *[str(tmp_path / "m.csv") if arg == "FILE" else arg for arg in args])
+    assert result.exit_code == 2
+    assert "--import" in result.output
+    assert not (store / FILE).exists()
+
+
+def test_a_bad_line_of_an_import_is_named(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(f"clip,label\n{FAULT},fault\n{FAULT}x,fault\n")
+    result = run("marks", store, "--import", tmp_path / "m.csv")
+    assert result.exit_code == 1
+    assert "m.csv, line 3:" in result.output
+    assert not (store / FILE).exists()
