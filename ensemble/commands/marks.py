@@ -19,7 +19,8 @@ FOLLOWS = {
 }
 
 
-def _login() -> str:
+def login() -> str:
+    """Name of the user that runs the command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user without a name, as in a container
@@ -34,7 +35,7 @@ def _login() -> str:
 @click.option(
     "--end", "end_s", type=click.FloatRange(0, min_open=True), metavar="S", help="End of the marked part, in seconds."
 )
-@click.option("--who", default=_login, show_default="login name", help="Who heard it.")
+@click.option("--who", default=login, show_default="login name", help="Who heard it.")
 @click.option("--note", default="", help="Free text that is kept with the mark.")
 def mark(store: Path, clip: str, word: str, **options: object) -> None:
     """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts; `none` removes it.
