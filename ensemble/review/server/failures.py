@@ -7,8 +7,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ensemble.review.server.asgi import CLOSE, App, Message, Receive, Scope, Send, answer, error_body
-from featstore.console import note
+from featstore.console import echo
 from featstore.errors import AsdError, IncompleteError, RejectedAudio, RequestError, ResourceError, StoreError
+from featstore.terminal.shown import block
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -62,9 +63,8 @@ class Reported:
         try:
             await self.app(scope, receive, sent)
         except Exception as error:
-            note(f"error: {scope['method']} {scope['path']}")
-            for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
-                note(line)
+            lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
+            echo(block(f"error: {scope['method']} {scope['path']}", *lines), err=True)
             if not started:
                 await answer(send, 500, error_body(INTERNAL), "application/json", [CLOSE])
 
