@@ -87,7 +87,7 @@ def test_a_port_that_cannot_be_bound_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(serve.socket, "socket", type("Refusing", (socket.socket,), {"bind": refuse}))
-    with pytest.raises(DataError, match="port 80 of 127.0.0.1: Permission denied; name another port"):
+    with pytest.raises(DataError, match=r"port 80 of 127\.0\.0\.1: Permission denied; name another port"):
         bound(80)
 
 
