@@ -19,8 +19,7 @@ FOLLOWS = {
 }
 
 
-def login() -> str:
-    """Name of the user that runs the command."""
+def _login() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user without a name, as in a container
@@ -35,7 +34,7 @@ def login() -> str:
 @click.option(
     "--end", "end_s", type=click.FloatRange(0, min_open=True), metavar="S", help="End of the marked part, in seconds."
 )
-@click.option("--who", default=login, show_default="login name", help="Who heard it.")
+@click.option("--who", default=_login, show_default="login name", help="Who heard it.")
 @click.option("--note", default="", help="Free text that is kept with the mark.")
 def mark(store: Path, clip: str, word: str, **options: object) -> None:
     """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts; `none` removes it.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ensemble.commands.marks import login
+from ensemble.commands.marks import _login
 from featstore.console import EXISTING, Command, echo, note
 
 PORT = click.IntRange(0, 65535)
@@ -26,7 +26,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Folder of recordings, for sound and pictures [default: that of the last build].",
 )
 @click.option("--port", type=PORT, default=0, help="Port on 127.0.0.1 [default: a free one].")
-@click.option("--who", default=login, show_default="login name", help="Who marks clips in the page.")
+@click.option("--who", default=_login, show_default="login name", help="Who marks clips in the page.")
 def review(store: Path, results: Path, data: Path | None, port: int, who: str) -> None:
     """Show the results of STORE as a page in the browser: listen, decide, mark.
 
