@@ -3,8 +3,7 @@
 import html
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import cast
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
+from review_plant import session_of
 from review_server import Answer, Running, running
 
 from ensemble.review.routes.page import PARTS
@@ -57,10 +57,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A page whose folder of recordings lies beside a file that nobody may read."""
     folder = tmp_path_factory.mktemp("plant")
     (folder / "secret.txt").write_text(SECRET)
-    (folder / "data").mkdir()
-    scored = SimpleNamespace(title=TITLE, keys=[], clips=[])
-    session = SimpleNamespace(scored=scored, data=folder / "data", path=folder / "store", items=[])
-    with running(lambda access: protected(application(cast(Session, session)), access)) as server:
+    plant = session_of(folder)
+    session = Session(plant.path, plant.results, replace(plant.scored, title=TITLE), data=plant.data)
+    with running(lambda access: protected(application(session), access)) as server:
         yield server
 
 
