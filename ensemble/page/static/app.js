@@ -82,7 +82,7 @@ function heading(section) {
   let found = section.querySelector("h2");
   if (!found) {
     found = document.createElement("h2");
-    found.className = "unseen";
+    found.className = "visually-hidden";
     found.textContent = section.getAttribute("aria-label");
     section.prepend(found);
   }
