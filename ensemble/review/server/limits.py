@@ -15,6 +15,7 @@ class Bounds:
     """The bounds. A file has both a larger body and more time."""
 
     target_bytes: int = 32 << 10  # address with its query: two paths of 4 kB, percent-encoded
+    fields: int = 50  # names with values in an address
     head_bytes: int = 32 << 10  # all headers
     headers: int = 100
     body_bytes: int = 1 << 20
@@ -65,6 +66,8 @@ def oversize(scope: Scope, bounds: Bounds = BOUNDS) -> Refusal | None:
     target = len(scope["raw_path"]) + len(scope["query_string"])
     if target > bounds.target_bytes:
         return Refusal(414, f"The address has {target:,} bytes; the limit is {bounds.target_bytes:,}.")
+    if scope["query_string"].count(b"&") >= bounds.fields:
+        return Refusal(400, f"The address has more than {bounds.fields} values.")
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if len(scope["headers"]) > bounds.headers or size > bounds.head_bytes:
         return Refusal(431, f"The limit for headers is {bounds.headers}, with {bounds.head_bytes:,} bytes together.")

@@ -238,6 +238,8 @@ def test_few_files_are_taken_at_once() -> None:
 def test_long_addresses_and_large_heads_are_refused(page: Running) -> None:
     assert page.get("/?" + "x" * 30_000).status == 200
     assert page.get("/?" + "x" * 40_000).status == 414
+    assert page.get("/?" + "&".join(["x=1"] * 50)).status == 200
+    assert page.get("/?" + "&".join(["x=1"] * 51)).status == 400
     assert page.get("/", x_long="y" * 30_000).status == 200
     assert page.get("/", x_long="y" * 40_000).status == 431
     assert page.get("/", **{f"x_{i}": "y" for i in range(90)}).status == 200
