@@ -106,7 +106,7 @@ class Connection(H11Protocol):
 
 
 class _Server(Server):
-    """A server that says when it answers."""
+    """A server that says when it answers, and leaves no connection open."""
 
     def __init__(self, config: Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -119,6 +119,13 @@ class _Server(Server):
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Let running requests finish for CLOSING_S seconds, then end every connection."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # closes them
 
 
 def server(app: App, ready: Callable[[], None]) -> Server:

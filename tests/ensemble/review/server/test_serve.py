@@ -1,5 +1,6 @@
 """Connections of the server: what is not HTTP, slow and many clients, the port, the end."""
 
+import gc
 import json
 import socket
 import threading
@@ -262,3 +263,18 @@ def test_few_routes_work_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> No
     with running(lambda access: protected(starlette, access)) as page, ThreadPoolExecutor(10) as pool:
         assert {answer.status for answer in pool.map(lambda _: page.get("/"), range(10))} == {200}
     assert most == 2
+
+
+def test_it_ends_though_a_client_does_not_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connection, "CLOSING_S", 1)
+    with ExitStack() as stack:
+        with running(lambda access: protected(app(), access)) as page:
+            reader, silent = (stack.enter_context(page.connect()) for _ in range(2))
+            reader.sendall(page.head("GET /large HTTP/1.1") + b"\r\n")
+            silent.sendall(b"GET")
+            assert reader.recv(10) == b"HTTP/1.1 2"
+        assert closed(silent)
+    gc.collect()  # an open transport would warn
+    assert capsys.readouterr().err == ""
