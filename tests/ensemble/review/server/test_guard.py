@@ -158,7 +158,17 @@ def test_only_the_token_opens_the_page(query: str, expected: int | None) -> None
     assert status(without, "GET", "/parts/overview", query) == 403
 
 
+def test_a_post_may_leave_out_its_type_and_every_type_counts() -> None:
+    without = scope({name: value for name, value in POST.items() if name != "content-type"}, "POST")
+    assert refusal_of(without, ACCESS) is None
+    without["headers"] += [(b"content-type", b"application/json"), (b"content-type", b"text/plain")]
+    refusal = refusal_of(without, ACCESS)
+    assert refusal is not None
+    assert refusal.status == 415
+
+
 def test_a_wrong_token_is_refused_with_the_cookie_too() -> None:
+    assert status(OWN, "GET", "/", "token=") == 403
     assert status(OWN, "GET", "/", "token=of-an-earlier-start") == 403
 
 
