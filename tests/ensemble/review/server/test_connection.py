@@ -1,13 +1,12 @@
 """Connections of the server: what is not HTTP, bodies of uncertain length, slow and many clients, the end."""
 
-import gc
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -243,5 +242,7 @@ def test_it_ends_though_a_client_does_not_read(
             silent.sendall(b"GET")
             assert reader.recv(10) == b"HTTP/1.1 2"
         assert closed(silent)
-    gc.collect()  # an open transport would warn
+        with suppress(ConnectionError):
+            while reader.recv(1 << 20):
+                pass
     assert capsys.readouterr().err == ""
