@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "ensemble.commands.run:run",
     "select": "ensemble.commands.select:select",
     "report": "ensemble.commands.run:report",
+    "review": "ensemble.commands.review:review",
     "evaluate": "ensemble.commands.run:evaluate",
     "fit": "ensemble.commands.fit:fit",
     "score": "ensemble.commands.score:score",
@@ -66,6 +67,7 @@ def main() -> None:
     detect select STORE -o recipe.toml      choose an ensemble by generated anomalies
     detect STORE --recipe results/recipe.toml   run a recorded recipe again
     detect report STORE --data DATA         one HTML file: charts, spectrograms, players
+    detect review STORE --data DATA         a page in the browser: listen, decide, mark
     detect mark STORE CLIP fault            records what a person heard; the next run uses it
     detect neighbours STORE FILE            the recordings most similar to a file
     detect archive STORE ARCHIVE            the most anomalous clips of an archive of any size

@@ -14,7 +14,7 @@ WORDS = ("normal", "fault", "ignore", "none")
 SHOWN = ("clip", "mark", "start", "end", "who", "when", "note")
 
 
-def _login() -> str:
+def login() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user without a name, as in a container
@@ -47,7 +47,7 @@ class Word(Parameter):
 @click.option(
     "--end", "end_s", type=click.FloatRange(0, min_open=True), metavar="S", help="End of the marked part, in seconds."
 )
-@click.option("--who", default=_login, show_default="login name", help="Who heard it.")
+@click.option("--who", default=login, show_default="login name", help="Who heard it.")
 @click.option("--note", default="", help="Free text that is kept with the mark.")
 def mark(store: Path, clip: str, word: str, **options: object) -> None:
     """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts; `none` removes it.
@@ -85,7 +85,7 @@ def mark(store: Path, clip: str, word: str, **options: object) -> None:
     help="Mark the clips of FILES: CSV as of --csv, label files of Audacity named like their recordings, zip files and "
     "folders of them. All lines are good, or nothing is written.",
 )
-@click.option("--who", default=_login, show_default="login name", help="--import: who made the label files.")
+@click.option("--who", default=login, show_default="login name", help="--import: who made the label files.")
 def marks(  # noqa: PLR0917 - one parameter per option
     store: Path,
     files: tuple[Path, ...],

@@ -1,33 +1,137 @@
-// The shell: shows the part that the address names (#triage?machine=fan), loads it when it is first shown.
+// The shell: shows the part that the address names (#triage?machine=fan), loads it when it is first shown, and lists the
+// keys of the part. A part is a module with show(section, params), and optionally keys = [[key, what it does], ...].
 import { fail, html } from "./api.js";
 
-const parts = [...document.querySelectorAll("section.part")].map((section) => section.id.replace("part-", ""));
+const OWN_KEYS = [["?", "show or hide this list"]];
+const title = document.title;
+const links = [...document.querySelectorAll("nav a")].filter((link) => link.closest("header"));
+const names = links.map((link) => link.hash.slice(1));
+const loads = new Map();
+const dialog = document.getElementById("keys");
+let shown = "";
+let turn = 0;
 
+// Only the latest call goes on: a part that is slow to load must not come up over one that was chosen after it.
 async function show() {
   const [name, query] = location.hash.slice(1).split("?", 2);
   if (name === "main") return;
-  const shown = parts.includes(name) ? name : parts[0];
-  const section = document.getElementById(`part-${shown}`);
+  const mine = ++turn;
+  const next = names.includes(name) ? name : names[0];
+  const isChange = shown !== "" && shown !== next;
+  const section = choose(next);
   fail("");
-  for (const part of parts) {
-    document.getElementById(`part-${part}`).hidden = part !== shown;
-  }
-  for (const link of document.querySelectorAll("nav a")) {
-    const current = link.getAttribute("href") === `#${shown}`;
-    if (current) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  section.querySelector(":scope > .failed")?.remove();
   try {
-    if (!section.dataset.loaded) {
-      section.innerHTML = await html(`/parts/${shown}`);
-      section.dataset.loaded = "1";
-    }
-    const part = await import(`./${shown}.js`);
-    await part.show(section, new URLSearchParams(query ?? ""));
+    await load(next, section);
+    if (mine !== turn) return;
+    if (isChange) heading(section).focus();
+    const part = await script(next);
+    if (mine === turn) await part.show(section, new URLSearchParams(query ?? ""));
   } catch (error) {
-    fail(error);
+    if (mine === turn) section.prepend(failed(error));
   }
 }
 
+// Show the section of a part and hide the others.
+function choose(next) {
+  shown = next;
+  for (const [i, link] of links.entries()) {
+    const isCurrent = names[i] === next;
+    document.getElementById(`part-${names[i]}`).hidden = !isCurrent;
+    if (isCurrent) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    if (isCurrent) document.title = `${link.textContent} · ${title}`;
+  }
+  return document.getElementById(`part-${next}`);
+}
+
+// Fill a section once; a load that failed is tried again the next time.
+async function load(name, section) {
+  if (!loads.has(name)) {
+    section.setAttribute("aria-busy", "true");
+    section.innerHTML = '<p class="loading">Loading …</p>';
+    loads.set(name, html(`/parts/${name}`));
+  }
+  try {
+    const text = await loads.get(name);
+    if (!section.dataset.loaded) {
+      section.innerHTML = text;
+      section.dataset.loaded = "1";
+    }
+  } catch (error) {
+    loads.delete(name);
+    section.replaceChildren();
+    throw error;
+  } finally {
+    section.removeAttribute("aria-busy");
+  }
+}
+
+// The script of a part. A browser does not fetch one again that it could not fetch; the whole page must be loaded anew.
+async function script(name) {
+  try {
+    return await import(`./${name}.js`);
+  } catch (error) {
+    console.error(error);
+    throw Object.assign(new Error("The script of this part could not be loaded. Is detect review still running?"), { isFinal: true });
+  }
+}
+
+// The heading of a part, which takes the focus; one for screen readers where the part has none.
+function heading(section) {
+  let found = section.querySelector("h2");
+  if (!found) {
+    found = document.createElement("h2");
+    found.className = "visually-hidden";
+    found.textContent = section.getAttribute("aria-label");
+    section.prepend(found);
+  }
+  if (!found.hasAttribute("tabindex")) found.tabIndex = -1;
+  return found;
+}
+
+function failed(error) {
+  const box = document.createElement("div");
+  box.className = "failed warning";
+  box.setAttribute("role", "alert");
+  const text = document.createElement("p");
+  text.textContent = error.message ?? String(error);
+  const again = document.createElement("button");
+  again.type = "button";
+  again.textContent = "Try again";
+  again.addEventListener("click", () => (error.isFinal ? location.reload() : show()));
+  box.append(text, again);
+  return box;
+}
+
+async function toggleKeys() {
+  if (dialog.open) {
+    dialog.close();
+    return;
+  }
+  const { keys = [] } = await import(`./${shown}.js`).catch(() => ({}));
+  const rows = [...keys, ...OWN_KEYS].map(([key, text]) => {
+    const row = document.createElement("div");
+    row.append(document.createElement("dt"), document.createElement("dd"));
+    row.firstChild.append(document.createElement("kbd"));
+    row.firstChild.firstChild.textContent = key;
+    row.lastChild.textContent = text;
+    return row;
+  });
+  document.getElementById("keys-list").replaceChildren(...rows);
+  dialog.showModal();
+}
+
+function typing(target) {
+  return target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key !== "?" || event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
+  event.preventDefault();
+  toggleKeys();
+});
+document.getElementById("keys-open").addEventListener("click", toggleKeys);
+document.getElementById("alert-close").addEventListener("click", () => fail(""));
 addEventListener("hashchange", show);
 await show();

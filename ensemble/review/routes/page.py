@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from ensemble.review.answer import part, session_of
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -39,13 +41,14 @@ def static(request: "Request") -> "Response":
     from starlette.responses import Response
 
     name = request.path_params["name"]
-    source = _sources().get(name)
-    if source is None:
+    kind = KINDS.get(f".{name.rpartition('.')[2]}")
+    file = _files().get(name) if kind else None
+    if file is None:
         raise HTTPException(404, "no such file")
-    return Response(source, media_type=KINDS["." + name.rpartition(".")[2]])
+    return Response(file.read_bytes(), media_type=kind)
 
 
-def _sources() -> dict[str, bytes]:
+def _files() -> "dict[str, Traversable]":
+    """The files of the package that a page may have, by name; a name is looked up here and is never part of a path."""
     package = files("ensemble.page")
-    found = [package.joinpath("page.css"), *package.joinpath("static").iterdir()]
-    return {file.name: file.read_bytes() for file in found if "." + file.name.rpartition(".")[2] in KINDS}
+    return {file.name: file for file in (package.joinpath("page.css"), *package.joinpath("static").iterdir())}
