@@ -15,6 +15,7 @@ SHOWN = ("clip", "mark", "start", "end", "who", "when", "note")
 
 
 def login() -> str:
+    """The name of the user who runs the command; empty where the system knows none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user without a name, as in a container
