@@ -94,9 +94,9 @@ export function showList(target, data, points, { listen, done, clear, again }) {
         written += 1;
         progress.value = written;
       }
-      say(`${count(written)} of ${marked.length} marked ${MARKS[mark]}.`);
+      say(`${written} of ${count(marked.length)} marked: ${MARKS[mark]}.`);
     } catch (error) {
-      fail(new Error(`${count(written)} of ${marked.length} marked ${MARKS[mark]}, then it stopped: ${error.message}`));
+      fail(new Error(`${written} of ${count(marked.length)} marked (${MARKS[mark]}), then it stopped: ${error.message}`));
     }
     await done();
   };

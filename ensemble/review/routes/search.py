@@ -1,6 +1,5 @@
 """The part search of the page: the recordings of the store most similar to a file, or to one of its clips."""
 
-import asyncio
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 LARGEST = 64 << 20
 """Most bytes of a file."""
 
-PATIENCE_S = 60.0
-"""Longest time for a file to arrive."""
-
 BUSY = "several searches are running; try again in a few seconds"
 
 
@@ -46,7 +42,9 @@ def show(request: "Request") -> "Response":
     """The form."""
     with answered():
         store = session_of(request).store
-        default = space_of(request).views.checked("")
+        space = space_of(request)
+        space.prepare()
+        default = space.views.checked("")
         machines = sorted({name for each in store.embeddings for name in store.clips(each).column("machine").tolist()})
         quoted = [(quote(name, safe="", errors="surrogateescape"), name) for name in machines]
         values = {"views": view_names(store), "machines": quoted, "splits": SPLITS}
@@ -91,16 +89,12 @@ async def _received(request: "Request", file: Path) -> None:
     if stated.isdecimal() and int(stated) > LARGEST:
         raise too_large
     size = 0
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            with file.open("wb") as target:
-                async for block in request.stream():
-                    size += len(block)
-                    if size > LARGEST:
-                        raise too_large
-                    target.write(block)
-    except TimeoutError as error:
-        raise refused(408, f"the file did not arrive within {PATIENCE_S:g} s") from error
+    with file.open("wb") as target:
+        async for block in request.stream():
+            size += len(block)
+            if size > LARGEST:
+                raise too_large
+            target.write(block)
 
 
 def _answer(request: "Request", query: Mapping[str, str], file: Path | None, name: str) -> "Response":

@@ -1,7 +1,6 @@
 """One computation in a process of its own, so that the page answers meanwhile; it ends with the page."""
 
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -68,7 +67,6 @@ class Computation:
 def _work(compute: Compute, X: np.ndarray, answers: Connection) -> None:
     """Send the result, or why there is none, as text."""
     follow_parent()
-    os.nice(10)
     answers.send(attempt(compute, X))
     answers.close()
 
