@@ -44,6 +44,11 @@ def test_axes_without_variance_are_zero(X: np.ndarray) -> None:
     assert found.explained == pytest.approx((1.0 if np.ptp(X) else 0.0, 0.0))
 
 
+def test_a_row_beside_the_fitted_line_has_no_second_coordinate() -> None:
+    X = np.array([[0, 0], [1, 0], [2, 0], [5, 7]], dtype=np.float32)
+    np.testing.assert_allclose(pca(X, np.arange(3)).points, [[-1, 0], [0, 0], [1, 0], [4, 0]], rtol=0, atol=1e-6)
+
+
 def test_values_that_are_not_finite_are_refused() -> None:
     X = np.array([[1, np.nan], [2, 3]], dtype=np.float32)
     with pytest.raises(DataError, match="not finite"):

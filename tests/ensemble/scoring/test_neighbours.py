@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scored_plant import Plant, built, record
+from window_store import plant as window_plant
+from window_store import window_store
 
 from ensemble.scoring import neighbours as module
 from ensemble.scoring.neighbours import Search, neighbours, rows_of
@@ -121,3 +123,9 @@ def test_rows_that_are_read_once_serve_many_searches(
     assert [neighbours(plant.store, key, search, rows) for key in keys for search in searches] == expected
     assert rows.of(keys[1]).tolist() == [5]
     assert rows.of("nowhere.wav").tolist() == []
+
+
+def test_windows_of_the_same_recording_are_left_out_without_content_hashes(tmp_path: Path) -> None:
+    store = window_store(tmp_path / "s", window_plant(2, 2), hashed=False)
+    rows = neighbours(store, "fan/test/0.wav#t=20,30", Search(embedding="e", k=10))
+    assert {row.clip.recording for row in rows} == {"fan/train/0.wav", "fan/train/1.wav", "fan/test/1.wav"}

@@ -1,9 +1,11 @@
 """Searches by file and by clip through the page: what is found, what is refused, and that no file stays behind."""
 
+import asyncio
 import re
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import numpy as np
@@ -12,6 +14,7 @@ import soundfile
 from report_plant import HOSTILE
 from review_plant import session_of
 from scored_plant import Plant, plant_in
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 from ensemble.page.scored import scored_of
@@ -135,6 +138,12 @@ def test_a_file_that_is_too_large_is_refused_early(client: TestClient, tmp_path:
     answer = client.post("/search", content=endless())
     assert answer.status_code == 413
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stated_length_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    request = SimpleNamespace(headers={"content-length": str(2 << 30)}, stream=lambda: pytest.fail("it was read"))
+    with pytest.raises(HTTPException, match="larger than 64 MiB"):
+        asyncio.run(search_part._received(request, tmp_path / "a"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Points as JSON: columns that agree with the results, names of any kind, coordinates that fit."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,6 +54,20 @@ def test_columns_agree_with_the_results(page: Session) -> None:
             assert data["excess"][i] == pytest.approx(page.scored.excess[row], rel=1e-3)
             assert of["decision"][i] == ("reported" if page.scored.decision[row] else "not reported")
             assert of["role"][i] == "scored"
+
+
+def test_only_scored_clips_are_reported_and_rows_are_those_of_items(page: Session) -> None:
+    scored = replace(page.scored, threshold=np.full(24, -1.0))
+    event = SimpleNamespace(row=2, rows=(0, 1, 2))
+    session = SimpleNamespace(scored=scored, items=[event])
+    data = json.loads(points_json(some(page, page.store.clips("e")), session))  # type: ignore[arg-type]
+    decision, role = data["classes"]["decision"], data["classes"]["role"]
+    counts = dict(zip(decision["names"], np.bincount(decision["of"]).tolist(), strict=True))
+    assert counts == {"not scored": 48, "reported": 24}
+    place = {key: row for row, key in enumerate(scored.keys)}
+    rows = [data["row"][i] for i, name in enumerate(role["of"]) if role["names"][name] == "scored"]
+    keys = [data["key"][i] for i, name in enumerate(role["of"]) if role["names"][name] == "scored"]
+    assert rows == [2 if place[key] < 3 else place[key] for key in keys]
 
 
 def test_coordinates_keep_their_proportion(page: Session) -> None:
