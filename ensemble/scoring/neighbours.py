@@ -1,9 +1,10 @@
 """The rows of a store that are most similar to a recording, in one embedding."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ from featstore.table import ClipTable
 
 MOST = 2000
 """Most rows of a search; fewer than k recordings are listed if these rows are windows of fewer recordings."""
+
+BLOCK = 4096
+"""Rows of all views that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,34 +59,72 @@ class Search:
     embedders: tuple[str, ...] = ()
 
 
-def neighbours(store: FeatureStore, recording: str, search: Search) -> list[Neighbour]:
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a view of an embedding in memory, for any number of searches. matrix: float32 (n, d).
+
+    view: its number, None for all views joined. facts: of the recording of every row.
+    """
+
+    path: Path
+    info: EmbeddingInfo
+    view: int | None
+    clips: ClipTable
+    facts: dict[str, np.ndarray]
+    matrix: np.ndarray
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """Key (n,) of every row, as objects."""
+        return np.array(self.clips.keys(), dtype=object)
+
+    @cached_property
+    def recordings(self) -> np.ndarray:
+        """Path (n,) of the recording of every row, as objects."""
+        return np.array(self.clips.recordings(), dtype=object)
+
+    def of(self, recording: str) -> np.ndarray:
+        """Numbers of the rows that a key, or the path of a recording of windows, names; empty for any other text."""
+        return np.flatnonzero((self.keys == recording) | (self.recordings == recording))
+
+
+def rows_of(store: FeatureStore, embedding: str) -> Rows:
+    """The rows of a view of an embedding, named as in `Search`; RequestError for an unknown one."""
+    name, view = _source(store, embedding)
+    info = store.info(name)
+    width = int(np.prod(info.shape if view is None else info.shape[1:]))
+    matrix, start = np.empty((store.rows(name), width), dtype=np.float32), 0
+    for _, block in store.blocks(name, BLOCK):
+        matrix[start : start + len(block)] = one_view(block, view)
+        start += len(block)
+    return Rows(store.path, info, view, store.clips(name), store.facts(name), matrix)
+
+
+def neighbours(store: FeatureStore, recording: str, search: Search, rows: Rows | None = None) -> list[Neighbour]:
     """The k recordings most similar to a file, or to a clip of the store, the nearest first.
 
     A recording of windows is compared window by window, and the best pair counts. A clip of the store, and what is
-    generated from it, is not compared with itself. RequestError for an unknown embedding or view, DataError for a file
-    that cannot be read or embedded.
+    generated from it, is not compared with itself. rows: those of the embedding of `search`, where a caller has them.
+    RequestError for an unknown embedding or view, DataError for a file that cannot be read or embedded.
     """
-    name, view = _source(store, search.embedding)
-    info, clips = store.info(name), store.clips(name)
+    rows = rows or rows_of(store, search.embedding)
+    clips = rows.clips
     wanted = clips.where(variant="", **_filters(search))
-    keys = np.array(clips.keys(), dtype=object)
-    own = np.flatnonzero((keys == recording) | (np.array(clips.recordings(), dtype=object) == recording))
+    own = rows.of(recording)
     if len(own):
-        mask = np.zeros(len(clips), dtype=bool)
-        mask[own] = True
-        spans: list[Window | None] = [clip.window for clip in clips[mask]]
-        queries = store.matrix(name, mask)
-        content = store.facts(name)["content_hash"]
-        same = np.isin(np.array(clips.recordings(), dtype=object), [clips[int(i)].recording for i in own])
+        spans: list[Window | None] = [clip.window for clip in clips[own]]
+        queries, content = rows.matrix[own], rows.facts["content_hash"]
+        same = np.isin(rows.recordings, rows.recordings[own])
         wanted &= ~same & ~(np.isin(content, content[own]) & (content != b""))
     else:
-        queries, spans = _embedded(info, Path(recording), search.embedders)
+        embedded, spans = _embedded(rows.info, Path(recording), search.embedders)
+        queries = one_view(embedded, rows.view)
     if not wanted.any():
-        raise DataError(f"{store.path}: {name} has no other recordings of this machine and split")
-    bank, rows = store.matrix(name, wanted), np.flatnonzero(wanted)
-    k = min(len(rows), search.k * _windows_each(clips[wanted]), MOST)
-    distance, index = nearest(one_view(queries, view), np.ascontiguousarray(one_view(bank, view)), k)
-    return _best(distance, rows[index], spans, clips, store.facts(name))[: search.k]
+        raise DataError(f"{rows.path}: {rows.info.name} has no other recordings of this machine and split")
+    numbers = np.flatnonzero(wanted)
+    k = min(len(numbers), search.k * _windows_each(rows.recordings[numbers]), MOST)
+    distance, index = nearest(queries, rows.matrix[numbers], k)
+    return _best(distance, numbers[index], spans, rows)[: search.k]
 
 
 def _filters(search: Search) -> dict[str, str]:
@@ -124,27 +166,21 @@ def _embedded(info: EmbeddingInfo, path: Path, specs: Sequence[str]) -> tuple[np
     return np.stack(vectors).astype(info.dtype).astype(np.float32), [clip.window for clip in clips]
 
 
-def _windows_each(clips: ClipTable) -> int:
+def _windows_each(recordings: np.ndarray) -> int:
     """The largest number of rows of a recording: that many neighbours may be of the same recording."""
-    return int(np.unique(np.array(clips.recordings()), return_counts=True)[1].max())
+    return max(Counter(recordings.tolist()).values())
 
 
-def _best(
-    distance: np.ndarray,
-    rows: np.ndarray,
-    spans: Sequence[Window | None],
-    clips: ClipTable,
-    facts: dict[str, np.ndarray],
-) -> list[Neighbour]:
+def _best(distance: np.ndarray, numbers: np.ndarray, spans: Sequence[Window | None], rows: Rows) -> list[Neighbour]:
     """The nearest row of every recording, over all windows of the query."""
     best: dict[str, Neighbour] = {}
     order = np.unravel_index(np.argsort(distance, axis=None, kind="stable"), distance.shape)
     for query, place in zip(*order, strict=True):
-        row = int(rows[query, place])
-        clip = clips[row]
-        if clip.recording not in best:
-            rate = int(facts["sample_rate_hz"][row])
-            end = int(facts["n_samples"][row]) / rate if rate else float("nan")
+        row = int(numbers[query, place])
+        if rows.recordings[row] not in best:
+            clip = rows.clips[row]
+            rate = int(rows.facts["sample_rate_hz"][row])
+            end = int(rows.facts["n_samples"][row]) / rate if rate else float("nan")
             window = clip.window or Window(0.0, end)
             best[clip.recording] = Neighbour(clip, float(distance[query, place]), *window, spans[query])
     return list(best.values())

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scored_plant import Plant, built, record
+from window_store import plant as window_plant
+from window_store import window_store
 
-from ensemble.scoring.neighbours import Search, neighbours
+from ensemble.scoring import neighbours as module
+from ensemble.scoring.neighbours import Search, neighbours, rows_of
 from featstore.audio.policy import AudioPolicy
 from featstore.errors import DataError, RequestError
 from featstore.store import FeatureStore, StoreWriter
@@ -104,3 +107,25 @@ def test_an_empty_store_and_imported_rows(plant: Plant, tmp_path: Path) -> None:
     store = store_of(tmp_path / "s", listed(4, 2))
     with pytest.raises(DataError, match="its config alone does not make its embedder"):
         neighbours(store, str(plant.files()[0]), Search(embedding="h"))
+
+
+@pytest.mark.parametrize("source", ["logmel@mean", "logmel", "twfr@r0.9", ""])
+def test_rows_that_are_read_once_serve_many_searches(
+    plant: Plant, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 7)
+    rows = rows_of(plant.store, source)
+    rows.matrix.flags.writeable = False
+    searches = [Search(embedding=source, k=4), Search(embedding=source, k=3, machine="pump", split="test")]
+    keys = rows.keys[[0, 5]].tolist()
+    expected = [neighbours(plant.store, key, search) for key in keys for search in searches]
+    monkeypatch.setattr(module, "rows_of", lambda *_: pytest.fail("the rows were at hand"))
+    assert [neighbours(plant.store, key, search, rows) for key in keys for search in searches] == expected
+    assert rows.of(keys[1]).tolist() == [5]
+    assert rows.of("nowhere.wav").tolist() == []
+
+
+def test_windows_of_the_same_recording_are_left_out_without_content_hashes(tmp_path: Path) -> None:
+    store = window_store(tmp_path / "s", window_plant(2, 2), hashed=False)
+    rows = neighbours(store, "fan/test/0.wav#t=20,30", Search(embedding="e", k=10))
+    assert {row.clip.recording for row in rows} == {"fan/train/0.wav", "fan/train/1.wav", "fan/test/1.wav"}
