@@ -18,8 +18,8 @@ PEAK = 0.9
 COPY = 1e-6
 """The far channel is a copy of the near one where less than this share of the near power would be left."""
 
-SILENT_FAR = "the far channel is silent"
-COPIED_FAR = "the far channel is a copy of the near one"
+FAR_SILENT, FAR_COPY = "far channel silent", "far channel a copy"
+"""Outcomes of recordings in which nothing is subtracted."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class Subtraction:
 
 
 def near_minus_far(near: np.ndarray, far: np.ndarray, how: Subtraction) -> tuple[np.ndarray, str]:
-    """What is left of `near` (time,) when the part that `far` (time,) explains is subtracted; float32, and a reason.
+    """What is left of `near` (time,) when the part that `far` (time,) explains is subtracted; float32, and an outcome.
 
-    The reason is not empty where nothing can be subtracted: `near` itself is returned.
+    Where nothing can be subtracted, `near` itself is returned, and the outcome (see `outcomes`) is not empty.
     """
     peak = max(float(np.abs(near).max(initial=0)), float(np.abs(far).max(initial=0)))
     if not np.abs(far).max(initial=0) > 0:
-        return np.asarray(near, dtype=np.float32), SILENT_FAR
+        return np.asarray(near, dtype=np.float32), FAR_SILENT
     scale = PEAK / peak
     pair = near.astype(np.float64) * scale, far.astype(np.float64) * scale
     left = _recursive(*pair, how) if how.forget else _fixed(*pair, how)
     if float(np.square(left).sum()) <= COPY * float(np.square(pair[0]).sum()) and pair[0].any():
-        return np.asarray(near, dtype=np.float32), COPIED_FAR
+        return np.asarray(near, dtype=np.float32), FAR_COPY
     return np.asarray(left / scale, dtype=np.float32), ""
 
 
