@@ -235,9 +235,19 @@ def _opened(source: str) -> "Iterator[Source]":
 
 
 def _channel(channel: str) -> str:
-    if channel != "mean" and not (channel.isascii() and channel.isdecimal()):
-        raise OptionError(f"--channel {channel!r}: expected 0, 1, ... or mean")
-    return channel
+    from featstore.audio.near_far.mix import mix_of
+    from featstore.errors import DataError
+
+    try:
+        mix = mix_of(channel)
+    except DataError as error:
+        raise OptionError(f"--channel: {error}") from error
+    if mix.how:
+        raise OptionError(
+            f"--channel {channel}: a far channel is subtracted from whole clips, and a stream has none; score files of "
+            "it with `detect score` or `detect watch`"
+        )
+    return mix.text
 
 
 def _code_of(signals: list[int]) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from featstore.audio.near_far.mix import mix_of
 from featstore.audio.opened import opened
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import open_without_waiting, read_recording
@@ -86,8 +87,11 @@ def _read_window(path: Path, window: Window, rate_hz: int, channel: str, longest
                 end = round(min(window.end_s, window.start_s + longest_s) * native_hz)
                 sound.file.seek(start)
                 samples = sound.file.read(max(0, min(end, sound.frames) - start), dtype="float32", always_2d=True)
-        wave = samples.mean(axis=1) if channel == "mean" else samples[:, int(channel)]
-    except (OSError, IndexError) as error:
+        mix = mix_of(channel)
+        if mix.missing(samples.shape[1]) is not None:
+            raise RejectedAudio(f"the recording has {samples.shape[1]} channels, and channel {channel} was asked for")
+        wave, _ = mix.finished(mix.columns(samples))
+    except OSError as error:
         raise RejectedAudio(f"the window cannot be read: {reason_of(error)}") from error
     if not len(wave) or not np.isfinite(wave).all():
         raise RejectedAudio("the window has no samples, or NaN or infinite ones")

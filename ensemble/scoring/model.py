@@ -21,7 +21,7 @@ from ensemble.scoring.places import place_of
 from ensemble.scoring.sources import Maker, Sources
 from ensemble.scoring.stored import from_stored, locator_from_stored, locator_to_stored, to_stored
 from ensemble.scoring.verdict import Verdict, verdicts_of
-from ensemble.scoring.waves import one_channel, prepared
+from ensemble.scoring.waves import kept_channels, prepared
 from featstore import registry
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_clip
@@ -146,7 +146,7 @@ class Model:
         wave that cannot be used.
         """
         place = self.section_of("", machine, section)
-        wave = one_channel(wave, rate_hz, self.policy.channel)
+        wave = kept_channels(wave, rate_hz, self.policy.mix)
         seconds, windows = len(wave) / rate_hz, self.policy.windows
         if windows is None and self.policy.length == "native" and seconds > MAX_SECONDS:
             raise RejectedAudio(f"{seconds:.0f} s long, more than {MAX_SECONDS:g} s; score it in parts")
@@ -159,7 +159,7 @@ class Model:
     def _of_spans(
         self, wave: np.ndarray, rate_hz: int, spans: Sequence[Window], place: tuple[str, str]
     ) -> list[Verdict]:
-        """Verdicts of a few parts of a wave (time,), whose copies are in memory together."""
+        """Verdicts of a few parts of kept channels (time, n), whose copies are in memory together."""
         parts = [wave[round(span.start_s * rate_hz) : round(span.end_s * rate_hz)] for span in spans]
         results = [self._of_wave(part, rate_hz) for part in parts]
         clips = [Clip(window_path("-", *span), *place, "test") for span in spans]

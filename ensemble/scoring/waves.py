@@ -2,14 +2,15 @@
 
 import numpy as np
 
+from featstore.audio.near_far.mix import Mix
 from featstore.audio.opened import BLOCK_FRAMES
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import Recording, fit_length
 from featstore.errors import RejectedAudio
 
 
-def one_channel(wave: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
-    """The channel (time,) of a wave (time,) or (time, channels), float32; integers are scaled to full scale 1.
+def kept_channels(wave: np.ndarray, rate_hz: int, mix: Mix) -> np.ndarray:
+    """What a mix keeps of a wave (time,) or (time, channels): (time, n) float32; integers are scaled to full scale 1.
 
     RejectedAudio for a wave without samples, without that channel, or with values that are not finite.
     """
@@ -24,23 +25,24 @@ def one_channel(wave: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     if wave.shape[1] > wave.shape[0]:
         shape = f"{wave.shape[1]} channels of {wave.shape[0]} samples"
         raise RejectedAudio(f"{shape}: expected (time, channels); transpose the wave")
-    if channel != "mean" and int(channel) >= wave.shape[1]:
-        raise RejectedAudio(f"channel {channel} does not exist, the wave has {wave.shape[1]}")
+    missing = mix.missing(wave.shape[1])
+    if missing is not None:
+        raise RejectedAudio(f"channel {missing} does not exist, the wave has {wave.shape[1]}")
     scale = np.float32(1 / -float(np.iinfo(wave.dtype).min)) if wave.dtype.kind == "i" else np.float32(1)
     with np.errstate(over="ignore"):  # refused below
-        own: np.ndarray = wave.mean(axis=1, dtype=np.float32) if channel == "mean" else wave[:, int(channel)]
-        mono: np.ndarray = own.astype(np.float32) * scale
-    if not np.isfinite(mono).all():
+        kept = np.asarray(mix.columns(wave).astype(np.float32) * scale)
+    if not np.isfinite(kept).all():
         raise RejectedAudio("contains NaN or infinite samples")
-    return mono
+    return kept
 
 
 def prepared(wave: np.ndarray, rate_hz: int, target_hz: int, policy: AudioPolicy, min_samples: int) -> Recording:
-    """A wave (time,) at the rate and with the length that an embedder reads."""
+    """The wave of kept channels (time, n) at the rate and with the length that an embedder reads."""
     _, seconds = policy.fixed_seconds()
     frames = len(wave) if seconds is None else min(len(wave), max(1, round(seconds * rate_hz)))
-    fitted, outcome = fit_length(_resampled(wave[:frames], rate_hz, target_hz), target_hz, policy, min_samples)
-    return Recording(fitted, rate_hz, len(wave), 1, "", outcome)
+    mono, far = policy.mix.finished(_resampled(wave[:frames], rate_hz, target_hz))
+    fitted, padded = fit_length(mono, target_hz, policy, min_samples)
+    return Recording(fitted, rate_hz, len(wave), wave.shape[1], "", padded or far)
 
 
 def _resampled(wave: np.ndarray, rate_hz: int, target_hz: int) -> np.ndarray:
@@ -49,8 +51,8 @@ def _resampled(wave: np.ndarray, rate_hz: int, target_hz: int) -> np.ndarray:
 
     if rate_hz == target_hz:
         return wave
-    resample = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32")
+    n = wave.shape[1]
+    resample = soxr.ResampleStream(rate_hz, target_hz, n, dtype="float32")
     starts = range(0, len(wave), BLOCK_FRAMES)
     parts = [resample.resample_chunk(wave[i : i + BLOCK_FRAMES], last=i + BLOCK_FRAMES >= len(wave)) for i in starts]
-    joined: np.ndarray = np.concatenate(parts)
-    return joined
+    return np.concatenate([part.reshape(-1, n) for part in parts])

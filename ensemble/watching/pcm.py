@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from featstore.audio.extent import is_placeholder
+from featstore.audio.near_far.mix import mix_of
 from featstore.errors import DataError, OptionError
 
 FORMATS = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
@@ -62,7 +63,8 @@ class Pcm:
             raise OptionError("raw samples need --rate HZ, because they have no header that states it")
         else:
             self.layout = Layout(request.rate_hz, request.format, request.channels)
-        if self.channel != "mean" and int(self.channel) >= self.layout.channels:
+        missing = mix_of(self.channel).missing(self.layout.channels)
+        if missing is not None:
             raise OptionError(f"--channel {self.channel}: the stream has {self.layout.channels} (counted from 0)")
         self.dropped_bytes = 0
 
@@ -97,8 +99,7 @@ def decode(data: bytes, layout: Layout, channel: str) -> np.ndarray:
         bits = 8 * FORMATS[layout.format]
         samples = np.frombuffer(data, f"<i{bits // 8}") / np.float64(1 << (bits - 1))
     frames = samples.reshape(-1, layout.channels)
-    wave: np.ndarray = frames.mean(axis=1) if channel == "mean" else frames[:, int(channel)]
-    return wave.astype(np.float32)
+    return np.asarray(mix_of(channel).columns(frames)[:, 0].astype(np.float32))
 
 
 def _wav_layout(source: Source) -> Layout:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from featstore.audio.near_far.subtract import FAR_COPY, FAR_SILENT
 from featstore.terminal.shown import counted
 
 SILENT, PADDED = "silent", "padded"
@@ -11,6 +12,8 @@ MEANINGS = {
     SILENT: "in the channel that was read; detectors leave them out of the banks",
     UNKNOWN: "the header states no length, decoded to the end of the file",
     LONGER: "decoded to the end of the file",
+    FAR_SILENT: "nothing is subtracted, the near channel is used as it is",
+    FAR_COPY: "of the near one; nothing is subtracted, the near channel is used as it is",
     PADDED: "shorter than the embedder needs, zeros were added",
 }
 """In order of weight: a recording has the first outcome that is true."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from featstore.audio.near_far.mix import Mix, mix_of
 from featstore.clip import Windows, windows_in
 from featstore.errors import DataError
 
@@ -13,10 +14,11 @@ EXAMPLE = Windows(10.0, 5.0)
 class AudioPolicy:
     """Which part of a recording is used; channel and length are stored, so one matrix never mixes two policies.
 
-    channel: "0", "1", ... or "mean". length: "native"; "crop:S" (first S seconds, shorter recordings stay short);
-    "pad:S" (crop or zero-pad to S); "tile:S" (crop or repeat to S); "window:W,H" (longer recordings are cut into
-    windows of W seconds every H seconds, see layouts.windows). max_seconds: limit for "native" and for windows, longer
-    ones are rejected.
+    channel: "0", "1", ...; "mean" of all, "0+1" of some; "0-1" is channel 0 minus what channel 1 explains, with options
+    as in "0-1:taps=4" (`near_far.subtract`). length: "native"; "crop:S" (first S seconds, shorter recordings stay
+    short); "pad:S" (crop or zero-pad to S); "tile:S" (crop or repeat to S); "window:W,H" (longer recordings are cut
+    into windows of W seconds every H seconds, see layouts.windows). max_seconds: limit for "native" and for windows,
+    longer ones are rejected.
     """
 
     channel: str = "0"
@@ -25,9 +27,13 @@ class AudioPolicy:
 
     def __post_init__(self) -> None:
         """Raise DataError for an invalid policy."""
-        if self.channel != "mean" and not self.channel.isdecimal():
-            raise DataError(f"channel {self.channel!r}: expected 0, 1, ... or mean")
+        object.__setattr__(self, "channel", mix_of(self.channel).text)
         self.fixed_seconds()
+
+    @property
+    def mix(self) -> Mix:
+        """What the channel does with the channels of a recording."""
+        return mix_of(self.channel)
 
     @property
     def windows(self) -> Windows | None:

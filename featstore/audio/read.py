@@ -14,9 +14,9 @@
 | selected channel does not exist          | rejected                                                             |
 | window that ends after the recording     | rejected; by at most a millisecond, the window is that much shorter  |
 
-Long files are decoded block by block; memory holds only the selected channel, at the target rate, and only the part
-that the length policy or the window needs. A window is decoded and resampled alone, so its wave is that of a file with
-these samples.
+Long files are decoded block by block; memory holds only the selected channel (both, where the far one is subtracted
+from the near one), at the target rate, and only the part that the length policy or the window needs. A window is
+decoded, resampled and subtracted alone, so its wave is that of a file with these samples.
 """
 
 import os
@@ -163,13 +163,10 @@ def _decode_pcm16(
         if len(source) < size:
             raise RejectedAudio(f"truncated: {size - len(source)} bytes of the window are missing")
     samples = np.frombuffer(source, "<i2", part.needed * layout.channels, start).reshape(part.needed, -1)
-    scale = np.float32(1 / 32768)
-    if policy.channel == "mean":
-        wave = samples.mean(axis=1, dtype=np.float32) * scale
-    else:
-        wave = np.multiply(samples[:, int(policy.channel)], scale, dtype=np.float32)
-    measures = measure(wave, layout.rate_hz)
-    return _Decoded(wave, layout.rate_hz, part.frames, layout.channels, layout.outcome, measures)
+    columns = np.multiply(policy.mix.columns(samples), np.float32(1 / 32768), dtype=np.float32)
+    measures = measure(columns[:, 0], layout.rate_hz)
+    wave, far = policy.mix.finished(columns)
+    return _Decoded(wave, layout.rate_hz, part.frames, layout.channels, layout.outcome or far, measures)
 
 
 def _decode_stream(
@@ -183,8 +180,9 @@ def _decode_stream(
         part = _part(sound.frames, native_hz, channels, policy, window)
         if part.first:
             sound.file.seek(part.first)
+        kept = 1 if policy.mix.how is None else 2
         resample = (
-            soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if rate_hz not in (0, native_hz) else None
+            soxr.ResampleStream(native_hz, rate_hz, kept, dtype="float32") if rate_hz not in (0, native_hz) else None
         )
         blocks, done, measuring = [], 0, Measuring(native_hz)
         while done < part.needed:
@@ -194,10 +192,12 @@ def _decode_stream(
             if not np.isfinite(block).all():
                 raise RejectedAudio("contains NaN or infinite samples")
             done += len(block)
-            mono = block.mean(axis=1) if policy.channel == "mean" else block[:, int(policy.channel)]
-            measuring.add(mono)
-            blocks.append(resample.resample_chunk(mono, last=done >= part.needed) if resample else mono)
-        return _Decoded(np.concatenate(blocks), native_hz, part.frames, channels, sound.outcome, measuring.result())
+            columns = policy.mix.columns(block)
+            measuring.add(columns[:, 0])
+            last = done >= part.needed
+            blocks.append(resample.resample_chunk(columns, last=last).reshape(-1, kept) if resample else columns)
+        wave, far = policy.mix.finished(np.concatenate(blocks))
+        return _Decoded(wave, native_hz, part.frames, channels, sound.outcome or far, measuring.result())
 
 
 class _Part(NamedTuple):
@@ -212,8 +212,9 @@ def _part(frames: int, native_hz: int, channels: int, policy: AudioPolicy, windo
     """The part of a file that is read; RejectedAudio when there is no such part or the policy cannot be applied."""
     if frames <= 0:
         raise RejectedAudio("contains no samples")
-    if policy.channel != "mean" and int(policy.channel) >= channels:
-        raise RejectedAudio(f"channel {policy.channel} does not exist, the file has {channels} (0 to {channels - 1})")
+    missing = policy.mix.missing(channels)
+    if missing is not None:
+        raise RejectedAudio(f"channel {missing} does not exist, the file has {channels} (0 to {channels - 1})")
     first, cure = 0, f"cut it into windows with {EXAMPLE.option}, use a part with --length crop:S"
     if window is not None:
         (first, frames), cure = _frames_of(window, frames, native_hz), "give a shorter window"

@@ -28,7 +28,12 @@ listing_options = together(
 """Which recordings are meant."""
 
 part_options = together(
-    click.option("--channel", default="0", show_default=True, help="0, 1, ... or mean; never down-mixed silently."),
+    click.option(
+        "--channel",
+        default="0",
+        show_default=True,
+        help="0, 1, ..., mean, 0+1 (mean), or 0-1: channel 0 minus what channel 1 explains.",
+    ),
     click.option(
         "--window",
         type=float,

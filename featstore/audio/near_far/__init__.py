@@ -1,0 +1,1 @@
+"""Two microphones: what the far one explains is subtracted from the near one."""
