@@ -20,7 +20,7 @@ export const keys = [
 ];
 
 const PAGE = 50;
-const part = { section: null, filters: null, row: null, listening: null, left: 0, noun: "", marked: [], busy: false, stale: true };
+const part = { section: null, filters: null, row: null, listening: null, left: 0, noun: "", marked: [], busy: false, next: null, stale: true };
 const at = (name) => part.section.querySelector(`[data-place=${name}]`);
 const entries = () => [...at("items").querySelectorAll("a[data-row]")];
 const entry = (row) => at("items").querySelector(`a[data-row="${row}"]`);
@@ -288,24 +288,31 @@ async function undo() {
   await open(row, true);
 }
 
-// One change at a time: a second press does not mark twice.
-async function once(change) {
-  if (part.busy) return;
+// One change at a time: a second press does not mark twice, nor what is not on the screen yet. What may wait (a step, an
+// undo) follows the change; of several the last one counts.
+async function once(change, mayWait = false) {
+  if (part.busy) {
+    if (mayWait) part.next = change;
+    return;
+  }
   part.busy = true;
   fail("");
-  try {
-    await change();
-  } catch (error) {
-    fail(error);
-  } finally {
-    part.busy = false;
+  for (let now = change; now; ) {
+    part.next = null;
+    try {
+      await now();
+    } catch (error) {
+      fail(error);
+    }
+    now = part.next;
   }
+  part.busy = false;
 }
 
 function press(button) {
   if (!button) return;
   if (button.dataset.mark) once(() => mark(button.dataset.mark));
-  else if (button.dataset.do === "undo") once(undo);
+  else if (button.dataset.do === "undo") once(undo, true);
   else if (button.dataset.more) once(more);
   else if (button.dataset.picture) enlarge(at("item"), button);
   else if (button.dataset.do) listen(button.dataset.do);
@@ -322,11 +329,11 @@ function listen(what) {
 }
 
 const ACTIONS = {
-  n: () => once(() => step(1)), j: () => once(() => step(1)),
-  p: () => once(() => step(-1)), k: () => once(() => step(-1)),
+  n: () => once(() => step(1), true), j: () => once(() => step(1), true),
+  p: () => once(() => step(-1), true), k: () => once(() => step(-1), true),
   " ": () => listen("play"), a: () => listen("switch"), x: () => listen("switch"), l: () => listen("loop"),
   f: () => once(() => mark("fault")), o: () => once(() => mark("normal")), i: () => once(() => mark("ignore")),
-  u: () => once(undo),
+  u: () => once(undo, true),
   ArrowLeft: () => part.listening?.seek(-1), ArrowRight: () => part.listening?.seek(1),
   "/": focusFilters, Escape: escape,
 };
