@@ -37,3 +37,10 @@ def excess_text(ratio: float) -> str:
         return f"over {MOST - 999:,.0f} times"
     text = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}"
     return f"{'1.0' if text == '1' else text} times"
+
+
+def excess_meaning(is_position: bool) -> str:
+    """What "3 times the threshold" means: for fused positions, or for the scores of a single detector."""
+    if is_position:
+        return "At 3 times the threshold, 3 times fewer normal clips score as high as at the threshold."
+    return "At 3 times the threshold, a clip is 3 times as far from the typical normal clip as the threshold is."

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from ensemble.marks.file import Mark
 from ensemble.page.cards import Card, card_of
+from ensemble.page.excess import excess_meaning
 from ensemble.page.html import EMPTY, render
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
@@ -88,7 +89,7 @@ def event_cards(
         "clips.html",
         cards=cards,
         counts=_counts(scored, chosen),
-        ratio=_ratio_text(scored),
+        ratio=excess_meaning(scored.bounded),
         sound=_sound_text(heard, found, seconds),
         sorts=_sorts([card for card, _ in cards]),
         filters=_filters([card for card, _ in cards]),
@@ -130,13 +131,6 @@ def _counts(scored: Scored, chosen: Chosen) -> str:
     elif not total:
         texts.append("The highest ones follow, to hear what is normal here.")
     return " ".join(texts)
-
-
-def _ratio_text(scored: Scored) -> str:
-    """What "3 times the threshold" means for these scores."""
-    if scored.bounded:
-        return "At 3 times the threshold, 3 times fewer normal clips score as high as at the threshold."
-    return "At 3 times the threshold, a clip is 3 times as far from the typical normal clip as the threshold is."
 
 
 def _sound_text(heard: Heard | None, found: bool, seconds: float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ensemble.marks.file import FAULT, IGNORE, NORMAL, Mark
-from ensemble.page.excess import excess_text
+from ensemble.page.excess import excess_meaning, excess_text
 from ensemble.page.html import EMPTY, macros, name
 from ensemble.page.items import Item, items
 from ensemble.page.overview.promise import FAILS, Promise, drift_text, drifts_of, expected_rates, percent, promise
@@ -212,6 +212,7 @@ def overview(scored: Scored, *, links: bool, marked: Mapping[int, Mark] | None =
             what="events" if seen.divided else "clips",
             rate=rate_text(scored),
             clock=seen.clock,
+            meaning=excess_meaning(scored.bounded),
             newest=date_text(seen.clock.newest),
             warnings=[warning for warning in scored.warnings if warning not in drifting],
             most=OPEN_WARNINGS,
