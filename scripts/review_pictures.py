@@ -8,6 +8,7 @@ recordings. File names hold the times of the recordings, and no label is known t
 """
 
 import argparse
+import io
 import sys
 import tempfile
 import time
@@ -45,8 +46,15 @@ def pictures(address: str, out: Path, work: Path) -> None:
         for name, part, (width, height), dark in SHOTS:
             resize(driver, width, height, dark=dark)
             show(driver, part)
-            driver.save_screenshot(str(out / f"review-{name}.png"))
+            write_small(driver.get_screenshot_as_png(), out / f"review-{name}.png")
             print(f"wrote {out / f'review-{name}.png'}")
+
+
+def write_small(png: bytes, path: Path) -> None:
+    """Write a picture with at most 256 colours, a third of the size."""
+    from PIL import Image
+
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 SHOTS = (

@@ -24,6 +24,7 @@ def test_only_what_needs_minutes_or_the_network_is_not_run():
     assert [block.not_run for block in blocks if block.not_run] == [
         "the first command makes an environment, and both take minutes",
         "needs the network",
+        "the page is served until Ctrl-C",
     ]
     assert len(blocks) == PAGE.count("\n```console\n") + PAGE.count("\n```python\n")
     commands = [step.command[-1] for block in blocks for step in block.steps]
