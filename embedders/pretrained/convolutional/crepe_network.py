@@ -50,10 +50,10 @@ class CrepeNetwork(nn.Module):
 
 
 def frames_of(waves: Tensor, hop: int) -> Tensor:
-    """Normalised frames (batch, frame, 1024) of waves (batch, time), centred on every `hop`-th sample.
+    """Normalised frames (batch, frame, 1024) of waves (batch, time), one from every `hop`-th sample on.
 
-    Waves are padded with zeros. Each frame has mean 0 and standard deviation 1; a constant frame is all zeros.
+    Only whole frames are taken. Each has mean 0 and standard deviation 1; a constant frame is all zeros.
     """
-    frames = pad(waves, (FRAME // 2, FRAME // 2)).unfold(-1, FRAME, hop)
+    frames = waves.unfold(-1, FRAME, hop)
     frames = frames - frames.mean(dim=-1, keepdim=True)
     return frames / frames.std(dim=-1, keepdim=True).clamp(min=SMALLEST_DEVIATION)
