@@ -26,6 +26,8 @@ EMBEDDERS = {
     "wavlm": "embedders.pretrained.encoder:WavLM",
     "ast": "embedders.pretrained.encoder:AST",
     "encoder": "embedders.pretrained.encoder:Encoder",
+    "mn04": "embedders.pretrained.convolutional.mn04:MN04",
+    "crepe": "embedders.pretrained.convolutional.crepe:Crepe",
     "stgram": "embedders.networks.stgram:STgram",
     "two_branch": "embedders.networks.two_branch:TwoBranch",
     "multires": "embedders.networks.two_branch:MultiRes",

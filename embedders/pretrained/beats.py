@@ -10,12 +10,11 @@ from torch import Tensor
 
 from embedders.pretrained.beats_network import N_MELS, BEATsConfig, BEATsNetwork, front_end
 from embedders.pretrained.frozen import PRECISIONS, FrozenEncoder, cast_weights
-from embedders.pretrained.weight_files import Checkpoint, read_all
+from embedders.pretrained.weight_files import Checkpoint, read_all, refuse_misfits
 from embedders.pretrained.weights import models_folder, resolve
 from featstore.errors import DataError
 
 FRAME, HOP = 400, 160
-SHOWN = 3  # tensors listed in an error
 SHARED_TABLE = "self_attn.relative_attention_bias.weight"
 SOURCE = "https://github.com/microsoft/unilm/tree/master/beats"
 
@@ -66,31 +65,12 @@ def build_network(checkpoint: Checkpoint) -> BEATsNetwork:
         raise ValueError(f"`cfg` has encoder_layers={config.encoder_layers}, `model` has {n_layers} layers")
     with torch.device("meta"):  # allocates no random weights
         network = BEATsNetwork(config)
-    _refuse_misfits(checkpoint.tensors, network.state_dict())
+    try:
+        refuse_misfits(checkpoint.tensors, network.state_dict(), within="`model`", shapes="`cfg`")
+    except ValueError as error:
+        raise ValueError(f"{error}. Damaged, or not a known kind of BEATs; fetch it again") from error
     network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()}, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def _refuse_misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """ValueError names the first tensors that are missing, unknown or of another shape."""
-    problems = {
-        "missing": sorted(expected.keys() - tensors.keys()),
-        "unknown": sorted(tensors.keys() - expected.keys()),
-        "of another shape than in `cfg`:": [
-            f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
-            for name in sorted(tensors.keys() & expected.keys())
-            if tensors[name].shape != expected[name].shape
-        ],
-    }
-    texts = [
-        f"{problem} {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-        for problem, names in problems.items()
-        if names
-    ]
-    if texts:
-        raise ValueError(
-            f"tensors of `model`: {'; '.join(texts)}. Damaged, or not a known kind of BEATs; fetch it again"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

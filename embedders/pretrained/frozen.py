@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from embedders import create, fingerprint
 from embedders.pretrained.pooling import POOLINGS
@@ -22,9 +23,9 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class TokenModel(Protocol):
     """A loaded network and its properties.
 
-    n_layers: number of transformer layers; layer 0 is the input of the first. max_samples: longest wave it reads, or
-    None. facts: the network's own configuration, as JSON values. Processes that only read waves make models too, so
-    costly work, such as allocating device memory, must wait for a call of `tokens` or `weights_sha256`.
+    n_layers: number of layers; layer 0 is the input of the first. n_bands, dim: of the last layer. max_samples: longest
+    wave it reads, or None. facts: the network's own configuration, as JSON values. Processes that only read waves make
+    models too, so costly work, such as allocating device memory, must wait for a call of `tokens` or `weights_sha256`.
     """
 
     sample_rate_hz: int
@@ -41,7 +42,7 @@ class TokenModel(Protocol):
         ...
 
     def tokens(self, waves: Tensor, layers: tuple[int, ...]) -> Tensor:
-        """Compute float32 tokens (batch, layer, time, band, dim) of waves (batch, time)."""
+        """Compute float32 tokens (batch, layer, time, band, dim) of waves (batch, time); layers of one size only."""
         ...
 
 
@@ -49,9 +50,10 @@ class TokenModel(Protocol):
 class FrozenEncoder(ABC):
     """A pretrained network with fixed weights.
 
-    checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band) or stats (mean and
-    standard deviation). layers: hidden states to use, a view for each (0 is the input of the first layer); empty: the
-    mean of the `last` hidden states. window_s: longer recordings are read in overlapping windows of this length, whose
+    checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band), flat (all bands in
+    one view) or stats (mean and standard deviation). layers: hidden states to use, a view for each (0 is the input of
+    the first layer); empty: the mean of the `last` hidden states. Where layers differ in size, the narrower views end
+    in zeros. window_s: longer recordings are read in overlapping windows of this length, whose
     tokens are pooled together, because memory grows with the square of the length. precision: float32, or bfloat16 for
     the layers (fast on accelerators and on processors with bfloat16 products).
     """
@@ -106,16 +108,18 @@ class FrozenEncoder(ABC):
     @property
     def views(self) -> tuple[str, ...]:
         """Names along the first axis of `shape`, per layer if layers are chosen; () if there is a single view."""
-        pooled = POOLINGS[self.pool].views(self.model.n_bands)
-        layers = [f"l{layer}" for layer in self.layers]
-        parts = [(layer, view) for layer in layers or [""] for view in pooled]
-        names = [".".join(filter(None, [layer, view if len(pooled) > 1 else ""])) for layer, view in parts]
+        pooling, names = POOLINGS[self.pool], []
+        for layer in self.layers or self._chosen_layers()[-1:]:
+            pooled = pooling.views(self._grid(layer)[0])
+            prefix = f"l{layer}" if self.layers else ""
+            names += [".".join(filter(None, [prefix, view if len(pooled) > 1 else ""])) for view in pooled]
         return tuple(names) if len(names) > 1 else ()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one embedding: (views, dim), or (dim,) for a single view."""
-        return (len(self.views), self.model.dim) if self.views else (self.model.dim,)
+        """Shape of one embedding: (views, width), or (width,) for a single view; the widest view sets the width."""
+        width = max(POOLINGS[self.pool].width(*self._grid(layer)) for layer in self._chosen_layers())
+        return (len(self.views), width) if self.views else (width,)
 
     @property
     def config(self) -> Mapping[str, object]:
@@ -140,12 +144,23 @@ class FrozenEncoder(ABC):
         if not len(waves):
             return np.empty((0, *self.shape), np.float32)
         batch = torch.from_numpy(np.array(waves, dtype=np.float32, order="C")).to(self.device)
-        tokens = torch.cat([self.model.tokens(part, layers) for part in windows(batch, self._window())], dim=2)
+        parts = [self._tokens(part, layers) for part in windows(batch, self._window())]
+        tokens = [torch.cat(of_layer, dim=1) for of_layer in zip(*parts, strict=True)]
         if not self.layers:
-            tokens = tokens.mean(dim=1, keepdim=True)
-        pooled = POOLINGS[self.pool].pool(tokens)
-        embeddings: np.ndarray = pooled.reshape(len(waves), *self.shape).float().cpu().numpy()
+            tokens = [torch.stack(tokens).mean(dim=0)]
+        pooled = [POOLINGS[self.pool].pool(of_layer) for of_layer in tokens]
+        padded = torch.cat([pad(views, (0, self.shape[-1] - views.shape[-1])) for views in pooled], dim=1)
+        embeddings: np.ndarray = padded.reshape(len(waves), *self.shape).float().cpu().numpy()
         return embeddings
+
+    def _tokens(self, waves: Tensor, layers: tuple[int, ...]) -> list[Tensor]:
+        """Tokens (batch, time, band, dim) of each layer; for models whose layers differ in size."""
+        return list(self.model.tokens(waves, layers).unbind(dim=1))
+
+    def _grid(self, layer: int) -> tuple[int, int]:
+        """Bands and dim of a layer."""
+        del layer
+        return self.model.n_bands, self.model.dim
 
     def _chosen_layers(self) -> tuple[int, ...]:
         n_layers = self.model.n_layers

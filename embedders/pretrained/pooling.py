@@ -1,4 +1,4 @@
-"""Pooling of an encoder's tokens (batch, time, band, dim) to a few named views of dim values.
+"""Pooling of an encoder's tokens (batch, time, band, dim) to a few named views of dim values (`flat`: band * dim).
 
 Encoders of waves have one band; encoders of spectrogram patches have several, lowest frequencies first.
 """
@@ -20,6 +20,11 @@ def bands(tokens: Tensor) -> Tensor:
     return tokens.mean(dim=-3)
 
 
+def flat(tokens: Tensor) -> Tensor:
+    """Mean over time, all bands joined, lowest first: (..., time, band, dim) to (..., 1, band * dim)."""
+    return tokens.mean(dim=-3).flatten(-2).unsqueeze(-2)
+
+
 def stats(tokens: Tensor) -> Tensor:
     """Mean and standard deviation over all tokens: (..., time, band, dim) to (..., 2, dim)."""
     flat = tokens.flatten(-3, -2)
@@ -30,15 +35,21 @@ def stats(tokens: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Pooling:
-    """A pooling function, and the names of its views for a number of bands."""
+    """A pooling function, the names of its views for a number of bands, and whether a view joins all bands."""
 
     pool: Callable[[Tensor], Tensor]
     views: Callable[[int], tuple[str, ...]]
+    joins: bool = False
+
+    def width(self, n_bands: int, dim: int) -> int:
+        """Number of values of a view."""
+        return n_bands * dim if self.joins else dim
 
 
 POOLINGS = {
     "mean": Pooling(mean, lambda n_bands: ("mean",)),
     "bands": Pooling(bands, lambda n_bands: tuple(f"b{band}" for band in range(n_bands))),
+    "flat": Pooling(flat, lambda n_bands: ("flat",), joins=True),
     "stats": Pooling(stats, lambda n_bands: ("mean", "std")),
 }
 

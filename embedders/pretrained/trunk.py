@@ -114,8 +114,10 @@ TRUNKS: dict[type, type[Any]] = {BEATsModel: BEATsTrunk, TransformersModel: Tran
 
 
 def open_trunk(spec: str, sample_rate_hz: int) -> Trunk:
-    """Load an encoder for training by its spec; errors as in `open_encoder`."""
+    """Load an encoder for training by its spec; errors as in `open_encoder`, and ValueError for frozen-only ones."""
     model = open_encoder(spec, sample_rate_hz)
+    if type(model) not in TRUNKS:
+        raise ValueError(f"encoder={spec}: can only be used frozen; fine-tune BEATs or an encoder of transformers")
     trunk: Trunk = TRUNKS[type(model)](model)
     return trunk
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from featstore.disk.files import replacing
 from featstore.errors import DataError
 
+SHOWN = 3  # tensors listed in an error
 NOTE = "featstore."  # prefix of our keys in the metadata of a safetensors file
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -73,6 +74,29 @@ def read_all(path: Path) -> Checkpoint:
         names = ", ".join(file.name for file in files)
         raise DataError(f"{path}: the same tensors are in several of {names}; leave one model, or name the file")
     return Checkpoint(merged, {key: value for part in parts for key, value in part.extra.items()})
+
+
+def refuse_misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, within: str, shapes: str) -> None:
+    """ValueError names the first tensors that are missing, unknown or of another shape than expected.
+
+    within: where the tensors are. shapes: what states the expected shapes.
+    """
+    problems = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unknown": sorted(map(str, tensors.keys() - expected.keys())),
+        f"of another shape than in {shapes}:": [
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+            for name in sorted(tensors.keys() & expected.keys())
+            if tensors[name].shape != expected[name].shape
+        ],
+    }
+    texts = [
+        f"{problem} {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        for problem, names in problems.items()
+        if names
+    ]
+    if texts:
+        raise ValueError(f"tensors of {within}: {'; '.join(texts)}")
 
 
 def _refuse_other_files(path: Path) -> None:

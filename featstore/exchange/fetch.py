@@ -1,4 +1,4 @@
-"""Fetches files over HTTP (resumed, checked by size and md5) and unpacks zip archives (only below one folder)."""
+"""Fetches files over HTTP (resumed, checked by size and checksum) and unpacks zip archives (only below one folder)."""
 
 import hashlib
 import http.client
@@ -26,11 +26,22 @@ PERMANENT = {400, 401, 403, 404, 410}  # HTTP errors that a retry does not chang
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to fetch, with the size in bytes and the md5 (hex) that its publisher states."""
+    """A file to fetch, with its size in bytes and a checksum (hex): the publisher's md5, or a known sha256."""
 
     url: str
     size: int
-    md5: str
+    md5: str = ""
+    sha256: str = ""
+
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """Algorithm and hex digest: sha256 where it is known."""
+        return ("sha256", self.sha256) if self.sha256 else ("md5", self.md5)
+
+    def is_in(self, path: Path) -> bool:
+        """Whether a file has the checksum."""
+        algorithm, expected = self.checksum
+        return digest_of(path, algorithm) == expected
 
 
 Report = Callable[[int, int], None]
@@ -40,13 +51,13 @@ Report = Callable[[int, int], None]
 def fetch(remote: Remote, target: Path, report: Report = lambda done, total: None, *, pause_s: float = 2.0) -> None:
     """Download a file to `target`; resumes after an interruption.
 
-    Bytes are written to TARGET.part, which is renamed when size and md5 are right. An existing `target` is checked and
-    never changed. ResourceError where the disk is too small, DataError for every failure of server or connection.
+    Bytes are written to TARGET.part, which is renamed when size and checksum are right. An existing `target` is checked
+    and never changed. ResourceError where the disk is too small, DataError for every failure of server or connection.
     """
     if not remote.url.startswith(("https://", "http://")):
         raise DataError(f"{remote.url}: expected an http or https address")
     if target.exists():
-        if target.stat().st_size != remote.size or md5_of(target) != remote.md5:
+        if target.stat().st_size != remote.size or not remote.is_in(target):
             raise DataError(f"{target}: exists with other content than {remote.url}; move it away to fetch the file")
         return report(remote.size, remote.size)
     part = target.with_name(target.name + ".part")
@@ -55,13 +66,14 @@ def fetch(remote: Remote, target: Path, report: Report = lambda done, total: Non
     target.parent.mkdir(parents=True, exist_ok=True)
     for from_start in (received == 0, True):
         _receive_all(remote, part, report, pause_s)
-        if md5_of(part) == remote.md5:
+        if remote.is_in(part):
             part.replace(target)
             return None
         part.unlink()
         if from_start:  # otherwise the bytes of an earlier try may be wrong: fetch once more from the start
             break
-    raise DataError(f"{remote.url}: received {remote.size:,} bytes whose md5 is not {remote.md5}; try again later")
+    checksum = " is not ".join(remote.checksum)
+    raise DataError(f"{remote.url}: received {remote.size:,} bytes whose {checksum}; try again later")
 
 
 def _receive_all(remote: Remote, part: Path, report: Report, pause_s: float) -> None:
@@ -132,10 +144,10 @@ def refuse_full(folder: Path, needed: int, what: str) -> None:
         raise ResourceError(f"{folder}: {what} needs {needed:,} bytes and {free:,} are free; make room and try again")
 
 
-def md5_of(path: Path) -> str:
-    """Hex md5 of a file, as Zenodo publishes it: it detects transmission errors, not manipulated files."""
+def digest_of(path: Path, algorithm: str) -> str:
+    """Hex digest of a file. An md5, as Zenodo publishes it, detects transmission errors, not manipulated files."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def unpack(archive: Path, folder: Path) -> int:

@@ -1,12 +1,16 @@
-"""Small random checkpoints of pretrained encoders, in the formats of the real ones."""
+"""Random checkpoints of pretrained encoders in the formats of the real ones, small where the format allows it."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from embedders.pretrained.beats_network import BEATsConfig, BEATsNetwork
+from embedders.pretrained.convolutional.crepe_network import CrepeNetwork
+from embedders.pretrained.convolutional.mn04_network import MN04Network
 
 TINY_CFG = {
     "input_patch_size": 16,
@@ -90,6 +94,47 @@ def save_encoder(folder: Path, kind: str, seed: int = 0, **changes: object) -> P
     return folder
 
 
+def random_weights(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
+    """State of a network of convolutions with random weights (numpy's generator) that keep the size of its values."""
+    rng = np.random.default_rng(seed)
+    state = network.state_dict()
+    for name, tensor in state.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        noise = rng.normal(size=tensor.shape).astype(np.float32)
+        if tensor.ndim > 1:
+            noise *= (2 / tensor[0].numel()) ** 0.5
+        elif name.endswith("running_var") or (name.endswith("weight") and ("BN" in name or ".1." in name)):
+            noise = 1 + 0.1 * np.abs(noise)
+        else:
+            noise *= 0.1
+        state[name] = torch.from_numpy(noise)
+    return dict(state)
+
+
+def mn04_checkpoint(seed: int = 0) -> dict[str, Tensor]:
+    """Tensors of mn04's only size."""
+    return random_weights(MN04Network(), seed)
+
+
+def save_mn04(path: Path, seed: int = 0) -> Path:
+    """Write mn04 with random weights."""
+    torch.save(mn04_checkpoint(seed), path)
+    return path
+
+
+def crepe_checkpoint(seed: int = 0) -> dict[str, Tensor]:
+    """Tensors of the tiny network; kernels have a second axis of size 1, as in the package."""
+    state = random_weights(CrepeNetwork("tiny"), seed)
+    return {name: tensor[..., None] if tensor.ndim == 3 else tensor for name, tensor in state.items()}
+
+
+def save_crepe(path: Path, seed: int = 0) -> Path:
+    """Write the tiny network of crepe with random weights."""
+    torch.save(crepe_checkpoint(seed), path)
+    return path
+
+
 def _save_in(kind: str, folder: Path, name: str = "", seed: int = 0) -> Path:
     return save_encoder(folder / (name or kind), kind, seed)
 
@@ -98,5 +143,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "beats": lambda folder: save_beats(folder / "beats.pt"),
     **{kind: partial(_save_in, kind) for kind in ("wav2vec2", "hubert", "wavlm", "ast")},
     "encoder": partial(_save_in, "hubert", name="encoder", seed=1),
+    "mn04": lambda folder: save_mn04(folder / "mn04.pt"),
+    "crepe": lambda folder: save_crepe(folder / "crepe.pt"),
 }
 """Embedders that need weights: functions that write small random ones to a folder and return the path."""

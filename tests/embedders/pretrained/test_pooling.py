@@ -13,6 +13,7 @@ def test_by_hand():
     pooled = {name: pooling.pool(TOKENS)[0, :, 0].tolist() for name, pooling in POOLINGS.items()}
     assert pooled["mean"] == [11.0]
     assert pooled["bands"] == [2.0, 20.0]
+    assert POOLINGS["flat"].pool(TOKENS)[0, 0].tolist() == [2.0, 20.0]
     assert pooled["stats"] == pytest.approx([11.0, (100 + 1 + 64 + 361) ** 0.5 / 2])
 
 
@@ -21,9 +22,14 @@ def test_views_are_named_and_time_has_no_order(name):
     tokens = torch.randn(2, 3, 7, 4, 5)  # clips, layers, times, bands, values
     pooled = POOLINGS[name].pool(tokens)
     views = POOLINGS[name].views(4)
-    assert pooled.shape == (2, 3, len(views), 5)
+    assert pooled.shape == (2, 3, len(views), POOLINGS[name].width(4, 5))
     assert len(set(views)) == len(views)
     torch.testing.assert_close(POOLINGS[name].pool(tokens.flip(2)), pooled)
+
+
+def test_flat_has_all_values_of_the_lowest_band_first():
+    tokens = torch.randn(2, 7, 4, 5)
+    assert torch.equal(POOLINGS["flat"].pool(tokens)[:, 0], POOLINGS["bands"].pool(tokens).flatten(1))
 
 
 def test_equal_attention_gives_plain_statistics():

@@ -1,6 +1,8 @@
 """Fetching and unpacking from a local server that drops connections, states wrong sizes and serves hostile zips."""
 
+import hashlib
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -83,6 +85,18 @@ def test_wrong_content_never_gets_the_name(server, tmp_path):
     with pytest.raises(DataError, match=f"whose md5 is not {remote.md5}"):
         get(remote, tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_known_sha256_is_checked_instead_of_the_md5(server, tmp_path):
+    remote = server.add("/a", CONTENT)
+    right, wrong = hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(b"other").hexdigest()
+    get(replace(remote, md5="", sha256=right), tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    with pytest.raises(DataError, match=f"whose sha256 is not {wrong}"):
+        get(replace(remote, sha256=wrong), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(DataError, match="exists with other content"):
+        get(replace(remote, sha256=wrong), tmp_path / "a")
 
 
 def test_an_existing_file_is_checked_and_kept(server, tmp_path):

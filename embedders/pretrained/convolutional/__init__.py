@@ -1,0 +1,1 @@
+"""Frozen convolutional encoders with small published networks: mn04 and crepe."""
