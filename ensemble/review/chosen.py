@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ensemble.marks.file import FAULT, IGNORE, NORMAL, Mark
 from ensemble.page.items import Item
 from ensemble.review.session import Session
-from featstore.errors import RequestError
+from featstore.errors import OptionError
 from featstore.terminal.shown import printable
 
 UNMARKED = "unmarked"
@@ -35,15 +35,15 @@ class Filter:
     order: str = EXCESS
 
     def __post_init__(self) -> None:
-        """Raise RequestError for a value that is none of those that are possible."""
+        """Raise OptionError for a value that is none of those that are possible."""
         for name, known in (("verdict", VERDICTS), ("decision", DECISIONS), ("order", ORDERS)):
             value = getattr(self, name)
             if value not in known:
                 choices = ", ".join(filter(None, known))
-                raise RequestError(f"{name} {printable(value[:LONGEST])!r}: expected {choices}, or nothing")
+                raise OptionError(f"{name} {printable(value[:LONGEST])!r}: expected {choices}, or nothing")
         first, last = self.seconds
         if first >= last:
-            raise RequestError(f"recorded from {printable(self.since)} to {printable(self.until)}: the end comes first")
+            raise OptionError(f"recorded from {printable(self.since)} to {printable(self.until)}: the end comes first")
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -56,7 +56,7 @@ NAMES = {field.name: field.name for field in fields(Filter)} | {"since": "from",
 
 
 def filter_of(query: Mapping[str, str]) -> Filter:
-    """The filter of an address; RequestError for a value that is not possible."""
+    """The filter of an address; OptionError for a value that is not possible."""
     return Filter(**{name: query[key] for name, key in NAMES.items() if query.get(key)})
 
 
@@ -69,7 +69,7 @@ def _time(text: str, name: str, unknown: float) -> float:
         return (moment + timedelta(days=1) if whole_day else moment).timestamp()
     except (ValueError, OverflowError, OSError) as error:
         shown = printable(text[:LONGEST])
-        raise RequestError(f"{name} {shown!r}: expected a date such as 2026-01-31, or 2026-01-31T14:30") from error
+        raise OptionError(f"{name} {shown!r}: expected a date such as 2026-01-31, or 2026-01-31T14:30") from error
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Chosen:
 def chosen(session: Session, wanted: Filter) -> Chosen:
     """The items that a filter lets through, with the marks that count now.
 
-    RequestError for a machine or section that the results do not have.
+    OptionError for a machine or section that the results do not have.
     """
     _refuse_unknown(session, wanted)
     marked = session.marked
@@ -125,4 +125,4 @@ def _refuse_unknown(session: Session, wanted: Filter) -> None:
     ):
         if value and value not in known:
             has = ", ".join(sorted(map(printable, known))[:20])
-            raise RequestError(f"{name} {printable(value[:LONGEST])!r} is not in these results; they have {has}")
+            raise OptionError(f"{name} {printable(value[:LONGEST])!r} is not in these results; they have {has}")

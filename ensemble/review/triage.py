@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from urllib.parse import quote, urlencode
 
 from ensemble.marks.file import Mark
+from ensemble.page.addresses import address, encoded
 from ensemble.page.cards import Card, card_of
 from ensemble.page.items import Item
 from ensemble.page.pictures import DEVIATION, Pair, Picture, Player, pictures
@@ -56,17 +56,6 @@ class Detail:
     normal_missing: str
     has_deviation: bool
     remarks: Sequence[Remark]
-
-
-def encoded(text: str) -> str:
-    """A text as a part of an address; names that are not UTF-8 keep their bytes."""
-    return quote(text, safe="", errors="surrogateescape")
-
-
-def address(path: str, **values: str | None) -> str:
-    """An address of the page with the values that are not empty."""
-    known = {name: value for name, value in values.items() if value}
-    return f"{path}?{urlencode(known, quote_via=quote, safe='', errors='surrogateescape')}"
 
 
 def detail_of(session: Session, sounds: Sounds, item: Item) -> Detail:

@@ -8,12 +8,12 @@ as well.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
 
 from ensemble.marks.file import FAULT, IGNORE, NORMAL, Mark
+from ensemble.page import addresses
 from ensemble.page.excess import excess_text
 from ensemble.page.html import EMPTY, macros, name
 from ensemble.page.items import Item, items
@@ -247,8 +247,7 @@ def address(tile: Tile, links: bool) -> str:
     """Where a tile leads to."""
     if not links:
         return "#clips"
-    machine, section = (quote(text, safe="", errors="surrogateescape") for text in (tile.machine, tile.section))
-    return f"#triage?machine={machine}&section={section}"
+    return addresses.address("#triage", machine=tile.machine, section=tile.section)
 
 
 def chart_label(tile: Tile) -> str:

@@ -12,7 +12,7 @@ from window_page import window_session
 from ensemble.marks.file import Mark, append_mark
 from ensemble.review.chosen import Filter, chosen, filter_of, item_of
 from ensemble.review.session import Session
-from featstore.errors import RequestError
+from featstore.errors import OptionError
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_machine_and_section(session: Session) -> None:
     assert {item.section for item in found.items} == {"01"}
     assert len(found.items) == 12
     for values in ({"machine": "x"}, {"section": "<script>"}):
-        with pytest.raises(RequestError, match="not in these results; they have"):
+        with pytest.raises(OptionError, match="not in these results; they have"):
             chosen(session, filter_of(values))
 
 
@@ -94,7 +94,7 @@ def test_times(session: Session) -> None:
     ],
 )
 def test_values_that_are_not_possible(values: dict[str, str], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(OptionError, match=message):
         filter_of(values)
 
 
