@@ -59,10 +59,8 @@ def listed(request: "Request") -> "Response":
     offset = number_in(query, "offset", 0, 0, LAST)
     until = offset + min(number_in(query, "limit", PAGE, 1, LAST), MOST)
     items = chosen(session, wanted)
-    rows = [
-        (item, mark, card_of(session.scored, item, mark))
-        for item, mark in zip(items.items[offset:until], items.marks[offset:until], strict=True)
-    ]
+    marks = ((item, items.marked.get(item.row)) for item in items.items[offset:until])
+    rows = [(item, mark, card_of(session.scored, item, mark)) for item, mark in marks]
     return part(
         "items.html",
         rows=rows,

@@ -191,7 +191,7 @@ def driver() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def written(detection: Detection, data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a page with all reported and missed clips, times of recording that fall from row to row, and a mark."""
+    """The address of a page with all reported and missed clips, times that fall from row to row, and a mark."""
     scored = scored_of(detection, title="t", times=1.7e9 - 1000.0 * np.arange(24))
     marks = {row: Mark(clip="a", mark="fault", who="Ana") for row in (19, 22)}
     options = ReportOptions("Cards", top=30, seconds=1.0)
