@@ -10,6 +10,7 @@ import numpy as np
 
 from ensemble.page.scored import Scored
 from ensemble.windows.events import TOUCHING_S
+from featstore.clip import window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,13 @@ class Items(Sequence[Item]):
 
 def _same(one: Item, other: object) -> bool:
     return one is other or one == other
+
+
+def what_is(scored: Scored, item: Item) -> str:
+    """What an item is, in a word: reported windows are an event; others a window, or a clip that is not divided."""
+    if window_of(scored.clips[item.row].path) is None:
+        return "clip"
+    return "event" if item.reported else "window"
 
 
 def items(scored: Scored) -> Items:

@@ -7,7 +7,7 @@ from datetime import datetime
 from ensemble.marks.file import Mark
 from ensemble.page.addresses import address, encoded
 from ensemble.page.cards import Card, card_of
-from ensemble.page.items import Item
+from ensemble.page.items import Item, what_is
 from ensemble.page.pictures import DEVIATION, Pair, Picture, Player, pictures
 from ensemble.review.marking import history
 from ensemble.review.session import Session
@@ -63,7 +63,7 @@ def detail_of(session: Session, sounds: Sounds, item: Item) -> Detail:
     scored, shown = session.scored, shown_of(session.scored, item)
     pair, missing, normal_missing = None, "", ""
     try:
-        pair = sounds.pair(shown.clip, shown.normal, shown.event)
+        pair = sounds.pair(shown.clip, shown.normal, shown.event, f"This {what_is(scored, item)}")
     except RejectedAudio as error:
         missing = f"There is no sound of {printable(item.recording)}: {error}"
     if pair and shown.normal and not pair.normal:
@@ -108,7 +108,7 @@ def _drawn(pair: Pair, shown: Shown) -> Iterator[Picture]:
 def _voices(pair: Pair, shown: Shown) -> Iterator[Voice]:
     other = shown.normal if pair.normal else None
     end_s = pair.clip.start_s + pair.clip.seconds
-    own = Player("This clip", "", pair.clip.start_s, pair.clip.seconds, (pair.event[0], min(pair.event[1], end_s)))
+    own = Player(pair.what, "", pair.clip.start_s, pair.clip.seconds, (pair.event[0], min(pair.event[1], end_s)))
     yield _voice("clip", own, shown.clip, other)
     if other and pair.normal:
         title = f"Nearest normal clip: {clip_title(other.key)}"

@@ -312,8 +312,7 @@ function listen(what) {
   if (!part.listening?.players.size) return;
   if (what === "play") part.listening.play();
   if (what === "switch") {
-    const voice = part.listening.change();
-    if (voice) say(voice === "normal" ? "Nearest normal clip" : "This clip");
+    if (part.listening.change()) say(part.listening.title);
   }
   if (what === "loop") say(part.listening.loop() ? "Loop on" : "Loop off");
 }

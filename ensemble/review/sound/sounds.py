@@ -97,13 +97,17 @@ class Sounds:
         except (RejectedAudio, RequestError):
             return None
 
-    def pair(self, part: Part, normal: Part | None, event: Span | None = None) -> Pair:
-        """A part beside a normal one, without a deviation map; event: what is marked in it, all of it if None."""
+    def pair(self, part: Part, normal: Part | None, event: Span | None = None, what: str = "This clip") -> Pair:
+        """A part beside a normal one, without a deviation map; event: what is marked in it, all of it if None.
+
+        what: its title.
+        """
         clip, (machine, section) = self.sound(part), self.place(part)
         names = (part.key, normal.key if normal else "")
         end_s = clip.start_s + clip.seconds
         start, end = event or (clip.start_s, None)
-        return Pair(clip, self.sound_or_none(normal), names, machine, section, (start, end_s if end is None else end))
+        marked = (start, end_s if end is None else end)
+        return Pair(clip, self.sound_or_none(normal), names, machine, section, marked, what=what)
 
     def deviating(self, part: Part, event: Span | None = None) -> Pair | None:
         """A part with its deviation map alone; None while the statistics are made, DataError where there are none."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from large_results import large_scored
 
-from ensemble.page.items import Item, items
+from ensemble.page.items import Item, items, what_is
 from ensemble.page.scored import Scored
 from ensemble.windows.events import TOUCHING_S
 from featstore.clip import Clip, window_path
@@ -165,3 +165,10 @@ def test_some_of_the_items(windows: bool) -> None:
     fans = found.only(scored.clips.where(machine="fan")[found.peaks])
     assert list(fans) == [item for item in found if item.machine == "fan"]
     assert fans.reported == sum(item.reported for item in fans)
+
+
+def test_what_an_item_is() -> None:
+    windows = of_windows([(0, 10), (40, 50)], [0.95, 0.5])
+    assert [what_is(windows, item) for item in items(windows)] == ["event", "window"]
+    clips = replace(large_scored(2), threshold=np.array([-1.0, 2.0]))
+    assert {what_is(clips, item) for item in items(clips)} == {"clip"}
