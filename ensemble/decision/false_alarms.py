@@ -39,11 +39,11 @@ class FalseAlarms:
 
 def exact_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Interval of a share by Clopper and Pearson (1934): at least as long as `level` needs, however small n is."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # the quantile of a beta distribution; scipy.stats takes long to load
 
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    return low, float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    return low, float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
 
 
 def false_alarm_rates(clips: ClipTable, decisions: Decisions) -> tuple[FalseAlarms, ...]:

@@ -113,7 +113,7 @@ def rate_interval(expected: float, n: float) -> tuple[float, float]:
     above, below = expected * (n + 1), (1 - expected) * (n + 1)
     if below < 1e-9:
         return (0.025 ** (1 / (n + 1)), 1.0)  # below every reference score: only a lower bound exists
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # the quantile of a beta distribution; scipy.stats takes long to load
 
-    low, high = beta.ppf([0.025, 0.975], above, below)
+    low, high = betaincinv(above, below, [0.025, 0.975])
     return float(low), float(high)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ensemble.page.scored import Scored
 from ensemble.windows.events import TOUCHING_S
+from featstore.clip import window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,11 @@ class Items(Sequence[Item]):
     """All items of results, in order: the furthest above its threshold first; each is made when it is asked for.
 
     peaks (n,): row of every item, in order. events: rows of the events with several clips, by their peak. Filters of
-    many items are fast as masks: `items.peaks[mask[items.peaks]]` has the rows of those whose clip has a property.
+    many items are fast as masks: `items.only(mask[items.peaks])` are those whose clip has a property.
     """
 
     def __init__(self, scored: Scored, peaks: np.ndarray, events: dict[int, tuple[int, ...]]) -> None:
-        self._scored, self._made = scored, dict[int, Item]()
+        self.scored, self._made = scored, dict[int, Item]()
         self.peaks, self.events = peaks, events
 
     def __len__(self) -> int:
@@ -65,6 +66,21 @@ class Items(Sequence[Item]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def only(self, which: np.ndarray) -> "Items":
+        """Some of the items, by a mask or by places, in the order of these."""
+        peaks = self.peaks[which]
+        some = Items(self.scored, peaks, {peak: self.events[peak] for peak in self.events.keys() & set(peaks.tolist())})
+        some._made = self._made
+        return some
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """When every item began (n,), in seconds since 1970, NaN where unknown."""
+        starts = self.scored.seconds[:, 0].copy()
+        for peak, rows in self.events.items():
+            starts[peak] = starts[list(rows)].min()
+        return np.asarray(self.scored.times[self.peaks] + starts[self.peaks])
+
     @cached_property
     def place_of(self) -> dict[int, int]:
         """Place of an item among all, by the row of any of its clips."""
@@ -74,14 +90,7 @@ class Items(Sequence[Item]):
     @cached_property
     def reported(self) -> int:
         """Number of the reported items; these are the first ones."""
-        return int(self._scored.decision[self.peaks].sum())
-
-    @cached_property
-    def _values(self) -> list[tuple[float, float, float, bool, float]]:
-        """Start, end, excess, decision and time of every clip: numbers of a list are made faster into an item."""
-        scored = self._scored
-        columns = (*scored.seconds.T, scored.excess, scored.decision, scored.times)
-        return list(zip(*(column.tolist() for column in columns), strict=True))
+        return int(self.scored.decision[self.peaks].sum())
 
     def _item(self, row: int) -> Item:
         item = self._made.get(row)
@@ -90,11 +99,9 @@ class Items(Sequence[Item]):
         return item
 
     def _make(self, peak: int) -> Item:
-        scored, rows = self._scored, self.events.get(peak, (peak,))
-        start, end, excess, reported, time = self._values[peak]
-        if len(rows) > 1:
-            start = min(self._values[row][0] for row in rows)
-            end = max(self._values[row][1] for row in rows)
+        scored, rows = self.scored, self.events.get(peak, (peak,))
+        spans = scored.seconds[list(rows)]
+        start, end = float(spans[:, 0].min()), float(spans[:, 1].max())
         return Item(
             row=peak,
             rows=rows,
@@ -103,9 +110,9 @@ class Items(Sequence[Item]):
             section=scored.section[peak],
             start_s=start,
             end_s=end if math.isfinite(end) else None,
-            excess=excess,
-            reported=reported,
-            time=time + start,
+            excess=float(scored.excess[peak]),
+            reported=bool(scored.decision[peak]),
+            time=float(scored.times[peak]) + start,
         )
 
 
@@ -113,19 +120,28 @@ def _same(one: Item, other: object) -> bool:
     return one is other or one == other
 
 
+def what_is(scored: Scored, item: Item) -> str:
+    """What an item is, in a word: reported windows are an event; others a window, or a clip that is not divided."""
+    if window_of(scored.clips[item.row].path) is None:
+        return "clip"
+    return "event" if item.reported else "window"
+
+
 def items(scored: Scored) -> Items:
     """All items, the furthest above its threshold first; equal ones by percentile, then by their names and time."""
-    decision, is_window = scored.decision, np.isfinite(scored.clips.windows()[:, 0])
+    reported = np.flatnonzero(scored.decision)
+    windows = reported[np.isfinite(scored.clips[reported].windows()[:, 0])]
     places: dict[tuple[str, str, str], list[int]] = {}
-    for row in np.flatnonzero(decision & is_window).tolist():
+    for row in windows.tolist():
         places.setdefault((scored.recordings[row], scored.machine[row], scored.section[row]), []).append(row)
     runs = [run for windows in places.values() for run in _touching(scored.seconds, windows)]
     peaks = [max(run, key=lambda row: (scored.excess[row], scored.score[row], -row)) for run in runs]
     starts = scored.seconds[:, 0].copy()
     for peak, run in zip(peaks, runs, strict=True):
         starts[peak] = scored.seconds[run, 0].min()
-    single = np.flatnonzero(~(decision & is_window))
-    rows = np.concatenate([single, np.array(peaks, dtype=np.intp)])
+    is_single = np.ones(len(scored.clips), dtype=bool)
+    is_single[windows] = False
+    rows = np.concatenate([np.flatnonzero(is_single), np.array(peaks, dtype=np.intp)])
     events = {peak: tuple(run) for peak, run in zip(peaks, runs, strict=True) if len(run) > 1}
     return Items(scored, _ordered(scored, rows, starts), events)
 

@@ -55,6 +55,7 @@ class Pair:
 
     Both sounds have the same sample rate. locator: statistics of normal sound, None without a deviation map.
     event: start and end of what is reported, in seconds of the recording. where: the sentence, None to find it.
+    what: the title of the first sound, such as `This event`.
     """
 
     clip: Sound
@@ -65,6 +66,7 @@ class Pair:
     event: tuple[float, float]
     locator: Locator | None = None
     where: str | None = None
+    what: str = "This clip"
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray | None]:
@@ -110,9 +112,9 @@ class Pair:
 
 def pictures(pair: Pair, uri: Uri) -> Iterator[Picture]:
     """The pictures of a pair, that of the clip first; `uri` gives the address of each image."""
-    titles = {CLIP: "This clip", NORMAL: "Nearest normal clip", DIFFERENCE: "This clip minus the normal clip"}
+    titles = {CLIP: pair.what, NORMAL: "Nearest normal clip", DIFFERENCE: f"{pair.what} minus the normal clip"}
     if not pair.aligned:
-        titles[DIFFERENCE] = "This clip minus the mean of the normal clip"
+        titles[DIFFERENCE] = f"{pair.what} minus the mean of the normal clip"
     titles[DEVIATION] = "Deviation from normal" + (f": {pair.sentence}" if pair.sentence else "")
     for kind, title in titles.items():
         if (kind in (NORMAL, DIFFERENCE) and pair.normal is None) or (kind == DEVIATION and not pair.has_deviation):

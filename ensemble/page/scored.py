@@ -16,6 +16,7 @@ from ensemble.fitting.decide import bounded
 from ensemble.page.excess import excess
 from ensemble.recipe import recipe_text
 from ensemble.run import Detection
+from ensemble.windows.blocks import any_windows
 from ensemble.windows.events import spans_of
 from featstore.clip import recording_of
 from featstore.errors import DataError
@@ -119,6 +120,11 @@ class Scored:
     def sections(self) -> list[tuple[str, str]]:
         """Machine and section of the scored clips, sorted."""
         return sorted(self.clips.sections())
+
+    @cached_property
+    def divided(self) -> bool:
+        """Whether any clip is a window of a recording."""
+        return any_windows(self.clips)
 
     @cached_property
     def keys(self) -> list[str]:

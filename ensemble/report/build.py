@@ -102,7 +102,7 @@ def report_html(
     shown = event_cards(scored, found, top=options.top, seconds=options.seconds, heard=heard, marks=marks)
     recipe = block(*recipe_text(detection.recipe).split("\n"))
     parts: list[tuple[str, str, Markup]] = [
-        ("overview", "Machines", overview(scored, links=False)),
+        ("overview", "Machines", overview(scored, links=False, found=found)),
         ("events", "Events", shown),
         ("sections", "Scores of each machine and section", section_charts(detection, metrics[0] if metrics else None)),
         ("metrics", "Metrics", (_official(*metrics, recordings) if metrics else EMPTY) + _false_alarms(rates)),

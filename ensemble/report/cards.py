@@ -111,7 +111,7 @@ def _mark(item: Item, marks: Mapping[int, Mark]) -> Mark | None:
 
 def _counts(scored: Scored, chosen: Chosen) -> str:
     """How many of what is shown, in words."""
-    windows = bool(np.isfinite(scored.clips.windows()[:, 0]).any())
+    windows = scored.divided
     noun = "event" if windows else "reported clip"
     shown, total = chosen.shown_events, chosen.events
     if not total:

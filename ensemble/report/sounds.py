@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ensemble.deviation.locate import Locator
-from ensemble.page.items import Item
+from ensemble.page.items import Item, what_is
 from ensemble.page.media import Listen, Sound, audio_uri, common_gain, data_uri
 from ensemble.page.pictures import CLIP, DEVIATION, NORMAL, Pair, Picture, Player, pictures
 from ensemble.page.scored import Scored
@@ -59,9 +59,10 @@ def sounds_of(scored: Scored, item: Item, heard: Heard, seconds: float) -> Sound
     end_s = own.start_s + own.seconds if item.end_s is None else item.end_s
     event = (item.start_s, end_s)
     names = (clip.path, nearest)
-    pair = Pair(own, normal, names, clip.machine, clip.section, event, heard.locator)
+    what = f"This {what_is(scored, item)}"
+    pair = Pair(own, normal, names, clip.machine, clip.section, event, heard.locator, what=what)
     gain = common_gain([sound for sound in (own, normal) if sound])
-    titles = {CLIP: _title(item, own, whole, is_window=clip.window is not None), NORMAL: "Nearest normal clip"}
+    titles = {CLIP: _title(what, item, own, whole), NORMAL: "Nearest normal clip"}
     sounds = {CLIP: own} | ({NORMAL: normal} if normal else {})
     players = [
         (Player(titles[kind], audio_uri(sound, gain, seconds), sound.start_s, sound.seconds), kind)
@@ -83,14 +84,13 @@ def _first(sound: Sound, seconds: float) -> Sound:
     return replace(sound, wave=sound.wave[: max(1, round(seconds * sound.rate_hz))])
 
 
-def _title(item: Item, own: Sound, whole: Sound, *, is_window: bool) -> str:
+def _title(what: str, item: Item, own: Sound, whole: Sound) -> str:
     """The title of the player, which says when it ends before what it plays does."""
-    what = ("This event" if item.reported else "This window") if is_window else "This clip"
     if item.end_s is None:
         return f"{what}: first {own.seconds:.3g} s" if len(own.wave) < len(whole.wave) else what
     if own.start_s + own.seconds < item.end_s - SLACK_S:
         return f"{what}: first {own.seconds:.3g} s of {clock(item.end_s - item.start_s)}"
-    return f"{what}, with up to {AROUND_S:g} s around it" if is_window else what
+    return what if what == "This clip" else f"{what}, with up to {AROUND_S:g} s around it"
 
 
 def _plain(picture: Picture) -> Picture:

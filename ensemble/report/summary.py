@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from detectors.metrics.intervals import Intervals
 from detectors.metrics.official import Evaluation
 from ensemble.decision.false_alarms import FalseAlarms, discoveries
@@ -24,7 +22,7 @@ Fact = tuple[str, str, str]
 
 def lead(scored: Scored, items: Sequence[Item]) -> tuple[str, str, str]:
     """What was found, the recording to begin with, and how far above the threshold it is; the last two may be empty."""
-    windows = bool(np.isfinite(scored.clips.windows()[:, 0]).any())
+    windows = scored.divided
     total = counted(len(scored.clips), "scored window" if windows else "scored clip")
     reported, events = int(scored.decision.sum()), [item for item in items if item.reported]
     if not events:

@@ -1,6 +1,7 @@
-"""Answers of the page: parts of HTML from templates, and errors that a person can read."""
+"""Answers of the page: parts of HTML from templates, and JSON for its scripts."""
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from ensemble.page.html import render
 from ensemble.review.session import Session
@@ -21,3 +22,15 @@ def part(template: str, /, **values: object) -> "Response":
     from starlette.responses import HTMLResponse
 
     return HTMLResponse(str(render(template, **values)))
+
+
+def json_answer(value: Any, status: int = 200) -> "Response":
+    """A value as JSON."""
+    from starlette.responses import Response
+
+    return Response(compact(value), status, media_type="application/json")
+
+
+def compact(value: Any) -> bytes:
+    """JSON without blanks, in ASCII: names that are not UTF-8 are escaped. ValueError for NaN and infinity."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")

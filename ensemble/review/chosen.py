@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from ensemble.marks.file import FAULT, IGNORE, NORMAL, Mark
-from ensemble.page.items import Item
+from ensemble.page.items import Item, Items
+from ensemble.page.scored import Scored
 from ensemble.review.session import Session
-from featstore.errors import RequestError
+from featstore.errors import OptionError
 from featstore.terminal.shown import printable
 
 UNMARKED = "unmarked"
@@ -35,15 +38,15 @@ class Filter:
     order: str = EXCESS
 
     def __post_init__(self) -> None:
-        """Raise RequestError for a value that is none of those that are possible."""
+        """Raise OptionError for a value that is none of those that are possible."""
         for name, known in (("verdict", VERDICTS), ("decision", DECISIONS), ("order", ORDERS)):
             value = getattr(self, name)
             if value not in known:
                 choices = ", ".join(filter(None, known))
-                raise RequestError(f"{name} {printable(value[:LONGEST])!r}: expected {choices}, or nothing")
+                raise OptionError(f"{name} {printable(value[:LONGEST])!r}: expected {choices}, or nothing")
         first, last = self.seconds
         if first >= last:
-            raise RequestError(f"recorded from {printable(self.since)} to {printable(self.until)}: the end comes first")
+            raise OptionError(f"recorded from {printable(self.since)} to {printable(self.until)}: the end comes first")
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -56,7 +59,7 @@ NAMES = {field.name: field.name for field in fields(Filter)} | {"since": "from",
 
 
 def filter_of(query: Mapping[str, str]) -> Filter:
-    """The filter of an address; RequestError for a value that is not possible."""
+    """The filter of an address; OptionError for a value that is not possible."""
     return Filter(**{name: query[key] for name, key in NAMES.items() if query.get(key)})
 
 
@@ -69,60 +72,74 @@ def _time(text: str, name: str, unknown: float) -> float:
         return (moment + timedelta(days=1) if whole_day else moment).timestamp()
     except (ValueError, OverflowError, OSError) as error:
         shown = printable(text[:LONGEST])
-        raise RequestError(f"{name} {shown!r}: expected a date such as 2026-01-31, or 2026-01-31T14:30") from error
+        raise OptionError(f"{name} {shown!r}: expected a date such as 2026-01-31, or 2026-01-31T14:30") from error
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Items in the order asked for, the mark of each, and how many of `total` are not marked, whatever the verdict."""
+    """Items in the order asked for, and how many of `total` are not marked, whatever the verdict.
+
+    marked: the mark that counts, by row of the scored clips.
+    """
 
     items: Sequence[Item]
-    marks: Sequence[Mark | None]
+    marked: Mapping[int, Mark]
     left: int
     total: int
 
 
 def chosen(session: Session, wanted: Filter) -> Chosen:
-    """The items that a filter lets through, with the marks that count now.
+    """The items that a filter lets through, with the marks that count now. Each item is made when it is asked for.
 
-    RequestError for a machine or section that the results do not have.
+    OptionError for a machine or section that the results do not have.
     """
-    _refuse_unknown(session, wanted)
-    marked = session.marked
-    items = [item for item in session.items if _fits(item, wanted)]
-    if wanted.order == TIME:
-        items.sort(key=lambda item: (item.time != item.time, -item.time if item.time == item.time else 0.0))
-    left = sum(item.row not in marked for item in items)
-    shown = [item for item in items if not wanted.verdict or _verdict(marked.get(item.row)) == wanted.verdict]
-    return Chosen(shown, [marked.get(item.row) for item in shown], left, len(items))
+    found, marked = session.items, session.marked
+    _refuse_unknown(found.scored, wanted)
+    fits = found.only(_fitting(found, wanted))
+    verdict = _verdicts(fits, marked)
+    shown = fits.only(verdict == wanted.verdict) if wanted.verdict else fits
+    return Chosen(shown, marked, int((verdict == UNMARKED).sum()), len(fits))
 
 
 def item_of(session: Session, row: int) -> Item | None:
     """The item that a row of the results belongs to."""
-    return next((item for item in session.items if item.row == row or row in item.rows), None)
+    found = session.items
+    place = found.place_of.get(row)
+    return None if place is None else found[place]
 
 
-def _verdict(mark: Mark | None) -> str:
-    return mark.mark if mark else UNMARKED
+def _fitting(found: Items, wanted: Filter) -> np.ndarray:
+    """The places of the items that a filter lets through, in its order, whatever their verdict."""
+    reported = slice(None, found.reported) if wanted.decision == REPORTED else slice(found.reported, None)
+    names = {name: value for name in ("machine", "section") if (value := getattr(wanted, name))}
+    fits = found.scored.clips.where(**names)[found.peaks]
+    if wanted.decision != ALL:
+        decided = np.zeros(len(found), dtype=bool)
+        decided[reported] = True
+        fits &= decided
+    if wanted.since or wanted.until:
+        first, last = wanted.seconds
+        fits &= (found.times >= first) & (found.times < last)
+    places = np.flatnonzero(fits)
+    if wanted.order == TIME:
+        places = places[np.argsort(-found.times[places], kind="stable")]  # NaN comes last
+    return places
 
 
-def _fits(item: Item, wanted: Filter) -> bool:
-    if wanted.decision != ALL and item.reported != (wanted.decision == REPORTED):
-        return False
-    if (wanted.machine and item.machine != wanted.machine) or (wanted.section and item.section != wanted.section):
-        return False
-    if not wanted.since and not wanted.until:
-        return True
-    first, last = wanted.seconds
-    return first <= item.time < last
+def _verdicts(found: Items, marked: Mapping[int, Mark]) -> np.ndarray:
+    """The verdict of every item (n,)."""
+    verdicts = np.full(len(found.scored.clips), UNMARKED, dtype=object)
+    for row, mark in marked.items():
+        verdicts[row] = mark.mark
+    return np.asarray(verdicts[found.peaks])
 
 
-def _refuse_unknown(session: Session, wanted: Filter) -> None:
-    sections = session.scored.sections
+def _refuse_unknown(scored: Scored, wanted: Filter) -> None:
+    sections = scored.sections
     for name, value, known in (
         ("machine", wanted.machine, {machine for machine, _ in sections}),
         ("section", wanted.section, {section for _, section in sections}),
     ):
         if value and value not in known:
             has = ", ".join(sorted(map(printable, known))[:20])
-            raise RequestError(f"{name} {printable(value[:LONGEST])!r} is not in these results; they have {has}")
+            raise OptionError(f"{name} {printable(value[:LONGEST])!r} is not in these results; they have {has}")

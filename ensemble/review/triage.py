@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from urllib.parse import quote, urlencode
 
 from ensemble.marks.file import Mark
+from ensemble.page.addresses import address, encoded
 from ensemble.page.cards import Card, card_of
-from ensemble.page.items import Item
+from ensemble.page.items import Item, what_is
 from ensemble.page.pictures import DEVIATION, Pair, Picture, Player, pictures
 from ensemble.review.marking import history
 from ensemble.review.session import Session
@@ -58,23 +58,12 @@ class Detail:
     remarks: Sequence[Remark]
 
 
-def encoded(text: str) -> str:
-    """A text as a part of an address; names that are not UTF-8 keep their bytes."""
-    return quote(text, safe="", errors="surrogateescape")
-
-
-def address(path: str, **values: str | None) -> str:
-    """An address of the page with the values that are not empty."""
-    known = {name: value for name, value in values.items() if value}
-    return f"{path}?{urlencode(known, quote_via=quote, safe='', errors='surrogateescape')}"
-
-
 def detail_of(session: Session, sounds: Sounds, item: Item) -> Detail:
     """What is shown of an item. Its pictures and sounds are made later, when their addresses are asked for."""
     scored, shown = session.scored, shown_of(session.scored, item)
     pair, missing, normal_missing = None, "", ""
     try:
-        pair = sounds.pair(shown.clip, shown.normal, shown.event)
+        pair = sounds.pair(shown.clip, shown.normal, shown.event, f"This {what_is(scored, item)}")
     except RejectedAudio as error:
         missing = f"There is no sound of {printable(item.recording)}: {error}"
     if pair and shown.normal and not pair.normal:
@@ -119,7 +108,7 @@ def _drawn(pair: Pair, shown: Shown) -> Iterator[Picture]:
 def _voices(pair: Pair, shown: Shown) -> Iterator[Voice]:
     other = shown.normal if pair.normal else None
     end_s = pair.clip.start_s + pair.clip.seconds
-    own = Player("This clip", "", pair.clip.start_s, pair.clip.seconds, (pair.event[0], min(pair.event[1], end_s)))
+    own = Player(pair.what, "", pair.clip.start_s, pair.clip.seconds, (pair.event[0], min(pair.event[1], end_s)))
     yield _voice("clip", own, shown.clip, other)
     if other and pair.normal:
         title = f"Nearest normal clip: {clip_title(other.key)}"

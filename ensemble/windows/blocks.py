@@ -24,6 +24,7 @@ from ensemble.groups import (
     filled,
     joined_blocks,
 )
+from featstore.clip import window_of
 from featstore.table import ClipTable
 
 STRETCHES = 10
@@ -56,8 +57,9 @@ class Units(NamedTuple):
 def any_windows(clips: ClipTable) -> bool:
     """Whether any clip is a window of a recording."""
     paths = clips.columns["path"]
-    marked = np.char.find(paths, b"#t=") >= 0  # most tables have none, and need no closer look
-    return bool(marked.any()) and bool(np.isfinite(clips[marked].windows()).any())
+    if b"#t=" not in paths.tobytes():  # most tables have none, and need no closer look
+        return False
+    return any(window_of(path.decode("utf-8", "surrogateescape")) for path in paths.tolist())
 
 
 def units_of(clips: ClipTable, identity: Sequence[str], section: np.ndarray) -> Units:

@@ -4,6 +4,7 @@ Times are used only where they can be times of recording. The modification times
 then the recordings of a section begin closer together than they last.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,11 +69,10 @@ def clock_of(scored: Scored) -> Clock:
 def _copied(scored: Scored, times: np.ndarray) -> bool:
     """Whether the recordings of any section begin closer together than they last."""
     usable = np.isfinite(times) & np.isfinite(scored.seconds[:, 1])
-    recordings = np.array(scored.clips.recordings(), dtype=object)
     for machine, section in scored.sections:
         rows = scored.rows_of(machine, section)
         rows = rows[usable[rows]]
-        number = np.unique(recordings[rows].astype(str), return_inverse=True)[1]
+        number = numbered([scored.recordings[row] for row in rows.tolist()])
         begins, ends = np.full((2, number.max(initial=-1) + 1), -np.inf)
         np.maximum.at(begins, number, scored.times[rows])
         np.maximum.at(ends, number, scored.seconds[rows, 1])
@@ -82,6 +82,12 @@ def _copied(scored: Scored, times: np.ndarray) -> bool:
         if ends[order[:-1]].sum() > FASTEST * np.ptp(begins):
             return True
     return False
+
+
+def numbered(names: Sequence[str]) -> np.ndarray:
+    """A number (n,) from 0 on for every name, the same for the same name."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], dtype=np.intp)
 
 
 def worst_recent(clock: Clock, rows: np.ndarray, excess: np.ndarray) -> list[tuple[str, str]]:

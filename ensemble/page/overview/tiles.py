@@ -6,17 +6,17 @@ as well.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
 
 from ensemble.marks.file import FAULT, IGNORE, NORMAL, Mark
+from ensemble.page import addresses
 from ensemble.page.excess import excess_meaning, excess_text
 from ensemble.page.html import EMPTY, macros, name
-from ensemble.page.items import Item, items
+from ensemble.page.items import Item, Items, items
 from ensemble.page.overview.promise import FAILS, Promise, drift_text, drifts_of, expected_rates, percent, promise
 from ensemble.page.overview.recent import Clock, clock_of, date_text, worst_recent
 from ensemble.page.overview.trend import BUCKETS, Course, Trend, course_of, trend_chart, trend_of
@@ -105,11 +105,15 @@ def _urgency(tile: Tile) -> tuple[object, ...]:
 
 
 class Overview:
-    """The results and marks behind the tiles. marked: the mark that counts, by row of the scored clips."""
+    """The results and marks behind the tiles. marked: the mark that counts, by row of the scored clips.
 
-    def __init__(self, scored: Scored, marked: Mapping[int, Mark]) -> None:
+    found: all items of the results, None to make them.
+    """
+
+    def __init__(self, scored: Scored, marked: Mapping[int, Mark], found: Items | None = None) -> None:
         self.scored = scored
         self.marked = marked
+        self.items = items(scored) if found is None else found
 
     @cached_property
     def clock(self) -> Clock:
@@ -128,19 +132,14 @@ class Overview:
         return frozenset(row for row, mark in self.marked.items() if mark.mark == FAULT)
 
     @cached_property
-    def divided(self) -> bool:
-        """Whether any clip is a window of a recording."""
-        return bool(np.isfinite(self.scored.clips.windows()[:, 0]).any())
-
-    @cached_property
     def expected(self) -> np.ndarray | None:
         """The probability of each clip to be reported if it is normal, see `expected_rates`."""
         return expected_rates(self.scored)
 
     @cached_property
     def events(self) -> list[Item]:
-        """The reported items; their rows are those of the results."""
-        return reported_items(self.scored)
+        """The reported items."""
+        return self.items[: self.items.reported]
 
     @cached_property
     def tiles(self) -> list[Tile]:
@@ -155,10 +154,9 @@ class Overview:
         scored, rows = self.scored, self.scored.rows_of(machine, section)
         live = rows[~self.dismissed[rows]]
         states = [self._state(event.rows) for event in events]
-        recordings = scored.clips[rows].recordings()
         of_events = {event.recording for event in events}
-        pairs = zip(rows.tolist(), recordings, strict=True)
-        missed = {path for row, path in pairs if row in self.faults and path not in of_events}
+        missed = {scored.recordings[row] for row in self.faults.intersection(rows.tolist())} - of_events
+        recordings = [scored.recordings[row] for row in rows.tolist()]
         peak = int(live[np.argmax(scored.excess[live])]) if len(live) else None
         times = self.clock.times[rows] if np.isfinite(self.clock.times[rows]).any() else None
         standing = scored.decision[rows] & ~self.dismissed[rows]
@@ -188,13 +186,15 @@ class Overview:
         return FAULT if self.faults.intersection(rows) else "open"
 
 
-def overview(scored: Scored, *, links: bool, marked: Mapping[int, Mark] | None = None) -> Markup:
+def overview(
+    scored: Scored, *, links: bool, marked: Mapping[int, Mark] | None = None, found: Items | None = None
+) -> Markup:
     """All tiles, the one to look at first in front. links: to the part Triage of the page that is running.
 
     Without links, a tile leads to `#clips` and has the attributes data-machine and data-section. marked: marks by row
-    of the scored clips, None for none.
+    of the scored clips, None for none. found: all items of the results, where they are made already.
     """
-    seen = Overview(scored, marked or {})
+    seen = Overview(scored, marked or {}, found)
     highest = max((tile.highest for tile in seen.tiles), default=1.0)
     shown = []
     for number, tile in enumerate(seen.tiles):
@@ -209,7 +209,7 @@ def overview(scored: Scored, *, links: bool, marked: Mapping[int, Mark] | None =
             has_medians=any(len(tile.course.excess) > BUCKETS for tile in seen.tiles),
             facts=facts(seen),
             groups=[group for group in groups if group.tiles],
-            what="events" if seen.divided else "clips",
+            what="events" if seen.scored.divided else "clips",
             rate=rate_text(scored),
             clock=seen.clock,
             meaning=excess_meaning(scored.bounded),
@@ -221,35 +221,11 @@ def overview(scored: Scored, *, links: bool, marked: Mapping[int, Mark] | None =
     )
 
 
-def reported_items(scored: Scored) -> list[Item]:
-    """The items of the reported clips alone, which are few; the others would take long for many clips."""
-    rows = np.flatnonzero(scored.decision)
-    taken = replace(
-        scored,
-        clips=scored.clips[rows],
-        score=scored.score[rows],
-        percentile=scored.percentile[rows],
-        p_value=scored.p_value[rows],
-        threshold=scored.threshold[rows],
-        member_percentiles=scored.member_percentiles[:, rows],
-        nearest=[scored.nearest[row] for row in rows.tolist()],
-        nearest_distance=scored.nearest_distance[rows],
-        seconds=scored.seconds[rows],
-        times=scored.times[rows],
-        target=None if scored.target is None else scored.target[rows],
-        where={},
-    )
-    back = rows.tolist()
-    found = items(taken)
-    return [replace(item, row=back[item.row], rows=tuple(back[row] for row in item.rows)) for item in found]
-
-
 def address(tile: Tile, links: bool) -> str:
     """Where a tile leads to."""
     if not links:
         return "#clips"
-    machine, section = (quote(text, safe="", errors="surrogateescape") for text in (tile.machine, tile.section))
-    return f"#triage?machine={machine}&section={section}"
+    return addresses.address("#triage", machine=tile.machine, section=tile.section)
 
 
 def chart_label(tile: Tile) -> str:
@@ -272,15 +248,15 @@ def facts(seen: Overview) -> list[tuple[str, str, str]]:
     """The numbers above the tiles as (term, value, detail)."""
     scored, tiles = seen.scored, seen.tiles
     clips, reported = len(scored.clips), int(scored.decision.sum())
-    unit = "window" if seen.divided else "clip"
+    unit = "window" if seen.scored.divided else "clip"
     scale = f"of {counted(len(tiles), 'machine and section', 'machines and sections')}"
     shown = [(f"{unit}s scored", f"{clips:,}", scale)]
     states = [(n, word) for n, word in _states(tiles) if n]
-    detail = [f"{reported:,} of {counted(clips, unit)} reported"] if seen.divided else []
+    detail = [f"{reported:,} of {counted(clips, unit)} reported"] if seen.scored.divided else []
     detail += [f"{n:,} {word}" for n, word in states] if seen.marked else []
     share = f"{percent(reported / clips)} of the clips" if clips else ""
-    total = len(seen.events) if seen.divided else reported
-    shown.append(("events" if seen.divided else "reported clips", f"{total:,}", "; ".join(detail) or share))
+    total = len(seen.events) if seen.scored.divided else reported
+    shown.append(("events" if seen.scored.divided else "reported clips", f"{total:,}", "; ".join(detail) or share))
     if seen.expected is None:
         shown.append(("expected", "unknown", "a false-discovery rate states no number"))
     else:
@@ -320,7 +296,7 @@ def _first(seen: Overview, tile: Tile, links: bool) -> Markup:
     row = tile.peak or 0
     clip = seen.scored.clips[row]
     recording = name(recording_of(clip.path).rpartition("/")[2])
-    at = f", at {in_recording(float(seen.scored.seconds[row, 0]))}" if seen.divided else ""
+    at = f", at {in_recording(float(seen.scored.seconds[row, 0]))}" if seen.scored.divided else ""
     time = date_text(float(seen.clock.times[row]), " on %Y-%m-%d at %H:%M")
     where = Markup('<a href="#triage?clip={}">{}</a>').format(row, recording) if links else recording
     only = "the highest " if tile.standing > 1 else ""
@@ -330,17 +306,17 @@ def _first(seen: Overview, tile: Tile, links: bool) -> Markup:
 
 
 def _events(seen: Overview, number: int) -> str:
-    return counted(number, "event" if seen.divided else "reported clip")
+    return counted(number, "event" if seen.scored.divided else "reported clip")
 
 
 def doubts(seen: Overview) -> list[str]:
     """Sentences on what follows the first machine, and on what the results cannot tell."""
     tiles, rate = seen.tiles, "false-discovery rate" if seen.scored.nominal is None else "false-alarm rate"
     loud = [tile for tile in tiles if tile.group == LOUD]
-    sentences = list(_on_first(loud[0], rate, "window" if seen.divided else "clip")) if loud else []
+    sentences = list(_on_first(loud[0], rate, "window" if seen.scored.divided else "clip")) if loud else []
     if len(loud) > 1:
         more = counted(len(loud) - 1, "more section has", "more sections have")
-        sentences.append(f"{more} {'events' if seen.divided else 'reported clips'}.")
+        sentences.append(f"{more} {'events' if seen.scored.divided else 'reported clips'}.")
     rising = sum(tile.trend.direction == "rising" for tile in tiles if not tile.standing)
     if rising:
         sentences.append(f"Scores rise in {counted(rising, 'quiet section')}.")

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ensemble.page.charts import Plot
 from ensemble.page.excess import MOST, excess_text
 from ensemble.page.html import macros
-from ensemble.page.overview.recent import date_text
+from ensemble.page.overview.recent import date_text, numbered
 
 BUCKETS = 150
 """Most points of a chart."""
@@ -80,7 +80,7 @@ def _times(ratio: float) -> str:
 
 def course_of(times: np.ndarray | None, excess: np.ndarray, standing: np.ndarray, recordings: Sequence[str]) -> Course:
     """The clips (n,) in order of time, those of unknown time left out; in the given order where times is None."""
-    number = np.unique(np.asarray(recordings, dtype=str), return_inverse=True)[1]
+    number = numbered(recordings)
     order = np.arange(len(excess))
     if times is not None:
         order = np.argsort(times, kind="stable")

@@ -1,7 +1,8 @@
 // Requests to the server of the page, and what a person is told. Every change carries a header that no form can send.
 
-const FILE_BYTES = 64 * 2 ** 20; // as the server takes them
+const MIB = 2 ** 20;
 const SHOWN_MS = 8000;
+const RUNNING = "Is detect review still running?";
 let hiding = 0;
 
 export async function get(path) {
@@ -18,10 +19,15 @@ export async function post(path, body) {
   return (await answered(fetch(path, { method: "POST", headers, body: JSON.stringify(body) }))).json();
 }
 
-// Send a file as it is; the answer is text (HTML or JSON).
-export async function send(path, file) {
-  if (file.size > FILE_BYTES) {
-    throw new Error(`The file has ${Math.ceil(file.size / 2 ** 20)} MiB; at most 64 MiB can be sent.`);
+// Mark a clip ({clip: key}) or the item of a row ({row: number}).
+export function postMark(what, mark, note = "") {
+  return post("/marks", { ...what, mark, note });
+}
+
+// Send a file of at most `most` MiB, as the server takes them; the answer is text (HTML or JSON).
+export async function send(path, file, most = 64) {
+  if (file.size > most * MIB) {
+    throw new Error(`The file has ${Math.ceil(file.size / MIB)} MiB; at most ${most} MiB can be sent.`);
   }
   const headers = { "Content-Type": "application/octet-stream", "X-Review": "1" };
   return (await answered(fetch(path, { method: "POST", headers, body: file }))).text();
@@ -32,7 +38,7 @@ async function answered(request) {
   try {
     response = await request;
   } catch {
-    throw new Error("The server does not answer. Is detect review still running?");
+    throw new Error(`The server does not answer. ${RUNNING}`);
   }
   if (!response.ok) {
     const text = await response.text();
@@ -45,6 +51,16 @@ async function answered(request) {
     throw new Error(message || `The server answered ${response.status}.`);
   }
   return response;
+}
+
+// The script of a part. A browser does not fetch one again that it could not fetch; the whole page must be loaded anew.
+export async function script(name) {
+  try {
+    return await import(`./${name}.js`);
+  } catch (error) {
+    console.error(error);
+    throw Object.assign(new Error(`The script of this part could not be loaded. ${RUNNING}`), { isFinal: true });
+  }
 }
 
 // A message that does not interrupt; screen readers read it when they are idle. It goes after some seconds.

@@ -1,6 +1,7 @@
 // The shell: shows the part that the address names (#triage?machine=fan), loads it when it is first shown, and lists the
 // keys of the part. A part is a module with show(section, params), and optionally keys = [[key, what it does], ...].
-import { fail, html } from "./api.js";
+import { fail, html, script } from "./api.js";
+import { element, keyRows } from "./elements.js";
 
 const OWN_KEYS = [["?", "show or hide this list"]];
 const title = document.title;
@@ -67,23 +68,11 @@ async function load(name, section) {
   }
 }
 
-// The script of a part. A browser does not fetch one again that it could not fetch; the whole page must be loaded anew.
-async function script(name) {
-  try {
-    return await import(`./${name}.js`);
-  } catch (error) {
-    console.error(error);
-    throw Object.assign(new Error("The script of this part could not be loaded. Is detect review still running?"), { isFinal: true });
-  }
-}
-
 // The heading of a part, which takes the focus; one for screen readers where the part has none.
 function heading(section) {
   let found = section.querySelector("h2");
   if (!found) {
-    found = document.createElement("h2");
-    found.className = "visually-hidden";
-    found.textContent = section.getAttribute("aria-label");
+    found = element("h2", { class: "visually-hidden" }, section.getAttribute("aria-label"));
     section.prepend(found);
   }
   if (!found.hasAttribute("tabindex")) found.tabIndex = -1;
@@ -91,17 +80,13 @@ function heading(section) {
 }
 
 function failed(error) {
-  const box = document.createElement("div");
-  box.className = "failed warning";
-  box.setAttribute("role", "alert");
-  const text = document.createElement("p");
-  text.textContent = error.message ?? String(error);
-  const again = document.createElement("button");
-  again.type = "button";
-  again.textContent = "Try again";
-  again.addEventListener("click", () => (error.isFinal ? location.reload() : show()));
-  box.append(text, again);
-  return box;
+  const again = () => (error.isFinal ? location.reload() : show());
+  return element(
+    "div",
+    { class: "failed warning", role: "alert" },
+    element("p", {}, error.message ?? String(error)),
+    element("button", { type: "button", onclick: again }, "Try again"),
+  );
 }
 
 async function toggleKeys() {
@@ -109,16 +94,8 @@ async function toggleKeys() {
     dialog.close();
     return;
   }
-  const { keys = [] } = await import(`./${shown}.js`).catch(() => ({}));
-  const rows = [...keys, ...OWN_KEYS].map(([key, text]) => {
-    const row = document.createElement("div");
-    row.append(document.createElement("dt"), document.createElement("dd"));
-    row.firstChild.append(document.createElement("kbd"));
-    row.firstChild.firstChild.textContent = key;
-    row.lastChild.textContent = text;
-    return row;
-  });
-  document.getElementById("keys-list").replaceChildren(...rows);
+  const { keys = [] } = await script(shown).catch(() => ({}));
+  document.getElementById("keys-list").replaceChildren(...keyRows([...keys, ...OWN_KEYS]));
   dialog.showModal();
 }
 

@@ -54,6 +54,11 @@ export class Listening {
     return this.players.get(this.voice)?.querySelector("audio");
   }
 
+  // What is heard: this event, or the nearest normal clip.
+  get title() {
+    return this.players.get(this.voice)?.querySelector("span").textContent;
+  }
+
   play() {
     const audio = this.audio;
     if (!audio) return;
@@ -114,7 +119,8 @@ export class Listening {
     const other = button("switch");
     if (other) {
       other.setAttribute("aria-pressed", String(this.voice === "normal"));
-      other.querySelector("[data-place=voice]").textContent = this.voice === "normal" ? "normal clip" : "this clip";
+      const name = other.querySelector("[data-place=voice]");
+      name.textContent = name.dataset[this.voice];
     }
     for (const picture of this.place.querySelectorAll(".picture")) {
       const normal = picture.classList.contains("normal");

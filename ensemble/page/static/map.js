@@ -1,9 +1,10 @@
 // The part "map": the clips of the store as points, near each other where their embeddings are similar.
 import { fail, get, say } from "./api.js";
-import { element, explainMissing } from "./key.js";
+import { element, explainMissing } from "./elements.js";
 import { classes, dark } from "./mapcolours.js";
 import { facts, name, showClip, showList } from "./maplist.js";
 import { Plot } from "./mapplot.js";
+import { counted, whole } from "./words.js";
 
 const POLL_MS = 1500;
 const state = { plot: null, data: null, address: "", hidden: new Set(), colour: "", points: [], asked: 0 };
@@ -90,9 +91,8 @@ function place(same) {
 function describe() {
   const { data } = state;
   const some = data.shown < data.total;
-  const n = (value) => value.toLocaleString("en");
-  let text = some ? `${n(data.shown)} of ${n(data.total)} clips shown: a share of every machine, section and domain, and every reported and marked clip.` : `${n(data.total)} clips shown.`;
-  if (data.missing) text += ` ${n(data.missing)} reported or marked clips are not among them.`;
+  let text = some ? `${whole(data.shown)} of ${counted(data.total, "clip")} shown: a share of every machine, section and domain, and every reported and marked clip.` : `${counted(data.total, "clip")} shown.`;
+  if (data.missing) text += ` ${whole(data.missing)} reported or marked clips are not among them.`;
   part("state").textContent = text;
   const share = (value) => `${(100 * value).toFixed(0)} %`;
   part("explained").textContent = data.explained
@@ -127,7 +127,7 @@ function legendButton(title, i, colour, count) {
     event.currentTarget.setAttribute("aria-pressed", String(!state.hidden.has(i)));
     state.plot.redraw();
   };
-  return element("button", { type: "button", "aria-pressed": String(!state.hidden.has(i)), title: "Click to hide or show", onclick: toggle }, swatch, `${title} `, element("span", { class: "muted" }, count.toLocaleString("en")));
+  return element("button", { type: "button", "aria-pressed": String(!state.hidden.has(i)), title: "Click to hide or show", onclick: toggle }, swatch, `${title} `, element("span", { class: "muted" }, whole(count)));
 }
 
 function hover(i, x, y) {

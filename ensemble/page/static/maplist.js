@@ -1,12 +1,14 @@
 // The clip that was clicked in a map, and the list of chosen ones: to listen to, to open in other parts, and to mark.
-import { fail, post, say } from "./api.js";
-import { address, element } from "./key.js";
+import { fail, postMark, say } from "./api.js";
+import { element } from "./elements.js";
+import { address } from "./key.js";
+import { counted, whole } from "./words.js";
 
 const SHOWN = 200;
 const MARKS = { fault: "fault", normal: "normal", ignore: "ignore", none: "no mark" };
 
 // A ratio as the other parts write it.
-const times = (excess) => `${excess >= 9.95 ? Math.round(excess).toLocaleString("en") : excess.toFixed(1)} times the threshold`;
+const times = (excess) => `${excess >= 9.95 ? whole(Math.round(excess)) : excess.toFixed(1)} times the threshold`;
 
 export const name = (data, i) => data.text[i] ?? data.key[i];
 
@@ -90,7 +92,7 @@ export function showList(target, data, points, { listen, done, clear, again }) {
     try {
       for (const i of marked) {
         if (stopped) break;
-        await post("/marks", { clip: data.key[i], mark, start_s: null, end_s: null, note: "" });
+        await postMark({ clip: data.key[i] }, mark);
         written += 1;
         progress.value = written;
       }
@@ -101,7 +103,7 @@ export function showList(target, data, points, { listen, done, clear, again }) {
     await done();
   };
   offer();
-  const more = points.length > SHOWN ? element("p", { class: "muted" }, `The first ${SHOWN} of ${points.length.toLocaleString("en")} are listed.`) : "";
+  const more = points.length > SHOWN ? element("p", { class: "muted" }, `The first ${SHOWN} of ${whole(points.length)} are listed.`) : "";
   target.replaceChildren(heading, marking, element("ol", { class: "map-rows" }, ...rows), more);
   if (!points.length || again) return;
   say(`${count(points.length)} chosen.`);
@@ -109,4 +111,4 @@ export function showList(target, data, points, { listen, done, clear, again }) {
   if (target.dataset.keyboard) heading.focus();
 }
 
-const count = (n) => `${n.toLocaleString("en")} ${n === 1 ? "clip" : "clips"}`;
+const count = (n) => counted(n, "clip");

@@ -1,16 +1,5 @@
-// The pictures of the chosen item: those that follow later, those that cannot be made, and the enlarged one.
-
-// A picture that cannot be made becomes a sentence.
-export function watch(place) {
-  for (const image of place.querySelectorAll("image")) image.addEventListener("error", () => broken(image));
-}
-
-function broken(image) {
-  const text = document.createElement("p");
-  text.className = "muted";
-  text.textContent = "This picture could not be made.";
-  image.closest("svg").replaceWith(text);
-}
+// The pictures of the chosen item: the one that follows later, and the enlarged one.
+import { element } from "./elements.js";
 
 // Put the deviation map in its place, and its sentence into the head where there is none yet.
 export function fillDeviation(item, place, text) {
@@ -23,15 +12,9 @@ export function fillDeviation(item, place, text) {
   }
   const figure = place.querySelector(".picture");
   if (!figure) return;
-  const button = document.createElement("button");
-  Object.assign(button, { type: "button", className: "enlarge" });
-  Object.assign(button.dataset, { picture: "deviation" });
-  button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", "Enlarge: deviation from normal");
-  button.innerHTML = "<kbd></kbd> enlarge";
-  button.querySelector("kbd").textContent = place.dataset.number;
-  figure.append(button);
-  watch(figure);
+  const attributes = { type: "button", class: "enlarge", "data-picture": "deviation", "aria-pressed": "false" };
+  const label = { "aria-label": "Enlarge: deviation from normal" };
+  figure.append(element("button", { ...attributes, ...label }, element("kbd", {}, place.dataset.number), " enlarge"));
   place.replaceWith(figure);
 }
 

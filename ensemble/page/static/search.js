@@ -1,6 +1,6 @@
 // The part "search": the recordings most similar to a file, or to a clip that the address names (#search?clip=KEY).
 import { fail, html, say, send } from "./api.js";
-import { explainMissing } from "./key.js";
+import { explainMissing } from "./elements.js";
 
 const part = (id) => document.getElementById(`search-${id}`);
 const state = { wired: false, file: null, clip: "", asked: 0 };

@@ -1,10 +1,11 @@
 // Shows the part "threshold": a line over the score histogram, and what a report above it would hold.
 import { fail, get, post, say } from "./api.js";
+import { element, shape } from "./elements.js";
+import { counted, whole } from "./words.js";
 
 const HEIGHT = 240, BASE = 212, TOP = 16;
 const LEAST_WIDTH = 240;
 const POLL_MS = 1500, REST_MS = 200;
-const whole = new Intl.NumberFormat("en");
 let state = null; // what the server said of the section that is shown
 let value = NaN; // where the line is
 let at = 0; // its place on the axis, from 0 to 1
@@ -159,7 +160,7 @@ function tell(ui, here) {
   place(ui);
   const [clips, events, weekClips, weekEvents] = here.counts;
   const now = state.present;
-  ui.reported.textContent = `${reported(clips, events)} of ${counted(state.clips, "clip")}; now ${whole.format(now[1] === now[0] ? now[0] : now[1])}`;
+  ui.reported.textContent = `${reported(clips, events)} of ${counted(state.clips, "clip")}; now ${whole(now[1] === now[0] ? now[0] : now[1])}`;
   ui.week.textContent = week(weekClips, weekEvents);
   ui.normal.textContent = here.rates.length
     ? here.rates.map((rate, i) => normal(rate, state.references[i])).join("; ")
@@ -177,7 +178,7 @@ function place(ui) {
 }
 
 function reported(clips, events) {
-  return clips === events ? whole.format(clips) : `${counted(events, "event")}, ${counted(clips, "clip")},`;
+  return clips === events ? whole(clips) : `${counted(events, "event")}, ${counted(clips, "clip")},`;
 }
 
 function week(clips, events) {
@@ -185,12 +186,12 @@ function week(clips, events) {
   const untimed = state.week.untimed ? `; ${counted(state.week.untimed, "clip")} without a time` : "";
   const now = state.present[3];
   const source = state.week.source === "file" ? ", by the times of the files" : "";
-  return `${reported(clips, events)} of ${counted(state.week.clips, "clip")} in the 7 days up to ${state.week.newest}${source}; now ${whole.format(now)}${untimed}`;
+  return `${reported(clips, events)} of ${counted(state.week.clips, "clip")} in the 7 days up to ${state.week.newest}${source}; now ${whole(now)}${untimed}`;
 }
 
 function normal([expected, low, high], reference) {
   const whose = reference.domain ? `${reference.domain}: ` : "";
-  const worth = reference.worth < reference.clips ? `, worth ${whole.format(reference.worth)} independent ones` : "";
+  const worth = reference.worth < reference.clips ? `, worth ${whole(reference.worth)} independent ones` : "";
   return `${whose}${percent(expected)} % [${percent(low)}, ${percent(high)}], by ${counted(reference.clips, "training clip")}${worth}`;
 }
 
@@ -199,7 +200,7 @@ function generated(found) {
   if (name === "computing") return "computing …";
   if (name === "none") return `unknown: ${reason}`;
   if (!clips) return "unknown: this section has no generated anomalies";
-  return `${whole.format(found)} of ${whole.format(clips)} (${percent(found / clips)} %)`;
+  return `${whole(found)} of ${whole(clips)} (${percent(found / clips)} %)`;
 }
 
 function ratio(here) {
@@ -216,17 +217,10 @@ function kinds(ui, rows) {
     ui.kinds.textContent = "None to show.";
     return;
   }
-  const list = document.createElement("ul");
-  for (const [kind, found, of] of rows) {
-    const item = document.createElement("li");
-    const bar = document.createElement("meter");
-    bar.max = of;
-    bar.value = found;
-    bar.setAttribute("aria-hidden", "true");
-    item.append(`${kind}: ${whole.format(found)} of ${whole.format(of)} `, bar);
-    list.append(item);
-  }
-  ui.kinds.append(list);
+  const items = rows.map(([kind, found, of]) =>
+    element("li", {}, `${kind}: ${whole(found)} of ${whole(of)} `, element("meter", { max: of, value: found, "aria-hidden": "true" })),
+  );
+  ui.kinds.append(element("ul", {}, ...items));
 }
 
 async function save(section, ui, score) {
@@ -251,21 +245,21 @@ function draw(ui) {
   const groups = [["reference", state.bars.reference], ["unknown", state.bars.scored]];
   if (state.bars.generated) groups.push(["anomaly", state.bars.generated]);
   const highest = Math.max(...groups.flatMap(([, bars]) => bars)) || 1;
-  const svg = element("svg", { viewBox: `0 0 ${wide} ${HEIGHT}`, role: "img" });
+  const svg = shape("svg", { viewBox: `0 0 ${wide} ${HEIGHT}`, role: "img" });
   svg.setAttribute("aria-label", `Score histogram of ${names(ui).join(", section ")}; the numbers beside it say what it shows`);
-  for (const [style, bars] of groups) svg.append(element("path", { d: outline(bars, highest), class: `bars ${style}` }));
-  svg.append(element("path", { d: `M0 ${BASE}H${wide}`, class: "frame" }));
+  for (const [style, bars] of groups) svg.append(shape("path", { d: outline(bars, highest), class: `bars ${style}` }));
+  svg.append(shape("path", { d: `M0 ${BASE}H${wide}`, class: "frame" }));
   for (const [score, at] of state.ticks) {
     if (at < 0.01 || at > 0.99) continue;
     svg.append(text(String(Number(score.toPrecision(4))), at * wide, BASE + 16, "tick middle"));
   }
   for (const line of state.lines) {
     const x = line.at * wide;
-    svg.append(element("path", { d: `M${x} ${TOP}V${BASE}`, class: "present" }));
+    svg.append(shape("path", { d: `M${x} ${TOP}V${BASE}`, class: "present" }));
     svg.append(text(line.domain || "now", x, TOP - 3, "tick middle"));
   }
-  const line = element("g", { class: "line" });
-  line.append(element("path", { d: `M0 ${TOP}V${BASE}`, class: "threshold" }), element("circle", { cx: 0, cy: BASE, r: 7, class: "grip" }));
+  const line = shape("g", { class: "line" });
+  line.append(shape("path", { d: `M0 ${TOP}V${BASE}`, class: "threshold" }), shape("circle", { cx: 0, cy: BASE, r: 7, class: "grip" }));
   svg.append(line);
   ui.plot.replaceChildren(svg);
   legend(ui);
@@ -277,12 +271,7 @@ function legend(ui) {
   if (state.lines.length) entries.push(["all", "present threshold"]);
   entries.push(["threshold", "your line"]);
   ui.legend.replaceChildren(
-    ...entries.map(([style, words]) => {
-      const item = document.createElement("li");
-      item.className = style;
-      item.textContent = words;
-      return item;
-    }),
+    ...entries.map(([style, words]) => element("li", { class: style }, words)),
   );
 }
 
@@ -305,16 +294,8 @@ function outline(bars, highest) {
   return path || `M0 ${BASE}`;
 }
 
-function element(name, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, content] of Object.entries(attributes)) made.setAttribute(key, content);
-  return made;
-}
-
 function text(words, x, y, style) {
-  const made = element("text", { x, y, class: style });
-  made.textContent = words;
-  return made;
+  return shape("text", { x, y, class: style }, words);
 }
 
 function short(score) {
@@ -323,8 +304,4 @@ function short(score) {
 
 function percent(share) {
   return (100 * share).toFixed(share < 0.1 ? 1 : 0);
-}
-
-function counted(number, word) {
-  return `${whole.format(number)} ${word}${number === 1 ? "" : "s"}`;
 }

@@ -1,7 +1,9 @@
 // Triage: a list of items, one of them to listen to and decide on, everything by buttons and by keys.
-import { fail, html, post, say } from "./api.js";
+import { fail, html, post, postMark, say } from "./api.js";
+import { element, explainMissing, keyRows } from "./elements.js";
 import { keep, kept, Listening } from "./listening.js";
-import { enlarge, fillDeviation, watch } from "./pictures.js";
+import { enlarge, fillDeviation } from "./pictures.js";
+import { whole } from "./words.js";
 
 export const keys = [
   ["n or j", "next item"],
@@ -63,14 +65,9 @@ export async function show(section) {
 
 function begin(section) {
   part.section = section;
-  const legend = document.createElement("details");
-  legend.className = "keys";
-  legend.innerHTML = "<summary>Keys: <kbd>n</kbd> next <kbd>p</kbd> previous <kbd>space</kbd> play <kbd>/</kbd> filters, and all others</summary><dl></dl>";
-  for (const [key, text] of keys) {
-    const row = legend.querySelector("dl").appendChild(document.createElement("div"));
-    row.appendChild(document.createElement("dt")).appendChild(document.createElement("kbd")).textContent = key;
-    row.appendChild(document.createElement("dd")).textContent = text;
-  }
+  const legend = element("details", { class: "keys" });
+  legend.innerHTML = "<summary>Keys: <kbd>n</kbd> next <kbd>p</kbd> previous <kbd>space</kbd> play <kbd>/</kbd> filters, and all others</summary>";
+  legend.append(element("dl", {}, ...keyRows(keys)));
   section.querySelector(".triage-list").append(legend);
   section.querySelector(".filters").open = !isNarrow();
   const form = section.querySelector("form");
@@ -81,6 +78,7 @@ function begin(section) {
     location.hash = "#triage";
   });
   section.addEventListener("click", (event) => press(event.target.closest("button")));
+  explainMissing(section);
   section.addEventListener("silent", (event) => fail(event.detail));
   document.addEventListener("keydown", key);
   addEventListener("hashchange", () => {
@@ -124,7 +122,7 @@ async function list(filters, limit) {
 
 function count(left, noun) {
   Object.assign(part, { left, noun });
-  at("left").textContent = left ? `${left.toLocaleString("en")} of ${noun} not yet marked` : `All of ${noun} marked`;
+  at("left").textContent = left ? `${whole(left)} of ${noun} not yet marked` : `All of ${noun} marked`;
   if (noun.startsWith("0 ")) at("left").textContent = noun;
 }
 
@@ -132,7 +130,7 @@ async function more() {
   const button = at("items").querySelector("button[data-more]");
   if (!button) return false;
   const offset = button.dataset.more;
-  const added = document.createElement("div");
+  const added = element("div");
   added.innerHTML = await html(`/items?${[part.filters, `offset=${offset}`, `limit=${PAGE}`].filter(Boolean).join("&")}`);
   button.remove();
   at("items").querySelector("ol").append(...added.querySelectorAll("li"));
@@ -174,7 +172,6 @@ async function open(row, again = false) {
     kept.advance = advance.checked;
     keep();
   });
-  watch(at("item"));
   if (isNarrow()) at("item").scrollIntoView({ block: "start" });
   deviation(row);
 }
@@ -239,7 +236,7 @@ async function mark(word) {
   const row = part.row;
   if (row === null) return;
   const note = at("item").querySelector("input[name=note]").value;
-  const answer = await post("/marks", { row: Number(row), mark: word, note });
+  const answer = await postMark({ row: Number(row) }, word, note);
   part.marked.push(row);
   const fresh = !entry(row)?.dataset.mark;
   const name = entry(row)?.querySelector(".what").textContent.trim() ?? answer.mark.clip;
@@ -253,7 +250,7 @@ async function mark(word) {
 
 // The words and the history of the item, without touching what is played.
 async function renew(row) {
-  const fresh = document.createElement("div");
+  const fresh = element("div");
   fresh.innerHTML = await html(`/items/${row}`);
   if (row !== part.row) return;
   const sentence = at("sentence");
@@ -322,8 +319,7 @@ function listen(what) {
   if (!part.listening?.players.size) return;
   if (what === "play") part.listening.play();
   if (what === "switch") {
-    const voice = part.listening.change();
-    if (voice) say(voice === "normal" ? "Nearest normal clip" : "This clip");
+    if (part.listening.change()) say(part.listening.title);
   }
   if (what === "loop") say(part.listening.loop() ? "Loop on" : "Loop off");
 }

@@ -1,7 +1,8 @@
 // Shows the part "verdicts": marked clips and their history, export and import.
-import { fail, html, post, say, send } from "./api.js";
+import { fail, html, postMark, say, send } from "./api.js";
+import { element } from "./elements.js";
 
-const MAX_BYTES = 1 << 24;
+const MOST_MIB = 16; // of a file to import, as the server takes it
 let at = { offset: 0, from: 0 };
 
 export async function show(section, params) {
@@ -55,7 +56,7 @@ function choices(select, names, wanted) {
 }
 
 async function takeBack(section, form, clip) {
-  await post("/marks", { clip, mark: "none", start_s: null, end_s: null, note: "" });
+  await postMark({ clip }, "none");
   say(`The mark of ${clip} no longer counts.`);
   await load(section, form);
 }
@@ -69,13 +70,11 @@ async function read(section, form, upload) {
   button.disabled = true;
   try {
     for (const file of upload.elements.files.files) {
-      const item = document.createElement("li");
+      const item = element("li", {}, `${file.name}: …`);
       results.append(item);
-      item.textContent = `${file.name}: …`;
       try {
-        if (file.size > MAX_BYTES) throw new Error(`larger than ${MAX_BYTES >> 20} MiB; divide the file`);
         const query = new URLSearchParams({ name: file.name, clip });
-        const answer = JSON.parse(await send(`/verdicts/import?${query}`, file));
+        const answer = JSON.parse(await send(`/verdicts/import?${query}`, file, MOST_MIB));
         item.textContent = `${file.name}: ${answer.text}.`;
       } catch (error) {
         item.className = "failed";

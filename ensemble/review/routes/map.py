@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ensemble.review.answer import part, session_of
+from ensemble.review.answer import json_answer, part, session_of
+from ensemble.review.asked import choice_in, query_of
 from ensemble.review.projection import INSTALL, METHODS, MOST, PCA, UMAP, has_umap
 from ensemble.review.space.opened import space_of
-from ensemble.review.space.points import compact, points_json
-from ensemble.review.space.query import answered, choice_in, query_of
+from ensemble.review.space.points import points_json
 from ensemble.review.space.views import view_names
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ def routes() -> "list[Route]":
 
 def show(request: "Request") -> "Response":
     """The part without its points."""
-    with answered():
-        store = session_of(request).store
-        methods = [(name, TITLES[name], name != UMAP or has_umap()) for name in METHODS]
-        default = space_of(request).views.checked("")
-        return part("map.html", views=view_names(store), default=default, methods=methods, install=INSTALL, most=MOST)
+    store = session_of(request).store
+    methods = [(name, TITLES[name], name != UMAP or has_umap()) for name in METHODS]
+    default = space_of(request).views.checked("")
+    return part("map.html", views=view_names(store), default=default, methods=methods, install=INSTALL, most=MOST)
 
 
 def points(request: "Request") -> "Response":
@@ -38,11 +37,10 @@ def points(request: "Request") -> "Response":
     from starlette.responses import Response
 
     query = query_of(request)
-    method = choice_in(query, "method", list(METHODS), PCA)
+    method = choice_in(query, "method", METHODS, PCA)
     generated = choice_in(query, "generated", ["0", "1"], "0") == "1"
-    with answered():
-        space = space_of(request)
-        shown = space.maps.map(space.views.checked(query.get("view", "")), method, generated=generated)
+    space = space_of(request)
+    shown = space.maps.map(space.views.checked(query.get("view", "")), method, generated=generated)
     if isinstance(shown, int):
-        return Response(compact({"computing": shown}), 202, media_type="application/json")
+        return json_answer({"computing": shown}, 202)
     return Response(points_json(shown, session_of(request)), media_type="application/json")

@@ -23,5 +23,6 @@ def shown(request: "Request") -> "Response":
     from starlette.responses import HTMLResponse
 
     session = session_of(request)
-    tiles = overview(session.scored, links=True, marked=session.marked)
+    found = session.items
+    tiles = overview(found.scored, links=True, marked=session.marked, found=found)
     return HTMLResponse(f"<h2>Overview</h2>\n{tiles}", headers={"Cache-Control": "no-store"})

@@ -4,6 +4,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from ensemble.review.answer import part, session_of
+from featstore.errors import RequestError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -37,14 +38,13 @@ def shell(request: "Request") -> "Response":
 
 def static(request: "Request") -> "Response":
     """A script or a style of the package."""
-    from starlette.exceptions import HTTPException
     from starlette.responses import Response
 
     name = request.path_params["name"]
     kind = KINDS.get(f".{name.rpartition('.')[2]}")
     file = _files().get(name) if kind else None
     if file is None:
-        raise HTTPException(404, "no such file")
+        raise RequestError("The page has no such file.")
     return Response(file.read_bytes(), media_type=kind)
 
 

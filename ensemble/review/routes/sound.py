@@ -1,29 +1,23 @@
 """Sounds and pictures of recordings: WAV files with ranges, and PNG images."""
 
 import re
-from collections.abc import Callable, Mapping
-from math import inf
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import parse_qsl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ensemble.page.pictures import CLIP, DEVIATION, DIFFERENCE, NORMAL
 from ensemble.review.answer import session_of
+from ensemble.review.asked import Busy, choice_in, query_of, real_in
 from ensemble.review.session import Session
 from ensemble.review.sound.loudness import EQUAL, LOUDNESS
 from ensemble.review.sound.sounds import Sounds
-from featstore.errors import AsdError, DataError, RejectedAudio, RequestError
-from featstore.spec import unknown
-from featstore.terminal.shown import printable
+from featstore.errors import OptionError, RequestError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
 
-T = TypeVar("T")
 KINDS = (CLIP, NORMAL, DIFFERENCE, DEVIATION)
-MAKING = "The statistics of normal sound are being made; ask again in a moment."
-MOST_FIELDS = 50
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
@@ -49,76 +43,38 @@ def sounds_of(request: "Request") -> Sounds:
     return sounds
 
 
-def query_of(request: "Request") -> Mapping[str, str]:
-    """The values of an address; names of files that are not UTF-8 keep their bytes. Too many values are refused."""
-    text = request.scope["query_string"].decode("latin-1")
-    try:
-        return dict(parse_qsl(text, errors="surrogateescape", max_num_fields=MOST_FIELDS))
-    except ValueError:
-        raise refusal(RequestError(f"an address has at most {MOST_FIELDS} values")) from None
-
-
-def refusal(error: Exception) -> "Exception":
-    """An error as an answer that a person can read."""
-    from starlette.exceptions import HTTPException
-
-    status = 400 if isinstance(error, RequestError | ValueError) else 404 if isinstance(error, DataError) else 409
-    return HTTPException(404 if isinstance(error, RejectedAudio) else status, printable(str(error)))
-
-
 def audio(request: "Request") -> "Response":
     """The sound of a clip, or of a part of its recording, as a WAV file; see `Sounds.wav`."""
     query, sounds = query_of(request), sounds_of(request)
-    loudness = query.get("loudness", EQUAL)
-
-    def make() -> bytes:
-        if loudness not in LOUDNESS:
-            raise RequestError(unknown("loudness", printable(loudness), LOUDNESS))
-        part = sounds.part(query.get("clip", ""), _span(query))
-        return sounds.wav(part, sounds.part(query["like"]) if query.get("like") else None, loudness)
-
-    return _ranged(_made(make), request.headers.get("range", ""))
+    loudness = choice_in(query, "loudness", LOUDNESS, EQUAL)
+    part = sounds.part(query.get("clip", ""), _span(query))
+    content = sounds.wav(part, sounds.part(query["like"]) if "like" in query else None, loudness)
+    return _ranged(content, request.headers.get("range", ""))
 
 
 def picture(request: "Request") -> "Response":
     """A picture of a clip, or of a part of its recording, beside a normal clip; see `Sounds.png`."""
-    from starlette.exceptions import HTTPException
     from starlette.responses import Response
 
     query, sounds = query_of(request), sounds_of(request)
-    kind = query.get("kind", CLIP)
-
-    def make() -> bytes | None:
-        if kind not in KINDS:
-            raise RequestError(unknown("kind", printable(kind), KINDS))
-        normal = sounds.part(query["normal"]) if query.get("normal") else None
-        try:
-            return sounds.png(sounds.part(query.get("clip", ""), _span(query)), normal, kind)
-        except KeyError:
-            raise DataError(f"there is no picture of this kind ({kind}) without a normal clip") from None
-
-    image = _made(make)
-    if image is None:
-        raise HTTPException(503, MAKING, {"Retry-After": "2"})
-    return Response(image, media_type="image/png", headers={"Cache-Control": "no-cache"})
-
-
-def _made(make: Callable[[], T]) -> T:
+    kind = choice_in(query, "kind", KINDS, CLIP)
+    part = sounds.part(query.get("clip", ""), _span(query))
+    normal = sounds.part(query["normal"]) if "normal" in query else None
     try:
-        return make()
-    except (AsdError, ValueError) as error:
-        raise refusal(error) from error
+        image = sounds.png(part, normal, kind)
+    except KeyError:
+        raise RequestError(f"there is no picture of this kind ({kind}) without a normal clip") from None
+    if image is None:
+        raise Busy("the statistics of normal sound are being made; ask again in a moment")
+    return Response(image, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
 
 def _span(query: Mapping[str, str]) -> tuple[float, float] | None:
     if "start" not in query and "end" not in query:
         return None
-    try:
-        start, end = float(query.get("start", "")), float(query.get("end", ""))
-    except ValueError:
-        start = end = inf
-    if not 0 <= start < end < inf:
-        raise RequestError("start and end: expected seconds of the recording, with 0 <= start < end")
+    start, end = real_in(query, "start"), real_in(query, "end")
+    if not 0 <= start < end:
+        raise OptionError("start and end: expected seconds of the recording, with 0 <= start < end")
     return start, end
 
 

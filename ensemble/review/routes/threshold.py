@@ -1,18 +1,18 @@
 """The part threshold of the page: what another threshold of a section would report, and thresholds that are saved."""
 
-import math
 import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ensemble.page.scored import DEFAULT, Limit, Scored
-from ensemble.review.answer import part, session_of
-from ensemble.review.asked import json_object, posted, printed, text_of, told
+from ensemble.review.answer import json_answer, part, session_of
+from ensemble.review.asked import SHOWN, json_object, posted, query_of, real_in, real_of, text_of
 from ensemble.review.generated import READY, Background, State, generated_scores
 from ensemble.review.saved import FILE, save_thresholds, saved_thresholds
 from ensemble.review.session import Session
 from ensemble.review.whatif import BINS, Count, WhatIf
-from featstore.errors import DataError, RequestError
+from featstore.errors import RequestError
+from featstore.terminal.shown import printable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,18 +41,12 @@ def shown(request: "Request") -> "Response":
     session = session_of(request)
     file = str(session.results / FILE)
     words = ("detect", str(session.path), "--recipe", str(session.results / "recipe.toml"), "--threshold", file)
-    sections = [(printed(machine), printed(section)) for machine, section in session.scored.sections]
+    sections = [(printable(machine), printable(section)) for machine, section in session.scored.sections]
     return part("threshold.html", sections=sections, file=file, command=" ".join(map(shlex.quote, words)))
 
 
 def scores(request: "Request") -> "Response":
     """Histograms of a section's scores, its present thresholds, and what every threshold of the slider would report."""
-    return told(_scores, request)
-
-
-def _scores(request: "Request") -> "Response":
-    from starlette.responses import JSONResponse
-
     session, what = session_of(request), _what(request)
     scored, state = session.scored, _generated(request)
     own = state.scores.get((what.machine, what.section)) if state.name == READY else None
@@ -83,26 +77,16 @@ def _scores(request: "Request") -> "Response":
     if own is not None:
         answer["bars"]["generated"] = what.bars(own.scores)
         answer["found"] = [own.found(value) for value in values]
-    return JSONResponse(answer)
+    return json_answer(answer)
 
 
 def at(request: "Request") -> "Response":
     """What one threshold, which need not be one of the slider's, would report."""
-    return told(_at, request)
-
-
-def _at(request: "Request") -> "Response":
-    from starlette.responses import JSONResponse
-
     what, state = _what(request), _generated(request)
-    try:
-        value = float(request.query_params.get("value", ""))
-    except ValueError:
-        value = math.nan
-    _refuse_number(value)
+    value = real_in(query_of(request), "value")
     own = state.scores.get((what.machine, what.section)) if state.name == READY else None
     lines = what.lines
-    return JSONResponse(
+    return json_answer(
         {
             "value": value,
             "at": what.share(value),
@@ -117,31 +101,22 @@ def _at(request: "Request") -> "Response":
 
 def save(request: "Request", body: bytes) -> "Response":
     """Save a threshold of a section, or take it back where it is null; all parts follow at once."""
-    from starlette.responses import JSONResponse
-
-    session, asked = session_of(request), json_object(body)
-    machine, section = _named(session.scored, *(text_of(asked.get(name), name) for name in ("machine", "section")))
-    value = asked.get("value")
+    session, given = session_of(request), json_object(body)
+    machine, section = _named(session.scored, *(text_of(given.get(name), name) for name in ("machine", "section")))
+    value = given.get("value")
     if value is not None:
-        if type(value) not in (int, float):
-            raise DataError("the threshold must be a number, or null")
-        _refuse_number(value)
+        value = real_of(value, "value")
     key = (machine, "all" if session.scored.pool_sections else section)
     with session.lock:
         values = saved_thresholds(session.results)
         if value is None:
             values.pop(key, None)
         else:
-            values[key] = float(value)
+            values[key] = value
         decided = session.scored.with_thresholds(values)
         save_thresholds(session.results, values)
         session.decide(decided)
-    return JSONResponse({"saved": value, "reported": int(decided.decision.sum()), "file": str(session.results / FILE)})
-
-
-def _refuse_number(value: float) -> None:
-    if not math.isfinite(value):
-        raise DataError("the threshold must be a finite number")
+    return json_answer({"saved": value, "reported": int(decided.decision.sum()), "file": str(session.results / FILE)})
 
 
 def _saved(session: Session, key: tuple[str, str]) -> float | None:
@@ -156,15 +131,15 @@ def _key(what: WhatIf) -> tuple[str, str]:
 def _named(scored: Scored, machine: str, section: str) -> tuple[str, str]:
     """The section that a page names, whose names are printed; RequestError for one that the results lack."""
     for names in scored.sections:
-        if (machine, section) in (names, tuple(map(printed, names))):
+        if (machine, section) in (names, tuple(map(printable, names))):
             return names
-    raise RequestError(f"no section {section!r} of machine {machine!r} in these results")
+    raise RequestError(f"no section {section[:SHOWN]!r} of machine {machine[:SHOWN]!r} in these results")
 
 
 def _what(request: "Request") -> WhatIf:
     """The section that a request names, prepared; RequestError for one that the results lack."""
-    scored = session_of(request).scored
-    names = _named(scored, request.query_params.get("machine", ""), request.query_params.get("section", ""))
+    scored, query = session_of(request).scored, query_of(request)
+    names = _named(scored, query.get("machine", ""), query.get("section", ""))
     state = request.app.state
     if not hasattr(state, "whatif"):
         state.whatif = {}

@@ -1,16 +1,17 @@
 """The part triage of the page: the list of items, and one item to listen to and decide on."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ensemble.page.addresses import address, encoded
 from ensemble.page.cards import card_of
 from ensemble.page.excess import excess_text
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.review.answer import part, session_of
+from ensemble.review.asked import number_in, query_of, whole
 from ensemble.review.chosen import NAMES, REPORTED, Chosen, Filter, chosen, filter_of, item_of
-from ensemble.review.routes.sound import query_of, refusal, sounds_of
-from ensemble.review.triage import address, detail_of, deviation_of_item, encoded
+from ensemble.review.routes.sound import sounds_of
+from ensemble.review.triage import detail_of, deviation_of_item
 from ensemble.windows.screen import clock
 from featstore.clip import window_of
 from featstore.errors import AsdError, RequestError
@@ -25,7 +26,9 @@ PAGE = 50
 """Items that are listed at once."""
 
 MOST = 500
-"""Most items that an address can ask for at once."""
+"""Most items that are given at once."""
+
+LAST = 999_999_999
 
 
 def routes() -> "list[Route]":
@@ -52,17 +55,12 @@ def frame(request: "Request") -> "Response":
 def listed(request: "Request") -> "Response":
     """Items as a filter chooses them, `limit` from `offset` on."""
     session, query = session_of(request), query_of(request)
-    try:
-        wanted = filter_of(query)
-        offset, limit = (_number(query, name, value) for name, value in (("offset", 0), ("limit", PAGE)))
-        items = chosen(session, wanted)
-    except AsdError as error:
-        raise refusal(error) from error
-    until = offset + min(limit, MOST)
-    rows = [
-        (item, mark, card_of(session.scored, item, mark))
-        for item, mark in zip(items.items[offset:until], items.marks[offset:until], strict=True)
-    ]
+    wanted = filter_of(query)
+    offset = number_in(query, "offset", 0, 0, LAST)
+    until = offset + min(number_in(query, "limit", PAGE, 1, LAST), MOST)
+    items = chosen(session, wanted)
+    marks = ((item, items.marked.get(item.row)) for item in items.items[offset:until])
+    rows = [(item, mark, card_of(session.scored, item, mark)) for item, mark in marks]
     return part(
         "items.html",
         rows=rows,
@@ -80,10 +78,7 @@ def detail(request: "Request") -> "Response":
     """One item."""
     session, sounds = session_of(request), sounds_of(request)
     item = _item(request)
-    try:
-        return part("item.html", detail=detail_of(session, sounds, item), item=item, encoded=encoded, clock=clock)
-    except AsdError as error:
-        raise refusal(error) from error
+    return part("item.html", detail=detail_of(session, sounds, item), item=item, encoded=encoded, clock=clock)
 
 
 def deviation(request: "Request") -> "Response":
@@ -102,22 +97,12 @@ def deviation(request: "Request") -> "Response":
 
 
 def _item(request: "Request") -> Item:
-    from starlette.exceptions import HTTPException
-
     text = request.path_params["row"]
-    item = item_of(session_of(request), int(text)) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+    row = whole(text)
+    item = None if row is None else item_of(session_of(request), row)
     if item is None:
-        raise HTTPException(404, f"{printable(text[:100])}: the results have no such clip")
+        raise RequestError(f"row {text[:100]}: the results have no such clip")
     return item
-
-
-def _number(query: Mapping[str, str], name: str, unknown: int) -> int:
-    text = query.get(name, "")
-    if not text:
-        return unknown
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise RequestError(f"{name} {printable(text[:100])!r}: expected a whole number")
-    return int(text)
 
 
 def _link(wanted: Filter, item: Item) -> str:

@@ -12,12 +12,13 @@ from ensemble.marks.file import Mark, Marks
 from ensemble.marks.lines import MAX_BYTES, Source
 from ensemble.marks.listing import csv_bytes
 from ensemble.marks.words import FOLLOWS
-from ensemble.review.answer import part, session_of
-from ensemble.review.asked import posted, printed, told
+from ensemble.review.answer import json_answer, part, session_of
+from ensemble.review.asked import number_in, posted, query_of
 from ensemble.review.session import Session
 from ensemble.windows.screen import clip_title, clock
 from featstore.clip import place_of, recording_of
-from featstore.errors import DataError
+from featstore.errors import OptionError
+from featstore.terminal.shown import printable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SHOWN = 200
 """Most rows of a table on one page."""
+
+LAST = 999_999_999
 
 
 def routes() -> "list[Route]":
@@ -51,7 +54,7 @@ class Row:
     """A marked clip, or a mark of the history, as the page shows it.
 
     row: of the clip in the results, None where it is not among them. part: times of the marked part, "" for all of it.
-    key: to mark it again; "" where JSON cannot hold it. counts: whether it is the mark that counts for any clip.
+    counts: whether it is the mark that counts for any clip.
     """
 
     title: str
@@ -66,17 +69,12 @@ class Row:
 
 def listed(request: "Request") -> "Response":
     """The lists by the filters `mark`, `machine` and `who`; `offset` and `from` leave out so many rows of each."""
-    return told(_listed, request)
-
-
-def _listed(request: "Request") -> "Response":
-    session = session_of(request)
+    session, query = session_of(request), query_of(request)
     marked = _marked(request)
-    query = request.query_params
     clips, history = _clips(session, marked), _history(session, marked)
     chosen = [row for row in clips if _fits(row, query)]
     past = [row for row in history if _fits(row, query)]
-    offset, begin = (_number(query.get(name, "0")) for name in ("offset", "from"))
+    offset, begin = (number_in(query, name, 0, 0, LAST) for name in ("offset", "from"))
     return part(
         "verdicts_list.html",
         counts=Counter(row.mark.mark for row in clips),
@@ -88,8 +86,8 @@ def _listed(request: "Request") -> "Response":
         past=len(past),
         begin=begin,
         size=SHOWN,
-        machines=sorted({printed(row.machine) for row in history if row.machine}),
-        persons=sorted({printed(row.mark.who) for row in history}),
+        machines=sorted({printable(row.machine) for row in history if row.machine}),
+        persons=sorted({printable(row.mark.who) for row in history}),
         notes=marked.marks.notes,
         lost=marked.lost,
     )
@@ -97,12 +95,12 @@ def _listed(request: "Request") -> "Response":
 
 def csv_file(request: "Request") -> "Response":
     """The marked clips as CSV."""
-    return told(lambda: _download(csv_bytes(_marked(request)), "text/csv; charset=utf-8", "marks.csv"))
+    return _download(csv_bytes(_marked(request)), "text/csv; charset=utf-8", "marks.csv")
 
 
 def labels_file(request: "Request") -> "Response":
     """The marked clips as label files of Audacity in a zip archive."""
-    return told(lambda: _download(zipped(label_files(_marked(request))), "application/zip", "labels.zip"))
+    return _download(zipped(label_files(_marked(request))), "application/zip", "labels.zip")
 
 
 def _download(content: bytes, kind: str, name: str) -> "Response":
@@ -113,14 +111,12 @@ def _download(content: bytes, kind: str, name: str) -> "Response":
 
 def imported(request: "Request", body: bytes) -> "Response":
     """Mark the clips of a file, whose name is `name`; `clip`: the recording of a label file."""
-    from starlette.responses import JSONResponse
-
-    session, query = session_of(request), request.query_params
+    session, query = session_of(request), query_of(request)
     name = query.get("name", "")
     if not name:
-        raise DataError("the name of the file is missing")
+        raise OptionError("the name of the file is missing")
     result = import_marks(session.path, [Source(name, body, query.get("clip", ""))], session.who)
-    return JSONResponse({"text": result.text, "written": result.written, "repeated": result.repeated})
+    return json_answer({"text": result.text, "written": result.written, "repeated": result.repeated})
 
 
 def _marked(request: "Request") -> MarkedStore:
@@ -168,14 +164,9 @@ def _row(key: str, mark: Mark, places: Mapping[str, tuple[str, str]], row: int |
     machine, section = places.get(recording_of(key), ("", ""))
     given = mark.start_s is not None and recording_of(key) == key
     span = f"{clock(mark.start_s)} to {clock(mark.end_s)}" if given else ""
-    sent = key if printed(key) == key else ""
-    return Row(clip_title(key), machine, section, span, mark, row, sent, counts)
+    return Row(clip_title(key), machine, section, span, mark, row, key, counts)
 
 
 def _fits(row: Row, query: Mapping[str, str]) -> bool:
     wanted: Sequence[tuple[str, str]] = (("mark", row.mark.mark), ("machine", row.machine), ("who", row.mark.who))
-    return all(query.get(name, "") in ("", printed(value)) for name, value in wanted)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return all(query.get(name, "") in ("", printable(value)) for name, value in wanted)

@@ -6,10 +6,19 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ensemble.review.asked import Busy, TooLarge
 from ensemble.review.server.asgi import CLOSE, App, Message, Receive, Scope, Send, answer, error_body
 from featstore.console import echo
-from featstore.errors import AsdError, IncompleteError, RejectedAudio, RequestError, ResourceError, StoreError
-from featstore.terminal.shown import block
+from featstore.errors import (
+    AsdError,
+    DataError,
+    IncompleteError,
+    RejectedAudio,
+    RequestError,
+    ResourceError,
+    StoreError,
+)
+from featstore.terminal.shown import block, one_line
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,13 +28,21 @@ STATUS: tuple[tuple[type[AsdError], int], ...] = (
     (RequestError, 404),
     (StoreError, 409),
     (IncompleteError, 409),
+    (TooLarge, 413),
     (RejectedAudio, 422),
+    (DataError, 422),
+    (Busy, 503),
     (ResourceError, 507),
     (AsdError, 400),
 )
-"""Status of an error by its class; the first that fits counts."""
+"""Status of an error by its class; the first that fits counts. 400 is for values that an address or a body has."""
 
 _PLAIN = {404: "There is nothing at this address.", 405: "This address does not take this method."}
+
+LONGEST = 1000
+"""Most characters of a message."""
+
+RETRY_S = "2"
 
 INTERNAL = "The server failed on this request. Its terminal shows the details."
 
@@ -88,7 +105,8 @@ def _refused(request: "Request", error: Any) -> "Response":
 
 
 def _expected(request: "Request", error: AsdError) -> "Response":
-    return _answer(status_of(error), str(error))
+    headers = {"Retry-After": RETRY_S} if isinstance(error, Busy) else None
+    return _answer(status_of(error), one_line(str(error), LONGEST), headers)
 
 
 def _system(request: "Request", error: OSError) -> "Response":

@@ -18,7 +18,7 @@ from ensemble.review.sound.locating import Locating
 from ensemble.review.sound.loudness import gain_of, wav
 from ensemble.review.sound.parts import Part, part_of
 from featstore.clip import VARIANT_MARK
-from featstore.errors import DataError, RejectedAudio, StoreError
+from featstore.errors import DataError, RejectedAudio, RequestError, StoreError
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 from featstore.terminal.shown import printable
@@ -51,22 +51,22 @@ class Sounds:
     def part(self, key: str, span: tuple[float, float] | None = None) -> Part:
         """The part of a recording that a key names, or `span` of that recording.
 
-        DataError for a recording that neither the results nor the store know.
+        RequestError for a recording that neither the results nor the store know.
         """
         part = part_of(key)
         self.place(part)
         return part if span is None else Part(part.recording, *span)
 
     def place(self, part: Part) -> Place:
-        """Machine and section of a recording; DataError as in `part`."""
+        """Machine and section of a recording; RequestError as in `part`."""
         for known in ("_scored", "_stored"):
             place: Place | None = getattr(self, known).get(part.recording)
             if place is not None:
                 return place
         name = printable(part.recording[:200])
         if VARIANT_MARK in part.recording:
-            raise DataError(f"{name} is a generated anomaly; it has no recording")
-        raise DataError(f"{name} is no recording of this store")
+            raise RequestError(f"{name} is a generated anomaly; it has no recording")
+        raise RequestError(f"{name} is no recording of this store")
 
     def sound(self, part: Part, rate: tuple[int, str] | None = None) -> Sound:
         """The sound of a part; rate: sample rate and channel. RejectedAudio says why it cannot be read."""
@@ -94,16 +94,20 @@ class Sounds:
         """The sound of a part; None where there is none, or it cannot be read."""
         try:
             return self.sound(part) if part else None
-        except (RejectedAudio, DataError):
+        except (RejectedAudio, RequestError):
             return None
 
-    def pair(self, part: Part, normal: Part | None, event: Span | None = None) -> Pair:
-        """A part beside a normal one, without a deviation map; event: what is marked in it, all of it if None."""
+    def pair(self, part: Part, normal: Part | None, event: Span | None = None, what: str = "This clip") -> Pair:
+        """A part beside a normal one, without a deviation map; event: what is marked in it, all of it if None.
+
+        what: its title.
+        """
         clip, (machine, section) = self.sound(part), self.place(part)
         names = (part.key, normal.key if normal else "")
         end_s = clip.start_s + clip.seconds
         start, end = event or (clip.start_s, None)
-        return Pair(clip, self.sound_or_none(normal), names, machine, section, (start, end_s if end is None else end))
+        marked = (start, end_s if end is None else end)
+        return Pair(clip, self.sound_or_none(normal), names, machine, section, marked, what=what)
 
     def deviating(self, part: Part, event: Span | None = None) -> Pair | None:
         """A part with its deviation map alone; None while the statistics are made, DataError where there are none."""

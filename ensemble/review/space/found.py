@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
+from ensemble.page.addresses import encoded
+from ensemble.review.asked import choice_in, number_in
 from ensemble.review.session import Session
 from ensemble.review.space.population import item_rows
-from ensemble.review.space.query import choice_in, number_in
 from ensemble.review.space.views import Views
 from ensemble.scoring.neighbours import Neighbour, Rows, Search, neighbours
 from ensemble.windows.screen import clock
 from featstore.building.default import spec_of
 from featstore.clip import SPLITS, recording_of
-from featstore.errors import DataError, RequestError
+from featstore.errors import DataError, RejectedAudio, RequestError
 from featstore.spec import did_you_mean
 from featstore.store import FeatureStore
 
@@ -45,14 +45,14 @@ class Match:
 
 
 def search_of(query: Mapping[str, str], views: Views, store: FeatureStore) -> Search:
-    """The search that a query describes; 400 for values that no search has, RequestError for an unknown view."""
+    """The search that a query describes; OptionError for a value that is not possible, RequestError for the view."""
     view = views.checked(query.get("embedding", ""))
     machines = sorted(set(store.clips(views.embedding(view)).column("machine").tolist()))
     return Search(
         embedding=view,
         k=number_in(query, "k", FOUND, 1, MOST),
-        machine=choice_in(query, "machine", machines, ""),
-        split=choice_in(query, "split", list(SPLITS), ""),
+        machine=choice_in(query, "machine", machines),
+        split=choice_in(query, "split", SPLITS),
     )
 
 
@@ -71,7 +71,10 @@ def by_clip(store: FeatureStore, rows: Rows, key: str, search: Search) -> tuple[
 
 
 def by_file(store: FeatureStore, rows: Rows, file: Path, name: str, search: Search) -> list[Neighbour]:
-    """What is most similar to a file; DataError, which names it `name`, where it cannot be read or embedded."""
+    """What is most similar to a file.
+
+    RejectedAudio, which names it `name`, where it cannot be read; DataError where files cannot be embedded here.
+    """
     if not spec_of(rows.info):
         raise DataError(
             f"{rows.info.name}: a file cannot be embedded here, because the embedder needs weights or is not of this "
@@ -80,7 +83,7 @@ def by_file(store: FeatureStore, rows: Rows, file: Path, name: str, search: Sear
     try:
         return neighbours(store, str(file), search, rows)
     except DataError as error:
-        raise DataError(str(error).replace(str(file), name)) from error
+        raise RejectedAudio(str(error).replace(str(file), name)) from error
 
 
 def matches(session: Session, found: Iterable[Neighbour]) -> list[Match]:
@@ -101,7 +104,7 @@ def _match(found: Neighbour, row: int) -> Match:
         span=f"{clock(found.start_s)} to {clock(found.end_s)}" if found.end_s == found.end_s else "",
         like=f"{clock(found.query.start_s)} to {clock(found.query.end_s)}" if found.query else "",
         distance=found.distance if found.distance == found.distance else None,
-        address=quote(clip.key, safe="", errors="surrogateescape"),
+        address=encoded(clip.key),
         row=row,
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from ensemble.marks.apply import marked_rows
 from ensemble.marks.file import Mark
 from ensemble.review import projection
+from ensemble.review.asked import Busy
 from ensemble.review.projection import MOST, PCA, Projection
 from ensemble.review.session import Session
 from ensemble.review.space.background import Computation, outcome
@@ -49,7 +50,8 @@ class Maps:
     def map(self, view: str, method: str, *, generated: bool) -> Map | int:
         """The map of a view; for UMAP, the seconds since its start while it is computed.
 
-        DataError where there is nothing to show, where a projection fails, and for UMAP without its extra.
+        DataError where there is nothing to show, where a projection fails, and for UMAP without its extra; Busy while
+        another UMAP is computed.
         """
         everyone = self._population(view)
         part = np.flatnonzero(everyone.role != GENERATED) if not generated else np.arange(len(everyone))
@@ -96,7 +98,7 @@ class Maps:
         def start() -> tuple[np.ndarray, Computation]:
             with self._lock:
                 if any(computation.is_running for _, computation in self._umap.values()):
-                    raise DataError("another UMAP is being computed; try again when it is done")
+                    raise Busy("another UMAP is being computed; try again when it is done")
                 shown = projection.chosen(people.strata, keep, MOST)
                 X = self._views.rows(view).matrix[people.number[shown]]
                 return shown, Computation(projection.umap_points, X)

@@ -1,11 +1,11 @@
 """The points of a map as the page's script reads them: one column per property, names of classes given once."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from ensemble.review.answer import compact
 from ensemble.review.session import Session
 from ensemble.review.space.maps import Map
 from ensemble.review.space.population import ROLES, item_rows
@@ -59,11 +59,6 @@ def points_json(shown: Map, session: Session) -> bytes:
             },
         }
     )
-
-
-def compact(value: Any) -> bytes:
-    """JSON without blanks, in ASCII: names that are not UTF-8 are escaped."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def _classes(values: Iterable[str]) -> dict[str, Any]:

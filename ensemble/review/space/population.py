@@ -59,8 +59,7 @@ def population(clips: ClipTable, scored: Scored) -> Population:
 def item_rows(session: Session) -> list[int]:
     """For every row of the results, the row that names its item: that of an event for all its windows."""
     rows = list(range(len(session.scored.clips)))
-    for item in session.items:
-        if len(item.rows) > 1:
-            for row in item.rows:
-                rows[row] = item.row
+    for peak, of_event in session.items.events.items():
+        for row in of_event:
+            rows[row] = peak
     return rows

@@ -4,9 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-class Busy(Exception):
-    """Raised where too many wait already."""
+from ensemble.review.asked import Busy
 
 
 class Turns:
@@ -20,7 +18,7 @@ class Turns:
     def place(self) -> Iterator[None]:
         """A place for the block, without waiting; Busy where there is none."""
         if not self._places.acquire(blocking=False):
-            raise Busy
+            raise Busy("several searches are running; try again in a few seconds")
         try:
             yield
         finally:

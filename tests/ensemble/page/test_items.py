@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from large_results import large_scored
 
-from ensemble.page.items import Item, items
+from ensemble.page.items import Item, items, what_is
 from ensemble.page.scored import Scored
 from ensemble.windows.events import TOUCHING_S
 from featstore.clip import Clip, window_path
@@ -148,3 +148,27 @@ def test_only_what_is_looked_at_is_made() -> None:
     assert len(found[:5]) == 5
     assert len(found._made) == 5
     assert found[0] is found[:5][0]
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_some_of_the_items(windows: bool) -> None:
+    scored = replace(large_scored(400, windows=windows), threshold=np.full(400, 0.3))
+    found = items(scored)
+    np.testing.assert_array_equal(found.times, [item.time for item in found])
+    assert found.only(np.arange(len(found))) == found
+    some = found.only(np.array([5, 2, 0]))
+    assert list(some) == [found[5], found[2], found[0]]
+    assert some[0] is found[5]
+    assert {row: some[place] for row, place in some.place_of.items()} == {
+        row: item for item in some for row in item.rows
+    }
+    fans = found.only(scored.clips.where(machine="fan")[found.peaks])
+    assert list(fans) == [item for item in found if item.machine == "fan"]
+    assert fans.reported == sum(item.reported for item in fans)
+
+
+def test_what_an_item_is() -> None:
+    windows = of_windows([(0, 10), (40, 50)], [0.95, 0.5])
+    assert [what_is(windows, item) for item in items(windows)] == ["event", "window"]
+    clips = replace(large_scored(2), threshold=np.array([-1.0, 2.0]))
+    assert {what_is(clips, item) for item in items(clips)} == {"clip"}

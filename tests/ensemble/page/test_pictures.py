@@ -51,6 +51,11 @@ def test_a_longer_clip_is_compared_with_the_mean() -> None:
     assert titles[2] == "This clip minus the mean of the normal clip"
 
 
+def test_titles_say_what_it_is() -> None:
+    titles = [picture.title for picture in pictures(pair(LOUD, QUIET, what="This event"), lambda kind, make: kind)]
+    assert titles == ["This event", "Nearest normal clip", "This event minus the normal clip"]
+
+
 def test_pictures_that_there_are() -> None:
     alone = pair(LOUD, None)
     assert [picture.kind for picture in pictures(alone, lambda kind, make: kind)] == [CLIP]

@@ -181,7 +181,8 @@ def driver() -> Iterator[Any]:
         pytest.skip("needs chromium and chromedriver on the PATH")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", AUTOPLAY):
+    # a page that scrolls smoothly is still moving when the driver clicks; this one scrolls at once for those who ask
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", AUTOPLAY, "--force-prefers-reduced-motion"):
         options.add_argument(option)
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     yield browser
@@ -189,15 +190,22 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def opened(driver: Any, detection: Detection, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A page with all reported and missed clips, times of recording that fall from row to row, and a mark."""
+def written(detection: Detection, data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a page with all reported and missed clips, times that fall from row to row, and a mark."""
     scored = scored_of(detection, title="t", times=1.7e9 - 1000.0 * np.arange(24))
     marks = {row: Mark(clip="a", mark="fault", who="Ana") for row in (19, 22)}
     options = ReportOptions("Cards", top=30, seconds=1.0)
     heard = Heard(recordings(data, RATE, "0"))
     path = tmp_path_factory.mktemp("page") / "r.html"
     path.write_text(report_html(detection, options, scored=scored, heard=heard, marks=marks), encoding="utf-8")
-    driver.get(path.as_uri())
+    return path.as_uri()
+
+
+@pytest.fixture
+def opened(driver: Any, written: str) -> Any:
+    """The browser with the page as it is when it is first opened."""
+    driver.get("about:blank")
+    driver.get(written)
     return driver
 
 

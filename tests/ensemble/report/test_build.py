@@ -17,6 +17,7 @@ from report_plant import RATE, RECIPE, plant, record, store_of
 
 from ensemble.decision.drift import Drift
 from ensemble.marks.file import Mark
+from ensemble.page.items import Items
 from ensemble.page.media import recordings
 from ensemble.page.scored import Scored, scored_of
 from ensemble.report import build
@@ -100,7 +101,8 @@ def test_the_page_has_charts_metrics_members_and_ranking(text: str, detection: D
 def test_the_tiles_come_before_the_events(detection: Detection, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def tiles(scored: Scored, *, links: bool) -> Markup:
+    def tiles(scored: Scored, *, links: bool, found: Items) -> Markup:
+        assert found.scored is scored
         asked.append(links)
         return Markup("<p>tiles</p>")
 

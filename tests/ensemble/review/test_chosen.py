@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from large_results import large_scored
 from review_plant import session_of
 from window_page import window_session
 
 from ensemble.marks.file import Mark, append_mark
 from ensemble.review.chosen import Filter, chosen, filter_of, item_of
 from ensemble.review.session import Session
-from featstore.errors import RequestError
+from featstore.errors import OptionError
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_machine_and_section(session: Session) -> None:
     assert {item.section for item in found.items} == {"01"}
     assert len(found.items) == 12
     for values in ({"machine": "x"}, {"section": "<script>"}):
-        with pytest.raises(RequestError, match="not in these results; they have"):
+        with pytest.raises(OptionError, match="not in these results; they have"):
             chosen(session, filter_of(values))
 
 
@@ -59,9 +61,7 @@ def test_verdicts_and_what_is_left(session: Session) -> None:
     total = int(session.scored.decision.sum())
     for word, row in zip(("fault", "normal", "ignore"), rows, strict=True):
         found = chosen(session, Filter(verdict=word))
-        assert [(item.row, mark and mark.mark) for item, mark in zip(found.items, found.marks, strict=True)] == [
-            (row, word)
-        ]
+        assert [(item.row, found.marked[item.row].mark) for item in found.items] == [(row, word)]
         assert (found.left, found.total) == (total - 3, total), "the count is the same for every verdict"
     unmarked = chosen(session, Filter(verdict="unmarked"))
     assert {item.row for item in unmarked.items}.isdisjoint(rows)
@@ -94,7 +94,7 @@ def test_times(session: Session) -> None:
     ],
 )
 def test_values_that_are_not_possible(values: dict[str, str], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(OptionError, match=message):
         filter_of(values)
 
 
@@ -104,3 +104,47 @@ def test_an_item_is_found_by_any_of_its_rows(tmp_path: Path) -> None:
     assert len(item.rows) > 1
     assert [item_of(session, row) for row in item.rows] == [item] * len(item.rows)
     assert item_of(session, 10**9) is None
+
+
+def plain(session: Session, wanted: Filter) -> list[int]:
+    """Rows of the items that a filter lets through, by a plain walk over all items."""
+    first, last = wanted.seconds
+    rows = [
+        (item.time, item.row)
+        for item in session.items
+        if (wanted.decision == "all" or item.reported == (wanted.decision == "reported"))
+        and wanted.machine in ("", item.machine)
+        and wanted.section in ("", item.section)
+        and (not (wanted.since or wanted.until) or first <= item.time < last)
+        and wanted.verdict in ("", session.marked[item.row].mark if item.row in session.marked else "unmarked")
+    ]
+    if wanted.order == "time":
+        rows.sort(key=lambda row: (row[0] != row[0], -row[0] if row[0] == row[0] else 0.0))
+    return [row for _, row in rows]
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_every_filter_is_that_of_a_plain_walk(tmp_path: Path, windows: bool) -> None:
+    times = np.where(np.arange(400) % 7 < 6, 1.7e9 + 3600.0 * (np.arange(400) * 37 % 400), np.nan)
+    scored = replace(large_scored(400, windows=windows), times=times, threshold=np.full(400, 0.6))
+    session = Session(tmp_path, tmp_path, scored)
+    for number, word in enumerate(("fault", "normal", "ignore")):
+        for item in session.items[number::11]:
+            append_mark(tmp_path, Mark(clip=scored.keys[item.row], mark=word))
+    day = datetime.fromtimestamp(1.7e9 + 5 * 86_400).date().isoformat()
+    for decision, verdict, order in product(("reported", "not", "all"), ("", "unmarked", "normal"), ("excess", "time")):
+        base = {"decision": decision, "verdict": verdict, "order": order}
+        for more in ({}, {"machine": "fan"}, {"section": "02"}, {"from": day}, {"machine": "pump", "to": day}):
+            wanted = filter_of(base | more)
+            found = chosen(session, wanted)
+            every = plain(session, replace(wanted, verdict=""))
+            assert [item.row for item in found.items] == plain(session, wanted)
+            assert (found.left, found.total) == (sum(row not in session.marked for row in every), len(every))
+
+
+def test_only_what_is_listed_is_made(tmp_path: Path) -> None:
+    session = Session(tmp_path, tmp_path, large_scored(4000))
+    found = chosen(session, Filter(decision="all", order="time"))
+    assert (len(found.items), found.total) == (4000, 4000)
+    assert len(found.items[:50]) == 50
+    assert len(session.items._made) == 50

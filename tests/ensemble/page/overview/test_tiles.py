@@ -8,7 +8,7 @@ from scored_results import NEWEST, drift_row, limit_of, results
 from ensemble.marks.file import Mark
 from ensemble.page.items import items
 from ensemble.page.overview.recent import date_text
-from ensemble.page.overview.tiles import Overview, doubts, facts, headline, overview, reported_items
+from ensemble.page.overview.tiles import Overview, doubts, facts, headline, overview
 
 A, B, C = "fan/00", "fan/01", "pump/00"
 
@@ -242,9 +242,11 @@ def test_tiles_of_a_report_name_their_section():
     assert re.findall(r'data-machine="(\w+)" data-section="(\w+)"', html) == [("fan", "00"), ("fan", "01")]
 
 
-def test_reported_items_are_those_of_all_items():
+def test_events_are_the_reported_items_also_of_items_that_are_made_already():
     scored = results({A: [0.99, 0.95, 0.5, 0.92], C: [0.5, 0.97]}, windows_of=4, times={A: [0] * 4, C: [0] * 2})
-    assert reported_items(scored) == [item for item in items(scored) if item.reported]
+    found = items(scored)
+    assert Overview(scored, {}, found).events == [item for item in found if item.reported]
+    assert overview(scored, links=True, found=found) == overview(scored, links=True)
 
 
 def test_a_hundred_thousand_clips_stay_a_small_page():

@@ -111,7 +111,7 @@ def test_the_map_is_drawn_and_points_are_listed(tmp_path: Path) -> None:
         assert 0 < chosen == len(rows) < 72
         driver.find_element("id", "map-wrap").send_keys("-\ue006")
         assert until(driver, "document.activeElement.textContent") == "72 clips chosen"
-        assert driver.execute_script("return document.title") == "store", "no script of a file name ran"
+        assert driver.execute_script("return document.title") == "Map · store", "no script of a file name ran"
         assert violations(driver) == []
         resize(driver, 375, 800, dark=True)
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 375

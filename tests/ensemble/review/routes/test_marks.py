@@ -51,28 +51,28 @@ def test_the_row_of_an_item_marks_all_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "status", "message"),
     [
-        ({"clip": CLIP}, "mark: expected"),
-        ({"clip": CLIP, "mark": "broken"}, "broken"),
-        ({"mark": "fault"}, "which clip"),
-        ({"clip": "../../etc/passwd", "mark": "fault"}, "no recording"),
-        ({"clip": 1, "mark": "fault"}, "clip: expected str, got int"),
-        ({"row": True, "mark": "fault"}, "row: expected int"),
-        ({"row": 10**30, "mark": "fault"}, "no such clip"),
-        ({"row": -1, "mark": "fault"}, "no such clip"),
-        ({"clip": CLIP, "mark": "fault", "start_s": 1.0}, "both"),
-        ({"clip": CLIP, "mark": "fault", "start_s": 0, "end_s": 10**400}, "too large"),
-        ({"clip": CLIP, "mark": "fault", "who": "root"}, "unknown field 'who'"),
-        ({"clip": CLIP, "mark": "fault", "note": "x" * 5000}, "limit is 4,000"),
-        ({"clip": "\ud800", "mark": "fault"}, "ud800|surrogate"),
-        ([], "expected JSON"),
+        ({"clip": CLIP}, 400, "mark: expected"),
+        ({"clip": CLIP, "mark": "broken"}, 400, "broken"),
+        ({"mark": "fault"}, 400, "which clip"),
+        ({"clip": "../../etc/passwd", "mark": "fault"}, 404, "no recording"),
+        ({"clip": 1, "mark": "fault"}, 400, "clip: expected a text, got a number"),
+        ({"row": True, "mark": "fault"}, 400, "row: expected a whole number"),
+        ({"row": 10**30, "mark": "fault"}, 404, "no such clip"),
+        ({"row": -1, "mark": "fault"}, 404, "no such clip"),
+        ({"clip": CLIP, "mark": "fault", "start_s": 1.0}, 400, "both"),
+        ({"clip": CLIP, "mark": "fault", "start_s": 0, "end_s": 10**400}, 400, "finite number"),
+        ({"clip": CLIP, "mark": "fault", "who": "root"}, 400, "unknown field 'who'"),
+        ({"clip": CLIP, "mark": "fault", "note": "x" * 5000}, 400, "limit is 4,000"),
+        ({"clip": "\ud800", "mark": "fault"}, 400, "ud800|surrogate"),
+        ([], 400, "expected a JSON object"),
     ],
 )
-def test_bad_bodies_are_refused(client: TestClient, session: Session, body: object, message: str) -> None:
+def test_bad_bodies_are_refused(client: TestClient, session: Session, body: object, status: int, message: str) -> None:
     answer = client.post("/marks", content=json.dumps(body), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 400, answer.text
-    text = answer.json()["error"] if answer.headers["content-type"] == "application/json" else answer.text
+    assert answer.status_code == status, answer.text
+    text = answer.json()["error"]
     assert any(part in text for part in message.split("|")), text
     assert not session.marks.items
 
@@ -99,7 +99,7 @@ def test_errors_of_the_store_are_told(client: TestClient, session: Session, monk
 
     monkeypatch.setattr("ensemble.review.marking.append_mark", full)
     answer = client.post("/marks", json={"clip": CLIP, "mark": "fault"})
-    assert (answer.status_code, answer.json()["undo"]) == (507, 0)
+    assert answer.status_code == 507
     assert "no space" in answer.json()["error"]
     monkeypatch.undo()
     assert client.post("/marks", json={"clip": CLIP, "mark": "fault"}).status_code == 200
@@ -107,7 +107,7 @@ def test_errors_of_the_store_are_told(client: TestClient, session: Session, monk
     (session.path / "marks.jsonl").write_text(damaged)
     for path, body in (("/marks", {"clip": CLIP, "mark": "fault"}), ("/marks/undo", {})):
         answer = client.post(path, json=body)
-        assert (answer.status_code, answer.json()["undo"]) == (409, 1)
+        assert answer.status_code == 409
         assert "marks.jsonl, line 1" in answer.json()["error"]
     assert (session.path / "marks.jsonl").read_text() == damaged
 

@@ -11,11 +11,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from ensemble.review.routes.page import PARTS, routes
+from ensemble.review.server.failures import handlers
 
 
 @pytest.fixture
 def client() -> TestClient:
-    app = Starlette(routes=routes())
+    app = Starlette(routes=routes(), exception_handlers=handlers())
     app.state.session = SimpleNamespace(scored=SimpleNamespace(title="plant"))
     return TestClient(app)
 

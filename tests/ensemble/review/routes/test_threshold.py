@@ -85,21 +85,23 @@ def test_a_saved_threshold_holds_at_once_and_goes_again(client: TestClient, sess
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "status", "words"),
     [
-        ({"machine": "fan", "section": "02", "value": 0.5}, "no section '02' of machine 'fan'"),
-        ({"machine": 1, "section": "00", "value": 0.5}, "machine must be a text"),
-        ({"machine": "fan", "section": "00", "value": "0.5"}, "must be a number"),
-        ({"machine": "fan", "section": "00", "value": True}, "must be a number"),
-        ({"machine": "fan", "section": "00", "value": float("nan")}, "finite number"),
-        ({"machine": "fan", "section": "00", "value": 2}, "between 0 and 1"),
-        ([], "not a JSON object"),
+        ({"machine": "fan", "section": "02", "value": 0.5}, 404, "no section '02' of machine 'fan'"),
+        ({"machine": 1, "section": "00", "value": 0.5}, 400, "machine: expected a text, got a number"),
+        ({"machine": "fan", "section": "00", "value": "0.5"}, 400, "value: expected a number, got a text"),
+        ({"machine": "fan", "section": "00", "value": True}, 400, "value: expected a number"),
+        ({"machine": "fan", "section": "00", "value": float("nan")}, 400, "finite number"),
+        ({"machine": "fan", "section": "00", "value": 2}, 422, "between 0 and 1"),
+        ([], 400, "expected a JSON object"),
     ],
 )
-def test_a_bad_threshold_changes_nothing(client: TestClient, session: Session, body: object, words: str) -> None:
+def test_a_bad_threshold_changes_nothing(
+    client: TestClient, session: Session, body: object, status: int, words: str
+) -> None:
     run = session.scored
     answer = client.post("/threshold", content=json.dumps(body))
-    assert answer.status_code == 400
+    assert answer.status_code == status
     assert words in answer.json()["error"]
     assert session.scored is run
     assert not (session.results / FILE).exists()
@@ -108,7 +110,7 @@ def test_a_bad_threshold_changes_nothing(client: TestClient, session: Session, b
 @pytest.mark.parametrize("value", ["", "x", "nan", "1e999"])
 def test_a_bad_value_is_told(client: TestClient, value: str) -> None:
     answer = client.get("/threshold/at", params={"machine": "fan", "section": "00", "value": value})
-    assert (answer.status_code, answer.json()["error"]) == (400, "the threshold must be a finite number")
+    assert (answer.status_code, answer.json()["error"]) == (400, f"value: expected a finite number, got {value!r}")
 
 
 def test_the_last_week_is_shown_where_times_are_known(tmp_path: Path) -> None:

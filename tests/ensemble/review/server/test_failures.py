@@ -17,19 +17,23 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from ensemble.review.asked import Busy, TooLarge
 from ensemble.review.server.app import protected
 from ensemble.review.server.failures import handlers
 from featstore import errors
 from featstore.errors import AsdError
 
 ERRORS = {
-    "data": (errors.DataError("a.wav: not \x1b[31m a WAV"), 400, "a.wav: not \\x1b[31m a WAV"),
+    "data": (errors.DataError("a.wav: not \x1b[31m a WAV"), 422, "a.wav: not \\x1b[31m a WAV"),
     "base": (AsdError("of a plugin"), 400, "of a plugin"),
     "option": (errors.OptionError("both"), 400, "both"),
     "store": (errors.StoreError("locked"), 409, "locked"),
     "incomplete": (errors.IncompleteError("lacks"), 409, "lacks"),
     "request": (errors.RequestError("unknown clip"), 404, "unknown clip"),
     "audio": (errors.RejectedAudio("silent"), 422, "silent"),
+    "large": (TooLarge("more than 10 bytes"), 413, "more than 10 bytes"),
+    "busy": (Busy("again"), 503, "again"),
+    "long": (errors.RequestError("x" * 5000), 404, f"{'x' * 999}…"),
     "resource": (errors.ResourceError("disk full"), 507, "disk full"),
     "full": (OSError(errno.ENOSPC, "No space left on device", "marks"), 507, "marks: No space left on device"),
     "memory": (MemoryError(), 507, "Out of memory; ask for less at once."),
@@ -77,6 +81,7 @@ def test_an_expected_error_has_its_status_and_its_text(
     _, status, text = ERRORS[name]
     answer = page.get(f"/{name}")
     assert (answer.status, json.loads(answer.text)) == (status, {"error": text})
+    assert answer.headers.get("retry-after") == ("2" if status == 503 else None)
     assert capsys.readouterr().err == ""
 
 
@@ -92,7 +97,7 @@ def test_an_unexpected_error_is_shown_in_the_terminal_alone(
     assert shown.startswith(f"error: GET /{name}\nTraceback")
     assert type(INTERNAL[name]).__name__ in shown
     assert "abc" not in shown
-    assert page.get("/data").status == 400
+    assert page.get("/data").status == 422
 
 
 def test_an_answer_that_breaks_is_cut_off_and_the_server_lives(
@@ -102,7 +107,7 @@ def test_an_answer_that_breaks_is_cut_off_and_the_server_lives(
     assert not answer.endswith(b"0\r\n\r\n")
     assert b"middle" not in answer
     assert "ValueError: in the middle" in shown_by(capsys)
-    assert page.get("/data").status == 400
+    assert page.get("/data").status == 422
 
 
 def test_a_failure_before_the_application_is_answered_too(capsys: pytest.CaptureFixture[str]) -> None:

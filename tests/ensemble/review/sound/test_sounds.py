@@ -23,7 +23,7 @@ from ensemble.review.sound.locating import Locating
 from ensemble.review.sound.loudness import EQUAL, SAME
 from ensemble.review.sound.parts import Part
 from ensemble.review.sound.sounds import Sounds
-from featstore.errors import DataError, RejectedAudio
+from featstore.errors import DataError, RejectedAudio, RequestError
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_only_recordings_that_are_known(sounds: Sounds) -> None:
     assert sounds.place(Part("fan/01/test/1.wav")) == ("fan", "01")
     (sounds.data / "other.wav").write_bytes(b"x")  # type: ignore[operator]
     for key in ("other.wav", "", "fan", "../data/fan/00/test/1.wav"):
-        with pytest.raises(DataError, match="no recording of this store"):
+        with pytest.raises(RequestError, match="no recording of this store"):
             sounds.part(key)
-    with pytest.raises(DataError, match="generated anomaly"):
+    with pytest.raises(RequestError, match="generated anomaly"):
         sounds.part("fan/00/train/1.wav::hiss@1")
 
 

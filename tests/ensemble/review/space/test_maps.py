@@ -7,6 +7,7 @@ import pytest
 
 from ensemble.marks.file import FAULT, Mark
 from ensemble.review import projection
+from ensemble.review.asked import Busy
 from ensemble.review.session import Session
 from ensemble.review.space import maps
 from ensemble.review.space.maps import Map, Maps
@@ -110,7 +111,7 @@ def test_umap_is_computed_once_in_the_background(space: Maps, told: list[Told]) 
     assert space.map("e", "umap", generated=False) == 7
     assert space.map("e", "umap", generated=False) == 7
     assert len(told) == 1
-    with pytest.raises(DataError, match="another UMAP is being computed"):
+    with pytest.raises(Busy, match="another UMAP is being computed"):
         space.map("e", "umap", generated=True)
     points = told[0].X[:, :2]
     told[0].end(points)

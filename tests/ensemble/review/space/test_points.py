@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ensemble.marks.file import FAULT, Mark
+from ensemble.page.items import Items
 from ensemble.review.session import Session
 from ensemble.review.space.maps import Map
 from ensemble.review.space.points import SIZE, points_json
@@ -58,8 +59,7 @@ def test_columns_agree_with_the_results(page: Session) -> None:
 
 def test_only_scored_clips_are_reported_and_rows_are_those_of_items(page: Session) -> None:
     scored = replace(page.scored, threshold=np.full(24, -1.0))
-    event = SimpleNamespace(row=2, rows=(0, 1, 2))
-    session = SimpleNamespace(scored=scored, items=[event])
+    session = SimpleNamespace(scored=scored, items=Items(scored, np.array([2]), {2: (0, 1, 2)}))
     data = json.loads(points_json(some(page, page.store.clips("e")), session))  # type: ignore[arg-type]
     decision, role = data["classes"]["decision"], data["classes"]["role"]
     counts = dict(zip(decision["names"], np.bincount(decision["of"]).tolist(), strict=True))
@@ -83,7 +83,7 @@ def test_coordinates_keep_their_proportion(page: Session) -> None:
 def test_names_of_any_kind_arrive_and_are_shown_harmlessly(page: Session) -> None:
     names = ["a\udcff.wav", "b\u202e<script>.wav", 'c".wav', "d\n.wav"]
     clips = ClipTable.from_clips([Clip(name, "m\udcfe", "0\u202e", "test") for name in names])
-    page_scored = type("Page", (), {"scored": page.scored, "items": []})
+    page_scored = type("Page", (), {"scored": page.scored, "items": page.items})
     people = population(page.store.clips("e"), page.scored).only(np.arange(4))
     people = type(people)(clips, people.number, people.role, people.scored)
     content = points_json(some(page, page.store.clips("e")[:4], people=people, shown=np.arange(4)), page_scored)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ensemble.page.items import Item
+from ensemble.page.items import Items
 from ensemble.review.session import Session
 from ensemble.review.space.population import GENERATED, SCORED, TRAINING, item_rows, population
 from featstore.clip import Clip
@@ -43,6 +43,5 @@ def test_strata_are_machine_section_domain_and_role(page: Session) -> None:
 
 
 def test_windows_of_an_event_have_the_row_of_its_item(page: Session, monkeypatch) -> None:
-    event = Item(5, (3, 5, 4), "a.wav", "fan", "00", 0, 3, 2.0, True, 0)
-    monkeypatch.setattr(type(page), "items", [event])
+    monkeypatch.setattr(type(page), "items", Items(page.scored, np.array([5]), {5: (3, 5, 4)}))
     assert item_rows(page)[2:7] == [2, 5, 5, 5, 6]
