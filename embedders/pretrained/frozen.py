@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from embedders import create, fingerprint
-from embedders.pretrained.pooling import POOLINGS
+from embedders.pretrained.pooling import pooling_of, pooling_text
 from featstore.errors import DataError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -49,11 +49,12 @@ class TokenModel(Protocol):
 class FrozenEncoder(ABC):
     """A pretrained network with fixed weights.
 
-    checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band) or stats (mean and
-    standard deviation). layers: hidden states to use, a view for each (0 is the input of the first layer); empty: the
-    mean of the `last` hidden states. window_s: longer recordings are read in overlapping windows of this length, whose
-    tokens are pooled together, because memory grows with the square of the length. precision: float32, or bfloat16 for
-    the layers (fast on accelerators and on processors with bfloat16 products).
+    checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band), stats (mean and
+    standard deviation), rdp or gem (a view per band; rdp:gamma=4 and gem:p=3 by default). layers: hidden states to use,
+    a view for each (0 is the input of the first layer); empty: the mean of the `last` hidden states. window_s: longer
+    recordings are read in overlapping windows of this length, whose tokens are pooled together, because memory grows
+    with the square of the length. precision: float32, or bfloat16 for the layers (fast on accelerators and on
+    processors with bfloat16 products).
     """
 
     name: ClassVar[str]
@@ -67,9 +68,9 @@ class FrozenEncoder(ABC):
 
     def __post_init__(self) -> None:
         """Check the values before weights are read."""
-        for key, known in (("pool", POOLINGS), ("precision", PRECISIONS)):
-            if getattr(self, key) not in known:
-                raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
+        pooling_of(self.pool)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
         if self.layers and self.last != 1:
             raise ValueError("layers and last are both given; use layers for a view per layer, or last for their mean")
         if len(set(self.layers)) < len(self.layers) or self.last < 1 or not self.window_s > 0:
@@ -106,7 +107,7 @@ class FrozenEncoder(ABC):
     @property
     def views(self) -> tuple[str, ...]:
         """Names along the first axis of `shape`, per layer if layers are chosen; () if there is a single view."""
-        pooled = POOLINGS[self.pool].views(self.model.n_bands)
+        pooled = pooling_of(self.pool).views(self.model.n_bands)
         layers = [f"l{layer}" for layer in self.layers]
         parts = [(layer, view) for layer in layers or [""] for view in pooled]
         names = [".".join(filter(None, [layer, view if len(pooled) > 1 else ""])) for layer, view in parts]
@@ -123,7 +124,7 @@ class FrozenEncoder(ABC):
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         named = {"checkpoint": Path(self.checkpoint).name, "weights_sha256": self.model.weights_sha256}
-        return plain | named | {"model": dict(self.model.facts)}
+        return plain | named | {"pool": pooling_text(self.pool), "model": dict(self.model.facts)}
 
     @property
     def fingerprint(self) -> str:
@@ -143,7 +144,7 @@ class FrozenEncoder(ABC):
         tokens = torch.cat([self.model.tokens(part, layers) for part in windows(batch, self._window())], dim=2)
         if not self.layers:
             tokens = tokens.mean(dim=1, keepdim=True)
-        pooled = POOLINGS[self.pool].pool(tokens)
+        pooled = pooling_of(self.pool).pool(tokens)
         embeddings: np.ndarray = pooled.reshape(len(waves), *self.shape).float().cpu().numpy()
         return embeddings
 
