@@ -33,18 +33,21 @@ def varmin_bank(X: np.ndarray, K: int) -> tuple[Bank, np.ndarray]:
         return Bank.of(rows, offset=np.zeros(len(rows))), first
     distance, row = _lists(rows, K)
     b = np.where(directed, distance.mean(axis=1), 0.0)
-    alpha = slope(distance[:, 0], b[row[:, 0]], directed)
+    alpha = slope(distance[directed, 0], b[row[directed, 0]])
     return Bank.of(rows, offset=2 * alpha * b), first
 
 
-def slope(u: np.ndarray, v: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """alpha (...) = Cov(u, v) / Var(v) over the last axis of arrays (..., n), of the entries that are counted."""
-    count = counted.sum(axis=-1, keepdims=True)
-    mean_u, mean_v = (np.where(counted, x, 0.0).sum(axis=-1, keepdims=True) / count for x in (u, v))
-    offset = np.where(counted, v - mean_v, 0.0)
-    squares = np.square(offset).sum(axis=-1)
-    flat = squares <= count[..., 0] * np.square(FLAT * mean_v[..., 0])
-    alpha: np.ndarray = np.where(flat, 0.0, ((u - mean_u) * offset).sum(axis=-1) / np.where(flat, 1.0, squares))
+def slope(u: np.ndarray, v: np.ndarray) -> float:
+    """alpha = Cov(u, v) / Var(v) of u and v (n,); 0 where v is constant."""
+    centred = v - v.mean()
+    alpha = _quotient((u - u.mean()) @ centred, centred @ centred, len(v), v.mean())
+    return float(alpha)
+
+
+def _quotient(products: np.ndarray, squares: np.ndarray, count: np.ndarray | int, mean: np.ndarray) -> np.ndarray:
+    """Sums of products over sums of squares, of `count` centred values each; 0 where the values are constant."""
+    flat = squares <= count * np.square(FLAT * mean)
+    alpha: np.ndarray = np.where(flat, 0.0, products / np.where(flat, 1.0, squares))
     return alpha
 
 
@@ -58,12 +61,15 @@ def leave_one_out(X: np.ndarray, K: int, k: int) -> np.ndarray | None:
     directed = np.asarray(rows.any(axis=1))
     if directed.sum() <= K + 2:
         return None
-    distance, row = _lists(rows, K + 1)  # one more than K: it replaces a neighbour that is left out
+    without = _WithoutEach(*_lists(rows, K + 1), directed)  # one more than K: it replaces a row that is left out
     scores = np.empty(len(rows))
     for start, D in half_distances(rows, rows):
         own = np.arange(len(D))
-        b, alpha = _without_each(distance, row, start, len(D), directed)
-        lowered = D - alpha[:, None] * b
+        changed = without.changed(start, len(D))
+        alpha = without.alphas(start, len(D), *changed)
+        out, listing, b = changed
+        lowered = D - alpha[:, None] * without.b
+        lowered[out, listing] = D[out, listing] - alpha[out] * b
         lowered[own, own + start] = np.inf
         scores[start : start + len(D)] = _least(lowered, min(k, len(rows) - 1))
     copied = np.flatnonzero(copies > 1)
@@ -74,30 +80,65 @@ def leave_one_out(X: np.ndarray, K: int, k: int) -> np.ndarray | None:
     return of_clip
 
 
+class _WithoutEach:
+    """b and alpha of a bank (n,) without each of its rows, from lists (n, K + 1); `directed` (n,) are not zero."""
+
+    def __init__(self, distance: np.ndarray, row: np.ndarray, directed: np.ndarray) -> None:
+        self.distance, self.row, self.directed = distance, row, directed
+        self.K = row.shape[1] - 1
+        self.b = np.where(directed, distance[:, :-1].mean(axis=1), 0.0)
+        self.by_closest = np.argsort(row[:, 0], kind="stable")
+
+    def changed(self, start: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row that is left out minus `start`, row whose b changes with it, and its b, of all such pairs."""
+        near = self.row[:, :-1]
+        listing, place = np.nonzero((near >= start) & (near < start + size) & self.directed[:, None])
+        return near[listing, place] - start, listing, self._replaced(listing, place)
+
+    def _replaced(self, listing: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """b of rows without the neighbour at a place of their lists."""
+        b: np.ndarray = (self.distance[listing].sum(axis=1) - self.distance[listing, place]) / self.K
+        return b
+
+    def alphas(self, start: int, size: int, out: np.ndarray, listing: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """alpha (size,) without each of the rows `start` and following; the rest is what `changed` returns."""
+        closest, own = self.row[:, 0], np.arange(size)
+        v = np.tile(self.b[closest], (size, 1))
+        pair, z = self._closest_to(listing)
+        v[out[pair], z] = b[pair]
+        lost = np.flatnonzero((closest >= start) & (closest < start + size))  # their closest row is left out
+        gone = closest[lost] - start
+        v[gone, lost] = self._second(lost)
+        count = self.directed.sum() - self.directed[start : start + size]
+        v[:, ~self.directed] = v[own, own + start] = 0.0
+        mean = v.sum(axis=1) / count
+        v -= mean[:, None]
+        v[:, ~self.directed] = v[own, own + start] = 0.0
+        u = self.distance[:, 0] - self.distance[self.directed, 0].mean()
+        products = v @ u
+        np.add.at(products, gone, (self.distance[lost, 1] - self.distance[lost, 0]) * v[gone, lost])
+        return _quotient(products, np.einsum("ij,ij->i", v, v), count, mean)
+
+    def _closest_to(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs of a place in `rows` and a row of the bank that has this row as its closest."""
+        closest = self.row[self.by_closest, 0]
+        first, end = (np.searchsorted(closest, rows, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+        pair = np.repeat(np.arange(len(rows)), end - first)
+        within = np.arange(len(pair)) - np.repeat(np.cumsum(end - first) - (end - first), end - first)
+        return pair, self.by_closest[first[pair] + within]
+
+    def _second(self, lost: np.ndarray) -> np.ndarray:
+        """b of the second closest row of some rows, without their closest row."""
+        closest, second = self.row[lost, 0], self.row[lost, 1]
+        lists = self.row[second, :-1] == closest[:, None]
+        b = np.where(lists.any(axis=1), self._replaced(second, lists.argmax(axis=1)), self.b[second])
+        return np.where(self.directed[second], b, 0.0)
+
+
 def _lists(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """D (n, count) and row (n, count) of the nearest others of each row."""
     distance, row = nearest(rows, Bank.of(rows), count, exclude=np.arange(len(rows)))
     return distance / 2, row
-
-
-def _without_each(
-    distance: np.ndarray, row: np.ndarray, start: int, size: int, directed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """b (size, n) and alpha (size,) of the banks that lack the rows `start` and following, from lists (n, K + 1).
-
-    `directed` (n,) are the rows that are not zero.
-    """
-    n, K = len(row), row.shape[1] - 1
-    b = np.tile(distance[:, :K].mean(axis=1), (size, 1))
-    listing, place = np.nonzero((row[:, :K] >= start) & (row[:, :K] < start + size))
-    b[row[listing, place] - start, listing] = (distance[listing].sum(axis=1) - distance[listing, place]) / K
-    b[:, ~directed] = 0.0
-    u, closest = np.tile(distance[:, 0], (size, 1)), np.tile(row[:, 0], (size, 1))
-    lost = np.flatnonzero((row[:, 0] >= start) & (row[:, 0] < start + size))
-    gone = row[lost, 0] - start
-    u[gone, lost], closest[gone, lost] = distance[lost, 1], row[lost, 1]
-    counted = directed & (np.arange(n) != np.arange(start, start + size)[:, None])
-    return b, slope(u, np.take_along_axis(b, closest, axis=1), counted)
 
 
 def _least(values: np.ndarray, k: int) -> np.ndarray:
