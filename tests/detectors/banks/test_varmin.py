@@ -6,6 +6,7 @@ import pytest
 from detectors import create, density
 from detectors.banks.varmin import leave_one_out, slope, varmin_bank
 from detectors.knn import KNN
+from detectors.search import neighbours
 from detectors.search.neighbours import Bank, nearest
 
 
@@ -70,11 +71,13 @@ def test_without_varmin_and_bands_it_is_the_plain_search(rng):
 
 
 @pytest.mark.parametrize("spec", ["knn:varmin=4", "knn:varmin=1,k=2", "knn:bands=2,varmin=3", "knn:k=30,varmin=2"])
-@pytest.mark.parametrize("kind", ["distinct", "copies", "zeros"])
+@pytest.mark.parametrize("kind", ["distinct", "one zero", "copies", "zeros"])
 def test_reference_scores_equal_refitting(rng, monkeypatch, spec, kind):
     monkeypatch.setattr(density, "ROWS", 7)
     X = rng.normal(size=(31, 4))
-    if kind != "distinct":
+    if kind == "one zero":
+        X[12] = 0
+    if kind in ("copies", "zeros"):
         X[5:8], X[9] = X[0], 2 * X[10]
     if kind == "zeros":
         X[12:14], X[14:17, :2], X[20, 2:] = 0, 0, 0
@@ -138,10 +141,14 @@ def test_sparse_regions_are_forgiven(rng):
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_a_bank_with_offsets_is_searched_exactly(rng, k):
+@pytest.mark.parametrize(("level", "spread"), [(0.0, 1.0), (1e6, 0.01)])
+def test_a_bank_with_offsets_is_searched_exactly(rng, monkeypatch, k, level, spread):
+    """Also beyond the size that plain searches have, and where float32 keeps few digits beside the offsets."""
+    monkeypatch.setattr(neighbours, "LITTLE", 0)
+    monkeypatch.setattr(neighbours, "LITTLE_UNLOADED", 0)
     rows, queries = rng.normal(size=(700, 9)), rng.normal(size=(40, 9))
     rows[3], queries[5] = 0, 0
-    offset = rng.normal(size=700)
+    offset = spread * rng.normal(size=700) + level
     plain_distance, row = nearest(queries, rows, 700)
     distance = np.empty((40, 700))
     np.put_along_axis(distance, row, plain_distance, axis=1)
