@@ -22,24 +22,32 @@ ROWS = 512
 class LDN(Fitted):
     """Smallest density-normalised distance to a normal clip (Wilkinghoff et al. 2025), with d = (1 - cosine) / 2.
 
-    rho(y) is the mean d from y to its K nearest other clips. `form="ratio"` scores min_y d(x, y) / rho(y),
-    `form="difference"` min_y d(x, y) - rho(y). Exact copies count once in rho, which would be 0 otherwise. K is capped
-    at the number of other distinct clips. With one distinct clip there is no density: rho is 1 (ratio) or 0
-    (difference).
+    rho(y) is the mean d from y to its K nearest other clips. With `exit`, the list of y ends before the first of them
+    whose distance is more than `exit` times that of the one before, so that rho does not reach into another cluster
+    (cluster exit, arXiv 2602.18777; there, the limit is a percentile of all such ratios, here a number).
+
+    `form="ratio"` scores min_y d(x, y) / rho(y), `form="difference"` min_y d(x, y) - rho(y). Exact copies count once in
+    rho, which would be 0 otherwise. K is capped at the number of other distinct clips. With one distinct clip there is
+    no density: rho is 1 (ratio) or 0 (difference).
 
     Reference scores are exact leave-one-out: the clip is removed from the bank and from the densities of the others,
     so each score equals that of a detector fitted without the clip.
     """
 
-    def __init__(self, *, K: int = 1, form: Literal["ratio", "difference"] = "ratio") -> None:
+    def __init__(
+        self, *, K: int = 1, form: Literal["ratio", "difference"] = "ratio", exit: float | None = None
+    ) -> None:
         self.K = K
         self.form = form
+        self.exit = exit
 
     def _min_clips(self) -> int:
         if self.K < 1:
             raise ValueError(f"K={self.K}: expected at least 1 neighbour")
         if self.form not in FORMS:
             raise ValueError(f"unknown form {self.form!r}; choose from {', '.join(FORMS)}")
+        if self.exit is not None and not 1 <= self.exit < np.inf:
+            raise ValueError(f"exit={self.exit}: expected a ratio of distances of at least 1, or none")
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
@@ -58,12 +66,22 @@ class LDN(Fitted):
         """Compute rho of bank rows from the distances (n, <= K) to their neighbours."""
         if not distance.shape[1]:
             return np.full(len(distance), FORMS[self.form][1])
-        density: np.ndarray = np.maximum(distance.mean(axis=1), FLOOR)
+        mean = distance.mean(axis=1) if self.exit is None else mean_until_exit(distance, self.exit)
+        density: np.ndarray = np.maximum(mean, FLOOR)
+        return density
+
+    def _densities_without(self) -> np.ndarray:
+        """Compute rho (n, K) of bank rows without each of their K neighbours; the one after the last replaces it."""
+        distance = self.neighbour_distance_
+        if self.exit is not None:
+            return np.stack([self._density(np.delete(distance, place, axis=1)) for place in range(self.K)], axis=1)
+        mean = (distance.sum(axis=1, keepdims=True) - distance[:, : self.K]) / self.K
+        density: np.ndarray = np.maximum(mean, FLOOR)
         return density
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         normalise = FORMS[self.form][0]
-        blocks = _half_distances(unit(X), self.bank_)
+        blocks = half_distances(unit(X), self.bank_)
         return np.concatenate([normalise(distance, self.rho_).min(axis=1) for _, distance in blocks])
 
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -77,10 +95,9 @@ class LDN(Fitted):
         normalise = FORMS[self.form][0]
         near = self.neighbours_[:, : self.K]
         left_out, affected = near.ravel(), np.repeat(np.arange(len(near)), self.K)
-        without = self.neighbour_distance_.sum(axis=1)[affected] - self.neighbour_distance_[:, : self.K].ravel()
-        density = np.maximum(without / self.K, FLOOR)
+        density = self._densities_without().ravel()
         scores = np.empty(len(near))
-        for start, distance in _half_distances(self.bank_, self.bank_):
+        for start, distance in half_distances(self.bank_, self.bank_):
             rho = np.tile(self.rho_, (len(distance), 1))
             in_block = (left_out >= start) & (left_out < start + len(distance))
             rho[left_out[in_block] - start, affected[in_block]] = density[in_block]
@@ -94,7 +111,16 @@ class LDN(Fitted):
         return scores
 
 
-def _half_distances(queries: np.ndarray, bank: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def mean_until_exit(distance: np.ndarray, ratio: float) -> np.ndarray:
+    """Mean (n,) of rising distances (n, k) up to the first that is more than `ratio` times the one before."""
+    steps = distance[:, 1:] > ratio * np.maximum(distance[:, :-1], FLOOR)
+    inside = np.ones(distance.shape, dtype=bool)
+    inside[:, 1:] = ~np.logical_or.accumulate(steps, axis=1)
+    mean: np.ndarray = np.where(inside, distance, 0.0).sum(axis=1) / inside.sum(axis=1)
+    return mean
+
+
+def half_distances(queries: np.ndarray, bank: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Blocks of unit queries: number of the first row, and (1 - cosine) / 2 to every bank row, (rows, n)."""
     zero_bank = np.asarray(~bank.any(axis=1))
     for start in range(0, len(queries), ROWS):

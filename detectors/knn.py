@@ -8,6 +8,7 @@ import numpy as np
 from detectors.banks.bands import Bands, split_bands
 from detectors.banks.memmixup import target_mixes
 from detectors.banks.smote import check_share, target_smote
+from detectors.banks.varmin import leave_one_out, varmin_bank
 from detectors.base import Fitted, content_order
 from detectors.geometry import unit
 from detectors.search.neighbours import Bank, nearest
@@ -30,12 +31,17 @@ class KNN(Fitted):
     views of BEATs with `pool=bands`. The score is the mean over the bands of the distance divided by the standard
     deviation of that band's leave-one-out distances; its range is not [0, 2].
 
+    `varmin` lowers half the distance to each bank row by alpha times its mean distance to that many nearest others (see
+    `banks.varmin`); 4 is published, 0 leaves it out. Exact copies then count once. The score can be negative. With
+    `bands`, it is the plain mean over the bands, as in BEAM.
+
     Reference scores are exact leave-one-out: the search skips a clip's own row. With `source_clusters` this holds for
     target clips; the others are cross-fitted, because each contributes to the centres. With `smote`, `memmixup` or
-    `bands`, all are cross-fitted.
+    `bands`, all are cross-fitted. With `varmin`, a clip is left out of the bank, of the mean distances and of alpha;
+    beside `two_bank`, `source_clusters`, `smote` or `memmixup`, all are cross-fitted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of six published systems
         self,
         *,
         k: int = 1,
@@ -44,6 +50,7 @@ class KNN(Fitted):
         smote: float = 0.0,
         memmixup: int = 0,
         bands: int = 1,
+        varmin: int = 0,
         seed: int = 0,
     ) -> None:
         self.k = k
@@ -52,6 +59,7 @@ class KNN(Fitted):
         self.smote = smote
         self.memmixup = memmixup
         self.bands = bands
+        self.varmin = varmin
         self.seed = seed
 
     def _min_clips(self) -> int:
@@ -60,15 +68,18 @@ class KNN(Fitted):
         if self.bank not in ("pooled", "two_bank"):
             raise ValueError(f"unknown bank {self.bank!r}; choose from pooled, two_bank")
         check_share(self.smote)
-        if self.memmixup < 0 or self.bands < 1:
-            raise ValueError(f"memmixup={self.memmixup}, bands={self.bands}: expected at least 0 and at least 1")
+        if min(self.memmixup, self.varmin) < 0 or self.bands < 1:
+            raise ValueError(
+                f"memmixup={self.memmixup}, varmin={self.varmin}, bands={self.bands}: expected at least 0, 0 and 1"
+            )
         return self.k if self.bank == "pooled" and self.source_clusters is None else 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
         if self.bands > 1:
             per_band = copy.copy(self)
             per_band.bands = 1
-            scale = KNN(k=self.k, bank=self.bank)  # exact leave-one-out on the clips alone, which is fast
+            # Exact leave-one-out on the clips alone, which is fast.
+            scale = None if self.varmin else KNN(k=self.k, bank=self.bank)
             self.bands_ = Bands.fit(per_band, scale, split_bands(X, self.bands), domain, group)
             return
         rows = np.arange(len(X))  # row numbers in the training matrix; -1 for a centre or a generated point
@@ -84,8 +95,14 @@ class KNN(Fitted):
             domain = np.concatenate([np.full(len(centres), "source"), domain[~source]])
         keys = domain if self.bank == "two_bank" else np.full(len(X), "")
         names = np.unique(keys)
-        self.banks_ = [once(Bank.of, X if len(names) == 1 else X[keys == name]) for name in names]
+        parts = [X if len(names) == 1 else X[keys == name] for name in names]
         self.bank_rows_ = [rows[keys == name] for name in names]
+        if not self.varmin:
+            self.banks_ = [once(Bank.of, part) for part in parts]
+            return
+        made = [once(varmin_bank, part, K=self.varmin) for part in parts]
+        self.banks_ = [bank for bank, _ in made]
+        self.bank_rows_ = [rows[first] for rows, (_, first) in zip(self.bank_rows_, made, strict=True)]
 
     def _generated(self, X: np.ndarray, domain: np.ndarray) -> np.ndarray:
         """Generated target rows of `smote` and `memmixup`."""
@@ -101,6 +118,8 @@ class KNN(Fitted):
         return smallest
 
     def _reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        if self.varmin:
+            return self._varmin_reference(X, domain, group)
         if self.smote or self.memmixup or self.bands > 1:
             return self.cross_fitted(X, domain, group)
         if self.source_clusters is None:
@@ -109,6 +128,14 @@ class KNN(Fitted):
         target = domain == "target"
         scores[target] = self._leave_one_out(X)[target]
         return scores
+
+    def _varmin_reference(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+        scores = None
+        if self.bank == "pooled" and self.source_clusters is None and not self.smote and not self.memmixup:
+            if self.bands > 1:
+                return self.bands_.reference(split_bands(X, self.bands), domain, group)
+            scores = leave_one_out(X, self.varmin, self.k)
+        return self.cross_fitted(X, domain, group) if scores is None else scores
 
     def _leave_one_out(self, X: np.ndarray) -> np.ndarray:
         scores = np.full(len(X), np.inf)
@@ -134,7 +161,7 @@ class KNN(Fitted):
 
     def _mean(self, distance: np.ndarray) -> np.ndarray:
         mean: np.ndarray = distance[:, : self.k].mean(axis=1)
-        return mean
+        return mean / 2 if self.varmin else mean
 
 
 def _distances(X: np.ndarray, bank: Bank, k: int) -> np.ndarray:

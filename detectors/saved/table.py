@@ -79,6 +79,7 @@ def _mixture(mixture: Mixture) -> Iterator[Claim]:
 
 
 COSINE_BANK = Record(partial(Bank.of, metric="cosine"), {"rows": Array(2, FLOATS, finite=False)})
+VARMIN_BANK = Record(partial(Bank.of, metric="cosine"), {"rows": Array(2, FLOATS, finite=False), "offset": Array(1)})
 EUCLIDEAN_BANK = Record(partial(Bank.of, metric="euclidean"), {"rows": Array(2, finite=False)})
 PRECISION = Record(Precision, {"cholesky": Array(2)}, _triangle)
 WHITENING = Record(
@@ -128,7 +129,8 @@ class Part:
 
 def _knn_learned(detector: KNN) -> dict[str, Kind]:
     if detector.bands == 1:
-        return {"banks_": Many(COSINE_BANK), "bank_rows_": Many(Array(1, INTEGERS, least=-1))}
+        bank = VARMIN_BANK if detector.varmin else COSINE_BANK
+        return {"banks_": Many(bank), "bank_rows_": Many(Array(1, INTEGERS, least=-1))}
     of_band = copy.copy(detector)
     of_band.bands = 1
     fields: dict[str, Kind] = {"detectors": Many(Part(of_band), tuple), "spread": Array(1, least=POSITIVE)}

@@ -39,11 +39,12 @@ SAFE = 2.0**50
 class Bank:
     """Rows (n, d) for searches by a metric of `distance.DISTANCES`; each route prepares them when it first needs them.
 
-    Prepared by `plain`, they take 8 bytes per value; by `streamed`, 5 for float32 and 9 for float64.
+    Prepared by `plain`, they take 8 bytes per value; by `streamed`, 5 for float32 and 9 for float64. `offset` (n,) is
+    subtracted from the distances to each row, by cosine only; such a bank is always searched by `plain`.
     """
 
-    def __init__(self, rows: np.ndarray, metric: str) -> None:
-        self.rows, self.metric, self.distance = rows, metric, distance_named(metric)
+    def __init__(self, rows: np.ndarray, metric: str, offset: np.ndarray | None = None) -> None:
+        self.rows, self.metric, self.distance, self.offset = rows, metric, distance_named(metric), offset
         self.scale = 1.0
         if not self.distance.directions:
             largest = float(np.abs(rows).max(initial=0.0))
@@ -52,16 +53,21 @@ class Bank:
                 self.scale = float(2.0 ** -np.frexp(largest)[1])  # a power of two: exact
 
     @classmethod
-    def of(cls, rows: np.ndarray, metric: str = "cosine") -> "Bank":
-        """Check rows; ValueError for an empty bank, values that are not finite, or an unknown metric."""
+    def of(cls, rows: np.ndarray, metric: str = "cosine", offset: np.ndarray | None = None) -> "Bank":
+        """Check rows; ValueError for an empty bank, values that are not finite, or an unknown metric.
+
+        Also unless an offset has one value of at most 2**50 per row, and the metric is the cosine distance.
+        """
         rows = check_rows(rows, "bank")
         if not len(rows):
             raise ValueError("the bank is empty; check the section filter")
-        return cls(rows, metric)
+        if offset is not None:
+            _check_offset(offset, len(rows), metric)
+        return cls(rows, metric, offset)
 
-    def __reduce__(self) -> tuple[type["Bank"], tuple[np.ndarray, str]]:
+    def __reduce__(self) -> tuple[type["Bank"], tuple[np.ndarray, str, np.ndarray | None]]:
         """A copy or pickle leaves out what the routes have prepared."""
-        return Bank, (self.rows, self.metric)
+        return Bank, (self.rows, self.metric, self.offset)
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
         """Rows in the scale in which this bank is searched."""
@@ -70,7 +76,7 @@ class Bank:
     @cached_property
     def plain(self) -> PlainBank:
         """For `plain`."""
-        return PlainBank(self.scaled(self.rows), self.distance)
+        return PlainBank(self.scaled(self.rows), self.distance, self.offset)
 
     @cached_property
     def tiled(self) -> "TiledBank":
@@ -99,8 +105,9 @@ def nearest(
 
     The bank is a matrix (n, d), or a Bank, which has its own metric. The distance is the cosine distance, or half the
     squared Euclidean distance (`metric="euclidean"`). `exclude` (m,) is one row per query that the search skips
-    (usually its own), or -1. By cosine, a zero vector is at distance 0 from other zero vectors and at 2 from all other
-    rows. ValueError for an empty bank, values that are not finite, or fewer than k rows.
+    (usually its own), or -1. A bank with offsets is searched by the distance minus the offset of the row. By cosine, a
+    zero vector is at distance 0 from other zero vectors and at 2 from all other rows. ValueError for an empty bank,
+    values that are not finite, or fewer than k rows.
     """
     bank = bank if isinstance(bank, Bank) else Bank.of(bank, metric)
     queries, exclude = check_search(queries, bank, k, exclude)
@@ -131,6 +138,14 @@ def check_search(queries: np.ndarray, bank: Bank, k: int, exclude: np.ndarray | 
     return queries, exclude
 
 
+def _check_offset(offset: np.ndarray, n: int, metric: str) -> None:
+    if metric != "cosine" or offset.shape != (n,) or not (np.abs(offset) <= SAFE).all():
+        raise ValueError(
+            f"offset: expected a finite value of at most 2**50 for each of {n} rows, and metric=cosine; got shape "
+            f"{offset.shape}, a largest value of {np.abs(offset).max(initial=0.0):.3g}, and metric={metric}"
+        )
+
+
 def _check_size(largest: float, what: str) -> None:
     if largest >= 2.0**500:
         raise ValueError(f"{what}: the largest value is {largest:.3g}; Euclidean distances need values below 3e150")
@@ -141,7 +156,7 @@ def _route(queries: np.ndarray, bank: Bank) -> str:
     work = len(queries) * bank.rows.size
     loaded = {"torch", "numba"} <= sys.modules.keys()
     far = not bank.distance.directions and float(np.abs(queries).max()) >= SAFE
-    if far or (work <= (LITTLE if loaded else LITTLE_UNLOADED) and bank.rows.size <= SMALL):
+    if far or bank.offset is not None or (work <= (LITTLE if loaded else LITTLE_UNLOADED) and bank.rows.size <= SMALL):
         return "plain"
     if work > DEVICE_FROM:
         from detectors.search.products import has_gpu

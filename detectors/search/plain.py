@@ -1,7 +1,8 @@
 """Searches with little work by numpy: float32 products leave few pairs, whose float64 distances decide.
 
 Nothing has to be loaded, which would take longer than such a search. Half the squared distance of two rows is one
-product of d + 2 columns: (a, 1, |a|^2 / 2) and (-b, |b|^2 / 2, 1), where a and b are the rows minus the bank's mean.
+product of d + 2 columns: (a, 1, |a|^2 / 2) and (-b, |b|^2 / 2, 1), where a and b are the rows minus the bank's mean. An
+offset of a bank row is subtracted from |b|^2 / 2, and the search is by the distance minus the offset.
 """
 
 import numpy as np
@@ -17,15 +18,17 @@ GROUP = 16
 
 
 class PlainBank:
-    """Rows (n, d) of a bank, prepared in float64, and as factors of products."""
+    """Rows (n, d) of a bank, prepared in float64, and as factors of products; offsets (n,) are 0 by default."""
 
-    def __init__(self, rows: np.ndarray, distance: Distance) -> None:
+    def __init__(self, rows: np.ndarray, distance: Distance, offset: np.ndarray | None = None) -> None:
         self.distance = distance
         self.rows = distance.prepare(rows)
         self.centre = self.rows.mean(axis=0)
         self.factors, half = self._factors(self.rows)
         self.factors[:, :-2] *= -1
-        self.factors[:, -2], self.factors[:, -1] = half, 1
+        self.offset = offset
+        self.factors[:, -2], self.factors[:, -1] = half if offset is None else half - offset, 1
+        self.largest_offset = 0.0 if offset is None else float(np.abs(offset).max())
         self.longest = float(np.sqrt(2.0 * half.max()))
         self.zero = self._zero(self.rows)
 
@@ -39,6 +42,8 @@ class PlainBank:
             with np.errstate(over="ignore", invalid="ignore"):  # where float32 overflows, all rows are candidates
                 query, candidate = self._candidates(units, k, exclude[part])
             exact = pair_distances(self.distance, units, query, self.rows, candidate)
+            if self.offset is not None:
+                exact -= self.offset[candidate]
             distance[part], row[part] = nearest_of_pairs(query, candidate, exact, (len(units), k))
         return distance, row
 
@@ -55,14 +60,16 @@ class PlainBank:
         np.matmul(factors, self.factors.T, out=products[:, :n])
         zero = self._zero(units)
         if zero.any() or self.zero.any():
-            products[:, :n][zero[:, None] ^ self.zero] = self.distance.farthest
-            products[:, :n][zero[:, None] & self.zero] = 0.0
+            without_offset = np.zeros(n) if self.offset is None else self.offset
+            for pairs, far in ((zero[:, None] ^ self.zero, self.distance.farthest), (zero[:, None] & self.zero, 0.0)):
+                products[:, :n][pairs] = np.broadcast_to(far - without_offset, (m, n))[pairs]
         some = np.flatnonzero((exclude >= 0) & (exclude < n))
         products[some, exclude[some]] = np.inf
         by_group = products.reshape(m, group, width)
         least = by_group.min(axis=1) if group > 1 else products
         kth = least.min(axis=1) if k == 1 else np.partition(least, k - 1, axis=1)[:, k - 1]
         rounding = (d + 16) * 2.0**-24 * 0.5 * (np.sqrt(2.0 * half) + self.longest) ** 2 + d * 1e-37
+        rounding += (d + 16) * 2.0**-24 * self.largest_offset
         limit = (kth + 2 * rounding).astype(np.float32)[:, None]
         query, column = np.divmod(np.flatnonzero(~(least > limit)), width)
         hit, inside = np.nonzero(~(by_group[query, :, column] > limit[query]))

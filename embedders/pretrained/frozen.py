@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from embedders import create, fingerprint
-from embedders.pretrained.pooling import POOLINGS
+from embedders.pretrained.pooling import pooling_of, pooling_text
 from featstore.errors import DataError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -51,11 +51,12 @@ class FrozenEncoder(ABC):
     """A pretrained network with fixed weights.
 
     checkpoint: file, folder or hub id of the weights. pool: mean, bands (a view per frequency band), flat (all bands in
-    one view) or stats (mean and standard deviation). layers: hidden states to use, a view for each (0 is the input of
-    the first layer); empty: the mean of the `last` hidden states. Where layers differ in size, the narrower views end
-    in zeros. window_s: longer recordings are read in overlapping windows of this length, whose
-    tokens are pooled together, because memory grows with the square of the length. precision: float32, or bfloat16 for
-    the layers (fast on accelerators and on processors with bfloat16 products).
+    one view), stats (mean and standard deviation), rdp or gem (a view per band; rdp:gamma=4 and gem:p=3 by default).
+    layers: hidden states to use, a view for each (0 is the input of the first layer); empty: the mean of the `last`
+    hidden states. Where layers differ in size, the narrower views end in zeros. window_s: longer recordings are read in
+    overlapping windows of this length, whose tokens are pooled together, because memory grows with the square of the
+    length. precision: float32, or bfloat16 for the layers (fast on accelerators and on processors with bfloat16
+    products).
     """
 
     name: ClassVar[str]
@@ -69,9 +70,9 @@ class FrozenEncoder(ABC):
 
     def __post_init__(self) -> None:
         """Check the values before weights are read."""
-        for key, known in (("pool", POOLINGS), ("precision", PRECISIONS)):
-            if getattr(self, key) not in known:
-                raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
+        pooling_of(self.pool)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
         if self.layers and self.last != 1:
             raise ValueError("layers and last are both given; use layers for a view per layer, or last for their mean")
         if len(set(self.layers)) < len(self.layers) or self.last < 1 or not self.window_s > 0:
@@ -108,7 +109,7 @@ class FrozenEncoder(ABC):
     @property
     def views(self) -> tuple[str, ...]:
         """Names along the first axis of `shape`, per layer if layers are chosen; () if there is a single view."""
-        pooling, names = POOLINGS[self.pool], []
+        pooling, names = pooling_of(self.pool), []
         for layer in self.layers or self._chosen_layers()[-1:]:
             pooled = pooling.views(self._grid(layer)[0])
             prefix = f"l{layer}" if self.layers else ""
@@ -118,7 +119,7 @@ class FrozenEncoder(ABC):
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one embedding: (views, width), or (width,) for a single view; the widest view sets the width."""
-        width = max(POOLINGS[self.pool].width(*self._grid(layer)) for layer in self._chosen_layers())
+        width = max(pooling_of(self.pool).width(*self._grid(layer)) for layer in self._chosen_layers())
         return (len(self.views), width) if self.views else (width,)
 
     @property
@@ -127,7 +128,7 @@ class FrozenEncoder(ABC):
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         named = {"checkpoint": Path(self.checkpoint).name, "weights_sha256": self.model.weights_sha256}
-        return plain | named | {"model": dict(self.model.facts)}
+        return plain | named | {"pool": pooling_text(self.pool), "model": dict(self.model.facts)}
 
     @property
     def fingerprint(self) -> str:
@@ -148,7 +149,7 @@ class FrozenEncoder(ABC):
         tokens = [torch.cat(of_layer, dim=1) for of_layer in zip(*parts, strict=True)]
         if not self.layers:
             tokens = [torch.stack(tokens).mean(dim=0)]
-        pooled = [POOLINGS[self.pool].pool(of_layer) for of_layer in tokens]
+        pooled = [pooling_of(self.pool).pool(of_layer) for of_layer in tokens]
         padded = torch.cat([pad(views, (0, self.shape[-1] - views.shape[-1])) for views in pooled], dim=1)
         embeddings: np.ndarray = padded.reshape(len(waves), *self.shape).float().cpu().numpy()
         return embeddings

@@ -1,13 +1,19 @@
 """Pooling of an encoder's tokens (batch, time, band, dim) to a few named views of dim values (`flat`: band * dim).
 
-Encoders of waves have one band; encoders of spectrogram patches have several, lowest frequencies first.
+Encoders of waves have one band; encoders of spectrogram patches have several, lowest frequencies first. A pooling is
+written NAME, or NAME:OPTION=VALUE where it has an option: rdp, rdp:gamma=2, gem:p=5. It has no more than one, so the
+comma after it belongs to the encoder: beats:checkpoint=BEATs_iter3.pt,pool=rdp:gamma=2,layers=8.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from embedders.statistics.emphasis import EMPHASES
+from featstore.spec import did_you_mean, split_spec, typed, value_text
 
 
 def mean(tokens: Tensor) -> Tensor:
@@ -33,6 +39,16 @@ def stats(tokens: Tensor) -> Tensor:
     return torch.cat([centre, spread], dim=-2)
 
 
+def by_band(tokens: Tensor, frames: Callable[[Tensor], Tensor]) -> Tensor:
+    """Pool the frames (..., time, dim) of each band, one view per band: (..., time, band, dim) to (..., band, dim)."""
+    return frames(tokens.transpose(-3, -2))
+
+
+def band_views(n_bands: int) -> tuple[str, ...]:
+    """Names of a view per band."""
+    return tuple(f"b{band}" for band in range(n_bands))
+
+
 @dataclass(frozen=True)
 class Pooling:
     """A pooling function, the names of its views for a number of bands, and whether a view joins all bands."""
@@ -46,12 +62,44 @@ class Pooling:
         return n_bands * dim if self.joins else dim
 
 
+def _emphasis(name: str, value: float) -> Pooling:
+    return Pooling(partial(by_band, frames=lambda x: EMPHASES[name].pool(x, value)), band_views)
+
+
 POOLINGS = {
     "mean": Pooling(mean, lambda n_bands: ("mean",)),
-    "bands": Pooling(bands, lambda n_bands: tuple(f"b{band}" for band in range(n_bands))),
+    "bands": Pooling(bands, band_views),
     "flat": Pooling(flat, lambda n_bands: ("flat",), joins=True),
     "stats": Pooling(stats, lambda n_bands: ("mean", "std")),
+    **{name: _emphasis(name, emphasis.default) for name, emphasis in EMPHASES.items()},
 }
+"""By name, with their options at the default."""
+
+
+def pooling_of(text: str) -> Pooling:
+    """Pooling of a text (see the module); ValueError says which name, option or value does not fit."""
+    name, value = _parsed(text)
+    return POOLINGS[name] if value is None else _emphasis(name, value)
+
+
+def pooling_text(text: str) -> str:
+    """The text in the one form that all texts of the same pooling share: `rdp` is `rdp:gamma=4.0`."""
+    name, value = _parsed(text)
+    return name if value is None else f"{name}:{EMPHASES[name].option}={value_text(value)}"
+
+
+def _parsed(text: str) -> tuple[str, float | None]:
+    """Name, and value of the option where the pooling has one."""
+    name, pairs = split_spec(text, "pool", POOLINGS.__contains__)
+    if name not in POOLINGS:
+        raise ValueError(f"unknown pool {name!r}; choose from {', '.join(POOLINGS)}{did_you_mean(name, POOLINGS)}")
+    if name not in EMPHASES:
+        if pairs:
+            raise ValueError(f"pool {text!r}: {name} has no options, got {pairs[0][0]}; write pool={name}")
+        return name, None
+    emphasis = EMPHASES[name]
+    values = typed(pairs, {emphasis.option: float}, f"pool {name}", f"pool {text!r}")
+    return name, emphasis.check(values.get(emphasis.option, emphasis.default), f"pool {text!r}")
 
 
 class AttentiveStatistics(nn.Module):

@@ -1,5 +1,6 @@
 """`logmel`: statistics over time of the log-mel spectrogram, one view per statistic."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from embedders.spectrogram import sort_frames
+from embedders.statistics.emphasis import EMPHASES
 from embedders.statistics.pooled import PooledLogMel
 
 
@@ -35,22 +37,42 @@ QUANTILES = {"min": 0.0, "p05": 0.05, "p10": 0.1, "p25": 0.25, "median": 0.5, "p
 """Order statistics; all of them share one sort."""
 
 STATISTICS = (*MOMENTS, *QUANTILES)
+"""The default statistics."""
+
+EMPHASIS = re.compile(rf"({'|'.join(EMPHASES)})(\d+(?:\.\d+)?)")
+"""Further statistics: rdp4 is RDP with gamma 4, gem3 the generalised mean with p 3 (see `emphasis`)."""
 
 
 def check_names(stats: tuple[str, ...]) -> None:
     """Refuse unknown or repeated names of statistics, and none at all, by ValueError."""
-    if not stats or not set(stats) <= set(STATISTICS) or len(set(stats)) < len(stats):
-        raise ValueError(f"stats={';'.join(stats)}: expected distinct names from {', '.join(STATISTICS)}")
+    named = [name for name in stats if not EMPHASIS.fullmatch(name)]
+    if not stats or not set(named) <= set(STATISTICS) or len(set(stats)) < len(stats):
+        raise ValueError(
+            f"stats={';'.join(stats)}: expected distinct names from {', '.join(STATISTICS)}, or rdp and gem with their "
+            "exponents, such as rdp4 and gem3"
+        )
+    for name in set(stats) - set(named):
+        _emphasis(name)
 
 
 def statistics(S: Tensor, names: tuple[str, ...]) -> Tensor:
     """Named statistics over frames: log-mel (batch, frame, mel) to (batch, len(names), mel)."""
     values = {name: MOMENTS[name](S) for name in names if name in MOMENTS}
+    values |= {name: _emphasis(name)(S) for name in names if name not in STATISTICS}
     of_order = tuple(name for name in names if name in QUANTILES)
     if of_order:
         quantiles = sort_frames(S) @ _quantile_weights(of_order, S.shape[1]).to(S)
         values |= dict(zip(of_order, quantiles.unbind(-1), strict=True))
     return torch.stack([values[name] for name in names], dim=1)
+
+
+@lru_cache(maxsize=16)
+def _emphasis(name: str) -> Callable[[Tensor], Tensor]:
+    """Pooling of (batch, frame, mel) by a name such as rdp4; ValueError for an exponent out of range."""
+    kind, value = EMPHASIS.fullmatch(name).groups()  # type: ignore[union-attr]
+    emphasis, exponent = EMPHASES[kind], float(value)
+    emphasis.check(exponent, f"stats={name}")
+    return lambda S: emphasis.pool(S, exponent)
 
 
 @lru_cache(maxsize=16)
@@ -62,7 +84,7 @@ def _quantile_weights(names: tuple[str, ...], n_frames: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(PooledLogMel):
-    """Embedder: log-mel statistics in dB, one view per name in `stats` (see STATISTICS)."""
+    """Embedder: log-mel statistics in dB, one view per name in `stats` (see STATISTICS and EMPHASIS)."""
 
     name: ClassVar[str] = "logmel"
     stats: tuple[str, ...] = STATISTICS

@@ -5,15 +5,27 @@ import click
 from featstore import registry
 from featstore.console import Command, echo, table
 
+PUBLISHED = (
+    ("knn:varmin=4", "VarMin: clips in sparse regions count less", "Matsumoto et al., DCASE workshop 2025"),
+    ("knn:bands=8,varmin=4", "BEAM: VarMin in every frequency band", "arXiv 2603.13749, 2026"),
+    ("knn:bank=two_bank,memmixup=990", "MemMixup: targets moved a little to each source", "GenRepASD"),
+    ("ldn", "distances relative to the local density", "Wilkinghoff et al. 2025"),
+    ("ldn:K=16,exit=1.5", "local density up to the exit of the cluster", "arXiv 2602.18777, 2026"),
+    ("lof", "local outlier factor", "Breunig et al. 2000"),
+)
+"""Detectors of one paper: line of text, method and paper."""
+
 
 @click.command(cls=Command)
 def detectors() -> None:
-    """List the detectors with their parameters and defaults."""
+    """List the detectors with their parameters and defaults, then published ones as lines of text."""
     from detectors import parameters
 
     names = registry.names("detector")
     rows = [[name, ", ".join(f"{key}={value}" for key, value in parameters(name).items())] for name in names]
     echo(table(["detector", "parameters"], rows))
+    echo("")
+    echo(table(["published", "method", "paper"], PUBLISHED))
 
 
 @click.command(cls=Command)

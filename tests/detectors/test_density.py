@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detectors import density
-from detectors.density import LDN
+from detectors.density import LDN, mean_until_exit
 
 
 def at(*degrees: float) -> np.ndarray:
@@ -32,15 +32,49 @@ def test_copies_change_nothing():
     np.testing.assert_allclose(copied.anomaly_score(QUERIES), plain.anomaly_score(QUERIES), rtol=1e-12)
 
 
+def half(degrees: float) -> float:
+    return float(0.5 - 0.5 * np.cos(np.deg2rad(degrees)))
+
+
+def test_a_list_ends_where_the_distance_jumps():
+    """Two clusters of three: the third neighbour of a clip is in the other one, 50 times as far as the second."""
+    bank, queries = at(0, 2, 5, 60, 61, 63), at(1, 64)
+    rho_low = [np.mean([half(2), half(5)]), np.mean([half(2), half(3)]), np.mean([half(3), half(5)])]
+    rho_high = [np.mean([half(1), half(3)]), np.mean([half(1), half(2)]), np.mean([half(2), half(3)])]
+    expected = [
+        min(half(gap) / rho for gap, rho in zip(gaps, rho_low + rho_high, strict=True))
+        for gaps in ((1, 1, 4, 59, 60, 62), (64, 62, 59, 4, 3, 1))
+    ]
+    np.testing.assert_allclose(LDN(K=5, exit=10).fit(bank).anomaly_score(queries), expected, rtol=1e-9)
+    two = LDN(K=2).fit(bank).anomaly_score(queries)
+    np.testing.assert_allclose(LDN(K=5, exit=10).fit(bank).anomaly_score(queries), two, rtol=1e-9)
+    assert (LDN(K=5).fit(bank).anomaly_score(queries) < 0.1 * two).all(), "the density reaches into the other cluster"
+
+
+def test_means_until_an_exit_by_hand():
+    distance = np.array([[1.0, 1.5, 2.0, 9.0], [1.0, 3.0, 3.1, 3.2], [0.0, 0.0, 5.0, 5.0], [1.0, 2.0, 4.0, 8.0]])
+    np.testing.assert_allclose(mean_until_exit(distance, 2.0), [1.5, 1.0, 0.0, 3.75])
+    np.testing.assert_allclose(mean_until_exit(distance, 1e20), distance.mean(axis=1))
+
+
+def test_an_exit_that_is_never_reached_changes_nothing(rng):
+    X, queries = rng.normal(size=(40, 5)), rng.normal(size=(9, 5))
+    plain, never = LDN(K=4).fit(X), LDN(K=4, exit=1e6).fit(X)
+    np.testing.assert_allclose(never.anomaly_score(queries), plain.anomaly_score(queries), rtol=1e-12)
+    np.testing.assert_allclose(never.reference_scores_, plain.reference_scores_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("exit", [None, 1.1, 1.5])
 @pytest.mark.parametrize("form", ["ratio", "difference"])
 @pytest.mark.parametrize("K", [1, 2, 5])
 @pytest.mark.parametrize("n", [25, 60])
-def test_reference_scores_equal_refitting(rng, form, K, n):
+def test_reference_scores_equal_refitting(rng, form, K, n, exit):
     X = rng.normal(size=(n, 4))
     X[5:8] = X[0]
     X[8] = X[9]
-    brute = [LDN(K=K, form=form).fit(np.delete(X, i, axis=0)).anomaly_score(X[[i]])[0] for i in range(n)]
-    np.testing.assert_allclose(LDN(K=K, form=form).fit(X).reference_scores_, brute, rtol=1e-9, atol=1e-12)
+    detector = LDN(K=K, form=form, exit=exit)
+    brute = [detector.fit(np.delete(X, i, axis=0)).anomaly_score(X[[i]])[0] for i in range(n)]
+    np.testing.assert_allclose(detector.fit(X).reference_scores_, brute, rtol=1e-9, atol=1e-12)
 
 
 def test_reference_scores_in_blocks_equal_whole(rng, monkeypatch):

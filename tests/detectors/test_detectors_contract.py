@@ -20,12 +20,17 @@ VARIANTS = (
     "knn:source_clusters=4,smote=0.5",
     "knn:memmixup=5",
     "knn:bands=2,k=2",
+    "knn:varmin=4",
+    "knn:bands=2,varmin=4",
+    "knn:k=2,varmin=3,bank=two_bank",
+    "knn:varmin=4,memmixup=5",
     "gmm:score=mixture,covariance_type=diag",
     "gmm:start=domain,smote=0.5",
     "gmm:start=group,covariance_type=diag,unit_length=true",
     "mahalanobis:centre=geometric_median,by=domain,covariance=oas",
     "mahalanobis:by=group,trim=0.05",
     "ldn:K=2,form=difference",
+    "ldn:K=4,exit=1.5",
 )
 WRAPPED = tuple(
     f"{name}:{extra}"
@@ -205,7 +210,7 @@ def test_exact_copies(spec, X):
     detector = fitted(spec, X)
     assert np.isfinite(detector.reference_scores_).all()
     assert detector.reference_scores_[10:60].min() > detector.reference_scores_.min() - 1e-9
-    if not spec.startswith(("gmm", "mahalanobis")) and "difference" not in spec:
+    if not spec.startswith(("gmm", "mahalanobis")) and "difference" not in spec and "varmin" not in spec:
         assert detector.reference_scores_[10:60].min() > 0, "only copies can be at distance 0"
     assert detector.anomaly_score(far_clips()).min() > detector.anomaly_score(X).max()
 
@@ -337,8 +342,8 @@ def test_other_misuse_is_refused(spec, X):
 @pytest.mark.parametrize(
     "spec",
     [
-        "knn:k=0", "knn:source_clusters=0", "knn:memmixup=-1", "knn:bands=0",
-        "gmm:n_components=0", "gmm:reg_covar=-1", "ldn:K=0", "lof:k=0",
+        "knn:k=0", "knn:source_clusters=0", "knn:memmixup=-1", "knn:bands=0", "knn:varmin=-1",
+        "gmm:n_components=0", "gmm:reg_covar=-1", "ldn:K=0", "ldn:exit=0.5", "lof:k=0",
         "mahalanobis:trim=0.7", "knn:pca=0,standardize=true",
     ],
 )  # fmt: skip

@@ -84,6 +84,10 @@ def above_diagonal(X):
 @pytest.mark.parametrize(
     ("spec", "path", "change", "message"),
     [
+        ("knn:varmin=4", ["banks_", 0, "offset"], lambda offset: offset[:9], r"banks_\[0\]: offset: expected a finite"),
+        ("knn:varmin=4", ["banks_", 0, "offset"], lambda offset: offset * np.nan, "offset: expected finite values"),
+        ("knn:varmin=4", ["banks_", 0, "offset"], lambda offset: offset + 1e300, "a finite value of at most"),
+        ("knn:varmin=4", ROWS, lambda X: X[:9], "offset: expected a finite value of at most"),
         (
             "knn",
             ["banks_", 0, "rows"],

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from embedders import create
+from embedders.statistics.emphasis import gem, rdp
 from embedders.statistics.logmel import STATISTICS, LogMel, statistics
 
 
@@ -75,6 +77,29 @@ def test_one_statistic_is_a_plain_vector():
 def test_wrong_statistics_are_refused(stats):
     with pytest.raises(ValueError, match="expected distinct names from mean, std"):
         LogMel(stats=stats)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("gem0.5", "stats=gem0.5: expected p of at least 1"), ("rdp-1", "names")]
+)
+def test_exponents_out_of_range_are_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        LogMel(stats=("mean", name))
+
+
+def test_rdp_and_gem_are_further_views(rng):
+    """They are computed from the spectrogram that the other views are of, and do not change these."""
+    waves = rng.normal(size=(2, 16_000)).astype(np.float32)
+    embedder, plain = create("logmel:stats=rdp4;p10;gem2.5"), create("logmel:stats=p10")
+    assert embedder.views == ("rdp4", "p10", "gem2.5")
+    S = torch.from_numpy(embedder.log_mel(waves))
+    expected = torch.stack([rdp(S, 4.0), torch.from_numpy(plain.embed(waves)), gem(S, 2.5)], dim=1)
+    np.testing.assert_allclose(embedder.embed(waves), expected, rtol=1e-5)
+
+
+def test_stores_of_the_default_views_keep_their_fingerprint():
+    digest = "bf34013c109b022d630011cec8cbd78fa30cdc84cfd8bd14b8703871bf11ce14"
+    assert LogMel().fingerprint == digest
 
 
 def test_log_mel_is_what_is_pooled(rng):

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from fitted_plant import listed, store_of
 
+from detectors import create
 from ensemble.cli import main
+from ensemble.commands.catalogue import PUBLISHED
 from featstore.cli import main as featstore
 
 
@@ -114,6 +116,10 @@ def test_detectors_are_listed_with_their_parameters() -> None:
     for name in ("knn", "gmm", "mahalanobis", "ldn", "lof"):
         assert name in shown
     assert "standardize=False" in shown
+    for spec, _, paper in PUBLISHED:
+        assert create(spec)
+        assert spec in shown
+        assert paper in shown
 
 
 @pytest.mark.parametrize(
