@@ -14,7 +14,8 @@ import pytest
 import featstore.plant.simulate as module
 from featstore.errors import DataError, ResourceError
 from featstore.plant.machines import MACHINES
-from featstore.plant.simulate import RAW, Plant, plan, simulate
+from featstore.plant.plan import RAW, SEVERITIES, Plant, plan
+from featstore.plant.simulate import simulate
 
 NAME = re.compile(
     r"section_00_(source|target)_(train|test)_(normal|anomaly)_(\d{4})((?:_[a-z]+_[A-Z0-9]+)+)\.wav", re.ASCII
@@ -95,13 +96,13 @@ def test_truth_has_the_severity_of_every_anomaly_and_is_outside_the_data(small):
     for row in rows:
         faulty = row["label"] == "anomaly"
         assert (row["fault"] in MACHINES[row["machine"]].faults) == faulty
-        assert (float(row["severity"]) in module.SEVERITIES) == faulty
+        assert (float(row["severity"]) in SEVERITIES) == faulty
 
 
 def test_every_fault_and_every_severity_occurs():
     drawn = {(clip.machine, clip.fault) for clip in plan(Plant()) if clip.fault}
     assert drawn == {(name, fault) for name, machine in MACHINES.items() for fault in machine.faults}
-    assert {clip.severity for clip in plan(Plant())} == {0.0, *module.SEVERITIES}
+    assert {clip.severity for clip in plan(Plant())} == {0.0, *SEVERITIES}
 
 
 def test_parameters_mark_the_data_as_simulated(small):
