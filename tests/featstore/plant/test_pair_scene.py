@@ -7,11 +7,12 @@ import pytest
 
 from featstore.audio.near_far.subtract import Subtraction, near_minus_far
 from featstore.plant.acoustics import Scene, Site
+from featstore.plant.days import drift_of
 from featstore.plant.grid import Grid
 from featstore.plant.machines import MACHINES
 from featstore.plant.pair import Pair
 from featstore.plant.pair_scene import record_pair, room_of, setting_of
-from featstore.plant.place import Place
+from featstore.plant.place import Place, room
 
 RATE_HZ = 8000
 GRID = Grid(5 * RATE_HZ, RATE_HZ)
@@ -95,3 +96,16 @@ def test_the_room_stays_and_the_sources_move_from_day_to_day():
     assert a.stand == b.stand != c.stand
     np.testing.assert_array_equal(a.machine, b.machine)
     assert np.abs(a.sources[0] - b.sources[0]).max() > 0.1
+
+
+def test_the_background_of_a_day_drifts_at_both_microphones():
+    day = max(range(1, 30), key=lambda number: abs(drift_of(0, "fan", number).level_db))
+    drift = drift_of(0, "fan", day).level_db
+    assert abs(drift) > 4
+    usual, then = (recording(STEADY, Pair(), machine=False, place=replace(PLACE, day=d)) for d in (0, day))
+    assert abs(level_db(then[0]) - level_db(usual[0]) - drift) < 3
+
+
+def test_the_response_of_the_machine_has_the_energy_of_that_to_a_single_microphone():
+    near = setting_of(PLACE, Pair(), GRID).machine[0]
+    np.testing.assert_allclose(np.square(np.abs(near)).mean(), np.square(np.abs(room(PLACE, GRID))).mean(), rtol=0.01)
