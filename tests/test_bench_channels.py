@@ -1,0 +1,51 @@
+"""The benchmark of channels on a small simulated plant, and how it prints."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from places import ROOT
+from script import load_script
+
+from detectors.metrics.intervals import Interval
+from featstore.plant.pair import Pair
+from featstore.plant.plan import Plant
+from featstore.plant.simulate import simulate
+
+sys.path.insert(0, str(ROOT / "scripts"))
+script = load_script("bench_channels")
+
+
+def test_a_table_of_channels(tmp_path, capsys, monkeypatch):
+    plant = tmp_path / "plant"
+    simulate(plant, Plant(clips=60, machines=("fan",), seconds=2.0, pair=Pair(noise_sources=1)), workers=1)
+    words = ["bench_channels.py", str(plant), "--work", str(tmp_path / "work"), "--channel", "0-1", "--channel", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    script.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["0", "0-1", "1"]
+    assert {Path(path).name for path in (tmp_path / "work" / "plant" / "stores").iterdir()} == {"0", "0-1", "1"}
+    for line in lines[2:]:
+        cells = line.strip("| ").split(" | ")
+        assert 20 < float(cells[2].split()[0]) <= 100
+    near, minus = (line.strip("|").split(" | ") for line in lines[2:4])
+    assert not near[3].strip()
+    difference = float(minus[2].split()[0]) - float(near[2].split()[0])
+    assert float(minus[3].split()[0]) == pytest.approx(difference, abs=0.11)
+
+
+def test_cases_and_their_errors():
+    rendering = script.rendering_of("snr_db=-15,leak_db=-6,noise_sources=2,moving=1,seed=5", 2)
+    assert (rendering.snr_db, rendering.seed) == (-15.0, 7)
+    assert rendering.pair == Pair(-6.0, 2, 0.0, moving=True)
+    assert script.rendering_of("snr_db=-5", 0).pair == Pair(noise_sources=1)
+    with pytest.raises(SystemExit, match="leak; expected snr_db, seed, leak_db"):
+        script.rendering_of("leak=-6", 0)
+
+
+def test_intervals_of_one_draw_and_ranges_of_several():
+    one, other = Interval(0.8, 0.7, 0.9), Interval(0.9, 0.5, 1.0)
+    assert script.text([one]) == "80.0 [70, 90]"
+    assert script.text([one, other]) == "85.0 [80, 90]"
+    assert script.lead_text([Interval(-0.02, -0.1, 0.06)]) == "-2.0 [-10, +6] **hurts**"
+    assert script.lead_text([Interval(-0.005, -0.1, 0.06)]) == "-0.5 [-10, +6]"
