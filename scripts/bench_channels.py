@@ -5,7 +5,7 @@
         [--channel CHANNEL ...] [--draws N]
 
 DATA are labelled folders whose recordings have two channels, for example of `featstore simulate --microphones 2`. Each
-`--case` is rendered from FLIGHTS and NOISE by scripts/two_microphones.py, whose options it names (snr_db, leak_db,
+`--case` is rendered from FLIGHTS and NOISE by scripts/render_two_microphones.py, whose options it names (snr_db, leak_db,
 noise_sources, diffuse, moving=1, seed). With `--draws`, each case is rendered with so many seeds, and the scores are
 means over them. DIR keeps recordings and stores; those that are there are not made again.
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from two_microphones import Rendering, render
+from render_two_microphones import Rendering, render
 
 from detectors.metrics.intervals import Interval, compare
 from detectors.metrics.labels import Labels

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Render flights and background noise through rooms, for a near and a far microphone: OUT/dev_data/raw/UAV/*/*.wav
 
-    python scripts/two_microphones.py FLIGHTS NOISE OUT [--snr-db -10] [--leak-db -10] [--noise-sources 1]
+    python scripts/render_two_microphones.py FLIGHTS NOISE OUT [--snr-db -10] [--leak-db -10] [--noise-sources 1]
         [--diffuse 0] [--moving] [--reverberation 0.2,0.6] [--seed 0]
 
 FLIGHTS holds recordings and their manifest.csv with the columns file, section, split and label. NOISE holds recordings

@@ -14,7 +14,7 @@ from featstore.audio.near_far.subtract import Subtraction, near_minus_far
 from featstore.plant.pair import Pair
 from featstore.plant.rooms import REVERBERATION_S
 
-script = load_script("two_microphones")
+script = load_script("render_two_microphones")
 RATE_HZ = script.RATE_HZ
 HOW = script.Rendering(-10.0, Pair(leak_db=-10.0, noise_sources=1), REVERBERATION_S, 0)
 
