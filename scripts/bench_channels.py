@@ -2,34 +2,42 @@
 """Official score of the near microphone, the far one, and the near one minus what the far one explains.
 
     python scripts/bench_channels.py --work DIR [DATA ...] [--flights FLIGHTS NOISE --case snr_db=-10,leak_db=-6 ...]
-        [--channel CHANNEL ...] [--draws N]
+        [--channel CHANNEL ...] [--draws N] [--select CHANNELS]
 
 DATA are labelled folders whose recordings have two channels, for example of `featstore simulate --microphones 2`. Each
-`--case` is rendered from FLIGHTS and NOISE by scripts/render_two_microphones.py, whose options it names (snr_db, leak_db,
-noise_sources, diffuse, moving=1, seed). With `--draws`, each case is rendered with so many seeds, and the scores are
-means over them. DIR keeps recordings and stores; those that are there are not made again.
+`--case` is rendered from FLIGHTS and NOISE by scripts/render_two_microphones.py, whose options it names (snr_db,
+leak_db, noise_sources, diffuse, moving=1, seed). With `--draws`, each case is rendered with so many seeds, and the
+scores are means over them. DIR keeps recordings and stores; those that are there are not made again.
 
 For every channel a store of `logmel` is built (`featstore build --channel`). Two systems are scored on it: one fixed
 detector (DETECTOR on VIEW), and the fixed default ensemble. In brackets are 95 % intervals, or with several draws the
 lowest and the highest score. `lead` is the difference to the near microphone on the same clips, with its interval or
 range; **hurts** marks a channel that loses more than a point.
+
+`--select 0,1,0-1` adds what a selection by generated anomalies chooses (`featstore build --anomalies`, `detect
+--ensemble`, with the logmel statistics of SELECTED): from the near microphone alone, and from all these channels side
+by side, with the weights of the channels. Its lead is that over the selection from the near microphone.
 """
 
 import argparse
 import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from render_two_microphones import Rendering, render
 
-from detectors.metrics.intervals import Interval, compare
+from detectors.metrics.intervals import Interval, compare, intervals
 from detectors.metrics.labels import Labels
+from detectors.metrics.scores import read_scores
+from ensemble.cli import main as detect_command
 from ensemble.defaults import default_recipe, single_recipe
-from ensemble.output import labelled, measure, score_table, year_of
+from ensemble.output import labelled, measure, score_table, test_clips, year_of
+from ensemble.recipe import Recipe, read_recipe
 from ensemble.run import Detection, detect
 from featstore.cli import main as featstore
 from featstore.plant.pair import Pair
@@ -41,6 +49,7 @@ VIEW, DETECTOR = "logmel@p10", "mahalanobis:standardize=true"
 SYSTEMS = (f"{VIEW} + {DETECTOR.partition(':')[0]}", "default ensemble")
 HEADER = ("data", "channel", *(column for system in SYSTEMS for column in (system, "lead")))
 HURTS = -0.01
+SELECTED, ANOMALIES = "logmel:stats=mean;p10;median;p90", "4"
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ def main() -> None:
     parser.add_argument("--flights", type=Path, nargs=2, metavar=("FLIGHTS", "NOISE"))
     parser.add_argument("--case", action="append", default=[], metavar="KEY=VALUE,...")
     parser.add_argument("--channel", action="append", default=[], metavar="CHANNEL")
+    parser.add_argument("--select", default="", metavar="CHANNELS")
     parser.add_argument("--draws", type=int, default=1, metavar="N")
     args = parser.parse_args()
     if args.case and not args.flights:
@@ -68,8 +78,9 @@ def main() -> None:
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
     for data in args.data:
         show(data.name, channels, [results(data, args.work / data.name, channels)])
+        show_selected(data.name, args.select, [(data, args.work / data.name)])
     for case in args.case:
-        draws = []
+        draws, places = [], []
         for seed in range(args.draws):
             rendering = rendering_of(case, seed)
             folder = args.work / f"{case.replace(',', '_')}_draw={seed}"
@@ -77,7 +88,9 @@ def main() -> None:
                 render(*args.flights, folder / "data", rendering)
                 (folder / "rendered").touch()
             draws.append(results(folder / "data", folder, channels))
+            places.append((folder / "data", folder))
         show(case.replace(",", ", "), channels, draws)
+        show_selected(case.replace(",", ", "), args.select, places)
 
 
 def rendering_of(case: str, seed: int) -> Rendering:
@@ -103,17 +116,22 @@ def results(data: Path, folder: Path, channels: tuple[str, ...]) -> dict[tuple[s
     return found
 
 
-def built(data: Path, folder: Path, channel: str) -> FeatureStore:
-    """The store of one channel, built where it is not there yet."""
-    store = folder / "stores" / channel.replace(":", "_")
-    words = ["build", str(data), str(store), "--channel", channel, "-e", EMBEDDING, "--workers", "0"]
+def built(data: Path, folder: Path, channel: str, *options: str, embedding: str = EMBEDDING) -> FeatureStore:
+    """The store of a channel or of several, built where it is not there yet."""
+    store = folder / ("selected" if options else "stores") / channel.replace(":", "_")
+    words = ["build", str(data), str(store), "--channel", channel, "-e", embedding, "--workers", "0", *options]
+    run(featstore, words)
+    return FeatureStore.open(store)
+
+
+def run(command: Callable[[list[str]], object], words: list[str]) -> None:
+    """A command as a user gives it; what it prints goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            featstore(words)
+            command(words)
         except SystemExit as done:
             if done.code:
-                raise SystemExit(f"failed: featstore {shlex.join(words)}") from None
-    return FeatureStore.open(store)
+                raise SystemExit(f"failed: {shlex.join(words)}") from None
 
 
 def detections(store: FeatureStore) -> Iterator[tuple[str, Detection]]:
@@ -141,6 +159,43 @@ def show(name: str, channels: tuple[str, ...], draws: list[dict[tuple[str, str],
             leads = [one.lead for one in of_draws if one.lead]
             cells += [text([one.score for one in of_draws]), lead_text(leads) if leads else ""]
         print(f"| {name} | {channel} | {' | '.join(cells)} |", flush=True)
+
+
+def selected(data: Path, folder: Path, channels: str) -> tuple[FeatureStore, Path]:
+    """The store of channels side by side with generated anomalies, and the results of the ensemble chosen by them."""
+    store = built(data, folder, channels, "--anomalies", ANOMALIES, embedding=SELECTED)
+    out = folder / "chosen" / channels.replace(":", "_")
+    run(detect_command, [str(store.path), "--ensemble", "-o", str(out)])
+    return store, out
+
+
+def show_selected(name: str, channels: str, places: list[tuple[Path, Path]]) -> None:
+    """Print what a selection chooses from the near microphone, and from all channels side by side."""
+    if not channels:
+        return
+    near, every, weights = [], [], Counter[str]()
+    for data, folder in places:
+        store, of_near = selected(data, folder, "0")
+        _, of_every = selected(data, folder, channels)
+        clips, _ = labelled(test_clips(store, None))
+        labels, year = Labels.of(clips), year_of(clips)
+        first, second = (read_scores(out / "scores.csv") for out in (of_near, of_every))
+        near.append(intervals(first, labels, year).score)
+        lead = compare(second, first, labels, year).score
+        every.append(Result(intervals(second, labels, year).score, lead))
+        weights.update(channel_weights(read_recipe(of_every / "recipe.toml")))
+    parts = ", ".join(f"{channel} {100 * part / len(places):.0f} %" for channel, part in weights.most_common())
+    leads = lead_text([result.lead for result in every if result.lead])
+    print(f"| {name} | selected from 0 | {text(near)} |  |  |  |")
+    print(f"| {name} | selected: {parts} | {text([one.score for one in every])} | {leads} |  |  |", flush=True)
+
+
+def channel_weights(recipe: Recipe) -> dict[str, float]:
+    """Share of the weight of every channel in an ensemble, whose views are named `CHANNEL/VIEW`."""
+    total = Counter[str]()
+    for member in recipe.members:
+        total[member.view.partition("/")[0] or "all joined"] += member.weight
+    return {channel: weight / total.total() for channel, weight in total.items()}
 
 
 def text(values: list[Interval], sign: str = "") -> str:

@@ -1,6 +1,7 @@
 """The benchmark of channels on a small simulated plant, and how it prints."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from places import ROOT
 from script import load_script
 
 from detectors.metrics.intervals import Interval
+from ensemble.recipe import Member, Recipe
 from featstore.plant.pair import Pair
 from featstore.plant.plan import Plant
 from featstore.plant.simulate import simulate
@@ -49,3 +51,20 @@ def test_intervals_of_one_draw_and_ranges_of_several():
     assert script.text([one, other]) == "85.0 [80, 90]"
     assert script.lead_text([Interval(-0.02, -0.1, 0.06)]) == "-2.0 [-10, +6] **hurts**"
     assert script.lead_text([Interval(-0.005, -0.1, 0.06)]) == "-0.5 [-10, +6]"
+
+
+def test_weights_of_the_channels_of_an_ensemble():
+    members = (Member("logmel", "knn", "0/mean", weight=1.0), Member("logmel", "gmm", "0-1/p10", weight=3.0))
+    assert script.channel_weights(Recipe(members)) == {"0": 0.25, "0-1": 0.75}
+    assert script.channel_weights(Recipe((Member("logmel", "knn"),))) == {"all joined": 1.0}
+
+
+@pytest.mark.skipif(not find_spec("featstore.audio.near_far.mixes"), reason="needs channels side by side")
+def test_what_a_selection_chooses(tmp_path, capsys):
+    plant = tmp_path / "plant"
+    simulate(plant, Plant(clips=60, machines=("fan",), seconds=2.0, pair=Pair(noise_sources=1)), workers=1)
+    script.show_selected("fan", "0,0-1", [(plant, tmp_path / "work")])
+    near, chosen = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| fan"))
+    assert "| selected from 0 |" in near
+    assert " %" in chosen.split(" | ")[1]
+    assert len(chosen.split(" | ")) == len(near.split(" | "))
