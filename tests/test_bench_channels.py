@@ -60,7 +60,9 @@ def test_weights_of_the_channels_of_an_ensemble():
 
 
 @pytest.mark.skipif(not find_spec("featstore.audio.near_far.mixes"), reason="needs channels side by side")
-def test_what_a_selection_chooses(tmp_path, capsys):
+def test_what_a_selection_chooses(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(script, "SELECTED", "logmel:stats=mean,n_mels=16")
+    monkeypatch.setattr(script, "ANOMALIES", "1")
     plant = tmp_path / "plant"
     simulate(plant, Plant(clips=60, machines=("fan",), seconds=2.0, pair=Pair(noise_sources=1)), workers=1)
     script.show_selected("fan", "0,0-1", [(plant, tmp_path / "work")])
