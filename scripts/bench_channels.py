@@ -10,13 +10,14 @@ leak_db, noise_sources, diffuse, moving=1, seed). With `--draws`, each case is r
 scores are means over them. DIR keeps recordings and stores; those that are there are not made again.
 
 For every channel a store of `logmel` is built (`featstore build --channel`). Two systems are scored on it: one fixed
-detector (DETECTOR on VIEW), and the fixed default ensemble. In brackets are 95 % intervals, or with several draws the
-lowest and the highest score. `lead` is the difference to the near microphone on the same clips, with its interval or
-range; **hurts** marks a channel that loses more than a point.
+detector (DETECTOR on VIEW), and the fixed default ensemble. Printed is a Markdown row per case and system: the score of
+the near microphone with its 95 % interval, and of every other channel the score and, in parentheses, its lead over the
+near one on the same clips, with its interval. With several draws the brackets hold the lowest and the highest value.
+**hurts** marks a channel that loses more than a point.
 
 `--select 0,1,0-1` adds what a selection by generated anomalies chooses (`featstore build --anomalies`, `detect
---ensemble`, with the logmel statistics of SELECTED): from the near microphone alone, and from all these channels side
-by side, with the weights of the channels. Its lead is that over the selection from the near microphone.
+--ensemble`, with the logmel statistics of SELECTED): from the near microphone alone (in its column), and from all these
+channels side by side, with their weights. Its lead is that over the selection from the near microphone.
 """
 
 import argparse
@@ -47,9 +48,12 @@ CHANNELS = ("0", "1", "0-1", "0-1:taps=4", "0-1:window=8192", "0-1:window=4096,t
 EMBEDDING = "logmel"
 VIEW, DETECTOR = "logmel@p10", "mahalanobis:standardize=true"
 SYSTEMS = (f"{VIEW} + {DETECTOR.partition(':')[0]}", "default ensemble")
-HEADER = ("data", "channel", *(column for system in SYSTEMS for column in (system, "lead")))
 HURTS = -0.01
 SELECTED, ANOMALIES = "logmel:stats=mean;p10;median;p90", "4"
+
+
+Place = tuple[Path, Path]
+"""Recordings, and the folder of their stores."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +79,23 @@ def main() -> None:
         parser.error("--case: expected --flights FLIGHTS NOISE")
     channels = ("0", *(channel for channel in args.channel or CHANNELS if channel != "0"))
     print(f"    {shlex.join(['python', 'scripts/bench_channels.py', *sys.argv[1:]])}\n")
-    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
+    show(["data", "system", *channels, *(["side by side"] if args.select else [])])
+    show(["---"] * (2 + len(channels) + bool(args.select)))
     for data in args.data:
-        show(data.name, channels, [results(data, args.work / data.name, channels)])
-        show_selected(data.name, args.select, [(data, args.work / data.name)])
+        rows_of(data.name, channels, args.select, [(data, args.work / data.name)])
     for case in args.case:
-        draws, places = [], []
-        for seed in range(args.draws):
-            rendering = rendering_of(case, seed)
-            folder = args.work / f"{case.replace(',', '_')}_draw={seed}"
-            if not (folder / "rendered").exists():
-                render(*args.flights, folder / "data", rendering)
-                (folder / "rendered").touch()
-            draws.append(results(folder / "data", folder, channels))
-            places.append((folder / "data", folder))
-        show(case.replace(",", ", "), channels, draws)
-        show_selected(case.replace(",", ", "), args.select, places)
+        places = [rendered(case, seed, args.work, *args.flights) for seed in range(args.draws)]
+        rows_of(case.replace(",", ", "), channels, args.select, places)
+
+
+def rendered(case: str, seed: int, work: Path, flights: Path, noise: Path) -> Place:
+    """Recordings of a case and the folder of its stores; rendered where they are not there yet."""
+    rendering = rendering_of(case, seed)
+    folder = work / f"{case.replace(',', '_')}_draw={seed}"
+    if not (folder / "rendered").exists():
+        render(flights, noise, folder / "data", rendering)
+        (folder / "rendered").touch()
+    return folder / "data", folder
 
 
 def rendering_of(case: str, seed: int) -> Rendering:
@@ -150,15 +155,20 @@ def result(detection: Detection, near: Detection) -> Result:
     return Result(limits.score, compare(score_table(detection), score_table(near), labels, year).score)
 
 
-def show(name: str, channels: tuple[str, ...], draws: list[dict[tuple[str, str], Result]]) -> None:
-    """Print the rows of one case."""
-    for channel in channels:
-        cells = []
-        for system in SYSTEMS:
-            of_draws = [draw[channel, system] for draw in draws]
-            leads = [one.lead for one in of_draws if one.lead]
-            cells += [text([one.score for one in of_draws]), lead_text(leads) if leads else ""]
-        print(f"| {name} | {channel} | {' | '.join(cells)} |", flush=True)
+def rows_of(name: str, channels: tuple[str, ...], select: str, places: list[Place]) -> None:
+    """Print the rows of one case: of every system, and of the selection."""
+    draws = [results(data, folder, channels) for data, folder in places]
+    for system in SYSTEMS:
+        cells = [cell([draw[channel, system] for draw in draws]) for channel in channels]
+        show([name, system, *cells, *([""] if select else [])])
+    if select:
+        near, every = selections(select, places)
+        show([name, "selection", near, *[""] * (len(channels) - 1), every])
+
+
+def show(cells: list[str]) -> None:
+    """Print one row."""
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def selected(data: Path, folder: Path, channels: str) -> tuple[FeatureStore, Path]:
@@ -169,10 +179,8 @@ def selected(data: Path, folder: Path, channels: str) -> tuple[FeatureStore, Pat
     return store, out
 
 
-def show_selected(name: str, channels: str, places: list[tuple[Path, Path]]) -> None:
-    """Print what a selection chooses from the near microphone, and from all channels side by side."""
-    if not channels:
-        return
+def selections(channels: str, places: list[Place]) -> tuple[str, str]:
+    """Cells of what a selection chooses: from the near microphone, and from all channels side by side."""
     near, every, weights = [], [], Counter[str]()
     for data, folder in places:
         store, of_near = selected(data, folder, "0")
@@ -180,14 +188,12 @@ def show_selected(name: str, channels: str, places: list[tuple[Path, Path]]) -> 
         clips, _ = labelled(test_clips(store, None))
         labels, year = Labels.of(clips), year_of(clips)
         first, second = (read_scores(out / "scores.csv") for out in (of_near, of_every))
-        near.append(intervals(first, labels, year).score)
+        near.append(Result(intervals(first, labels, year).score, None))
         lead = compare(second, first, labels, year).score
         every.append(Result(intervals(second, labels, year).score, lead))
         weights.update(channel_weights(read_recipe(of_every / "recipe.toml")))
     parts = ", ".join(f"{channel} {100 * part / len(places):.0f} %" for channel, part in weights.most_common())
-    leads = lead_text([result.lead for result in every if result.lead])
-    print(f"| {name} | selected from 0 | {text(near)} |  |  |  |")
-    print(f"| {name} | selected: {parts} | {text([one.score for one in every])} | {leads} |  |  |", flush=True)
+    return cell(near), f"{cell(every)}: {parts}"
 
 
 def channel_weights(recipe: Recipe) -> dict[str, float]:
@@ -198,17 +204,21 @@ def channel_weights(recipe: Recipe) -> dict[str, float]:
     return {channel: weight / total.total() for channel, weight in total.items()}
 
 
+def cell(draws: list[Result]) -> str:
+    """A score, and behind it the lead, marked where it is a loss of more than a point; its interval or range."""
+    score = text([result.score for result in draws])
+    leads = [result.lead for result in draws if result.lead]
+    if not leads:
+        return score
+    hurts = " **hurts**" if float(np.mean([lead.value for lead in leads])) < HURTS else ""
+    return f"{score.partition(' ')[0]} ({text(leads, '+')}){hurts}"
+
+
 def text(values: list[Interval], sign: str = "") -> str:
     """The mean in percent, and the interval of a single draw or the range of several."""
     mean = 100 * float(np.mean([value.value for value in values]))
     low, high = (values[0].low, values[0].high) if len(values) == 1 else extremes(values)
     return f"{mean:{sign}.1f} [{100 * low:{sign}.0f}, {100 * high:{sign}.0f}]"
-
-
-def lead_text(leads: list[Interval]) -> str:
-    """A lead; marked where it is a loss of more than a point."""
-    hurts = " **hurts**" if float(np.mean([lead.value for lead in leads])) < HURTS else ""
-    return text(leads, "+") + hurts
 
 
 def extremes(values: list[Interval]) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from places import ROOT
@@ -24,16 +23,16 @@ def test_a_table_of_channels(tmp_path, capsys, monkeypatch):
     words = ["bench_channels.py", str(plant), "--work", str(tmp_path / "work"), "--channel", "0-1", "--channel", "1"]
     monkeypatch.setattr(sys, "argv", words)
     script.main()
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert [line.split(" | ")[1] for line in lines[2:]] == ["0", "0-1", "1"]
-    assert {Path(path).name for path in (tmp_path / "work" / "plant" / "stores").iterdir()} == {"0", "0-1", "1"}
-    for line in lines[2:]:
-        cells = line.strip("| ").split(" | ")
-        assert 20 < float(cells[2].split()[0]) <= 100
-    near, minus = (line.strip("|").split(" | ") for line in lines[2:4])
-    assert not near[3].strip()
-    difference = float(minus[2].split()[0]) - float(near[2].split()[0])
-    assert float(minus[3].split()[0]) == pytest.approx(difference, abs=0.11)
+    header, _, *rows = (row.strip("|").split(" | ") for row in capsys.readouterr().out.splitlines() if row[:1] == "|")
+    assert [name.strip() for name in header] == ["data", "system", "0", "0-1", "1"]
+    assert {path.name for path in (tmp_path / "work" / "plant" / "stores").iterdir()} == {"0", "0-1", "1"}
+    assert [row[1] for row in rows] == list(script.SYSTEMS)
+    for row in rows:
+        near = float(row[2].split()[0])
+        assert 20 < near <= 100
+        for cell in row[3:]:
+            score, lead = float(cell.split()[0]), float(cell.split("(")[1].split()[0])
+            assert lead == pytest.approx(score - near, abs=0.11)
 
 
 def test_cases_and_their_errors():
@@ -49,8 +48,9 @@ def test_intervals_of_one_draw_and_ranges_of_several():
     one, other = Interval(0.8, 0.7, 0.9), Interval(0.9, 0.5, 1.0)
     assert script.text([one]) == "80.0 [70, 90]"
     assert script.text([one, other]) == "85.0 [80, 90]"
-    assert script.lead_text([Interval(-0.02, -0.1, 0.06)]) == "-2.0 [-10, +6] **hurts**"
-    assert script.lead_text([Interval(-0.005, -0.1, 0.06)]) == "-0.5 [-10, +6]"
+    assert script.cell([script.Result(one, None)]) == "80.0 [70, 90]"
+    assert script.cell([script.Result(one, Interval(-0.02, -0.1, 0.06))]) == "80.0 (-2.0 [-10, +6]) **hurts**"
+    assert script.cell([script.Result(one, Interval(-0.005, -0.1, 0.06))]) == "80.0 (-0.5 [-10, +6])"
 
 
 def test_weights_of_the_channels_of_an_ensemble():
@@ -60,13 +60,12 @@ def test_weights_of_the_channels_of_an_ensemble():
 
 
 @pytest.mark.skipif(not find_spec("featstore.audio.near_far.mixes"), reason="needs channels side by side")
-def test_what_a_selection_chooses(tmp_path, capsys, monkeypatch):
+def test_what_a_selection_chooses(tmp_path, monkeypatch):
     monkeypatch.setattr(script, "SELECTED", "logmel:stats=mean,n_mels=16")
     monkeypatch.setattr(script, "ANOMALIES", "1")
     plant = tmp_path / "plant"
     simulate(plant, Plant(clips=60, machines=("fan",), seconds=2.0, pair=Pair(noise_sources=1)), workers=1)
-    script.show_selected("fan", "0,0-1", [(plant, tmp_path / "work")])
-    near, chosen = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| fan"))
-    assert "| selected from 0 |" in near
-    assert " %" in chosen.split(" | ")[1]
-    assert len(chosen.split(" | ")) == len(near.split(" | "))
+    near, chosen = script.selections("0,0-1", [(plant, tmp_path / "work")])
+    score, lead = float(chosen.split()[0]), float(chosen.split("(")[1].split()[0])
+    assert lead == pytest.approx(score - float(near.split()[0]), abs=0.11)
+    assert chosen.endswith(" %")
