@@ -2,7 +2,7 @@
 """Official score of the near microphone, the far one, and the near one minus what the far one explains.
 
     python scripts/bench_channels.py --work DIR [DATA ...] [--flights FLIGHTS NOISE --case snr_db=-10,leak_db=-6 ...]
-        [--channel CHANNEL ...] [--draws N] [--select CHANNELS]
+        [--channel CHANNEL ...] [--draws N] [--select CHANNELS [--anomalies N~DB]]
 
 DATA are labelled folders whose recordings have two channels, for example of `featstore simulate --microphones 2`. Each
 `--case` is rendered from FLIGHTS and NOISE by scripts/render_two_microphones.py, whose options it names (snr_db,
@@ -17,7 +17,8 @@ near one on the same clips, with its interval. With several draws the brackets h
 
 `--select 0,1,0-1` adds what a selection by generated anomalies chooses (`featstore build --anomalies`, `detect
 --ensemble`, with the logmel statistics of SELECTED): from the near microphone alone (in its column), and from all these
-channels side by side, with their weights. Its lead is that over the selection from the near microphone.
+channels side by side, with their weights. Its lead is that over the selection from the near microphone. `~DB` is the
+level at which the far microphone hears a generated anomaly.
 """
 
 import argparse
@@ -49,7 +50,15 @@ EMBEDDING = "logmel"
 VIEW, DETECTOR = "logmel@p10", "mahalanobis:standardize=true"
 SYSTEMS = (f"{VIEW} + {DETECTOR.partition(':')[0]}", "default ensemble")
 HURTS = -0.01
-SELECTED, ANOMALIES = "logmel:stats=mean;p10;median;p90", "4"
+SELECTED = "logmel:stats=mean;p10;median;p90"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A selection: its channels side by side, none for no selection, and the anomalies that it uses."""
+
+    channels: str
+    anomalies: str
 
 
 Place = tuple[Path, Path]
@@ -73,6 +82,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", default=[], metavar="KEY=VALUE,...")
     parser.add_argument("--channel", action="append", default=[], metavar="CHANNEL")
     parser.add_argument("--select", default="", metavar="CHANNELS")
+    parser.add_argument("--anomalies", default="4", metavar="N", help="of the selection, as for featstore build")
     parser.add_argument("--draws", type=int, default=1, metavar="N")
     args = parser.parse_args()
     if args.case and not args.flights:
@@ -81,11 +91,12 @@ def main() -> None:
     print(f"    {shlex.join(['python', 'scripts/bench_channels.py', *sys.argv[1:]])}\n")
     show(["data", "system", *channels, *(["side by side"] if args.select else [])])
     show(["---"] * (2 + len(channels) + bool(args.select)))
+    choice = Choice(args.select, args.anomalies)
     for data in args.data:
-        rows_of(data.name, channels, args.select, [(data, args.work / data.name)])
+        rows_of(data.name, channels, choice, [(data, args.work / data.name)])
     for case in args.case:
         places = [rendered(case, seed, args.work, *args.flights) for seed in range(args.draws)]
-        rows_of(case.replace(",", ", "), channels, args.select, places)
+        rows_of(case.replace(",", ", "), channels, choice, places)
 
 
 def rendered(case: str, seed: int, work: Path, flights: Path, noise: Path) -> Place:
@@ -123,7 +134,7 @@ def results(data: Path, folder: Path, channels: tuple[str, ...]) -> dict[tuple[s
 
 def built(data: Path, folder: Path, channel: str, *options: str, embedding: str = EMBEDDING) -> FeatureStore:
     """The store of a channel or of several, built where it is not there yet."""
-    store = folder / ("selected" if options else "stores") / channel.replace(":", "_")
+    store = folder / "stores" / channel.replace(":", "_")
     words = ["build", str(data), str(store), "--channel", channel, "-e", embedding, "--workers", "0", *options]
     run(featstore, words)
     return FeatureStore.open(store)
@@ -155,14 +166,14 @@ def result(detection: Detection, near: Detection) -> Result:
     return Result(limits.score, compare(score_table(detection), score_table(near), labels, year).score)
 
 
-def rows_of(name: str, channels: tuple[str, ...], select: str, places: list[Place]) -> None:
+def rows_of(name: str, channels: tuple[str, ...], choice: Choice, places: list[Place]) -> None:
     """Print the rows of one case: of every system, and of the selection."""
     draws = [results(data, folder, channels) for data, folder in places]
     for system in SYSTEMS:
         cells = [cell([draw[channel, system] for draw in draws]) for channel in channels]
-        show([name, system, *cells, *([""] if select else [])])
-    if select:
-        near, every = selections(select, places)
+        show([name, system, *cells, *([""] if choice.channels else [])])
+    if choice.channels:
+        near, every = selections(choice, places)
         show([name, "selection", near, *[""] * (len(channels) - 1), every])
 
 
@@ -171,20 +182,21 @@ def show(cells: list[str]) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def selected(data: Path, folder: Path, channels: str) -> tuple[FeatureStore, Path]:
+def selected(data: Path, folder: Path, channels: str, anomalies: str) -> tuple[FeatureStore, Path]:
     """The store of channels side by side with generated anomalies, and the results of the ensemble chosen by them."""
-    store = built(data, folder, channels, "--anomalies", ANOMALIES, embedding=SELECTED)
+    folder = folder / f"anomalies={anomalies}"
+    store = built(data, folder, channels, "--anomalies", anomalies, embedding=SELECTED)
     out = folder / "chosen" / channels.replace(":", "_")
     run(detect_command, [str(store.path), "--ensemble", "-o", str(out)])
     return store, out
 
 
-def selections(channels: str, places: list[Place]) -> tuple[str, str]:
+def selections(choice: Choice, places: list[Place]) -> tuple[str, str]:
     """Cells of what a selection chooses: from the near microphone, and from all channels side by side."""
     near, every, weights = [], [], Counter[str]()
     for data, folder in places:
-        store, of_near = selected(data, folder, "0")
-        _, of_every = selected(data, folder, channels)
+        store, of_near = selected(data, folder, "0", choice.anomalies)
+        _, of_every = selected(data, folder, choice.channels, choice.anomalies)
         clips, _ = labelled(test_clips(store, None))
         labels, year = Labels.of(clips), year_of(clips)
         first, second = (read_scores(out / "scores.csv") for out in (of_near, of_every))

@@ -62,10 +62,9 @@ def test_weights_of_the_channels_of_an_ensemble():
 @pytest.mark.skipif(not find_spec("featstore.audio.near_far.mixes"), reason="needs channels side by side")
 def test_what_a_selection_chooses(tmp_path, monkeypatch):
     monkeypatch.setattr(script, "SELECTED", "logmel:stats=mean,n_mels=16")
-    monkeypatch.setattr(script, "ANOMALIES", "1")
     plant = tmp_path / "plant"
     simulate(plant, Plant(clips=60, machines=("fan",), seconds=2.0, pair=Pair(noise_sources=1)), workers=1)
-    near, chosen = script.selections("0,0-1", [(plant, tmp_path / "work")])
+    near, chosen = script.selections(script.Choice("0,0-1", "1"), [(plant, tmp_path / "work")])
     score, lead = float(chosen.split()[0]), float(chosen.split("(")[1].split()[0])
     assert lead == pytest.approx(score - float(near.split()[0]), abs=0.11)
     assert chosen.endswith(" %")
