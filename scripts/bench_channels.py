@@ -195,7 +195,7 @@ def selections(choice: Choice, places: list[Place]) -> tuple[str, str]:
     """Cells of what a selection chooses: from the near microphone, and from all channels side by side."""
     near, every, weights = [], [], Counter[str]()
     for data, folder in places:
-        store, of_near = selected(data, folder, "0", choice.anomalies)
+        store, of_near = selected(data, folder, "0", choice.anomalies.partition("~")[0])
         _, of_every = selected(data, folder, choice.channels, choice.anomalies)
         clips, _ = labelled(test_clips(store, None))
         labels, year = Labels.of(clips), year_of(clips)
