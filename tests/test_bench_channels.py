@@ -3,7 +3,9 @@
 import sys
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
+import soundfile
 from places import ROOT
 from script import load_script
 
@@ -26,7 +28,11 @@ def test_a_table_of_channels(tmp_path, capsys, monkeypatch):
     header, _, *rows = (row.strip("|").split(" | ") for row in capsys.readouterr().out.splitlines() if row[:1] == "|")
     assert [name.strip() for name in header] == ["data", "system", "0", "0-1", "1"]
     assert {path.name for path in (tmp_path / "work" / "plant" / "stores").iterdir()} == {"0", "0-1", "1"}
+    *rows, removed = rows
     assert [row[1] for row in rows] == list(script.SYSTEMS)
+    assert removed[1] == "dB removed"
+    assert [bool(cell.strip()) for cell in removed[2:]] == [False, True, False]
+    assert 0 < float(removed[3]) < 20
     for row in rows:
         near = float(row[2].split()[0])
         assert 20 < near <= 100
@@ -68,3 +74,16 @@ def test_what_a_selection_chooses(tmp_path, monkeypatch):
     score, lead = float(chosen.split()[0]), float(chosen.split("(")[1].split()[0])
     assert lead == pytest.approx(score - float(near.split()[0]), abs=0.11)
     assert chosen.endswith(" %")
+
+
+def test_what_is_removed_is_the_power_of_a_common_sound(tmp_path, rng):
+    folder = tmp_path / "fan" / "train" / "normal"
+    folder.mkdir(parents=True)
+    (tmp_path / "fan" / "test" / "normal").mkdir(parents=True)
+    for i in range(3):
+        noise, own = rng.normal(size=(2, 32_000))
+        wave = np.stack([0.1 * (noise + 0.1 * own), 0.05 * noise], axis=1)  # 20 dB more noise than anything else
+        soundfile.write(folder / f"{i}.wav", wave, 16_000)
+        soundfile.write(folder.parents[1] / "test" / "normal" / f"{i}.wav", 0.1 * own, 16_000)
+    assert script.removed_db(tmp_path, "0-1") == pytest.approx(20, abs=0.5)
+    assert script.removed_db(tmp_path, "0") is None
