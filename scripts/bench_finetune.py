@@ -24,7 +24,8 @@ from embedders.training.request import parse_setup
 from embedders.training.train import train
 from featstore.clip import Clip
 from featstore.layouts.recognise import find_clips
-from featstore.plant.simulate import Plant, simulate
+from featstore.plant.plan import Plant
+from featstore.plant.simulate import simulate
 
 SIZE = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
 WAVES = SIZE | {"conv_dim": (32,) * 7, "num_conv_pos_embeddings": 32, "num_conv_pos_embedding_groups": 4}

@@ -19,7 +19,8 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import roc_auc_score
 
 from featstore.plant.machines import MACHINES
-from featstore.plant.simulate import Plant, SimulatedClip, plan, synthesise
+from featstore.plant.plan import Plant, SimulatedClip, plan
+from featstore.plant.synthesis import synthesise
 
 GWRP_WEIGHTS = 0.9 ** np.arange(10000.0)
 

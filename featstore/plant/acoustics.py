@@ -6,83 +6,16 @@ echoes wrap from the end to the beginning, as if the machine had been running be
 Levels are relative: the loudest part of a healthy machine has an RMS near 1.
 """
 
-import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy import fft
 
-N_BANDS = 800  # stationary noise is shaped in this many equal bands up to the Nyquist frequency
-CONTROL_HZ = 200  # rate of the control points of envelopes and speeds
-TABLE_SIZE = 8192  # samples of one revolution
+from featstore.plant.days import RIPPLES
+from featstore.plant.grid import CONTROL_HZ, N_BANDS, TABLE_SIZE, Grid, look_up
+from featstore.plant.place import Place, background_power, resonances, room, room_power
+
 LEVEL = 0.015  # full-scale fraction of a source with RMS 1
-
-
-def rng_of(*key: object) -> np.random.Generator:
-    """Random generator that depends on `key` alone, not on earlier calls."""
-    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
-    return np.random.Generator(np.random.SFC64(int.from_bytes(digest[:16], "little")))
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Time and frequency axes: `n` samples (a fast FFT length) at `rate_hz`."""
-
-    n: int
-    rate_hz: int
-
-    @property
-    def nyquist_hz(self) -> float:
-        """Half the sample rate."""
-        return self.rate_hz / 2
-
-    @property
-    def seconds(self) -> float:
-        """Duration."""
-        return self.n / self.rate_hz
-
-    @property
-    def bands_hz(self) -> np.ndarray:
-        """Centre of every noise band, (N_BANDS,)."""
-        return (np.arange(N_BANDS) + 0.5) * self.nyquist_hz / N_BANDS
-
-    @property
-    def control_s(self) -> np.ndarray:
-        """Times of the control points in seconds, one more than the samples need."""
-        block = self.rate_hz // CONTROL_HZ
-        return np.arange(self.n // block + 2) * (block / self.rate_hz)
-
-    def spread(self, bands: np.ndarray) -> np.ndarray:
-        """The value of its noise band for every FFT bin, (n // 2 + 1,)."""
-        return np.asarray(bands.astype(np.float32)[_band_of_bin(self.n)])
-
-    def upsample(self, control: np.ndarray) -> np.ndarray:
-        """Linear interpolation of control points, one value per sample, float64 (n,)."""
-        block = self.rate_hz // CONTROL_HZ
-        ramp = np.arange(block) / block
-        return (control[:-1, None] + np.diff(control)[:, None] * ramp).ravel()[: self.n]
-
-
-@lru_cache(maxsize=4)
-def _band_of_bin(n: int) -> np.ndarray:
-    bins = n // 2 + 1
-    return np.minimum(np.arange(bins) * N_BANDS // (bins - 1), N_BANDS - 1)
-
-
-def look_up(table: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Values of one revolution, (TABLE_SIZE,), at every angle in revolutions, (n,)."""
-    return np.asarray(table[(angle * TABLE_SIZE).astype(np.int64) & (TABLE_SIZE - 1)])
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a recording is made: determines room, resonances and background in the whole simulated plant."""
-
-    seed: int
-    machine: str
-    domain: str
-    background: str
 
 
 @dataclass(frozen=True)
@@ -158,19 +91,30 @@ class Scene:
         np.add.at(train, first, (amplitudes * (1 - fraction)).astype(np.float32))
         np.add.at(train, first + 1, (amplitudes * fraction).astype(np.float32))
 
+    def sources(self) -> np.ndarray:
+        """Spectrum of all sources of the machine, before the room; without its stationary noise (`power`)."""
+        spectrum = self.spectrum + fft.rfft(self.tones)
+        for modes, train in self.impacts.items():
+            spectrum += fft.rfft(train) * resonances(self.place.seed, self.place.machine, modes, self.grid)
+        return np.asarray(spectrum)
+
+    def noise(self, power: np.ndarray) -> np.ndarray:
+        """Spectrum of new stationary noise with this power per band."""
+        noise = self.rng.standard_normal((self.grid.n // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
+        noise *= np.sqrt(self.grid.spread(power) * (self.grid.n / 2))
+        return np.asarray(noise)
+
     def record(self, site: Site) -> np.ndarray:
         """Microphone signal, float32 (n,): all sources filtered by the room, and the factory background."""
         grid, place = self.grid, self.place
-        self._add_clanks(site.clanks_per_s)
+        self.add_clanks(self.tones, site.clanks_per_s)
         response = room(place, grid)
-        spectrum = self.spectrum + fft.rfft(self.tones)
-        for modes, train in self.impacts.items():
-            spectrum += fft.rfft(train) * resonances(place.seed, place.machine, modes, grid)
+        spectrum = self.sources()
         noise = self.rng.standard_normal((grid.n // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
         machine_power = grid.spread(self.power) * room_power(place, grid)
-        background = self._background(site.variation_db) * 10 ** (-site.snr_db / 10)
+        background = self.varied(background_power(place, grid), site.variation_db) * 10 ** (-site.snr_db / 10)
         per_bin = np.sqrt((machine_power + grid.spread(background)) * (grid.n / 2))
-        gain = LEVEL * self.vary(1.5 * site.variation_db) * self._colour(0.6 * site.variation_db)
+        gain = LEVEL * self.vary(1.5 * site.variation_db) * self.colour(0.6 * site.variation_db)
         spectrum *= response
         noise *= per_bin
         mixed = (spectrum + noise) * grid.spread(gain)
@@ -180,19 +124,16 @@ class Scene:
     def _shape(self, centre_hz: float, octaves: float) -> np.ndarray:
         return np.exp(-0.5 * (np.log2(self.grid.bands_hz / centre_hz) / octaves) ** 2)
 
-    def _colour(self, spread_db: float) -> np.ndarray:
+    def colour(self, spread_db: float) -> np.ndarray:
         """Smooth random gain per band: temperature, and small changes of the microphone's position."""
-        octave = np.log2(self.grid.bands_hz / 40) / np.log2(self.grid.nyquist_hz / 40)
-        ripple = np.cos(np.pi * np.outer(np.arange(1, 9), octave))
-        return np.asarray(10 ** (self.rng.normal(0, spread_db, 8) @ ripple / 20))
+        return self.grid.rippled(self.rng.normal(0, spread_db, RIPPLES))
 
-    def _background(self, variation_db: float) -> np.ndarray:
-        """Power per band of the factory background, mean near 1, varied from recording to recording."""
-        power = background_power(self.place, self.grid) * self._colour(variation_db) ** 2
-        return np.asarray(power * self.vary(1.5 * variation_db) ** 2)
+    def varied(self, power: np.ndarray, variation_db: float) -> np.ndarray:
+        """Power per band of a background, varied from recording to recording."""
+        return np.asarray(power * self.colour(variation_db) ** 2 * self.vary(1.5 * variation_db) ** 2)
 
-    def _add_clanks(self, per_second: float) -> None:
-        """Add impacts that have nothing to do with the machine, each with other resonances."""
+    def add_clanks(self, wave: np.ndarray, per_second: float) -> None:
+        """Add to a wave (n,) impacts that have nothing to do with the machine, each with other resonances."""
         count = self.rng.poisson(per_second * self.grid.seconds)
         time_s = (np.arange(min(self.grid.n, self.grid.rate_hz // 8)) / self.grid.rate_hz).astype(np.float32)
         hertz = np.exp(self.rng.uniform(np.log(200), np.log(0.4 * self.grid.rate_hz), (count, 4, 1))).astype(np.float32)
@@ -200,66 +141,4 @@ class Scene:
         rings = (np.sin(2 * np.pi * hertz * time_s) * np.exp(-time_s / decay_s)).sum(axis=1)
         starts = self.rng.integers(0, self.grid.n - len(time_s) + 1, count)
         for start, ring, loudness in zip(starts, rings, self.vary(6, count), strict=True):
-            self.tones[start : start + len(ring)] += np.float32(loudness) * ring
-
-
-MODES = {  # lowest and highest resonance in Hz, how many, decay time in seconds
-    "body": (350.0, 2200.0, 6, 0.010),
-    "bearing": (2200.0, 5200.0, 4, 0.0025),
-    "rail": (1200.0, 4500.0, 5, 0.005),
-}
-
-
-@lru_cache(maxsize=8)
-def resonances(seed: int, machine: str, modes: str, grid: Grid) -> np.ndarray:
-    """Spectrum of the response to one impact, complex64 (n // 2 + 1,), the same in every recording of the machine."""
-    low_hz, high_hz, count, decay_s = MODES[modes]
-    rng = rng_of(seed, machine, "modes", modes)
-    time_s = np.arange(min(grid.n, int(8 * decay_s * grid.rate_hz))) / grid.rate_hz
-    even_hz = np.geomspace(low_hz, high_hz, count) * np.exp(rng.normal(0, 0.08, count))
-    ring = np.zeros(len(time_s))
-    for mode_hz in even_hz[even_hz < 0.95 * grid.nyquist_hz]:
-        ring += np.sin(2 * np.pi * mode_hz * time_s) * np.exp(-time_s / (decay_s * rng.uniform(0.7, 1.3)))
-    ring /= np.abs(ring).max(initial=1e-9)
-    return np.asarray(fft.rfft(ring.astype(np.float32), grid.n))
-
-
-@lru_cache(maxsize=8)
-def room(place: Place, grid: Grid) -> np.ndarray:
-    """Response from machine to microphone, complex64 (n // 2 + 1,): direct sound and a decaying diffuse tail.
-
-    The two domains share most of the tail: the same room, another microphone.
-    """
-    tail_s = np.arange(1, min(grid.n, int(0.3 * grid.rate_hz))) / grid.rate_hz
-    rngs = [rng_of(place.seed, place.machine, "room", name) for name in ("", place.domain)]
-    shared, own = (rng.normal(size=len(tail_s)) for rng in rngs)
-    tail = (shared + 0.3 * own) * np.exp(-tail_s / 0.05)
-    impulse = np.concatenate([[1.0], 0.5 * tail / max(float(np.linalg.norm(tail)), 1e-9)])
-    return np.asarray(fft.rfft(impulse.astype(np.float32), grid.n))
-
-
-@lru_cache(maxsize=8)
-def room_power(place: Place, grid: Grid) -> np.ndarray:
-    """Squared magnitude of `room`, float32 (n // 2 + 1,)."""
-    return np.asarray(np.abs(room(place, grid)) ** 2)
-
-
-@lru_cache(maxsize=8)
-def background_power(place: Place, grid: Grid) -> np.ndarray:
-    """Power per band of one background, mean 1: 70 % common to all backgrounds, 30 % its own."""
-    own, shared = (
-        _random_background(rng_of(place.seed, "hall", name), grid.bands_hz) for name in (place.background, "all")
-    )
-    return 0.3 * own + 0.7 * shared
-
-
-def _random_background(rng: np.random.Generator, hertz: np.ndarray) -> np.ndarray:
-    """Power per band, mean 1: noise that falls with frequency, four broad humps and the tones of another machine."""
-    power = (hertz / 200) ** -1.2 / (1 + (60 / hertz) ** 4)
-    for centre_hz in np.exp(rng.uniform(np.log(150), np.log(5000), 4)):
-        hump = np.exp(-0.5 * (np.log2(hertz / centre_hz) / 0.3) ** 2)
-        power += rng.uniform(0.3, 1) * (centre_hz / 200) ** -0.7 * hump
-    line_hz = rng.uniform(70, 160) * np.arange(1, 7)
-    for order, centre_hz in enumerate(line_hz, start=1):
-        power[np.argmin(np.abs(hertz - centre_hz))] += rng.uniform(0.5, 3) / order
-    return np.asarray(power / power.mean())
+            wave[start : start + len(ring)] += np.float32(loudness) * ring

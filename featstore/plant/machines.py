@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featstore.plant.acoustics import TABLE_SIZE, Scene, Site, look_up
+from featstore.plant.acoustics import Scene, Site
+from featstore.plant.grid import TABLE_SIZE, look_up
 
 Condition = Mapping[str, float]
 Wear = Mapping[str, float]

@@ -1,7 +1,7 @@
 """A simulated plant: computed recordings of machines in the DCASE 2023 layout, for the demo and for load tests.
 
     OUT/simulation.json                                   the parameters; marks OUT as a simulated plant
-    OUT/dev_data/raw/<machine>/{train,test}/*.wav         16-bit mono; normal clips train, half of the test clips faulty
+    OUT/dev_data/raw/<machine>/{train,test}/*.wav         16-bit; normal clips train, half of the test clips faulty
     OUT/dev_data/raw/<machine>/attributes_00.csv          file_name,d1p,d1v,... as in the challenge
     OUT/truth.csv                                         fault and severity of every clip; written last
 
@@ -15,98 +15,27 @@ import json
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy import fft
 
 from featstore.building.cores import cores
 from featstore.disk.files import free_bytes, is_full
 from featstore.errors import DataError, ResourceError
-from featstore.plant.acoustics import Grid, Place, Scene, rng_of
-from featstore.plant.machines import MACHINES
+from featstore.plant.days import drift_of
+from featstore.plant.pair_scene import room_of
+from featstore.plant.plan import RAW, Plant, SimulatedClip, plan
+from featstore.plant.synthesis import place_of, synthesise
 
 VERSION = 1
-RAW = "dev_data/raw"
 PARAMETER_FILE = "simulation.json"
-SEVERITIES = (0.25, 0.5, 0.75, 1.0)
 CHUNK = 32  # clips per task of a worker
 CLIPS_PER_WORKER = 100  # for fewer clips, starting another process takes longer than it saves
-WAV_HEADER_BYTES = 44
 SPARE_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Plant:
-    """Parameters of a simulated plant; equal plants give equal recordings.
-
-    clips: all recordings of all machines, training and test. Of a machine's clips two fifths, but at most 200, are test
-    clips, in equal parts source/target and normal/anomaly. Of its training clips 1 in 100, but at least 10 (or a tenth,
-    if that is fewer), are from the target domain.
-    """
-
-    clips: int = 1200
-    machines: tuple[str, ...] = tuple(MACHINES)
-    seed: int = 0
-    seconds: float = 10.0
-    sample_rate_hz: int = 16000
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.machines if name not in MACHINES]
-        if unknown or not self.machines or len(set(self.machines)) < len(self.machines):
-            raise DataError(
-                f"machines {', '.join(self.machines) or '(none)'}: choose one or more, each once, from "
-                f"{', '.join(MACHINES)}"
-            )
-        if self.clips < 8 * len(self.machines):
-            raise DataError(
-                f"{self.clips} clips for {len(self.machines)} machines: a simulated machine needs at least 8; "
-                f"choose {8 * len(self.machines)} clips or more, or fewer machines"
-            )
-        if not 1 <= self.seconds <= 600 or not 8000 <= self.sample_rate_hz <= 192000 or self.seed < 0:
-            raise DataError(
-                "expected recordings of 1 to 600 seconds at 8000 to 192000 Hz and a seed of at least 0, "
-                f"got {self.seconds:g} s, {self.sample_rate_hz} Hz, seed {self.seed}"
-            )
-
-    @property
-    def samples(self) -> int:
-        """Samples per recording."""
-        return round(self.seconds * self.sample_rate_hz)
-
-    @property
-    def file_bytes(self) -> int:
-        """Size of one WAV file."""
-        return WAV_HEADER_BYTES + 2 * self.samples
-
-
-@dataclass(frozen=True)
-class SimulatedClip:
-    """One recording of the plant, without its sound."""
-
-    machine: str
-    split: str
-    domain: str
-    label: str
-    number: int
-    attributes: tuple[tuple[str, str], ...] = ()
-    fault: str = ""
-    severity: float = 0.0
-
-    @property
-    def identity(self) -> tuple[str, str, str, str, int]:
-        """What the random numbers depend on, besides the seed."""
-        return self.machine, self.split, self.domain, self.label, self.number
-
-    @property
-    def path(self) -> str:
-        """Path below the data root, named as in DCASE 2023, without fault and severity."""
-        attributes = "_".join(f"{key}_{value}" for key, value in self.attributes)
-        stem = f"section_00_{self.domain}_{self.split}_{self.label}_{self.number:04d}_{attributes}"
-        return f"{RAW}/{self.machine}/{self.split}/{stem}.wav"
 
 
 @dataclass(frozen=True)
@@ -144,49 +73,8 @@ def simulate(
             progress(done, len(clips))
     for machine in plant.machines:
         _write_attributes(out, [clip for clip in clips if clip.machine == machine])
-    _write_truth(out, clips)
+    _write_truth(out, plant, clips)
     return Simulation(len(clips), len(missing))
-
-
-def plan(plant: Plant) -> Iterator[SimulatedClip]:
-    """Every clip of `plant`, in the order of their files."""
-    for position, machine in enumerate(plant.machines):
-        share = plant.clips // len(plant.machines) + (position < plant.clips % len(plant.machines))
-        quarter = max(1, min(50, share // 10))
-        train = share - 4 * quarter
-        target = max(train // 100, min(10, train // 10), 1)
-        counts = {("train", "source", "normal"): train - target, ("train", "target", "normal"): target}
-        counts |= {
-            ("test", domain, label): quarter for domain in ("source", "target") for label in ("normal", "anomaly")
-        }
-        for (split, domain, label), count in counts.items():
-            for number in range(count):
-                yield _draw(plant.seed, SimulatedClip(machine, split, domain, label, number))
-
-
-def synthesise(plant: Plant, clip: SimulatedClip) -> np.ndarray:
-    """The recording of `clip`, float32 (samples,) within [-1, 1]."""
-    machine = MACHINES[clip.machine]
-    condition = dict(clip.attributes)
-    place = Place(plant.seed, clip.machine, clip.domain, condition.pop("bg"))
-    grid = Grid(fft.next_fast_len(plant.samples, real=True), plant.sample_rate_hz)
-    scene = Scene(rng_of(plant.seed, *clip.identity, "sound"), grid, place)
-    wear = dict.fromkeys(machine.faults, 0.0) | ({clip.fault: clip.severity} if clip.fault else {})
-    machine.render(scene, {name: float(value) for name, value in condition.items()}, wear)
-    sound = scene.record(machine.site)[: plant.samples]
-    return sound * min(1.0, 0.98 / float(np.abs(sound).max(initial=1e-9)))
-
-
-def _draw(seed: int, clip: SimulatedClip) -> SimulatedClip:
-    """`clip` with a random operating condition and, if it is an anomaly, a random fault."""
-    rng = rng_of(seed, *clip.identity, "plan")
-    machine = MACHINES[clip.machine]
-    choices = machine.source if clip.domain == "source" else machine.target
-    attributes = tuple((name, str(rng.choice(values))) for name, values in choices.items())
-    if clip.label == "normal":
-        return replace(clip, attributes=attributes)
-    fault, severity = str(rng.choice(machine.faults)), float(rng.choice(SEVERITIES))
-    return replace(clip, attributes=attributes, fault=fault, severity=severity)
 
 
 def _render_all(out: Path, plant: Plant, clips: Sequence[SimulatedClip], workers: int | None) -> Iterator[int]:
@@ -210,7 +98,7 @@ def _render(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> int:
         pcm = np.round(synthesise(plant, clip) * 32767).astype("<i2")
         content = io.BytesIO()
         with wave.open(content, "wb") as file:
-            file.setparams((1, 2, plant.sample_rate_hz, len(pcm), "NONE", ""))
+            file.setparams((plant.channels, 2, plant.sample_rate_hz, len(pcm), "NONE", ""))
             file.writeframes(pcm.tobytes())
         _write(out / clip.path, content.getvalue())
     return len(clips)
@@ -218,7 +106,7 @@ def _render(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> int:
 
 def _claim(out: Path, plant: Plant) -> None:
     """Mark `out` as the folder of this simulation; DataError where it has other content."""
-    parameters = {"simulated": True, "by": "featstore simulate", "version": VERSION, **asdict(plant)}
+    parameters = {"simulated": True, "by": "featstore simulate", "version": VERSION, **_chosen(plant)}
     wanted = json.loads(json.dumps(parameters))
     mark = out / PARAMETER_FILE
     if mark.is_file():
@@ -237,6 +125,12 @@ def _claim(out: Path, plant: Plant) -> None:
         raise DataError(f"{out}: not empty and has no {PARAMETER_FILE}; choose a new or an empty folder")
     _make_folder(out)
     _write(mark, (json.dumps(parameters, indent=2) + "\n").encode())
+
+
+def _chosen(plant: Plant) -> dict[str, Any]:
+    """The parameters, without those of two microphones and of days where there are none: as earlier versions did."""
+    values = asdict(plant)
+    return {name: value for name, value in values.items() if name not in ("pair", "days") or value}
 
 
 def _is_done(path: Path, plant: Plant) -> bool:
@@ -279,11 +173,27 @@ def _write_attributes(out: Path, clips: Sequence[SimulatedClip]) -> None:
     _write(out / RAW / clips[0].machine / "attributes_00.csv", _csv([header, *rows]))
 
 
-def _write_truth(out: Path, clips: Sequence[SimulatedClip]) -> None:
-    """Write fault and severity of every clip, outside the data, for analysis only."""
+def _write_truth(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> None:
+    """Write fault, severity, room and day of every clip, outside the data, for analysis only."""
     header = ["file_name", "machine", "split", "domain", "label", "number", "fault", "severity"]
     rows = [[clip.path, *map(str, clip.identity), clip.fault, f"{clip.severity:g}"] for clip in clips]
+    facts = [_facts(plant, clip) for clip in clips]
+    header += list(facts[0])
+    rows = [[*row, *fact.values()] for row, fact in zip(rows, facts, strict=True)]
     _write(out / "truth.csv", _csv([header, *rows]))
+
+
+def _facts(plant: Plant, clip: SimulatedClip) -> dict[str, str]:
+    """Columns of truth.csv that only plants with two microphones or with days have."""
+    place = place_of(plant, clip)
+    facts = {}
+    if plant.pair:
+        facts["reverberation_s"] = f"{room_of(place).reverberation_s:.3f}"
+        facts["leak_db"] = f"{plant.pair.leak_db:g}"
+    if plant.days:
+        facts["day"] = str(place.day)
+        facts["background_db"] = f"{drift_of(place.seed, place.machine, place.day).level_db:.2f}"
+    return facts
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> bytes:

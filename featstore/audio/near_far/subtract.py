@@ -18,6 +18,9 @@ PEAK = 0.9
 COPY = 1e-6
 """The far channel is a copy of the near one where less than this share of the near power would be left."""
 
+KEPT = 8
+"""Up to so many blocks, the spectra are kept for the second pass and not computed again (2 MB a block)."""
+
 FAR_SILENT, FAR_COPY = "far channel silent", "far channel a copy"
 """Outcomes of recordings in which nothing is subtracted."""
 
@@ -54,11 +57,16 @@ def near_minus_far(near: np.ndarray, far: np.ndarray, how: Subtraction) -> tuple
     if not np.abs(far).max(initial=0) > 0:
         return np.asarray(near, dtype=np.float32), FAR_SILENT
     scale = PEAK / peak
-    pair = near.astype(np.float64) * scale, far.astype(np.float64) * scale
+    pair = _single(near, scale), _single(far, scale)
     left = _recursive(*pair, how) if how.forget else _fixed(*pair, how)
-    if float(np.square(left).sum()) <= COPY * float(np.square(pair[0]).sum()) and pair[0].any():
+    if float(np.square(left).sum(dtype=float)) <= COPY * float(np.square(pair[0]).sum(dtype=float)) and pair[0].any():
         return np.asarray(near, dtype=np.float32), FAR_COPY
     return np.asarray(left / scale, dtype=np.float32), ""
+
+
+def _single(wave: np.ndarray, scale: float) -> np.ndarray:
+    """The scaled wave in single precision; scaled in double precision, for waves that are almost silent."""
+    return np.asarray(wave.astype(np.float64) * scale, dtype=np.float32)
 
 
 def _fixed(near: np.ndarray, far: np.ndarray, how: Subtraction) -> np.ndarray:
@@ -66,16 +74,23 @@ def _fixed(near: np.ndarray, far: np.ndarray, how: Subtraction) -> np.ndarray:
     frames = Frames(how.window)
     bins = how.window // 2 + 1
     own, cross = np.zeros((bins, how.taps, how.taps), complex), np.zeros((bins, how.taps), complex)
-    for first, last in frames.blocks(len(near)):
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    blocks = list(frames.blocks(len(near)))
+    for first, last in blocks:
         C, F = frames.spectra(near, first, last), _delayed(frames, far, first, last, how.taps)
-        own += np.einsum("tbi,tbj->bij", F.conj(), F, optimize=True)
-        cross += np.einsum("tbi,tb->bi", F.conj(), C, optimize=True)
-    H = _solved(own, cross)
-    wave, weight = np.zeros((2, len(near) + 2 * how.window))
-    for first, last in frames.blocks(len(near)):
-        C, F = frames.spectra(near, first, last), _delayed(frames, far, first, last, how.taps)
-        frames.add(wave, weight, C - np.einsum("tbi,bi->tb", F, H), first)
-    return _cut(wave, weight, frames.hop, len(near))
+        own_part, cross_part = _sums(C, F)
+        own += own_part
+        cross += cross_part
+        if len(blocks) <= KEPT:
+            kept.append((C, F))
+    H = _solved(own, cross).astype(np.complex64)
+    hops = frames.empty(len(near), np.float32)
+    for i, (first, last) in enumerate(blocks):
+        C, F = kept[i] if kept else (frames.spectra(near, first, last), _delayed(frames, far, first, last, how.taps))
+        for tap in range(how.taps):
+            C -= F[tap] * H[:, tap]
+        frames.add(hops, C, first)
+    return frames.wave(hops, len(near))
 
 
 def _recursive(near: np.ndarray, far: np.ndarray, how: Subtraction) -> np.ndarray:
@@ -83,15 +98,32 @@ def _recursive(near: np.ndarray, far: np.ndarray, how: Subtraction) -> np.ndarra
     frames = Frames(how.window)
     bins = how.window // 2 + 1
     own, cross = np.zeros((bins, how.taps, how.taps), complex), np.zeros((bins, how.taps), complex)
-    wave, weight = np.zeros((2, len(near) + 2 * how.window))
+    hops = frames.empty(len(near), np.float32)
     for first, last in frames.blocks(len(near)):
         C, F = frames.spectra(near, first, last), _delayed(frames, far, first, last, how.taps)
         for t in range(last - first):
-            own = how.forget * own + F[t].conj()[:, :, None] * F[t][:, None, :]
-            cross = how.forget * cross + F[t].conj() * C[t][:, None]
-            C[t] -= (F[t] * _solved(own, cross)).sum(axis=1)
-        frames.add(wave, weight, C, first)
-    return _cut(wave, weight, frames.hop, len(near))
+            now = F[:, t].T.astype(complex)
+            own *= how.forget
+            own += now.conj()[:, :, None] * now[:, None, :]
+            cross *= how.forget
+            cross += now.conj() * C[t][:, None]
+            C[t] -= (now * _solved(own, cross)).sum(axis=1)
+        frames.add(hops, C, first)
+    return frames.wave(hops, len(near))
+
+
+def _sums(C: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over the frames of near (frames, bins) and far (taps, frames, bins) spectra: of far with far, and with near.
+
+    (bins, taps, taps) and (bins, taps). Single precision would not do for taps that resemble each other.
+    """
+    if len(F) == 1:
+        power = np.einsum("tb,tb->b", F[0].real, F[0].real) + np.einsum("tb,tb->b", F[0].imag, F[0].imag)
+        return power[:, None, None], np.einsum("tb,tb->b", F[0].conj(), C)[:, None]
+    rows = np.ascontiguousarray(F.transpose(2, 0, 1), dtype=np.complex128)  # (bins, taps, frames)
+    columns = np.concatenate([rows, C.T[:, None].astype(np.complex128)], axis=1).transpose(0, 2, 1)
+    both = rows.conj() @ columns
+    return both[:, :, :-1], both[:, :, -1]
 
 
 def _solved(own: np.ndarray, cross: np.ndarray) -> np.ndarray:
@@ -103,14 +135,9 @@ def _solved(own: np.ndarray, cross: np.ndarray) -> np.ndarray:
 
 
 def _delayed(frames: Frames, far: np.ndarray, first: int, last: int, taps: int) -> np.ndarray:
-    """Spectra (frames, bins, taps) of the far channel: the present frame, the one before it, and so on."""
+    """Spectra (taps, frames, bins) of the far channel: the present frame, the one before it, and so on."""
     spectra = frames.spectra(far, first - taps + 1, last)
     if first - taps + 1 < 0:
         spectra[: taps - 1 - first] = 0  # before the beginning there is no frame
-    count = last - first
-    return np.stack([spectra[taps - 1 - i : taps - 1 - i + count] for i in range(taps)], axis=2)
-
-
-def _cut(wave: np.ndarray, weight: np.ndarray, hop: int, samples: int) -> np.ndarray:
-    inside = slice(hop, hop + samples)
-    return np.asarray(wave[inside] / np.maximum(weight[inside], FLOOR))
+    rows = np.lib.stride_tricks.sliding_window_view(spectra, last - first, axis=0)[::-1]
+    return rows.transpose(0, 2, 1)  # views of one array, not copies

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from scipy import signal, stats
 
-from featstore.plant.acoustics import Grid, Place, Scene
+from featstore.plant.acoustics import Scene
+from featstore.plant.grid import Grid
 from featstore.plant.machines import FAN_BLADES, GEAR_TEETH, INNER_RACE, MACHINES, OUTER_RACE
-from featstore.plant.simulate import Plant, SimulatedClip, plan, synthesise
+from featstore.plant.place import Place
+from featstore.plant.plan import Plant, SimulatedClip, plan
+from featstore.plant.synthesis import synthesise
 
 PLANT = Plant()
 RATE_HZ = PLANT.sample_rate_hz

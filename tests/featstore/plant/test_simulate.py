@@ -5,16 +5,21 @@ import json
 import re
 import shutil
 import wave
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import featstore.plant.simulate as module
+from ensemble.groups import group_names
 from featstore.errors import DataError, ResourceError
+from featstore.layouts.recognise import find_clips
 from featstore.plant.machines import MACHINES
-from featstore.plant.simulate import RAW, Plant, plan, simulate
+from featstore.plant.pair import Pair
+from featstore.plant.plan import RAW, SEVERITIES, Plant, plan
+from featstore.plant.simulate import simulate
+from featstore.table import ClipTable
 
 NAME = re.compile(
     r"section_00_(source|target)_(train|test)_(normal|anomaly)_(\d{4})((?:_[a-z]+_[A-Z0-9]+)+)\.wav", re.ASCII
@@ -31,39 +36,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plant") / "out"
     simulate(out, SMALL, workers=1)
     return out
-
-
-def test_default_plant_has_the_documented_shares():
-    count = Counter((clip.machine, clip.split, clip.domain, clip.label) for clip in plan(Plant()))
-    assert sum(count.values()) == 1200
-    for machine in MACHINES:
-        assert count[machine, "train", "source", "normal"] == 110
-        assert count[machine, "train", "target", "normal"] == 10
-        assert {count[machine, "test", d, label] for d in ("source", "target") for label in ("normal", "anomaly")} == {
-            20
-        }
-
-
-@pytest.mark.parametrize(
-    ("clips", "train", "target", "test"), [(8, 4, 1, 4), (1200, 1000, 10, 200), (9999, 9799, 97, 200)]
-)
-def test_shares_of_one_machine(clips, train, target, test):
-    planned = list(plan(Plant(clips=clips, machines=("fan",))))
-    assert len(planned) == clips
-    assert sum(clip.split == "train" for clip in planned) == train
-    assert sum(clip.split == "train" and clip.domain == "target" for clip in planned) == target
-    assert sum(clip.split == "test" for clip in planned) == test
-
-
-def test_the_number_of_clips_is_exact():
-    count = Counter(clip.machine for clip in plan(Plant(clips=50, machines=("fan", "pump", "valve"))))
-    assert count == {"fan": 17, "pump": 17, "valve": 16}
-
-
-def test_a_larger_plant_contains_the_smaller_one():
-    large = {clip.path: clip for clip in plan(Plant(clips=900))}
-    for clip in plan(Plant(clips=60, machines=("slider", "fan"))):
-        assert large[clip.path] == clip
 
 
 def test_names_state_the_conditions_and_never_the_fault(small):
@@ -95,13 +67,7 @@ def test_truth_has_the_severity_of_every_anomaly_and_is_outside_the_data(small):
     for row in rows:
         faulty = row["label"] == "anomaly"
         assert (row["fault"] in MACHINES[row["machine"]].faults) == faulty
-        assert (float(row["severity"]) in module.SEVERITIES) == faulty
-
-
-def test_every_fault_and_every_severity_occurs():
-    drawn = {(clip.machine, clip.fault) for clip in plan(Plant()) if clip.fault}
-    assert drawn == {(name, fault) for name, machine in MACHINES.items() for fault in machine.faults}
-    assert {clip.severity for clip in plan(Plant())} == {0.0, *module.SEVERITIES}
+        assert (float(row["severity"]) in SEVERITIES) == faulty
 
 
 def test_parameters_mark_the_data_as_simulated(small):
@@ -181,19 +147,33 @@ def test_free_space_is_checked_before_the_first_recording(tmp_path, monkeypatch)
     assert not list(tmp_path.rglob("*.wav"))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"machines": ("fan", "toaster")}, "choose one or more, each once, from bearing"),
-        ({"machines": ()}, "none"),
-        ({"machines": ("fan", "fan")}, "once"),
-        ({"clips": 47}, "at least 8"),
-        ({"seconds": 0.5}, "1 to 600 seconds"),
-        ({"seconds": float("nan")}, "1 to 600 seconds"),
-        ({"sample_rate_hz": 4000}, "8000 to 192000 Hz"),
-        ({"seed": -1}, "seed"),
-    ],
-)
-def test_impossible_plants_are_refused(wrong, message):
-    with pytest.raises(DataError, match=message):
-        Plant(**wrong)
+def test_two_microphones_and_days_are_recorded(tmp_path):
+    plant = replace(SMALL, pair=Pair(leak_db=-6.0, noise_sources=1), days=3)
+    simulate(tmp_path, plant, workers=1)
+    parameters = json.loads((tmp_path / "simulation.json").read_text())
+    assert parameters["pair"] == {"leak_db": -6.0, "noise_sources": 1, "diffuse": 0.0, "moving": False}
+    assert parameters["days"] == 3
+    with (tmp_path / "truth.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["leak_db"] for row in rows} == {"-6"}
+    assert len({(row["machine"], row["reverberation_s"]) for row in rows}) == len(SMALL.machines)
+    assert all(0.2 <= float(row["reverberation_s"]) <= 0.6 for row in rows)
+    by_day = {(row["machine"], row["day"]): row["background_db"] for row in rows}
+    assert all(row["background_db"] == by_day[row["machine"], row["day"]] for row in rows)
+    assert len(set(by_day.values())) == len(by_day)
+    for path in tmp_path.rglob("*.wav"):
+        with wave.open(str(path)) as file:
+            assert (file.getnchannels(), file.getnframes()) == (2, plant.samples)
+    assert simulate(tmp_path, plant, workers=1).rendered == 0
+
+
+def test_one_microphone_is_recorded_as_before(small):
+    assert not {"pair", "days"} & set(json.loads((small / "simulation.json").read_text()))
+    header = (small / "truth.csv").read_text().splitlines()[0]
+    assert header == "file_name,machine,split,domain,label,number,fault,severity"
+
+
+def test_the_day_is_a_group_of_clips(tmp_path):
+    simulate(tmp_path, replace(SMALL, days=3), workers=1)
+    clips = ClipTable.from_clips(find_clips(tmp_path, "auto").clips)
+    assert set(group_names("day", clips)) == {"1", "2", "3"}
