@@ -235,19 +235,21 @@ def _opened(source: str) -> "Iterator[Source]":
 
 
 def _channel(channel: str) -> str:
-    from featstore.audio.near_far.mix import mix_of
+    from featstore.audio.near_far.mixes import mixes_of
     from featstore.errors import DataError
 
     try:
-        mix = mix_of(channel)
+        mixes = mixes_of(channel)
     except DataError as error:
         raise OptionError(f"--channel: {error}") from error
-    if mix.how:
+    if mixes.several:
+        raise OptionError(f"--channel {channel}: a stream gives one wave; name one channel, or mean")
+    if mixes.main.how:
         raise OptionError(
             f"--channel {channel}: a far channel is subtracted from whole clips, and a stream has none; score files of "
             "it with `detect score` or `detect watch`"
         )
-    return mix.text
+    return mixes.text
 
 
 def _code_of(signals: list[int]) -> int:
