@@ -1,4 +1,4 @@
-"""A small plant that two microphones hear: machine and noise at the near one, the noise and a little machine far away."""
+"""A small plant that two microphones hear: machine and noise at the near one, noise and some machine at the far one."""
 
 from pathlib import Path
 

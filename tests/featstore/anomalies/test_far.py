@@ -1,4 +1,4 @@
-"""What the other microphones hear of a fault: weaker, by one path per recording, and nothing where they hear nothing."""
+"""What other microphones hear of a fault: weaker, by one path per recording, and nothing where they hear nothing."""
 
 import numpy as np
 import pytest
