@@ -8,6 +8,7 @@ from embedders.networks.trained import TrainedEmbedder
 from embedders.training.augment_plan import parse_augment
 from embedders.training.labels import LABELS
 from featstore.audio.near_far.mixes import mixes_of
+from featstore.errors import DataError
 
 FROM_DATA = {"n_attributes": "attribute", "n_groups": "group"}
 """Parameters of losses that are numbers of columns of a label, and the label."""
@@ -61,10 +62,14 @@ class TrainConfig:
         if not 0 <= self.imprint < self.epochs:
             raise ValueError(f"imprint={self.imprint}: expected 0 to {self.epochs - 1}, less than epochs")
         parse_augment(self.augment)
-        if mixes_of(self.channel).several:
+        try:
+            mixes = mixes_of(self.channel)
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        if mixes.several:
             raise ValueError(
                 f"channel={self.channel}: a network is trained on one wave per clip; name one, such as "
-                f"{mixes_of(self.channel).main.text}, and build with all of them"
+                f"{mixes.main.text}, and build with all of them"
             )
 
     @property

@@ -152,7 +152,16 @@ def stream(model: Path, source: str, fail_on_anomaly: bool, **options: Any) -> N
     """
     from ensemble.scoring.model import Model
 
-    sys.exit(run_stream(lambda: Model.load(model), source, options, fail_on_anomaly=fail_on_anomaly))
+    def load() -> Model:
+        loaded = Model.load(model)
+        if loaded.policy.mixes.missing(1) is not None:
+            raise OptionError(
+                f"{model}: its clips were read with --channel {loaded.policy.channel}, and a stream gives one wave; "
+                "score files with `detect score` or `detect watch`, or fit a model to a store of --channel 0"
+            )
+        return loaded
+
+    sys.exit(run_stream(load, source, options, fail_on_anomaly=fail_on_anomaly))
 
 
 def run_watch(

@@ -6,13 +6,6 @@ import numpy as np
 import soundfile
 from scored_plant import DOMAIN, PITCH_HZ, RATE
 
-from featstore.audio.policy import AudioPolicy
-from featstore.build import BuildOptions, Request, build
-from featstore.clip import Clip
-from featstore.layouts.recognise import find_clips
-from featstore.layouts.windows import windows_of
-from featstore.store import FeatureStore
-
 LISTED = "0,1,0-1"
 
 
@@ -43,22 +36,3 @@ def record_two(
                 name = f"section_00_{DOMAIN[i % 4]}_{split}_{label}_{i:04d}_noAttribute.wav"
                 soundfile.write(root / machine / split / name, stereo(machine, i, split, seconds), RATE)
     return root
-
-
-def clips_in(root: Path, policy: AudioPolicy) -> list[Clip]:
-    """The recordings below a folder, or their windows."""
-    return windows_of(root, find_clips(root).clips, policy)
-
-
-def built_with(
-    root: Path, store: Path, policy: AudioPolicy, *, anomalies: list[Clip] | None = None, workers: int = 0
-) -> FeatureStore:
-    """A store of log-mel statistics under a policy, with generated anomalies."""
-    from embedders import create
-    from featstore import registry
-    from featstore.anomalies.variants import Renderer
-
-    clips = [*clips_in(root, policy), *(anomalies or [])]
-    options = BuildOptions(audio=policy, workers=workers, render=Renderer(root, policy))
-    build(root, clips, store, [Request("logmel", registry.factory(create, "logmel"))], options)
-    return FeatureStore.open(store)

@@ -6,7 +6,7 @@ statistics of normal sound are its.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -128,11 +128,33 @@ def side_by_side(
 
 def main_channel(channel: str) -> str:
     """The text of the first mix of a channel that a store states; "0" where it states none."""
-    return mixes_of(channel or "0").main.text
+    return _stated(channel).main.text
 
 
 def main_views(channel: str, views: Sequence[str]) -> dict[str, int]:
     """The views of the first mix by their own names, with their places among all views of an embedding."""
-    mixes = mixes_of(channel or "0")
+    mixes = _stated(channel)
     start = f"{mixes.main.text}{MARK}" if mixes.several else ""
     return {view.removeprefix(start): i for i, view in enumerate(views) if view.startswith(start)}
+
+
+def mix_of_view(channel: str, view: str) -> str:
+    """The text of the mix that a view of an embedding is of; all of them for the views joined."""
+    mixes = _stated(channel)
+    own = (mix.text for mix in mixes.each if view == mix.text or view.startswith(f"{mix.text}{MARK}"))
+    return next(own, mixes.text) if mixes.several else mixes.text
+
+
+def far_alone(texts: Iterable[str]) -> set[str]:
+    """The mixes that are only channels that others of them subtract: these hear more noise than machine."""
+    mixes = [_stated(text).main for text in texts]
+    near, far = ({mix.channels[i] for mix in mixes if mix.how} for i in (0, 1))
+    return {mix.text for mix in mixes if not mix.how and mix.channels and set(mix.channels) <= far - near}
+
+
+def _stated(channel: str) -> Mixes:
+    """The mixes of a channel that a store states; those of "0" where it states none, or a text of another program."""
+    try:
+        return mixes_of(channel or "0")
+    except DataError:
+        return mixes_of("0")

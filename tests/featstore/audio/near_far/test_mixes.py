@@ -5,7 +5,16 @@ import pytest
 import soundfile
 
 from featstore.audio.near_far.mix import mix_of
-from featstore.audio.near_far.mixes import LONGEST, MOST, main_channel, main_views, mixes_of, side_by_side
+from featstore.audio.near_far.mixes import (
+    LONGEST,
+    MOST,
+    far_alone,
+    main_channel,
+    main_views,
+    mix_of_view,
+    mixes_of,
+    side_by_side,
+)
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_recording
 from featstore.clip import Window
@@ -155,3 +164,34 @@ def test_the_views_of_the_first_mix_are_found_by_their_own_names():
     assert main_views("0-1,0", ("0-1/mean", "0/mean")) == {"mean": 0}
     assert main_views("0", ("mean", "a/b")) == main_views("", ("mean", "a/b")) == {"mean": 0, "a/b": 1}
     assert [main_channel(text) for text in ("", "1", "0-1:taps=2,0", "0,1")] == ["0", "1", "0-1:taps=2", "0"]
+    assert main_views("left", ("mean",)) == {"mean": 0}, "a text of another program"
+
+
+@pytest.mark.parametrize(
+    ("channel", "view", "mix"),
+    [
+        ("0,0-1", "0/mean", "0"),
+        ("0,0-1", "0-1/mean", "0-1"),
+        ("0,0-1", "0-1", "0-1"),
+        ("0,0-1", "", "0,0-1"),
+        ("0-1:taps=2", "mean", "0-1:taps=2"),
+        ("", "0/mean", "0"),
+    ],
+)
+def test_a_view_is_of_a_mix(channel, view, mix):
+    assert mix_of_view(channel, view) == mix
+
+
+@pytest.mark.parametrize(
+    ("texts", "far"),
+    [
+        (("0", "1", "0-1"), {"1"}),
+        (("0", "1"), set()),
+        (("0-1",), set()),
+        (("1", "1-0", "0-1"), set()),
+        (("1+2", "0-1", "0-2:taps=2", "mean", "0+1"), {"1+2"}),
+        (("2", "0-1"), set()),
+    ],
+)
+def test_far_channels_are_those_that_are_only_subtracted(texts, far):
+    assert far_alone(texts) == far
