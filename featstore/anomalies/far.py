@@ -67,8 +67,6 @@ def _far(added: np.ndarray, channel: int, path: str, rate_hz: int, far_db: float
 
 def _limited(column: np.ndarray, near: np.ndarray, added: np.ndarray, heard: Sequence[np.ndarray]) -> np.ndarray:
     """A column with what it hears, clipped as the near one is; unplugged microphones and copies stay what they are."""
-    if not column.any():
-        return column
     power = float(np.dot(near, near))
     gain = float(np.dot(column, near)) / power if power else 0.0
     left = column - gain * near

@@ -163,6 +163,18 @@ def test_where_nothing_is_subtracted_nothing_is_from_variants_either(tmp_path, g
     assert list(report.outcomes) == ["far channel a copy" if gain else "far channel silent"]
 
 
+def test_a_filtered_copy_is_left_alone_in_variants_too(tmp_path):
+    t, envelope = np.arange(16_000), 0.2 * np.hanning(16_000) ** 2
+    (tmp_path / "fan").mkdir()
+    soundfile.write(
+        tmp_path / "fan/a.wav", np.stack([envelope * np.cos(t), envelope * np.sin(t)], axis=1), RATE, subtype="FLOAT"
+    )
+    clips = [Clip("fan/a.wav", "fan", "00", "train", "source", "normal")]
+    store, report = made(tmp_path, [*clips, *variants(clips)], tmp_path / "store", LISTED)
+    assert list(report.outcomes) == ["far channel a copy"]
+    np.testing.assert_array_equal(store.matrix("moments")[:, 2], store.matrix("moments")[:, 0])
+
+
 def test_a_source_is_read_once_for_its_variants(tmp_path, monkeypatch):
     clips = record(tmp_path, 2)
     chosen = variants_of(clips, VariantDesign(per_clip=3, transforms=("leak",), severities_db=(0.0,)))
