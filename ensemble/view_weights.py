@@ -13,6 +13,12 @@ that keep a few extreme frames (maximum, minimum, a ranked mean of small r) vary
 4. Of copies (`COPY`), which rank the training clips equally, the first stays. Views that rank them alike share a
    vote (`CROWD`).
 5. A view with less than `LEAST` of the largest weight in its family is left out: it costs as much time as any other.
+
+Inflation compares views of the same sound only. Where the store has several mixes of the channels of a recording (near,
+near minus far), noise that both microphones hear is the most regular sound, so the far one would win. There, steps 1 to
+5 weigh the views of each mix among themselves, and all mixes count alike. A microphone that another mix subtracts does
+not count on its own: it is there to hear the noise. Mixes that are copies, as where nothing can be subtracted, count
+once.
 """
 
 from collections.abc import Sequence
@@ -22,6 +28,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from detectors.covariance import Moments, Precision, ledoit_wolf
+from featstore.audio.near_far.mixes import far_alone, mix_of_view
 from featstore.store import FeatureStore
 
 SHARPNESS = 5
@@ -65,8 +72,9 @@ def view_weights(store: FeatureStore, sources: Sequence[tuple[str, str]], *, vet
     names = list(dict.fromkeys(name for name, _ in sources))
     unknown = any(view and view not in store.info(name).views for name, view in sources)
     sections = [] if unknown or len(sources) < 2 else sampled(store, names)
+    mixes = [mix_of_view(store.info(name).channel, view) for name, view in sources]
     if not sections:
-        return np.ones(len(sources))
+        return np.where(veto & np.isin(mixes, list(far_alone(mixes))), 0.0, 1.0)
     logs, ranks = np.empty((len(sources), len(sections))), np.empty((len(sources), sum(map(len, sections))))
     with threadpool_limits(1):  # the matrices are small
         for name in names:
@@ -77,7 +85,27 @@ def view_weights(store: FeatureStore, sources: Sequence[tuple[str, str]], *, vet
                     logs[i], ranks[i] = _of_sections(X, [len(section) for section in sections])
     bounds = np.cumsum([len(section) for section in sections])[:-1]
     correlation = np.mean([_correlation(part) for part in np.split(ranks, bounds, axis=1)], axis=0)
-    return weigh(Evidence(np.exp(logs.mean(axis=1)), correlation), [name for name, _ in sources], veto=veto)
+    evidence = Evidence(np.exp(logs.mean(axis=1)), correlation)
+    return weigh_mixes(evidence, [name for name, _ in sources], mixes, veto=veto)
+
+
+def weigh_mixes(
+    evidence: Evidence, embeddings: Sequence[str], mixes: Sequence[str], *, veto: bool = True
+) -> np.ndarray:
+    """`weigh` for the views of every mix, each with the same sum of weights; `veto` also leaves out far channels."""
+    if len(set(mixes)) == 1:
+        return weigh(evidence, embeddings, veto=veto)
+    weights, of_mix = np.zeros(len(mixes)), np.array(mixes)
+    first, far = _firsts(evidence.agreement), far_alone(mixes) if veto else set()
+    for mix in dict.fromkeys(mixes):
+        own = np.flatnonzero(of_mix == mix)
+        if mix in far or (veto and not first[own].any()):
+            continue
+        part = Evidence(evidence.inflation[own], evidence.agreement[np.ix_(own, own)])
+        weights[own] = weigh(part, [embeddings[i] for i in own.tolist()], veto=veto)
+        weights[own] /= weights[own].sum()
+    scaled: np.ndarray = weights / weights.max()
+    return scaled
 
 
 def weigh(evidence: Evidence, embeddings: Sequence[str], *, veto: bool = True) -> np.ndarray:

@@ -7,6 +7,8 @@ from typing import Any
 from embedders.networks.trained import TrainedEmbedder
 from embedders.training.augment_plan import parse_augment
 from embedders.training.labels import LABELS
+from featstore.audio.near_far.mixes import mixes_of
+from featstore.errors import DataError
 
 FROM_DATA = {"n_attributes": "attribute", "n_groups": "group"}
 """Parameters of losses that are numbers of columns of a label, and the label."""
@@ -60,6 +62,15 @@ class TrainConfig:
         if not 0 <= self.imprint < self.epochs:
             raise ValueError(f"imprint={self.imprint}: expected 0 to {self.epochs - 1}, less than epochs")
         parse_augment(self.augment)
+        try:
+            mixes = mixes_of(self.channel)
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        if mixes.several:
+            raise ValueError(
+                f"channel={self.channel}: a network is trained on one wave per clip; name one, such as "
+                f"{mixes.main.text}, and build with all of them"
+            )
 
     @property
     def clustered(self) -> str:

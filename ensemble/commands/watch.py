@@ -152,7 +152,16 @@ def stream(model: Path, source: str, fail_on_anomaly: bool, **options: Any) -> N
     """
     from ensemble.scoring.model import Model
 
-    sys.exit(run_stream(lambda: Model.load(model), source, options, fail_on_anomaly=fail_on_anomaly))
+    def load() -> Model:
+        loaded = Model.load(model)
+        if loaded.policy.mixes.missing(1) is not None:
+            raise OptionError(
+                f"{model}: its clips were read with --channel {loaded.policy.channel}, and a stream gives one wave; "
+                "score files with `detect score` or `detect watch`, or fit a model to a store of --channel 0"
+            )
+        return loaded
+
+    sys.exit(run_stream(load, source, options, fail_on_anomaly=fail_on_anomaly))
 
 
 def run_watch(
@@ -235,19 +244,21 @@ def _opened(source: str) -> "Iterator[Source]":
 
 
 def _channel(channel: str) -> str:
-    from featstore.audio.near_far.mix import mix_of
+    from featstore.audio.near_far.mixes import mixes_of
     from featstore.errors import DataError
 
     try:
-        mix = mix_of(channel)
+        mixes = mixes_of(channel)
     except DataError as error:
         raise OptionError(f"--channel: {error}") from error
-    if mix.how:
+    if mixes.several:
+        raise OptionError(f"--channel {channel}: a stream gives one wave; name one channel, or mean")
+    if mixes.main.how:
         raise OptionError(
             f"--channel {channel}: a far channel is subtracted from whole clips, and a stream has none; score files of "
             "it with `detect score` or `detect watch`"
         )
-    return mix.text
+    return mixes.text
 
 
 def _code_of(signals: list[int]) -> int:

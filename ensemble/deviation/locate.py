@@ -10,6 +10,7 @@ from ensemble.deviation.region import Region
 from ensemble.deviation.regions import band_edges, regions
 from ensemble.deviation.statistics import BUILD, VIEWS, NormalSound
 from featstore import registry
+from featstore.audio.near_far.mixes import main_channel, main_views
 from featstore.building.default import DEFAULT, spec_of
 from featstore.errors import DataError, RequestError
 from featstore.spec import split_spec
@@ -46,7 +47,8 @@ class LogMel(Protocol):
 class Locator:
     """Statistics of normal clips in every section, and the embedder whose log-mel they describe.
 
-    spec: line of text of the embedder. channel, length: how recordings are read, see `AudioPolicy`.
+    spec: line of text of the embedder. channel, length: how recordings are read, see `AudioPolicy`; of an embedding
+    of several mixes, the first one.
     """
 
     def __init__(self, normal: Mapping[Bank, NormalSound], spec: str, *, channel: str = "0", length: str = "") -> None:
@@ -83,14 +85,16 @@ class Locator:
     def of_rows(
         cls, info: EmbeddingInfo, spec: str, rows: np.ndarray, clips: ClipTable, *, pool_sections: bool = False
     ) -> "Locator":
-        """From the rows (n, views, mels) of normal clips in an embedding that `spec` makes."""
+        """From the rows (n, views, mels) of normal clips in an embedding that `spec` makes; of the first mix."""
+        views = main_views(info.channel, info.views)
+        rows = rows[:, list(views.values())]
         machine, section, domain = (clips.column(column) for column in ("machine", "section", "domain"))
         section = np.full(len(clips), POOLED) if pool_sections else section
         normal = {}
         for bank in sorted(set(zip(machine.tolist(), section.tolist(), strict=True))):
             of_bank = (machine == bank[0]) & (section == bank[1])
-            normal[bank] = NormalSound.of(rows[of_bank], info.views, domain=domain[of_bank])
-        return cls(normal, spec, channel=info.channel, length=info.length)
+            normal[bank] = NormalSound.of(rows[of_bank], list(views), domain=domain[of_bank])
+        return cls(normal, spec, channel=main_channel(info.channel), length=info.length)
 
     def regions(
         self, wave: np.ndarray, machine: str, section: str, *, start_s: float = 0.0, most: int = 2
@@ -176,7 +180,7 @@ def _log_mel_of(store: FeatureStore) -> tuple[str, str]:
     """Name and embedder of the first embedding with the log-mel statistics."""
     lacking = ""
     for name, info in sorted(store.embeddings.items()):
-        missing = [view for view in VIEWS if view not in info.views]
+        missing = [view for view in VIEWS if view not in main_views(info.channel, info.views)]
         if not missing and (spec := spec_of(info)):
             return name, spec
         lacking = lacking or (f"; {name} lacks {', '.join(missing)}" if len(missing) < len(VIEWS) else "")

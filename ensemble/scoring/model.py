@@ -146,7 +146,7 @@ class Model:
         wave that cannot be used.
         """
         place = self.section_of("", machine, section)
-        wave = kept_channels(wave, rate_hz, self.policy.mix)
+        wave = kept_channels(wave, rate_hz, self.policy.mixes)
         seconds, windows = len(wave) / rate_hz, self.policy.windows
         if windows is None and self.policy.length == "native" and seconds > MAX_SECONDS:
             raise RejectedAudio(f"{seconds:.0f} s long, more than {MAX_SECONDS:g} s; score it in parts")
@@ -167,9 +167,10 @@ class Model:
         return list(map(self.located, self.verdicts(clips, results), waves))
 
     def _wave_for_map(self, wave: np.ndarray, rate_hz: int) -> np.ndarray:
-        """A wave at the rate of `locator`."""
+        """A wave at the rate of `locator`, of the first mix."""
         assert self.locator is not None
-        return prepared(wave, rate_hz, self.locator.embedder.sample_rate_hz, self.policy, 1).wave
+        prepared_wave = prepared(wave, rate_hz, self.locator.embedder.sample_rate_hz, self.policy, 1).wave
+        return prepared_wave if prepared_wave.ndim == 1 else prepared_wave[0]
 
     def score_file(self, path: str | Path, *, machine: str = "", section: str = "") -> list[Verdict]:
         """Score a recording in a file, as `score`; machine and section follow from the path where they are left out."""
@@ -191,7 +192,7 @@ class Model:
     def located_files(self, root: Path, clips: Sequence[Clip], verdicts: Sequence[Verdict]) -> list[Verdict]:
         """Verdicts of clips below `root`, with the regions of those that are anomalies."""
         rate_hz = self.locator.embedder.sample_rate_hz if self.locator else 0
-        waves = [partial(_read, root, clip.path, rate_hz, self.policy) for clip in clips]
+        waves = [partial(_read, root, clip.path, rate_hz, self.policy.main) for clip in clips]
         return list(map(self.located, verdicts, waves))
 
     def detect(self, clips: ClipTable, rows: Mapping[str, np.ndarray]) -> Detection:

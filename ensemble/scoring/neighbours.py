@@ -13,6 +13,7 @@ from detectors.search.neighbours import nearest
 from ensemble.inputs import one_view
 from ensemble.scoring.sources import Sources
 from featstore import registry
+from featstore.audio.near_far.mixes import main_views
 from featstore.audio.policy import AudioPolicy
 from featstore.building.make import made
 from featstore.building.work import Job, Task, Worker
@@ -138,7 +139,7 @@ def _source(store: FeatureStore, text: str) -> tuple[str, int | None]:
     if not names:
         raise RequestError(f"{store.path}: no embeddings; fill it with `featstore build`")
     if not text:
-        text = "logmel@mean" if "mean" in getattr(store.embeddings.get("logmel"), "views", ()) else names[0]
+        text = _default(store, names)
     name, _, view = text.partition("@") if text not in names else (text, "", "")
     if name not in names:
         raise RequestError(f"{store.path}: no embedding {name!r}; it has {', '.join(names)}{did_you_mean(name, names)}")
@@ -146,6 +147,13 @@ def _source(store: FeatureStore, text: str) -> tuple[str, int | None]:
     if view and view not in views:
         raise RequestError(f"{store.path}: {name} has no view {view!r}; it has {', '.join(views) or 'none'}")
     return name, views.index(view) if view else None
+
+
+def _default(store: FeatureStore, names: Sequence[str]) -> str:
+    """The mean over time of the log-mel spectrogram, of the first mix where there are several; else the first name."""
+    info = store.embeddings.get("logmel")
+    place = main_views(info.channel, info.views).get("mean") if info else None
+    return names[0] if info is None or place is None else f"logmel@{info.views[place]}"
 
 
 def _embedded(info: EmbeddingInfo, path: Path, specs: Sequence[str]) -> tuple[np.ndarray, list[Window | None]]:

@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from featstore.audio.near_far.mix import Mix
+from featstore.audio.measure import UNKNOWN
+from featstore.audio.near_far.mixes import Mixes
 from featstore.audio.opened import BLOCK_FRAMES
 from featstore.audio.policy import AudioPolicy
-from featstore.audio.read import Recording, fit_length
+from featstore.audio.read import Kept, Recording, mixed
 from featstore.errors import RejectedAudio
 
 
-def kept_channels(wave: np.ndarray, rate_hz: int, mix: Mix) -> np.ndarray:
-    """What a mix keeps of a wave (time,) or (time, channels): (time, n) float32; integers are scaled to full scale 1.
+def kept_channels(wave: np.ndarray, rate_hz: int, mixes: Mixes) -> np.ndarray:
+    """What mixes keep of a wave (time,) or (time, channels): (time, n) float32; integers are scaled to full scale 1.
 
     RejectedAudio for a wave without samples, without that channel, or with values that are not finite.
     """
@@ -25,12 +26,12 @@ def kept_channels(wave: np.ndarray, rate_hz: int, mix: Mix) -> np.ndarray:
     if wave.shape[1] > wave.shape[0]:
         shape = f"{wave.shape[1]} channels of {wave.shape[0]} samples"
         raise RejectedAudio(f"{shape}: expected (time, channels); transpose the wave")
-    missing = mix.missing(wave.shape[1])
+    missing = mixes.missing(wave.shape[1])
     if missing is not None:
         raise RejectedAudio(f"channel {missing} does not exist, the wave has {wave.shape[1]}")
     scale = np.float32(1 / -float(np.iinfo(wave.dtype).min)) if wave.dtype.kind == "i" else np.float32(1)
     with np.errstate(over="ignore"):  # refused below
-        kept = np.asarray(mix.columns(wave).astype(np.float32) * scale)
+        kept = np.asarray(mixes.columns(wave).astype(np.float32) * scale)
     if not np.isfinite(kept).all():
         raise RejectedAudio("contains NaN or infinite samples")
     return kept
@@ -40,9 +41,9 @@ def prepared(wave: np.ndarray, rate_hz: int, target_hz: int, policy: AudioPolicy
     """The wave of kept channels (time, n) at the rate and with the length that an embedder reads."""
     _, seconds = policy.fixed_seconds()
     frames = len(wave) if seconds is None else min(len(wave), max(1, round(seconds * rate_hz)))
-    mono, far = policy.mix.finished(_resampled(wave[:frames], rate_hz, target_hz))
-    fitted, padded = fit_length(mono, target_hz, policy, min_samples)
-    return Recording(fitted, rate_hz, len(wave), wave.shape[1], "", padded or far)
+    columns = _resampled(wave[:frames], rate_hz, target_hz)
+    kept = Kept(columns, target_hz, rate_hz, len(wave), wave.shape[1], "", UNKNOWN)
+    return mixed(kept, *policy.mixes.finished(columns), policy, min_samples)
 
 
 def _resampled(wave: np.ndarray, rate_hz: int, target_hz: int) -> np.ndarray:

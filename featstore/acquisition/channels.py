@@ -51,7 +51,7 @@ def _text(recordings: Recordings, rows: Sequence[int], heard: Sequence[int]) -> 
     names = ", ".join(map(str, heard))
     if (recordings.facts["channels"] > heard[0]).all():
         return f"sound is in channel {names}: build with --channel {heard[0]}"
-    selected = recordings.policy.channel
+    selected = recordings.policy.main.channel
     clips = f"{recordings.clips[rows[0]].path}{f' and {len(rows) - 1:,} more' if len(rows) > 1 else ''}"
     read = "the mean" if selected == "mean" else f"channel {selected}"
     have = f"channel {names} has" if len(heard) == 1 else f"channels {names} have"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from featstore.audio.measure import Measures
+from featstore.audio.near_far.mixes import side_by_side
 from featstore.audio.policy import AudioPolicy
 from featstore.building.plan import states_of
 from featstore.building.units import Progress, UnitRun, UnitWork, Workers
@@ -108,7 +109,8 @@ def of_folder(
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Recordings:
     """The recordings `clips` below `root`, read and measured in worker processes as a build reads them."""
-    name, shape, fingerprint = Listener.name, Listener.shape, Listener.fingerprint
+    name, fingerprint = Listener.name, Listener.fingerprint
+    shape, _ = side_by_side(policy.mixes, Listener.shape, Listener.views)
     info = EmbeddingInfo(name, shape, "float32", fingerprint, channel=policy.channel, length=policy.length)
     run, shards = UnitRun([info], len(clips), report=report), list[ShardData]()
     states = states_of(root, clips)

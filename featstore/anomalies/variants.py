@@ -1,7 +1,8 @@
 """Which generated anomalies are made of which clips: names of variants, the balanced design, rendering during a build.
 
 A variant is a Clip like its source, but labelled anomaly. Its field `variant` states how it is made: `impacts@-5dB#17`,
-or with the path of a donor `mix@0dB#3<pump/train/normal_0007.wav`. Its split is train and its label anomaly, so it is
+or with the path of a donor `mix@0dB#3<pump/train/normal_0007.wav`, or with another level at the far microphones than
+FAR_DB `impacts@-5dB~-10dB#17`. Its split is train and its label anomaly, so it is
 never used as a normal clip. Variants are made of training clips only.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from featstore import registry
 from featstore.anomalies.design import AnomalyDesign
+from featstore.anomalies.far import FAR_DB
 from featstore.anomalies.table import ANOMALIES, SHORTEST_SAMPLES, find, render
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_clip
@@ -30,21 +32,30 @@ MIN_PER_PAIR = 6
 Group = tuple[str, str, str]
 """Machine, section and domain."""
 
-_TEXT = re.compile(r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB#(?P<seed>[0-9]+)(?:<(?P<donor>.+))?", re.DOTALL)
+_TEXT = re.compile(
+    r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB(?:~(?P<far>-?[0-9]+(?:\.[0-9]+)?)dB)?#(?P<seed>[0-9]+)(?:<(?P<donor>.+))?",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A generated anomaly; donor: path of the second recording or window, below the data root or absolute."""
+    """A generated anomaly.
+
+    donor: path of the second recording or window, below the data root or absolute. far_db: level of the fault at the
+    other microphones, where a policy needs several (`anomalies.far`).
+    """
 
     name: str
     severity_db: float
     seed: int
     donor: str = ""
+    far_db: float = FAR_DB
 
     def __str__(self) -> str:
         """The text in `Clip.variant`."""
-        return f"{self.name}@{self.severity_db + 0:g}dB#{self.seed}{'<' if self.donor else ''}{self.donor}"
+        far = "" if self.far_db == FAR_DB else f"~{self.far_db + 0:g}dB"
+        return f"{self.name}@{self.severity_db + 0:g}dB{far}#{self.seed}{'<' if self.donor else ''}{self.donor}"
 
     @classmethod
     def parse(cls, text: str) -> "Variant":
@@ -52,8 +63,11 @@ class Variant:
         match = _TEXT.fullmatch(text)
         if match is None or not registry.is_known("anomaly", match["name"]):
             known = ", ".join(registry.names("anomaly"))
-            raise DataError(f"variant {text!r}: expected NAME@SEVERITYdB#SEED[<DONOR], NAME one of {known}")
-        return cls(match["name"], float(match["severity"]), int(match["seed"]), match["donor"] or "")
+            raise DataError(
+                f"variant {text!r}: expected NAME@SEVERITYdB#SEED[<DONOR], or SEVERITYdB~FARdB, NAME one of {known}"
+            )
+        far_db = float(match["far"]) if match["far"] else FAR_DB
+        return cls(match["name"], float(match["severity"]), int(match["seed"]), match["donor"] or "", far_db)
 
     def rng(self) -> np.random.Generator:
         """A generator that is the same at every severity: a stronger variant is a later state of the same fault."""
@@ -64,28 +78,34 @@ class Variant:
 class VariantDesign(AnomalyDesign):
     """Which variants are made of the training clips, and how many per clip.
 
-    For a transform, severities that it cannot reach (`Anomaly.max_db`) are left out.
+    For a transform, severities that it cannot reach (`Anomaly.max_db`) are left out. far_db: as in Variant.
     """
 
     per_clip: int = 6
     severities_db: tuple[float, ...] = SEVERITIES_DB
+    far_db: float = FAR_DB
 
     def __post_init__(self) -> None:
         self.check(find, self.per_clip)
+        if not -60 <= self.far_db <= 0 or self.far_db != round(self.far_db, 2):
+            raise ValueError(
+                f"the level at the far microphones is {self.far_db:g} dB, expected -60 to 0, with two decimals"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "VariantDesign":
-        """`N[:TRANSFORM,...][@DB,...]`: "2", "4:impacts,leak", "2@-5,0"."""
-        match = re.fullmatch(r"([0-9]+)(?::([^@]+))?(?:@(.+))?", text)
+        """`N[:TRANSFORM,...][@DB,...][~DB]`: "2", "4:impacts,leak", "2@-5,0", "2@-5,0~-10"."""
+        match = re.fullmatch(r"([0-9]+)(?::([^@~]+))?(?:@([^~]+))?(?:~(.+))?", text)
         try:
             if match is None:
                 raise ValueError("it starts with no whole number of anomalies per clip, such as 4")
             severities = tuple(map(_decibel, match[3].split(","))) if match[3] else SEVERITIES_DB
             transforms = tuple(match[2].split(",")) if match[2] else ()
-            return cls(per_clip=int(match[1]), transforms=transforms, severities_db=severities)
+            far_db = _decibel(match[4], FAR_SAID) if match[4] else FAR_DB
+            return cls(per_clip=int(match[1]), transforms=transforms, severities_db=severities, far_db=far_db)
         except ValueError as error:
             raise DataError(
-                f"--anomalies {text}: expected auto, none or N[:TRANSFORM,...][@DB,...]: {error}"
+                f"--anomalies {text}: expected auto, none or N[:TRANSFORM,...][@DB,...][~DB]: {error}"
             ) from error
 
     def pairs(self, available: Sequence[str]) -> list[tuple[str, float]]:
@@ -100,11 +120,15 @@ class VariantDesign(AnomalyDesign):
         ]
 
 
-def _decibel(text: str) -> float:
+STRENGTHS_SAID = "@ come strengths in dB, such as -5,0"
+FAR_SAID = "~ comes the level in dB at the far microphones, such as -10"
+
+
+def _decibel(text: str, what: str = STRENGTHS_SAID) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"after @ come strengths in dB, such as -5,0, not {text!r}") from None
+        raise ValueError(f"after {what}, not {text!r}") from None
 
 
 def variants_of(
@@ -154,7 +178,7 @@ def _of_group(
         transform, severity = pairs[order[position]]
         pool = donors.get(find(transform).donor, ())
         donor = pool[int(draws[position] * len(pool))] if pool else ""
-        variant = Variant(transform, severity, design.seed * 1_000_000 + slot, donor)
+        variant = Variant(transform, severity, design.seed * 1_000_000 + slot, donor, design.far_db)
         yield replace(members[slot // per_clip], label="anomaly", variant=str(variant))
 
 
@@ -182,7 +206,10 @@ def donors_of(
 
 @dataclass(frozen=True)
 class Renderer:
-    """Renders a variant from the wave of its source: the `render` of a build, whose root and policy it shares."""
+    """Renders a variant from the wave of its source: the `render` of a build, whose root and policy it shares.
+
+    Where the policy keeps several channels, the source and the donor are what the near one records.
+    """
 
     root: Path
     policy: AudioPolicy
@@ -197,7 +224,7 @@ class Renderer:
 
     def _donor(self, anomaly: Variant, sample_rate_hz: int) -> np.ndarray:
         recorded = find(anomaly.name).donor == "recorded"
-        policy = AudioPolicy(max_seconds=self.policy.max_seconds) if recorded else self.policy
+        policy = AudioPolicy(max_seconds=self.policy.max_seconds) if recorded else self.policy.near
         try:
             return read_clip(self.root, anomaly.donor, sample_rate_hz, policy).wave
         except RejectedAudio as error:

@@ -6,6 +6,7 @@ from featstore.audio.near_far.subtract import FAR_COPY, FAR_SILENT
 from featstore.terminal.shown import counted
 
 SILENT, PADDED = "silent", "padded"
+ONE_SILENT = "silent in one of its channels"
 UNKNOWN, LONGER = "length unknown", "longer than its header says"
 
 MEANINGS = {
@@ -14,6 +15,7 @@ MEANINGS = {
     LONGER: "decoded to the end of the file",
     FAR_SILENT: "nothing is subtracted, the near channel is used as it is",
     FAR_COPY: "of the near one; nothing is subtracted, the near channel is used as it is",
+    ONE_SILENT: "not the first one; the views of that channel are those of silence",
     PADDED: "shorter than the embedder needs, zeros were added",
 }
 """In order of weight: a recording has the first outcome that is true."""

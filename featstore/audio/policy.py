@@ -1,8 +1,9 @@
 """Which channel and which part of a recording is used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from featstore.audio.near_far.mix import Mix, mix_of
+from featstore.audio.near_far.mix import Mix
+from featstore.audio.near_far.mixes import Mixes, mixes_of
 from featstore.clip import Windows, windows_in
 from featstore.errors import DataError
 
@@ -15,10 +16,10 @@ class AudioPolicy:
     """Which part of a recording is used; channel and length are stored, so one matrix never mixes two policies.
 
     channel: "0", "1", ...; "mean" of all, "0+1" of some; "0-1" is channel 0 minus what channel 1 explains, with options
-    as in "0-1:taps=4" (`near_far.subtract`). length: "native"; "crop:S" (first S seconds, shorter recordings stay
-    short); "pad:S" (crop or zero-pad to S); "tile:S" (crop or repeat to S); "window:W,H" (longer recordings are cut
-    into windows of W seconds every H seconds, see layouts.windows). max_seconds: limit for "native" and for windows,
-    longer ones are rejected.
+    as in "0-1:taps=4" (`near_far.subtract`); several of these, "0,1,0-1", stand side by side (`near_far.mixes`).
+    length: "native"; "crop:S" (first S seconds, shorter recordings stay short); "pad:S" (crop or zero-pad to S);
+    "tile:S" (crop or repeat to S); "window:W,H" (longer recordings are cut into windows of W seconds every H seconds,
+    see layouts.windows). max_seconds: limit for "native" and for windows, longer ones are rejected.
     """
 
     channel: str = "0"
@@ -27,13 +28,24 @@ class AudioPolicy:
 
     def __post_init__(self) -> None:
         """Raise DataError for an invalid policy."""
-        object.__setattr__(self, "channel", mix_of(self.channel).text)
+        object.__setattr__(self, "channel", mixes_of(self.channel).text)
         self.fixed_seconds()
 
     @property
-    def mix(self) -> Mix:
+    def mixes(self) -> Mixes:
         """What the channel does with the channels of a recording."""
-        return mix_of(self.channel)
+        return mixes_of(self.channel)
+
+    @property
+    def main(self) -> "AudioPolicy":
+        """The policy that reads only the first of several mixes."""
+        return replace(self, channel=self.mixes.main.text)
+
+    @property
+    def near(self) -> "AudioPolicy":
+        """The policy that reads only the near channel, where several are kept (`Mixes.near`)."""
+        mixes = self.mixes
+        return replace(self, channel=Mix(mixes.sources[mixes.near]).text) if len(mixes.sources) > 1 else self
 
     @property
     def windows(self) -> Windows | None:

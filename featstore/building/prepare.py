@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featstore.audio.near_far.mixes import side_by_side
 from featstore.audio.policy import AudioPolicy, length_option
 from featstore.building.make import made
 from featstore.building.plan import Plan, PlanOptions, make_plan
@@ -122,13 +123,16 @@ def _described(name: str, embedder: Embedder, options: BuildOptions) -> Embeddin
     """Description of an embedder; its properties may run code too. ValueError for one of a wrong type."""
     if type(embedder.min_samples) is not int or embedder.min_samples < 0:
         raise ValueError(f"min_samples is {embedder.min_samples!r:.80}, expected an integer of at least 0")
+    shape, views = embedder.shape, embedder.views
+    if isinstance(shape, tuple) and isinstance(views, tuple):
+        shape, views = side_by_side(options.audio.mixes, shape, views)
     info = EmbeddingInfo(
         name=name,
-        shape=embedder.shape,
+        shape=shape,
         dtype=options.dtype,
         fingerprint=embedder.fingerprint,
         config=embedder.config,
-        views=embedder.views,
+        views=views,
         sample_rate_hz=embedder.sample_rate_hz,
         channel=options.audio.channel,
         length=options.audio.length,
@@ -145,6 +149,8 @@ def _check_same(store: FeatureStore | None, info: EmbeddingInfo) -> None:
     differing = differing_fields(info, held)
     if not differing:
         return
+    if "channel" in differing and "fingerprint" not in differing:  # then shape and views follow from it
+        differing = {name: pair for name, pair in differing.items() if name not in {"shape", "views"}}
     if next(iter(differing)) in READING:
         cure = "to go on with it " + " and ".join(f"give {_option(name, old)}" for name, (_, old) in differing.items())
     else:

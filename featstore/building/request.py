@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from featstore import registry
+from featstore.anomalies.far import FAR_DB
 from featstore.anomalies.variants import VariantDesign
+from featstore.audio.near_far.mixes import mixes_of
 from featstore.audio.policy import EXAMPLE, AudioPolicy
 from featstore.clip import SHORTEST_HOP_S, Windows
 from featstore.disk.manifest import EMBEDDING_NAME
@@ -106,9 +108,15 @@ class BuildRequest:
         """Raise OptionError for a text of --anomalies that names no design."""
         if self.design not in (AUTO_ANOMALIES, NO_ANOMALIES):
             try:
-                VariantDesign.parse(self.design)
+                design = VariantDesign.parse(self.design)
+                one = design.far_db != FAR_DB and len(mixes_of(self.channel).sources) == 1
             except DataError as error:
                 raise OptionError(str(error)) from error
+            if one:
+                raise OptionError(
+                    f"--anomalies {self.design}: ~DB is the level of a fault at the other microphones; give --channel "
+                    "0-1 or 0,1 with it, or leave it out"
+                )
 
     def _check_windows(self) -> None:
         """Raise OptionError for windows that leave out sound, are too long to be read, or contradict --length."""

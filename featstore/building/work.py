@@ -1,4 +1,7 @@
-"""What a worker of a build does: read clips, embed them in batches of equal length, return vectors or reasons."""
+"""What a worker of a build does: read clips, embed them in batches of equal length, return vectors or reasons.
+
+Where the policy has several mixes, the embedder is applied to the wave of each, and their views stand side by side.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,8 +10,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from featstore.anomalies.far import with_fault
+from featstore.anomalies.variants import Variant
 from featstore.audio.policy import AudioPolicy
-from featstore.audio.read import Recording, read_clip
+from featstore.audio.read import Kept, Recording, mixed, read_clip, read_kept_clip
 from featstore.building.make import CODE_FAILS, failure
 from featstore.errors import DataError, RejectedAudio
 
@@ -49,7 +54,8 @@ class Job:
     """Settings of a build for its workers; pickled once per worker.
 
     root: folder of the recordings. batch: clips per call of the embedder. embeds: whether the worker embeds, or only
-    reads. render: (wave, sample rate, variant) to the wave of a generated variant; required for tasks with variants.
+    reads. render: (wave, sample rate, variant) to the wave of a generated variant, at the near microphone where there
+    are several; required for tasks with variants.
     """
 
     root: Path
@@ -104,6 +110,7 @@ class Worker:
     job: Job
     embedders: list[Embedder] = field(default_factory=list)
     _source: tuple[tuple[str, int, int], Recording] | None = None  # the last recording, for its next variant
+    _kept: tuple[tuple[str, int], Kept, tuple[str, ...]] | None = None  # the same before it is mixed
 
     def __post_init__(self) -> None:
         """Create the embedders; this loads their libraries, once per process."""
@@ -128,9 +135,11 @@ class Worker:
 
     def _read_once(self, path: str, variant: str, rate_hz: int, min_samples: int) -> Result:
         try:
-            recording = self._recording(path, rate_hz, min_samples, keep=bool(variant))
             if variant and self.job.render is None:
                 raise ValueError(f"{path}: variant {variant} needs Job.render")
+            if variant and len(self.job.policy.mixes.sources) > 1:
+                return Result(self._with_fault(path, variant, rate_hz, min_samples))
+            recording = self._recording(path, rate_hz, min_samples, keep=bool(variant))
             if variant and self.job.render is not None:
                 recording = replace(recording, wave=self.job.render(recording.wave, rate_hz, variant))
         except RejectedAudio as error:
@@ -150,6 +159,31 @@ class Worker:
         self._source = (key, recording) if keep else None
         return recording
 
+    def _with_fault(self, path: str, variant: str, rate_hz: int, min_samples: int) -> Recording:
+        """A variant under a policy that keeps several channels: all of them hear the fault before they are mixed.
+
+        A mix that subtracts nothing from the recording itself subtracts nothing from its variants.
+        """
+        assert self.job.render is not None
+        policy, key = self.job.policy, (path, rate_hz)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # freed before the next one is read
+            kept = read_kept_clip(self.job.root, path, rate_hz, policy)
+            self._kept = (key, kept, policy.mixes.finished(kept.columns)[1])
+        _, kept, fallen = self._kept
+        near = self.job.render(kept.columns[:, policy.mixes.near], kept.rate_hz, variant)
+        columns = with_fault(
+            kept.columns,
+            near,
+            policy.mixes,
+            kept.channels,
+            path=path,
+            rate_hz=kept.rate_hz,
+            far_db=Variant.parse(variant).far_db,
+        )
+        waves, _ = policy.mixes.finished(columns, [bool(outcome) for outcome in fallen])
+        return mixed(kept, waves, fallen, policy, min_samples)
+
     def embed(self, task: Task, results: TaskResult) -> TaskResult:
         """Add the vectors to `results`, in batches of equal length, and free the waves."""
         for i, column in zip(task.wanted, results, strict=True):
@@ -160,12 +194,11 @@ class Worker:
     @staticmethod
     def _embed_batch(embedder: Embedder, batch: list[Result]) -> None:
         waves = [result.recording.wave for result in batch if result.recording is not None]
-        stacked = waves[0][None] if len(waves) == 1 else np.stack(waves)
-        try:
-            vectors = embedder.embed(stacked)
-        except CODE_FAILS as error:
-            raise failure(f"embedder {embedder.name} fails on float32 waves {stacked.shape}", error) from error
-        _check_vectors(embedder, vectors, len(batch))
+        if waves[0].ndim == 1:
+            vectors = _embedded(embedder, waves)
+        else:  # one call per mix: the vectors of a mix are those of a build of this mix alone
+            parts = [_embedded(embedder, of_mix) for of_mix in zip(*waves, strict=True)]
+            vectors = np.stack(parts, axis=1).reshape(len(waves), -1, parts[0].shape[-1])
         for result, vector in zip(batch, vectors, strict=True):
             if result.recording is None:
                 continue
@@ -173,8 +206,19 @@ class Worker:
                 result.vector = vector
                 result.recording = _without_wave(result.recording)
             else:
-                result.by_embedder = result.recording.outcome != "silent"
+                result.by_embedder = bool(result.recording.wave.any(axis=-1).all())
                 result.recording, result.reason = None, f"embedder {embedder.name} returned NaN or infinite values"
+
+
+def _embedded(embedder: Embedder, waves: Sequence[np.ndarray]) -> np.ndarray:
+    """Vectors of waves (time,) of equal length; DataError for an embedder that fails or returns something else."""
+    stacked = waves[0][None] if len(waves) == 1 else np.stack(waves)
+    try:
+        vectors = embedder.embed(stacked)
+    except CODE_FAILS as error:
+        raise failure(f"embedder {embedder.name} fails on float32 waves {stacked.shape}", error) from error
+    _check_vectors(embedder, vectors, len(waves))
+    return vectors
 
 
 def _check_vectors(embedder: Embedder, vectors: object, n: int) -> None:
@@ -197,10 +241,10 @@ def equal_length_batches(results: Iterable[Result], batch: int) -> Iterator[list
     for result in results:
         if result.recording is None:
             continue
-        group = groups.setdefault(len(result.recording.wave), [])
+        group = groups.setdefault(result.recording.wave.shape[-1], [])
         group.append(result)
         if len(group) == batch:
-            yield groups.pop(len(result.recording.wave))
+            yield groups.pop(result.recording.wave.shape[-1])
     yield from groups.values()
 
 

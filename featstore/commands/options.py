@@ -32,7 +32,8 @@ part_options = together(
         "--channel",
         default="0",
         show_default=True,
-        help="0, 1, ..., mean, 0+1 (mean), or 0-1: channel 0 minus what channel 1 explains.",
+        help="0, 1, ..., mean, 0+1 (mean), or 0-1: channel 0 minus what channel 1 explains; 0,1,0-1: all of them, as "
+        "views side by side.",
     ),
     click.option(
         "--window",
@@ -62,9 +63,10 @@ planned_options = together(
     listing_options,
     click.option(
         "--anomalies",
-        metavar="auto|none|N[:KIND,...][@DB,...]",
+        metavar="auto|none|N[:KIND,...][@DB,...][~DB]",
         help="Generated anomalies, embedded too, for `detect select`: auto (within a budget of time), none, or N or "
-        "more of every training clip [default: auto without -e, none with -e].",
+        "more of every training clip, ~DB louder or fainter at the other microphones [default: auto without -e, none "
+        "with -e].",
     ),
     click.option(
         "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."

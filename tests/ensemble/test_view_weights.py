@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from view_store import listed, patterned, with_views
 
-from ensemble.view_weights import LEAST, SHARPNESS, Evidence, families, inflation, sampled, view_weights, weigh
+from ensemble.view_weights import (
+    LEAST,
+    SHARPNESS,
+    Evidence,
+    families,
+    inflation,
+    sampled,
+    view_weights,
+    weigh,
+    weigh_mixes,
+)
 from featstore.clip import Clip
 from featstore.exchange.embeddings import import_matrix
 from featstore.store import FeatureStore
@@ -133,3 +143,52 @@ def test_equal_weights_where_nothing_can_be_learned(tmp_path: Path) -> None:
     np.testing.assert_array_equal(view_weights(store, sources), [1, 1])
     np.testing.assert_array_equal(view_weights(store, [("v", "one"), ("v", "unknown")]), [1, 1])
     np.testing.assert_array_equal(view_weights(store, [("v", "one")]), [1])
+
+
+def test_mixes_count_alike_and_a_channel_that_is_subtracted_does_not_count_alone() -> None:
+    evidence = Evidence(np.array([10.0, 9.0, 50.0, 49.0, 2.0, 1.9]), np.eye(6))
+    mixes = ["0", "0", "1", "1", "0-1", "0-1"]
+    weights = weigh_mixes(evidence, ["e"] * 6, mixes)
+    near, left = (
+        weigh(Evidence(evidence.inflation[:2], APART), ["e"] * 2),
+        weigh(Evidence(evidence.inflation[4:], APART), ["e"] * 2),
+    )
+    np.testing.assert_allclose(weights[:2] / weights[:2].sum(), near / near.sum())
+    np.testing.assert_allclose(weights[4:] / weights[4:].sum(), left / left.sum())
+    np.testing.assert_array_equal(weights[2:4], [0, 0])
+    assert weights[:2].sum() == pytest.approx(weights[4:].sum())
+    assert weights.max() == 1
+    named = weigh_mixes(evidence, ["e"] * 6, mixes, veto=False)
+    np.testing.assert_allclose(named.reshape(3, 2).sum(axis=1), named[:2].sum())
+
+
+def test_without_a_subtraction_every_channel_counts() -> None:
+    evidence = Evidence(np.array([10.0, 50.0]), APART)
+    np.testing.assert_allclose(weigh_mixes(evidence, ["e"] * 2, ["0", "1"]), [1, 1])
+    np.testing.assert_allclose(weigh_mixes(evidence, ["e"] * 2, ["0", "0"]), weigh(evidence, ["e"] * 2))
+    both = weigh_mixes(Evidence(np.ones(3), np.eye(3)), ["e"] * 3, ["0-1", "1-0", "1"])
+    np.testing.assert_allclose(both, [1, 1, 1])
+
+
+def test_a_mix_that_is_a_copy_of_another_counts_once() -> None:
+    agreement = np.array([[1, 0.2, 1, 0.2], [0.2, 1, 0.2, 1], [1, 0.2, 1, 0.2], [0.2, 1, 0.2, 1.0]])
+    weights = weigh_mixes(Evidence(np.ones(4), agreement), ["e"] * 4, ["0", "0", "0-1", "0-1"])
+    np.testing.assert_allclose(weights, [1, 1, 0, 0])
+
+
+def test_mixes_are_known_by_the_channel_of_an_embedding(tmp_path: Path) -> None:
+    clips = listed()
+    views = {
+        f"{mix}/{view}": patterned(len(clips), noise=noise, seed=i)
+        for i, (mix, view, noise) in enumerate([("0", "a", 0.4), ("0", "b", 0.4), ("1", "a", 0.01), ("0-1", "a", 0.8)])
+    }
+    sources = [("v", view) for view in views]
+    plain = view_weights(with_views(tmp_path / "plain", clips, views), sources)
+    assert plain.argmax() == 2
+    store = with_views(tmp_path / "listed", clips, views, channel="0,1,0-1")
+    weights = view_weights(store, sources)
+    assert weights[2] == 0
+    assert weights[:2].sum() == pytest.approx(weights[3])
+    few = with_views(tmp_path / "few", clips[:4], {name: X[:4] for name, X in views.items()}, channel="0,1,0-1")
+    np.testing.assert_array_equal(view_weights(few, sources), [1, 1, 0, 1])
+    np.testing.assert_array_equal(view_weights(few, sources, veto=False), 1)

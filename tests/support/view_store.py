@@ -24,9 +24,11 @@ def patterned(n: int, d: int = 12, noise: float = 0.2, seed: int = 0) -> np.ndar
     return rng.normal(size=(n, 2)) @ rng.normal(size=(2, d)) + noise * rng.normal(size=(n, d))
 
 
-def with_views(path: Path, clips: list[Clip], views: dict[str, np.ndarray], name: str = "v") -> FeatureStore:
+def with_views(
+    path: Path, clips: list[Clip], views: dict[str, np.ndarray], name: str = "v", channel: str = ""
+) -> FeatureStore:
     X = np.stack(list(views.values()), axis=1).astype(np.float32)
-    info = EmbeddingInfo(name, X.shape[1:], "float32", f"made {name}", {}, views=tuple(views))
+    info = EmbeddingInfo(name, X.shape[1:], "float32", f"made {name}", {}, views=tuple(views), channel=channel)
     with StoreWriter(path) as writer:
         writer.commit([ShardData(info, ClipTable.from_clips(clips), X)])
     return FeatureStore.open(path)

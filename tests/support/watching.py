@@ -33,6 +33,7 @@ class Listener:
 
     sections = (("fan", "00"), ("fan", "01"))
     seconds, hop_s = 1.0, 0.5
+    policy = AudioPolicy()
 
     def __init__(self) -> None:
         self.before: Callable[[Path], None] = lambda path: None

@@ -37,6 +37,11 @@ class Mix:
         options = [f"{name}={value:g}" for name, value in values.items() if value != getattr(default, name)]
         return "-".join(map(str, self.channels)) + (f":{','.join(options)}" if options else "")
 
+    @property
+    def sources(self) -> "tuple[tuple[int, ...], ...]":
+        """The channels of every column that is kept, whose mean the column is; () is the mean of all."""
+        return (self.channels,) if self.how is None else tuple((channel,) for channel in self.channels)
+
     def missing(self, channels: int) -> int | None:
         """The first channel that a recording of so many channels lacks; None where it has all."""
         return next((channel for channel in self.channels if channel >= channels), None)
@@ -45,16 +50,21 @@ class Mix:
         """What is kept of samples (frames, channels) while they are read: (frames, 1), or near and far (frames, 2)."""
         if self.how is not None:
             return samples[:, list(self.channels)]
-        if len(self.channels) == 1:
-            return samples[:, self.channels[0]][:, None]
-        kept = samples[:, list(self.channels)] if self.channels else samples
-        return np.asarray(kept.mean(axis=1, keepdims=True, dtype=np.float32))
+        return column(samples, self.channels)
 
     def finished(self, columns: np.ndarray) -> tuple[np.ndarray, str]:
         """The wave (time,) of all columns (time, n), and why nothing was subtracted, if so."""
         if self.how is None:
             return columns[:, 0], ""
         return near_minus_far(columns[:, 0], columns[:, 1], self.how)
+
+
+def column(samples: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
+    """The mean (frames, 1) of some channels of samples (frames, channels), of all where none are named."""
+    if len(channels) == 1:
+        return samples[:, channels[0]][:, None]
+    kept = samples[:, list(channels)] if channels else samples
+    return np.asarray(kept.mean(axis=1, keepdims=True, dtype=np.float32))
 
 
 @cache

@@ -244,3 +244,11 @@ def test_recordings_that_cannot_be_read_are_named_when_clustering(bare, tmp_path
     broken = [type(clip)(**fields_of(clip, path="missing.wav")) if i == 5 else clip for i, clip in enumerate(clips)]
     with pytest.raises(DataError, match=r"missing\.wav"):
         plan_of((root, broken), quick_setup("tdnn", "labels=pseudo"))
+
+
+def test_a_network_is_trained_on_one_wave_per_clip():
+    assert parse_setup("tdnn", ("channel=0-1",)).train.channel == "0-1"
+    with pytest.raises(ValueError, match=r"channel=0,0-1: a network is trained on one wave per clip; .* such as 0,"):
+        parse_setup("tdnn", ("channel=0,0-1",))
+    with pytest.raises(ValueError, match="expected 0, 1"):
+        parse_setup("tdnn", ("channel=left",))

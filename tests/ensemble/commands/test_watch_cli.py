@@ -16,6 +16,7 @@ from watching import RATE, Listener
 
 from ensemble.cli import main
 from ensemble.watching.journal import read_records
+from featstore.audio.policy import AudioPolicy
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
@@ -166,7 +167,9 @@ def test_a_wav_file_and_windows_of_ones_own(plant: Path) -> None:
     ("words", "code", "message"),
     [
         (["-"], 2, "need --rate"),
-        (["-", "--rate", "1000", "--channel", "left"], 2, "expected 0, 1, ... or mean"),
+        (["-", "--rate", "1000", "--channel", "left"], 2, "expected 0, 1, ..., mean"),
+        (["-", "--rate", "1000", "--channel", "0-1"], 2, "subtracted from whole clips"),
+        (["-", "--rate", "1000", "--channel", "0,1"], 2, "a stream gives one wave"),
         (["-", "--rate", "1000", "--channel", "1"], 2, "the stream has 1"),
         (["-", "--rate", "1000", "--hop", "9"], 2, "--hop 9"),
         (["missing"], 2, "missing"),
@@ -175,6 +178,17 @@ def test_a_wav_file_and_windows_of_ones_own(plant: Path) -> None:
 def test_streams_that_are_refused(plant: Path, words: list[str], code: int, message: str) -> None:
     result = stream(plant, *words, data=samples(0.1))
     assert (result.exit_code, message in result.stderr) == (code, True), result.output
+
+
+@pytest.mark.parametrize("channel", ["0-1", "0,1", "1"])
+def test_a_model_of_several_channels_scores_no_stream(
+    plant: Path, scorer: Listener, channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer, "policy", AudioPolicy(channel))
+    result = stream(plant, "-", "--rate", RATE, data=samples(0.1))
+    assert result.exit_code == 2
+    assert f"its clips were read with --channel {channel}, and a stream gives one wave" in result.stderr
+    assert scorer.scored == scorer.lengths == []
 
 
 def test_no_sound_is_an_error(plant: Path) -> None:

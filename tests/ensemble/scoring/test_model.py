@@ -172,6 +172,8 @@ def test_windows_of_another_rate_and_of_short_recordings(
     [
         AudioPolicy("1"),
         AudioPolicy("mean"),
+        AudioPolicy("0-1"),
+        AudioPolicy("0,1,0-1"),
         AudioPolicy(length="crop:0.4"),
         AudioPolicy(length="pad:0.8"),
         AudioPolicy(length="tile:0.8"),

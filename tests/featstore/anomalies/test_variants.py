@@ -44,6 +44,8 @@ def plant(
         Variant("leak", 0.0, 0),
         Variant("leak", -0.0, 0),
         Variant("squeal", 2.5, 1_000_017),
+        Variant("leak", -5, 3, far_db=-10.0),
+        Variant("mix", -5, 3, "pump/~-1dB#a.wav", -6.25),
         Variant("mix", 5, 7, "pump/a <b>#1@2dB\n.wav"),
     ],
     ids=str,
@@ -59,7 +61,19 @@ def test_texts_are_stable():
     assert str(Variant("mix", 0, 3, "pump/x.wav")) == "mix@0dB#3<pump/x.wav"
 
 
-@pytest.mark.parametrize("text", ["", "impacts", "impacts@5#1", "impacts@-5dB#-1", "impact@-5dB#1", "impacts@-5dB#1<"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "impacts",
+        "impacts@5#1",
+        "impacts@-5dB#-1",
+        "impact@-5dB#1",
+        "impacts@-5dB#1<",
+        "impacts@-5dB~#1",
+        "impacts@-5dB~1e3dB#1",
+    ],
+)
 def test_other_texts_are_refused(text):
     with pytest.raises(DataError, match="expected NAME@SEVERITYdB#SEED"):
         Variant.parse(text)

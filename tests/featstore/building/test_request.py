@@ -37,6 +37,15 @@ def test_options_that_need_others_are_refused() -> None:
         request(rename="mine")
 
 
+def test_a_level_at_the_far_microphone_needs_one() -> None:
+    assert request(anomalies="2@0~-10", channel="0,1").design == "2@0~-10"
+    with pytest.raises(OptionError, match=r"--anomalies 2@0~-10: .* give --channel 0-1 or 0,1"):
+        request(anomalies="2@0~-10", channel="mean")
+    for text in ("2~", "2~-70", "2~1", "2~x", "2~-1.234", "2~nan"):
+        with pytest.raises(OptionError, match=f"--anomalies {text}: expected auto"):
+            request(anomalies=text, channel="0-1")
+
+
 def test_pruning_is_for_all_machines() -> None:
     """A list of one machine would make the rows of all others look as if their recordings had gone."""
     assert request(prune=True).prune

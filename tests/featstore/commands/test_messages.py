@@ -69,7 +69,7 @@ def test_a_folder_that_is_no_store_is_an_error_of_the_user_and_a_damaged_store_i
 def test_anomalies_that_cannot_be_meant(data: Path, tmp_path: Path, text: str, said: str) -> None:
     result = run(featstore, "build", data, tmp_path / "store", "--anomalies", text)
     assert result.exit_code == 2
-    assert f"--anomalies {text}: expected auto, none or N[:TRANSFORM,...][@DB,...]: {said}" in result.stderr
+    assert f"--anomalies {text}: expected auto, none or N[:TRANSFORM,...][@DB,...][~DB]: {said}" in result.stderr
 
 
 def test_an_unreadable_recording_counts_once_with_all_its_anomalies(data: Path, tmp_path: Path) -> None:
