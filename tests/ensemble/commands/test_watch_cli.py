@@ -166,7 +166,7 @@ def test_a_wav_file_and_windows_of_ones_own(plant: Path) -> None:
     ("words", "code", "message"),
     [
         (["-"], 2, "need --rate"),
-        (["-", "--rate", "1000", "--channel", "left"], 2, "expected 0, 1, ... or mean"),
+        (["-", "--rate", "1000", "--channel", "left"], 2, "expected 0, 1, ..., mean, 0+1"),
         (["-", "--rate", "1000", "--channel", "1"], 2, "the stream has 1"),
         (["-", "--rate", "1000", "--hop", "9"], 2, "--hop 9"),
         (["missing"], 2, "missing"),
