@@ -187,12 +187,18 @@ class Overview:
 
 
 def overview(
-    scored: Scored, *, links: bool, marked: Mapping[int, Mark] | None = None, found: Items | None = None
+    scored: Scored,
+    *,
+    links: bool,
+    marked: Mapping[int, Mark] | None = None,
+    found: Items | None = None,
+    remark: str = "",
 ) -> Markup:
     """All tiles, the one to look at first in front. links: to the part Triage of the page that is running.
 
     Without links, a tile leads to `#clips` and has the attributes data-machine and data-section. marked: marks by row
-    of the scored clips, None for none. found: all items of the results, where they are made already.
+    of the scored clips, None for none. found: all items of the results, where they are made already. remark: a sentence
+    below the headline, "" for none.
     """
     seen = Overview(scored, marked or {}, found)
     highest = max((tile.highest for tile in seen.tiles), default=1.0)
@@ -206,6 +212,7 @@ def overview(
         macros("tiles.html").overview(
             headline=headline(seen, links),
             doubts=doubts(seen),
+            remark=remark,
             has_medians=any(len(tile.course.excess) > BUCKETS for tile in seen.tiles),
             facts=facts(seen),
             groups=[group for group in groups if group.tiles],

@@ -8,7 +8,7 @@ from ensemble.page.scored import DEFAULT, Limit, Scored
 from ensemble.review.answer import json_answer, part, session_of
 from ensemble.review.asked import SHOWN, json_object, posted, query_of, real_in, real_of, text_of
 from ensemble.review.generated import READY, Background, State, generated_scores
-from ensemble.review.saved import FILE, save_thresholds, saved_thresholds
+from ensemble.review.saved import FILE, save_thresholds, thresholds_of_run
 from ensemble.review.session import Session
 from ensemble.review.whatif import BINS, Count, WhatIf
 from featstore.errors import RequestError
@@ -108,19 +108,19 @@ def save(request: "Request", body: bytes) -> "Response":
         value = real_of(value, "value")
     key = (machine, "all" if session.scored.pool_sections else section)
     with session.lock:
-        values = saved_thresholds(session.results)
+        values, _ = thresholds_of_run(session.results, session.scored)
         if value is None:
             values.pop(key, None)
         else:
             values[key] = value
         decided = session.scored.with_thresholds(values)
-        save_thresholds(session.results, values)
+        save_thresholds(session.results, values, decided)
         session.decide(decided)
     return json_answer({"saved": value, "reported": int(decided.decision.sum()), "file": str(session.results / FILE)})
 
 
 def _saved(session: Session, key: tuple[str, str]) -> float | None:
-    values = saved_thresholds(session.results)
+    values, _ = thresholds_of_run(session.results, session.scored)
     return values.get(key, values.get(DEFAULT))
 
 
