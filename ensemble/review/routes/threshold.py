@@ -11,7 +11,7 @@ from ensemble.review.generated import READY, Background, State, generated_scores
 from ensemble.review.saved import FILE, save_thresholds, thresholds_of_run
 from ensemble.review.session import Session
 from ensemble.review.whatif import BINS, Count, WhatIf
-from featstore.errors import RequestError
+from featstore.errors import OptionError, RequestError
 from featstore.terminal.shown import printable
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def shown(request: "Request") -> "Response":
     """The part without its chart."""
     session = session_of(request)
     file = str(session.results / FILE)
-    words = ("detect", str(session.path), "--recipe", str(session.results / "recipe.toml"), "--threshold", file)
+    recipe, results = str(session.results / "recipe.toml"), str(session.results)
+    words = ("detect", str(session.path), "--recipe", recipe, "--threshold", file, "-o", results)
     sections = [(printable(machine), printable(section)) for machine, section in session.scored.sections]
     return part("threshold.html", sections=sections, file=file, command=" ".join(map(shlex.quote, words)))
 
@@ -84,6 +85,8 @@ def at(request: "Request") -> "Response":
     """What one threshold, which need not be one of the slider's, would report."""
     what, state = _what(request), _generated(request)
     value = real_in(query_of(request), "value")
+    if what.scored.bounded and not 0 < value < 1:
+        raise OptionError(f"value: expected a number between 0 and 1, as fused scores are, got {value:g}")
     own = state.scores.get((what.machine, what.section)) if state.name == READY else None
     lines = what.lines
     return json_answer(
