@@ -78,14 +78,11 @@ def test_only_a_moved_line_is_saved_and_none_is_lost_without_a_word(tmp_path: Pa
         assert until(driver, f"{content('ratio')}.includes('times the present threshold')")
         assert until(driver, content("normal")).endswith("training clips")
         assert able(driver, "save")
-        bounded = session.scored.bounded
-        if bounded:
-            enter(driver, "1.01")
-            assert driver.execute_script(f"return {content('refusal')}").startswith(
-                "Enter a number above 0 and below 1"
-            )
-            assert not able(driver, "save")
-            assert "1.01" not in driver.execute_script(f"return {content('ratio')}")
+        assert session.scored.bounded
+        enter(driver, "1.01")
+        assert driver.execute_script(f"return {content('refusal')}").startswith("Enter a number above 0 and below 1")
+        assert not able(driver, "save")
+        assert "1.01" not in driver.execute_script(f"return {content('ratio')}")
         assert violations(driver) == []
         press(driver, "reset")
         assert driver.execute_script(f"return {content('refusal')}") == ""
