@@ -100,7 +100,9 @@ async function load(section, ui, keep = false) {
   ui.back.hidden = state.saved === undefined || state.saved === null;
   ui.domains.textContent = domains();
   draw(ui);
-  move(ui, keep ? value : start());
+  const typed = ui.number.valueAsNumber; // a number that is typed while the page asks again stays as it is
+  move(ui, keep ? value : start(), !keep);
+  if (keep) refuse(ui, refusal(typed));
   if (state.generated.state === "computing") {
     timers.poll = setTimeout(() => {
       if (!section.hidden) load(section, ui, true).catch(fail);

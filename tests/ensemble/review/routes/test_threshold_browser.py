@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from browser import browser, resize, violations
 from review_plant import session_of
 
+from ensemble.review.routes import threshold
 from ensemble.review.saved import saved_thresholds
 from ensemble.review.server.app import application
 from ensemble.review.session import Session
+from ensemble.review.whatif import Generated
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -104,3 +107,26 @@ def test_only_a_moved_line_is_saved_and_none_is_lost_without_a_word(tmp_path: Pa
         resize(driver, 375, 800, dark=True)
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 375
         assert violations(driver) == []
+
+
+def test_a_number_that_is_typed_stays_while_anomalies_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+
+    def slow(*args: object) -> dict[tuple[str, str], Generated]:
+        done.wait(60)
+        return {("fan", "00"): Generated(np.array([0.7]), ["leak"])}
+
+    monkeypatch.setattr(threshold, "generated_scores", slow)
+    with served(session_of(tmp_path)) as address, browser(tmp_path) as driver:
+        driver.get(f"{address}/#threshold?machine=fan&section=00")
+        assert (
+            until(driver, f"document.querySelector('[data-role=generated]') && {content('generated')}") == "computing …"
+        )
+        enter(driver, "1.01")
+        done.set()
+        assert until(driver, f"{content('generated')}.includes('of 1 ')")
+        assert driver.execute_script("return document.getElementById('threshold-value').value") == "1.01"
+        assert driver.execute_script(f"return {content('refusal')}")
+        assert not able(driver, "save")
