@@ -20,6 +20,7 @@ from ensemble.checks.unscored import (
 from ensemble.chosen import Ensemble
 from ensemble.decision.drift import Drift, drift
 from ensemble.decision.false_alarms import false_alarm_rates, false_alarms_text
+from ensemble.decision.given import unused_notes
 from ensemble.deviation.of_detection import Places, places
 from ensemble.evaluation.separation import separation, separation_text
 from ensemble.evaluation.without_copies import without_copies
@@ -137,6 +138,7 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     metrics |= {"ensemble": ensemble.as_json(), **unscored_json(unscored)}
     write_metrics(out / "metrics.json", metrics)
     files.append(out / "metrics.json")
+    notes += unused_notes(out, ensemble.recipe.thresholds)
     left_out = [f"left out of the metrics: {reason}" for reason in lacking]
     gone = gone_note(root, detection.clips, detection.train)
     found = filter(None, [unscored_note(unscored), *detection.found, gone])

@@ -29,6 +29,9 @@ NAMED = 12
 EVERY = "default"
 """Key of the threshold of all sections that have none of their own; keys of sections contain a slash."""
 
+PAGE_FILE = "thresholds.toml"
+"""File of the thresholds that were set in the page, in a folder of results."""
+
 MAX_BYTES = 1 << 24
 """Larger files are refused; a line for each of 100,000 sections fits."""
 
@@ -121,6 +124,17 @@ def read_thresholds(path: Path) -> ByHand:
     if not values:
         raise DataError(f"{path}: no thresholds; expected {EVERY} = NUMBER, or a table [thresholds]")
     return values
+
+
+def unused_notes(out: Path, used: ByHand) -> list[str]:
+    """A note where thresholds that were set in the page lie in `out` and are none of those that a run used."""
+    path = out / PAGE_FILE
+    if not path.is_file():
+        return []
+    with suppress(DataError):
+        if set(read_thresholds(path)) <= set(used):
+            return []
+    return [f"{path} holds thresholds set in the page; this run does not use them; --threshold {path} does"]
 
 
 def checked(table: object) -> ByHand:

@@ -1,7 +1,8 @@
 """How far a score is above its threshold, as a ratio that a person can compare: twice, nine times.
 
 Fused scores are positions among normal clips, in (0, 1). Their ratio is that of the shares of normal clips beyond:
-(1 - threshold) / (1 - score). At nine times the threshold, nine times fewer normal clips score as high.
+(1 - threshold) / (1 - score). At nine times the threshold, a ninth as many normal clips score as high. A score of 1 or
+more, which only a threshold by hand can be, has the largest ratio.
 
 Scores of a single detector have a unit of their own. Their ratio is that of the distances from the typical normal clip:
 (score - median) / (threshold - median), with the median of the reference scores of the section. At twice the threshold,
@@ -22,7 +23,7 @@ def excess(score: np.ndarray, threshold: np.ndarray, middle: np.ndarray | None) 
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if middle is None:
-            ratio = (1 - threshold) / (1 - score)
+            ratio = np.where(score < 1, (1 - threshold) / (1 - score), MOST)
         else:
             beyond = (score - threshold) / np.abs(threshold - middle)
             ratio = np.where(threshold > middle, (score - middle) / (threshold - middle), 1 + beyond)
@@ -40,7 +41,9 @@ def excess_text(ratio: float) -> str:
 
 
 def excess_meaning(is_position: bool) -> str:
-    """What "3 times the threshold" means: for fused positions, or for the scores of a single detector."""
+    """What "2 times the threshold" means: for fused positions, or for the scores of a single detector."""
     if is_position:
-        return "At 3 times the threshold, 3 times fewer normal clips score as high as at the threshold."
-    return "At 3 times the threshold, a clip is 3 times as far from the typical normal clip as the threshold is."
+        return "2 times the threshold: half as many normal clips score as high. 3 times: a third."
+    return (
+        "2 times the threshold: twice as far from the typical normal clip as the threshold is. 3 times: 3 times as far."
+    )

@@ -12,7 +12,6 @@ from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.run import Detection
 from ensemble.windows.recordings import Recordings
-from ensemble.windows.screen import expected_text
 from featstore.terminal.shown import counted
 
 Metrics = tuple[Evaluation, Intervals]
@@ -39,15 +38,12 @@ def lead(scored: Scored, items: Sequence[Item]) -> tuple[str, str, str]:
 def facts(
     detection: Detection, metrics: Metrics | None, rates: Sequence[FalseAlarms], recordings: Recordings
 ) -> list[Fact]:
-    """The most important numbers."""
-    clips, reported = len(detection.clips), int(detection.decision.sum())
+    """The most important numbers; what is reported and what is expected, the overview says."""
     noun = "window" if recordings.divided else "clip"
-    share = f"{100 * reported / max(1, clips):.1f} % of {counted(clips, noun)}"
-    found = [
-        ("reported", f"{reported:,}", share),
-        _asked(detection, noun),
-        ("training clips", f"{len(detection.train):,}", "normal sound that scores are compared with"),
-    ]
+    found = [("training clips", f"{len(detection.train):,}", "normal sound that scores are compared with")]
+    if detection.recipe.fdr:
+        share = "share of normal clips among the reported"
+        found.append(("false-discovery rate asked for", f"{100 * detection.recipe.fdr:g} %", share))
     if rates:
         normal, alarms = sum(group.clips for group in rates), sum(group.reported for group in rates)
         detail = f"{alarms:,} of {counted(normal, noun)} labelled normal"
@@ -57,17 +53,6 @@ def facts(
         detail = f"normal: {false.normal:,} of {counted(false.reported, 'reported clip')} with a label"
         found.append(("real false-discovery rate", f"{100 * false.rate:.1f} %", detail))
     return found + (_scores(detection, metrics, recordings) if metrics else [])
-
-
-def _asked(detection: Detection, noun: str) -> Fact:
-    """The rate that was asked for, and how many reports it leads to if all is normal."""
-    recipe, decided = detection.recipe, detection.decided
-    if recipe.fdr:
-        return ("false-discovery rate asked for", f"{100 * recipe.fdr:g} %", "share of normal clips among the reported")
-    expected = expected_text(detection, noun) if decided.can_report else f"no {noun} can be reported, see the notes"
-    if recipe.thresholds:
-        return ("thresholds", "by hand", expected)
-    return ("false-alarm rate asked for", f"{100 * recipe.false_alarm_rate:g} %", expected)
 
 
 def _scores(detection: Detection, metrics: Metrics, recordings: Recordings) -> list[Fact]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from ensemble.checks.disk import data_root
 from ensemble.inputs import evidence_of
 from ensemble.page.kept import FILE, read_results, rows_digest
-from ensemble.page.scored import DEFAULT, Scored
+from ensemble.page.scored import Scored
 from ensemble.recipe import Recipe, recipe_of
 from ensemble.review.saved import FILE as THRESHOLDS
-from ensemble.review.saved import saved_thresholds
+from ensemble.review.saved import thresholds_of_run, unused_text
 from ensemble.review.session import Session
 from featstore.errors import DataError
 from featstore.store import FeatureStore
@@ -104,18 +104,16 @@ def _members(recipe: Recipe) -> dict[str, str]:
 
 
 def _by_hand(scored: Scored, results: Path) -> tuple[Scored, list[str]]:
-    """The results with the thresholds that were saved in the page, and notes on them."""
-    values = saved_thresholds(results)
-    known = {(limit.machine, limit.section) for limit in scored.limits} | {DEFAULT}
-    usable = {key: value for key, value in values.items() if key in known}
+    """The results with the thresholds that were saved in the page for this run, and notes on them and on others."""
+    values, others = thresholds_of_run(results, scored)
     path = results / THRESHOLDS
     notes = []
-    if usable:
-        notes.append(f"{counted(len(usable), 'threshold')} by hand of {path} decide{'s' if len(usable) == 1 else ''}")
-    if len(usable) < len(values):
-        others = sorted("/".join(key) for key in values if key not in known)
-        notes.append(f"{path}: these results have no section {', '.join(others[:5])}; its threshold decides nothing")
+    if values:
+        notes.append(f"{counted(len(values), 'threshold')} by hand of {path} decide{'s' if len(values) == 1 else ''}")
+    if others:
+        names = ", ".join("/".join(filter(None, key)) for key in others[:5])
+        notes.append(f"{path}: {unused_text(len(others))[:-1]} ({names})")
     try:
-        return scored.with_thresholds(usable), notes
+        return scored.with_thresholds(values), notes
     except DataError as error:
         raise DataError(f"{path}: {error}; change or remove its line") from error

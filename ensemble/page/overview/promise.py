@@ -27,19 +27,33 @@ from featstore.terminal.shown import counted
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold here", "cannot be checked here"
 """What can be known of a rate; the last two are followed by `, because` and the reason."""
 
+BY_HAND = "Threshold set by hand"
+"""Instead of what is known of a rate where none is stated."""
+
+RARE = 0.05
+"""Numbers of reported clips, and scores, that normal clips give less often are more than normal clips would give."""
+
 SUPPORTS = 2.0
 """Labelled clips support a rate where their interval ends below this many times the rate."""
 
 
 @dataclass(frozen=True)
 class Promise:
-    """verdict: one of HOLDS, FAILS and UNKNOWN. reason: a clause without a full stop."""
+    """verdict: one of HOLDS, FAILS, UNKNOWN and BY_HAND. reason: a clause without a full stop."""
 
     verdict: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.verdict}{': ' if self.verdict == HOLDS else ', because '}{self.reason}."
+        return f"{self.verdict}{': ' if self.verdict in (HOLDS, BY_HAND) else ', because '}{self.reason}."
+
+    def about(self, rate: str, where: str = "") -> str:
+        """The whole sentence on a rate, as `False-alarm rate of 10 %`; where: words behind it."""
+        return f"{BY_HAND}{where}: {self.reason}." if self.verdict == BY_HAND else f"{rate}{where}: {self}"
+
+    def short(self, rate: str) -> str:
+        """The verdict on a rate without its reason: `False-alarm rate holds`."""
+        return self.verdict if self.verdict == BY_HAND else f"{rate.partition(' of ')[0]} {self.verdict}"
 
 
 def promise(scored: Scored, machine: str, section: str) -> Promise:
@@ -50,9 +64,7 @@ def promise(scored: Scored, machine: str, section: str) -> Promise:
 def _answers(scored: Scored, machine: str, section: str) -> Iterator[Promise]:
     """Answers, the one on the strongest evidence first."""
     limits = [limit for limit in scored.limits if _is_of(scored, limit.machine, limit.section, machine, section)]
-    unstated = _unstated(scored, limits)
-    if unstated:
-        yield Promise(UNKNOWN, unstated)
+    yield from _unstated(scored, limits)
     measured = _measured(scored, machine, section)
     yield from _failing(rate.text for rate in measured if rate.contradicts)
     supported = _supported(scored, measured, machine, section)
@@ -102,20 +114,17 @@ def _is_of(scored: Scored, own_machine: str, own_section: str, machine: str, sec
     return own_machine == machine and (scored.pool_sections or own_section == section)
 
 
-def _unstated(scored: Scored, limits: Sequence[Limit]) -> str:
-    """Why there is no rate to check; empty where there is one."""
+def _unstated(scored: Scored, limits: Sequence[Limit]) -> Iterator[Promise]:
+    """That there is no rate to check, where there is none."""
     if scored.nominal is not None and any(limit.requested is None for limit in limits):
         above = max(limit.expected for limit in limits)
-        return (
-            "the threshold is set by hand and states no rate; "
-            f"about {percent(above)} of normal clips like the training clips are expected above it"
-        )
+        yield Promise(BY_HAND, f"about {percent(above)} of normal clips are expected above it")
     if scored.self_ranked and scored.nominal is not None:
-        return (
+        yield Promise(
+            UNKNOWN,
             "the training clips are ranked among themselves: "
-            f"about {percent(scored.nominal)} of them are above the threshold by construction"
+            f"about {percent(scored.nominal)} of them are above the threshold by construction",
         )
-    return ""
 
 
 @dataclass(frozen=True)
@@ -266,3 +275,29 @@ def expected_rates(scored: Scored) -> np.ndarray | None:
         elif scored.self_ranked and not (scored.decision & own).any() and limit.expected * (limit.references + 1) < 2:
             rate[own] = 0.0  # none of these few clips can be reported, see `ensemble.decision.conformal`
     return rate
+
+
+def is_usual(scored: Scored, rows: np.ndarray, expected: float, highest: float) -> bool:
+    """Whether normal clips alone would give as many reported clips as the clips `rows` (k,) of a section give.
+
+    expected: number of reported clips among them if all are normal. highest: their highest ratio to the threshold.
+    Clips that are ranked among themselves always are. Others are where at least one report is expected, at least as
+    many come by chance in more than `RARE` of all cases, and so do scores as high as the highest one. Windows of a
+    recording resemble each other, so they count as fewer clips. The last is known for fused scores only.
+    """
+    if scored.self_ranked:
+        return True
+    if expected < 1:
+        return False
+    recordings = len({scored.recordings[row] for row in rows.tolist()})
+    reported = int(scored.decision[rows].sum()) * recordings / len(rows)
+    by_chance = _at_least(math.ceil(reported - 1e-9), recordings, expected / len(rows))
+    as_high = 1 - (1 - expected / len(rows) / max(highest, 1.0)) ** len(rows)
+    return by_chance > RARE and (as_high > RARE or not scored.bounded)
+
+
+def _at_least(reported: int, clips: int, rate: float) -> float:
+    """The chance of at least so many reports of so many normal clips."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(reported - 1, clips, rate))

@@ -111,3 +111,15 @@ def worst_recent(clock: Clock, rows: np.ndarray, excess: np.ndarray) -> list[tup
 def date_text(time: float, form: str = "%Y-%m-%d %H:%M") -> str:
     """A time as local date and time; empty where it is unknown."""
     return datetime.fromtimestamp(time).astimezone().strftime(form) if EARLIEST < time < LATEST else ""
+
+
+def age_text(seconds: float) -> str:
+    """How long before the newest recording: `3 days before the newest recording`; empty where it is unknown."""
+    if not np.isfinite(seconds):
+        return ""
+    if seconds < 1:
+        return "the newest recording"
+    for name, length in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0), ("second", 1.0)):
+        if seconds >= length:
+            return f"{counted(int(seconds // length), name)} before the newest recording"
+    return ""

@@ -17,8 +17,17 @@ from ensemble.page import addresses
 from ensemble.page.excess import excess_meaning, excess_text
 from ensemble.page.html import EMPTY, macros, name
 from ensemble.page.items import Item, Items, items
-from ensemble.page.overview.promise import FAILS, Promise, drift_text, drifts_of, expected_rates, percent, promise
-from ensemble.page.overview.recent import Clock, clock_of, date_text, worst_recent
+from ensemble.page.overview.promise import (
+    FAILS,
+    Promise,
+    drift_text,
+    drifts_of,
+    expected_rates,
+    is_usual,
+    percent,
+    promise,
+)
+from ensemble.page.overview.recent import Clock, age_text, clock_of, date_text, worst_recent
 from ensemble.page.overview.trend import BUCKETS, Course, Trend, course_of, trend_chart, trend_of
 from ensemble.page.scored import Scored
 from ensemble.windows.screen import clock as in_recording
@@ -31,17 +40,19 @@ CHARTS = 200
 OPEN_WARNINGS = 5
 """Most warnings that are shown at once; more are behind their number."""
 
-LOUD, DOUBTED, QUIET = "Look here", "Quiet, with doubts", "Quiet"
-"""Groups of tiles in their order."""
+LOUD, USUAL, DOUBTED, QUIET = "Look here", "As many as normal clips would give", "Quiet, with doubts", "Quiet"
+GROUPS = (LOUD, USUAL, DOUBTED, QUIET)
+"""Groups of tiles in their order; USUAL: see `is_usual`."""
 
 
 @dataclass(frozen=True)
 class Tile:
     """A machine and section. peak: row of its highest clip that counts, None where all are dismissed.
 
-    open, confirmed, dismissed: numbers of events. reported: of its `clips` clips. highest: ratio of `peak`. mute: no
-    clip has a finite threshold, so none can be reported. expected: number of reported clips if all were normal, None
-    where none is stated. recent: see `worst_recent`.
+    open, confirmed, dismissed: numbers of events. missed: of faults marked below the threshold. usual: see
+    `is_usual`. reported: of its `clips` clips. highest: ratio of `peak`. mute: no clip has a finite threshold, so none
+    can be reported. expected: number of reported clips if all were normal, None where none is stated.
+    recent: see `worst_recent`.
     """
 
     machine: str
@@ -51,6 +62,8 @@ class Tile:
     open: int
     confirmed: int
     dismissed: int
+    missed: int
+    usual: bool
     peak: int | None
     highest: float
     mute: bool
@@ -63,14 +76,14 @@ class Tile:
 
     @property
     def standing(self) -> int:
-        """Number of events that are not dismissed."""
-        return self.open + self.confirmed
+        """Number of events that are not dismissed, and of faults marked below the threshold."""
+        return self.open + self.confirmed + self.missed
 
     @property
     def group(self) -> str:
-        """LOUD, DOUBTED or QUIET."""
+        """One of GROUPS."""
         if self.standing:
-            return LOUD
+            return USUAL if self.usual else LOUD
         return DOUBTED if self.mute or self.promise.verdict == FAILS else QUIET
 
     @property
@@ -89,7 +102,7 @@ class Group:
     @property
     def style(self) -> str:
         """Its class in page.css."""
-        return {LOUD: "loud", DOUBTED: "doubted", QUIET: "quiet"}[self.title]
+        return {LOUD: "loud", USUAL: "usual", DOUBTED: "doubted", QUIET: "quiet"}[self.title]
 
     @property
     def common(self) -> tuple[Promise, str] | None:
@@ -100,8 +113,7 @@ class Group:
 
 def _urgency(tile: Tile) -> tuple[object, ...]:
     rising = not tile.standing and tile.trend.direction == "rising"
-    group = (LOUD, DOUBTED, QUIET).index(tile.group)
-    return group, not rising, -tile.highest, -tile.standing, tile.machine, tile.section
+    return GROUPS.index(tile.group), not rising, -tile.highest, -tile.standing, tile.machine, tile.section
 
 
 class Overview:
@@ -160,6 +172,11 @@ class Overview:
         peak = int(live[np.argmax(scored.excess[live])]) if len(live) else None
         times = self.clock.times[rows] if np.isfinite(self.clock.times[rows]).any() else None
         standing = scored.decision[rows] & ~self.dismissed[rows]
+        highest = 0.0 if peak is None else float(scored.excess[peak])
+        confirmed = states.count(FAULT)
+        usual = False
+        if len(live) and self.expected is not None and not confirmed and not missed:
+            usual = is_usual(scored, live, float(self.expected[live].sum()), highest)
         course = course_of(times, scored.excess[rows], standing, recordings)
         return Tile(
             machine=machine,
@@ -167,10 +184,12 @@ class Overview:
             clips=len(rows),
             reported=int(scored.decision[rows].sum()),
             open=states.count("open"),
-            confirmed=states.count(FAULT) + len(missed),
+            confirmed=confirmed,
             dismissed=states.count(NORMAL),
+            missed=len(missed),
+            usual=usual,
             peak=peak,
-            highest=0.0 if peak is None else float(scored.excess[peak]),
+            highest=highest,
             mute=bool(np.isposinf(scored.threshold[rows]).all()),
             recent=worst_recent(self.clock, live, scored.excess),
             promise=promise(scored, machine, section),
@@ -187,12 +206,18 @@ class Overview:
 
 
 def overview(
-    scored: Scored, *, links: bool, marked: Mapping[int, Mark] | None = None, found: Items | None = None
+    scored: Scored,
+    *,
+    links: bool,
+    marked: Mapping[int, Mark] | None = None,
+    found: Items | None = None,
+    remark: str = "",
 ) -> Markup:
     """All tiles, the one to look at first in front. links: to the part Triage of the page that is running.
 
     Without links, a tile leads to `#clips` and has the attributes data-machine and data-section. marked: marks by row
-    of the scored clips, None for none. found: all items of the results, where they are made already.
+    of the scored clips, None for none. found: all items of the results, where they are made already. remark: a sentence
+    below the headline, "" for none.
     """
     seen = Overview(scored, marked or {}, found)
     highest = max((tile.highest for tile in seen.tiles), default=1.0)
@@ -200,12 +225,13 @@ def overview(
     for number, tile in enumerate(seen.tiles):
         chart = EMPTY if tile.mute or number >= CHARTS else trend_chart(tile.course, highest, chart_label(tile))
         shown.append((tile, address(tile, links), chart))
-    groups = [Group(title, [entry for entry in shown if entry[0].group == title]) for title in (LOUD, DOUBTED, QUIET)]
+    groups = [Group(title, [entry for entry in shown if entry[0].group == title]) for title in GROUPS]
     drifting = {str(row["warning"]) for row in scored.drifts}
     return Markup(
         macros("tiles.html").overview(
             headline=headline(seen, links),
             doubts=doubts(seen),
+            remark=remark,
             has_medians=any(len(tile.course.excess) > BUCKETS for tile in seen.tiles),
             facts=facts(seen),
             groups=[group for group in groups if group.tiles],
@@ -254,6 +280,8 @@ def facts(seen: Overview) -> list[tuple[str, str, str]]:
     states = [(n, word) for n, word in _states(tiles) if n]
     detail = [f"{reported:,} of {counted(clips, unit)} reported"] if seen.scored.divided else []
     detail += [f"{n:,} {word}" for n, word in states] if seen.marked else []
+    missed = sum(tile.missed for tile in tiles)
+    detail += [missed_text(missed, more=any(tile.confirmed for tile in tiles))] if missed else []
     share = f"{percent(reported / clips)} of the clips" if clips else ""
     total = len(seen.events) if seen.scored.divided else reported
     shown.append(("events" if seen.scored.divided else "reported clips", f"{total:,}", "; ".join(detail) or share))
@@ -262,7 +290,9 @@ def facts(seen: Overview) -> list[tuple[str, str, str]]:
     else:
         by_hand = any(limit.requested is None for limit in scored.limits)
         basis = "by the thresholds by hand" if by_hand else f"at a false-alarm rate of {percent(scored.nominal or 0)}"
-        shown.append((f"reported {unit}s expected if all were normal", f"{seen.expected.sum():,.0f}", basis))
+        number = round(float(seen.expected.sum()))
+        few = "0" if not seen.expected.any() else "fewer than 1"
+        shown.append((f"reported {unit}s expected if all were normal", f"{number:,}" if number else few, basis))
     source = {"name": "by the names of the recordings", "file": "by the modification times of the files"}
     if seen.clock.known:
         shown.append(("newest recording", date_text(seen.clock.newest), source.get(scored.time_source, "")))
@@ -271,16 +301,29 @@ def facts(seen: Overview) -> list[tuple[str, str, str]]:
 
 def _states(tiles: Sequence[Tile]) -> Iterator[tuple[int, str]]:
     yield sum(tile.open for tile in tiles), "open"
-    yield sum(tile.confirmed for tile in tiles), "confirmed as a fault"
+    confirmed = sum(tile.confirmed for tile in tiles)
+    yield confirmed, "confirmed as a fault" if confirmed == 1 else "confirmed as faults"
     yield sum(tile.dismissed for tile in tiles), "marked normal or ignored"
+
+
+def missed_text(number: int, *, more: bool) -> str:
+    """How many faults are marked below the threshold; more: besides confirmed ones."""
+    noun = counted(number, "more fault" if more else "fault")
+    return f"{noun} {'is' if number == 1 else 'are'} marked below the threshold"
 
 
 def headline(seen: Overview, links: bool) -> Markup:
     """Where to look first and why: one sentence."""
     if not seen.tiles:
         return Markup("No clip was scored.")
-    if seen.tiles[0].group == LOUD:
-        return _first(seen, seen.tiles[0], links)
+    worst = seen.tiles[0]
+    if worst.group == LOUD:
+        return _first(seen, worst, links)
+    if worst.group == USUAL:
+        noun = "windows" if seen.scored.divided else "clips"
+        sentence = "No machine has more reported {} than normal ones would give. The highest: {} section {}, {}."
+        names = (name(worst.machine), name(worst.section))
+        return Markup(sentence).format(noun, *names, _peak(seen, worst, links))
     dismissed = sum(tile.dismissed for tile in seen.tiles)
     if dismissed:
         was = "was" if dismissed == 1 else "were"
@@ -289,20 +332,26 @@ def headline(seen: Overview, links: bool) -> Markup:
 
 
 def _first(seen: Overview, tile: Tile, links: bool) -> Markup:
-    """Look at fan section 01 first: 4 events, the highest 9.0 times its threshold, on 2024-05-03 at 14:32 in x.wav."""
+    """Look at fan section 01 first: 4 events, the highest 9.0 times its threshold, and when and where that was."""
     parts = [_events(seen, tile.open)] if tile.open else []
-    if tile.confirmed:
-        parts.append(counted(tile.confirmed, "confirmed fault"))
+    if tile.confirmed + tile.missed:
+        parts.append(counted(tile.confirmed + tile.missed, "confirmed fault"))
+    only = "the highest " if tile.standing > 1 else ""
+    return Markup("Look at {} section {} first: {}, {}{}.").format(
+        name(tile.machine), name(tile.section), " and ".join(parts), only, _peak(seen, tile, links)
+    )
+
+
+def _peak(seen: Overview, tile: Tile, links: bool) -> Markup:
+    """9.0 times its threshold, on 2024-05-03 at 14:32 (3 days before the newest recording) in x.wav, at 0:10."""
     row = tile.peak or 0
     clip = seen.scored.clips[row]
     recording = name(recording_of(clip.path).rpartition("/")[2])
     at = f", at {in_recording(float(seen.scored.seconds[row, 0]))}" if seen.scored.divided else ""
     time = date_text(float(seen.clock.times[row]), " on %Y-%m-%d at %H:%M")
+    time += f" ({age_text(seen.clock.newest - float(seen.clock.times[row]))})" if time else ""
     where = Markup('<a href="#triage?clip={}">{}</a>').format(row, recording) if links else recording
-    only = "the highest " if tile.standing > 1 else ""
-    return Markup("Look at {} section {} first: {}, {}{} its threshold,{} in {}{}.").format(
-        name(clip.machine), name(clip.section), " and ".join(parts), only, tile.excess, time, where, at
-    )
+    return Markup("{} its threshold,{} in {}{}").format(tile.excess, time, where, at)
 
 
 def _events(seen: Overview, number: int) -> str:
@@ -314,9 +363,12 @@ def doubts(seen: Overview) -> list[str]:
     tiles, rate = seen.tiles, "false-discovery rate" if seen.scored.nominal is None else "false-alarm rate"
     loud = [tile for tile in tiles if tile.group == LOUD]
     sentences = list(_on_first(loud[0], rate, "window" if seen.scored.divided else "clip")) if loud else []
+    if seen.scored.self_ranked and seen.scored.nominal is not None:
+        share = f"about {percent(seen.scored.nominal)} of each machine are always reported, good or bad"
+        sentences.append(f"There are no known normal recordings, so {share}.")
     if len(loud) > 1:
         more = counted(len(loud) - 1, "more section has", "more sections have")
-        sentences.append(f"{more} {'events' if seen.scored.divided else 'reported clips'}.")
+        sentences.append(f"{more} {'events' if seen.scored.divided else 'reported clips'} to look at.")
     rising = sum(tile.trend.direction == "rising" for tile in tiles if not tile.standing)
     if rising:
         sentences.append(f"Scores rise in {counted(rising, 'quiet section')}.")

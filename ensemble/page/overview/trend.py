@@ -57,7 +57,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Trend:
-    """direction: rising, falling, steady, or "" where nothing is known. first, last: typical ratios."""
+    """direction: rising, falling, steady, too few, or "" where nothing is known. first, last: typical ratios."""
 
     direction: str
     first: float
@@ -66,11 +66,14 @@ class Trend:
     def __str__(self) -> str:
         if not self.direction:
             return ""
+        if self.direction == TOO_FEW:
+            return "too few clips for a trend"
         if self.direction == "steady":
             return f"scores are steady, typically {_times(self.last)} the threshold"
         return f"scores are {self.direction}, typically from {_times(self.first)} to {_times(self.last)} the threshold"
 
 
+TOO_FEW = "too few"
 NO_TREND = Trend("", np.nan, np.nan)
 
 
@@ -95,7 +98,7 @@ def trend_of(course: Course, sections: int = 1) -> Trend:
         return NO_TREND
     parts = _parts(course)
     if len(parts) < FEWEST:
-        return NO_TREND
+        return Trend(TOO_FEW, np.nan, np.nan)
     y = np.log10([max(LOWEST, float(np.median(course.excess[part]))) for part in parts])
     level = LEVEL / sections
     quarter = len(y) // 4

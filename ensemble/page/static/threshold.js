@@ -11,6 +11,7 @@ let value = NaN; // where the line is
 let at = 0; // its place on the axis, from 0 to 1
 let timers = {};
 let wide = 640; // width of the picture in pixels
+let shownNames = []; // machine and section that are shown
 
 export async function show(section, params) {
   const ui = parts(section);
@@ -29,7 +30,7 @@ export async function show(section, params) {
 function parts(section) {
   const role = (name) => section.querySelector(`[data-role=${name}]`);
   const ui = { pick: section.querySelector("#threshold-section"), number: section.querySelector("#threshold-value") };
-  for (const name of ["plot", "slider", "legend", "stretched", "ratio", "reported", "week", "normal", "generated", "save", "back", "reset", "domains", "kinds"]) {
+  for (const name of ["plot", "slider", "legend", "stretched", "ratio", "refusal", "reported", "week", "normal", "generated", "save", "back", "reset", "domains", "kinds"]) {
     ui[name] = role(name);
   }
   return ui;
@@ -43,7 +44,10 @@ function listen(section, ui) {
   });
   ui.slider.addEventListener("input", () => move(ui, state.values[Number(ui.slider.value)]));
   ui.number.addEventListener("input", () => {
-    if (ui.number.value !== "" && Number.isFinite(ui.number.valueAsNumber)) move(ui, ui.number.valueAsNumber, false);
+    const score = ui.number.valueAsNumber;
+    const words = refusal(score);
+    refuse(ui, words);
+    if (!words) move(ui, score, false);
   });
   const drag = (event) => {
     if (!state || (event.type === "pointermove" && !event.buttons)) return;
@@ -64,6 +68,9 @@ function listen(section, ui) {
     }
   }).observe(ui.plot);
   ui.reset.addEventListener("click", () => move(ui, start()));
+  addEventListener("hashchange", () => {
+    if (!/^#threshold(\?|$)/.test(location.hash)) leave();
+  });
   ui.save.addEventListener("click", () => save(section, ui, value).catch(fail));
   ui.back.addEventListener("click", () => save(section, ui, null).catch(fail));
 }
@@ -81,16 +88,21 @@ function address(path, ui, more = {}) {
 async function load(section, ui, keep = false) {
   clearTimeout(timers.poll);
   if (!ui.pick.options.length) return;
+  if (!keep) leave();
   const wanted = ui.pick.value;
   const answer = await get(address("/threshold/scores", ui));
   if (ui.pick.value !== wanted) return; // another section was chosen meanwhile
   state = answer;
+  shownNames = names(ui);
+  if (state.bounded) Object.assign(ui.number, { min: 0, max: 1 });
   ui.slider.max = state.values.length - 1;
   ui.stretched.textContent = state.bounded ? " The axis is stretched towards 1, where the thresholds are." : "";
   ui.back.hidden = state.saved === undefined || state.saved === null;
   ui.domains.textContent = domains();
   draw(ui);
-  move(ui, keep ? value : start());
+  const typed = ui.number.valueAsNumber; // a number that is typed while the page asks again stays as it is
+  move(ui, keep ? value : start(), !keep);
+  if (keep) refuse(ui, refusal(typed));
   if (state.generated.state === "computing") {
     timers.poll = setTimeout(() => {
       if (!section.hidden) load(section, ui, true).catch(fail);
@@ -101,6 +113,31 @@ async function load(section, ui, keep = false) {
 // Where the line starts: the present threshold, else the highest one.
 function start() {
   return state.lines.length ? state.lines[0].value : state.values.at(-1);
+}
+
+// Whether the line is elsewhere than where it started; where domains have several thresholds, saving one is a change.
+const isMoved = () => Boolean(state) && value !== start();
+const isChange = () => isMoved() || state.lines.length > 1;
+
+// Tell of a line that was moved and not saved, once: it starts at the present threshold when it is shown again.
+function leave() {
+  if (!isMoved()) return;
+  say(`The line at ${short(value)} for ${shownNames.join(" / ")} was not saved.`);
+  value = start();
+}
+
+// Why a number cannot be a threshold; "" where it can.
+function refusal(score) {
+  if (!Number.isFinite(score)) return "Enter a number.";
+  if (state?.bounded && !(score > 0 && score < 1)) return "Enter a number above 0 and below 1, as the scores are.";
+  return "";
+}
+
+function refuse(ui, words) {
+  if (ui.refusal.textContent !== words) ui.refusal.textContent = words;
+  ui.number.setAttribute("aria-invalid", String(words !== ""));
+  ui.save.disabled = words !== "" || !isChange();
+  ui.reset.disabled = words === "" && !isMoved();
 }
 
 function domains() {
@@ -125,6 +162,7 @@ function nearest(places, at) {
 function move(ui, score, write = true) {
   value = score;
   if (write) ui.number.value = short(score);
+  refuse(ui, "");
   const step = state.values.indexOf(score);
   clearTimeout(timers.rest);
   if (step >= 0) {
@@ -160,7 +198,7 @@ function tell(ui, here) {
   place(ui);
   const [clips, events, weekClips, weekEvents] = here.counts;
   const now = state.present;
-  ui.reported.textContent = `${reported(clips, events)} of ${counted(state.clips, "clip")}; now ${whole(now[1] === now[0] ? now[0] : now[1])}`;
+  ui.reported.textContent = `would report ${reported(clips, events)} of ${counted(state.clips, "clip")}; now ${whole(now[1] === now[0] ? now[0] : now[1])}`;
   ui.week.textContent = week(weekClips, weekEvents);
   ui.normal.textContent = here.rates.length
     ? here.rates.map((rate, i) => normal(rate, state.references[i])).join("; ")
@@ -191,8 +229,8 @@ function week(clips, events) {
 
 function normal([expected, low, high], reference) {
   const whose = reference.domain ? `${reference.domain}: ` : "";
-  const worth = reference.worth < reference.clips ? `, worth ${whole(reference.worth)} independent ones` : "";
-  return `${whose}${percent(expected)} % [${percent(low)}, ${percent(high)}], by ${counted(reference.clips, "training clip")}${worth}`;
+  const worth = reference.worth < reference.clips ? `, counted as ${whole(reference.worth)}` : "";
+  return `${whose}${percent(expected)} % (between ${percent(low)} and ${percent(high)} %), from ${counted(reference.clips, "training clip")}${worth}`;
 }
 
 function generated(found) {
@@ -232,9 +270,10 @@ async function save(section, ui, score) {
     say(`${what} for ${machine} / ${name}: ${counted(answer.reported, "clip")} of all sections reported now.`);
     fail("");
     document.dispatchEvent(new CustomEvent("decided"));
-    await load(section, ui, score !== null);
+    value = start();
+    await load(section, ui);
   } finally {
-    ui.save.disabled = false;
+    ui.save.disabled = ui.refusal.textContent !== "" || !isChange();
   }
 }
 

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from ensemble.page.overview.tiles import overview
 from ensemble.review.answer import session_of
+from ensemble.review.saved import thresholds_of_run, unused_text
+from featstore.errors import DataError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -24,5 +26,9 @@ def shown(request: "Request") -> "Response":
 
     session = session_of(request)
     found = session.items
-    tiles = overview(found.scored, links=True, marked=session.marked, found=found)
+    try:
+        remark = unused_text(len(thresholds_of_run(session.results, found.scored)[1]))
+    except DataError as error:  # somebody has edited the file meanwhile
+        remark = str(error)
+    tiles = overview(found.scored, links=True, marked=session.marked, found=found, remark=remark)
     return HTMLResponse(f"<h2>Overview</h2>\n{tiles}", headers={"Cache-Control": "no-store"})

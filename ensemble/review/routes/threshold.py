@@ -8,10 +8,10 @@ from ensemble.page.scored import DEFAULT, Limit, Scored
 from ensemble.review.answer import json_answer, part, session_of
 from ensemble.review.asked import SHOWN, json_object, posted, query_of, real_in, real_of, text_of
 from ensemble.review.generated import READY, Background, State, generated_scores
-from ensemble.review.saved import FILE, save_thresholds, saved_thresholds
+from ensemble.review.saved import FILE, save_thresholds, thresholds_of_run
 from ensemble.review.session import Session
 from ensemble.review.whatif import BINS, Count, WhatIf
-from featstore.errors import RequestError
+from featstore.errors import OptionError, RequestError
 from featstore.terminal.shown import printable
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def shown(request: "Request") -> "Response":
     """The part without its chart."""
     session = session_of(request)
     file = str(session.results / FILE)
-    words = ("detect", str(session.path), "--recipe", str(session.results / "recipe.toml"), "--threshold", file)
+    recipe, results = str(session.results / "recipe.toml"), str(session.results)
+    words = ("detect", str(session.path), "--recipe", recipe, "--threshold", file, "-o", results)
     sections = [(printable(machine), printable(section)) for machine, section in session.scored.sections]
     return part("threshold.html", sections=sections, file=file, command=" ".join(map(shlex.quote, words)))
 
@@ -84,6 +85,8 @@ def at(request: "Request") -> "Response":
     """What one threshold, which need not be one of the slider's, would report."""
     what, state = _what(request), _generated(request)
     value = real_in(query_of(request), "value")
+    if what.scored.bounded and not 0 < value < 1:
+        raise OptionError(f"value: expected a number between 0 and 1, as fused scores are, got {value:g}")
     own = state.scores.get((what.machine, what.section)) if state.name == READY else None
     lines = what.lines
     return json_answer(
@@ -108,19 +111,19 @@ def save(request: "Request", body: bytes) -> "Response":
         value = real_of(value, "value")
     key = (machine, "all" if session.scored.pool_sections else section)
     with session.lock:
-        values = saved_thresholds(session.results)
+        values, _ = thresholds_of_run(session.results, session.scored)
         if value is None:
             values.pop(key, None)
         else:
             values[key] = value
         decided = session.scored.with_thresholds(values)
-        save_thresholds(session.results, values)
+        save_thresholds(session.results, values, decided)
         session.decide(decided)
     return json_answer({"saved": value, "reported": int(decided.decision.sum()), "file": str(session.results / FILE)})
 
 
 def _saved(session: Session, key: tuple[str, str]) -> float | None:
-    values = saved_thresholds(session.results)
+    values, _ = thresholds_of_run(session.results, session.scored)
     return values.get(key, values.get(DEFAULT))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ensemble.decision import given as module
-from ensemble.decision.given import checked, choice_of, given_value, read_thresholds, refuse_unknown
+from ensemble.decision.given import checked, choice_of, given_value, read_thresholds, refuse_unknown, unused_notes
 from featstore.errors import DataError, OptionError
 
 
@@ -71,6 +71,18 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module, "MAX_BYTES", 10)
     with pytest.raises(DataError, match="more than 10 bytes"):
         read_thresholds(tmp_path / "f")
+
+
+def test_thresholds_of_the_page_that_a_run_ignores_are_noted(tmp_path: Path) -> None:
+    assert unused_notes(tmp_path, ()) == []
+    path = tmp_path / "thresholds.toml"
+    path.write_text('[thresholds]\n"fan/00" = 0.97\n')
+    text = f"{path} holds thresholds set in the page; this run does not use them; --threshold {path} does"
+    assert unused_notes(tmp_path, ()) == [text]
+    assert unused_notes(tmp_path, (("fan/00", 0.9),)) == [text]
+    assert unused_notes(tmp_path, (("fan/00", 0.97), ("fan/01", 1.0))) == []
+    path.write_text("nonsense")
+    assert unused_notes(tmp_path, ()) == [text]
 
 
 def test_a_section_has_its_own_threshold_or_the_default() -> None:

@@ -3,12 +3,22 @@
 import numpy as np
 import pytest
 
-from ensemble.page.excess import MOST, excess, excess_text
+from ensemble.page.excess import MOST, excess, excess_meaning, excess_text
 
 
 def test_positions_compare_the_shares_of_normal_clips_beyond() -> None:
     score, threshold = np.array([0.99, 0.95, 0.9, 0.8, 0.999]), np.full(5, 0.9)
     np.testing.assert_allclose(excess(score, threshold, None), [10, 2, 1, 0.5, 100])
+
+
+def test_a_position_that_no_normal_clip_reaches_is_not_the_threshold() -> None:
+    score = np.array([1.01, 1.0, 5.0])
+    np.testing.assert_array_equal(excess(score, np.full(3, 0.9), None), [MOST] * 3)
+
+
+def test_what_a_ratio_means() -> None:
+    assert excess_meaning(True) == "2 times the threshold: half as many normal clips score as high. 3 times: a third."
+    assert excess_meaning(False).startswith("2 times the threshold: twice as far from the typical normal clip")
 
 
 def test_distances_compare_with_the_typical_clip() -> None:

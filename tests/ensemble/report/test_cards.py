@@ -110,7 +110,7 @@ def test_the_number_of_cards_is_said(scored: Scored) -> None:
     assert f"2 of {total} reported clips, the furthest above the threshold first; --top shows more." in event_cards(
         plain, items(plain), top=2, seconds=1
     )
-    assert f"<p>{total} reported clips, the furthest above the threshold first. At 3" in event_cards(
+    assert f"<p>{total} reported clips, the furthest above the threshold first. 2 times" in event_cards(
         plain, items(plain), top=total, seconds=1
     )
 

@@ -13,13 +13,15 @@ from window_store import window_store
 from ensemble.checks.copies import Copies
 from ensemble.decision.given import EVERY
 from ensemble.page.items import items
+from ensemble.page.overview.tiles import Overview
+from ensemble.page.overview.tiles import facts as overview_facts
 from ensemble.page.scored import scored_of
 from ensemble.recipe import Member, Recipe
 from ensemble.report.build import ReportOptions, report_html
 from ensemble.report.summary import facts, lead
 from ensemble.run import Detection, detect
 from ensemble.windows.findings import findings_of
-from ensemble.windows.screen import DOUBTS
+from ensemble.windows.screen import DOUBTS, expected_text
 
 
 def facts_of(text: str) -> list[str]:
@@ -83,7 +85,7 @@ def test_the_score_without_copies_comes_first(detection: Detection) -> None:
 def test_the_expected_number_is_never_about_zero(detection: Detection, rate: float, remark: str, text: str) -> None:
     decided = replace(detection.decided, nominal=rate)
     doubted = replace(detection, decided=decided, remarks=(remark,))
-    found = facts(doubted, None, (), findings_of(detection).recordings)[1][2]
+    found = expected_text(doubted, "clip")
     assert found.endswith(text)
     assert found.startswith(("about", "fewer"))
 
@@ -100,7 +102,17 @@ def test_a_note_states_each_doubt(doubt: str) -> None:
 def test_the_rates_are_those_of_the_recipe(tmp_path: Path) -> None:
     store = store_of(tmp_path / "s", plant())
     fdr = facts_of(report_html(detect(store, replace(RECIPE, fdr=0.2)), ReportOptions()))
-    assert fdr[:2] == ["reported", "false-discovery rate asked for"]
+    assert fdr[:2] == ["training clips", "false-discovery rate asked for"]
     assert "real false-discovery rate" in fdr
-    hand = facts_of(report_html(detect(store, replace(RECIPE, thresholds=((EVERY, 0.5),))), ReportOptions()))
-    assert "thresholds" in hand
+    by_hand = report_html(detect(store, replace(RECIPE, thresholds=((EVERY, 0.5),))), ReportOptions())
+    assert "by the thresholds by hand" in by_hand
+
+
+def test_the_head_repeats_nothing_of_the_overview(detection: Detection) -> None:
+    head = {term for term, *_ in facts(detection, None, (), findings_of(detection).recordings)}
+    below = {term for term, *_ in overview_facts(Overview(scored_of(detection, title="t"), {}))}
+    assert head == {"training clips"}
+    text = report_html(detection, ReportOptions())
+    assert "false-alarm rate asked for" not in text
+    assert "reported" not in facts_of(text)
+    assert "reported clips" in below

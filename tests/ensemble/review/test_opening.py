@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from large_results import large_results
 from report_plant import plant, record, store_of
+from starlette.testclient import TestClient
 
 from ensemble.page.kept import FILE, read_results
 from ensemble.request import RunRequest, Screen
@@ -15,6 +16,7 @@ from ensemble.results import OutRequest, run_to
 from ensemble.review.opening import open_session, run_ensemble
 from ensemble.review.saved import FILE as THRESHOLDS
 from ensemble.review.saved import save_thresholds
+from ensemble.review.server.app import application
 from ensemble.review.session import Session
 from featstore.building.state import BuildState, write_state
 from featstore.errors import DataError, StoreError
@@ -150,21 +152,39 @@ def test_recordings_of_the_last_build_are_found(folder: Path) -> None:
 
 def test_saved_thresholds_decide(folder: Path) -> None:
     plain = opened(folder)
-    save_thresholds(folder / "results", {("fan", "00"): 0.01, ("pump", "07"): 0.5})
+    save_thresholds(folder / "results", {("fan", "00"): 0.01, ("pump", "07"): 0.5}, plain.scored)
     session = opened(folder, data=folder / "data")
     here = session.scored.clips.where(section="00")
     assert session.scored.decision[here].all()
     np.testing.assert_array_equal(session.scored.threshold[~here], plain.scored.threshold[~here])
     assert session.notes == (
         f"1 threshold by hand of {folder / 'results' / THRESHOLDS} decides",
-        f"{folder / 'results' / THRESHOLDS}: these results have no section pump/07; its threshold decides nothing",
+        f"{folder / 'results' / THRESHOLDS}: 1 threshold was set for an earlier run and is not used: "
+        "set it again in Threshold (pump/07)",
     )
-    save_thresholds(folder / "results", {("fan", "00"): 3.0})
+    save_thresholds(folder / "results", {("fan", "00"): 3.0}, plain.scored)
     with pytest.raises(DataError, match=rf"{THRESHOLDS}: fan section 00: threshold 3: .*; change or remove its line"):
         opened(folder)
     (folder / "results" / THRESHOLDS).write_text("nonsense")
     with pytest.raises(DataError, match=THRESHOLDS):
         opened(folder)
+
+
+def test_thresholds_of_another_run_decide_nothing(folder: Path) -> None:
+    """A score of 0.85 of one ensemble is not one of a single detector."""
+    save_thresholds(folder / "results", {("fan", "00"): 0.01}, opened(folder).scored)
+    request = RunRequest(detectors=("mahalanobis",))
+    outcome = run_to(folder / "store", folder / "results", request, SILENT, OutRequest())
+    path = folder / "results" / THRESHOLDS
+    said = f"{path} holds thresholds set in the page; this run does not use them; --threshold {path} does"
+    assert said in outcome.notes
+    session = opened(folder, data=folder / "data")
+    assert session.scored.original is None
+    assert session.notes == (
+        f"{path}: 1 threshold was set for an earlier run and is not used: set it again in Threshold (fan/00)",
+    )
+    page = TestClient(application(session)).get("/parts/overview").text
+    assert "1 threshold was set for an earlier run and is not used: set it again in Threshold." in page
 
 
 @pytest.mark.parametrize("windows", [False, True])

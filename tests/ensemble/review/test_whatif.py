@@ -127,6 +127,7 @@ def test_ratios_are_words(windows: Scored) -> None:
     assert line.value == 0.99
     assert what.ratio(0.995, line) == "2.0 times"
     assert what.ratio(0.98, line) == "0.5 times"
+    assert what.ratio(1.01, line) == "over 9,000 times"
     assert not what.ratio(0.98, replace(line, value=None))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scored_results import drift_row, limit_of, rate_row, results
 
-from ensemble.page.overview.promise import Promise, drift_text, drifts_of, expected_rates, percent, promise
+from ensemble.page.overview.promise import Promise, drift_text, drifts_of, expected_rates, is_usual, percent, promise
 
 A = "fan/00"
 
@@ -130,9 +130,12 @@ def test_a_gamma_threshold_is_a_model():
 def test_a_threshold_by_hand_states_no_rate():
     limit = limit_of("fan", "00", None, expected=0.03)
     assert said(limits=(limit,), drifts=(HIGHER,), rates=(rate_row(A, 100, 40, nominal=None),)) == (
-        "cannot be checked here, because the threshold is set by hand and states no rate; "
-        "about 3 % of normal clips like the training clips are expected above it."
+        "Threshold set by hand: about 3 % of normal clips are expected above it."
     )
+    by_hand = promise(results({A: [0.5]}, limits=(limit,)), "fan", "00")
+    assert by_hand.about("False-alarm rate of 10 %") == str(by_hand)
+    assert by_hand.about("x", ", here").startswith("Threshold set by hand, here: about 3 %")
+    assert by_hand.short("False-alarm rate of 10 %") == "Threshold set by hand"
 
 
 def test_ranked_training_clips_prove_nothing():
@@ -167,7 +170,31 @@ def test_drift_in_words():
 
 
 def test_a_promise_in_words():
-    assert str(Promise("holds", "0 of 9")) == "holds: 0 of 9."
+    said = Promise("holds", "0 of 9")
+    assert str(said) == "holds: 0 of 9."
+    assert said.about("False-alarm rate of 10 %") == "False-alarm rate of 10 %: holds: 0 of 9."
+    assert said.short("False-alarm rate of 10 %") == "False-alarm rate holds"
+    assert said.short("False-discovery rate") == "False-discovery rate holds"
+
+
+@pytest.mark.parametrize(
+    ("reported", "of", "highest", "changes", "usual"),
+    [
+        (1, 5, 0.91, {}, False),  # fewer than one report is expected
+        (10, 100, 0.91, {}, True),
+        (15, 100, 0.91, {}, True),  # by chance in 7 % of cases
+        (16, 100, 0.91, {}, False),  # in 4 %
+        (16, 100, 0.91, {"windows_of": 10}, True),  # windows of 10 recordings count as 10 clips
+        (10, 100, 0.999, {}, True),  # one of 100 normal clips is as high in 10 % of cases
+        (10, 100, 0.9999, {}, False),
+        (10, 100, 0.9999, {"bounded": False}, True),  # nothing is known of how rare it is
+        (60, 100, 0.9999, {"self_ranked": True}, True),
+    ],
+)
+def test_as_many_as_normal_clips_would_give(reported, of, highest, changes, usual):
+    scored = results({A: [highest] * reported + [0.5] * (of - reported)}, **changes)
+    rows = np.arange(of)
+    assert is_usual(scored, rows, 0.1 * of, float(scored.excess.max()) if scored.bounded else 99.0) == usual
 
 
 @pytest.mark.parametrize(

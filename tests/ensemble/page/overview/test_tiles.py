@@ -35,7 +35,8 @@ def test_the_headline_says_where_to_look_first_and_why():
     scored = results({A: [0.5, 0.95], B: [0.92, 0.95, 0.99, 0.5]}, times={A: [-60, -30], B: [-50, -40, -7200, 0]})
     when = date_text(NEWEST - 7200, "%Y-%m-%d at %H:%M")
     assert first(scored) == (
-        f"Look at fan section 01 first: 3 reported clips, the highest 10 times its threshold, on {when} in 002.wav."
+        f"Look at fan section 01 first: 3 reported clips, the highest 10 times its threshold, on {when} "
+        "(2 hours before the newest recording) in 002.wav."
     )
 
 
@@ -64,13 +65,13 @@ def test_the_headline_leads_to_the_clip():
 
 def test_doubts_follow_the_headline():
     scored = results(
-        {A: [0.99] + [0.5] * 9, B: [0.98] + [0.5] * 9, C: [0.5]},
+        {A: [0.999] + [0.5] * 9, B: [0.98] + [0.5] * 8, C: [0.5]},
         drifts=(drift_row(A, direction="higher"), drift_row(C, direction="lower")),
     )
     assert doubts(Overview(scored, {})) == [
         "The false-alarm rate does not hold there, so this may be a false alarm.",
         "About 1 reported clip would be expected there even if all were normal.",
-        "1 more section has reported clips.",
+        "1 more section has reported clips to look at.",
         "The false-alarm rate does not hold in 1 other section.",
     ]
     assert doubts(Overview(results({A: [0.99, 0.99, 0.5]}), {})) == []
@@ -80,7 +81,36 @@ def test_doubts_follow_the_headline():
 
 def test_ranked_training_clips_are_what_is_expected():
     scored = results({A: [*np.linspace(0.01, 0.99, 20)]}, threshold=0.91, self_ranked=True)
-    assert doubts(Overview(scored, {})) == ["About 2 reported clips would be expected there even if all were normal."]
+    ranked = "There are no known normal recordings, so about 10 % of each machine are always reported, good or bad."
+    assert doubts(Overview(scored, {})) == [ranked]
+
+
+def test_no_more_than_normal_clips_would_give_is_no_alarm():
+    scored = results({A: [0.96, 0.92] + [0.5] * 18, B: [0.5]}, times={A: [0] * 20, B: [0]})
+    when = date_text(NEWEST, "%Y-%m-%d at %H:%M")
+    assert first(scored) == (
+        "No machine has more reported clips than normal ones would give. "
+        f"The highest: fan section 00, 2.5 times its threshold, on {when} (the newest recording) in 000.wav."
+    )
+    html = overview(scored, links=True)
+    assert re.findall(r'<h3 class="group">(.*?) <', html) == ["As many as normal clips would give", "Quiet"]
+    assert '<ul class="tiles usual">' in html
+    ranked = results({A: [0.999] * 5 + [0.5] * 5, B: [0.99]}, self_ranked=True)
+    assert first(ranked).startswith("No machine has more reported clips than normal ones would give. The highest: fan")
+    assert first(ranked, {0: mark("fault")}).startswith("Look at fan section 00 first")
+
+
+def test_more_than_expected_comes_before_a_higher_ratio():
+    scored = results({A: [0.97] + [0.5] * 19, B: [0.92] * 9 + [0.5] * 11})
+    assert order(scored) == [("fan", "01"), ("fan", "00")]
+    assert first(scored).startswith("Look at fan section 01 first: 9 reported clips, the highest 1.3 times")
+    dismissed = {row: mark("normal") for row in range(21, 29)}
+    assert first(scored, dismissed).startswith("No machine has more reported clips than normal ones would give.")
+
+
+def test_an_event_that_is_alone_is_no_reason_for_calm():
+    scored = results({A: [0.92]})
+    assert first(scored).startswith("Look at fan section 00 first: 1 reported clip")
 
 
 def test_rising_scores_of_a_quiet_machine_are_said():
@@ -126,13 +156,30 @@ def test_a_fault_is_confirmed_and_stays():
     assert first(scored, marked).startswith(
         "Look at fan section 00 first: 1 reported clip and 1 confirmed fault, the highest 10 times"
     )
-    assert doubts(Overview(scored, marked)) == ["1 more section has reported clips."]
+    assert doubts(Overview(scored, marked)) == ["1 more section has reported clips to look at."]
     assert "1 confirmed as a fault" in text_of(overview(scored, links=True, marked=marked))
 
 
 def test_a_fault_below_the_threshold_counts():
     scored = results({A: [0.5, 0.5], B: [0.8]})
     assert first(scored, {1: mark("fault")}).startswith("Look at fan section 00 first: 1 confirmed fault, 0.2 times")
+
+
+def test_faults_below_the_threshold_are_counted_apart():
+    scored = results({A: [0.99] * 8 + [0.5] * 12})
+    marked = {row: mark("fault") for row in range(2, 10)}
+    tile = Overview(scored, marked).tiles[0]
+    assert (tile.open, tile.confirmed, tile.missed) == (2, 6, 2)
+    detail = "2 open; 6 confirmed as faults; 2 more faults are marked below the threshold"
+    assert facts(Overview(scored, marked))[1] == ("reported clips", "8", detail)
+    text = text_of(overview(scored, links=True, marked=marked))
+    assert (
+        "8 of 20 clips reported (about 2 expected if all were normal); 6 confirmed as faults; 2 more faults are" in text
+    )
+    assert facts(Overview(scored, {9: mark("fault")}))[1][2] == "8 open; 1 fault is marked below the threshold"
+    assert "8 of 20 clips reported (about 2 expected if all were normal); 1 fault is marked below" in text_of(
+        overview(scored, links=True, marked={9: mark("fault")})
+    )
 
 
 def test_an_event_is_dismissed_by_marks_of_all_its_windows():

@@ -89,7 +89,9 @@ def test_the_order_of_names_is_no_trend():
 def test_few_recordings_are_no_trend_however_many_windows_they_have():
     excess = np.repeat([0.2, 0.4, 0.8, 1.6], 50)
     four = [f"{i // 50}.wav" for i in range(200)]
-    assert trend_of(course(excess, recordings=four)).direction == ""
+    assert str(trend_of(course(excess, recordings=four))) == "too few clips for a trend"
+    untimed = course_of(None, excess, excess > 1, four)
+    assert not str(trend_of(untimed))
     eight = [f"{i // 25}.wav" for i in range(200)]
     assert trend_of(course(excess, recordings=eight)).direction == "rising"
     assert trend_of(course(excess, recordings=["one.wav"] * 200)).direction == "rising"

@@ -45,7 +45,9 @@ def scores(client: TestClient, machine: str = "fan", section: str = "00") -> dic
 def test_the_page_names_every_section_and_the_command(client: TestClient, session: Session) -> None:
     text = client.get("/parts/threshold").text
     assert 'data-names=\'["fan", "01"]\'' in text
-    assert f"--threshold {session.results / FILE}" in text
+    results = session.results
+    command = f"--recipe {results / 'recipe.toml'} --threshold {results / FILE} -o {results}</pre>"
+    assert f"detect {session.path} {command}" in text
 
 
 def test_every_step_has_the_counts_of_the_server(client: TestClient) -> None:
@@ -111,6 +113,20 @@ def test_a_bad_threshold_changes_nothing(
 def test_a_bad_value_is_told(client: TestClient, value: str) -> None:
     answer = client.get("/threshold/at", params={"machine": "fan", "section": "00", "value": value})
     assert (answer.status_code, answer.json()["error"]) == (400, f"value: expected a finite number, got {value!r}")
+
+
+@pytest.mark.parametrize("value", ["0", "1", "1.01", "5", "-1"])
+def test_a_value_that_no_fused_score_has_is_refused(client: TestClient, value: str) -> None:
+    answer = client.get("/threshold/at", params={"machine": "fan", "section": "00", "value": value})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("value: expected a number between 0 and 1, as fused scores are, got")
+
+
+def test_scores_of_a_detector_have_no_bounds(tmp_path: Path) -> None:
+    session = Session(tmp_path, tmp_path, replace(large_scored(400), bounded=False))
+    with TestClient(application(session)) as client:
+        answer = client.get("/threshold/at", params={"machine": "fan", "section": "00", "value": "5"})
+        assert answer.status_code == 200, answer.text
 
 
 def test_the_last_week_is_shown_where_times_are_known(tmp_path: Path) -> None:
