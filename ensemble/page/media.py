@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from featstore.audio.near_far.mix import mix_of
+from featstore.audio.near_far.mixes import main_channel
 from featstore.audio.opened import opened
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import open_without_waiting, read_recording
@@ -56,7 +57,7 @@ def recordings(root: Path, rate_hz: int, channel: str, longest_s: float | None =
     Of a window, only its part of the file is read. longest_s: at most this much is read, by default MAX_SECONDS.
     """
     longest_s = longest_s or MAX_SECONDS
-    policy = AudioPolicy(channel=channel or "0", length=f"crop:{longest_s:g}")
+    policy = AudioPolicy(channel=main_channel(channel), length=f"crop:{longest_s:g}")
 
     def listen(path: str) -> Sound | None:
         window, parts = window_of(path), PurePosixPath(recording_of(path))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ensemble.page.media import Sound
+from featstore.audio.near_far.mix import mix_of
 from featstore.audio.opened import BLOCK_FRAMES, opened
 from featstore.errors import RejectedAudio
 
@@ -25,7 +26,7 @@ BLOCK_VALUES = 1 << 21
 def read_part(file: FileIO, size: int, rate_hz: int, channel: str, span: tuple[float, float | None]) -> Sound:
     """The part of an open recording of `size` bytes from start to end (None: its end), at most MOST_S of it.
 
-    channel: a number or "mean", as in `AudioPolicy`. A part that ends after the recording is shorter. RejectedAudio
+    channel: one mix, as in `AudioPolicy`. A part that ends after the recording is shorter. RejectedAudio
     where the part has no samples or NaN or infinite ones, or the file is no sound.
     """
     start_s, end_s = span
@@ -34,8 +35,9 @@ def read_part(file: FileIO, size: int, rate_hz: int, channel: str, span: tuple[f
         native_hz, channels = sound.file.samplerate, sound.file.channels
         if native_hz > MOST_RATE_HZ:
             raise RejectedAudio(f"its sample rate of {native_hz:,} Hz is above the limit of {MOST_RATE_HZ:,} Hz")
-        if channel != "mean" and int(channel) >= channels:
-            raise RejectedAudio(f"channel {channel} does not exist, the file has {channels}")
+        missing = mix_of(channel).missing(channels)
+        if missing is not None:
+            raise RejectedAudio(f"channel {missing} does not exist, the file has {channels}")
         first = min(round(min(start_s, 1e9) * native_hz), sound.frames)
         last = min(round(min(longest if end_s is None else min(end_s, longest), 1e9) * native_hz), sound.frames)
         if first >= last:
@@ -49,8 +51,9 @@ def _decoded(file: "SoundFile", frames: int, rate_hz: int, channel: str) -> np.n
     """The next `frames` of a file as float32 (time,) at `rate_hz`."""
     import soxr
 
-    native_hz, blocks, done = file.samplerate, [], 0
-    resample = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32") if rate_hz != native_hz else None
+    native_hz, blocks, done, mix = file.samplerate, [], 0, mix_of(channel)
+    kept = 1 if mix.how is None else 2
+    resample = soxr.ResampleStream(native_hz, rate_hz, kept, dtype="float32") if rate_hz != native_hz else None
     step = max(1, min(BLOCK_FRAMES, BLOCK_VALUES // file.channels))
     while done < frames:
         block = file.read(min(step, frames - done), dtype="float32", always_2d=True)
@@ -59,6 +62,7 @@ def _decoded(file: "SoundFile", frames: int, rate_hz: int, channel: str) -> np.n
         if not np.isfinite(block).all():
             raise RejectedAudio("contains NaN or infinite samples")
         done += len(block)
-        mono = block.mean(axis=1) if channel == "mean" else np.ascontiguousarray(block[:, int(channel)])
-        blocks.append(resample.resample_chunk(mono, last=done >= frames) if resample else mono)
-    return np.concatenate(blocks)
+        columns = np.ascontiguousarray(mix.columns(block))
+        last = done >= frames
+        blocks.append(resample.resample_chunk(columns, last=last).reshape(-1, kept) if resample else columns)
+    return mix.finished(np.concatenate(blocks))[0]

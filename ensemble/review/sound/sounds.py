@@ -17,6 +17,7 @@ from ensemble.review.sound.listen import read_part
 from ensemble.review.sound.locating import Locating
 from ensemble.review.sound.loudness import gain_of, wav
 from ensemble.review.sound.parts import Part, part_of
+from featstore.audio.near_far.mixes import main_channel
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError, RejectedAudio, RequestError, StoreError
 from featstore.store import FeatureStore
@@ -114,7 +115,7 @@ class Sounds:
         locator = self.locating.get()
         if locator is None:
             return None
-        rate = (locator.embedder.sample_rate_hz, locator.channel or "0")
+        rate = (locator.embedder.sample_rate_hz, main_channel(locator.channel))
         clip, (machine, section) = self.sound(part, rate), self.place(part)
         start, end = event or (clip.start_s, None)
         whole = clip.start_s + clip.seconds
@@ -170,7 +171,7 @@ class Sounds:
             info = store.info(name)
         except (DataError, StoreError):  # a recipe of score files, or of another store
             info = next(iter(store.embeddings.values()), None)  # type: ignore[assignment]
-        return (info.sample_rate_hz or DEFAULT_HZ, info.channel or "0") if info else (DEFAULT_HZ, "0")
+        return (info.sample_rate_hz or DEFAULT_HZ, main_channel(info.channel)) if info else (DEFAULT_HZ, "0")
 
     def _locator(self) -> tuple[Locator | None, str]:
         scored, store = self.scored, self.store()

@@ -9,6 +9,8 @@ import soundfile as sf
 from ensemble.page.media import Sound
 from ensemble.review.sound import listen
 from ensemble.review.sound.listen import read_part
+from featstore.audio.policy import AudioPolicy
+from featstore.audio.read import read_recording
 from featstore.errors import RejectedAudio
 
 RATE = 8000
@@ -88,3 +90,13 @@ def test_a_header_that_states_more_than_the_file_has(ramp: Path) -> None:
     ramp.write_bytes(content)
     with pytest.raises(RejectedAudio, match="truncated"):
         part(ramp)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 8_000])
+@pytest.mark.parametrize("channel", ["1", "mean", "0+1", "0-1"])
+def test_a_part_has_the_channels_of_the_build(tmp_path, rate_hz, channel):
+    path = tmp_path / "two.wav"
+    sf.write(path, 0.1 * np.random.default_rng(0).normal(size=(16_000, 2)), 16_000, subtype="FLOAT")
+    with path.open("rb", buffering=0) as file:
+        heard = read_part(file, path.stat().st_size, rate_hz, channel, (0.0, None))
+    np.testing.assert_allclose(heard.wave, read_recording(path, rate_hz, AudioPolicy(channel)).wave, atol=1e-6)
