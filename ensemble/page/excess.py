@@ -1,8 +1,9 @@
 """How far a score is above its threshold, as a ratio that a person can compare: twice, nine times.
 
-Fused scores are positions among normal clips, in (0, 1). Their ratio is that of the shares of normal clips beyond:
-(1 - threshold) / (1 - score). At nine times the threshold, a ninth as many normal clips score as high. A score of 1 or
-more, which only a threshold by hand can be, has the largest ratio.
+Fused scores lie in (0, 1), and differences close to 1 mean most. Their ratio is (1 - threshold) / (1 - score): at twice
+the threshold, the score is twice as close to 1. For the highest percentile of a single member this is a ratio of shares
+of normal clips; for other fusions it is not, so no share is stated. A score of 1 or more, which only a threshold by hand
+can be, has the largest ratio.
 
 Scores of a single detector have a unit of their own. Their ratio is that of the distances from the typical normal clip:
 (score - median) / (threshold - median), with the median of the reference scores of the section. At twice the threshold,
@@ -43,7 +44,7 @@ def excess_text(ratio: float) -> str:
 def excess_meaning(is_position: bool) -> str:
     """What "2 times the threshold" means: for fused positions, or for the scores of a single detector."""
     if is_position:
-        return "2 times the threshold: half as many normal clips score as high. 3 times: a third."
+        return "2 times the threshold: the score is twice as close to 1, the highest possible one, as the threshold is."
     return (
         "2 times the threshold: twice as far from the typical normal clip as the threshold is. 3 times: 3 times as far."
     )

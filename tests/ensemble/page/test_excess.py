@@ -17,7 +17,10 @@ def test_a_position_that_no_normal_clip_reaches_is_not_the_threshold() -> None:
 
 
 def test_what_a_ratio_means() -> None:
-    assert excess_meaning(True) == "2 times the threshold: half as many normal clips score as high. 3 times: a third."
+    assert (
+        excess_meaning(True)
+        == "2 times the threshold: the score is twice as close to 1, the highest possible one, as the threshold is."
+    )
     assert excess_meaning(False).startswith("2 times the threshold: twice as far from the typical normal clip")
 
 
