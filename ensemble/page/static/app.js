@@ -100,7 +100,7 @@ async function toggleKeys() {
 }
 
 function typing(target) {
-  return target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
+  return target.isContentEditable || target.matches("input:not([type=checkbox]), textarea, select");
 }
 
 addEventListener("keydown", (event) => {
