@@ -64,8 +64,16 @@ class Card:
 
     @property
     def marked(self) -> str:
-        """Date and time of the mark in UTC, to the minute."""
-        return f"{self.mark.when[:16].replace('T', ' ')} UTC" if self.mark and self.mark.when else ""
+        """Date and time of the mark, to the minute."""
+        return local_time(self.mark.when) if self.mark else ""
+
+
+def local_time(when: str) -> str:
+    """A time in ISO 8601 as local date and time of this machine, to the minute; a text that is no time as it is."""
+    try:
+        return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError):
+        return when
 
 
 def _excess_text(item: Item) -> str:

@@ -79,8 +79,8 @@ def _time(text: str, name: str, unknown: float) -> float:
 class Chosen:
     """Items in the order asked for, and how many of them are not marked.
 
-    total: number of items that fit the filter whatever their verdict. marked: the mark that counts, by row of the scored
-    clips.
+    total: number of items that fit the filter whatever their verdict. marked: the mark that counts, by row of
+    the scored clips.
     """
 
     items: Sequence[Item]

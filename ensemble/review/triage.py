@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from ensemble.marks.file import Mark
 from ensemble.page.addresses import address, encoded
-from ensemble.page.cards import Card, card_of
+from ensemble.page.cards import Card, card_of, local_time
 from ensemble.page.items import Item, what_is
 from ensemble.page.pictures import DEVIATION, Pair, Picture, Player, pictures
 from ensemble.review.marking import history
@@ -127,8 +126,4 @@ def _remark(mark: Mark) -> Remark:
     span = "" if mark.start_s is None else clip_title(f"x#t={mark.start_s:.6f},{mark.end_s:.6f}").removeprefix("x, ")
     if not span and mark.clip != recording_of(mark.clip):
         span = clip_title(mark.clip).removeprefix(f"{recording_of(mark.clip)}, ")
-    try:
-        when = datetime.fromisoformat(mark.when).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        when = mark.when
-    return Remark(mark, span, when)
+    return Remark(mark, span, local_time(mark.when))

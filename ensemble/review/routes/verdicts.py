@@ -12,6 +12,7 @@ from ensemble.marks.file import Mark, Marks
 from ensemble.marks.lines import MAX_BYTES, Source
 from ensemble.marks.listing import csv_bytes
 from ensemble.marks.words import FOLLOWS
+from ensemble.page.cards import local_time
 from ensemble.review.answer import json_answer, part, session_of
 from ensemble.review.asked import number_in, posted, query_of
 from ensemble.review.session import Session
@@ -90,6 +91,7 @@ def listed(request: "Request") -> "Response":
         persons=sorted({printable(row.mark.who) for row in history}),
         notes=marked.marks.notes,
         lost=marked.lost,
+        local_time=local_time,
     )
 
 
