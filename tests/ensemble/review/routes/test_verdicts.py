@@ -108,8 +108,27 @@ def test_a_new_mark_is_shown_at_once(client: TestClient, session: Session) -> No
 
 def test_what_a_mark_does_and_how_to_use_it(client: TestClient, session: Session) -> None:
     text = client.get("/parts/verdicts").text
-    assert "from the next run on, it is in no bank and in no metric" in text
-    assert f"detect {session.path} --ensemble" in text
+    assert "never used as normal sound" in text
+    command = f"<pre>detect {session.path} --ensemble -o {session.results}"
+    assert f"{command}</pre>" in text
+    (session.results / "thresholds.toml").touch()
+    text = client.get("/parts/verdicts").text
+    assert f"{command} --threshold {session.results}/thresholds.toml</pre>" in text
+    clips, history = parts(client)
+    assert "2 normal: used as normal sound from the next run on. 1 fault: never used as normal sound." in clips
+    assert "1 ignored clip: neither used nor scored from the next run on." in clips
+
+
+def test_a_mark_that_removed_another_is_named_so(client: TestClient, session: Session) -> None:
+    append_mark(session.path, Mark(clip=OTHER, mark="none"))
+    assert '<option value="none">removed</option>' in client.get("/parts/verdicts").text
+    assert '<span class="mark none">removed</span>' in parts(client, mark="none")[1]
+
+
+def test_a_clip_that_became_a_training_clip_says_so(client: TestClient, session: Session) -> None:
+    assert "(not among the scored clips)" in parts(client)[0]
+    append_mark(session.path, Mark(clip=TRAIN, mark="normal"))
+    assert "(now used as normal sound)" in parts(client)[0]
 
 
 def test_exports_come_back_unchanged_and_add_nothing(client: TestClient, session: Session) -> None:
