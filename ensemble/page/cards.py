@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from ensemble.marks.file import Mark
-from ensemble.page.excess import excess_text
+from ensemble.page.excess import excess_meaning, excess_text
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.windows.screen import clip_title, clock
@@ -40,7 +40,7 @@ class Card:
     span: the times of an event or a window in its recording, "" for a whole recording. recorded: local date and time of
     its beginning, "" where unknown. sentence: where it deviates, "" where unknown. nearest: key of the most similar
     training clip, nearest_title for people. percentile, p_value: among the reference scores of its bank; the decision
-    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`. mark: of its clip;
+    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`; excess_meaning: what that means. mark: of its clip;
     marked: when.
     """
 
@@ -51,6 +51,7 @@ class Card:
     domain: str
     outcome: str
     excess: str
+    excess_meaning: str
     sentence: str
     score: float
     threshold: float
@@ -101,6 +102,7 @@ def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
         domain=clip.domain,
         outcome=OUTCOMES[clip.label, item.reported],
         excess=_excess_text(item),
+        excess_meaning=excess_meaning(scored.bounded),
         sentence=scored.where.get(row, ""),
         score=float(scored.score[row]),
         threshold=float(scored.threshold[row]),

@@ -7,7 +7,7 @@ from ensemble.marks.file import Mark
 from ensemble.page.addresses import address, encoded
 from ensemble.page.cards import Card, card_of, local_time
 from ensemble.page.items import Item, what_is
-from ensemble.page.pictures import DEVIATION, Pair, Picture, Player, pictures
+from ensemble.page.pictures import DEVIATION, DIFFERENCE, Pair, Picture, Player, pictures
 from ensemble.review.marking import history
 from ensemble.review.session import Session
 from ensemble.review.sound.loudness import EQUAL, SAME
@@ -18,7 +18,8 @@ from featstore.clip import recording_of
 from featstore.errors import RejectedAudio
 from featstore.terminal.shown import printable
 
-DEVIATION_TITLE = "Deviation from normal sound: red is louder, blue is quieter"
+LEGEND = ": red is louder, blue is quieter"
+DEVIATION_TITLE = f"Deviation from normal sound{LEGEND}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def _drawn(pair: Pair, shown: Shown) -> Iterator[Picture]:
     def uri(kind: str, make: object) -> str:
         return address("/sound/picture.png", clip=shown.clip.key, normal=normal, kind=kind)
 
-    yield from pictures(pair, uri)
+    for picture in pictures(pair, uri):
+        legend = LEGEND if picture.kind == DIFFERENCE else ""
+        yield replace(picture, title=picture.title + legend)
 
 
 def _voices(pair: Pair, shown: Shown) -> Iterator[Voice]:

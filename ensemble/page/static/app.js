@@ -104,11 +104,13 @@ function typing(target) {
 }
 
 addEventListener("keydown", (event) => {
+  if (document.querySelector("dialog[open]:not(#keys)")) return;
   if (event.key !== "?" || event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
   event.preventDefault();
   toggleKeys();
 });
 document.getElementById("keys-open").addEventListener("click", toggleKeys);
+document.getElementById("words-open").addEventListener("click", () => document.getElementById("words").showModal());
 document.getElementById("alert-close").addEventListener("click", () => fail(""));
 addEventListener("hashchange", show);
 await show();

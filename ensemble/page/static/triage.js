@@ -14,7 +14,7 @@ export const keys = [
   ["a or x", "compare: switch between the clip and its nearest normal clip"],
   ["l", "loop the event"],
   ["← →", "one second back or forward"],
-  ["1 to 4", "enlarge a picture"],
+  ["1 to 4", "enlarge or reduce a picture"],
   ["f", "mark as fault"],
   ["o", "mark as normal"],
   ["i", "mark as ignore"],
@@ -364,7 +364,7 @@ function escape() {
     (entry(part.row) ?? at("item")).focus({ preventScroll: true });
     return;
   }
-  const large = at("item").querySelector(".enlarge[aria-pressed=true]");
+  const large = at("item").querySelector(".large .enlarge");
   if (large) enlarge(at("item"), large);
   else entry(part.row)?.focus();
 }

@@ -10,6 +10,7 @@ from zones import zone
 
 from ensemble.marks.file import Mark
 from ensemble.page.cards import OUTCOMES, card_of, local_time
+from ensemble.page.excess import excess_meaning
 from ensemble.page.html import macros
 from ensemble.page.items import items
 from ensemble.page.scored import Scored, scored_of
@@ -37,6 +38,12 @@ def test_a_ratio_near_one_names_the_side_of_the_threshold(scored: Scored) -> Non
     item = items(scored)[0]
     for ratio, reported, text in ((1.02, True, "just above"), (0.97, False, "just below"), (1.3, True, "1.3 times")):
         assert card_of(scored, replace(item, excess=ratio, reported=reported)).excess == text
+
+
+def test_the_ratio_is_explained_where_it_stands(scored: Scored) -> None:
+    for bounded in (True, False):
+        text = macros("card.html").heading(card_of(replace(scored, bounded=bounded), items(scored)[0]))
+        assert f'title="{excess_meaning(bounded)}"' in text
 
 
 def test_a_single_detector_has_no_opinions(tmp_path: Path) -> None:

@@ -82,7 +82,13 @@ def test_listen_mark_and_undo_by_keyboard(address: str, session: Session, tmp_pa
         wait_for(lambda: not audio(driver, "clip", "paused") and audio(driver, "clip", "currentTime") > 0.1)
         wait_for(lambda: cursor(driver, "clip") > 40)
         assert cursor(driver, "difference") > 40
+        assert "Hear the normal clip" in text(driver, "[data-do=switch]")
         press(driver, "a")
+        assert "Hear this clip" in text(driver, "[data-do=switch]")
+        press(driver, "1")
+        assert "reduce" in text(driver, ".picture.large .enlarge")
+        press(driver, "1")
+        assert "enlarge" in text(driver, ".picture.clip .enlarge")
         wait_for(lambda: audio(driver, "clip", "paused") and not audio(driver, "normal", "paused"))
         wait_for(lambda: cursor(driver, "normal") > 40)
         press(driver, " ")

@@ -114,7 +114,7 @@ def test_what_a_mark_does_and_how_to_use_it(client: TestClient, session: Session
     (session.results / "thresholds.toml").touch()
     text = client.get("/parts/verdicts").text
     assert f"{command} --threshold {session.results}/thresholds.toml</pre>" in text
-    clips, history = parts(client)
+    clips, _ = parts(client)
     assert "2 normal: used as normal sound from the next run on. 1 fault: never used as normal sound." in clips
     assert "1 ignored clip: neither used nor scored from the next run on." in clips
 
