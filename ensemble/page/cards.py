@@ -40,8 +40,8 @@ class Card:
     span: the times of an event or a window in its recording, "" for a whole recording. recorded: local date and time of
     its beginning, "" where unknown. sentence: where it deviates, "" where unknown. nearest: key of the most similar
     training clip, nearest_title for people. percentile, p_value: among the reference scores of its bank; the decision
-    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`; excess_meaning: what that means. mark: of its clip;
-    marked: when.
+    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`;
+    excess_meaning: what that means. mark: of its clip; marked: when.
     """
 
     item: Item

@@ -125,10 +125,7 @@ def test_an_event_of_windows(tmp_path: Path) -> None:
     assert times in page.replace(".0", "")
     assert "This event minus the mean of the normal clip: red is louder, blue is quieter" in page
     assert 'aria-label="This event"' in page
-    assert (
-        'Hear <span data-place="voice" data-clip="the normal clip" data-normal="this event">the normal clip</span>'
-        in page
-    )
+    assert 'Hear <span data-place="voice" data-clip="the normal clip" data-normal="this event">' in page
     assert "his clip" not in page
     other = next(item for item in session.items if not item.reported)
     page = client.get(f"/items/{other.row}").text
