@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from ensemble.marks.file import Mark
-from ensemble.page.excess import excess_text
+from ensemble.page.excess import excess_meaning, excess_text
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.windows.screen import clip_title, clock
@@ -40,8 +40,8 @@ class Card:
     span: the times of an event or a window in its recording, "" for a whole recording. recorded: local date and time of
     its beginning, "" where unknown. sentence: where it deviates, "" where unknown. nearest: key of the most similar
     training clip, nearest_title for people. percentile, p_value: among the reference scores of its bank; the decision
-    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`. mark: of its clip;
-    marked: when.
+    is by score and threshold. excess: before "the threshold", such as `9 times`, `just above`;
+    excess_meaning: what that means. mark: of its clip; marked: when.
     """
 
     item: Item
@@ -51,6 +51,7 @@ class Card:
     domain: str
     outcome: str
     excess: str
+    excess_meaning: str
     sentence: str
     score: float
     threshold: float
@@ -64,8 +65,16 @@ class Card:
 
     @property
     def marked(self) -> str:
-        """Date and time of the mark in UTC, to the minute."""
-        return f"{self.mark.when[:16].replace('T', ' ')} UTC" if self.mark and self.mark.when else ""
+        """Date and time of the mark, to the minute."""
+        return local_time(self.mark.when) if self.mark else ""
+
+
+def local_time(when: str) -> str:
+    """A time in ISO 8601 as local date and time of this machine, to the minute; a text that is no time as it is."""
+    try:
+        return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError):
+        return when
 
 
 def _excess_text(item: Item) -> str:
@@ -93,6 +102,7 @@ def card_of(scored: Scored, item: Item, mark: Mark | None = None) -> Card:
         domain=clip.domain,
         outcome=OUTCOMES[clip.label, item.reported],
         excess=_excess_text(item),
+        excess_meaning=excess_meaning(scored.bounded),
         sentence=scored.where.get(row, ""),
         score=float(scored.score[row]),
         threshold=float(scored.threshold[row]),

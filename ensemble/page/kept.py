@@ -16,6 +16,8 @@ import numpy as np
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import FalseAlarms
 from ensemble.page.scored import Limit, Scored
+from ensemble.windows.times import NAME, local_again
+from featstore.clip import recording_of
 from featstore.disk.arrays import Kind, bytes_text, read_arrays, table_arrays, table_of, text_bytes, write_arrays
 from featstore.disk.sealed import typed
 from featstore.errors import DataError
@@ -115,6 +117,9 @@ def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sco
     shapes = {name: tuple(sizes[size] for size in shape) for name, shape in SHAPES.items()}
     values |= {name: _array(arrays, name, shape, np.float64) for name, shape in shapes.items()}
     _check_numbers(values)
+    if values["time_source"] == NAME:
+        paths = [recording_of(path) for path in decode(clips.columns["path"])]
+        values["times"] = local_again(values["times"], paths)
     limits = tuple(_limit(row) for row in _dicts(content, "limits"))
     return Scored(
         **values,

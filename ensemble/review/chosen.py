@@ -77,9 +77,10 @@ def _time(text: str, name: str, unknown: float) -> float:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Items in the order asked for, and how many of `total` are not marked, whatever the verdict.
+    """Items in the order asked for, and how many of them are not marked.
 
-    marked: the mark that counts, by row of the scored clips.
+    total: number of items that fit the filter whatever their verdict. marked: the mark that counts, by row of
+    the scored clips.
     """
 
     items: Sequence[Item]
@@ -98,7 +99,8 @@ def chosen(session: Session, wanted: Filter) -> Chosen:
     fits = found.only(_fitting(found, wanted))
     verdict = _verdicts(fits, marked)
     shown = fits.only(verdict == wanted.verdict) if wanted.verdict else fits
-    return Chosen(shown, marked, int((verdict == UNMARKED).sum()), len(fits))
+    left = len(shown) if wanted.verdict == UNMARKED else 0 if wanted.verdict else int((verdict == UNMARKED).sum())
+    return Chosen(shown, marked, left, len(fits))
 
 
 def item_of(session: Session, row: int) -> Item | None:

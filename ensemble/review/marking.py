@@ -4,8 +4,10 @@ Taking a mark back writes what held before: the earlier mark again, or `none`. L
 the history shows both. Clips that somebody else marked meanwhile keep that mark.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,21 +22,38 @@ from featstore.errors import RequestError
 from featstore.table import ClipTable
 from featstore.terminal.shown import printable
 
+_UNDONE = re.compile(r"undo: as marked by .*? on \d{4}-[\d:T-]+Z(?:: |$)", re.DOTALL)
+"""Begin of the note of a mark that holds again after an undo, see `_again`."""
+
 
 def mark_clip(session: Session, mark: Mark) -> Mark:
     """Write a mark of a clip whose key is known; it is on disk when this returns.
 
-    RequestError for a part that no clip lies in, or for a generated anomaly. Else the errors of `append_mark`.
+    The same mark with the same note and name is not written again: the one that holds is returned. RequestError for a
+    part that no clip lies in, or for a generated anomaly. Else the errors of `append_mark`.
     """
     mark = _timed(mark)
     tables = _tables(session, recording_of(mark.clip))
     _refuse_without_effect(mark, tables)
     with session.lock:
-        removes_none = mark.mark == NONE and not _by_key(read_marks(session.path).items, tables)
+        counting = _by_key(read_marks(session.path).items, tables)
+        present = [counting.get(key) for key in _by_key([_with_effect(mark)], tables)]
+        if (same := present[0]) and all(map(partial(_is_same, mark), present)):
+            return same
+        removes_none = mark.mark == NONE and not counting
         written = append_mark(session.path, mark)
         if not removes_none:
             session.undoable.marks.append(written)
     return written
+
+
+def _is_same(mark: Mark, present: Mark | None) -> bool:
+    """Whether a mark says what the present one of a clip says already."""
+    if present is None:
+        return False
+    names = ("clip", "start_s", "end_s", "mark", "who")
+    same = all(getattr(mark, name) == getattr(present, name) for name in names)
+    return same and mark.note in (present.note, given_note(present))
 
 
 def undo(session: Session) -> Mark | None:
@@ -60,6 +79,21 @@ def undo(session: Session) -> Mark | None:
         later = next((mark for mark in reversed(marks) if recording_of(mark.clip) == recording_of(last.clip)), None)
         raise RequestError(f"{printable(last.clip)} was marked again meanwhile ({later}); that mark is kept")
     return last
+
+
+def words_now(session: Session, mark: Mark) -> list[str]:
+    """The different marks that hold now for the clips of a mark, sorted; NONE for clips without one."""
+    tables = _tables(session, recording_of(mark.clip))
+    counting = _by_key(session.marks.items, tables)
+    return sorted({counting[key].mark if key in counting else NONE for key in _by_key([_with_effect(mark)], tables)})
+
+
+def given_note(mark: Mark) -> str:
+    """The note that a person gave, without what an undo puts before it."""
+    note = mark.note
+    while undone := _UNDONE.match(note):
+        note = note[undone.end() :]
+    return note
 
 
 def _before(marks: Sequence[Mark], last: Mark) -> Sequence[Mark]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from ensemble.marks.file import Mark
 from ensemble.page.addresses import address, encoded
-from ensemble.page.cards import Card, card_of
+from ensemble.page.cards import Card, card_of, local_time
 from ensemble.page.items import Item, what_is
-from ensemble.page.pictures import DEVIATION, Pair, Picture, Player, pictures
+from ensemble.page.pictures import DEVIATION, DIFFERENCE, Pair, Picture, Player, pictures
 from ensemble.review.marking import history
 from ensemble.review.session import Session
 from ensemble.review.sound.loudness import EQUAL, SAME
@@ -19,7 +18,8 @@ from featstore.clip import recording_of
 from featstore.errors import RejectedAudio
 from featstore.terminal.shown import printable
 
-DEVIATION_TITLE = "Deviation from normal sound: red is louder, blue is quieter"
+LEGEND = ": red is louder, blue is quieter"
+DEVIATION_TITLE = f"Deviation from normal sound{LEGEND}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def _drawn(pair: Pair, shown: Shown) -> Iterator[Picture]:
     def uri(kind: str, make: object) -> str:
         return address("/sound/picture.png", clip=shown.clip.key, normal=normal, kind=kind)
 
-    yield from pictures(pair, uri)
+    for picture in pictures(pair, uri):
+        legend = LEGEND if picture.kind == DIFFERENCE else ""
+        yield replace(picture, title=picture.title + legend)
 
 
 def _voices(pair: Pair, shown: Shown) -> Iterator[Voice]:
@@ -127,8 +129,4 @@ def _remark(mark: Mark) -> Remark:
     span = "" if mark.start_s is None else clip_title(f"x#t={mark.start_s:.6f},{mark.end_s:.6f}").removeprefix("x, ")
     if not span and mark.clip != recording_of(mark.clip):
         span = clip_title(mark.clip).removeprefix(f"{recording_of(mark.clip)}, ")
-    try:
-        when = datetime.fromisoformat(mark.when).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        when = mark.when
-    return Remark(mark, span, when)
+    return Remark(mark, span, local_time(mark.when))

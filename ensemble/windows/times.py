@@ -134,6 +134,23 @@ def _known(paths: Iterator[str] | dict[str, None]) -> Iterator[tuple[str, float]
             yield path, moment
 
 
+def local_again(times: np.ndarray, paths: Sequence[str]) -> np.ndarray:
+    """Times of names (n,) that another process read, as this one reads them: names without a zone are local here.
+
+    So a page shows them as they are written, also in another zone than that of the run. Unknown ones stay NaN.
+    One name an hour tells whether the zones differ, because reading every name of a large store is slow.
+    """
+    known = np.flatnonzero(np.isfinite(times))
+    _, first = np.unique(times[known] // 3600, return_index=True)
+    if all(time_in(paths[row]) in (times[row], None) for row in known[first].tolist()):
+        return times
+    again = times.copy()
+    for row in known.tolist():
+        moment = time_in(paths[row])
+        again[row] = times[row] if moment is None else moment
+    return again
+
+
 def fit_between(ended: np.ndarray, seconds: np.ndarray) -> bool:
     """Whether recordings can have been made one after the other, by when they ended and their lengths (n,), both known.
 

@@ -9,7 +9,9 @@ def stand_in(title: str = "plant") -> ModuleType:
     """A module in the place of `ensemble.review.opening`."""
 
     def open_session(store: Any, results: Any, **options: Any) -> SimpleNamespace:
-        return SimpleNamespace(scored=SimpleNamespace(title=title), notes=("one clip is new",))
+        return SimpleNamespace(
+            scored=SimpleNamespace(title=title, bounded=True, metrics={}), notes=("one clip is new",)
+        )
 
     module = ModuleType("ensemble.review.opening")
     vars(module).update(open_session=open_session, run_ensemble=None)

@@ -100,15 +100,17 @@ async function toggleKeys() {
 }
 
 function typing(target) {
-  return target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
+  return target.isContentEditable || target.matches("input:not([type=checkbox]), textarea, select");
 }
 
 addEventListener("keydown", (event) => {
+  if (document.querySelector("dialog[open]:not(#keys)")) return;
   if (event.key !== "?" || event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
   event.preventDefault();
   toggleKeys();
 });
 document.getElementById("keys-open").addEventListener("click", toggleKeys);
+document.getElementById("words-open").addEventListener("click", () => document.getElementById("words").showModal());
 document.getElementById("alert-close").addEventListener("click", () => fail(""));
 addEventListener("hashchange", show);
 await show();

@@ -118,7 +118,6 @@ export class Listening {
     button("loop").setAttribute("aria-pressed", String(kept.loop));
     const other = button("switch");
     if (other) {
-      other.setAttribute("aria-pressed", String(this.voice === "normal"));
       const name = other.querySelector("[data-place=voice]");
       name.textContent = name.dataset[this.voice];
     }

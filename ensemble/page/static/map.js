@@ -6,6 +6,14 @@ import { facts, name, showClip, showList } from "./maplist.js";
 import { Plot } from "./mapplot.js";
 import { counted, whole } from "./words.js";
 
+export const keys = [
+  ["← → ↑ ↓", "on the map: move it"],
+  ["+ -", "on the map: zoom in or out"],
+  ["0", "on the map: show all points"],
+  ["Enter", "on the map: list the points in view"],
+  ["Escape", "on the map: leave the lasso"],
+];
+
 const POLL_MS = 1500;
 const state = { plot: null, data: null, address: "", hidden: new Set(), colour: "", points: [], asked: 0 };
 const part = (id) => document.getElementById(`map-${id}`);

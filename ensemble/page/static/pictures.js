@@ -12,7 +12,7 @@ export function fillDeviation(item, place, text) {
   }
   const figure = place.querySelector(".picture");
   if (!figure) return;
-  const attributes = { type: "button", class: "enlarge", "data-picture": "deviation", "aria-pressed": "false" };
+  const attributes = { type: "button", class: "enlarge", "data-picture": "deviation" };
   const label = { "aria-label": "Enlarge: deviation from normal" };
   figure.append(element("button", { ...attributes, ...label }, element("kbd", {}, place.dataset.number), " enlarge"));
   place.replaceWith(figure);
@@ -21,10 +21,11 @@ export function fillDeviation(item, place, text) {
 // Show one picture large, or small again.
 export function enlarge(item, button) {
   if (!button) return;
-  const wasLarge = button.getAttribute("aria-pressed") === "true";
+  const wasLarge = button.closest(".large") !== null;
   for (const each of item.querySelectorAll(".enlarge")) {
     const large = each === button && !wasLarge;
-    each.setAttribute("aria-pressed", String(large));
+    each.lastChild.data = large ? " reduce" : " enlarge";
+    each.setAttribute("aria-label", each.getAttribute("aria-label").replace(/^\w+/, large ? "Reduce" : "Enlarge"));
     each.closest(".picture").classList.toggle("large", large);
   }
   button.closest(".picture").scrollIntoView({ block: "nearest" });

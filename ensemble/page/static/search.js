@@ -2,6 +2,8 @@
 import { fail, html, say, send } from "./api.js";
 import { explainMissing } from "./elements.js";
 
+export const keys = [["Enter", "in a field: search"]];
+
 const part = (id) => document.getElementById(`search-${id}`);
 const state = { wired: false, file: null, clip: "", asked: 0 };
 

@@ -1,7 +1,9 @@
 // Triage: a list of items, one of them to listen to and decide on, everything by buttons and by keys.
 import { fail, html, post, postMark, say } from "./api.js";
 import { element, explainMissing, keyRows } from "./elements.js";
+import { address, asked, joined } from "./filters.js";
 import { keep, kept, Listening } from "./listening.js";
+import { Note } from "./note.js";
 import { enlarge, fillDeviation } from "./pictures.js";
 import { whole } from "./words.js";
 
@@ -12,41 +14,22 @@ export const keys = [
   ["a or x", "compare: switch between the clip and its nearest normal clip"],
   ["l", "loop the event"],
   ["← →", "one second back or forward"],
-  ["1 to 4", "enlarge a picture"],
+  ["1 to 4", "enlarge or reduce a picture"],
   ["f", "mark as fault"],
   ["o", "mark as normal"],
   ["i", "mark as ignore"],
   ["u", "undo the last mark"],
+  ["Enter", "in the note: save it"],
   ["/", "go to the filters"],
   ["Escape", "leave a field or an enlarged picture"],
 ];
 
 const PAGE = 50;
-const part = { section: null, filters: null, row: null, listening: null, left: 0, noun: "", marked: [], busy: false, next: null, stale: true };
+const part = { section: null, filters: null, row: null, listening: null, note: null, left: 0, noun: "", marked: [], busy: false, next: null, stale: true };
 const at = (name) => part.section.querySelector(`[data-place=${name}]`);
 const entries = () => [...at("items").querySelectorAll("a[data-row]")];
 const entry = (row) => at("items").querySelector(`a[data-row="${row}"]`);
 const isNarrow = () => matchMedia("(max-width: 56rem)").matches;
-
-// The address as it is written: names of files may have bytes that are not UTF-8.
-function asked() {
-  const values = new Map();
-  for (const pair of (location.hash.split("?", 2)[1] ?? "").split("&").filter(Boolean)) {
-    const [name, value = ""] = pair.split("=", 2);
-    values.set(name, value);
-  }
-  const row = values.get("clip") ?? null;
-  values.delete("clip");
-  return { row: /^\d{1,9}$/.test(row ?? "") ? row : null, filters: joined(values) };
-}
-
-function joined(values) {
-  return [...values].filter(([, value]) => value).map(([name, value]) => `${name}=${value}`).join("&");
-}
-
-function address(filters, row) {
-  return `#triage?${[filters, row && `clip=${row}`].filter(Boolean).join("&")}`;
-}
 
 export async function show(section) {
   if (part.section !== section) begin(section);
@@ -78,6 +61,12 @@ function begin(section) {
     location.hash = "#triage";
   });
   section.addEventListener("click", (event) => press(event.target.closest("button")));
+  section.addEventListener("change", ({ target }) => {
+    if (target.matches("select, input[type=checkbox]")) at("item").focus({ preventScroll: true }); // so that keys act again
+  });
+  section.addEventListener("focusout", ({ target, relatedTarget }) => {
+    if (target.matches("input[name=note]") && !relatedTarget?.matches("button[data-mark]")) saveNote();
+  });
   explainMissing(section);
   section.addEventListener("silent", (event) => fail(event.detail));
   document.addEventListener("keydown", key);
@@ -140,8 +129,9 @@ async function more() {
 }
 
 function leave() {
+  saveNote();
   part.listening?.stop();
-  part.row = part.listening = null;
+  part.row = part.listening = part.note = null;
   at("item").replaceChildren();
   at("item").removeAttribute("aria-busy");
   for (const link of entries()) link.removeAttribute("aria-current");
@@ -152,7 +142,9 @@ async function open(row, again = false) {
   entry(row)?.setAttribute("aria-current", "true");
   entry(row)?.scrollIntoView({ block: "nearest" });
   if (row === part.row && !again) return;
+  saveNote();
   part.listening?.stop();
+  part.note = null;
   part.row = row;
   at("item").setAttribute("aria-busy", "true");
   let text = "";
@@ -166,6 +158,7 @@ async function open(row, again = false) {
   at("item").innerHTML = text;
   at("item").removeAttribute("aria-busy");
   part.listening = new Listening(at("item"));
+  part.note = new Note(at("item"), row);
   const advance = at("item").querySelector("input[name=advance]");
   advance.checked = kept.advance;
   advance.addEventListener("change", () => {
@@ -232,17 +225,35 @@ function label(row, word) {
   link.querySelector(".verdict").textContent = word;
 }
 
+// Save the text of the note with the mark of the item.
+function saveNote() {
+  const note = part.note?.keep();
+  if (!note) return;
+  once(async () => {
+    if (part.note?.row === note.row && part.note.saved === note.text) return; // saved meanwhile
+    const answer = await send(note.row, note.word, note.text);
+    say(`Note of ${nameOf(note.row, answer)} saved.`);
+    if (note.row === part.row) await renew(note.row);
+  }, true);
+}
+
+async function send(row, word, text) {
+  const answer = await postMark({ row: Number(row) }, word, text);
+  if (answer.written) part.marked[answer.undo - 1] = row;
+  part.note?.sent(row, text);
+  return answer;
+}
+
+const nameOf = (row, answer) => entry(row)?.querySelector(".what").textContent.trim() ?? answer.mark.clip.split("/").at(-1);
+
 async function mark(word) {
   const row = part.row;
-  if (row === null) return;
-  const note = at("item").querySelector("input[name=note]").value;
-  const answer = await postMark({ row: Number(row) }, word, note);
-  part.marked.push(row);
+  if (row === null || !part.note) return;
+  const answer = await send(row, word, part.note.text);
   const fresh = !entry(row)?.dataset.mark;
-  const name = entry(row)?.querySelector(".what").textContent.trim() ?? answer.mark.clip;
   label(row, word);
   if (fresh && entry(row)) count(part.left - 1, part.noun);
-  say(`${name}: marked as ${word}. ${at("left").textContent}.`);
+  say(`${nameOf(row, answer)}: marked as ${word}. ${at("left").textContent}.`);
   if (row !== part.row) return;
   if (at("item").querySelector("input[name=advance]").checked) await goUnmarked();
   else await renew(row);
@@ -260,6 +271,13 @@ async function renew(row) {
     const now = fresh.querySelector(`.decide [data-mark=${button.dataset.mark}]`);
     button.setAttribute("aria-pressed", now.getAttribute("aria-pressed"));
   }
+  part.note?.renew(fresh.querySelector("input[name=note]").value);
+}
+
+// What holds after an undo, in words. now: the different marks of its clips, "none" for no mark.
+function held(now) {
+  if (now.length > 1) return "has its earlier marks again";
+  return now[0] === "none" ? "is not marked" : `is marked as ${now[0]} again`;
 }
 
 async function undo() {
@@ -268,11 +286,11 @@ async function undo() {
     say("There is no mark of this session to undo.");
     return;
   }
-  const row = part.marked.length > answer.undo ? part.marked[answer.undo] : null;
+  const row = part.marked[answer.undo] ?? null;
   part.marked.length = Math.min(part.marked.length, answer.undo);
   await list(part.filters, Math.max(PAGE, entries().length));
   const name = answer.mark.clip.split("/").at(-1);
-  say(`Undone: ${name} is no longer marked as ${answer.mark.mark}. ${at("left").textContent}.`);
+  say(`Undone: ${name} ${held(answer.now)}. ${at("left").textContent}.`);
   if (row === null || row === part.row) {
     if (part.row !== null) {
       entry(part.row)?.setAttribute("aria-current", "true");
@@ -346,7 +364,7 @@ function escape() {
     (entry(part.row) ?? at("item")).focus({ preventScroll: true });
     return;
   }
-  const large = at("item").querySelector(".enlarge[aria-pressed=true]");
+  const large = at("item").querySelector(".large .enlarge");
   if (large) enlarge(at("item"), large);
   else entry(part.row)?.focus();
 }
@@ -356,6 +374,11 @@ function key(event) {
   if (document.querySelector("dialog[open]")) return;
   const target = event.target instanceof Element ? event.target : document.body;
   const typing = target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]");
+  if (event.key === "Enter" && target.matches("input[name=note]")) {
+    if (part.note?.text && !part.note.word) say("The note is kept. It is saved with the mark: f fault, o normal, i ignore.");
+    at("item").focus({ preventScroll: true }); // leaving the field saves the note
+    return;
+  }
   if (typing && event.key !== "Escape") return;
   if (event.key === " " && target.matches("button, summary, input, audio")) return; // it presses them
   if (event.key.startsWith("Arrow") && target.matches("audio, [tabindex='0']")) return;

@@ -33,7 +33,9 @@ def routes() -> "list[Route]":
 
 def shell(request: "Request") -> "Response":
     """The page without its parts."""
-    return part("review.html", title=session_of(request).scored.title, parts=PARTS)
+    scored = session_of(request).scored
+    values = {"bounded": scored.bounded, "labelled": bool(scored.metrics)}
+    return part("review.html", title=scored.title, parts=PARTS, **values)
 
 
 def static(request: "Request") -> "Response":

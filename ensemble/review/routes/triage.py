@@ -10,6 +10,7 @@ from ensemble.page.scored import Scored
 from ensemble.review.answer import part, session_of
 from ensemble.review.asked import number_in, query_of, whole
 from ensemble.review.chosen import NAMES, REPORTED, Chosen, Filter, chosen, filter_of, item_of
+from ensemble.review.marking import given_note
 from ensemble.review.routes.sound import sounds_of
 from ensemble.review.triage import detail_of, deviation_of_item
 from ensemble.windows.screen import clock
@@ -78,7 +79,9 @@ def detail(request: "Request") -> "Response":
     """One item."""
     session, sounds = session_of(request), sounds_of(request)
     item = _item(request)
-    return part("item.html", detail=detail_of(session, sounds, item), item=item, encoded=encoded, clock=clock)
+    shown = detail_of(session, sounds, item)
+    note = given_note(shown.card.mark) if shown.card.mark else ""
+    return part("item.html", detail=shown, item=item, note=note, encoded=encoded, clock=clock)
 
 
 def deviation(request: "Request") -> "Response":
@@ -115,8 +118,8 @@ def _link(wanted: Filter, item: Item) -> str:
 def _noun(scored: Scored, chosen: Chosen, wanted: Filter) -> str:
     """What is counted: events where windows were scored and are reported, else clips."""
     if wanted.decision != REPORTED:
-        return counted(chosen.total, "clip")
-    return counted(chosen.total, "event" if scored.keys and window_of(scored.keys[0]) else "reported clip")
+        return counted(len(chosen.items), "clip")
+    return counted(len(chosen.items), "event" if scored.keys and window_of(scored.keys[0]) else "reported clip")
 
 
 def _tail(recording: str) -> str:

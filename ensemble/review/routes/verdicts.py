@@ -1,24 +1,27 @@
 """The part verdicts of the page: marked clips, every mark that was made, and marks to and from other programs."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ensemble.marks.apply import EFFECTS, MarkedStore
+from ensemble.marks.apply import MarkedStore
 from ensemble.marks.audacity import zipped
 from ensemble.marks.exchange import import_marks, label_files
-from ensemble.marks.file import Mark, Marks
+from ensemble.marks.file import FAULT, IGNORE, NONE, NORMAL, Mark, Marks
 from ensemble.marks.lines import MAX_BYTES, Source
 from ensemble.marks.listing import csv_bytes
-from ensemble.marks.words import FOLLOWS
+from ensemble.page.cards import local_time
 from ensemble.review.answer import json_answer, part, session_of
 from ensemble.review.asked import number_in, posted, query_of
+from ensemble.review.saved import FILE as THRESHOLDS
 from ensemble.review.session import Session
 from ensemble.windows.screen import clip_title, clock
 from featstore.clip import place_of, recording_of
 from featstore.errors import OptionError
-from featstore.terminal.shown import printable
+from featstore.terminal.shown import counted, printable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,6 +32,24 @@ SHOWN = 200
 """Most rows of a table on one page."""
 
 LAST = 999_999_999
+
+WORDS = {NORMAL: "normal", FAULT: "fault", IGNORE: "ignore", NONE: "removed"}
+"""How the page names a mark; `none` is one that removed another."""
+
+EFFECTS = {
+    NORMAL: ("normal", "used as normal sound from the next run on"),
+    FAULT: ("fault", "never used as normal sound"),
+    IGNORE: ("ignored clip", "neither used nor scored from the next run on"),
+}
+"""A marked clip, and what its mark does."""
+
+FOLLOWS = {
+    NORMAL: "The clip is used as normal sound from the next run on. It is not scored then.",
+    FAULT: "The clip is never used as normal sound. A run with --ensemble uses it to choose the detectors.",
+    IGNORE: "The clip is neither used nor scored from the next run on.",
+    NONE: "The earlier marks of the clip no longer count.",
+}
+"""What a mark does, in sentences."""
 
 
 def routes() -> "list[Route]":
@@ -46,7 +67,20 @@ def routes() -> "list[Route]":
 
 def shown(request: "Request") -> "Response":
     """The part without its lists."""
-    return part("verdicts.html", follows=FOLLOWS, store=str(session_of(request).path))
+    session = session_of(request)
+    return part("verdicts.html", follows=FOLLOWS, words=WORDS, command=_command(session), store=_quoted(session.path))
+
+
+def _command(session: Session) -> str:
+    """The run that uses the marks, with the results and the thresholds of this page."""
+    thresholds = session.results / THRESHOLDS
+    given = f" --threshold {_quoted(thresholds)}" if thresholds.exists() else ""
+    return f"detect {_quoted(session.path)} --ensemble -o {_quoted(session.results)}{given}"
+
+
+def _quoted(path: Path) -> str:
+    """A path as a shell reads it."""
+    return shlex.quote(str(path))
 
 
 @dataclass(frozen=True)
@@ -77,8 +111,8 @@ def listed(request: "Request") -> "Response":
     offset, begin = (number_in(query, name, 0, 0, LAST) for name in ("offset", "from"))
     return part(
         "verdicts_list.html",
-        counts=Counter(row.mark.mark for row in clips),
-        effects=EFFECTS,
+        effects=_effects(clips),
+        words=WORDS,
         clips=chosen[offset : offset + SHOWN],
         chosen=len(chosen),
         offset=offset,
@@ -90,7 +124,18 @@ def listed(request: "Request") -> "Response":
         persons=sorted({printable(row.mark.who) for row in history}),
         notes=marked.marks.notes,
         lost=marked.lost,
+        local_time=local_time,
     )
+
+
+def _effects(clips: Sequence[Row]) -> list[str]:
+    """What the marks of all marked clips do: `5 normal: used as normal sound from the next run on`."""
+    counts = Counter(row.mark.mark for row in clips)
+    return [
+        f"{counts[mark]:,} {noun}: {effect}" if mark == NORMAL else f"{counted(counts[mark], noun)}: {effect}"
+        for mark, (noun, effect) in EFFECTS.items()
+        if counts[mark]
+    ]
 
 
 def csv_file(request: "Request") -> "Response":

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ensemble.marks.apply import marked_rows
 from ensemble.page.addresses import encoded
 from ensemble.review.asked import choice_in, number_in
 from ensemble.review.session import Session
@@ -16,6 +17,7 @@ from featstore.clip import SPLITS, recording_of
 from featstore.errors import DataError, RejectedAudio, RequestError
 from featstore.spec import did_you_mean
 from featstore.store import FeatureStore
+from featstore.table import ClipTable
 
 FOUND, MOST = 12, 100
 """Recordings that a search lists: by default, and at most."""
@@ -29,7 +31,7 @@ class Match:
     """A recording found. span, like: its times and those of the part of the query, "" where unknown or whole.
 
     distance: None for the clip that was asked for. address: its key, quoted for an address. row: of its item in the
-    results, -1 where it has none.
+    results, -1 where it has none. mark: the mark that counts for it, "" for none.
     """
 
     title: str
@@ -42,6 +44,7 @@ class Match:
     distance: float | None
     address: str
     row: int
+    mark: str
 
 
 def search_of(query: Mapping[str, str], views: Views, store: FeatureStore) -> Search:
@@ -90,10 +93,14 @@ def matches(session: Session, found: Iterable[Neighbour]) -> list[Match]:
     """The recordings found, in words."""
     place = {key: row for row, key in enumerate(session.scored.keys)}
     item = item_rows(session)
-    return [_match(one, item[place[one.clip.key]] if one.clip.key in place else -1) for one in found]
+    rows = list(found)
+    marked = marked_rows(session.marks.items, ClipTable.from_clips([one.clip for one in rows]))
+    words = [marked[i].mark if i in marked else "" for i in range(len(rows))]
+    places = [item[place[one.clip.key]] if one.clip.key in place else -1 for one in rows]
+    return [_match(*values) for values in zip(rows, places, words, strict=True)]
 
 
-def _match(found: Neighbour, row: int) -> Match:
+def _match(found: Neighbour, row: int, mark: str) -> Match:
     clip = found.clip
     return Match(
         title=clip.recording if not clip.variant else f"{clip.recording} ({clip.variant})",
@@ -106,6 +113,7 @@ def _match(found: Neighbour, row: int) -> Match:
         distance=found.distance if found.distance == found.distance else None,
         address=encoded(clip.key),
         row=row,
+        mark=mark,
     )
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_plant import RECIPE, plant, store_of
+from zones import zone
 
 from ensemble.marks.file import Mark
-from ensemble.page.cards import OUTCOMES, card_of
+from ensemble.page.cards import OUTCOMES, card_of, local_time
+from ensemble.page.excess import excess_meaning
 from ensemble.page.html import macros
 from ensemble.page.items import items
 from ensemble.page.scored import Scored, scored_of
@@ -38,6 +40,12 @@ def test_a_ratio_near_one_names_the_side_of_the_threshold(scored: Scored) -> Non
         assert card_of(scored, replace(item, excess=ratio, reported=reported)).excess == text
 
 
+def test_the_ratio_is_explained_where_it_stands(scored: Scored) -> None:
+    for bounded in (True, False):
+        text = macros("card.html").heading(card_of(replace(scored, bounded=bounded), items(scored)[0]))
+        assert f'title="{excess_meaning(bounded)}"' in text
+
+
 def test_a_single_detector_has_no_opinions(tmp_path: Path) -> None:
     single = detect(store_of(tmp_path / "s", plant()), replace(RECIPE, members=RECIPE.members[:1]))
     scored = scored_of(single, title="t")
@@ -47,11 +55,18 @@ def test_a_single_detector_has_no_opinions(tmp_path: Path) -> None:
 def test_the_heading_shows_the_mark_with_who_and_when(scored: Scored) -> None:
     item = items(scored)[0]
     mark = Mark(clip="a", mark="fault", who="<Ana>", when="2026-11-30T20:57:38Z", note="loose <belt>")
-    text = macros("card.html").heading(card_of(scored, item, mark))
+    with zone("Asia/Kolkata"):
+        text = macros("card.html").heading(card_of(scored, item, mark))
     assert "marked fault</span>" in text
-    assert 'Marked fault by <bdi class="name">&lt;Ana&gt;</bdi> on 2026-11-30 20:57 UTC: loose &lt;belt&gt;' in text
+    assert 'Marked fault by <bdi class="name">&lt;Ana&gt;</bdi> on 2026-12-01 02:27: loose &lt;belt&gt;' in text
     assert "nobody named" in macros("card.html").heading(card_of(scored, item, replace(mark, who="")))
     assert "arked" not in macros("card.html").heading(card_of(scored, item))
+
+
+def test_a_time_that_is_none_is_shown_as_it_is() -> None:
+    for text in ("", "yesterday", "9999-12-31T23:59:59Z"):
+        with zone("Asia/Kolkata"):
+            assert local_time(text) == text
 
 
 def test_a_time_of_recording_is_shown_where_it_is_known(scored: Scored) -> None:

@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 from large_results import large_scored
 from report_plant import RECIPE, plant, store_of
+from zones import zone
 
+from ensemble.page.cards import card_of
+from ensemble.page.items import items
 from ensemble.page.kept import FILE, KIND, read_results, rows_digest, write_results
 from ensemble.page.scored import Scored, scored_of
 from ensemble.recipe import Member, Recipe
 from ensemble.run import detect
-from featstore.clip import Clip
+from ensemble.windows.times import time_in
+from featstore.clip import Clip, recording_of
 from featstore.disk.arrays import read_arrays, write_arrays
 from featstore.errors import DataError
 from featstore.store import FeatureStore, StoreWriter
-from featstore.table import ClipTable
+from featstore.table import ClipTable, encode
 
 CURE = "make it again with `detect STORE --recipe RESULTS/recipe.toml -o RESULTS`"
 NOT_UTF8 = "fan/00/test/\udcff\udcfe.wav"
@@ -97,6 +101,19 @@ def test_training_clips_that_are_ranked_come_back(tmp_path: Path) -> None:
     scored = of_store(tmp_path / "s", [clip for clip in plant() if clip.split == "train"])
     assert scored.self_ranked
     assert_same(scored, back(scored, tmp_path))
+
+
+def test_times_of_names_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    scored = large_scored(40, windows=True)
+    names = [f"fan/20240131_1000{i:02d}.wav#t=0.000000,1.000000" for i in range(len(scored.clips))]
+    clips = ClipTable({**scored.clips.columns, "path": encode(names)})
+    times = np.array([time_in(recording_of(name)) or np.nan for name in names])
+    scored = replace(scored, clips=clips, times=times, time_source="name")
+    with zone("Asia/Kolkata"):
+        there = back(scored, tmp_path)
+        assert card_of(there, items(there)[0]).recorded.startswith("2024-01-31 10:00:")
+        files = back(replace(scored, time_source="file"), tmp_path)
+        np.testing.assert_array_equal(files.times, times)
 
 
 def test_numbers_that_are_not_finite_come_back(tmp_path: Path) -> None:

@@ -84,6 +84,6 @@ def test_marks_are_shown_with_who_and_when(store: Path, tmp_path: Path) -> None:
             append_mark(store, Mark(clip=clip.path, mark="fault", who="Ana", when="2026-11-30T20:57:38Z", note="belt"))
     assert report(store, *KNN, "--top", 24, "-o", tmp_path / "r.html").exit_code == 0
     text = (tmp_path / "r.html").read_text()
-    assert 'Marked fault by <bdi class="name">Ana</bdi> on 2026-11-30 20:57 UTC: belt' in text
+    assert 'Marked fault by <bdi class="name">Ana</bdi> on 2026-11-30 20:57: belt' in text
     report(store, *KNN, "--no-marks", "--top", 24, "-o", tmp_path / "r.html")
     assert "Marked fault" not in (tmp_path / "r.html").read_text()

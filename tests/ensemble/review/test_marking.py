@@ -12,7 +12,7 @@ from window_page import window_session
 from ensemble.cli import main
 from ensemble.marks.file import Mark, append_mark, read_marks
 from ensemble.marks.listing import add_mark
-from ensemble.review.marking import history, mark_clip, mark_of_item, undo
+from ensemble.review.marking import given_note, history, mark_clip, mark_of_item, undo, words_now
 from ensemble.review.session import Session
 from featstore.errors import RequestError, StoreError
 
@@ -70,6 +70,36 @@ def test_undo_brings_back_what_was_before(session: Session) -> None:
     assert last.note.endswith(": rattles")
     assert undo(session) is None, "the mark of anna is none of this session"
     assert len(session.marks.items) == 5, "the history keeps every line"
+
+
+def test_what_is_another_mark_is_written(session: Session) -> None:
+    first = mark_clip(session, Mark(clip=CLIP, mark="fault", who="tester", note="a"))
+    assert mark_clip(session, Mark(clip=CLIP, mark="fault", who="tester", note="a")) == first
+    for other in (
+        Mark(clip=CLIP, mark="fault", who="tester", note="b"),
+        Mark(clip=CLIP, mark="fault", who="anna", note="b"),
+        Mark(clip=CLIP, mark="fault", who="anna", note="b", start_s=0.0, end_s=1.0),
+        Mark(clip=CLIP, mark="normal", who="anna", note="b"),
+    ):
+        assert mark_clip(session, other).line == len(session.marks.items)
+    assert len(session.marks.items) == len(session.undoable.marks) == 5
+
+
+def test_the_note_of_a_mark_that_holds_again(session: Session) -> None:
+    mark_clip(session, Mark(clip=CLIP, mark="fault", who="anna on 2020-01-01", note="rattles: loud"))
+    for word in ("normal", "ignore"):
+        mark_clip(session, Mark(clip=CLIP, mark=word, who="tester"))
+        undo(session)
+        assert given_note(session.marks.items[-1]) == "rattles: loud"
+    assert given_note(Mark(clip=CLIP, mark="fault", note="undo: no")) == "undo: no"
+
+
+def test_the_marks_that_hold_now(windows: Session) -> None:
+    item = windows.items[0]
+    mark = mark_of_item(windows.scored, item, "fault")
+    assert words_now(windows, mark) == ["none"]
+    append_mark(windows.path, Mark(clip=windows.scored.keys[item.rows[0]], mark="normal"))
+    assert words_now(windows, mark) == ["none", "normal"]
 
 
 def test_undo_of_a_first_mark_and_of_a_removal(session: Session) -> None:

@@ -82,7 +82,13 @@ def test_listen_mark_and_undo_by_keyboard(address: str, session: Session, tmp_pa
         wait_for(lambda: not audio(driver, "clip", "paused") and audio(driver, "clip", "currentTime") > 0.1)
         wait_for(lambda: cursor(driver, "clip") > 40)
         assert cursor(driver, "difference") > 40
+        assert "Hear the normal clip" in text(driver, "[data-do=switch]")
         press(driver, "a")
+        assert "Hear this clip" in text(driver, "[data-do=switch]")
+        press(driver, "1")
+        assert "reduce" in text(driver, ".picture.large .enlarge")
+        press(driver, "1")
+        assert "enlarge" in text(driver, ".picture.clip .enlarge")
         wait_for(lambda: audio(driver, "clip", "paused") and not audio(driver, "normal", "paused"))
         wait_for(lambda: cursor(driver, "normal") > 40)
         press(driver, " ")
@@ -131,3 +137,69 @@ def test_filters_and_hostile_names_and_a_phone(address: str, session: Session, t
         driver.refresh()
         wait_for(lambda: "No item has this verdict." in text(driver, "nav.items"))
         assert driver.execute_script("return document.querySelector('select[name=verdict]').value") == "fault"
+
+
+def change(driver: "Chrome", selector: str, value: str) -> None:
+    """Choose a value in a field as a person does: the field has the focus."""
+    driver.execute_script(
+        "const [selector, value] = arguments, field = document.querySelector(selector); field.focus();"
+        "if (field.type == 'checkbox') field.click(); else { field.value = value;"
+        "field.dispatchEvent(new Event('change', {bubbles: true})); }",
+        selector,
+        value,
+    )
+
+
+def test_keys_act_after_a_field_was_changed(address: str, session: Session, tmp_path: Path) -> None:
+    first = session.items[0]
+    with browser(tmp_path) as driver:
+        driver.get(f"{address}#triage")
+        wait_for(lambda: shown(driver) == str(first.row))
+        for field, value in (("rate", "2"), ("same", ""), ("advance", ""), ("verdict", "unmarked")):
+            change(driver, f"[name={field}]", value)
+            assert driver.switch_to.active_element.get_attribute("data-place") == "item", field
+        wait_for(lambda: "verdict=unmarked" in driver.current_url and shown(driver) == str(first.row))
+        press(driver, "f")
+        wait_for(lambda: session.marked)
+        assert session.marked[first.row].mark == "fault"
+        driver.execute_script("document.querySelector('[name=advance]').focus()")
+        press(driver, "?")
+        wait_for(lambda: driver.execute_script("return document.querySelector('#keys').open"))
+
+
+def test_a_note_stays_with_its_item_and_is_saved_with_its_mark(address: str, session: Session, tmp_path: Path) -> None:
+    first, second = (item.row for item in session.items[:2])
+    note = "document.querySelector('input[name=note]')"
+    with browser(tmp_path) as driver:
+        driver.get(f"{address}#triage")
+        wait_for(lambda: shown(driver) == str(first))
+        driver.find_element("css selector", "input[name=note]").send_keys("rattles\n")
+        assert "saved with the mark" in text(driver, "#status")
+        press(driver, "n")
+        wait_for(lambda: shown(driver) == str(second))
+        assert driver.execute_script(f"return {note}.value") == ""
+        press(driver, "p")
+        wait_for(lambda: shown(driver) == str(first))
+        assert driver.execute_script(f"return {note}.value") == "rattles", "kept until there is a mark"
+        change(driver, "[name=advance]", "")
+        press(driver, "i")
+        wait_for(lambda: session.marked)
+        wait_for(lambda: "rattles" in text(driver, ".history"))
+        press(driver, "f")
+        wait_for(lambda: session.marked[first].mark == "fault")
+        assert session.marked[first].note == "rattles", "another mark keeps the note"
+        press(driver, "f")
+        wait_for(lambda: "marked as fault" in text(driver, "#status"))
+        driver.find_element("css selector", "input[name=note]").send_keys(" loudly\n")
+        wait_for(lambda: session.marked[first].note == "rattles loudly")
+        driver.find_element("css selector", "input[name=note]").send_keys("!")
+        driver.execute_script(f"document.querySelector('a[data-row=\"{second}\"]').click()")
+        wait_for(lambda: shown(driver) == str(second))
+        wait_for(lambda: session.marked[first].note == "rattles loudly!")
+        for holds in ("marked as fault again", "marked as fault again", "marked as ignore again", "is not marked"):
+            press(driver, "u")
+            wait_for(lambda holds=holds: holds in text(driver, "#status"))
+            wait_for(lambda: not driver.execute_script("return document.querySelector('[aria-busy]')"))
+            time.sleep(0.3)
+        assert first not in session.marked
+        assert text(driver, "#alert") == ""

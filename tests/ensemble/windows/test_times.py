@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from zones import zone
 
-from ensemble.windows.times import fit_between, recorded, time_in, times_of_names
+from ensemble.windows.times import fit_between, local_again, recorded, time_in, times_of_names
 from featstore.clip import Clip, window_path
 from featstore.store import EmbeddingInfo, FeatureStore, ShardData, StoreWriter
 from featstore.table import ClipTable
@@ -89,6 +90,20 @@ def test_a_time_without_a_zone_is_local(monkeypatch: pytest.MonkeyPatch) -> None
     assert time_in("20240131_235959.wav") == END - 3 * HOUR
     assert time_in("20240131_235959Z.wav") == END
     assert time_in("1706745599.wav") == END
+
+
+def test_times_that_were_read_elsewhere_are_as_they_are_written() -> None:
+    paths = ["20240131_235959.wav", "20240701_000000.wav", "20240131_235959Z.wav", "x.wav", "20240131_000000.wav"]
+    with zone("Europe/London"):
+        times = np.array([time_in(path) or np.nan for path in paths])
+    times[4] = np.nan
+    with zone("Asia/Kolkata"):
+        there = local_again(times, paths)
+        shown = [datetime.fromtimestamp(time).strftime("%m-%d %H:%M") for time in there[:3].tolist()]
+    assert shown == ["01-31 23:59", "07-01 00:00", "02-01 05:29"]
+    assert np.isnan(there[3:]).all()
+    summer = datetime(2024, 7, 1, tzinfo=UTC).timestamp()
+    np.testing.assert_array_equal(local_again(times, paths), [END, summer, END, np.nan, np.nan])
 
 
 def named(count: int, of: int) -> list[str]:

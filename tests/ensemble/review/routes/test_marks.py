@@ -36,9 +36,22 @@ def test_mark_and_undo(client: TestClient, session: Session) -> None:
     assert answer.json()["undo"] == 1
     mark = answer.json()["mark"]
     assert (mark["clip"], mark["mark"], mark["who"], mark["note"]) == (CLIP, "fault", "tester", "n")
-    assert client.post("/marks/undo").json()["mark"]["mark"] == "fault"
-    assert client.post("/marks/undo").json() == {"mark": None, "undo": 0}
+    undone = client.post("/marks/undo").json()
+    assert (undone["mark"]["mark"], undone["now"], undone["undo"]) == ("fault", ["none"], 0)
+    assert client.post("/marks/undo").json() == {"mark": None, "now": [], "undo": 0}
     assert [mark.mark for mark in session.marks.items] == ["fault", "none"]
+
+
+def test_a_repeated_mark_is_not_written_and_undo_tells_what_holds(client: TestClient, session: Session) -> None:
+    body = {"clip": CLIP, "mark": "fault", "note": "n"}
+    assert client.post("/marks", json=body).json()["written"] is True
+    again = client.post("/marks", json=body).json()
+    assert (again["written"], again["undo"], again["mark"]["note"]) == (False, 1, "n")
+    assert client.post("/marks", json={**body, "mark": "ignore"}).json()["undo"] == 2
+    undone = client.post("/marks/undo").json()
+    assert (undone["mark"]["mark"], undone["now"]) == ("ignore", ["fault"])
+    assert [mark.mark for mark in session.marks.items] == ["fault", "ignore", "fault"]
+    assert client.post("/marks", json=body).json()["written"] is False, "a mark that holds again is the same mark"
 
 
 def test_the_row_of_an_item_marks_all_of_it(tmp_path: Path) -> None:

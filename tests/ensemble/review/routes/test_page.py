@@ -17,7 +17,7 @@ from ensemble.review.server.failures import handlers
 @pytest.fixture
 def client() -> TestClient:
     app = Starlette(routes=routes(), exception_handlers=handlers())
-    app.state.session = SimpleNamespace(scored=SimpleNamespace(title="plant"))
+    app.state.session = SimpleNamespace(scored=SimpleNamespace(title="plant", bounded=True, metrics={}))
     return TestClient(app)
 
 
@@ -27,6 +27,15 @@ def test_every_part_has_a_section_a_link_and_a_script(client: TestClient) -> Non
         assert f'<section id="part-{name}" class="part" aria-label="{heading}" hidden>' in shell
         assert f'<a href="#{name}">{heading}</a>' in shell
         assert client.get(f"/static/{name}.js").status_code == 200
+
+
+def test_the_words_of_the_page_are_explained(client: TestClient) -> None:
+    shell = client.get("/").text
+    assert 'id="words-open"' in shell
+    for word in ("threshold", "times the threshold", "nearest normal clip", "deviation from normal", "percentile"):
+        assert f"<dt>{word}</dt>" in shell
+    assert "3 times fewer normal clips" in shell
+    assert "<dt>AUC</dt>" not in shell, "only where there are metrics"
 
 
 def test_scripts_and_styles_are_served_as_they_are(client: TestClient) -> None:

@@ -14,6 +14,7 @@ from review_plant import session_of
 from scored_plant import Plant, plant_in
 from starlette.testclient import TestClient
 
+from ensemble.marks.file import FILE, Mark, append_mark
 from ensemble.page.scored import scored_of
 from ensemble.recipe import Member, Recipe
 from ensemble.review.routes import search as search_part
@@ -72,6 +73,20 @@ def test_more_like_a_clip_are_its_neighbours(client: TestClient, plant: Plant, v
     assert titles(answer.text) == [quoted(key) for key in expected]
     assert answer.text.count("searched for") == 1
     assert f"/sound/audio.wav?clip={quoted(expected[0])}" in answer.text
+
+
+def test_the_most_similar_has_the_longest_bar_and_marks_are_shown(client: TestClient, plant: Plant) -> None:
+    own = plant.store.clips("twfr").keys()[3]
+    keys = [n.clip.key for n in neighbours(plant.store, own, Search(embedding="twfr@r0.9", k=5))]
+    for key, word in ((keys[0], "fault"), (keys[1], "normal")):
+        append_mark(plant.store.path, Mark(clip=key, mark=word))
+    answer = client.get(f"/search/like?clip={quoted(own)}&embedding=twfr@r0.9&k=5")
+    (plant.store.path / FILE).unlink()
+    widths = [float(width) for width in re.findall(r"width:([\d.]+)%", answer.text)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > widths[-1] == 10.0
+    assert "0 = the same sound" in answer.text
+    assert re.findall("marked (fault|normal|ignore)<", answer.text) == ["fault", "normal"]
 
 
 def test_only_a_machine_and_a_split(client: TestClient, plant: Plant, page: Session) -> None:

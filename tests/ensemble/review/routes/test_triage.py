@@ -123,9 +123,9 @@ def test_an_event_of_windows(tmp_path: Path) -> None:
     start, seconds = item.start_s - 2, item.end_s - item.start_s + 4
     times = f'data-start="{start:g}" data-seconds="{seconds:g}" data-event="2" data-end="{seconds - 2:g}"'
     assert times in page.replace(".0", "")
-    assert "This event minus the mean of the normal clip" in page
+    assert "This event minus the mean of the normal clip: red is louder, blue is quieter" in page
     assert 'aria-label="This event"' in page
-    assert '<span data-place="voice" data-clip="this event" data-normal="normal clip">this event</span>' in page
+    assert 'Hear <span data-place="voice" data-clip="the normal clip" data-normal="this event">' in page
     assert "his clip" not in page
     other = next(item for item in session.items if not item.reported)
     page = client.get(f"/items/{other.row}").text

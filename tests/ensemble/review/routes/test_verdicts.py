@@ -9,6 +9,7 @@ import pytest
 from report_plant import HOSTILE
 from review_plant import session_of
 from starlette.testclient import TestClient
+from zones import zone
 
 from ensemble.marks.file import FILE, Mark, append_mark, read_marks
 from ensemble.marks.lines import MAX_BYTES
@@ -50,14 +51,15 @@ def parts(client: TestClient, **query: str) -> tuple[str, str]:
 def test_every_marked_clip_is_listed_with_who_when_and_note_and_all_marks_are_in_the_history(
     client: TestClient, session: Session
 ) -> None:
-    clips, history = parts(client)
+    with zone("Asia/Kolkata"):
+        clips, history = parts(client)
     row = session.scored.keys.index(CLIP)
     assert f'href="#triage?clip={row}"' in clips
     assert "it was the door" in clips
     assert "a knock" not in clips
     assert "a knock" in history
-    assert clips.count("2026-05-03 10:00:00 UTC") == 4
-    assert history.count("2026-05-03 10:00:00 UTC") == 5
+    assert clips.count("2026-05-03 15:30<") == 4
+    assert history.count("2026-05-03 15:30<") == 5
     assert history.count('class="past"') == 1
     assert "not among the scored clips" in clips
     assert history.index("it was the door") < history.index("a knock")
@@ -106,8 +108,27 @@ def test_a_new_mark_is_shown_at_once(client: TestClient, session: Session) -> No
 
 def test_what_a_mark_does_and_how_to_use_it(client: TestClient, session: Session) -> None:
     text = client.get("/parts/verdicts").text
-    assert "from the next run on, it is in no bank and in no metric" in text
-    assert f"detect {session.path} --ensemble" in text
+    assert "never used as normal sound" in text
+    command = f"<pre>detect {session.path} --ensemble -o {session.results}"
+    assert f"{command}</pre>" in text
+    (session.results / "thresholds.toml").touch()
+    text = client.get("/parts/verdicts").text
+    assert f"{command} --threshold {session.results}/thresholds.toml</pre>" in text
+    clips, _ = parts(client)
+    assert "2 normal: used as normal sound from the next run on. 1 fault: never used as normal sound." in clips
+    assert "1 ignored clip: neither used nor scored from the next run on." in clips
+
+
+def test_a_mark_that_removed_another_is_named_so(client: TestClient, session: Session) -> None:
+    append_mark(session.path, Mark(clip=OTHER, mark="none"))
+    assert '<option value="none">removed</option>' in client.get("/parts/verdicts").text
+    assert '<span class="mark none">removed</span>' in parts(client, mark="none")[1]
+
+
+def test_a_clip_that_became_a_training_clip_says_so(client: TestClient, session: Session) -> None:
+    assert "(not among the scored clips)" in parts(client)[0]
+    append_mark(session.path, Mark(clip=TRAIN, mark="normal"))
+    assert "(now used as normal sound)" in parts(client)[0]
 
 
 def test_exports_come_back_unchanged_and_add_nothing(client: TestClient, session: Session) -> None:

@@ -53,7 +53,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
 def test_a_session_is_served_until_a_signal(number: int, kind: type[BaseException]) -> None:
-    session = cast(Session, SimpleNamespace(scored=SimpleNamespace(title="plant")))
+    session = cast(Session, SimpleNamespace(scored=SimpleNamespace(title="plant", bounded=True, metrics={})))
     answers: list[int] = []
 
     def ask(address: str) -> None:

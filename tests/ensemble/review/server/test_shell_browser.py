@@ -62,7 +62,7 @@ def script(request: Request) -> Response:
 def server() -> Iterator[Running]:
     scripts = [Route(f"/static/{name}.js", script) for name, _ in page.PARTS]
     app = Starlette(routes=[*scripts, Route("/parts/{name}", part), *page.routes()], exception_handlers=handlers())
-    app.state.session = SimpleNamespace(scored=SimpleNamespace(title=TITLE))
+    app.state.session = SimpleNamespace(scored=SimpleNamespace(title=TITLE, bounded=True, metrics={}))
     with running(lambda access: protected(app, access)) as started:
         yield started
 
@@ -183,6 +183,11 @@ def test_the_keys_of_the_part_are_listed(opened: Any) -> None:
     assert rows == [["n", "next <b>item</b>"], ["?", "show or hide this list"]]
     opened.switch_to.active_element.send_keys("?")
     wait(opened, lambda: not dialog.is_displayed())
+    opened.find_element(By.ID, "words-open").click()
+    assert opened.find_element(By.ID, "words").is_displayed()
+    opened.switch_to.active_element.send_keys("?")
+    assert not dialog.is_displayed(), "one dialog at a time"
+    opened.switch_to.active_element.send_keys(Keys.ESCAPE)
     opened.find_element(By.ID, "keys-open").click()
     wait(opened, dialog.is_displayed)
     opened.switch_to.active_element.send_keys(Keys.ESCAPE)
