@@ -13,6 +13,8 @@ let timers = {};
 let wide = 640; // width of the picture in pixels
 let shownNames = []; // machine and section that are shown
 
+export const keys = [["← →", "move the line, on the slider"], ["Enter", "use the number that was typed"]];
+
 export async function show(section, params) {
   const ui = parts(section);
   if (!section.dataset.ready) {
