@@ -1,4 +1,4 @@
-"""A page with a route that works for ever, and a child process: prints the address and the child. For tests of the end."""
+"""A page with a route that works for ever, and a child: prints the address and the process of the child."""
 
 import multiprocessing
 import sys
