@@ -254,7 +254,7 @@ def recipe_of(text: str, folder: Path = Path()) -> Recipe:
     """Inverse of `recipe_text`; DataError for a text that is no recipe."""
     try:
         return _recipe(tomllib.loads(text), folder)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not a readable recipe: {error}") from error
 
 

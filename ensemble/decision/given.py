@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ensemble.decision.thresholds import THRESHOLDS
-from featstore.errors import DataError, OptionError, reason_of
+from featstore.disk.files import read_regular
+from featstore.errors import DataError, OptionError, StoreError, reason_of
 from featstore.spec import did_you_mean, nearest
 
 NAMED = 12
@@ -105,10 +106,7 @@ def _number(text: str) -> float | None:
 def read_thresholds(path: Path) -> ByHand:
     """Thresholds by hand of a file; DataError names the file, and the key that does not fit."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise DataError(f"{path}: more than {MAX_BYTES:,} bytes; expected a TOML file of thresholds")
+        content = read_regular(path, MAX_BYTES)
         raw = tomllib.loads(content.decode("utf-8"))
         sections = raw.pop("thresholds", {})
         other = next((key for key in raw if key != EVERY), None)
@@ -119,7 +117,9 @@ def read_thresholds(path: Path) -> ByHand:
         values = checked(sections)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except StoreError as error:  # names the file
+        raise DataError(f"{error}; expected a TOML file of thresholds") from error
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a readable file of thresholds: {reason_of(error)}") from error
     if not values:
         raise DataError(f"{path}: no thresholds; expected {EVERY} = NUMBER, or a table [thresholds]")
@@ -143,12 +143,26 @@ def checked(table: object) -> ByHand:
         raise DataError(f"thresholds = {str(table)[:80]}, expected a table [thresholds]")
     values = {}
     for key, value in table.items():
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise DataError(f"thresholds: {key!r} = {str(value)[:80]}, expected a finite number")
+        if type(value) not in (int, float) or not _is_finite(value):
+            raise DataError(f"thresholds: {key!r} = {_shown(value)}, expected a finite number")
         if "/" not in key and key not in ("", EVERY):
             raise DataError(f"thresholds: {key!r} names no section; expected machine/section, or {EVERY}")
         values[key or EVERY] = float(value)
     return tuple(sorted(values.items()))
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)[:80]
+    except ValueError:  # an integer of too many digits
+        return "a huge number"
 
 
 def refuse_unknown(values: ByHand, sections: Iterable[tuple[str, str]], where: str) -> None:

@@ -9,6 +9,7 @@ replaced by `_` in it; an import knows which recording that was.
 
 import hashlib
 import io
+import lzma
 import math
 import re
 import zipfile
@@ -29,6 +30,12 @@ LONGEST = 200
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+ENCRYPTED = 1
+"""Bit of a file in a zip archive."""
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError, OSError)
+"""What reading a damaged archive raises; RuntimeError also where its method of compression is unknown."""
+
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -46,7 +53,10 @@ def read_labels(content: bytes) -> Iterator[Label | str]:
 
     Lines that begin with a backslash hold the frequencies of the label before them and are read over.
     """
-    text = decoded(content)
+    try:
+        text = decoded(content)
+    except UnicodeDecodeError:  # half a character
+        text = "\0"
     if "\x00" in text:
         yield "has null bytes: it is no text in UTF-8, or in UTF-16 with a byte order mark"
         return
@@ -74,7 +84,7 @@ def seconds_of(cell: str) -> float | None:
 
 def label_line(start_s: float, end_s: float, mark: Mark) -> str:
     """A mark as a line of a label file."""
-    note = " ".join(mark.note.split())
+    note = " ".join(mark.note.replace("\0", "").split())
     return f"{start_s:.6f}\t{end_s:.6f}\t{mark.mark}{f': {note}' if note else ''}\n"
 
 
@@ -157,11 +167,13 @@ def unzipped(name: str, content: bytes, *, most_files: int, most_bytes: int) -> 
                 raise DataError(f"{name}: {len(infos):,} files; at most {most_files:,} are read")
             left = most_bytes
             for info in infos:
+                if info.flag_bits & ENCRYPTED:
+                    raise DataError(f"{name}: {printable(info.filename)} is encrypted; import it without a password")
                 with archive.open(info) as file:
                     data = file.read(left + 1)
                 left -= len(data)
                 if left < 0:
                     raise DataError(f"{name}: more than {most_bytes:,} bytes when unpacked")
                 yield info.filename, data
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError, OSError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{name}: not a zip archive that can be read: {error}") from error

@@ -12,11 +12,11 @@ from ensemble.marks import audacity
 from ensemble.marks.apply import MarkedStore
 from ensemble.marks.file import NONE, Mark, append_marks
 from ensemble.marks.lines import MAX_BYTES, Line, Source, lines_of
-from ensemble.marks.listing import opened
+from ensemble.marks.listing import opened, without_nulls
 from ensemble.marks.recordings import Recordings
 from featstore.clip import recording_of, window_of
 from featstore.disk.files import make_folder, write_checked
-from featstore.errors import DataError, reason_of
+from featstore.errors import AsdError, DataError, reason_of
 from featstore.terminal.shown import counted, printable
 
 MAX_MARKS = 50_000
@@ -60,7 +60,8 @@ def sources(paths: Sequence[Path]) -> list[Source]:
 def import_marks(path: Path, sources: Sequence[Source], who: str = "") -> Imported:
     """Write the marks of files to the store at `path`; `who`: who made those of label files.
 
-    DataError names every line that does not fit, up to NAMED, and then nothing is written.
+    DataError names every line that does not fit, up to NAMED, and then nothing is written. AsdError where there is no
+    mark at all.
     """
     store = opened(path)
     places = Recordings(store)
@@ -76,6 +77,9 @@ def import_marks(path: Path, sources: Sequence[Source], who: str = "") -> Import
         rest = len(problems) - NAMED
         more = [f"and {rest:,} more lines"] if rest > 0 else []
         raise DataError("\n".join(["nothing was imported:", *problems[:NAMED], *more]))
+    if not good:
+        names = ", ".join(printable(source.name) for source in sources[:NAMED])
+        raise AsdError(f"no marks found in {names or 'these files'}; nothing was imported")
     new = _new(store, places, good)
     append_marks(path, new)
     return Imported(len(new), len(good) - len(new))
@@ -111,12 +115,13 @@ def _contradictions(lines: Sequence[Line]) -> Iterator[str]:
 
 def _identity(mark: Mark, dated: bool) -> tuple[object, ...]:
     own = (mark.clip, mark.mark, mark.start_s, mark.end_s, _note(mark, dated))
-    return (*own, mark.who, mark.when) if dated else own
+    return (*own, without_nulls(mark.who), mark.when) if dated else own
 
 
 def _note(mark: Mark, dated: bool) -> str:
-    """The note; label files have no lines in it."""
-    return mark.note if dated else " ".join(mark.note.split())
+    """The note as an export has it; label files have no lines in it."""
+    note = without_nulls(mark.note)
+    return note if dated else " ".join(note.split())
 
 
 def _new(store: MarkedStore, places: Recordings, lines: Sequence[Line]) -> list[Mark]:
@@ -151,6 +156,6 @@ def _same(own: Mark | None, line: Line, key: str) -> bool:
     mark = line.mark
     if own is None or (own.mark, _note(own, line.dated)) != (mark.mark, _note(mark, line.dated)):
         return False
-    if line.dated and (own.who, own.when) != (mark.who, mark.when):
+    if line.dated and (without_nulls(own.who), own.when) != (mark.who, mark.when):
         return False
     return window_of(key) is not None or (own.start_s, own.end_s) == (mark.start_s, mark.end_s)

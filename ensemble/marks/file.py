@@ -23,7 +23,7 @@ from typing import Any
 
 from featstore.disk.files import check_space, explained, read_regular, sync_directory, write_new
 from featstore.disk.sealed import canonical, seal, typed, unseal
-from featstore.errors import StoreError
+from featstore.errors import OptionError, StoreError
 from featstore.spec import unknown
 from featstore.terminal.shown import printable
 
@@ -39,6 +39,9 @@ MAX_BYTES = 1 << 26
 
 MAX_TEXT = 4000
 """Most characters of a note or a name."""
+
+LATEST_S = 1e9
+"""Latest time of a part that can be marked."""
 
 WAIT_S = 10.0
 """Longest wait for another process that writes a mark."""
@@ -86,6 +89,14 @@ class Mark:
 
     def __str__(self) -> str:
         return printable(f"{FILE} line {self.line}, {self.mark} by {self.who or 'nobody named'} on {self.when}")
+
+
+def problem_of(mark: Mark) -> str:
+    """Why a mark cannot be written, "" where it can; the file may have such marks of an earlier version."""
+    if mark.end_s is not None and mark.end_s > LATEST_S:
+        return f"the part ends at {mark.end_s:g} s; the latest time is {LATEST_S:,.0f} s"
+    name = next((name for name in ("clip", "who", "note") if "\0" in getattr(mark, name)), "")
+    return f"{name} has a null byte; remove it" if name else ""
 
 
 @dataclass(frozen=True)
@@ -183,10 +194,13 @@ def append_mark(root: Path, mark: Mark) -> Mark:
 def append_marks(root: Path, given: Sequence[Mark]) -> list[Mark]:
     """Write marks in order, all or none, as `append_mark` writes one.
 
-    Only a crash while they are written may leave the first of them.
+    Only a crash while they are written may leave the first of them. OptionError for a mark that `problem_of` refuses.
     """
     if not given:
         return []
+    problem = next(filter(None, map(problem_of, given)), "")
+    if problem:
+        raise OptionError(problem)
     path = root / FILE
     with explained(str(path), 0, root), _locked(path) as descriptor:
         marks = read_marks(root)

@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ensemble.marks import audacity
-from ensemble.marks.file import FAULT, NONE, Mark
+from ensemble.marks.file import FAULT, LATEST_S, NONE, Mark, problem_of
 from ensemble.marks.listing import original
 from ensemble.marks.names import several
-from ensemble.marks.recordings import Recordings
+from ensemble.marks.recordings import SLACK_S, Recordings, beyond
 from ensemble.marks.words import EXPECTED, mark_of, text_mark
 from featstore.clip import recording_of, window_of
 from featstore.errors import DataError
-from featstore.layouts.csv_text import content_rows
+from featstore.layouts.csv_text import content_rows, decoded
 from featstore.terminal.shown import printable
 
 MAX_BYTES = 1 << 24
@@ -55,7 +55,7 @@ def lines_of(source: Source, places: Recordings, who: str) -> Iterator[Line | st
     name, shown = source.name.lower(), printable(source.name)
     if len(source.content) > MAX_BYTES:
         raise DataError(f"{shown}: more than {MAX_BYTES:,} bytes; divide the file")
-    if not name.endswith(".zip") and source.content.count(b"\n") > MAX_LINES:
+    if not name.endswith(".zip") and max(map(source.content.count, (b"\n", b"\r"))) > MAX_LINES:
         raise DataError(f"{shown}: more than {MAX_LINES:,} lines; divide the file")
     if name.endswith(".zip"):
         files = audacity.unzipped(shown, source.content, most_files=MAX_FILES, most_bytes=4 * MAX_BYTES)
@@ -74,10 +74,10 @@ def lines_of(source: Source, places: Recordings, who: str) -> Iterator[Line | st
 
 
 def _csv_lines(shown: str, content: bytes, places: Recordings) -> Iterator[Line | str]:
-    if b"\0" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    rows = content_rows(content, shown)
+    if "\0" in decoded(content):
         yield f"{shown}: has null bytes: it is no CSV in UTF-8, or in UTF-16 with a byte order mark"
         return
-    rows = content_rows(content, shown)
     header = [column.strip().lower() for column in rows[0][1]]
     missing = [column for column in HEADER if column not in header]
     if missing:
@@ -118,6 +118,14 @@ def _csv_mark(cells: dict[str, str], places: Recordings) -> Mark:
     mark = Mark(clip=key, mark=word, start_s=times[0], end_s=times[1], who=who, when=when, note=note)
     if not places.table.held(mark):
         raise ValueError(f"no clip of the store lies at least half in that part of {key!r}")
+    return _writable(mark, places)
+
+
+def _writable(mark: Mark, places: Recordings) -> Mark:
+    """A mark that can be written; ValueError says why it cannot."""
+    problem = problem_of(mark) or beyond(mark, places.latest(mark.clip))
+    if problem:
+        raise ValueError(problem)
     return mark
 
 
@@ -173,7 +181,7 @@ def _label_lines(source: Source, places: Recordings, who: str) -> Iterator[Line 
             continue
         try:
             mark = Mark(clip=recording, mark=meaning[0], who=who, note=meaning[1])
-            yield Line(where, _placed(mark, label, places), dated=False)
+            yield Line(where, _writable(_placed(mark, label, places), places), dated=False)
         except ValueError as error:
             yield f"{where}: {printable(str(error))}"
 
@@ -185,9 +193,12 @@ def _placed(mark: Mark, label: audacity.Label, places: Recordings) -> Mark:
         raise ValueError(f"it ends at {end:g} s, before its start at {start:g} s")
     spans = places.spans[mark.clip]
     first, last = min(span[1] for span in spans), max(span[2] for span in spans)
+    stored_whole = len(spans) == 1 and window_of(spans[0][0]) is None
+    if end > LATEST_S or (stored_whole and 0 < last < end - SLACK_S):
+        known = f"the recording at {last:g} s" if stored_whole and last else f"the latest time is {LATEST_S:,.0f} s"
+        raise ValueError(f"it ends at {end:g} s, but {known}")
     if start == end == 0 or (start <= first + NEAR_S and end >= last - NEAR_S > 0):
         return mark
-    stored_whole = len(spans) == 1 and window_of(spans[0][0]) is None
     if start < end:
         part = replace(mark, start_s=start, end_s=end)
         if places.table.held(part):

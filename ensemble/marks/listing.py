@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ensemble.marks.apply import MarkedStore, marked_keys
 from ensemble.marks.file import FAULT, NONE, Mark, append_mark, read_marks
 from ensemble.marks.names import marked_key
+from ensemble.marks.recordings import beyond, latest_end
 from featstore.clip import place_of, window_of
 from featstore.disk.files import write_checked
 from featstore.errors import OptionError, RequestError
@@ -35,7 +36,7 @@ def add_mark(path: Path, mark: Mark) -> Written:
     """Write a mark of a clip of the store at `path`, named by its key or its file name.
 
     DataError for a clip that the store lacks, OptionError for times of a clip that has its own, and RequestError for a
-    part of a recording that no clip of the store lies in.
+    part of a recording that no clip of the store lies in, or that ends after the recording.
     """
     store = FeatureStore.open(path)
     key = marked_key(store, mark.clip)
@@ -50,6 +51,8 @@ def add_mark(path: Path, mark: Mark) -> Written:
             f"no clip of {path} lies at least half in that part of {key!r}; a recording that is stored as a whole can "
             "have a fault in a part, but be normal or ignored only as a whole: leave --start and --end out"
         )
+    if named.end_s is not None and (problem := beyond(named, latest_end(store, key))):
+        raise RequestError(f"{key!r}: {problem}")
     notes = read_marks(path).notes
     return Written(append_mark(path, named), len(held), notes)
 
@@ -81,8 +84,13 @@ def csv_bytes(store: MarkedStore) -> bytes:
 
 
 def _harmless(cell: object) -> str:
-    text = str(cell)
+    text = without_nulls(str(cell))
     return f"'{text}" if text.startswith((*FORMULA, "'")) else text
+
+
+def without_nulls(text: str) -> str:
+    """A text without its null bytes, which an import refuses; marks of an earlier version may have some."""
+    return text.replace("\0", "")
 
 
 def original(cell: str) -> str:

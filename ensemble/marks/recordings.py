@@ -6,8 +6,46 @@ import numpy as np
 
 from ensemble.marks import audacity
 from ensemble.marks.apply import MarkedStore, Places
+from ensemble.marks.file import Mark
 from ensemble.marks.names import Names
+from featstore.clip import recording_of, window_of
+from featstore.store import FeatureStore
 from featstore.table import ClipTable
+
+SLACK_S = 1.0
+"""A marked part may end so much after its recording."""
+
+
+def latest_end(store: FeatureStore, recording: str) -> float:
+    """Latest time in seconds at which a part of a recording can end; infinite where its length is unknown.
+
+    It is the length of the recording where it is stored as a whole. Else it is the end of its last window and the
+    length of that window, because windows need not reach the end of a recording.
+    """
+    name, latest = recording.encode("utf-8", "surrogateescape"), 0.0
+    for embedding in sorted(store.embeddings):
+        clips = store.clips(embedding)
+        rows = np.flatnonzero(np.char.startswith(clips.columns["path"], name) & clips.where(variant=""))
+        own = [(row, key) for row, key in zip(rows.tolist(), clips[rows].keys(), strict=True)]
+        for row, key in own:
+            if recording_of(key) != recording:
+                continue
+            window = window_of(key)
+            if window:
+                latest = max(latest, 2 * window.end_s - window.start_s)
+                continue
+            samples, rate_hz = (int(store.facts(embedding)[column][row]) for column in ("n_samples", "sample_rate_hz"))
+            if samples > 0 and rate_hz > 0:
+                return samples / rate_hz
+            latest = np.inf
+    return latest or np.inf
+
+
+def beyond(mark: Mark, latest_s: float) -> str:
+    """A sentence where a marked part ends after its recording, "" where it does not; latest_s: of `latest_end`."""
+    if mark.end_s is None or window_of(mark.clip) or mark.end_s <= latest_s + SLACK_S:
+        return ""
+    return f"the part ends at {mark.end_s:g} s, but the recording at {latest_s:g} s"
 
 
 class Recordings:
@@ -63,6 +101,12 @@ class Recordings:
             recording: [(self.table.keys[row], *self._span(row)) for row in rows]
             for recording, rows in self.table.of_recording.items()
         }
+
+    def latest(self, clip: str) -> float:
+        """Latest time of a part of a clip's recording, see `latest_end`."""
+        spans = self.spans[recording_of(clip)]
+        wholes = [end for key, _, end in spans if window_of(key) is None]
+        return max(wholes) or np.inf if wholes else max(2 * end - start for _, start, end in spans)
 
     def _span(self, row: int) -> tuple[float, float]:
         start, end = self.table.windows[row].tolist()

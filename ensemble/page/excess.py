@@ -1,9 +1,9 @@
 """How far a score is above its threshold, as a ratio that a person can compare: twice, nine times.
 
 Fused scores lie in (0, 1), and differences close to 1 mean most. Their ratio is (1 - threshold) / (1 - score): at twice
-the threshold, the score is twice as close to 1. For the highest percentile of a single member this is a ratio of shares
-of normal clips; for other fusions it is not, so no share is stated. A score of 1 or more, which only a threshold by hand
-can be, has the largest ratio.
+the threshold, the score is twice as close to 1. For a fusion by the highest percentile this is nearly a ratio of shares
+of normal clips; for others it is not, so no share is stated. A score of 1 or more, which only a threshold by hand can
+be, has the largest ratio.
 
 Scores of a single detector have a unit of their own. Their ratio is that of the distances from the typical normal clip:
 (score - median) / (threshold - median), with the median of the reference scores of the section. At twice the threshold,

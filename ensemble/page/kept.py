@@ -5,6 +5,8 @@ See `featstore.disk.arrays` for the file. Nothing in it is trusted: shapes, type
 """
 
 import json
+import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from hashlib import sha256
@@ -35,6 +37,9 @@ KIND = Kind(
 )
 LATEST_S = 253_000_000_000.0
 """Latest time of a recording, in the year 9987: later ones have no date."""
+
+LARGEST = 1e150
+"""Largest score that is not bounded: its square and differences are finite."""
 
 SHAPES: Mapping[str, tuple[str, ...]] = {
     "score": ("clips",),
@@ -110,9 +115,10 @@ def read_results(path: Path) -> Scored:
 def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Scored:
     clips, train = (_table(arrays, prefix) for prefix in ("clips/", "train/"))
     values: dict[str, Any] = {name: _text(content, name) for name in TEXTS}
+    tomllib.loads(values["recipe"])
     values |= {name: typed(content, name, bool) for name in FLAGS}
     values |= {name: tuple(_lines(content, name)) for name in LINES}
-    values |= {name: tuple(_row(row, keys) for row in _dicts(content, name)) for name, keys in ROWS.items()}
+    values |= {name: tuple(_finite(row, keys) for row in _dicts(content, name)) for name, keys in ROWS.items()}
     sizes = {"clips": len(clips), "train": len(train), "members": len(values["members"]), "2": 2}
     shapes = {name: tuple(sizes[size] for size in shape) for name, shape in SHAPES.items()}
     values |= {name: _array(arrays, name, shape, np.float64) for name, shape in shapes.items()}
@@ -121,6 +127,11 @@ def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sco
         paths = [recording_of(path) for path in decode(clips.columns["path"])]
         values["times"] = local_again(values["times"], paths)
     limits = tuple(_limit(row) for row in _dicts(content, "limits"))
+    given = np.array([limit.value for limit in limits if limit.value is not None], dtype=np.float64)
+    banks = _banks(typed(content, "banks", list), arrays, len(limits))
+    scores = {name: values[name] for name in ("score", "reference", "threshold")}
+    _check_scores({**scores, "limits": given}, bounded=values["bounded"])
+    _check_scores({"banks": np.concatenate([given[:0], *banks])}, bounded=False)  # of predicted domains they are not
     return Scored(
         **values,
         clips=clips,
@@ -132,7 +143,7 @@ def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sco
         where=_where(typed(content, "where", dict), len(clips)),
         metrics=_metrics(typed(content, "metrics", dict)),
         limit_of=_limit_of(arrays, len(clips), len(limits)),
-        banks=_banks(typed(content, "banks", list), arrays, len(limits)),
+        banks=banks,
     )
 
 
@@ -172,6 +183,15 @@ def _check_numbers(numbers: Mapping[str, np.ndarray]) -> None:
         raise ValueError("seconds has a clip that ends before it starts")
     if ((numbers["times"] < 0) | (numbers["times"] > LATEST_S)).any():
         raise ValueError("times has values outside the years 1970 to 9987")
+
+
+def _check_scores(numbers: Mapping[str, np.ndarray], *, bounded: bool) -> None:
+    """ValueError for scores and finite thresholds that are outside 0 and 1 where scores are bounded, or too large."""
+    low, high = (0.0, 1.0) if bounded else (-LARGEST, LARGEST)
+    for name, column in numbers.items():
+        finite = column[np.isfinite(column)]
+        if ((finite < low) | (finite > high)).any():
+            raise ValueError(f"{name} has values outside {low:g} and {high:g}")
 
 
 def _target(arrays: Mapping[str, np.ndarray], clips: int) -> np.ndarray | None:
@@ -246,6 +266,15 @@ def _row(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
         name: None if name in optional else (_text if name in NAMES else _number)(row, name)  # type: ignore[operator]
         for name in names
     }
+
+
+def _finite(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """A row as of `_row` whose numbers are finite."""
+    values = _row(row, names)
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}, expected a finite number")
+    return values
 
 
 def _limit(row: Mapping[str, Any]) -> Limit:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ensemble.marks.apply import marked_rows
 from ensemble.marks.file import FAULT, MAX_TEXT, NONE, Mark, append_mark, read_marks
+from ensemble.marks.recordings import beyond, latest_end
 from ensemble.page.items import Item
 from ensemble.page.scored import Scored
 from ensemble.review.session import Session
@@ -35,6 +36,8 @@ def mark_clip(session: Session, mark: Mark) -> Mark:
     mark = _timed(mark)
     tables = _tables(session, recording_of(mark.clip))
     _refuse_without_effect(mark, tables)
+    if mark.end_s is not None and (problem := beyond(mark, latest_end(session.store, recording_of(mark.clip)))):
+        raise RequestError(f"{printable(mark.clip)}: {problem}")
     with session.lock:
         counting = _by_key(read_marks(session.path).items, tables)
         present = [counting.get(key) for key in _by_key([_with_effect(mark)], tables)]
@@ -135,7 +138,7 @@ def _again(target: Mark, earlier: Mark | None) -> Mark:
         return replace(target, mark=NONE, note="undo")
     note = f"undo: as marked by {earlier.who or 'nobody named'} on {earlier.when}"
     note += f": {earlier.note}" if earlier.note else ""
-    return replace(target, mark=earlier.mark, note=note[:MAX_TEXT])
+    return replace(target, mark=earlier.mark, note=note.replace("\0", "")[:MAX_TEXT])
 
 
 def _wholes_first(key: str) -> tuple[bool, str]:

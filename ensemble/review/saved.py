@@ -81,7 +81,8 @@ def save_thresholds(results: Path, values: Mapping[Key, float], scored: Scored) 
     """
     path = results / FILE
     if not values:
-        path.unlink(missing_ok=True)
+        with explained(str(path), 0, results):
+            path.unlink(missing_ok=True)
         return
     import tomli_w
 

@@ -1,5 +1,6 @@
 """Windows and events as a person reads them."""
 
+import math
 from collections.abc import Sequence
 
 from ensemble.checks.recorded import recorded_warning
@@ -10,11 +11,19 @@ from featstore.clip import path_tail, recording_of, window_of
 from featstore.console import table
 from featstore.terminal.shown import Block, block, counted
 
+LONGEST_S = 1e9
+"""Longer times are not shown as hours, minutes and seconds."""
+
 
 def clock(seconds: float | None) -> str:
-    """A time as 0:05, 12:30.5 or 1:02:03, rounded to tenths of a second; a question mark where it is unknown."""
-    if seconds is None:
+    """A time as 0:05, 12:30.5 or 1:02:03, rounded to tenths of a second; a question mark where it is unknown.
+
+    A time of LONGEST_S or more, which no recording has, is shown as a number of seconds.
+    """
+    if seconds is None or math.isnan(seconds):
         return "?"
+    if abs(seconds) >= LONGEST_S:
+        return f"{seconds:.3g} s"
     tenths = round(10 * seconds)
     minutes, rest = divmod(tenths, 600)
     text = f"{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")

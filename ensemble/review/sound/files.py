@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from featstore.errors import RejectedAudio, reason_of
 
 OUTSIDE = "its path leads out of the folder of the recordings"
+LOOP = "it is a symbolic link that leads back to itself"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NO_FOLLOW
@@ -27,7 +28,7 @@ def opened_below(root: Path, path: str) -> Iterator[tuple[FileIO, os.stat_result
         raise RejectedAudio(OUTSIDE)
     try:
         base = root.resolve(strict=True)
-        place = (base / parts).resolve(strict=True)
+        place = _resolved(base / parts)
         if not place.is_relative_to(base):
             raise RejectedAudio(OUTSIDE)
         _check_regular(place.stat(follow_symlinks=False))  # opening a device can have effects
@@ -35,8 +36,16 @@ def opened_below(root: Path, path: str) -> Iterator[tuple[FileIO, os.stat_result
             info = os.fstat(file.fileno())
             _check_regular(info)
             yield file, info
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, ValueError: no file name
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: no file name
         raise RejectedAudio(f"cannot be read: {reason_of(error)}") from error
+
+
+def _resolved(path: Path) -> Path:
+    """Where a path leads, also where nothing is there; RejectedAudio for links that lead back to themselves."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # its text has the whole path
+        raise RejectedAudio(f"cannot be read: {LOOP}") from error
 
 
 def _check_regular(info: os.stat_result) -> None:

@@ -19,6 +19,9 @@ MOST_S = 300.0
 MOST_RATE_HZ = 1_000_000
 """Files with a higher sample rate are refused: a part of them could be arbitrarily large."""
 
+MOST_DECODED = 512 << 20
+"""Most bytes of samples of all channels, as float32, that are decoded for a part."""
+
 BLOCK_VALUES = 1 << 21
 """Samples of all channels that are decoded at a time."""
 
@@ -42,6 +45,13 @@ def read_part(file: FileIO, size: int, rate_hz: int, channel: str, span: tuple[f
         last = min(round(min(longest if end_s is None else min(end_s, longest), 1e9) * native_hz), sound.frames)
         if first >= last:
             raise RejectedAudio(f"it has no samples from {start_s:g} s on")
+        needed = (last - first) * channels * 4
+        if needed > MOST_DECODED:
+            length, size = f"{(last - first) / native_hz:g} s", f"{needed >> 20:,} MB"
+            raise RejectedAudio(
+                f"{length} of {channels} channels at {native_hz:,} Hz are {size}; at most {MOST_DECODED >> 20} MB are "
+                "decoded at once"
+            )
         if first:
             sound.file.seek(first)
         return Sound(_decoded(sound.file, last - first, rate_hz, channel), rate_hz, start_s)

@@ -1,5 +1,6 @@
 """Thresholds by hand: the words of `--threshold`, files of thresholds, and sections that do not exist."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,9 @@ def test_other_words_are_usage_errors(words: list[str], message: str) -> None:
         ("defualt = 1", "unknown key 'defualt'"),
         ("= 1", "not a readable file"),
         ("a = " + "[" * 100_000, "not a readable file"),
+        ("default = 1" + "0" * 400, "expected a finite number"),
+        ("default = 1" + "0" * 5000, "not a readable file"),
+        ("default = 0x1" + "0" * 5000, "a huge number, expected a finite number"),
     ],
 )
 def test_errors_of_a_file_name_it_and_the_key(tmp_path: Path, text: str, message: str) -> None:
@@ -69,7 +73,7 @@ def test_errors_of_a_file_name_it_and_the_key(tmp_path: Path, text: str, message
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "f").write_text("default = 1.00000\n")
     monkeypatch.setattr(module, "MAX_BYTES", 10)
-    with pytest.raises(DataError, match="more than 10 bytes"):
+    with pytest.raises(DataError, match="has 18 bytes; the limit is 10"):
         read_thresholds(tmp_path / "f")
 
 
@@ -83,6 +87,17 @@ def test_thresholds_of_the_page_that_a_run_ignores_are_noted(tmp_path: Path) -> 
     assert unused_notes(tmp_path, (("fan/00", 0.97), ("fan/01", 1.0))) == []
     path.write_text("nonsense")
     assert unused_notes(tmp_path, ()) == [text]
+
+
+def test_a_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("default = 1")
+    (tmp_path / "link").symlink_to("f")
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in (("link", "symbolic link"), ("pipe", "not a regular file")):
+        with pytest.raises(DataError, match=f"{tmp_path / name}.*{words}"):
+            read_thresholds(tmp_path / name)
+    with pytest.raises(DataError, match=f"{tmp_path / 'none'}: .*No such file"):
+        read_thresholds(tmp_path / "none")
 
 
 def test_a_section_has_its_own_threshold_or_the_default() -> None:

@@ -77,15 +77,39 @@ def bomb() -> bytes:
     return image.getvalue()
 
 
+def damaged(method: int) -> bytes:
+    """An archive whose file has other bytes in the middle."""
+    image = io.BytesIO()
+    with zipfile.ZipFile(image, "w", method) as archive:
+        archive.writestr("a.txt", bytes(range(256)) * 8)
+    content = image.getvalue()
+    return content[:45] + b"\xff" * 40 + content[85:]
+
+
+def encrypted() -> bytes:
+    """An archive that says its file is encrypted."""
+    content = bytearray(zipped({"a.txt": b"0\t0\tfault\n"}))
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(magic) + offset] |= 1
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (bomb(), "more than 1,000 bytes when unpacked"),
         (zipped({f"{i}.txt": b"" for i in range(5)}), "5 files; at most 3"),
         (b"PK\x03\x04 not a zip", "not a zip archive that can be read"),
+        (damaged(zipfile.ZIP_LZMA), "not a zip archive that can be read"),
+        (damaged(zipfile.ZIP_BZIP2), "not a zip archive that can be read"),
+        (encrypted(), "^x.zip: a.txt is encrypted; import it without a password$"),
         (zipped({"a.txt": b"0" * 500})[:-200] + b"x" * 200, "not a zip archive that can be read"),
     ],
 )
 def test_bad_archives_are_refused(content: bytes, words: str) -> None:
     with pytest.raises(DataError, match=words):
         list(unzipped("x.zip", content, most_files=3, most_bytes=1000))
+
+
+def test_half_a_character_is_no_text() -> None:
+    assert "null bytes" in str(next(iter(read_labels(b"\xff\xfe0"))))

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from window_store import recording, window_store, windows
 
+from ensemble.marks import file as file_module
 from ensemble.marks.exchange import MAX_MARKS, NAMED, Imported, Source, import_marks, label_files, sources, write_labels
 from ensemble.marks.file import FILE, Mark, append_mark, read_marks
 from ensemble.marks.listing import add_mark, csv_bytes, opened
 from ensemble.selection.faults import read_faults
 from featstore.clip import Clip, window_path
-from featstore.errors import DataError
+from featstore.errors import AsdError, DataError
 from featstore.exchange.embeddings import import_matrix
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
@@ -277,8 +278,11 @@ def test_sizes_are_bounded(store: Path) -> None:
         import_marks(store, [Source("a.exe", b"MZ")])
     with pytest.raises(DataError, match="not a CSV file: field larger"):
         import_marks(store, [Source("m.csv", b'clip,label\n"' + b"x" * 200_000)])
-    with pytest.raises(DataError, match="null bytes"):
-        import_marks(store, [Source("m.csv", b"clip,label\n\0,fault\n")])
+    for encoding in ("utf-8", "utf-16"):
+        with pytest.raises(DataError, match="null bytes"):
+            import_marks(store, [Source("m.csv", f"clip,label,note\n{WHOLE},fault,a\0b\n".encode(encoding))])
+    with pytest.raises(DataError, match="more than 100,000 lines"):
+        import_marks(store, [Source("m.csv", b"clip,label\r" + b"none.wav,fault\r" * 100_001)])
 
 
 def test_many_marks_are_one_write(store: Path) -> None:
@@ -287,3 +291,48 @@ def test_many_marks_are_one_write(store: Path) -> None:
     marks = read_marks(store).items
     assert [mark.start_s for mark in marks] == list(range(3000))
     assert [mark.line for mark in marks] == list(range(1, 3001))
+
+
+@pytest.mark.parametrize("text", ["100\t122\tfault\n", "0\t122\tfault\n", "0\t1e308\tfault\n", "122\t122\tfault\n"])
+def test_a_label_after_the_end_of_its_recording_is_refused(tmp_path: Path, text: str) -> None:
+    store = window_store(tmp_path / "s", [recording("fan/test/a.wav")]).path
+    with pytest.raises(DataError, match=r"line 1: it ends at .* s, but the recording at 120 s"):
+        import_marks(store, [labels(text)])
+    assert import_marks(store, [labels("100\t120.5\tfault\n")]).written == 1
+
+
+@pytest.mark.parametrize(("end", "words"), [("1e308", "the latest time is 1,000,000,000 s"), ("122", "at 120 s")])
+def test_a_row_after_the_end_of_its_recording_is_refused(tmp_path: Path, end: str, words: str) -> None:
+    store = window_store(tmp_path / "s", [recording("fan/test/a.wav")]).path
+    with pytest.raises(DataError, match=words):
+        import_marks(store, [table([WHOLE, "fault", "0", end], header="clip,label,start_s,end_s")])
+
+
+def test_a_part_of_windows_may_end_in_the_rest_after_the_last_one(store: Path) -> None:
+    header = "clip,label,start_s,end_s"
+    assert import_marks(store, [table([LONG, "fault", "30", "45"], header=header)]).written == 1
+    with pytest.raises(DataError, match="ends at 60 s, but the recording at 50 s"):
+        import_marks(store, [table([LONG, "fault", "30", "60"], header=header)])
+    with pytest.raises(DataError, match=r"it ends at 1e.308 s, but the latest time is"):
+        import_marks(store, [labels("0\t1e308\tfault\n", "long.txt")])
+
+
+def test_null_bytes_of_an_earlier_version_are_left_out(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(file_module, "problem_of", lambda mark: "")
+        append_mark(store, Mark(clip=WHOLE, mark="fault", who="an\0na", note="\0a kn\0ock"))
+    data, files = csv_bytes(opened(store)), label_files(opened(store))
+    other = copied(store, tmp_path, "other")
+    assert import_marks(other, [Source("m.csv", data)]).written == 1
+    assert (opened(other).marked[WHOLE].who, opened(other).marked[WHOLE].note) == ("anna", "a knock")
+    for source in (Source("m.csv", data), *(Source(name, content) for name, content in files.items())):
+        assert import_marks(store, [source]) == Imported(0, 1)
+
+
+@pytest.mark.parametrize("source", [labels("\n"), table()])
+def test_a_file_without_marks_says_so(store: Path, source: Source) -> None:
+    with pytest.raises(AsdError, match=f"no marks found in {source.name}") as error:
+        import_marks(store, [source])
+    assert type(error.value) is AsdError

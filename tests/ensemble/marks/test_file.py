@@ -13,7 +13,7 @@ import pytest
 from ensemble.marks import file as module
 from ensemble.marks.file import FILE, TORN, Mark, Marks, append_mark, read_marks
 from featstore.disk.sealed import canonical, seal
-from featstore.errors import ResourceError, StoreError
+from featstore.errors import OptionError, ResourceError, StoreError
 
 ODD = os.fsdecode(b"fan/a\nb\xff\r\x85 .wav")
 
@@ -248,3 +248,24 @@ def test_where_the_lock_fails_a_mark_of_another_program_is_kept(
     with pytest.raises(StoreError, match=r"another program marks at the same time; mark the clip again"):
         append_mark(own, Mark(clip="c.wav", mark="fault"))
     assert names(own) == ["a.wav", "b.wav"]
+
+
+OLD = [{"note": "a\0b"}, {"who": "\0"}, {"start_s": 0.0, "end_s": 1e308}]
+
+
+def test_new_marks_have_no_null_byte_and_no_huge_time(tmp_path: Path) -> None:
+    for values, message in zip(OLD, ("note has a null", "who has a null", "the latest time is"), strict=True):
+        with pytest.raises(OptionError, match=message):
+            append_mark(tmp_path, Mark(clip="a.wav", mark="fault", **values))  # type: ignore[arg-type]
+    assert not (tmp_path / FILE).exists()
+
+
+def test_such_marks_of_an_earlier_version_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "problem_of", lambda mark: "")
+    for values in OLD:
+        append_mark(tmp_path, Mark(clip="a.wav", mark="fault", **values))  # type: ignore[arg-type]
+    monkeypatch.undo()
+    marks = read_marks(tmp_path).items
+    assert (marks[0].note, marks[1].who, marks[2].end_s) == ("a\0b", "\0", 1e308)
+    append_mark(tmp_path, Mark(clip="a.wav", mark="normal"))
+    assert len(read_marks(tmp_path).items) == 4

@@ -14,7 +14,7 @@ from zones import zone
 
 from ensemble.page.cards import card_of
 from ensemble.page.items import items
-from ensemble.page.kept import FILE, KIND, read_results, rows_digest, write_results
+from ensemble.page.kept import FILE, KIND, NAMES, ROWS, read_results, rows_digest, write_results
 from ensemble.page.scored import Scored, scored_of
 from ensemble.recipe import Member, Recipe
 from ensemble.run import detect
@@ -238,6 +238,10 @@ def test_every_array_of_another_shape_or_type_is_refused(tmp_path: Path) -> None
     ("name", "value", "words"),
     [
         ("score", np.nan, "score has values that are not finite"),
+        ("score", -1e308, "score has values outside 0 and 1"),
+        ("reference", 1.5, "reference has values outside 0 and 1"),
+        ("threshold", -1e308, "threshold has values outside 0 and 1"),
+        ("banks", -1e308, "banks has values outside"),
         ("reference", np.inf, "reference has values that are not finite"),
         ("banks", np.nan, "banks has values that are not finite"),
         ("percentile", 1.5, "percentile has values outside"),
@@ -291,6 +295,10 @@ def test_a_null_byte_in_a_path_is_refused(tmp_path: Path) -> None:
         (lambda c: c.update(where={"²": "x"}), "where names the row"),
         (lambda c: c.update(where={"1": 3}), "1 is 3, expected str"),
         (lambda c: c.update(drifts=[{"machine": "fan"}]), "a row has the keys"),
+        (lambda c: c["limits"][0].update(value=-1e308), "limits has values outside 0 and 1"),
+        (lambda c: c.update(bounded=False) or c["limits"][0].update(value=-1e308), r"outside -1e\+150 and 1e\+150"),
+        (lambda c: c.update(recipe="a = " + "[" * 100_000), "holds no valid results"),
+        (lambda c: c.update(recipe="a = 1" + "0" * 5000), "holds no valid results"),
         (lambda c: c.update(metrics={"official_score": {"value": "x"}, "rule": 2023}), "value is 'x'"),
         (lambda c: c.update(metrics={"sections": [{"machine": "fan"}]}), "'section' is missing"),
     ],
@@ -299,6 +307,16 @@ def test_a_forged_description_is_refused(tmp_path: Path, change: Callable[[dict[
     path = write_results(tmp_path / FILE, large_scored(8))
     with pytest.raises(DataError, match=words):
         read_results(forged(path, lambda content, _: change(content)))
+
+
+@pytest.mark.parametrize(("rows", "name"), [("drifts", "at_least"), ("rates", "rate"), ("rates", "low")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**40])
+def test_a_number_of_a_row_that_is_not_finite_is_refused(tmp_path: Path, rows: str, name: str, value: float) -> None:
+    row = dict.fromkeys(ROWS[rows], 0.5) | {key: "" for key in ROWS[rows] if key in NAMES}
+    path = write_results(tmp_path / FILE, replace(large_scored(8), **{rows: (row,)}))  # type: ignore[arg-type]
+    assert getattr(read_results(path), rows) == (row,)
+    with pytest.raises(DataError, match=f"{name} is (nan|inf), expected a finite number"):
+        read_results(forged(path, lambda content, _: content[rows][0].update({name: value})))
 
 
 def test_a_deeply_nested_description_is_refused(tmp_path: Path) -> None:

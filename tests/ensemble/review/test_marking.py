@@ -192,6 +192,21 @@ def test_marks_without_effect_are_refused(session: Session, windows: Session) ->
         mark_clip(windows, Mark(clip="fan/test/0.wav", mark="normal", start_s=1e6, end_s=2e6))
 
 
+def test_a_part_after_the_end_of_its_recording_is_refused(windows: Session) -> None:
+    with pytest.raises(RequestError, match="ends at 60 s, but the recording at 50 s"):
+        mark_clip(windows, Mark(clip="fan/test/0.wav", mark="fault", start_s=20.0, end_s=60.0))
+    assert mark_clip(windows, Mark(clip="fan/test/0.wav", mark="fault", start_s=20.0, end_s=40.0)).line == 1
+
+
+def test_undo_leaves_null_bytes_of_an_earlier_version_out(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("ensemble.marks.file.problem_of", lambda mark: "")
+        append_mark(session.path, Mark(clip=CLIP, mark="fault", who="an\0na", note="kn\0ock"))
+    mark_clip(session, Mark(clip=CLIP, mark="normal"))
+    assert undo(session)
+    assert session.marks.items[-1].note.endswith(": knock")
+
+
 def test_a_damaged_file_loses_nothing(session: Session) -> None:
     mark_clip(session, Mark(clip=CLIP, mark="fault"))
     file = session.path / "marks.jsonl"

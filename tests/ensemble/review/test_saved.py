@@ -11,7 +11,7 @@ from ensemble.decision.given import choice_of
 from ensemble.page.scored import DEFAULT, Scored
 from ensemble.review.saved import FILE, save_thresholds, saved_thresholds, thresholds_of_run, unused_text
 from featstore.disk import files
-from featstore.errors import AsdError, DataError
+from featstore.errors import AsdError, DataError, StoreError
 
 VALUES = {("fan", "00"): 0.97, ("line 1/pump", "id_02"): 0.5, ('"ä" <b>\n', "01"): 0.1 + 0.2}
 
@@ -102,3 +102,14 @@ def test_a_name_that_toml_cannot_hold_is_refused_and_the_old_file_stays(
     monkeypatch.undo()
     assert saved_thresholds(tmp_path) == VALUES
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_file_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_thresholds(tmp_path, VALUES)
+
+    def refuse(self: Path, *, missing_ok: bool) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StoreError, match=f"cannot write {tmp_path / FILE}: Read-only file system"):
+        save_thresholds(tmp_path, {})

@@ -16,6 +16,9 @@ from ensemble.windows.screen import clip_title, clock
         (3723.5, "1:02:03.5"),
         (90_000, "25:00:00"),
         (None, "?"),
+        (1e308, "1e+308 s"),
+        (float("inf"), "inf s"),
+        (float("nan"), "?"),
     ],
 )
 def test_times_are_rounded_to_tenths(seconds: float | None, expected: str) -> None:

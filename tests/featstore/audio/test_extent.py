@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from recordings import CONTAINERS, content_of, noise, outer_size, stated_length, wav_header, with_length
 
+from featstore.audio import extent as module
 from featstore.audio.extent import PADDING_BYTES, Extent, extent_of, is_placeholder
 from featstore.audio.outcomes import LONGER, UNKNOWN
 from featstore.audio.part import in_memory, on_disk
@@ -195,3 +196,28 @@ def test_a_chunk_that_ends_beyond_every_file() -> None:
     assert extent_of(in_memory(bytes(content)), len(content)) is None
     file = io.BytesIO(content)
     assert extent_of(on_disk(file, b""), len(content)) is None
+
+
+@pytest.mark.parametrize(("sound_at", "outcome"), [(None, ""), (12345, LONGER), (-1, LONGER)])
+def test_zeros_after_the_samples_are_compared_block_by_block(sound_at: int | None, outcome: str) -> None:
+    more = bytearray(2 * module.BLOCK_BYTES + 3)
+    if sound_at is not None:
+        more[sound_at] = 1
+    assert extent(wav_header(100, b"\7" * 200) + bytes(more)).outcome == outcome
+
+
+def test_of_very_many_zeros_a_bounded_number_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_READ", 64 << 20)
+    head, size, read = wav_header(100, b"\7" * 200), 50 << 30, 0
+
+    def at(offset: int, count: int) -> bytes:
+        nonlocal read
+        read += min(count, size - offset)
+        part = head[offset : offset + count]
+        return part + zeros[: min(count, size - offset) - len(part)]
+
+    zeros = bytes(module.BLOCK_BYTES)
+    found = extent_of(at, size)
+    assert found is not None
+    assert (found.length, found.outcome) == (200, "")
+    assert read <= module.MOST_READ + (16 << 20)

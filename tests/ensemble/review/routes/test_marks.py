@@ -76,6 +76,8 @@ def test_the_row_of_an_item_marks_all_of_it(tmp_path: Path) -> None:
         ({"row": -1, "mark": "fault"}, 404, "no such clip"),
         ({"clip": CLIP, "mark": "fault", "start_s": 1.0}, 400, "both"),
         ({"clip": CLIP, "mark": "fault", "start_s": 0, "end_s": 10**400}, 400, "finite number"),
+        ({"clip": CLIP, "mark": "fault", "start_s": 0, "end_s": 1e308}, 400, "the latest time is"),
+        ({"clip": CLIP, "mark": "fault", "note": "a\0b"}, 400, "null byte"),
         ({"clip": CLIP, "mark": "fault", "who": "root"}, 400, "unknown field 'who'"),
         ({"clip": CLIP, "mark": "fault", "note": "x" * 5000}, 400, "limit is 4,000"),
         ({"clip": "\ud800", "mark": "fault"}, 400, "ud800|surrogate"),

@@ -32,9 +32,9 @@ def test_every_part_has_a_section_a_link_and_a_script(client: TestClient) -> Non
 def test_the_words_of_the_page_are_explained(client: TestClient) -> None:
     shell = client.get("/").text
     assert 'id="words-open"' in shell
-    for word in ("threshold", "times the threshold", "nearest normal clip", "deviation from normal", "percentile"):
+    for word in ("threshold", "times the threshold", "nearest normal clip", "deviation from normal"):
         assert f"<dt>{word}</dt>" in shell
-    assert "3 times fewer normal clips" in shell
+    assert "How much closer to 1" in shell
     assert "<dt>AUC</dt>" not in shell, "only where there are metrics"
 
 

@@ -92,6 +92,7 @@ def test_a_saved_threshold_holds_at_once_and_goes_again(client: TestClient, sess
         ({"machine": "fan", "section": "02", "value": 0.5}, 404, "no section '02' of machine 'fan'"),
         ({"machine": 1, "section": "00", "value": 0.5}, 400, "machine: expected a text, got a number"),
         ({"machine": "fan", "section": "00", "value": "0.5"}, 400, "value: expected a number, got a text"),
+        ({"machine": "fan", "section": "00", "value": 10**400}, 400, "finite number"),
         ({"machine": "fan", "section": "00", "value": True}, 400, "value: expected a number"),
         ({"machine": "fan", "section": "00", "value": float("nan")}, 400, "finite number"),
         ({"machine": "fan", "section": "00", "value": 2}, 422, "between 0 and 1"),

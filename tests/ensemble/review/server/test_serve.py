@@ -4,7 +4,10 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -76,3 +79,37 @@ def test_a_session_is_served_until_a_signal(number: int, kind: type[BaseExceptio
         assert type(raised.value) is kind
     threads[0].join()
     assert answers == [303]
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_route_that_still_works_does_not_keep_the_process(number: signal.Signals) -> None:
+    script = Path(__file__).parents[3] / "support" / "slow_page.py"
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as page:
+        assert page.stdout is not None
+        address, child = page.stdout.readline().split()
+        origin, _, path = address.partition("/?")
+        client = http.client.HTTPConnection(origin.removeprefix("http://"), timeout=20)
+        client.request("GET", f"/?{path}")
+        answer = client.getresponse()
+        answer.close()
+        client.request("GET", "/slow", headers={"Cookie": answer.headers["set-cookie"].partition(";")[0]})
+        assert page.stdout.readline() == "working\n"
+        page.send_signal(number)
+        try:
+            _, errors = page.communicate(timeout=60)
+        finally:
+            page.kill()
+        client.close()
+    assert page.returncode == 128 + number
+    assert "; 1 request unfinished" in errors
+    assert "Traceback" not in errors
+    assert not is_running(int(child))

@@ -55,6 +55,22 @@ def test_a_link_that_leads_out_is_refused(data: Path, name: str) -> None:
         content(data, name)
 
 
+def test_a_link_that_leads_out_is_refused_whether_its_target_exists(data: Path) -> None:
+    (data / "to.wav").symlink_to("../secret")
+    (data / "nowhere.wav").symlink_to("../missing/file")
+    for path in ("to.wav", "nowhere.wav", "nowhere.wav/x"):
+        with pytest.raises(RejectedAudio) as error:
+            content(data, path)
+        assert str(error.value) == files.OUTSIDE
+
+
+def test_a_loop_of_links_does_not_show_the_folder(data: Path) -> None:
+    (data / "loop.wav").symlink_to("loop.wav")
+    with pytest.raises(RejectedAudio) as error:
+        content(data, "loop.wav")
+    assert str(error.value) == f"cannot be read: {files.LOOP}"
+
+
 def test_what_is_no_regular_file_is_refused(data: Path) -> None:
     os.mkfifo(data / "pipe.wav")
     (data / "empty.wav").touch()

@@ -1,5 +1,6 @@
 """Parts of recordings: the right samples, bounded, and a reason where there are none."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_a_part_is_bounded(ramp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listen, "MOST_S", 0.5)
     assert part(ramp).seconds == 0.5
     assert part(ramp, 1.0, 2.0).seconds == 0.5
+
+
+def test_a_part_of_many_channels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36, b"WAVE", b"fmt ", 16, 1, 255, 10**6, 0, 255, 8, b"data", 0)
+    header = header[:-4] + struct.pack("<I", 4_000_000_050)
+    with (tmp_path / "many.wav").open("wb") as file:
+        file.write(header)
+        file.truncate(44 + 4_000_000_050)
+    with pytest.raises(RejectedAudio, match=r"s of 255 channels at 1,000,000 Hz are .* MB; at most 512 MB are decoded"):
+        part(tmp_path / "many.wav")
+    assert part(tmp_path / "many.wav", 1.0, 1.1).seconds == pytest.approx(0.1, abs=0.001)
 
 
 @pytest.mark.parametrize(("start", "end"), [(2.0, 3.0), (5.0, None), (1e300, None), (float("inf"), None), (1.0, 1.0)])
