@@ -135,6 +135,15 @@ def test_a_fault_below_the_threshold_counts():
     assert first(scored, {1: mark("fault")}).startswith("Look at fan section 00 first: 1 confirmed fault, 0.2 times")
 
 
+def test_the_highest_clip_is_one_of_those_that_stand():
+    scored = results({A: [0.5, 0.85, 0.99]})
+    marked = {0: mark("fault"), 2: mark("normal")}  # the fault is quieter than a clip that nobody marked
+    tile = Overview(scored, marked).tiles[0]
+    assert (tile.peak, tile.confirmed) == (0, 1)
+    assert "in 000.wav" in first(scored, marked)
+    assert Overview(scored, {2: mark("normal")}).tiles[0].peak == 1
+
+
 def test_an_event_is_dismissed_by_marks_of_all_its_windows():
     scored = results({A: [0.99, 0.95, 0.5, 0.5]}, windows_of=4)
     part = Overview(scored, {0: mark("normal")}).tiles[0]
@@ -233,7 +242,7 @@ def test_hostile_names_are_escaped(links):
     html.encode()  # no lone surrogates
     href = re.search(r'<h4><a href="([^"]*)"', html)[1]
     assert href == (
-        "#triage?machine=%22%3E%3Cscript%3Ex%3C_script%3E&amp;section=a%26b%3D%FF%0A" if links else "#clips"
+        "#triage?machine=%22%3E%3Cscript%3Ex%3C_script%3E&amp;section=a%26b%3D%FF%0A" if links else "#events"
     )
 
 
