@@ -132,6 +132,8 @@ def _unstated(scored: Scored, limits: Sequence[Limit]) -> str:
     if scored.self_ranked and scored.nominal is not None:
         references = sum(limit.references for limit in limits)
         above = sum(_above(limit) for limit in limits) / references if references else scored.nominal
+        if not above:
+            return "the training clips are ranked among themselves, and they are so few that none can be reported"
         return (
             "the training clips are ranked among themselves: "
             f"{_about(above)} of them are above the threshold by construction"
@@ -269,7 +271,7 @@ def _too_few(limit: Limit) -> str:
         clips = counted(limit.references, "training clip")
         return (
             f"{clips}{domain} {'is' if limit.references == 1 else 'are'} too few for {stated(limit.requested)}; "
-            f"{_about(limit.expected)} of normal clips are expected above the threshold"
+            f"about {100 * limit.expected:.2g} % of normal clips are expected above the threshold"
         )
     if limit.low > limit.requested:
         return f"{percent(limit.expected)} of the training clips{domain} are above the threshold"

@@ -272,3 +272,19 @@ def test_stated_rates_are_not_rounded():
     assert "; 12.5 % is stated)" in said(label="normal", rates=(rate_row(A, 100, 40, nominal=0.125),))
     by_hand = limit_of("fan", "00", None, expected=0.0004)
     assert "sets no rate; below 0.1 % of" in said(limits=(by_hand,)).replace("states", "sets")
+
+
+def test_few_clips_that_are_ranked_among_themselves():
+    few = limit_of("fan", "00", references=15, expected=1 / 16)
+    assert said(n=15, self_ranked=True, limits=(few,)) == (
+        "cannot be checked here, because the training clips are ranked among themselves, and they are so few that "
+        "none can be reported."
+    )
+
+
+def test_a_rate_that_is_too_low_is_not_rounded():
+    limit = limit_of("fan", "00", 0.0004, references=2000, expected=1 / 2001)
+    assert said(limits=(limit,)) == (
+        "does not hold here, because 2,000 training clips are too few for 0.04 %; "
+        "about 0.05 % of normal clips are expected above the threshold."
+    )
