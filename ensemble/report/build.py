@@ -22,6 +22,7 @@ from ensemble.marks.file import Mark
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.page.html import EMPTY, name, page, render, share_bar, table
 from ensemble.page.items import items
+from ensemble.page.overview.promise import expected_rates
 from ensemble.page.overview.tiles import overview
 from ensemble.page.scored import Scored, scored_of
 from ensemble.recipe import Recipe, recipe_text
@@ -98,6 +99,7 @@ def report_html(
     table_of = recordings.table(score_table(detection), clips.keys())
     metrics = measure(table_of, clips, year) if len(clips) else None
     rates = false_alarm_rates(detection.clips, detection.decided, scored.copied)
+    expected = expected_rates(scored)
     found = items(scored)
     shown = event_cards(scored, found, top=options.top, seconds=options.seconds, heard=heard, marks=marks)
     recipe = block(*recipe_text(detection.recipe).split("\n"))
@@ -116,7 +118,9 @@ def report_html(
     return page(
         options.title,
         lead=lead(scored, found),
-        facts=facts(detection, metrics, rates, recordings),
+        facts=facts(
+            detection, metrics, rates, recordings, expected=None if expected is None else float(expected.sum())
+        ),
         warnings=[*detection.warnings, *filter(None, drifts)],
         notes=detection.notes,
         parts=[part for part in parts if part[2].strip()],

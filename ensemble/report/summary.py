@@ -37,15 +37,20 @@ def lead(scored: Scored, items: Sequence[Item]) -> tuple[str, str, str]:
 
 
 def facts(
-    detection: Detection, metrics: Metrics | None, rates: Sequence[FalseAlarms], recordings: Recordings
+    detection: Detection,
+    metrics: Metrics | None,
+    rates: Sequence[FalseAlarms],
+    recordings: Recordings,
+    *,
+    expected: float | None = None,
 ) -> list[Fact]:
-    """The most important numbers."""
+    """The most important numbers; expected: see `expected_text`."""
     clips, reported = len(detection.clips), int(detection.decision.sum())
     noun = "window" if recordings.divided else "clip"
     share = f"{100 * reported / max(1, clips):.1f} % of {counted(clips, noun)}"
     found = [
         ("reported", f"{reported:,}", share),
-        _asked(detection, noun),
+        _asked(detection, noun, expected),
         ("training clips", f"{len(detection.train):,}", "normal sound that scores are compared with"),
     ]
     if rates:
@@ -59,12 +64,14 @@ def facts(
     return found + (_scores(detection, metrics, recordings) if metrics else [])
 
 
-def _asked(detection: Detection, noun: str) -> Fact:
+def _asked(detection: Detection, noun: str, number: float | None) -> Fact:
     """The rate that was asked for, and how many reports it leads to if all is normal."""
     recipe, decided = detection.recipe, detection.decided
     if recipe.fdr:
         return ("false-discovery rate asked for", f"{100 * recipe.fdr:g} %", "share of normal clips among the reported")
-    expected = expected_text(detection, noun) if decided.can_report else f"no {noun} can be reported, see the notes"
+    expected = (
+        expected_text(detection, noun, number) if decided.can_report else f"no {noun} can be reported, see the notes"
+    )
     if recipe.thresholds:
         return ("thresholds", "by hand", expected)
     return ("false-alarm rate asked for", f"{100 * recipe.false_alarm_rate:g} %", expected)

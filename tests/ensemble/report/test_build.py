@@ -201,3 +201,11 @@ def test_tiles_follow_the_marks_and_lead_to_a_part_that_exists(tmp_path: Path) -
     targets = set(re.findall(r'href="#([^"]+)" data-machine', page))
     assert targets == {"events"}
     assert targets <= set(re.findall(r'id="([^"]+)"', page))
+
+
+def test_the_head_and_the_tiles_expect_equally_many_reports(tmp_path: Path) -> None:
+    clips = [clip for clip in plant() if clip.split == "test" or int(Path(clip.path).stem) < 4]
+    page = report_html(detect(store_of(tmp_path / "store", clips), RECIPE), ReportOptions())
+    text = re.sub("<[^>]+>", " ", page)
+    assert "about 5 clips would be expected if all were normal" in text  # 1 in 5 of 24, not the 10 % that was asked for
+    assert re.search(r"reported clips expected if all were normal\s+5\s", text)
