@@ -13,14 +13,19 @@ from featstore.table import ClipTable
 
 
 def rate_again(
-    row: Mapping[str, Any], clips: ClipTable, reported: np.ndarray, changed: np.ndarray
+    row: Mapping[str, Any],
+    clips: ClipTable,
+    reported: np.ndarray,
+    changed: np.ndarray,
+    copied: np.ndarray | None = None,
 ) -> Mapping[str, Any]:
     """A row of `FalseAlarms`, counted again by the new decisions (m,); itself where no clip of it has `changed` (m,).
 
-    A threshold by hand requests no rate.
+    A threshold by hand requests no rate. copied (m,): clips that do not count, None for none.
     """
     names = {name: row[name] for name in ("machine", "section", "domain")}
-    rows = np.flatnonzero(clips.where(**names, label="normal"))
+    normal = clips.where(**names, label="normal")
+    rows = np.flatnonzero(normal if copied is None else normal & ~copied)
     if not len(rows) or not changed[rows].any():
         return row
     hits = int(reported[rows].sum())
@@ -32,7 +37,7 @@ def rate_again(
 def drift_again(row: Mapping[str, Any], reported: np.ndarray, expected: float) -> Mapping[str, Any]:
     """A row of `Drift` with its warning, by new decisions on the clips of its bank and the rate that they are to have.
 
-    The comparison of the scores stays. Copies of training clips count among the reported clips here.
+    The comparison of the scores stays.
     """
     drift = Drift(**{field.name: row[field.name] for field in fields(Drift)})
     again = replace(

@@ -97,8 +97,8 @@ class ThresholdRule:
         value = given_value(self.given, bank.machine, bank.section)
         try:
             if value is not None:
-                return given_threshold(value, bank.reference)
-            return threshold(bank.reference, rate=self.rate, method=self.method)
+                return given_threshold(value, bank.reference, bank.independent)
+            return threshold(bank.reference, rate=self.rate, method=self.method, worth=bank.independent)
         except ValueError as error:
             raise ValueError(f"{bank.machine} section {bank.section}: {error}") from None
 
@@ -142,7 +142,7 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
     mute: frozenset[int] = frozenset()
     if fdr:
         cut = benjamini_hochberg(p_value, fdr)
-        thresholds = tuple(_threshold_at(cut, bank.reference) for bank in all_banks)
+        thresholds = tuple(_threshold_at(cut, bank) for bank in all_banks)
         notes = _discovery_notes(cut, fdr, all_banks, len(p_value))
     else:
         limits = [rule.of(bank) for bank in all_banks]
@@ -168,12 +168,14 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
     )
 
 
-def _threshold_at(cut: float, reference: np.ndarray) -> Threshold | None:
+def _threshold_at(cut: float, bank: Bank) -> Threshold | None:
     """The threshold that exactly the scores with a p-value of at most `cut` exceed; None where there can be none."""
+    reference = bank.reference
     rank = math.ceil((len(reference) + 1) * (1 - cut) - 1e-9)
     if cut <= 0 or rank > len(reference):
         return None
-    return given_threshold(float(np.sort(reference)[rank - 1]) if rank else -math.inf, reference)
+    value = float(np.sort(reference)[rank - 1]) if rank else -math.inf
+    return given_threshold(value, reference, bank.independent)
 
 
 def _rate_notes(

@@ -46,14 +46,17 @@ def exact_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float
     return low, float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
 
 
-def false_alarm_rates(clips: ClipTable, decisions: Decisions) -> tuple[FalseAlarms, ...]:
+def false_alarm_rates(
+    clips: ClipTable, decisions: Decisions, copied: np.ndarray | None = None
+) -> tuple[FalseAlarms, ...]:
     """One entry per machine, section and domain with labelled normal test clips, sorted; empty without labels.
 
-    `decisions` are those on `clips`.
+    `decisions` are those on `clips`. copied (m,): clips that do not count, as copies of training clips; None for none.
     """
     if decisions.self_ranked:
         return ()  # the training clips are ranked among themselves: their rate is the nominal one by construction
-    normal = np.flatnonzero(clips.where(label="normal"))
+    normal = clips.where(label="normal")
+    normal = np.flatnonzero(normal if copied is None else normal & ~copied)
     columns = [clips.column(name)[normal].tolist() for name in ("machine", "section", "domain")]
     groups: dict[tuple[str, str, str], list[int]] = {}
     for row, group in zip(normal.tolist(), zip(*columns, strict=True), strict=True):

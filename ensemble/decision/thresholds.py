@@ -24,7 +24,8 @@ class Threshold:
 
     `requested` is the false-alarm rate asked for (NaN for a threshold given by hand), `expected` the one to expect with
     `n` training clips, and [`low`, `high`] the 95 % interval of the real rate on normal clips like them, which depends
-    on the training clips drawn. `note` is not empty where `n` is too small for the requested rate.
+    on the training clips drawn and counts them as the independent ones that they are worth. `note` is not empty where
+    `n` is too small for the requested rate.
     """
 
     value: float
@@ -66,8 +67,13 @@ def gamma_value(reference: np.ndarray, rate: float) -> float:
 THRESHOLDS: dict[str, Callable[[np.ndarray, float], float]] = {"quantile": quantile_value, "gamma": gamma_value}
 
 
-def threshold(reference: np.ndarray, *, rate: float = FALSE_ALARM_RATE, method: str = "quantile") -> Threshold:
-    """Threshold from honest reference scores (n,) at the false-alarm rate `rate`."""
+def threshold(
+    reference: np.ndarray, *, rate: float = FALSE_ALARM_RATE, method: str = "quantile", worth: float | None = None
+) -> Threshold:
+    """Threshold from honest reference scores (n,) at the false-alarm rate `rate`.
+
+    worth: how many independent scores they are, None for n; see `ensemble.decision.blocks`.
+    """
     if method not in THRESHOLDS:
         raise ValueError(unknown("threshold", method, sorted(THRESHOLDS)))
     if not 0 < rate < 1:
@@ -80,14 +86,16 @@ def threshold(reference: np.ndarray, *, rate: float = FALSE_ALARM_RATE, method: 
             f"false-alarm rate of {rate:g}; their largest score is the threshold, which gives "
             f"{1 / (len(reference) + 1):.3g}; at least {math.ceil(1 / rate - 1e-9) - 1} clips are needed"
         )
-    return _with_rates(THRESHOLDS[method](reference, rate), method, reference, rate, note)
+    rates = _rates(value := THRESHOLDS[method](reference, rate), reference, worth)
+    return Threshold(value, method, len(reference), rate, *rates, note)
 
 
-def given_threshold(value: float, reference: np.ndarray) -> Threshold:
-    """A threshold set by hand, with the false-alarm rate to expect by the reference scores."""
+def given_threshold(value: float, reference: np.ndarray, worth: float | None = None) -> Threshold:
+    """A threshold set by hand, with the false-alarm rate to expect by the reference scores; worth as in `threshold`."""
     if not math.isfinite(value):
         raise ValueError(f"a threshold must be a finite number, got {value}")
-    return _with_rates(value, GIVEN, _checked(reference), math.nan, "")
+    reference = _checked(reference)
+    return Threshold(value, GIVEN, len(reference), math.nan, *_rates(value, reference, worth))
 
 
 def _checked(reference: np.ndarray) -> np.ndarray:
@@ -97,11 +105,11 @@ def _checked(reference: np.ndarray) -> np.ndarray:
     return reference
 
 
-def _with_rates(value: float, method: str, reference: np.ndarray, requested: float, note: str) -> Threshold:
-    """The threshold with its false-alarm rate: Beta(n + 1 - k, k) when k of n reference scores are not above it."""
+def _rates(value: float, reference: np.ndarray, worth: float | None) -> tuple[float, float, float]:
+    """Expected rate and its interval: Beta(n + 1 - k, k) when k of n reference scores are not above the threshold."""
     n = len(reference)
     expected = (n + 1 - int((reference <= value).sum())) / (n + 1)
-    return Threshold(value, method, n, requested, expected, *rate_interval(expected, n), note)
+    return expected, *rate_interval(expected, n if worth is None else worth)
 
 
 def rate_interval(expected: float, n: float) -> tuple[float, float]:

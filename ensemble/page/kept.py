@@ -86,6 +86,8 @@ def write_results(path: Path, scored: Scored) -> Path:
         arrays["target"] = np.asarray(scored.target, dtype=np.float64)
     if scored.limit_of is not None:
         arrays["limit_of"] = np.asarray(scored.limit_of, dtype=np.int32)
+    if scored.copied is not None:
+        arrays["copied"] = np.asarray(scored.copied, dtype=np.uint8)
     if scored.banks:
         arrays["banks"] = np.concatenate(scored.banks, dtype=np.float64)
     content = {name: getattr(scored, name) for name in (*TEXTS, *FLAGS, *LINES, "nominal", "metrics")}
@@ -143,6 +145,7 @@ def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sco
         where=_where(typed(content, "where", dict), len(clips)),
         metrics=_metrics(typed(content, "metrics", dict)),
         limit_of=_limit_of(arrays, len(clips), len(limits)),
+        copied=_copied(arrays, len(clips)),
         banks=banks,
     )
 
@@ -212,6 +215,15 @@ def _limit_of(arrays: Mapping[str, np.ndarray], clips: int, limits: int) -> np.n
     return limit_of
 
 
+def _copied(arrays: Mapping[str, np.ndarray], clips: int) -> np.ndarray | None:
+    if "copied" not in arrays:
+        return None
+    copied = _array(arrays, "copied", (clips,), np.uint8)
+    if (copied > 1).any():
+        raise ValueError("copied has values other than 0 and 1")
+    return copied.astype(bool)
+
+
 def _banks(sizes: list[Any], arrays: Mapping[str, np.ndarray], limits: int) -> tuple[np.ndarray, ...]:
     """The reference scores of every limit; none where the file has none."""
     if not sizes:
@@ -278,11 +290,14 @@ def _finite(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _limit(row: Mapping[str, Any]) -> Limit:
+    row = {"worth": row["references"], **row}  # earlier results count every training clip
     values = _row({**row, "shifted": 0}, tuple(field.name for field in fields(Limit)))
     for name in ("expected", "low", "high"):
         _share(values, name)
     if type(values["references"]) is not int or values["references"] < 0:
         raise ValueError(f"references is {values['references']!r:.80}, expected a count")
+    if not 0 <= values["worth"] <= values["references"] + 1e-6:
+        raise ValueError(f"worth is {values['worth']:g}, expected at most {values['references']} training clips")
     return Limit(**{**values, "shifted": typed(row, "shifted", bool)})
 
 

@@ -32,7 +32,8 @@ class Limit:
 
     domain: "" where clips of any domain share it. value: None where no clip can be reported. requested: the rate asked
     for, None for a threshold by hand and for a false-discovery rate. expected, low, high: the rate to expect with these
-    `references` training clips and its 95 % interval. shifted: the rate is approximate, see `ensemble.decision.banks`.
+    `references` training clips and its 95 % interval, which counts them as `worth` independent ones. shifted: the rate
+    is approximate, see `ensemble.decision.banks`.
     """
 
     machine: str
@@ -44,6 +45,7 @@ class Limit:
     low: float
     high: float
     references: int
+    worth: float
     shifted: bool
 
 
@@ -56,11 +58,12 @@ class Scored:
     every clip in its recording; NaN as an end where the length is unknown. times: when the recording of each clip
     began, in seconds since 1970, NaN where unknown; time_source: where times come from, "name" or "file", "" for none.
     train, reference (n,): training clips and their honest scores. bounded: scores are fused positions in (0, 1).
-    target: probability (m,) of the target domain, None where it is not predicted. drifts, rates: rows of
-    `Drift` and `FalseAlarms` as JSON has them, each drift with its `warning`. metrics: content of metrics.json.
-    limit_of (m,): the number of each clip's limit, None where unknown; banks: the reference scores that each limit
-    follows from, empty where unknown. store: checksum of the rows of the store, see `ensemble.page.kept.rows_digest`.
-    original: the results before thresholds by hand, None where these are the original ones.
+    target: probability (m,) of the target domain, None where it is not predicted. drifts, rates: rows of `Drift` and
+    `FalseAlarms` as JSON has them, each drift with its `warning`. metrics: content of metrics.json. limit_of (m,): the
+    number of each clip's limit, None where unknown; banks: the reference scores that each limit follows from, empty
+    where unknown. copied (m,): copies of training clips, None for none; they prove no rate. store: checksum of the rows
+    of the store, see `ensemble.page.kept.rows_digest`. original: the results before thresholds by hand, None where
+    these are the original ones.
     """
 
     title: str
@@ -93,6 +96,7 @@ class Scored:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     limit_of: np.ndarray | None = None
     banks: tuple[np.ndarray, ...] = ()
+    copied: np.ndarray | None = None
     store: str = ""
     original: "Scored | None" = field(default=None, repr=False)
 
@@ -216,7 +220,7 @@ def _limit_by_hand(run: Scored, number: int, value: float) -> Limit:
     bank = run.banks[number] if run.banks else run.reference[run.reference_rows(limit.machine, limit.section)]
     if not len(bank):
         return replace(limit, value=value, requested=None)
-    given = given_threshold(value, bank)
+    given = given_threshold(value, bank, limit.worth)
     return replace(limit, value=value, requested=None, expected=given.expected, low=given.low, high=given.high)
 
 
@@ -235,6 +239,7 @@ def _decided_again(
         number_of_bank = number_of.get((row["machine"], row["section"], row["domain"]))
         if number_of_bank is not None:
             rows = run.rows_of_limit(number_of_bank)
+            rows = rows if run.copied is None else rows[~run.copied[rows]]
             row = drift_again(row, reported[rows], limits[number_of_bank].expected)
         drifts.append(row)
     before = {row["warning"] for row in run.drifts}
@@ -244,10 +249,16 @@ def _decided_again(
         threshold=threshold,
         limits=limits,
         drifts=tuple(drifts),
-        rates=tuple(rate_again(row, run.clips, reported, changed) for row in run.rates),
+        rates=tuple(rate_again(row, run.clips, reported, changed, run.copied) for row in run.rates),
         warnings=(*kept, *(row["warning"] for row in drifts if row["warning"])),
         original=run,
     )
+
+
+def copied_of(detection: Detection) -> np.ndarray | None:
+    """Which scored clips (m,) are copies of training clips; None where none is."""
+    copies = detection.copies.scored
+    return np.array([key in copies for key in ClipTable.keys(detection.clips)], dtype=bool) if copies else None
 
 
 def scored_of(  # noqa: PLR0913 - each is a part of the results
@@ -281,6 +292,7 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
             low=limit.low if limit else 0.0,
             high=limit.high if limit else 0.0,
             references=len(bank.reference),
+            worth=bank.independent,
             shifted=bank.shifted,
         )
         for bank, limit in pairs
@@ -288,7 +300,8 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
     limit_of = np.zeros(len(detection.clips), dtype=np.int32)
     for number, bank in enumerate(decided.banks):
         limit_of[bank.rows] = number
-    rates = false_alarm_rates(detection.clips, decided)
+    copied = copied_of(detection)
+    rates = false_alarm_rates(detection.clips, decided, copied)
     return Scored(
         title=title,
         recipe=recipe_text(recipe),
@@ -320,5 +333,6 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
         metrics=metrics or {},
         limit_of=limit_of,
         banks=tuple(bank.reference for bank in decided.banks),
+        copied=copied,
         store=store,
     )

@@ -97,12 +97,12 @@ def report_html(
     clips, _ = labelled(recordings.clips, year)
     table_of = recordings.table(score_table(detection), clips.keys())
     metrics = measure(table_of, clips, year) if len(clips) else None
-    rates = false_alarm_rates(detection.clips, detection.decided)
+    rates = false_alarm_rates(detection.clips, detection.decided, scored.copied)
     found = items(scored)
     shown = event_cards(scored, found, top=options.top, seconds=options.seconds, heard=heard, marks=marks)
     recipe = block(*recipe_text(detection.recipe).split("\n"))
     parts: list[tuple[str, str, Markup]] = [
-        ("overview", "Machines", overview(scored, links=False, found=found)),
+        ("overview", "Machines", overview(scored, links=False, found=found, marked=marks)),
         ("events", "Events", shown),
         ("sections", "Scores of each machine and section", section_charts(detection, metrics[0] if metrics else None)),
         ("metrics", "Metrics", (_official(*metrics, recordings) if metrics else EMPTY) + _false_alarms(rates)),
@@ -143,7 +143,8 @@ def _false_alarms(rates: Sequence[FalseAlarms]) -> Markup:
         for rate in rates
     ]
     header = ["machine", "section", "domain", "normal clips", "nominal %", "real % [95 % interval]"]
-    caption = "False alarms among normal clips: the rate that was asked for (nominal), and the real one"
+    caption = "False alarms among normal clips: the rate that was asked for (nominal), and the real one. "
+    caption += "Copies of training clips are left out"
     return table(caption, header, rows, text_columns=3) if rows else EMPTY
 
 

@@ -136,7 +136,9 @@ def _threshold_text(bank: Bank, threshold: Threshold | None) -> str:
         return f"No {clips} are reported."
     rate = f"{'about ' if bank.shifted else ''}{100 * threshold.expected:.1f} %"
     interval = f"95 % interval {100 * threshold.low:.1f} to {100 * threshold.high:.1f} %"
+    worth = round(bank.independent)
+    counts = f", which count as {counted(worth, 'independent clip')}" if worth < threshold.n else ""
     return (
         f"Reported: {clips} with a score above {threshold.value:.5g}. Expected false-alarm rate: {rate} of the normal "
-        f"clips that resemble the {threshold.n} training clips ({interval})."
+        f"clips that resemble the {threshold.n} training clips{counts} ({interval})."
     )

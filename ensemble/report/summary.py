@@ -36,7 +36,10 @@ def lead(scored: Scored, items: Sequence[Item]) -> tuple[str, str, str]:
 
 
 def facts(
-    detection: Detection, metrics: Metrics | None, rates: Sequence[FalseAlarms], recordings: Recordings
+    detection: Detection,
+    metrics: Metrics | None,
+    rates: Sequence[FalseAlarms],
+    recordings: Recordings,
 ) -> list[Fact]:
     """The most important numbers; what is reported and what is expected, the overview says."""
     noun = "window" if recordings.divided else "clip"

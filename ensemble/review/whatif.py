@@ -110,13 +110,14 @@ class WhatIf:
         """The reference scores that normal clips are compared with, those of each domain that has its own threshold."""
         if not len(self.reference):
             return []
+        banks = self.scored.banks
+        known = [(self.scored.limits[number], banks[number]) for number in self._numbers if number < len(banks)]
+        parts = [References(limit.domain, np.sort(bank), limit.worth) for limit, bank in known if len(bank)]
+        if parts:
+            return parts
         rows = self.scored.reference_rows(self.machine, self.section)
         recording = np.array(self.scored.train[rows].recordings(), dtype=object).astype(np.str_)
-        worth = independent(np.unique(recording, return_inverse=True)[1]) / len(rows)
-        banks = [(self.scored.limits[number].domain, number) for number in self._numbers]
-        parts = [(domain, self.scored.banks[number]) for domain, number in banks if number < len(self.scored.banks)]
-        parts = [(domain, scores) for domain, scores in parts if len(scores)] or [("", self.reference)]
-        return [References(domain, np.sort(scores), worth * len(scores)) for domain, scores in parts]
+        return [References("", np.sort(self.reference), independent(np.unique(recording, return_inverse=True)[1]))]
 
     @cached_property
     def newest(self) -> float | None:
@@ -130,7 +131,7 @@ class WhatIf:
         began = (self.scored.times + self.scored.seconds[:, 0])[self.rows]
         if self.newest is None or not np.isfinite(began).any():
             return None
-        return np.asarray(began > self.newest - WEEK_S)  # False where the time is NaN
+        return np.asarray(began >= self.newest - WEEK_S)  # False where the time is NaN
 
     @cached_property
     def untimed(self) -> int:

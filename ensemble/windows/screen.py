@@ -40,12 +40,12 @@ DOUBTS = ("is not guaranteed", "may not hold", "rate is approximate")
 """What notes say where the stated false-alarm rate is no promise."""
 
 
-def expected_text(detection: Detection, noun: str = "") -> str:
+def expected_text(detection: Detection, noun: str = "", expected: float | None = None) -> str:
     """How many reports to expect if all were normal: `about 3 clips would be expected if all were normal`.
 
-    Where a note doubts the rate, this says so too.
+    expected: their number, None for that of the stated rate. Where a note doubts the rate, this says so too.
     """
-    number = round(detection.decided.expected)
+    number = round(detection.decided.expected if expected is None else expected)
     few, about = (f"fewer than 1 {noun}".strip(), counted(number, noun) if noun else f"{number:,}")
     doubted = any(doubt in note for note in detection.notes for doubt in DOUBTS)
     text = f"{f'about {about}' if number else few} would be expected if all were normal"

@@ -109,5 +109,6 @@ def _limit(number: int, reference: np.ndarray) -> Limit:
         low=0.002,
         high=0.03,
         references=len(reference),
+        worth=float(len(reference)),
         shifted=False,
     )

@@ -16,7 +16,8 @@ def limit_of(machine: str, section: str, rate: float | None = 0.1, **changes: An
     """The threshold of a section at a rate, from 200 training clips."""
     expected = 0.1 if rate is None else rate
     values = {"domain": "", "value": 0.9, "requested": rate, "expected": expected, "low": 0.07, "high": 0.14}
-    return Limit(machine=machine, section=section, **{**values, "references": 200, "shifted": False, **changes})
+    values |= {"references": 200, "shifted": False, **changes}
+    return Limit(machine=machine, section=section, **{"worth": values["references"], **values})
 
 
 def results(

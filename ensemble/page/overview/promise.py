@@ -2,14 +2,16 @@
 
 A rate is stated for normal clips like the training clips. What is known of that, the strongest evidence first:
 
-1. Test clips that are labelled normal. Their 95 % interval contradicts the rate where it lies above it. It supports
-   the rate where it ends below twice the rate; otherwise the clips are too few to tell. Windows of a recording
-   resemble each other, so as many of them count as there are recordings.
+1. Test clips that are labelled normal, without copies of training clips. Their 95 % interval contradicts the rate
+   where it lies above all rates that so few training clips allow (95 %). It supports the rate where it holds the rate,
+   or lies below it, and ends below twice the rate. Windows of a recording, or clips of a group, resemble each other, so
+   they count as the independent clips that they are worth (`ensemble.decision.blocks`).
 2. The drift check (`ensemble.decision.drift`). It can contradict the rate. It cannot confirm it: a shift that anomalies
    could explain is not detected.
 3. The threshold itself: too few training clips for the rate, or a tail model, whose rate is approximate.
 
-So only labels let a rate hold. Without them, a rate that nothing contradicts cannot be checked.
+So only labels let a rate hold, and no rate holds where the drift check found a direction. Without them, a rate that
+nothing contradicts cannot be checked.
 """
 
 import math
@@ -20,7 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from ensemble.decision.blocks import independent
 from ensemble.decision.false_alarms import exact_interval
+from ensemble.decision.thresholds import rate_interval
+from ensemble.groups import group_names
+from ensemble.page.overview.recent import numbered
 from ensemble.page.scored import Limit, Scored
 from featstore.terminal.shown import counted
 
@@ -70,9 +76,11 @@ def _answers(scored: Scored, machine: str, section: str) -> Iterator[Promise]:
     supported = _supported(scored, measured, machine, section)
     unlabelled = int(scored.clips.where(machine=machine, section=section, label="unknown").sum())
     text = " and ".join(rate.text for rate in measured)
+    drifts = drifts_of(scored, machine, section)
     if supported and not unlabelled:
-        yield Promise(HOLDS, text)
-    yield from _failing(map(_contradiction, drifts_of(scored, machine, section)))
+        moved = " and ".join(_contradiction(row) for row in drifts if row["direction"])
+        yield Promise(UNKNOWN, f"{text}, but {moved}") if moved else Promise(HOLDS, text)
+    yield from _failing(map(_contradiction, drifts))
     if supported:
         yield Promise(HOLDS, f"{text}; {counted(unlabelled, 'clip')} {'has' if unlabelled == 1 else 'have'} no label")
     yield from _failing(map(_too_few, limits))
@@ -104,9 +112,20 @@ def drift_text(drifts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as 37 %, 5.6 %, 5 % or 0 %."""
+    """A share as 37 %, 5.6 %, 5 %, below 0.1 % or 0 %."""
+    if 0 < share < 0.0005:
+        return "below 0.1 %"
     text = f"{100 * share:.{0 if share >= 0.0995 else 1}f}"
     return f"{text.removesuffix('.0')} %"
+
+
+def stated(rate: float) -> str:
+    """A rate that was asked for, as 12.5 % or 0.04 %."""
+    return f"{100 * rate:g} %"
+
+
+def _about(share: float) -> str:
+    return f"{'' if 0 < share < 0.0005 else 'about '}{percent(share)}"
 
 
 def _is_of(scored: Scored, own_machine: str, own_section: str, machine: str, section: str) -> bool:
@@ -118,18 +137,26 @@ def _unstated(scored: Scored, limits: Sequence[Limit]) -> Iterator[Promise]:
     """That there is no rate to check, where there is none."""
     if scored.nominal is not None and any(limit.requested is None for limit in limits):
         above = max(limit.expected for limit in limits)
-        yield Promise(BY_HAND, f"about {percent(above)} of normal clips are expected above it")
+        yield Promise(BY_HAND, f"{_about(above)} of normal clips are expected above it")
     if scored.self_ranked and scored.nominal is not None:
+        references = sum(limit.references for limit in limits)
+        above = sum(_above(limit) for limit in limits) / references if references else scored.nominal
+        ranked = "the training clips are ranked among themselves"
         yield Promise(
             UNKNOWN,
-            "the training clips are ranked among themselves: "
-            f"about {percent(scored.nominal)} of them are above the threshold by construction",
+            f"{ranked}: {_about(above)} of them are above the threshold by construction"
+            if above
+            else f"{ranked}, and they are so few that none can be reported",
         )
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """`reported` of `clips` labelled normal clips; [low, high]: 95 % interval of the rate; worth: independent clips."""
+    """`reported` of `clips` labelled normal clips; [low, high]: 95 % interval of the rate.
+
+    allowed: the highest rate (95 %) that the training clips allow. worth: how many independent clips they are counted
+    as; unit: what these are called.
+    """
 
     domain: str
     clips: int
@@ -137,15 +164,17 @@ class _Measured:
     nominal: float
     low: float
     high: float
+    allowed: float
     worth: int
+    unit: str
 
     @property
     def contradicts(self) -> bool:
-        return self.low > self.nominal
+        return self.low > self.allowed
 
     @property
     def supports(self) -> bool:
-        return not self.contradicts and self.high <= SUPPORTS * self.nominal
+        return self.low <= self.nominal and self.high <= SUPPORTS * self.nominal
 
     @property
     def where(self) -> str:
@@ -155,7 +184,7 @@ class _Measured:
     @property
     def interval(self) -> str:
         """The interval in words."""
-        worth = f", counted as {counted(self.worth, 'recording')}" if self.worth < self.clips else ""
+        worth = f", counted as {counted(self.worth, self.unit)}" if self.worth < self.clips else ""
         return f"95 % interval {percent(self.low).removesuffix(' %')} to {percent(self.high)}{worth}"
 
     @property
@@ -163,7 +192,7 @@ class _Measured:
         """The whole evidence."""
         return (
             f"{self.reported:,} of {self.clips:,} clips labelled normal{self.where} {_were(self.reported)} reported "
-            f"({percent(self.reported / self.clips)}, {self.interval}; {percent(self.nominal)} is stated)"
+            f"({percent(self.reported / self.clips)}, {self.interval}; {stated(self.nominal)} is stated)"
         )
 
     @property
@@ -187,22 +216,44 @@ def _measured(scored: Scored, machine: str, section: str) -> list[_Measured]:
 
 def _of_recordings(scored: Scored, row: Mapping[str, Any]) -> _Measured:
     clips, reported = int(row["clips"]), int(row["reported"])
-    names = ("machine", "section", "domain")
-    normal = scored.clips[scored.clips.where(label="normal", **{name: row[name] for name in names})]
-    worth = len(set(normal.recordings())) or clips
+    normal = scored.clips.where(label="normal", **{name: row[name] for name in ("machine", "section", "domain")})
+    rows = np.flatnonzero(normal if scored.copied is None else normal & ~scored.copied)
+    group = str(_setting(scored, "group") or "")
+    recordings = scored.clips[rows].recordings()
+    names = group_names(group, scored.clips[rows]) if group else recordings
+    blocks = numbered([(name, "") if name else ("", own) for name, own in zip(names, recordings, strict=True)])
+    worth = max(1, math.floor(independent(blocks) + 1e-9)) if len(rows) else clips
     low, high = row["low"], row["high"]
     if worth < clips:
         hits = reported / clips * worth
         low = exact_interval(math.floor(hits + 1e-9), worth)[0]
         high = exact_interval(math.ceil(hits - 1e-9), worth)[1]
-    return _Measured(row["domain"], clips, reported, row["nominal"], low, high, worth)
+    equal = len(np.unique(np.bincount(blocks))) == 1 and not group
+    unit = "recording" if equal else "independent clip"
+    return _Measured(
+        row["domain"], clips, reported, row["nominal"], low, high, _allowed(scored, rows, row), worth, unit
+    )
+
+
+def _allowed(scored: Scored, rows: np.ndarray, row: Mapping[str, Any]) -> float:
+    """The highest upper bound (95 %) of the rate of these clips that the training clips of their limits allow."""
+    own = [
+        limit
+        for number, limit in enumerate(scored.limits)
+        if _is_of(scored, limit.machine, limit.section, row["machine"], row["section"])
+        and np.isin(rows, scored.rows_of_limit(number)).any()
+    ]
+    return max(
+        [float(row["nominal"]), *(rate_interval(limit.expected, limit.worth)[1] for limit in own if limit.worth)]
+    )
 
 
 def _supported(scored: Scored, measured: Sequence[_Measured], machine: str, section: str) -> bool:
     """Whether labelled clips of every domain of the section support the rate."""
     rows = scored.rows_of(machine, section)
+    rows = rows if scored.copied is None else rows[~scored.copied[rows]]
     domains = set(scored.clips[rows].column("domain").tolist())
-    return domains == {rate.domain for rate in measured} and all(rate.supports for rate in measured)
+    return bool(measured) and domains == {rate.domain for rate in measured} and all(rate.supports for rate in measured)
 
 
 def _contradiction(row: Mapping[str, Any]) -> str:
@@ -228,8 +279,8 @@ def _too_few(limit: Limit) -> str:
     if limit.requested < 1 / (limit.references + 1) - 1e-12:
         clips = counted(limit.references, "training clip")
         return (
-            f"{clips}{domain} {'is' if limit.references == 1 else 'are'} too few for {percent(limit.requested)}; "
-            f"about {percent(limit.expected)} of normal clips are expected above the threshold"
+            f"{clips}{domain} {'is' if limit.references == 1 else 'are'} too few for {stated(limit.requested)}; "
+            f"about {100 * limit.expected:.2g} % of normal clips are expected above the threshold"
         )
     if limit.low > limit.requested:
         return f"{percent(limit.expected)} of the training clips{domain} are above the threshold"
@@ -244,6 +295,9 @@ def _open_question(scored: Scored, limits: Sequence[Limit], measured: Sequence[_
     if shifted:
         domains = " and ".join(domain or "any" for domain in shifted)
         return f"training clips of the {domains} domain are too few, so the threshold is approximate"
+    above = [rate.text for rate in measured if rate.low > rate.nominal]
+    if above:
+        return f"{' and '.join(above)}; so few training clips allow this"
     if measured:
         return f"too few clips are labelled normal ({'; '.join(rate.short for rate in measured)})"
     if _is_gamma(scored):
@@ -252,28 +306,41 @@ def _open_question(scored: Scored, limits: Sequence[Limit], measured: Sequence[_
 
 
 def _is_gamma(scored: Scored) -> bool:
+    return bool(_setting(scored, "threshold") == "gamma")
+
+
+def _setting(scored: Scored, name: str) -> object:
+    """A setting of the recipe; None where it is left out."""
     try:
-        return tomllib.loads(scored.recipe).get("threshold") == "gamma"
+        return tomllib.loads(scored.recipe).get(name)
     except tomllib.TOMLDecodeError:
-        return False
+        return None
+
+
+def _above(limit: Limit) -> int:
+    """How many of its training clips are above a threshold."""
+    return max(0, round(limit.expected * (limit.references + 1)) - 1)
 
 
 def expected_rates(scored: Scored) -> np.ndarray | None:
     """The probability (m,) that each clip is reported if it is normal; None where a false-discovery rate decides.
 
-    It is the stated rate, and for a threshold by hand the rate that the training clips let expect above it.
+    It is what the training clips let expect above the threshold of the clip: with few of them not the stated rate. For
+    training clips that are ranked among themselves it is the share that is above by construction. It is 0 for copies of
+    training clips, which say nothing.
     """
     if scored.nominal is None:
         return None
     rate = np.full(len(scored.clips), scored.nominal)
-    for limit in scored.limits:
-        own = scored.clips.where(machine=limit.machine)
-        if not scored.pool_sections:
-            own &= scored.clips.where(section=limit.section)
-        if limit.requested is None and limit.value is not None:
-            rate[own & (scored.threshold == limit.value)] = limit.expected
-        elif scored.self_ranked and not (scored.decision & own).any() and limit.expected * (limit.references + 1) < 2:
-            rate[own] = 0.0  # none of these few clips can be reported, see `ensemble.decision.conformal`
+    for number, limit in enumerate(scored.limits):
+        rows = scored.rows_of_limit(number)
+        if scored.limit_of is None and limit.value is not None:
+            rows = rows[scored.threshold[rows] == limit.value]
+        rate[rows] = limit.expected
+        if scored.self_ranked and limit.references:  # clips of a group have thresholds of their own
+            rate[rows[scored.threshold[rows] == limit.value]] = _above(limit) / limit.references
+    if scored.copied is not None:
+        rate[scored.copied] = 0.0
     return rate
 
 

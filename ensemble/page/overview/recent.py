@@ -4,7 +4,7 @@ Times are used only where they can be times of recording. The modification times
 then the recordings of a section begin closer together than they last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,7 +84,7 @@ def _copied(scored: Scored, times: np.ndarray) -> bool:
     return False
 
 
-def numbered(names: Sequence[str]) -> np.ndarray:
+def numbered(names: Sequence[Hashable]) -> np.ndarray:
     """A number (n,) from 0 on for every name, the same for the same name."""
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.array([number[name] for name in names], dtype=np.intp)

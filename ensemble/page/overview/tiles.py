@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from markupsafe import Markup
 
+from ensemble.decision.conformal import surprise
 from ensemble.marks.file import FAULT, IGNORE, NORMAL, Mark
 from ensemble.page import addresses
 from ensemble.page.excess import excess_meaning, excess_text
@@ -26,6 +27,7 @@ from ensemble.page.overview.promise import (
     is_usual,
     percent,
     promise,
+    stated,
 )
 from ensemble.page.overview.recent import Clock, age_text, clock_of, date_text, worst_recent
 from ensemble.page.overview.trend import BUCKETS, Course, Trend, course_of, trend_chart, trend_of
@@ -47,9 +49,10 @@ GROUPS = (LOUD, USUAL, DOUBTED, QUIET)
 
 @dataclass(frozen=True)
 class Tile:
-    """A machine and section. peak: row of its highest clip that counts, None where all are dismissed.
+    """A machine and section.
 
-    open, confirmed, dismissed: numbers of events. missed: of faults marked below the threshold. usual: see
+    peak: row of the highest clip of its events that stand, of its other clips without any; None where all are
+    dismissed. open, confirmed, dismissed: numbers of events. missed: of faults marked below the threshold. usual: see
     `is_usual`. reported: of its `clips` clips. highest: ratio of `peak`. mute: no clip has a finite threshold, so none
     can be reported. expected: number of reported clips if all were normal, None where none is stated.
     recent: see `worst_recent`.
@@ -169,7 +172,10 @@ class Overview:
         of_events = {event.recording for event in events}
         missed = {scored.recordings[row] for row in self.faults.intersection(rows.tolist())} - of_events
         recordings = [scored.recordings[row] for row in rows.tolist()]
-        peak = int(live[np.argmax(scored.excess[live])]) if len(live) else None
+        reported = {row for event, state in zip(events, states, strict=True) if state != NORMAL for row in event.rows}
+        urgent = live[np.isin(live, list(reported | self.faults))]
+        urgent = urgent if len(urgent) else live
+        peak = int(urgent[np.argmax(scored.excess[urgent])]) if len(urgent) else None
         times = self.clock.times[rows] if np.isfinite(self.clock.times[rows]).any() else None
         standing = scored.decision[rows] & ~self.dismissed[rows]
         highest = 0.0 if peak is None else float(scored.excess[peak])
@@ -177,7 +183,8 @@ class Overview:
         usual = False
         if len(live) and self.expected is not None and not confirmed and not missed:
             usual = is_usual(scored, live, float(self.expected[live].sum()), highest)
-        course = course_of(times, scored.excess[rows], standing, recordings)
+        scores = surprise(scored.score[rows]) if scored.bounded else scored.score[rows]
+        course = course_of(times, scored.excess[rows], standing, recordings, scores)
         return Tile(
             machine=machine,
             section=section,
@@ -215,7 +222,7 @@ def overview(
 ) -> Markup:
     """All tiles, the one to look at first in front. links: to the part Triage of the page that is running.
 
-    Without links, a tile leads to `#clips` and has the attributes data-machine and data-section. marked: marks by row
+    Without links, a tile leads to `#events` and has the attributes data-machine and data-section. marked: marks by row
     of the scored clips, None for none. found: all items of the results, where they are made already. remark: a sentence
     below the headline, "" for none.
     """
@@ -250,7 +257,7 @@ def overview(
 def address(tile: Tile, links: bool) -> str:
     """Where a tile leads to."""
     if not links:
-        return "#clips"
+        return "#events"
     return addresses.address("#triage", machine=tile.machine, section=tile.section)
 
 
@@ -267,7 +274,7 @@ def chart_label(tile: Tile) -> str:
 
 def rate_text(scored: Scored) -> str:
     """What the thresholds promise: the false-alarm rate of 10 %, or the false-discovery rate."""
-    return "False-discovery rate" if scored.nominal is None else f"False-alarm rate of {percent(scored.nominal)}"
+    return "False-discovery rate" if scored.nominal is None else f"False-alarm rate of {stated(scored.nominal)}"
 
 
 def facts(seen: Overview) -> list[tuple[str, str, str]]:
@@ -289,7 +296,9 @@ def facts(seen: Overview) -> list[tuple[str, str, str]]:
         shown.append(("expected", "unknown", "a false-discovery rate states no number"))
     else:
         by_hand = any(limit.requested is None for limit in scored.limits)
-        basis = "by the thresholds by hand" if by_hand else f"at a false-alarm rate of {percent(scored.nominal or 0)}"
+        basis = "by the thresholds by hand" if by_hand else f"at a false-alarm rate of {stated(scored.nominal or 0)}"
+        if not by_hand and abs(seen.expected.sum() - (scored.nominal or 0) * clips) >= 1:
+            basis = "by the training clips" + (", without copies of them" if scored.copied is not None else "")
         number = round(float(seen.expected.sum()))
         few = "0" if not seen.expected.any() else "fewer than 1"
         shown.append((f"reported {unit}s expected if all were normal", f"{number:,}" if number else few, basis))

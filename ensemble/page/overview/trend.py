@@ -1,10 +1,11 @@
 """The course of a section's scores: a small chart on the scale of `ensemble.page.excess`, and its trend in words.
 
-The trend is that of the medians of at most 16 equal parts of the clips in order of time. The scores are called rising
-or falling where the test of Mann (1945) and Kendall is significant, and steady where the interval of Sen's (1968) slope
-allows a change by a quarter at most. Otherwise nothing is said. Few and large parts keep the test honest where clips
-that follow each other are alike; recordings are parts of their own where they are few. Where times are unknown, nothing
-is said either: the order of names is not the order of recording.
+The trend is that of the medians of at most 16 parts of equally many recordings in order of time. A recording counts
+once, with the median of its windows, because these are alike; the oldest recordings are left out where parts would not
+be equal. The test of Mann (1945) and Kendall is made on the scores themselves, because many ratios lie below the scale.
+They are called rising or falling where it is significant, and steady where the interval of Sen's (1968) slope of the
+ratios allows a change by a quarter at most. Otherwise nothing is said. Where times are unknown, nothing is said either:
+the order of names is not the order of recording.
 """
 
 import math
@@ -27,7 +28,10 @@ MEDIANS = 24
 """Medians in the line of a chart of more clips than points."""
 
 PARTS, FEWEST = 16, 8
-"""Most and fewest parts for the trend."""
+"""Most and fewest parts for the trend, which are recordings or equally many of them."""
+
+KEPT = 0.9
+"""Parts are as many as keep at least this share of the recordings; the oldest ones are left out."""
 
 LEVEL = 0.01
 """Chance of any wrong trend where there is none, over all sections."""
@@ -36,7 +40,7 @@ STEADY = 1.25
 """Scores are steady where they change by less than this factor, up or down."""
 
 LOWEST = 0.05
-"""Lower ratios to the threshold are drawn at this, and count as this in the trend."""
+"""Lower ratios to the threshold are drawn at this; scores are not called steady where parts are as low."""
 
 WIDTH, HEIGHT = 300, 96
 
@@ -45,12 +49,13 @@ WIDTH, HEIGHT = 300, 96
 class Course:
     """Clips of a section in order. times: in seconds since 1970, or None where only the order is known.
 
-    excess: how many times the threshold; standing: whether a clip is reported and not marked as normal or ignored;
-    recording: its number. All are (n,).
+    excess: how many times the threshold; scores: on a scale where a trend is tested; standing: whether a clip is
+    reported and not marked as normal or ignored; recording: its number. All are (n,).
     """
 
     times: np.ndarray | None
     excess: np.ndarray
+    scores: np.ndarray
     standing: np.ndarray
     recording: np.ndarray
 
@@ -70,6 +75,8 @@ class Trend:
             return "too few clips for a trend"
         if self.direction == "steady":
             return f"scores are steady, typically {_times(self.last)} the threshold"
+        if max(self.first, self.last) <= LOWEST * 1.001:
+            return f"scores are {self.direction}, but typically stay {_times(self.last)} the threshold"
         return f"scores are {self.direction}, typically from {_times(self.first)} to {_times(self.last)} the threshold"
 
 
@@ -81,33 +88,43 @@ def _times(ratio: float) -> str:
     return f"below {LOWEST:g} times" if ratio <= LOWEST * 1.001 else excess_text(ratio)
 
 
-def course_of(times: np.ndarray | None, excess: np.ndarray, standing: np.ndarray, recordings: Sequence[str]) -> Course:
-    """The clips (n,) in order of time, those of unknown time left out; in the given order where times is None."""
+def course_of(
+    times: np.ndarray | None,
+    excess: np.ndarray,
+    standing: np.ndarray,
+    recordings: Sequence[str],
+    scores: np.ndarray | None = None,
+) -> Course:
+    """The clips (n,) in order of time, those of unknown time left out; in the given order where times is None.
+
+    scores: by default the ratios.
+    """
+    scores = excess if scores is None else scores
     number = numbered(recordings)
     order = np.arange(len(excess))
     if times is not None:
         order = np.argsort(times, kind="stable")
         order = order[np.isfinite(times[order])]
     at = None if times is None else times[order]
-    return Course(at, excess[order], standing[order], number[order])
+    return Course(at, excess[order], scores[order], standing[order], number[order])
 
 
 def trend_of(course: Course, sections: int = 1) -> Trend:
     """The trend of a course whose times are known, one of so many sections."""
     if course.times is None:
         return NO_TREND
-    parts = _parts(course)
-    if len(parts) < FEWEST:
+    ratios, scores = _medians(course)
+    if len(ratios) < FEWEST:
         return Trend(TOO_FEW, np.nan, np.nan)
-    y = np.log10([max(LOWEST, float(np.median(course.excess[part]))) for part in parts])
+    y = np.log10(np.maximum(LOWEST, ratios))
     level = LEVEL / sections
     quarter = len(y) // 4
     first, last = (float(10.0 ** np.median(end)) for end in (y[:quarter], y[-quarter:]))
     low, high = slope_interval(y, level)
     near = np.log10(STEADY)
-    if -near <= low and high <= near:
+    if -near <= low and high <= near and (ratios > LOWEST).all():
         return Trend("steady", first, last)
-    sign, p_value = kendall(y)
+    sign, p_value = kendall(scores)
     return Trend("rising" if sign > 0 else "falling", first, last) if p_value < level else NO_TREND
 
 
@@ -138,16 +155,18 @@ def slope_interval(y: np.ndarray, level: float) -> tuple[float, float]:
     return (float(slopes[rank]), float(slopes[-1 - rank])) if rank >= 0 else (-math.inf, math.inf)
 
 
-def _parts(course: Course) -> list[np.ndarray]:
-    """Clips of equal parts in order; those of each recording where there are several, but few."""
-    recordings = course.recording.max(initial=-1) + 1
-    if 1 < recordings <= PARTS:
-        places: dict[int, list[int]] = {}
-        for place, number in enumerate(course.recording.tolist()):
-            places.setdefault(number, []).append(place)
-        return [np.array(part) for part in places.values()]
-    n = len(course.excess)
-    return np.array_split(np.arange(n), PARTS if recordings > PARTS else max(1, min(PARTS, n // 2)))
+def _medians(course: Course) -> np.ndarray:
+    """Median ratio and score (2, parts) of equal parts of the recordings in order."""
+    number = numbered(course.recording.tolist())
+    order = np.argsort(number, kind="stable")
+    windows = np.split(order, np.cumsum(np.bincount(number))[:-1]) if len(order) else []
+    each = np.array([[np.median(values[own]) for own in windows] for values in (course.excess, course.scores)])
+    n = len(windows)
+    if n > PARTS:
+        parts = max(range(FEWEST, PARTS + 1), key=lambda count: (min(n // count * count, KEPT * n), count))
+        size = n // parts
+        each = np.median(each[:, n - parts * size :].reshape(2, parts, size), axis=2)
+    return each
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from ensemble.decision.calibrate import PlacedScores
 from ensemble.decision.conformal import decisions
 from ensemble.decision.drift import LEVEL, MIN_CLIPS, Drift, drift, shift_p_values
 from ensemble.decision.false_alarms import discoveries, exact_interval, false_alarm_rates, false_alarms_text
+from ensemble.decision.thresholds import rate_interval
 from ensemble.output import year_of
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection, detect, redecided
@@ -145,7 +146,10 @@ def test_a_bank_needs_recordings(rng: np.random.Generator) -> None:
     assert (check.references, check.independent_references) == (100, pytest.approx(20))
     (limit,) = decided.thresholds
     assert limit is not None
-    assert check.nominal > limit.high, "20 recordings allow a wider range of rates than 100 clips"
+    assert check.nominal == limit.high
+    assert limit.high > rate_interval(limit.expected, 100)[1], (
+        "20 recordings allow a wider range of rates than 100 clips"
+    )
 
 
 def test_p_values_are_those_of_scipy_where_every_clip_is_independent(rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from ensemble.decision.thresholds import THRESHOLDS, given_threshold, threshold
+from ensemble.decision.thresholds import THRESHOLDS, given_threshold, rate_interval, threshold
 
 SCORES = np.array([0.8, 1.1, 0.9, 1.3, 1.0, 1.2, 0.95, 1.05, 1.4, 0.85])
 
@@ -104,3 +104,13 @@ def test_bad_input_is_refused():
         threshold(np.array([1.0, -1.0, 2.0]), method="gamma")
     with pytest.raises(ValueError, match="use the quantile rule"):
         threshold(np.ones(5), method="gamma")
+
+
+def test_clips_that_are_worth_fewer_widen_the_interval_alone():
+    for alike, alone in (
+        (threshold(SCORES, rate=0.3, worth=3.0), threshold(SCORES, rate=0.3)),
+        (given_threshold(1.15, SCORES, 3.0), given_threshold(1.15, SCORES)),
+    ):
+        assert (alike.value, alike.n, alike.expected) == (alone.value, alone.n, alone.expected)
+        assert (alike.low, alike.high) == rate_interval(alone.expected, 3.0)
+        assert alike.low < alone.low < alone.high < alike.high

@@ -210,7 +210,7 @@ def test_every_other_value_of_the_description_is_read_or_refused(tmp_path: Path)
 
 
 def test_every_array_of_another_shape_or_type_is_refused(tmp_path: Path) -> None:
-    scored = replace(large_scored(8), target=np.full(8, 0.5))
+    scored = replace(large_scored(8), target=np.full(8, 0.5), copied=np.zeros(8, dtype=bool))
     arrays = read_arrays(write_results(tmp_path / FILE, scored), KIND)[1]
     changes: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "shorter": lambda array: array[:-1],
@@ -226,7 +226,7 @@ def test_every_array_of_another_shape_or_type_is_refused(tmp_path: Path) -> None
             forged(tmp_path / FILE, lambda _, own: own.__setitem__(name, change(own[name])))  # noqa: B023
             with pytest.raises(DataError, match="holds no valid results"):
                 pytest.fail(f"{name} {what}: {read_results(tmp_path / FILE)!r:.20}")
-        if name in ("target", "limit_of", "banks"):
+        if name in ("target", "limit_of", "copied", "banks"):
             continue
         write_results(tmp_path / FILE, scored)
         forged(tmp_path / FILE, lambda _, own: own.pop(name))  # noqa: B023
@@ -254,6 +254,7 @@ def test_every_array_of_another_shape_or_type_is_refused(tmp_path: Path) -> None
         ("times", -5, "times has values outside"),
         ("target", np.nan, "target has values outside"),
         ("limit_of", 8, "limit_of has values outside 0 and 7"),
+        ("copied", 2, "copied has values other than 0 and 1"),
         ("limit_of", -1, "limit_of has values outside"),
         ("clips/label", 0xFF, "unknown values"),
         ("clips/split", 0xFF, "unknown values"),
@@ -261,7 +262,9 @@ def test_every_array_of_another_shape_or_type_is_refused(tmp_path: Path) -> None
     ],
 )
 def test_numbers_and_names_that_no_run_writes_are_refused(tmp_path: Path, name: str, value: float, words: str) -> None:
-    path = write_results(tmp_path / FILE, replace(large_scored(16), target=np.full(16, 0.5)))
+    path = write_results(
+        tmp_path / FILE, replace(large_scored(16), target=np.full(16, 0.5), copied=np.zeros(16, dtype=bool))
+    )
 
     def change(_: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         arrays[name] = arrays[name].copy()
@@ -286,6 +289,8 @@ def test_a_null_byte_in_a_path_is_refused(tmp_path: Path) -> None:
         (lambda c: c["limits"].append(dict(c["limits"][0], references=-1)), "references is -1"),
         (lambda c: c["limits"].append(dict(c["limits"][0], low=2)), "low is 2, expected a share"),
         (lambda c: c["limits"].append(dict(c["limits"][0], expected=None)), "expected is None"),
+        (lambda c: c["limits"][0].update(worth=1e9), "worth is 1e.09, expected at most"),
+        (lambda c: c["limits"][0].update(worth=float("nan")), "worth is nan"),
         (lambda c: c["limits"][0].pop("domain"), "a row has the keys"),
         (lambda c: c["limits"][0].update(shifted=1), "shifted is 1"),
         (lambda c: c["limits"][0].update(machine=3), "machine is 3"),
@@ -351,3 +356,26 @@ def test_the_checksum_of_rows_follows_the_store(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "s") as writer:
         after = writer.remove("e", ["fan/00/test/0.wav"])
     assert rows_digest(after, "e") != before
+
+
+def test_copies_and_what_training_clips_are_worth_come_back(tmp_path: Path) -> None:
+    scored = of_store(tmp_path / "s", plant())
+    copied = np.arange(len(scored.clips)) % 3 == 0
+    limits = tuple(replace(limit, worth=2.5) for limit in scored.limits)
+    again = back(replace(scored, copied=copied, limits=limits), tmp_path)
+    np.testing.assert_array_equal(again.copied, copied)
+    assert again.copied is not None
+    assert again.copied.dtype == bool
+    assert again.limits == limits
+    assert back(scored, tmp_path).copied is None
+
+
+def test_results_that_do_not_say_what_training_clips_are_worth_count_all(tmp_path: Path) -> None:
+    path = write_results(tmp_path / FILE, of_store(tmp_path / "s", plant()))
+
+    def change(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        for limit in content["limits"]:
+            del limit["worth"]
+
+    limits = read_results(forged(path, change)).limits
+    assert [limit.worth for limit in limits] == [limit.references for limit in limits] != []

@@ -8,7 +8,9 @@ import pytest
 from large_results import large_scored
 from report_plant import RECIPE, plant, store_of
 
+from ensemble.checks.copies import Copies
 from ensemble.decision.drift import drift
+from ensemble.decision.thresholds import rate_interval
 from ensemble.page.scored import DEFAULT, Scored, scored_of
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection, detect, redecided
@@ -151,3 +153,29 @@ def test_every_clip_has_the_limit_of_its_bank(tmp_path: Path) -> None:
         assert {scored.clips[row].domain for row in rows.tolist()} == {limit.domain}
         assert len(scored.banks[number]) == limit.references
         np.testing.assert_array_equal(scored.threshold[rows], limit.value)
+
+
+def test_copies_of_training_clips_prove_no_rate(tmp_path: Path) -> None:
+    detection = detect(store_of(tmp_path / "s", plant()), RECIPE)
+    normal = np.flatnonzero(detection.clips.where(section="00", label="normal"))
+    keys = [detection.clips.keys()[row] for row in normal[:4]]
+    copies = Copies(exact=dict.fromkeys(keys, "fan/00/train/0.wav"))
+    scored, alone = (results_of(each) for each in (replace(detection, copies=copies), detection))
+    assert scored.copied is not None
+    assert np.flatnonzero(scored.copied).tolist() == normal[:4].tolist()
+    assert alone.copied is None
+    clips = [sum(row["clips"] for row in each.rates if row["section"] == "00") for each in (scored, alone)]
+    assert clips == [len(normal) - 4, len(normal)]
+    again = scored.with_thresholds({("fan", "00"): 0.5})
+    assert sum(row["clips"] for row in again.rates if row["section"] == "00") == len(normal) - 4
+    assert all(row["nominal"] is None for row in again.rates if row["section"] == "00")
+
+
+def test_limits_count_training_clips_by_their_worth(tmp_path: Path) -> None:
+    clips = [replace(clip, attributes={"day": str(i % 4)}) for i, clip in enumerate(plant())]
+    scored = results_of(detect(store_of(tmp_path / "s", clips), replace(RECIPE, group="day")))
+    limit = scored.limits[0]
+    assert (limit.references, limit.worth) == (24, pytest.approx(4))
+    assert (limit.low, limit.high) == rate_interval(limit.expected, limit.worth)
+    by_hand = scored.with_thresholds({("fan", "00"): 0.5}).limits[0]
+    assert (by_hand.low, by_hand.high) == rate_interval(by_hand.expected, 4.0)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -101,7 +102,7 @@ def test_the_page_has_charts_metrics_members_and_ranking(text: str, detection: D
 def test_the_tiles_come_before_the_events(detection: Detection, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def tiles(scored: Scored, *, links: bool, found: Items) -> Markup:
+    def tiles(scored: Scored, *, links: bool, found: Items, marked: Mapping[int, Mark] | None) -> Markup:
         assert found.scored is scored
         asked.append(links)
         return Markup("<p>tiles</p>")
@@ -190,3 +191,21 @@ print("loaded:", sorted({"jinja2", "soundfile"} & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("loaded: []\n")
+
+
+def test_tiles_follow_the_marks_and_lead_to_a_part_that_exists(tmp_path: Path) -> None:
+    detection = detect(store_of(tmp_path / "store", plant()), RECIPE)
+    row = int(detection.decision.argmax())
+    page = report_html(detection, ReportOptions(), marks={row: Mark(clip=detection.clips.keys()[row], mark="fault")})
+    assert "1 confirmed as a fault" in re.sub("<[^>]+>", "", page)
+    targets = set(re.findall(r'href="#([^"]+)" data-machine', page))
+    assert targets == {"events"}
+    assert targets <= set(re.findall(r'id="([^"]+)"', page))
+
+
+def test_reports_are_expected_at_the_rate_that_the_training_clips_allow(tmp_path: Path) -> None:
+    clips = [clip for clip in plant() if clip.split == "test" or int(Path(clip.path).stem) < 4]
+    page = report_html(detect(store_of(tmp_path / "store", clips), RECIPE), ReportOptions())
+    text = re.sub("<[^>]+>", " ", page)
+    # 1 in 5 of 24 clips, not the 10 % that was asked for
+    assert re.search(r"reported clips expected if all were normal\s+5\s", text)

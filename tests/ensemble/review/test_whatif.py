@@ -56,6 +56,14 @@ def test_the_last_week_ends_with_the_newest_clip_of_all_sections(windows: Scored
     assert WhatIf(windows, *SECTION).count(0.5).week_clips == count.clips  # all within a week of their own newest
 
 
+def test_a_clip_of_exactly_a_week_before_the_newest_counts(windows: Scored) -> None:
+    rows = windows.rows_of(*SECTION)
+    times = np.full_like(windows.times, np.nan)
+    times[rows] = 2e9 - windows.seconds[rows, 0]
+    times[rows[:3]] -= np.array([WEEK_S, WEEK_S + 1, WEEK_S - 1])
+    assert WhatIf(replace(windows, times=times), *SECTION).count(-1.0).week_clips == len(rows) - 1
+
+
 def test_times_that_are_unknown_say_so(windows: Scored) -> None:
     times = np.full_like(windows.times, np.nan)
     assert WhatIf(replace(windows, times=times), *SECTION).count(0.5).week_clips is None
@@ -78,10 +86,10 @@ def test_the_share_of_normal_clips_is_that_of_a_threshold_by_hand(tmp_path: Path
 
 
 def test_windows_of_a_recording_widen_the_interval(windows: Scored) -> None:
-    train = replace(windows, train=windows.clips[:200], reference=windows.reference[:200])
-    what = WhatIf(train, *train.clips[:200].sections()[0])
+    of_group = tuple(replace(limit, worth=limit.references / 5) for limit in windows.limits)
+    what = WhatIf(replace(windows, limits=of_group), *SECTION)
     (reference,) = what.references
-    assert reference.independent < len(reference.scores)
+    assert reference.independent == len(reference.scores) / 5
     limit = given_threshold(0.5, reference.scores)
     ((expected, low, high),) = what.rates(0.5)
     assert expected == round(limit.expected, 5)

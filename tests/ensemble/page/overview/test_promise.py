@@ -1,8 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scored_results import drift_row, limit_of, rate_row, results
 
-from ensemble.page.overview.promise import Promise, drift_text, drifts_of, expected_rates, is_usual, percent, promise
+from ensemble.page.overview.promise import (
+    Promise,
+    drift_text,
+    drifts_of,
+    expected_rates,
+    is_usual,
+    percent,
+    promise,
+    stated,
+)
+from featstore.clip import Clip
+from featstore.table import ClipTable
 
 A = "fan/00"
 
@@ -85,9 +98,16 @@ def test_drift_contradicts_a_rate():
     assert said(drifts=(drift_row(A, at_least=0.13),)).startswith("cannot be checked")
 
 
-def test_labels_of_all_clips_outweigh_drift_but_those_of_some_do_not():
+def test_no_rate_holds_beside_a_drift():
     rates = (rate_row(A, 100, 5),)
-    assert said(label="normal", rates=rates, drifts=(HIGHER,)).startswith("holds: 5 of 100 clips")
+    assert said(label="normal", rates=rates, drifts=(HIGHER,)) == (
+        "cannot be checked here, because 5 of 100 clips labelled normal were reported (5 %, 95 % interval 1.6 to 11 %; "
+        "10 % is stated), but normal sound has probably shifted (or over half of the clips are anomalous)."
+    )
+    lower = drift_row(A, direction="lower")
+    assert not said(label="normal", rates=rates, drifts=(lower,)).startswith("holds")
+    reported = drift_row(A, at_least=0.3)  # the labels say better how many normal clips are reported
+    assert said(label="normal", rates=rates, drifts=(reported,)).startswith("holds")
     some = results(
         {A: [0.5] * 101}, labels={A: ["normal"] * 100 + ["unknown"]}, rates=(rate_row(A, 100, 5),), drifts=(HIGHER,)
     )
@@ -141,7 +161,7 @@ def test_a_threshold_by_hand_states_no_rate():
 def test_ranked_training_clips_prove_nothing():
     assert said(self_ranked=True, label="normal") == (
         "cannot be checked here, because the training clips are ranked among themselves: "
-        "about 10 % of them are above the threshold by construction."
+        "about 9.5 % of them are above the threshold by construction."
     )
 
 
@@ -214,4 +234,93 @@ def test_expected_rates_are_those_of_each_threshold():
 def test_ranked_clips_that_are_too_few_are_not_expected_to_be_reported():
     limits = (limit_of("fan", "00", references=5, expected=1 / 6), limit_of("fan", "01", references=99))
     scored = results({A: [0.5] * 5, "fan/01": [0.5]}, limits=limits, self_ranked=True)
-    np.testing.assert_allclose(expected_rates(scored), [0] * 5 + [0.1])
+    np.testing.assert_allclose(expected_rates(scored), [0] * 5 + [9 / 99])
+
+
+def test_copies_of_training_clips_prove_nothing_and_are_not_expected():
+    labels = ["normal"] * 100
+    copied = np.arange(100) < 95
+    scored = results({A: [0.5] * 100}, labels={A: labels}, copied=copied, rates=(rate_row(A, 5, 0),))
+    assert str(promise(scored, "fan", "00")) == (
+        "cannot be checked here, because too few clips are labelled normal (0 of 5 were reported, "
+        "95 % interval 0 to 52 %)."
+    )
+    assert expected_rates(scored).sum() == pytest.approx(0.5)
+    only = results({A: [0.5] * 100}, labels={A: labels}, copied=np.ones(100, dtype=bool))
+    assert promise(only, "fan", "00").verdict == "cannot be checked here"
+
+
+def windowed(sizes, **changes):
+    """Labelled windows of recordings of these sizes; a tenth of them as group `g`."""
+    clips = [
+        Clip(f"{name}.wav#t={i}.000,{i + 1}.000", "fan", "00", "test", "unknown", "normal", {"day": str(name // 10)})
+        for name, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    scored = results({A: [0.5] * len(clips)}, rates=(rate_row(A, len(clips), 0),), **changes)
+    return replace(scored, clips=ClipTable.from_clips(clips))
+
+
+def test_recordings_of_unequal_length_are_worth_fewer_clips():
+    equal = promise(windowed([10] * 60), "fan", "00")
+    assert equal.verdict == "holds"
+    assert "counted as 60 recordings" in equal.reason
+    long = promise(windowed([600] + [1] * 59), "fan", "00")  # 659 ** 2 / (600 ** 2 + 59) is 1.2
+    assert long.verdict == "cannot be checked here"
+    assert "95 % interval 0 to 98 %, counted as 1 independent clip" in long.reason
+
+
+def test_clips_of_a_group_are_worth_one():
+    grouped = promise(windowed([1] * 60, recipe='group = "day"'), "fan", "00")
+    assert grouped.verdict == "cannot be checked here"
+    assert "counted as 6 independent clips" in grouped.reason
+
+
+def test_labels_contradict_a_rate_only_beyond_what_the_training_clips_allow():
+    rates = (rate_row(A, 1000, 145),)  # interval 12 to 17 %
+    few = limit_of("fan", "00", references=100)  # allow up to 16.6 %
+    text = said(n=1000, label="normal", rates=rates, limits=(few,))
+    assert text.startswith("cannot be checked here, because 145 of 1,000 clips labelled normal were reported")
+    assert text.endswith("10 % is stated); so few training clips allow this.")
+    many = limit_of("fan", "00", references=10_000)
+    assert said(n=1000, label="normal", rates=rates, limits=(many,)).startswith("does not hold here")
+    alike = limit_of("fan", "00", references=10_000, worth=100.0)
+    assert said(n=1000, label="normal", rates=rates, limits=(alike,)).startswith("cannot be checked here")
+
+
+def test_expected_rates_are_those_of_the_limit_of_each_clip():
+    limits = (
+        limit_of("fan", "00", None, domain="source", expected=0.02),
+        limit_of("fan", "00", None, domain="target", expected=0.2),
+    )
+    scored = results({A: [0.5] * 4}, limits=limits, limit_of=np.array([0, 1, 0, 1], dtype=np.int32))
+    np.testing.assert_allclose(expected_rates(scored), [0.02, 0.2, 0.02, 0.2])
+
+
+def test_few_training_clips_let_expect_another_rate_than_the_stated_one():
+    few = limit_of("fan", "00", references=4, expected=0.2)
+    assert expected_rates(results({A: [0.5] * 100}, limits=(few,))).sum() == pytest.approx(20)
+
+
+def test_stated_rates_are_not_rounded():
+    assert [stated(rate) for rate in (0.125, 0.0004, 0.07, 0.1)] == ["12.5 %", "0.04 %", "7 %", "10 %"]
+    assert percent(0.0004) == "below 0.1 %"
+    assert "; 12.5 % is stated)" in said(label="normal", rates=(rate_row(A, 100, 40, nominal=0.125),))
+    by_hand = limit_of("fan", "00", None, expected=0.0004)
+    assert "Threshold set by hand: below 0.1 % of normal clips" in said(limits=(by_hand,))
+
+
+def test_few_clips_that_are_ranked_among_themselves():
+    few = limit_of("fan", "00", references=15, expected=1 / 16)
+    assert said(n=15, self_ranked=True, limits=(few,)) == (
+        "cannot be checked here, because the training clips are ranked among themselves, and they are so few that "
+        "none can be reported."
+    )
+
+
+def test_a_rate_that_is_too_low_is_not_rounded():
+    limit = limit_of("fan", "00", 0.0004, references=2000, expected=1 / 2001)
+    assert said(limits=(limit,)) == (
+        "does not hold here, because 2,000 training clips are too few for 0.04 %; "
+        "about 0.05 % of normal clips are expected above the threshold."
+    )

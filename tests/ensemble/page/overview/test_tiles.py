@@ -182,6 +182,15 @@ def test_faults_below_the_threshold_are_counted_apart():
     )
 
 
+def test_the_highest_clip_is_one_of_those_that_stand():
+    scored = results({A: [0.5, 0.85, 0.99]})
+    marked = {0: mark("fault"), 2: mark("normal")}  # the fault is quieter than a clip that nobody marked
+    tile = Overview(scored, marked).tiles[0]
+    assert (tile.peak, tile.confirmed, tile.missed) == (0, 0, 1)
+    assert "in 000.wav" in first(scored, marked)
+    assert Overview(scored, {2: mark("normal")}).tiles[0].peak == 1
+
+
 def test_an_event_is_dismissed_by_marks_of_all_its_windows():
     scored = results({A: [0.99, 0.95, 0.5, 0.5]}, windows_of=4)
     part = Overview(scored, {0: mark("normal")}).tiles[0]
@@ -280,7 +289,7 @@ def test_hostile_names_are_escaped(links):
     html.encode()  # no lone surrogates
     href = re.search(r'<h4><a href="([^"]*)"', html)[1]
     assert href == (
-        "#triage?machine=%22%3E%3Cscript%3Ex%3C_script%3E&amp;section=a%26b%3D%FF%0A" if links else "#clips"
+        "#triage?machine=%22%3E%3Cscript%3Ex%3C_script%3E&amp;section=a%26b%3D%FF%0A" if links else "#events"
     )
 
 

@@ -20,12 +20,12 @@ from ensemble.page.overview.trend import (
 DAY = 86400.0
 
 
-def course(excess, times="steps", recordings=None, standing=None):
+def course(excess, times="steps", recordings=None, standing=None, scores=None):
     excess = np.asarray(excess, dtype=float)
     n = len(excess)
     at = np.arange(n) * DAY if isinstance(times, str) else times
     standing = excess > 1 if standing is None else np.asarray(standing)
-    return course_of(at, excess, standing, recordings or [f"{i}.wav" for i in range(n)])
+    return course_of(at, excess, standing, recordings or [f"{i}.wav" for i in range(n)], scores)
 
 
 @pytest.mark.parametrize("n", [8, 16])
@@ -94,7 +94,7 @@ def test_few_recordings_are_no_trend_however_many_windows_they_have():
     assert not str(trend_of(untimed))
     eight = [f"{i // 25}.wav" for i in range(200)]
     assert trend_of(course(excess, recordings=eight)).direction == "rising"
-    assert trend_of(course(excess, recordings=["one.wav"] * 200)).direction == "rising"
+    assert trend_of(course(excess, recordings=["one.wav"] * 200)).direction == "too few"
 
 
 def test_clips_are_sorted_by_time_and_those_without_one_left_out():
@@ -163,3 +163,43 @@ def test_a_chart_shows_9_times_and_1_2_times_apart():
     small, large = (float(y) + 4 for y in re.findall(r"M[\d.]+ ([\d.-]+)l3.5", chart))
     assert large < small - 15
     assert 2 < line - small < 6
+
+
+def wrong_trends(lengths, runs=1500):
+    """Share of runs with a trend, of recordings without one: windows of a recording are alike."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(runs):
+        of = np.repeat(np.arange(len(sizes := lengths(rng))), sizes)
+        scores = rng.normal(size=len(sizes))[of] + 0.5 * rng.normal(size=len(of))
+        trend = trend_of(course(10**scores, recordings=[str(i) for i in of], scores=scores))
+        wrong += trend.direction in ("rising", "falling")
+    return wrong / runs
+
+
+@pytest.mark.parametrize("recordings", [17, 24, 40])
+def test_the_stated_level_holds_for_recordings_of_any_length(recordings):
+    assert wrong_trends(lambda rng: 1 + (4 * rng.lognormal(0, 1.2, recordings)).astype(int), 800) < 0.02
+
+
+def test_one_long_recording_is_one_value():
+    assert wrong_trends(lambda rng: np.array([3] * 10 + [100] + [3] * 9), 800) < 0.02
+
+
+def test_parts_are_of_equally_many_recordings():
+    ratios = np.geomspace(0.2, 4, 31)  # 15 parts of two, the oldest recording is left out
+    trend = trend_of(course(ratios))
+    assert trend.direction == "rising"
+    assert trend.first == pytest.approx(ratios[3:5].mean())
+    assert trend.last == pytest.approx(ratios[27:29].mean())
+    ratios = np.geomspace(0.2, 4, 100)  # 16 parts of six: few left out are better than few parts
+    assert trend_of(course(ratios)).first == pytest.approx(np.median([ratios[4 + i :][:6] for i in (6, 12)]))
+
+
+def test_scores_below_the_scale_are_tested_and_never_steady():
+    rng = np.random.default_rng(0)
+    falling = np.linspace(0, -5, 40) + 0.3 * rng.normal(size=40)
+    trend = trend_of(course(np.full(40, 0.01), scores=falling))
+    assert trend.direction == "falling"
+    assert str(trend) == "scores are falling, but typically stay below 0.05 times the threshold"
+    assert trend_of(course(np.full(40, 0.01), scores=rng.normal(size=40))).direction == ""

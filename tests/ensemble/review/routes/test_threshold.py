@@ -189,3 +189,15 @@ def test_pooled_sections_share_a_threshold(tmp_path: Path) -> None:
         assert saved_thresholds(tmp_path) == {("fan", "all"): 1e-6}
         assert scores(client, section="01")["saved"] == 1e-6
         assert session.scored.decision.mean() > 0.9
+
+
+def test_a_threshold_by_hand_is_refused_where_a_false_discovery_rate_decides(
+    client: TestClient, session: Session
+) -> None:
+    session.decide(replace(session.scored, nominal=None))
+    answer = client.post("/threshold", json={"machine": "fan", "section": "00", "value": 0.5})
+    assert answer.status_code == 422
+    assert "--fdr" in answer.text
+    assert saved_thresholds(session.results) == {}
+    back = client.post("/threshold", json={"machine": "fan", "section": "00", "value": None})
+    assert back.status_code == 200, back.text
