@@ -47,10 +47,8 @@ def read_part(file: FileIO, size: int, rate_hz: int, channel: str, span: tuple[f
             raise RejectedAudio(f"it has no samples from {start_s:g} s on")
         needed = (last - first) * channels * 4
         if needed > MOST_DECODED:
-            what = (
-                f"{(last - first) / native_hz:g} s of {channels} channels at {native_hz:,} Hz are {needed >> 20:,} MB"
-            )
-            raise RejectedAudio(f"{what}; at most {MOST_DECODED >> 20} MB are decoded at once")
+            part = f"{(last - first) / native_hz:g} s of {channels} channels at {native_hz:,} Hz"
+            raise RejectedAudio(f"{part} are {needed >> 20:,} MB; at most {MOST_DECODED >> 20} MB are decoded at once")
         if first:
             sound.file.seek(first)
         return Sound(_decoded(sound.file, last - first, rate_hz, channel), rate_hz, start_s)
