@@ -45,9 +45,9 @@ def read_part(file: FileIO, size: int, rate_hz: int, channel: str, span: tuple[f
             raise RejectedAudio(f"it has no samples from {start_s:g} s on")
         needed = (last - first) * channels * 4
         if needed > MOST_DECODED:
-            length, size = f"{(last - first) / native_hz:g} s", f"{needed >> 20:,} MB"
+            seconds, amount = f"{(last - first) / native_hz:g} s", f"{needed >> 20:,} MB"
             raise RejectedAudio(
-                f"{length} of {channels} channels at {native_hz:,} Hz are {size}; at most {MOST_DECODED >> 20} MB are "
+                f"{seconds} of {channels} channels at {native_hz:,} Hz are {amount}; at most {MOST_DECODED >> 20} MB are "
                 "decoded at once"
             )
         if first:
