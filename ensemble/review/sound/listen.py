@@ -47,8 +47,8 @@ def read_part(file: FileIO, size: int, rate_hz: int, channel: str, span: tuple[f
         if needed > MOST_DECODED:
             seconds, amount = f"{(last - first) / native_hz:g} s", f"{needed >> 20:,} MB"
             raise RejectedAudio(
-                f"{seconds} of {channels} channels at {native_hz:,} Hz are {amount}; at most {MOST_DECODED >> 20} MB are "
-                "decoded at once"
+                f"{seconds} of {channels} channels at {native_hz:,} Hz are {amount}; at most "
+                f"{MOST_DECODED >> 20} MB are decoded at once"
             )
         if first:
             sound.file.seek(first)
