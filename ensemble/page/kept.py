@@ -131,9 +131,11 @@ def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sco
     limits = tuple(_limit(row) for row in _dicts(content, "limits"))
     given = np.array([limit.value for limit in limits if limit.value is not None], dtype=np.float64)
     banks = _banks(typed(content, "banks", list), arrays, len(limits))
-    scores = {name: values[name] for name in ("score", "reference", "threshold")}
-    _check_scores({**scores, "limits": given}, bounded=values["bounded"])
-    _check_scores({"banks": np.concatenate([given[:0], *banks])}, bounded=False)  # of predicted domains they are not
+    target = _target(arrays, len(clips))
+    _check_scores({name: values[name] for name in ("score", "reference")}, bounded=values["bounded"])
+    corrected = target is not None  # banks of predicted domains, and thresholds that follow, may be outside 0 and 1
+    thresholds = {"threshold": values["threshold"], "limits": given, "banks": np.concatenate([given[:0], *banks])}
+    _check_scores(thresholds, bounded=values["bounded"] and not corrected)
     return Scored(
         **values,
         clips=clips,
@@ -141,7 +143,7 @@ def _scored(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sco
         nearest=decode(bytes_text("nearest", arrays["nearest"], len(clips))),
         limits=limits,
         nominal=None if content["nominal"] is None else _share(content, "nominal"),
-        target=_target(arrays, len(clips)),
+        target=target,
         where=_where(typed(content, "where", dict), len(clips)),
         metrics=_metrics(typed(content, "metrics", dict)),
         limit_of=_limit_of(arrays, len(clips), len(limits)),

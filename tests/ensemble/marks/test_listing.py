@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from window_store import recording, window_store
+from window_store import recording, window_store, windows
 
 from ensemble.marks.apply import MarkedStore
 from ensemble.marks.file import Mark, append_mark, read_marks
@@ -40,3 +40,10 @@ def test_the_end_of_a_recording_of_unknown_length_is_not_checked(tmp_path: Path)
     clips = [Clip("a.wav", "fan", "00", "test")]
     import_matrix(tmp_path / "s", "e", np.ones((1, 2), dtype=np.float32), ClipTable.from_clips(clips))
     assert add_mark(tmp_path / "s", Mark(clip="a.wav", mark="fault", start_s=0.0, end_s=1e5)).clips == 1
+
+
+def test_the_end_is_that_of_the_recording_itself(tmp_path: Path) -> None:
+    clips = [*windows(recording("fan/test/a.wav"), 2), *windows(recording("fan/test/a.wav2"), 12)]
+    store = window_store(tmp_path / "s", clips).path
+    with pytest.raises(RequestError, match="ends at 40 s, but the recording at 30 s"):
+        add_mark(store, Mark(clip="fan/test/a.wav", mark="fault", start_s=0.0, end_s=40.0))

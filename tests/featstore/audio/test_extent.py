@@ -221,3 +221,10 @@ def test_of_very_many_zeros_a_bounded_number_is_read(monkeypatch: pytest.MonkeyP
     assert found is not None
     assert (found.length, found.outcome) == (200, "")
     assert read <= module.MOST_READ + (16 << 20)
+
+
+@pytest.mark.parametrize(("last", "outcome"), [(b"\0", ""), (b"\1", LONGER)])
+def test_the_last_block_is_always_compared(monkeypatch: pytest.MonkeyPatch, last: bytes, outcome: str) -> None:
+    monkeypatch.setattr(module, "MOST_READ", 1 << 20)
+    content = wav_header(100, b"\7" * 200) + bytes(4 << 20) + last
+    assert extent(content).outcome == outcome

@@ -11,7 +11,7 @@ from review_plant import session_of
 from starlette.testclient import TestClient
 from window_page import window_session
 
-from ensemble.marks.file import read_marks
+from ensemble.marks.file import Mark, append_mark, read_marks
 from ensemble.review.routes.marks import MOST_BYTES
 from ensemble.review.server.app import application
 from ensemble.review.session import Session
@@ -90,6 +90,18 @@ def test_bad_bodies_are_refused(client: TestClient, session: Session, body: obje
     text = answer.json()["error"]
     assert any(part in text for part in message.split("|")), text
     assert not session.marks.items
+
+
+def test_a_huge_time_of_an_earlier_version_is_shown(
+    client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("ensemble.marks.file.problem_of", lambda mark: "")
+        append_mark(session.path, Mark(clip=CLIP, mark="fault", start_s=0.0, end_s=1e308))
+    row = session.scored.keys.index(CLIP)
+    for address in ("/verdicts/list", f"/items/{row}", "/verdicts/marks.csv", "/verdicts/labels.zip"):
+        assert client.get(address).status_code == 200
+    assert "1e+308 s" in client.get("/verdicts/list").text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"mark":NaN}', b"[" * 60_000])
