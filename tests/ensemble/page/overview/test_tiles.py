@@ -261,3 +261,9 @@ def test_events_are_the_reported_items_also_of_items_that_are_made_already():
 def test_a_hundred_thousand_clips_stay_a_small_page():
     scored = results({A: np.random.default_rng(0).uniform(size=100_000)}, times={A: np.arange(-99_999, 1) * 60.0})
     assert len(overview(scored, links=True)) < 25_000
+
+
+def test_the_trend_of_fused_scores_is_that_below_the_threshold():
+    scores = np.geomspace(0.02, 0.0001, 40)  # every ratio is below the scale
+    scored = results({A: scores}, times={A: np.arange(-39, 1) * 86400.0}, threshold=0.999)
+    assert Overview(replace(scored, threshold=np.full(40, 1 - 1e-9)), {}).tiles[0].trend.direction == "falling"
