@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scored_results import NEWEST, drift_row, limit_of, results
 
+from ensemble.decision.conformal import surprise
 from ensemble.marks.file import Mark
 from ensemble.page.items import items
 from ensemble.page.overview.recent import date_text
@@ -263,7 +264,11 @@ def test_a_hundred_thousand_clips_stay_a_small_page():
     assert len(overview(scored, links=True)) < 25_000
 
 
-def test_the_trend_of_fused_scores_is_that_below_the_threshold():
-    scores = np.geomspace(0.02, 0.0001, 40)  # every ratio is below the scale
-    scored = results({A: scores}, times={A: np.arange(-39, 1) * 86400.0}, threshold=0.999)
-    assert Overview(replace(scored, threshold=np.full(40, 1 - 1e-9)), {}).tiles[0].trend.direction == "falling"
+def test_the_trend_is_that_of_the_scores_where_all_ratios_are_zero():
+    scores = np.linspace(-1, -5, 40)
+    scored = results({A: scores}, times={A: np.arange(-39, 1) * 86400.0}, threshold=1.28, bounded=False)
+    tile = Overview(scored, {}).tiles[0]
+    assert not tile.course.excess.any()
+    assert tile.trend.direction == "falling"
+    fused = results({A: np.tile([0.2, 0.9], 20)}, times={A: np.arange(-39, 1) * 86400.0})
+    np.testing.assert_allclose(Overview(fused, {}).tiles[0].course.scores, surprise(np.tile([0.2, 0.9], 20)))
