@@ -16,6 +16,7 @@ import pytest
 from markupsafe import Markup
 from report_plant import RATE, RECIPE, plant, record, store_of
 
+from ensemble.checks.copies import Copies
 from ensemble.decision.drift import Drift
 from ensemble.marks.file import Mark
 from ensemble.page.items import Items
@@ -209,3 +210,19 @@ def test_reports_are_expected_at_the_rate_that_the_training_clips_allow(tmp_path
     text = re.sub("<[^>]+>", " ", page)
     # 1 in 5 of 24 clips, not the 10 % that was asked for
     assert re.search(r"reported clips expected if all were normal\s+5\s", text)
+
+
+def test_the_false_alarms_of_copies_do_not_count(tmp_path: Path) -> None:
+    detection = detect(store_of(tmp_path / "store", plant()), RECIPE)
+    normal = detection.clips.where(label="normal")
+    keys = [key for key, own in zip(detection.clips.keys(), normal.tolist(), strict=True) if own]
+    copies = Copies(exact=dict.fromkeys(keys[1:], "fan/00/train/0.wav"))
+    page = report_html(replace(detection, copies=copies), ReportOptions())
+    rows = re.sub("<[^>]+>", " ", page[page.index("False alarms among normal clips") :])
+    assert re.search(r"Copies of training clips are left out.*?fan\s+00\s+source\s+1\s", rows, re.DOTALL)
+
+
+def test_the_histogram_says_how_many_clips_the_training_clips_count_as(tmp_path: Path) -> None:
+    clips = [replace(clip, attributes={"day": str(i % 4)}) for i, clip in enumerate(plant())]
+    page = report_html(detect(store_of(tmp_path / "store", clips), replace(RECIPE, group="day")), ReportOptions())
+    assert "the 24 training clips, which count as 4 independent clips (95 % interval" in page

@@ -324,3 +324,10 @@ def test_a_rate_that_is_too_low_is_not_rounded():
         "does not hold here, because 2,000 training clips are too few for 0.04 %; "
         "about 0.05 % of normal clips are expected above the threshold."
     )
+
+
+def test_copies_do_not_make_other_recordings_count_as_more():
+    windows = windowed([1] * 95 + [5])
+    copied = np.arange(100) < 95
+    scored = replace(windows, copied=copied, rates=(rate_row(A, 5, 0),))
+    assert "95 % interval 0 to 98 %, counted as 1 recording" in promise(scored, "fan", "00").reason

@@ -101,3 +101,10 @@ def test_times_that_no_calendar_has_are_unknown(time):
 def test_dates_are_local():
     assert date_text(NEWEST) == datetime.fromtimestamp(NEWEST).strftime("%Y-%m-%d %H:%M")
     assert date_text(float("nan")) == ""
+
+
+def test_exactly_seven_days_before_the_newest_counts():
+    day = 86400.0
+    scored = results({"fan/00": [0.5, 0.99, 0.95]}, times={"fan/00": [0.0, -7 * day, -7 * day - 1]})
+    shown = dict(worst_recent(clock_of(scored), np.arange(3), scored.excess))
+    assert shown["last week"] == "10 times"

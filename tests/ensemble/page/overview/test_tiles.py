@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scored_results import NEWEST, drift_row, limit_of, results
 
+from ensemble.decision.conformal import surprise
 from ensemble.marks.file import Mark
 from ensemble.page.items import items
 from ensemble.page.overview.recent import date_text
@@ -308,3 +309,13 @@ def test_events_are_the_reported_items_also_of_items_that_are_made_already():
 def test_a_hundred_thousand_clips_stay_a_small_page():
     scored = results({A: np.random.default_rng(0).uniform(size=100_000)}, times={A: np.arange(-99_999, 1) * 60.0})
     assert len(overview(scored, links=True)) < 25_000
+
+
+def test_the_trend_is_that_of_the_scores_where_all_ratios_are_zero():
+    scores = np.linspace(-1, -5, 40)
+    scored = results({A: scores}, times={A: np.arange(-39, 1) * 86400.0}, threshold=1.28, bounded=False)
+    tile = Overview(scored, {}).tiles[0]
+    assert not tile.course.excess.any()
+    assert tile.trend.direction == "falling"
+    fused = results({A: np.tile([0.2, 0.9], 20)}, times={A: np.arange(-39, 1) * 86400.0})
+    np.testing.assert_allclose(Overview(fused, {}).tiles[0].course.scores, surprise(np.tile([0.2, 0.9], 20)))
