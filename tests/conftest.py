@@ -10,6 +10,11 @@ import pytest
 from places import SHARED_DATA
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest test first: at the end, one process would wait for it alone."""
+    items.sort(key=lambda item: item.name != "test_every_block_runs_and_prints_what_is_shown")
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

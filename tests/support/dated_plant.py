@@ -27,7 +27,7 @@ class Folders(NamedTuple):
 class Plan:
     """Machines, how many recordings the simulation makes of all and their length, and what is taken of these.
 
-    training: training recordings of each machine; week: recordings of its week. faults: places of the faulty ones of
+    training: training recordings of each machine; week: recordings of its week. anomalies: those to generate. faults: places of the faulty ones of
     a machine among these, in the order of time.
     """
 
@@ -36,6 +36,7 @@ class Plan:
     seconds: float = 6
     training: int = 40
     week: int = 24
+    anomalies: str = "auto"
     faults: Mapping[str, Sequence[int]] = field(default_factory=lambda: {"gearbox": range(14, 24), "pump": (9, 10)})
 
 
@@ -47,7 +48,8 @@ def dated_plant(work: Path, plan: Plan | None = None, *, ensemble: bool = True) 
         sizes = ("--machines", ",".join(plan.machines), "--clips", plan.clips, "--seconds", plan.seconds)
         run("featstore", "simulate", work / "raw", *sizes)
         arrange(work / "raw", folders.data, plan)
-        run("featstore", "build", folders.data / "recordings.csv", folders.store)
+        made = ("--anomalies", plan.anomalies)
+        run("featstore", "build", folders.data / "recordings.csv", folders.store, *made)
         choice = "--ensemble" if ensemble else "--default"
         run("detect", folders.store, choice, "--data", folders.data, "-o", folders.results)
     return folders

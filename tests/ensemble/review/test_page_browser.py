@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PARTS = ("overview", "triage", "map", "threshold", "search", "verdicts")
-PLAN = Plan(machines=("fan", "gearbox"), clips=96, seconds=2, training=16, week=8, faults={"gearbox": (5, 6, 7)})
+PLAN = Plan(
+    machines=("fan", "gearbox"),
+    clips=96,
+    seconds=2,
+    training=16,
+    week=8,
+    anomalies="none",
+    faults={"gearbox": (5, 6, 7)},
+)
 
 
 @pytest.fixture(scope="module")

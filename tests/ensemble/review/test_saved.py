@@ -105,11 +105,11 @@ def test_a_name_that_toml_cannot_hold_is_refused_and_the_old_file_stays(
 
 
 def test_a_file_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_thresholds(tmp_path, VALUES)
+    save_thresholds(tmp_path, VALUES, RUN)
 
     def refuse(self: Path, *, missing_ok: bool) -> None:
         raise OSError(30, "Read-only file system", str(self))
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(StoreError, match=f"cannot write {tmp_path / FILE}: Read-only file system"):
-        save_thresholds(tmp_path, {})
+        save_thresholds(tmp_path, {}, RUN)
