@@ -27,8 +27,8 @@ class Folders(NamedTuple):
 class Plan:
     """Machines, how many recordings the simulation makes of all and their length, and what is taken of these.
 
-    training: training recordings of each machine; week: recordings of its week. anomalies: those to generate. faults: places of the faulty ones of
-    a machine among these, in the order of time.
+    training: training recordings of each machine; week: recordings of its week. anomalies: those to generate. faults:
+    places of the faulty ones of a machine among these, in the order of time.
     """
 
     machines: Sequence[str] = ("fan", "pump", "gearbox", "valve")

@@ -158,15 +158,21 @@ def slope_interval(y: np.ndarray, level: float) -> tuple[float, float]:
 def _medians(course: Course) -> np.ndarray:
     """Median ratio and score (2, parts) of equal parts of the recordings in order."""
     number = numbered(course.recording.tolist())
-    order = np.argsort(number, kind="stable")
-    windows = np.split(order, np.cumsum(np.bincount(number))[:-1]) if len(order) else []
-    each = np.array([[np.median(values[own]) for own in windows] for values in (course.excess, course.scores)])
-    n = len(windows)
+    each = np.array([_median_of(values, number) for values in (course.excess, course.scores)])
+    n = each.shape[1]
     if n > PARTS:
         parts = max(range(FEWEST, PARTS + 1), key=lambda count: (min(n // count * count, KEPT * n), count))
         size = n // parts
         each = np.median(each[:, n - parts * size :].reshape(2, parts, size), axis=2)
     return each
+
+
+def _median_of(values: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Median (r,) of the values (n,) of every recording, which `number` counts from 0."""
+    ranked = values[np.lexsort([values, number])]
+    counts = np.bincount(number) if len(number) else np.zeros(0, dtype=np.intp)
+    start = np.cumsum(counts) - counts
+    return np.asarray((ranked[start + (counts - 1) // 2] + ranked[start + counts // 2]) / 2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import theilslopes
 
+from ensemble.page.overview import trend as trend_module
 from ensemble.page.overview.trend import (
     BUCKETS,
     LOWEST,
@@ -203,3 +204,13 @@ def test_scores_below_the_scale_are_tested_and_never_steady():
     assert trend.direction == "falling"
     assert str(trend) == "scores are falling, but typically stay below 0.05 times the threshold"
     assert trend_of(course(np.full(40, 0.01), scores=rng.normal(size=40))).direction == ""
+
+
+def test_the_median_of_every_recording():
+    rng = np.random.default_rng(0)
+    number = np.repeat(np.arange(40), rng.integers(1, 7, 40))
+    values = rng.integers(0, 5, len(number)).astype(float)
+    shuffled = rng.permutation(len(number))
+    expected = [np.median(values[number == i]) for i in range(40)]
+    np.testing.assert_array_equal(trend_module._median_of(values[shuffled], number[shuffled]), expected)
+    assert len(trend_module._median_of(np.zeros(0), np.zeros(0, dtype=np.intp))) == 0
