@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.decision.by_hand import drift_again, rate_again
+from ensemble.decision.conformal import Decisions
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import false_alarm_rates
 from ensemble.decision.given import EVERY, key_of, refuse_unknown
@@ -261,6 +262,26 @@ def copied_of(detection: Detection) -> np.ndarray | None:
     return np.array([key in copies for key in ClipTable.keys(detection.clips)], dtype=bool) if copies else None
 
 
+def limits_of(decided: Decisions) -> tuple[Limit, ...]:
+    """The threshold of every bank, in the order of the banks."""
+    return tuple(
+        Limit(
+            machine=bank.machine,
+            section=bank.section,
+            domain=bank.domain,
+            value=limit.value if limit else None,
+            requested=None if limit is None or limit.requested != limit.requested else limit.requested,
+            expected=limit.expected if limit else 0.0,
+            low=limit.low if limit else 0.0,
+            high=limit.high if limit else 0.0,
+            references=len(bank.reference),
+            worth=bank.independent,
+            shifted=bank.shifted,
+        )
+        for bank, limit in zip(decided.banks, decided.thresholds, strict=True)
+    )
+
+
 def scored_of(  # noqa: PLR0913 - each is a part of the results
     detection: Detection,
     *,
@@ -280,23 +301,6 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
     notes, warnings: by default those of the detection.
     """
     decided, recipe = detection.decided, detection.recipe
-    pairs = zip(decided.banks, decided.thresholds, strict=True)
-    limits = [
-        Limit(
-            machine=bank.machine,
-            section=bank.section,
-            domain=bank.domain,
-            value=limit.value if limit else None,
-            requested=None if limit is None or limit.requested != limit.requested else limit.requested,
-            expected=limit.expected if limit else 0.0,
-            low=limit.low if limit else 0.0,
-            high=limit.high if limit else 0.0,
-            references=len(bank.reference),
-            worth=bank.independent,
-            shifted=bank.shifted,
-        )
-        for bank, limit in pairs
-    ]
     limit_of = np.zeros(len(detection.clips), dtype=np.int32)
     for number, bank in enumerate(decided.banks):
         limit_of[bank.rows] = number
@@ -319,7 +323,7 @@ def scored_of(  # noqa: PLR0913 - each is a part of the results
         time_source=time_source,
         train=detection.train,
         reference=detection.reference,
-        limits=tuple(limits),
+        limits=limits_of(decided),
         bounded=bounded(recipe),
         nominal=decided.nominal,
         self_ranked=detection.self_ranked,

@@ -9,6 +9,7 @@ import numpy as np
 from ensemble.marks.apply import marked_rows
 from ensemble.marks.file import FILE, Mark, Marks, read_marks
 from ensemble.page.items import Items, items
+from ensemble.page.kept import FILE as RESULTS_FILE
 from ensemble.page.scored import Scored
 from ensemble.review.undoable import Undoable
 from featstore.clip import recording_of
@@ -44,7 +45,23 @@ class Session:
         self._scored = scored
         self._items: Items | None = None
         self._store = opened
+        self._stamp = self._results_stamp()
         self._marks: tuple[object, Marks, Mapping[int, Mark]] | None = None
+
+    @property
+    def replaced(self) -> str:
+        """That another run has written the results since the page was opened, as a sentence; empty where none has."""
+        if self._stamp == self._results_stamp():
+            return ""
+        return f"{self.results} holds the results of another run now: start `detect review` again to see them."
+
+    def _results_stamp(self) -> tuple[int, int, int] | None:
+        """Identity of the file of results; None where there is none."""
+        try:
+            info = (self.results / RESULTS_FILE).stat()
+        except OSError:
+            return None
+        return info.st_ino, info.st_size, info.st_mtime_ns
 
     @property
     def scored(self) -> Scored:

@@ -59,6 +59,13 @@ def resize(driver: "Chrome", width: int, height: int, *, dark: bool = False) -> 
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
+def until(driver: "Chrome", script: str) -> Any:
+    """The value of a script, once it is neither false nor empty."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, 30).until(lambda page: page.execute_script(f"return {script}"), script)
+
+
 def requested(driver: "Chrome") -> list[str]:
     """Addresses that pages requested since the last call."""
     events: list[dict[str, Any]] = [json.loads(row["message"])["message"] for row in driver.get_log("performance")]

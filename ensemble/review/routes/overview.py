@@ -30,5 +30,6 @@ def shown(request: "Request") -> "Response":
         remark = unused_text(len(thresholds_of_run(session.results, found.scored)[1]))
     except DataError as error:  # somebody has edited the file meanwhile
         remark = str(error)
+    remark = " ".join(filter(None, (session.replaced, remark)))
     tiles = overview(found.scored, links=True, marked=session.marked, found=found, remark=remark)
     return HTMLResponse(f"<h2>Overview</h2>\n{tiles}", headers={"Cache-Control": "no-store"})

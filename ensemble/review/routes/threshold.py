@@ -11,7 +11,7 @@ from ensemble.review.generated import READY, Background, State, generated_scores
 from ensemble.review.saved import FILE, save_thresholds, thresholds_of_run
 from ensemble.review.session import Session
 from ensemble.review.whatif import BINS, Count, WhatIf
-from featstore.errors import DataError, OptionError, RequestError
+from featstore.errors import DataError, OptionError, RequestError, StoreError
 from featstore.terminal.shown import printable
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def save(request: "Request", body: bytes) -> "Response":
                 "these results decide by a false-discovery rate (--fdr), which decides all clips together, so it goes "
                 "with no threshold by hand; make results with a false-alarm rate (--fpr) to set thresholds"
             )
+    if session.replaced:
+        raise StoreError(f"the threshold is not saved: {session.replaced}")
     key = (machine, "all" if session.scored.pool_sections else section)
     with session.lock:
         values, _ = thresholds_of_run(session.results, session.scored)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser import browser, complaints, requested, resize, violations
+from browser import browser, complaints, requested, resize, until, violations
 from dated_plant import Folders, Plan, dated_plant
 from large_results import large_results
 from running_page import running_page
@@ -50,13 +50,6 @@ def driver(address: str, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[
     with browser(tmp_path_factory.mktemp("browser")) as opened_browser:
         opened_browser.get(address)
         yield opened_browser
-
-
-def until(driver: "Chrome", script: str) -> Any:
-    """The value of a script, once it is neither false nor empty."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(driver, 30).until(lambda page: page.execute_script(f"return {script}"), script)
 
 
 def show(driver: "Chrome", part: str, text: str = "") -> None:

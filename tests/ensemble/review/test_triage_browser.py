@@ -1,6 +1,5 @@
 """Triage in a real browser: played, compared, marked by keyboard, undone, marked again."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from browser import browser, resize
 from report_plant import HOSTILE
-from review_plant import session_of
+from review_plant import served, session_of
 
-from ensemble.review.server.app import application
 from ensemble.review.session import Session
 
 if TYPE_CHECKING:
@@ -27,16 +25,8 @@ def session(tmp_path: Path) -> Session:
 
 @pytest.fixture
 def address(session: Session) -> Iterator[str]:
-    uvicorn = pytest.importorskip("uvicorn")
-    server = uvicorn.Server(
-        uvicorn.Config(application(session), port=0, log_level="error", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_for(lambda: server.started)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(30)
+    with served(session) as own:
+        yield f"{own}/"
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:

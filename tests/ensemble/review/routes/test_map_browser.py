@@ -1,18 +1,12 @@
 """Map and search in a real browser: points are drawn, clicked, chosen, hidden and listed, and nothing breaks."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from browser import browser, complaints, resize, violations
-from review_plant import session_of
-
-from ensemble.review.server.app import application
-from ensemble.review.session import Session
+from browser import browser, complaints, resize, until, violations
+from review_plant import served, session_of
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -53,30 +47,6 @@ send("pointerdown", 1, 1);
 for (const [x, y] of [[w / 2, 1], [w / 2, h], [1, h]]) send("pointermove", x, y);
 send("pointerup", 1, h);
 """
-
-
-@contextmanager
-def served(page: Session) -> Iterator[str]:
-    """The page without its guard."""
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(application(page), port=0, log_level="error", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-
-
-def until(driver: "Chrome", script: str) -> Any:
-    """The value of a script, once it is neither empty nor null."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(driver, 30).until(lambda browser: browser.execute_script(f"return {script}"))
 
 
 def text(driver: "Chrome", name: str) -> str:

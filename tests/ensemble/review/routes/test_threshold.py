@@ -155,6 +155,24 @@ def test_generated_anomalies_are_counted_when_they_are_computed(tmp_path: Path) 
         assert one.json()["found"] == found[200] == sum(count for _, count, _ in one.json()["kinds"])
 
 
+def test_nothing_is_saved_into_the_results_of_another_run(tmp_path: Path) -> None:
+    first = session_of(tmp_path, data=False)
+    kept = first.results / "page.safetensors"
+    kept.write_bytes(b"one run")
+    session = Session(first.path, first.results, first.scored)
+    with TestClient(application(session)) as client:
+        given = {"machine": "fan", "section": "00", "value": 0.5}
+        assert client.post("/threshold", json=given).status_code == 200
+        (first.results / FILE).unlink()
+        (first.results / "new").write_bytes(b"another run")
+        (first.results / "new").rename(kept)
+        answer = client.post("/threshold", json=given)
+        assert answer.status_code == 409
+        assert answer.json()["error"].endswith("start `detect review` again to see them.")
+        assert not (first.results / FILE).exists()
+        assert "holds the results of another run now" in client.get("/parts/overview").text
+
+
 def test_a_store_without_anomalies_says_so(client: TestClient) -> None:
     scores(client)
     client.app.state.generated.wait(60)  # type: ignore[attr-defined]

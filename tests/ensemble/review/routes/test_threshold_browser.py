@@ -1,51 +1,22 @@
 """The threshold in a real browser: a line is moved, refused, undone, lost with a word, and saved."""
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browser import browser, resize, violations
-from review_plant import session_of
+from browser import browser, resize, until, violations
+from review_plant import served, session_of
 
 from ensemble.review.routes import threshold
 from ensemble.review.saved import saved_thresholds
-from ensemble.review.server.app import application
-from ensemble.review.session import Session
 from ensemble.review.whatif import Generated
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 pytestmark = pytest.mark.slow
-
-
-@contextmanager
-def served(page: Session) -> Iterator[str]:
-    """The page without its guard."""
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(application(page), port=0, log_level="error", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-
-
-def until(driver: "Chrome", script: str) -> Any:
-    """The value of a script, once it is neither empty nor null."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(driver, 30).until(lambda browser: browser.execute_script(f"return {script}"))
 
 
 def enter(driver: "Chrome", value: str) -> None:
