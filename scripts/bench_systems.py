@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 
 from embedders import create
-from embedders.networks.trained import TrainedEmbedder, section_names
+from embedders.networks.objectives.names import section_names
+from embedders.networks.trained import TrainedEmbedder
 from ensemble.defaults import single_recipe, split_source
 from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.run import detect

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from embedders.networks.trained import Classify, Features, Reconstruct
+from embedders.networks.objectives.classify import Classify
+from embedders.networks.objectives.names import Features
+from embedders.networks.objectives.reconstruct import Reconstruct
 from embedders.training.augment_plan import Augmenter
 from embedders.training.data import Waves
 from embedders.training.plan import Plan

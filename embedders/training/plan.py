@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from embedders.losses.table import loss_needs, loss_parameters
-from embedders.networks.trained import Classify, TrainedEmbedder
+from embedders.networks.objectives.classify import Classify
+from embedders.networks.trained import TrainedEmbedder
 from embedders.training.augment import Augmentation
 from embedders.training.augment_plan import label_factor, parse_augment
 from embedders.training.labels import ClipLabels, clip_labels

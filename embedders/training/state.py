@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from embedders.networks.checkpoint import read, write
-from embedders.networks.trained import Classify, Reconstruct
+from embedders.networks.objectives.classify import Classify
+from embedders.networks.objectives.reconstruct import Reconstruct
 from featstore.errors import DataError
 
 STATE = "featstore.training"

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from embedders import create
 from embedders.networks.checkpoint import Trained, save
-from embedders.networks.trained import Classify, make_model, plain
+from embedders.networks.objectives.classify import Classify
+from embedders.networks.trained import make_model, plain
 from embedders.training.data import Waves, common_seconds, hold_out, training_clips
 from embedders.training.labels import with_clusters
 from embedders.training.loop import Loop, TrainProgress

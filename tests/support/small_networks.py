@@ -10,7 +10,9 @@ from small_models import save_beats
 
 from embedders import EMBEDDERS
 from embedders.networks.checkpoint import Trained, save
-from embedders.networks.trained import Classify, Reconstruct, TrainedEmbedder, make_model, plain
+from embedders.networks.objectives.classify import Classify
+from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.trained import TrainedEmbedder, make_model, plain
 from featstore import registry
 
 CLASSES = ("fan|00|", "fan|01|", "pump|00|")

@@ -9,7 +9,7 @@ from small_networks import save_network, small_model
 from training_plant import quick_setup, write_plant
 
 from embedders import create
-from embedders.networks.aegan_network import AEGANConfig, AEGANNet
+from embedders.networks.reconstruction.aegan_network import AEGANConfig, AEGANNet
 from embedders.training.data import Waves
 from embedders.training.train import make_loop, settle, train
 

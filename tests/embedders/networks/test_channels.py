@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from training_plant import quick_setup, write_plant
 
 from embedders import create
-from embedders.networks.channels import CHANNELS, EncoderChannel, TAgram, TimeNorm
-from embedders.networks.stgram import STgramConfig
+from embedders.networks.classifiers.channels import CHANNELS, EncoderChannel, TAgram, TimeNorm
+from embedders.networks.classifiers.stgram import STgramConfig
 from embedders.training.train import train
 from featstore.errors import DataError
 

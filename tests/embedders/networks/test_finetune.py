@@ -10,7 +10,7 @@ from training_plant import write_plant
 
 from embedders import create
 from embedders.networks.checkpoint import load, read
-from embedders.networks.finetune import FineTuneConfig, FineTuneNet
+from embedders.networks.finetuned.finetune import FineTuneConfig, FineTuneNet
 from embedders.training.data import Waves, training_clips
 from embedders.training.request import parse_setup
 from embedders.training.train import make_loop, settle, train

@@ -5,8 +5,8 @@ import torch
 from small_networks import save_network, small_model
 
 from embedders import create
-from embedders.networks.mobilenetv2 import MobileNetV2Config, MobileNetV2Net, channels, trunk
-from embedders.networks.reconstruction import patches, scaled
+from embedders.networks.classifiers.mobilenetv2 import MobileNetV2Config, MobileNetV2Net, channels, trunk
+from embedders.networks.frames import patches, scaled
 
 
 def n_parameters(module: torch.nn.Module) -> int:

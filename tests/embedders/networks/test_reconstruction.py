@@ -4,8 +4,9 @@ import pytest
 import torch
 from small_networks import small_model
 
-from embedders.networks.reconstruction import LEVEL_DB, AENet, FrameConfig, IDNNNet
-from embedders.networks.trained import Reconstruct
+from embedders.networks.frames import LEVEL_DB
+from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.reconstruction.dense import AENet, FrameConfig, IDNNNet
 from embedders.statistics.twfr import gwrp
 
 

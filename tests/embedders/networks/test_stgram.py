@@ -7,9 +7,9 @@ from small_networks import save_network, small_model
 from torch.nn import functional as F
 
 from embedders import create
-from embedders.networks.channels import TAgram, TFgram, Tgram
-from embedders.networks.mobilefacenet import MobileFaceNet, StretchedKernel
-from embedders.networks.stgram import STgramConfig, STgramNet
+from embedders.networks.classifiers.channels import TAgram, TFgram, Tgram
+from embedders.networks.classifiers.mobilefacenet import MobileFaceNet, StretchedKernel
+from embedders.networks.classifiers.stgram import STgramConfig, STgramNet
 
 UNUSED_CLASSIFIER = 128 * 41 + 41
 """Parameters of a linear layer for 41 classes in the published networks; it is never used and ours has none."""

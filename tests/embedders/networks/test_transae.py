@@ -8,8 +8,8 @@ from small_networks import CLASSES, LOSS, small_model
 from torch.nn import functional as F
 
 from embedders import create
-from embedders.networks.reconstruction import SPREAD_DB
-from embedders.networks.transae import Constrained, TransAEConfig, TransAENet
+from embedders.networks.frames import SPREAD_DB
+from embedders.networks.reconstruction.transae import Constrained, TransAEConfig, TransAENet
 
 
 def n_parameters(module: torch.nn.Module) -> int:

@@ -5,8 +5,14 @@ import pytest
 import torch
 from small_networks import small_model
 
-from embedders.networks.two_branch import Excitation, MultiResConfig, SpectrogramBranch, SpectrumBranch, TwoBranchConfig
-from embedders.networks.two_branch import TwoBranchNet as Net
+from embedders.networks.classifiers.two_branch import (
+    Excitation,
+    MultiResConfig,
+    SpectrogramBranch,
+    SpectrumBranch,
+    TwoBranchConfig,
+)
+from embedders.networks.classifiers.two_branch import TwoBranchNet as Net
 
 
 def n_parameters(module: torch.nn.Module) -> int:

@@ -12,7 +12,7 @@ from training_plant import quick_setup
 
 from embedders import create
 from embedders.networks.checkpoint import read
-from embedders.networks.tdnn import TDNN, TDNNNet
+from embedders.networks.classifiers.tdnn import TDNN, TDNNNet
 from embedders.training.data import Waves, fit, hold_out, training_clips
 from embedders.training.labels import class_labels
 from embedders.training.loop import Loop

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from embedders.networks.reconstruction import LogMelNet, patches, scaled
+from embedders.networks.frames import LogMelNet, patches, scaled
 from embedders.networks.trained import TrainedEmbedder
 from embedders.spectrogram import MelConfig
 

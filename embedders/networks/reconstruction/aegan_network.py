@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.reconstruction import LEVEL_DB, SPREAD_DB, LogMelNet, patches
+from embedders.networks.frames import LEVEL_DB, SPREAD_DB, LogMelNet, patches
 from embedders.spectrogram import MelConfig
 
 HALVINGS = 5

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from embedders.losses.base import soft_cross_entropy
 from embedders.networks.checkpoint import fill
-from embedders.networks.reconstruction import SPREAD_DB, ContextConfig, contexts, scaled, without_middle
-from embedders.networks.trained import Classify, Features, Reconstruct, TrainedEmbedder, make_model
+from embedders.networks.frames import SPREAD_DB, ContextConfig, contexts, scaled, without_middle
+from embedders.networks.objectives.classify import Classify
+from embedders.networks.objectives.names import Features
+from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.trained import TrainedEmbedder, make_model
 from embedders.spectrogram import log_mel
 
 

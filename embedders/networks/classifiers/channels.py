@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from embedders.networks.trained import Features
+from embedders.networks.objectives.names import Features
 from embedders.pretrained.frozen import open_encoder, refuse_other_weights, weights_note
 from embedders.spectrogram import MelConfig, log_mel
 

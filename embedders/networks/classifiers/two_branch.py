@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from embedders.networks.trained import Features, TrainedEmbedder
+from embedders.networks.objectives.names import Features
+from embedders.networks.trained import TrainedEmbedder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.trained import Features, TrainedEmbedder
+from embedders.networks.objectives.names import Features
+from embedders.networks.trained import TrainedEmbedder
 from embedders.pretrained.frozen import refuse_other_weights, weights_note, windows
 from embedders.pretrained.lora import add_lora
 from embedders.pretrained.pooling import POOLINGS, AttentiveStatistics

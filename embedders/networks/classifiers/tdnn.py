@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.channels import ChannelConfig, Channels
-from embedders.networks.trained import Features, TrainedEmbedder
+from embedders.networks.classifiers.channels import ChannelConfig, Channels
+from embedders.networks.objectives.names import Features
+from embedders.networks.trained import TrainedEmbedder
 
 LAYERS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
 """Kernel and dilation of each layer."""

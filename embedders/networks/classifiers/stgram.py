@@ -9,9 +9,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from embedders.networks.channels import ChannelConfig, Channels
-from embedders.networks.mobilefacenet import BOTTLENECKS, MobileFaceNet
-from embedders.networks.trained import Features, TrainedEmbedder
+from embedders.networks.classifiers.channels import ChannelConfig, Channels
+from embedders.networks.classifiers.mobilefacenet import BOTTLENECKS, MobileFaceNet
+from embedders.networks.objectives.names import Features
+from embedders.networks.trained import TrainedEmbedder
 
 
 @dataclass(frozen=True, kw_only=True)

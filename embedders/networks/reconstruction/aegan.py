@@ -13,8 +13,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.aegan_network import AEGANConfig, AEGANNet
-from embedders.networks.trained import Features, Reconstruct, TrainedEmbedder
+from embedders.networks.objectives.names import Features
+from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.reconstruction.aegan_network import AEGANConfig, AEGANNet
+from embedders.networks.trained import TrainedEmbedder
 
 
 class Adversarial(Reconstruct):

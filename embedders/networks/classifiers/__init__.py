@@ -1,0 +1,1 @@
+"""Networks that classify recordings by machine, section or attribute."""

@@ -1,0 +1,1 @@
+"""What a network is trained for, and the vectors that it then gives."""
