@@ -8,7 +8,10 @@ from pathlib import Path
 
 from featstore import registry
 from featstore.anomalies.budget import CLIP_S, auto_variants
+from featstore.anomalies.described import chains_by_machine, faults_of, notes_of
+from featstore.anomalies.fault_words import read_words
 from featstore.anomalies.recorded import donors_by_machine
+from featstore.anomalies.text_model import model_reader
 from featstore.anomalies.variants import Renderer, VariantDesign, variants_of
 from featstore.audio.lengths import typical_seconds
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
@@ -88,7 +91,7 @@ def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     listing = replace(listing, clips=windows_of(listing.root, listing.clips, request.audio))
     notes = [*listing.notes, *listing.test_notes, *_window_notes(request, listing.clips)]
     stored = _stored_variants(request.store)
-    anomalies = _only(_anomalies(request, listing.clips, listing.root, stored), request.machines)
+    anomalies = _only(_anomalies(request, listing.clips, listing.root, stored, say), request.machines)
     clips = [*_only(listing.clips, request.machines), *anomalies]
     say(f"{request.data}: layout {listing.layout}, {counted(len(clips), 'clip')}")
     say(summary(clips))
@@ -119,17 +122,30 @@ def _only(clips: list[Clip], machines: tuple[str, ...]) -> list[Clip]:
     return [clip for clip in clips if clip.machine in machines] if machines else clips
 
 
-def _anomalies(request: BuildRequest, clips: list[Clip], root: Path, stored: Sequence[Clip]) -> list[Clip]:
+def _anomalies(request: BuildRequest, clips: list[Clip], root: Path, stored: Sequence[Clip], say: Say) -> list[Clip]:
     """Generated anomalies of the training clips of all machines, as --anomalies says."""
     if request.design == NO_ANOMALIES:
         return []
     machines = sorted({clip.machine for clip in clips})
-    folder = request.recorded_anomalies
-    recorded = donors_by_machine(folder, root, machines) if folder else None
+    outside = _outside(request, root, machines, say)
     if request.design == AUTO_ANOMALIES:
         seconds = typical_seconds(root, [clip.path for clip in clips], request.audio) or CLIP_S
-        return auto_variants(clips, clip_s=seconds, stored=stored, recorded=recorded)
-    return variants_of(clips, VariantDesign.parse(request.design), recorded=recorded)
+        return auto_variants(clips, clip_s=seconds, stored=stored, outside=outside)
+    return variants_of(clips, VariantDesign.parse(request.design), outside=outside)
+
+
+def _outside(request: BuildRequest, root: Path, machines: Sequence[str], say: Say) -> dict[str, dict[str, list[str]]]:
+    """Donors that are no clips of the data: recorded anomalies, and faults described in words."""
+    outside = {}
+    if request.recorded_anomalies:
+        outside["recorded"] = donors_by_machine(request.recorded_anomalies, root, machines)
+    if request.described_faults:
+        reader = model_reader(request.fault_reader) if request.fault_reader else read_words
+        faults = faults_of(request.described_faults, machines, reader)
+        for note in notes_of(faults):
+            say(f"note: {note}")
+        outside["described"] = chains_by_machine(faults)
+    return outside
 
 
 def _stored_variants(path: Path) -> list[Clip]:

@@ -2,6 +2,7 @@
 
 Every function takes a wave float32 (time,) without DC offset, its sample rate, the requested severity (see severity.py)
 and a generator, and returns a wave of the same length. Random numbers are drawn in the same order at every severity.
+What is given by a keyword replaces what is drawn.
 """
 
 import numpy as np
@@ -13,17 +14,27 @@ CONTROL_POINTS_HZ = 100  # rate of the control points of a tone's pitch and of a
 KERNEL_DECAYS = 7  # length of an impact in decay times, when it has decayed by 60 dB
 
 
-def impacts(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def impacts(
+    wave: np.ndarray,
+    rate_hz: int,
+    severity_db: float,
+    rng: np.random.Generator,
+    *,
+    per_second: float | None = None,
+    resonance_hz: float | None = None,
+) -> np.ndarray:
     """Periodic impacts that excite a resonance: a damaged bearing, gear tooth or rail."""
-    per_second, resonance_hz = rng.uniform(4, 40), log_uniform(rng, 0.1, 0.9) * rate_hz / 2
-    return add(
-        wave, impact_train(len(wave), rate_hz, per_second, (resonance_hz, rng.uniform(0.001, 0.01)), rng), severity_db
-    )
+    drawn = rng.uniform(4, 40), log_uniform(rng, 0.1, 0.9) * rate_hz / 2
+    resonance = (resonance_hz or drawn[1], rng.uniform(0.001, 0.01))
+    return add(wave, impact_train(len(wave), rate_hz, per_second or drawn[0], resonance, rng), severity_db)
 
 
-def squeal(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def squeal(
+    wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, *, pitch_hz: float | None = None
+) -> np.ndarray:
     """A tone of 0.5 to 7 kHz with up to four harmonics and a drifting pitch: dry friction, whistling."""
-    pitch_hz = min(log_uniform(rng, 500, 7000), 0.4 * rate_hz)
+    drawn_hz = min(log_uniform(rng, 500, 7000), 0.4 * rate_hz)
+    pitch_hz = pitch_hz or drawn_hz
     return add(
         wave,
         drifting_tone(len(wave), rate_hz, pitch_hz, (rng.uniform(0.005, 0.03), int(rng.integers(1, 6))), rng),
@@ -31,24 +42,42 @@ def squeal(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Ge
     )
 
 
-def leak(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def leak(
+    wave: np.ndarray,
+    rate_hz: int,
+    severity_db: float,
+    rng: np.random.Generator,
+    *,
+    centre_hz: float | None = None,
+    octaves: float | None = None,
+) -> np.ndarray:
     """Steady noise in a band of a third to one and a half octaves: escaping gas or air."""
-    return add(wave, band_noise(len(wave), rate_hz, _band(rng, rate_hz), rng), severity_db)
+    return add(wave, band_noise(len(wave), rate_hz, _band(rng, rate_hz, centre_hz, octaves), rng), severity_db)
 
 
-def bursts(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def bursts(
+    wave: np.ndarray,
+    rate_hz: int,
+    severity_db: float,
+    rng: np.random.Generator,
+    *,
+    centre_hz: float | None = None,
+    octaves: float | None = None,
+) -> np.ndarray:
     """The noise of `leak` in bursts of 30 to 300 ms: clogging, a valve that does not close."""
-    noise = band_noise(len(wave), rate_hz, _band(rng, rate_hz), rng)
+    noise = band_noise(len(wave), rate_hz, _band(rng, rate_hz, centre_hz, octaves), rng)
     return add(wave, noise * _gate(len(wave), rate_hz, rng), severity_db)
 
 
-def distortion(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def distortion(
+    wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, *, drive: float | None = None
+) -> np.ndarray:
     """Distortion products of a non-linear characteristic, without the clip itself: a loose part that rattles along."""
     power = np.dot(wave, wave)
     if power == 0:
         return wave.copy()
-    drive, bias = np.float32(rng.uniform(1.5, 5)), np.float32(rng.uniform(-1, 1))
-    distorted = np.tanh(drive * wave / np.sqrt(power / len(wave)) + bias)
+    drawn, bias = np.float32(rng.uniform(1.5, 5)), np.float32(rng.uniform(-1, 1))
+    distorted = np.tanh(np.float32(drive or drawn) * wave / np.sqrt(power / len(wave)) + bias)
     return add(wave, distorted - np.dot(distorted, wave) / power * wave, severity_db)
 
 
@@ -114,9 +143,12 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _band(rng: np.random.Generator, rate_hz: int) -> tuple[float, float]:
-    """A band of a third to one and a half octaves with its centre at 8 to 80 % of the Nyquist frequency."""
-    centre_hz, octaves = log_uniform(rng, 0.08, 0.8) * rate_hz / 2, rng.uniform(1 / 3, 1.5)
+def _band(
+    rng: np.random.Generator, rate_hz: int, centre_hz: float | None, octaves: float | None
+) -> tuple[float, float]:
+    """A band, by default of a third to one and a half octaves with its centre at 8 to 80 % of the Nyquist frequency."""
+    drawn = log_uniform(rng, 0.08, 0.8) * rate_hz / 2, rng.uniform(1 / 3, 1.5)
+    centre_hz, octaves = centre_hz or drawn[0], octaves or drawn[1]
     return centre_hz * 2 ** (-octaves / 2), min(centre_hz * 2 ** (octaves / 2), 0.98 * rate_hz / 2)
 
 

@@ -28,9 +28,12 @@ FLOOR = 0.03  # share of the amplitude that remains in a dropout or a removed ba
 GAIN_POINTS_HZ = 400
 
 
-def modulation(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def modulation(
+    wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, *, frequency_hz: float | None = None
+) -> np.ndarray:
     """The level varies 2 to 30 times per second, as a sine in dB: imbalance, eccentricity."""
-    n, frequency_hz = len(wave), log_uniform(rng, 2, 30)
+    n, drawn_hz = len(wave), log_uniform(rng, 2, 30)
+    frequency_hz = frequency_hz or drawn_hz
     points = max(2, int(n / rate_hz * GAIN_POINTS_HZ))
     starts = np.arange(points) * n // points
     swing = np.sin(2 * np.pi * (frequency_hz * starts / rate_hz + rng.uniform()))
@@ -41,27 +44,35 @@ def modulation(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.rando
     return np.asarray(wave * gain)
 
 
-def speed(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def speed(
+    wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, *, up: float | None = None
+) -> np.ndarray:
     """The clip runs faster or slower, pitch and rhythm together: load, supply, a slipping belt."""
-    factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor)
+    factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor, up=up)
     moved = soxr.resample(wave, rate_hz * factor, rate_hz, quality="HQ")
     return _looped(moved, len(wave), rate_hz)
 
 
-def pitch(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def pitch(
+    wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, *, up: float | None = None
+) -> np.ndarray:
     """All frequencies are multiplied by one factor, the rhythm is unchanged: another resonance or tooth count."""
-    factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor)
+    factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor, up=up)
     return move_bands(wave, rate_hz, lambda hz: hz * factor)
 
 
-def warp(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def warp(
+    wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, *, up: float | None = None
+) -> np.ndarray:
     """Frequencies move by a factor that falls to 1 at the Nyquist frequency: a changed stiffness or cavity."""
     axis = np.linspace(0, rate_hz / 2, 1024)
 
     def moved(hz: np.ndarray, factor: float) -> np.ndarray:
         return np.asarray(hz * (1 + (factor - 1) * (1 - 2 * hz / rate_hz)))
 
-    factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: np.interp(hz, moved(axis, factor), axis))
+    factor = _factor(
+        wave, rate_hz, severity_db, rng, lambda hz, factor: np.interp(hz, moved(axis, factor), axis), up=up
+    )
     return move_bands(wave, rate_hz, lambda hz: moved(hz, factor))
 
 
@@ -73,11 +84,14 @@ def blockage(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.
     return _remove_band(wave, spectrum, (max(1, cut), len(energy)), length, severity_db)
 
 
-def bandstop(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator) -> np.ndarray:
+def bandstop(
+    wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, *, centre_hz: float | None = None
+) -> np.ndarray:
     """A band around a random frequency is removed: a blocked opening, a part that no longer sounds."""
     spectrum, energy, length = _whole_spectrum(wave)
     total = np.concatenate([[0.0], np.cumsum(energy)])
-    centre = log_uniform(rng, 0.05, 0.6) * len(energy)
+    drawn = log_uniform(rng, 0.05, 0.6) * len(energy)
+    centre = drawn if centre_hz is None else centre_hz / (rate_hz / 2) * len(energy)
 
     def band(octaves: float) -> tuple[int, int]:
         low, high = int(centre * 2 ** (-octaves)), int(np.ceil(centre * 2**octaves))
@@ -173,18 +187,20 @@ def _factor(
     severity_db: float,
     rng: np.random.Generator,
     source_hz: Callable[[np.ndarray, float], np.ndarray],
+    *,
+    up: float | None,
 ) -> float:
-    """The factor nearest to 1, up or down, that changes the RMS spectrum by the severity.
+    """The factor nearest to 1, up or down (as `up` says, 1 or 0), that changes the RMS spectrum by the severity.
 
     source_hz: from frequencies of the changed clip and a factor to the frequencies before the change. The change is
     estimated from the spectrum alone.
     """
     factors = 1 + np.geomspace(5e-4, MAX_FACTOR - 1, 80)
-    up = rng.uniform() < 0.5
+    drawn = rng.uniform() < 0.5
     A = rms_spectrum(wave, rate_hz)
     hz = np.linspace(0, rate_hz / 2, len(A))
     power = float(np.sum(A**2))
-    for factor in factors if up else 1 / factors:
+    for factor in factors if (drawn if up is None else up >= 0.5) else 1 / factors:
         B = np.interp(source_hz(hz, float(factor)), hz, A, right=0.0)
         B *= np.sqrt(power / max(float(np.sum(B**2)), np.finfo(np.float64).tiny))
         if np.sum((B - A) ** 2) >= ratio_of(severity_db) * power:

@@ -15,7 +15,17 @@ from zlib import crc32
 import numpy as np
 
 from featstore.anomalies.table import find
-from featstore.anomalies.variants import SEVERITIES_DB, Group, Variant, VariantDesign, available, donors_of, groups_of
+from featstore.anomalies.variants import (
+    OUTSIDE,
+    SEVERITIES_DB,
+    Group,
+    Outside,
+    Variant,
+    VariantDesign,
+    available,
+    donors_of,
+    groups_of,
+)
 from featstore.clip import Clip
 from featstore.errors import DataError
 
@@ -61,12 +71,12 @@ def auto_variants(
     *,
     clip_s: float = CLIP_S,
     stored: Sequence[Clip] = (),
-    recorded: Mapping[str, Sequence[str]] | None = None,
+    outside: Outside | None = None,
 ) -> list[Clip]:
     """Generated anomalies of the training clips within a budget for all `clips`, those in `stored` included.
 
     clip_s: typical length of a recording. stored: variants that exist already; those of a listed recording stay.
-    recorded: as in `variants_of`.
+    outside: as in `variants_of`.
     """
     budget = budget or Budget()
     groups = groups_of(clips)
@@ -76,7 +86,7 @@ def auto_variants(
     existing = _by_group(stored, groups)
     variants: list[Clip] = []
     for group, members in groups.items():
-        donors = donors_of(group, groups, recorded or {})
+        donors = donors_of(group, groups, outside or {})
         counts = _counts(group, groups, available(donors), shares.get(group, 0), budget)
         of_group = [*existing.get(group, {}).values()]
         of_group += _missing("/".join(group), members, counts, donors, of_group)
@@ -101,7 +111,7 @@ def _by_group(stored: Sequence[Clip], groups: Mapping[Group, Sequence[Clip]]) ->
             variant = Variant.parse(clip.variant)
         except DataError:  # of a package that is no longer installed
             continue
-        needs_listed = bool(variant.donor) and find(variant.name).donor != "recorded"
+        needs_listed = bool(variant.donor) and find(variant.name).donor not in OUTSIDE
         if clip.path in listed and not (needs_listed and variant.donor not in listed):
             group, source = listed[clip.path]
             chosen.setdefault(group, {})[clip.key] = replace(source, label="anomaly", variant=clip.variant)

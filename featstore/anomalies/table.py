@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featstore import registry
-from featstore.anomalies import added, altered
+from featstore.anomalies import added, altered, chain
 
 SHORTEST_SAMPLES = 64
 
@@ -20,8 +20,9 @@ class Anomaly:
     """A transform (wave, sample_rate_hz, severity_db, rng[, donor]) -> wave, for waves without DC offset.
 
     measure: how its severity is measured, see severity.py. max_db: the severity that it reaches on nearly every clip; a
-    higher request gives the strongest possible change. donor: the second recording that it needs: "" (none), "section"
-    (of another section), "machine" (of another machine) or "recorded" (from a folder of recorded anomalies). default:
+    higher request gives the strongest possible change. donor: what else it needs: "" (nothing), a second recording
+    "section" (of another section), "machine" (of another machine) or "recorded" (from a folder of recorded anomalies),
+    or "described" (the text of a chain, see chain.py). default:
     whether it is made when no transforms are named; those that are not ranked detectors differently from real
     anomalies.
     """
@@ -53,6 +54,7 @@ ANOMALIES: dict[str, Anomaly] = {
     "clipping": Anomaly(altered.clipping, max_db=-1),
     "statex": Anomaly(altered.statistics_exchange, max_db=-5, donor="section"),
     "recorded": Anomaly(altered.recorded, max_db=0, donor="recorded"),
+    "described": Anomaly(chain.apply, max_db=-5, donor="described"),
 }
 
 
@@ -69,7 +71,7 @@ def render(
     severity_db: float,
     *,
     rng: np.random.Generator,
-    donor: np.ndarray | None = None,
+    donor: np.ndarray | str | None = None,
 ) -> np.ndarray:
     """The clip with the anomaly `name`, float32 (time,), as long as `wave`.
 
@@ -81,10 +83,16 @@ def render(
     if wave.ndim != 1 or len(wave) < SHORTEST_SAMPLES or not np.isfinite(wave).all():
         raise ValueError(f"expected a finite wave (time,) of at least {SHORTEST_SAMPLES} samples, got {wave.shape}")
     if (donor is None) == bool(anomaly.donor):
-        needs = f"a donor wave from another {anomaly.donor}" if anomaly.donor else "no donor wave"
+        needs = f"a donor ({anomaly.donor})" if anomaly.donor else "no donor"
         raise ValueError(f"anomaly {name!r} takes {needs}")
     offset = wave.mean()
-    extra = () if donor is None else (np.asarray(donor, dtype=np.float32) - np.mean(donor, dtype=np.float32),)
-    out = anomaly.apply(wave - offset, sample_rate_hz, severity_db, rng, *extra) + offset
+    out = anomaly.apply(wave - offset, sample_rate_hz, severity_db, rng, *_extra(donor)) + offset
     limit = max(1.0, float(np.abs(wave).max()))
     return np.asarray(np.clip(out, -limit, limit), dtype=np.float32)
+
+
+def _extra(donor: np.ndarray | str | None) -> tuple[np.ndarray | str, ...]:
+    """Further arguments of a transform: a wave without its DC offset, or a text."""
+    if donor is None or isinstance(donor, str):
+        return () if donor is None else (donor,)
+    return (np.asarray(donor, dtype=np.float32) - np.mean(donor, dtype=np.float32),)

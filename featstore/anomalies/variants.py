@@ -32,6 +32,12 @@ MIN_PER_PAIR = 6
 Group = tuple[str, str, str]
 """Machine, section and domain."""
 
+OUTSIDE = ("recorded", "described")
+"""Kinds of donors that are no clips of the data: paths of recorded anomalies, and texts of chains (`chain.py`)."""
+
+Outside = Mapping[str, Mapping[str, Sequence[str]]]
+"""Kind in OUTSIDE -> machine ("" for any machine) -> donors."""
+
 _TEXT = re.compile(
     r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB(?:~(?P<far>-?[0-9]+(?:\.[0-9]+)?)dB)?#(?P<seed>[0-9]+)(?:<(?P<donor>.+))?",
     re.DOTALL,
@@ -42,8 +48,8 @@ _TEXT = re.compile(
 class Variant:
     """A generated anomaly.
 
-    donor: path of the second recording or window, below the data root or absolute. far_db: level of the fault at the
-    other microphones, where a policy needs several (`anomalies.far`).
+    donor: path of the second recording or window, below the data root or absolute, or the text of a chain. far_db:
+    level of the fault at the other microphones, where a policy needs several (`anomalies.far`).
     """
 
     name: str
@@ -132,19 +138,19 @@ def _decibel(text: str, what: str = STRENGTHS_SAID) -> float:
 
 
 def variants_of(
-    clips: Sequence[Clip], design: VariantDesign | None = None, *, recorded: Mapping[str, Sequence[str]] | None = None
+    clips: Sequence[Clip], design: VariantDesign | None = None, *, outside: Outside | None = None
 ) -> list[Clip]:
     """Generated anomalies of the training clips, balanced over (transform, severity) in every section and domain.
 
-    recorded: machine ("" for any machine) -> paths of recorded anomalies, for the transform "recorded". Donors are
-    training clips of another section or machine, of the same domain if there are any; without a donor the transform is
-    left out. New clips whose paths come after the known ones change only donors of the known ones.
+    outside: donors that are no clips of the data, see `Outside`. Other donors are training clips of another section or
+    machine, of the same domain if there are any; without a donor the transform is left out. New clips whose paths come
+    after the known ones change only donors of the known ones.
     """
     design = design or VariantDesign()
     groups = groups_of(clips)
     variants: list[Clip] = []
     for group, members in groups.items():
-        donors = donors_of(group, groups, recorded or {})
+        donors = donors_of(group, groups, outside or {})
         variants += _of_group(members, f"{design.seed}/{'/'.join(group)}", design, donors)
     return variants
 
@@ -182,9 +188,7 @@ def _of_group(
         yield replace(members[slot // per_clip], label="anomaly", variant=str(variant))
 
 
-def donors_of(
-    group: Group, groups: Mapping[Group, Sequence[Clip]], recorded: Mapping[str, Sequence[str]]
-) -> dict[str, Sequence[str]]:
+def donors_of(group: Group, groups: Mapping[Group, Sequence[Clip]], outside: Outside) -> dict[str, Sequence[str]]:
     """Kind of donor -> paths of possible donors for a section and domain, of the same domain if possible.
 
     "section" falls back to other machines and "machine" to other sections where there are none of its own kind.
@@ -200,7 +204,7 @@ def donors_of(
     return {
         "section": paths(other_sections or other_machines),
         "machine": paths(other_machines or other_sections),
-        "recorded": [*recorded.get(machine, ()), *recorded.get("", ())],
+        **{kind: [*outside.get(kind, {}).get(machine, ()), *outside.get(kind, {}).get("", ())] for kind in OUTSIDE},
     }
 
 
@@ -219,7 +223,8 @@ class Renderer:
         if len(wave) < SHORTEST_SAMPLES:
             raise RejectedAudio(f"{len(wave)} samples; an anomaly needs at least {SHORTEST_SAMPLES}")
         anomaly = Variant.parse(variant)
-        donor = self._donor(anomaly, sample_rate_hz) if anomaly.donor else None
+        kind = find(anomaly.name).donor
+        donor = anomaly.donor if kind == "described" else self._donor(anomaly, sample_rate_hz) if kind else None
         return render(anomaly.name, wave, sample_rate_hz, anomaly.severity_db, rng=anomaly.rng(), donor=donor)
 
     def _donor(self, anomaly: Variant, sample_rate_hz: int) -> np.ndarray:

@@ -21,6 +21,8 @@ SETTLED = (
     "machines",
     "anomalies",
     "recorded_anomalies",
+    "described_faults",
+    "fault_reader",
     "unit_clips",
     "rehash",
     "retry_rejected",
@@ -51,6 +53,8 @@ class BuildRequest:
     machines: tuple[str, ...] = ()
     anomalies: str | None = None
     recorded_anomalies: Path | None = None
+    described_faults: Path | None = None
+    fault_reader: Path | None = None
     channel: str = "0"
     window: float | None = None
     hop: float | None = None
@@ -77,8 +81,6 @@ class BuildRequest:
         """Raise OptionError for options that do not go together, and for embedders that do not parse."""
         if self.rename and len(self.specs) != 1:
             raise OptionError("--as names one embedding; give a single -e with it")
-        if self.recorded_anomalies and self.design == NO_ANOMALIES:
-            raise OptionError("--recorded-anomalies needs --anomalies auto or N")
         for name in ("address", "actors", "gpus_per_actor"):
             if self.engine == "local" and getattr(self, name) is not None:
                 raise OptionError(f"--{name.replace('_', '-')} needs --engine ray")
@@ -105,7 +107,12 @@ class BuildRequest:
         self._check_anomalies()
 
     def _check_anomalies(self) -> None:
-        """Raise OptionError for a text of --anomalies that names no design."""
+        """Raise OptionError for a text of --anomalies that names no design, and for sources of none."""
+        for name in ("recorded_anomalies", "described_faults"):
+            if getattr(self, name) and self.design == NO_ANOMALIES:
+                raise OptionError(f"--{name.replace('_', '-')} needs --anomalies auto or N")
+        if self.fault_reader and not self.described_faults:
+            raise OptionError("--fault-reader reads the faults of --described-faults; give the file of faults too")
         if self.design not in (AUTO_ANOMALIES, NO_ANOMALIES):
             try:
                 design = VariantDesign.parse(self.design)
@@ -187,7 +194,7 @@ class BuildRequest:
                 )
         values: dict[str, Any] = {name: settled.get(name) for name in SETTLED}
         values["machines"] = tuple(values["machines"] or ())
-        for name in ("ground_truth", "recorded_anomalies"):
+        for name in ("ground_truth", "recorded_anomalies", "described_faults", "fault_reader"):
             values[name] = Path(values[name]) if values[name] else None
         return replace(self, **values)
 

@@ -71,6 +71,12 @@ planned_options = together(
     click.option(
         "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
     ),
+    click.option(
+        "--described-faults", type=EXISTING, help="CSV of machine,fault: faults in words, made as generated anomalies."
+    ),
+    click.option(
+        "--fault-reader", type=EXISTING, help="Folder of a local text model that reads the words [built-in rules]."
+    ),
     part_options,
     click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),

@@ -13,7 +13,7 @@ from featstore.anomalies.variants import Variant, VariantDesign, variants_of
 from featstore.clip import Clip
 
 NO_CAP = 10_000
-DEFAULT = [name for name, anomaly in ANOMALIES.items() if anomaly.default and name != "recorded"]
+DEFAULT = [name for name, anomaly in ANOMALIES.items() if anomaly.default and name not in ("recorded", "described")]
 PAIRS = len(VariantDesign().pairs(DEFAULT))
 
 
@@ -112,7 +112,7 @@ def test_transforms_without_donors_leave_their_share_to_the_others(clips: list[C
 
 
 def test_recorded_anomalies_join_where_there_are_some() -> None:
-    variants = auto_variants(plant(), Budget(floor=800), recorded={"m0": ["/x/rattle.wav"]})
+    variants = auto_variants(plant(), Budget(floor=800), outside={"recorded": {"m0": ["/x/rattle.wav"]}})
     machines = {clip.machine for clip in variants if clip.variant.startswith("recorded@")}
     assert machines == {"m0"}
 

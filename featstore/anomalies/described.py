@@ -1,0 +1,91 @@
+"""A file of faults described in words: donors of the anomaly `described`.
+
+    machine,fault
+    fan,slight unbalance at 25 Hz
+    pump,"cavitation, severe"
+    ,impacts:per_second=12,resonance_hz=3200+leak:level_db=-6
+
+`machine` may be empty: the fault is then made of every machine. A fault is words, which rules (`fault_words.py`) or a
+language model (`text_model.py`) read, or a chain as `chain.py` reads it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from featstore.anomalies.chain import STEPS, Chain
+from featstore.anomalies.fault_words import read_words
+from featstore.errors import DataError
+from featstore.layouts.csv_text import csv_rows
+from featstore.spec import did_you_mean
+
+HEADER = ("machine", "fault")
+MAX_BYTES = 1 << 24
+MOST = 10_000
+SHOWN = 8
+
+Reader = Callable[[str], Chain]
+"""Reads the words of a fault; DataError where they mean nothing."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """One fault; machine: "" for every machine."""
+
+    machine: str
+    words: str
+    chain: Chain
+
+
+def read_fault(text: str, reader: Reader = read_words) -> Chain:
+    """The chain of a fault, in words or as a chain."""
+    name = text.partition("+")[0].partition(":")[0].strip()
+    return Chain.parse(text.strip()) if name in STEPS and "," not in name else reader(text)
+
+
+def read_described(path: Path, reader: Reader = read_words) -> list[Described]:
+    """The faults of a file; DataError names the line whose fault is not understood, or that is there twice."""
+    rows = list(csv_rows(path, max_bytes=MAX_BYTES))
+    if tuple(cell.strip().lower() for cell in rows[0][1]) != HEADER:
+        raise DataError(f"{path}: the first line is {','.join(rows[0][1])!r:.80}; expected {','.join(HEADER)}")
+    if not 1 < len(rows) <= MOST + 1:
+        raise DataError(f"{path}: {len(rows) - 1:,} faults; expected 1 to {MOST:,}, one on each line")
+    faults: dict[tuple[str, str], Described] = {}
+    for line, cells in rows[1:]:
+        machine, words = cells[0].strip(), ",".join(cells[1:]).strip()
+        if not words:
+            raise DataError(f"{path}, line {line}: no fault; write machine,fault (the machine may be empty)")
+        try:
+            fault = Described(machine, words, read_fault(words, reader))
+        except DataError as error:
+            raise DataError(f"{path}, line {line}: {error}") from error
+        faults.setdefault((machine, str(fault.chain)), fault)
+    return list(faults.values())
+
+
+def faults_of(path: Path, machines: Sequence[str], reader: Reader = read_words) -> list[Described]:
+    """The faults of a file for these machines; DataError for a machine that the data do not have."""
+    faults = read_described(path, reader)
+    for fault in faults:
+        if fault.machine and fault.machine not in machines:
+            raise DataError(
+                f"{path}: {fault.words!r} is for machine {fault.machine!r}, but the data have "
+                f"{', '.join(sorted(machines))}{did_you_mean(fault.machine, machines)}; leave it empty for all machines"
+            )
+    return faults
+
+
+def chains_by_machine(faults: Sequence[Described]) -> dict[str, list[str]]:
+    """Machine ("" for every machine) -> texts of its chains, for `variants_of`."""
+    chains: dict[str, list[str]] = {}
+    for fault in faults:
+        chains.setdefault(fault.machine, []).append(str(fault.chain))
+    return chains
+
+
+def notes_of(faults: Sequence[Described]) -> list[str]:
+    """How the words of the first faults were read."""
+    lines = [
+        f"{fault.machine or 'every machine'}: {fault.words!r} is made as {fault.chain}" for fault in faults[:SHOWN]
+    ]
+    return [*lines, f"and {len(faults) - SHOWN} more described faults"] if len(faults) > SHOWN else lines
