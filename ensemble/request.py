@@ -125,6 +125,8 @@ class SelectRequest:
     workers: int | None = None
     group: str = ""
     domains: str = PREDICTED
+    strategy: str = ""
+    machines: tuple[str, ...] = ()
     no_marks: bool = False
     own_code: bool = False
 

@@ -245,6 +245,8 @@ def select_to(
         perturbed=PerturbDesign() if request.perturb else None,
         group=request.group or "",
         domains=request.domains,
+        strategy=request.strategy,
+        machines=request.machines,
     )
     if request.grid:
         candidates = read_grid(request.grid, store, request.embeddings, own_code=request.own_code)

@@ -43,6 +43,7 @@ KINDS = {
 
 CREATORS = {"embedder": "embedders:create", "detector": "detectors:create"}
 DEVICES = "embedders.devices:choose_device"
+FAULT_READER = "embedders.pretrained.text_model:model_reader"
 
 
 def names(noun: str) -> list[str]:
@@ -80,6 +81,12 @@ def device(choice: str) -> str:
     """
     chosen: str = _loaded(DEVICES)(choice)
     return chosen
+
+
+def fault_reader(folder: Path) -> Callable[[str], Any]:
+    """The reader of faults in words that a folder of a saved text model gives; DataError where it cannot be loaded."""
+    reader: Callable[[str], Any] = _loaded(FAULT_READER)(folder)
+    return reader
 
 
 def is_known(noun: str, name: str) -> bool:

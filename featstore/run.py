@@ -11,7 +11,6 @@ from featstore.anomalies.budget import CLIP_S, auto_variants
 from featstore.anomalies.described import chains_by_machine, faults_of, notes_of
 from featstore.anomalies.fault_words import read_words
 from featstore.anomalies.recorded import donors_by_machine
-from featstore.anomalies.text_model import model_reader
 from featstore.anomalies.variants import Renderer, VariantDesign, variants_of
 from featstore.audio.lengths import typical_seconds
 from featstore.build import BuildOptions, BuildReport, Progress, Request, build, plan_build
@@ -140,7 +139,7 @@ def _outside(request: BuildRequest, root: Path, machines: Sequence[str], say: Sa
     if request.recorded_anomalies:
         outside["recorded"] = donors_by_machine(request.recorded_anomalies, root, machines)
     if request.described_faults:
-        reader = model_reader(request.fault_reader) if request.fault_reader else read_words
+        reader = registry.fault_reader(request.fault_reader) if request.fault_reader else read_words
         faults = faults_of(request.described_faults, machines, reader)
         for note in notes_of(faults):
             say(f"note: {note}")

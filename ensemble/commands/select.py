@@ -52,6 +52,8 @@ from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, ec
     show_default=True,
     help="Judge candidates with or without the correction for the domain that a clip sounds like.",
 )
+@click.option("--strategy", default="", help="Take this one, such as 'best single', whatever the others reach.")
+@click.option("--machine", "machines", multiple=True, help="Choose for these machines only.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def select(as_json: bool, **options: Any) -> None:

@@ -69,7 +69,8 @@ class Choice:
 
 def key_of(store: FeatureStore, candidates: Sequence[Member], options: Options) -> dict[str, Any]:
     """Everything that a choice follows from, as plain values; no row is read."""
-    fixed = {key: value for key, value in asdict(options).items() if key != "workers"}
+    values = asdict(options).items()
+    fixed = {key: value for key, value in values if key != "workers" and (value or key not in ("strategy", "machines"))}
     key = {
         "rules": [RULES, PROTOCOL, VERSION],
         "options": fixed,

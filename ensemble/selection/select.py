@@ -18,6 +18,7 @@ from ensemble.domains.posterior import Posterior
 from ensemble.inputs import width_of
 from ensemble.recipe import PREDICTED, Member, Recipe
 from ensemble.selection.choose import (
+    STRATEGIES,
     Evidence,
     Problem,
     bootstrap_weights,
@@ -62,6 +63,8 @@ class Options:
     the anomalies in embedding space, for stores without audio. race: drop candidates early, see racing.py; not with a
     group, whose first fold may be a single block. group: what is in one fold as a whole, see `ensemble.groups`; the
     recipe keeps it. domains: "predicted" judges candidates without the offset between domains, "pooled" as they are.
+    strategy: one of choose.STRATEGIES to take, whatever the others reach; empty for the one that is best. machines:
+    those whose clips are used; all where none is named.
     """
 
     rule: str = "agreement"
@@ -74,11 +77,15 @@ class Options:
     race: bool = True
     group: str = ""
     domains: str = PREDICTED
+    strategy: str = ""
+    machines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse an unknown rule."""
+        """Refuse an unknown rule or strategy."""
         if self.rule not in RULES:
             raise DataError(unknown("rule", self.rule, RULES))
+        if self.strategy and self.strategy not in STRATEGIES:
+            raise DataError(unknown("strategy", self.strategy, STRATEGIES))
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ def select(
         perturbed=options.perturbed,
         group=options.group,
         faults=faults,
+        machines=options.machines,
     )
     default = canonical(default_recipe(store, _sources(store, candidates)), store)
     of_default = [replace(member, weight=1.0) for member in default.members]  # the weights belong to the fusion
@@ -261,6 +269,8 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         replicates = _nested(problem, fixed, options)
         rows = standings(replicates, DEFAULT)
         chosen, reason = chosen_by(replicates, strategies(validation), warnings)
+        if options.strategy:
+            chosen, reason = options.strategy, f"named by --strategy; without it: {reason}"
         if chosen != DEFAULT:
             recipe = _recipe(problem, chosen, members, half)
             per_machine = by_machine(problem, chosen, replicates[chosen], options.replicates, options.seed)

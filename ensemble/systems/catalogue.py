@@ -15,6 +15,7 @@ them:
     [training]                      # settings of `featstore train`
     [loss]                          # name and parameters of the loss
     [pretrain]                      # settings of a pre-training; [pretrain.loss] like [loss]
+    [select]                        # the detector is chosen by generated anomalies, see `Choice`
     [published]                     # year, figure (the reported metrics) and source
 
 Names of embedders, losses and settings are not checked here, but by the commands.
@@ -36,6 +37,9 @@ FOLDER = Path(str(files(__package__))) / "recipes"
 TABLES = ("network", "training", "loss", "pretrain")
 """Tables whose keys are checked by the commands."""
 
+GRIDS = FOLDER / "choices"
+"""Candidates (`detect select --grid`) and described faults (`featstore build --described-faults`) of the systems."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -44,6 +48,19 @@ class Published:
     year: int
     figure: str
     source: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How generated anomalies choose the detector.
+
+    grid: file of candidates in GRIDS, empty for the default ones. faults: file of described faults in GRIDS, empty for
+    the generated anomalies of every build. strategy: as in `detect select --strategy`.
+    """
+
+    grid: str = ""
+    faults: str = ""
+    strategy: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +77,7 @@ class System:
     group_by: str = ""
     differs: str = ""
     trained: bool = False
+    select: Choice | None = None
     network: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,6 +106,7 @@ def read_system(path: Path) -> System:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: not a readable system: {reason_of(error)}") from error
     known = [field.name for field in fields(System) if field.name not in ("name", "trained", "settings")]
+    select = _choice(path, raw.pop("select")) if "select" in raw else None
     _refuse_unknown(f"{path}: the system", raw, [*known, *TABLES])
     tables = {key: raw.pop(key) for key in TABLES if key in raw}
     for key, value in tables.items():
@@ -99,32 +118,65 @@ def read_system(path: Path) -> System:
     if not trained and {"loss", "pretrain"} & set(tables):
         raise DataError(f"{path}: [loss] and [pretrain] need a [training] table; add one, which may be empty")
     settings = {**network, **_training_settings(path, tables)} if trained else {}
-    return System(path.stem, published=published, trained=trained, network=network, settings=settings, **texts)
+    return System(
+        path.stem, published=published, trained=trained, select=select, network=network, settings=settings, **texts
+    )
 
 
 def commands(
-    system: System, *, data: str = "DATA", store: str = "STORE", checkpoint: str = "", settings: tuple[str, ...] = ()
+    system: System,
+    *,
+    data: str = "DATA",
+    store: str = "STORE",
+    checkpoint: str = "",
+    settings: tuple[str, ...] = (),
+    machines: tuple[str, ...] = (),
 ) -> list[list[str]]:
     """The command lines that run the system, in order, each as a list of words.
 
-    Further `settings` (KEY=VALUE) replace those of the system. The embedding is stored under the system's name.
+    Further `settings` (KEY=VALUE) replace those of the system. The embedding is stored under the system's name. A
+    system that chooses its detector does so for each of the `machines`, or once for all where none is named.
     """
+    changes = dict(item.split("=", 1) for item in settings)
     lines = []
-    spec = system.embedder + "".join(
-        f"{',' if i else ':'}{key}={text}" for i, (key, text) in enumerate(system.network.items())
-    )
     if system.trained:
         checkpoint = checkpoint or f"{system.name}.safetensors"
-        all_settings = dict(system.settings) | dict(item.split("=", 1) for item in settings)
         lines.append(["featstore", "train", system.embedder, data, "-o", checkpoint])
+        all_settings = {**system.settings, **changes}
         lines[0] += [word for key, text in all_settings.items() for word in ("--set", f"{key}={text}")]
         output = "" if system.output == "embedding" else f",output={system.output}"
         spec = f"{system.embedder}:checkpoint={checkpoint}{output}"
+    else:
+        values = [f"{key}={text}" for key, text in {**system.network, **changes}.items()]
+        spec = f"{system.embedder}:{','.join(values)}" if values else system.embedder
     lines.append(["featstore", "build", data, store, "-e", spec, "--as", system.name])
-    source = f"{system.name}@{system.view}" if system.view else system.name
+    if system.select:
+        lines[-1] += _anomalies(system.select)
+        return [*lines, *(line for machine in machines or ("",) for line in _choosing(system, store, machine))]
     group = ["--group-by", system.group_by] if system.group_by else []
-    lines.append(["detect", "run", store, "-d", system.detector, "-e", source, *group])
-    return lines
+    return [*lines, ["detect", "run", store, "-d", system.detector, "-e", _source(system), *group]]
+
+
+def _source(system: System) -> str:
+    return f"{system.name}@{system.view}" if system.view else system.name
+
+
+def _anomalies(choice: Choice) -> list[str]:
+    """Options of the build that make the anomalies of a choice."""
+    if choice.faults:
+        return ["--anomalies", "6:described", "--described-faults", str(GRIDS / choice.faults)]
+    return ["--anomalies", "auto"]
+
+
+def _choosing(system: System, store: str, machine: str) -> list[list[str]]:
+    """The commands that choose the detector for a machine, or for all, and run it."""
+    assert system.select
+    recipe = str(Path(store).parent / f"{system.name}{'.' if machine else ''}{machine}.toml")
+    of_machine = ["--machine", machine] if machine else []
+    grid = ["--grid", str(GRIDS / system.select.grid)] if system.select.grid else []
+    strategy = ["--strategy", system.select.strategy] if system.select.strategy else []
+    choose = ["detect", "select", store, "-e", _source(system), "-o", recipe, *grid, *strategy, *of_machine]
+    return [choose, ["detect", "run", store, "--recipe", recipe, *of_machine]]
 
 
 def systems_rows() -> list[list[str]]:
@@ -193,6 +245,17 @@ def _published(path: Path, table: Any) -> Published:
             expected = "a whole number" if field_.type is int else "text"
             raise DataError(f"{path}: [published] needs {field_.name} = {expected}, got {table.get(field_.name)!r}")
     return Published(**table)
+
+
+def _choice(path: Path, table: Any) -> Choice:
+    """The table [select]; DataError for an unknown key or a file that is not in GRIDS."""
+    _refuse_unless(isinstance(table, dict), path, "select", table, "a table")
+    _refuse_unknown(f"{path}: [select]", table, [field.name for field in fields(Choice)])
+    for key, value in table.items():
+        _refuse_unless(isinstance(value, str), path, f"select.{key}", value, "text")
+        if key != "strategy" and not (GRIDS / value).is_file():
+            raise DataError(f"{path}: select.{key} = {value!r}, expected a file of {GRIDS}")
+    return Choice(**table)
 
 
 def _texts(path: Path, raw: Mapping[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@
     ,impacts:per_second=12,resonance_hz=3200+leak:level_db=-6
 
 `machine` may be empty: the fault is then made of every machine. A fault is words, which rules (`fault_words.py`) or a
-language model (`text_model.py`) read, or a chain as `chain.py` reads it.
+language model (`embedders.pretrained.text_model`) read, or a chain as `chain.py` reads it.
 """
 
 from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@
 A rule is a pattern of words and the steps that it stands for. Words of strength (slight, severe) move the level of all
 steps. A frequency sets the rate of impacts and modulations (`25 Hz`, `1500 rpm`) or the pitch of sounds (`3 kHz`). A
 word after "no", "not" or "without" does not count. The idea of describing faults in words is that of MIMII-Agent
-(arXiv 2507.20666), where a language model reads them; see `text_model.py`.
+(arXiv 2507.20666), where a language model reads them; see `embedders.pretrained.text_model`.
 """
 
 import re

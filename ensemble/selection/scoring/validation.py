@@ -27,6 +27,7 @@ from ensemble.selection.scoring.perturb_design import Changes, PerturbDesign, pl
 from ensemble.windows.blocks import any_windows, units_of
 from featstore.clip import VARIANT_MARK
 from featstore.errors import DataError
+from featstore.spec import unknown
 from featstore.table import ClipTable, decode
 
 PROTOCOL = 1
@@ -137,19 +138,22 @@ def plan_validation(
     perturbed: PerturbDesign | None = None,
     group: str = "",
     faults: Mapping[str, bool] | None = None,
+    machines: Collection[str] = (),
 ) -> Validation:
     """The clips that are used, with their folds; nothing depends on the order of the rows.
 
     perturbed: make the anomalies in embedding space instead of using those of the store. faults: whether a recording is
     a fault, by its key; a fault is no training clip, and its section needs no anomalies. A section without anomalies or
     with fewer than two different training clips is left out with a note. group: what is in one fold as a whole, see
-    `ensemble.groups`. DataError where no section is left, or no training clip has the group.
+    `ensemble.groups`. machines: those whose clips are used, all where none is named. DataError where no section is
+    left, no training clip has the group, or no clip is of a named machine.
     """
     if folds < 2:
         raise DataError(f"folds = {folds}: a clip is scored by the other folds, so at least 2 are needed")
+    of_machine = _of_machines(clips, machines)
     silent = facts["outcome"] == b"silent"
     generated = clips.columns["variant"] != b""
-    training = clips.where(split="train") & ~silent
+    training = clips.where(split="train") & ~silent & of_machine
     recorded = training & ~generated & ~clips.where(label="anomaly")
     fault = _marked(clips, {key for key, is_fault in (faults or {}).items() if is_fault})
     recorded &= ~fault
@@ -168,6 +172,16 @@ def plan_validation(
     if group:
         planned = _with_blocks(planned, clips[planned.rows], group, folds)
     return _with_changes(planned, perturbed) if perturbed else planned
+
+
+def _of_machines(clips: ClipTable, machines: Collection[str]) -> np.ndarray:
+    """Mask (n,) of the clips of these machines, all where none is named; DataError for one that no clip has."""
+    column = clips.column("machine")
+    known = np.unique(column).tolist()
+    for machine in machines:
+        if machine not in known:
+            raise DataError(unknown("machine", machine, known))
+    return np.isin(column, list(machines)) if machines else np.ones(len(clips), dtype=bool)
 
 
 PERTURBED = "the anomalies are perturbed embeddings, not sounds; real faults may change the embeddings in another way"

@@ -68,6 +68,9 @@ def test_the_included_systems():
             "idc_transae",
             "mobilenetv2",
             "aegan",
+            "gen_twfr_gmm",
+            "gen_anopatch",
+            "mimii_agent",
         ]
     )
 
@@ -85,7 +88,7 @@ def test_included_systems_name_existing_components(name):
     else:
         spec = commands(system)[0][5]
         assert parse_embedder(spec)[0] == system.embedder
-        assert system.view in (create(spec).views or ("",))
+        assert system.view in (create(spec).views or ("",)) or (system.select and not system.view)
     assert system.differs[-1:] != "."
     assert 2019 < system.published.year < 2027
 
@@ -114,6 +117,27 @@ def test_commands_by_hand(tmp_path):
     setup = parse_setup("tdnn", tuple(f"{key}={text}" for key, text in system.settings.items()))
     assert (setup.train.epochs, setup.loss, setup.network["width"]) == (3, {"m": 0.5}, 16)
     assert (setup.pretrain.train.epochs, setup.pretrain.loss) == (2, {"temperature": 0.2})
+
+
+def test_a_system_that_chooses_its_detector_does_so_for_each_machine(tmp_path):
+    system = find_system("gen_twfr_gmm")
+    lines = commands(system, store="folder/store", machines=("fan", "pump"), settings=("r=0;1",))
+    assert shlex.join(lines[0]) == (
+        "featstore build DATA folder/store -e 'twfr:r=0;1' --as gen_twfr_gmm --anomalies auto"
+    )
+    assert [line[:2] for line in lines[1:]] == [["detect", "select"], ["detect", "run"]] * 2
+    assert lines[1][lines[1].index("--strategy") + 1] == "best single"
+    for line, machine in ((lines[1], "fan"), (lines[2], "fan"), (lines[3], "pump"), (lines[4], "pump")):
+        assert line[line.index("--machine") + 1] == machine
+        assert f"folder/gen_twfr_gmm.{machine}.toml" in line
+    assert "--described-faults" in commands(find_system("mimii_agent"))[0]
+
+
+@pytest.mark.parametrize("line", ['grid = "none.toml"', "grid = 3", 'gird = "twfr_gmm.toml"'])
+def test_a_mistake_in_how_the_detector_is_chosen_is_named(tmp_path, line):
+    text = SMALL.replace("[published]", f"[select]\n{line}\n[published]")
+    with pytest.raises(DataError, match=r"mine\.toml: .*select"):
+        read_system(written(tmp_path, text))
 
 
 def test_the_projector_of_the_pre_training_is_used_in_the_fine_tuning():
