@@ -41,7 +41,7 @@ class SpectrogramBranch(nn.Module):
         bins = used.stop - used.start
         self.norm = nn.BatchNorm1d(bins)
         self.stem = self.first_layers(config)
-        width, (height, frames) = STEM, self.map_size(bins, config.samples // (window // 2) + 1)
+        width, (height, frames) = STEM, self.map_size(config, bins, config.samples // (window // 2) + 1)
         blocks = []
         for out in (16, 32, 64, 128):
             height, frames = -(-height // 2), -(-frames // 2)
@@ -59,7 +59,7 @@ class SpectrogramBranch(nn.Module):
             nn.Conv2d(1, STEM, 7, 2, 3, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
         )
 
-    def map_size(self, bins: int, frames: int) -> tuple[int, int]:
+    def map_size(self, config: Any, bins: int, frames: int) -> tuple[int, int]:
         """Size of the map after the first layers."""
         return -(-bins // 4), -(-frames // 4)
 
