@@ -68,6 +68,10 @@ def test_the_included_systems():
             "idc_transae",
             "mobilenetv2",
             "aegan",
+            "sw_wavenet",
+            "fte_net",
+            "estm",
+            "asd_afpa",
         ]
     )
 
