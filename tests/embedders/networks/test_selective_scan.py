@@ -77,3 +77,13 @@ def test_time_steps_start_in_the_published_range():
     steps = F.softplus(Mamba(64).step.bias)
     assert SHORTEST * 0.99 < steps.min() < 2 * SHORTEST
     assert LONGEST / 2 < steps.max() < LONGEST * 1.01
+
+
+def test_half_precision_changes_little_and_gives_all_gradients():
+    torch.manual_seed(0)
+    layer, x = Mamba(8, state=4), torch.randn(2, 200, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = layer(x)
+    half.sum().backward()
+    torch.testing.assert_close(half.float(), layer(x), rtol=0, atol=0.02)
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in layer.parameters())
