@@ -1,7 +1,7 @@
 """`fte_net`: two branches as in `two_branch`; chunks of the spectrogram, weighted along frequency and along time.
 
 Zhang et al., "A dual-path framework with frequency-and-time excited network for anomalous sound detection", ICASSP
-2024. The layer sizes here are our choice: those of `two_branch`, which differs in the first layers and in what excites.
+2024. The layer sizes here are our choice: those of `two_branch`, with other first layers and another excitation.
 
 Clips may have any length: the layers that weight along time are stored for the frames of `seconds`, and averages and
 weights are interpolated between those and the frames of a clip.
@@ -43,7 +43,7 @@ class FTENetConfig(TwoBranchConfig):
 class ChunkEncoder(nn.Module):
     """Chunks that are long in frequency and chunks that are long in time, each mapped to half of the channels.
 
-    Both kinds stand at the same places: one each `chunk_bins / 4` bins and `chunk_frames / 4` frames.
+    Both kinds stand at the same places: one every `chunk_bins / 4` bins and `chunk_frames / 4` frames.
     """
 
     def __init__(self, config: FTENetConfig) -> None:
