@@ -1,4 +1,4 @@
-"""What networks over frames of a log-mel share: config, scale, runs of frames, patches."""
+"""What networks over frames of a log-mel share: config, scale, runs of frames, patches, statistics."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,12 @@ def without_middle(runs: Tensor) -> Tensor:
     """Remove the middle frame of runs (..., frame, mel)."""
     middle = runs.shape[-2] // 2
     return torch.cat([runs[..., :middle, :], runs[..., middle + 1 :, :]], dim=-2)
+
+
+def mean_and_deviation(x: Tensor) -> Tensor:
+    """Mean and standard deviation over time: (batch, channel, frame) to (batch, 2 * channel)."""
+    variance = x.var(dim=2, correction=0)
+    return torch.cat([x.mean(dim=2), (variance + 1e-5).sqrt()], dim=1)
 
 
 class LogMelNet(nn.Module):

@@ -16,6 +16,9 @@ SMALL: dict[str, tuple[str, ...]] = {
     "stgram": ("n_mels=16", "hop=2048", "n_fft=2048", "dim=16"),
     "two_branch": ("branch_dim=8", "windows=512"),
     "multires": ("branch_dim=8", "windows=256;1024"),
+    "sw_wavenet": ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "layers=2", "dim=16"),
+    "fte_net": ("windows=512", "branch_dim=8"),
+    "estm": ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "state=4", "segments=8", "dim=16"),
     "ae": ("n_mels=32", "hop=1024"),
     "aegan": ("n_mels=32", "frames=32", "hop=256", "width=2", "latent=8"),
 }

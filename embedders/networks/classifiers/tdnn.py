@@ -6,10 +6,10 @@ The layer sizes were not published; ours are those of x-vectors (Snyder et al., 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from embedders.networks.classifiers.channels import ChannelConfig, Channels
+from embedders.networks.frames import mean_and_deviation
 from embedders.networks.objectives.names import Features
 from embedders.networks.trained import TrainedEmbedder
 
@@ -53,9 +53,7 @@ class TDNNNet(nn.Module):
     def forward(self, waves: Tensor, S: Tensor) -> Tensor:
         """Return one branch."""
         x = self.layers(self.norm(self.channels(waves, S).flatten(1, 2)))
-        variance = x.var(dim=2, correction=0)
-        statistics = torch.cat([x.mean(dim=2), (variance + 1e-5).sqrt()], dim=1)
-        z: Tensor = self.project(statistics)
+        z: Tensor = self.project(mean_and_deviation(x))
         return z[:, None]
 
 

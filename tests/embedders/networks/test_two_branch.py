@@ -5,13 +5,8 @@ import pytest
 import torch
 from small_networks import small_model
 
-from embedders.networks.classifiers.two_branch import (
-    Excitation,
-    MultiResConfig,
-    SpectrogramBranch,
-    SpectrumBranch,
-    TwoBranchConfig,
-)
+from embedders.networks.classifiers.spectrum import Excitation, SpectrumBranch, TwoBranchConfig
+from embedders.networks.classifiers.two_branch import MultiResConfig, SpectrogramBranch
 from embedders.networks.classifiers.two_branch import TwoBranchNet as Net
 
 

@@ -71,6 +71,10 @@ def test_the_included_systems():
             "gen_twfr_gmm",
             "gen_anopatch",
             "mimii_agent",
+            "sw_wavenet",
+            "fte_net",
+            "estm",
+            "asd_afpa",
         ]
     )
 
