@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""The tables of docs/systems.md, from the recipes and the measured rows: print the page, or --write it.
+
+    python scripts/systems_page.py [--write]
+
+Between the marks of `systems` stands every recipe: what was published, what was measured here, and what differs.
+Between the marks of `measured NAME` stand the rows of one data set of docs/systems_measured.csv, to which
+`scripts/bench_systems.py --record` appends. Of several measurements of a system on one data set, the last is shown.
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from systems_measured import FACTS, Measured, cells, facts, header, line, read_measured, rule_line, score_text
+
+from ensemble.systems.catalogue import System, find_system, names
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "systems.md"
+MEASURED = ROOT / "docs" / "systems_measured.csv"
+UNTRAINED_SHOWN = 6
+"""Best views of the embeddings without training that a table shows."""
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines before and after a written part."""
+    return f"<!-- {name}: written by scripts/systems_page.py -->\n", f"<!-- end of {name} -->\n"
+
+
+def with_part(page: str, name: str, text: str) -> str:
+    """The page with a text between the marks of a part; ValueError where they are missing or repeated."""
+    start, end = marks(name)
+    if page.count(start) != 1 or page.count(end) != 1 or page.index(end) < page.index(start):
+        raise ValueError(f"expected one line {start.strip()!r} and after it one line {end.strip()!r}")
+    head, rest = page.split(start)
+    return f"{head}{start}\n{text}\n{end}{rest.split(end)[1]}"
+
+
+def written(page: str, rows: Sequence[Measured], systems: Iterable[System]) -> str:
+    """The page with all its parts; ValueError names the marks of a data set that the page lacks."""
+    page = with_part(page, "systems", systems_table(systems, rows))
+    for name in dict.fromkeys(row.dataset for row in rows):
+        page = with_part(page, f"measured {name}", measured_table([row for row in rows if row.dataset == name]))
+    return page
+
+
+def systems_table(systems: Iterable[System], rows: Sequence[Measured]) -> str:
+    """A line for every system, oldest publication first."""
+    ordered = sorted(systems, key=lambda system: (system.published.year, system.name))
+    head = ["recipe", "system", "published", "measured here", "differs from the publication"]
+    return "\n".join([line(head), rule_line(len(head)), *(line(_system(system, rows)) for system in ordered), ""])
+
+
+def _system(system: System, rows: Sequence[Measured]) -> list[str]:
+    last = {row.dataset: row for row in own_rows(rows) if row.system == system.name}
+    here = "; ".join(f"{name} {score_text(row)}" for name, row in last.items()) or "not yet"
+    published = f"{system.published.figure} ({system.published.source})"
+    return [f"`{system.name}`", *(text.replace("|", "\\|") for text in (system.title, published, here, system.differs))]
+
+
+def own_rows(rows: Iterable[Measured]) -> list[Measured]:
+    """The first row of every system, data set and command, which is that of the system's own detector."""
+    first: dict[tuple[str, str, str], Measured] = {}
+    for row in rows:
+        first.setdefault((row.dataset, row.system, row.command), row)
+    return list(first.values())
+
+
+def measured_table(rows: Sequence[Measured]) -> str:
+    """Rows of one data set, with other detectors in one column, then the notes and the commands."""
+    shown = _shown(rows)
+    others = list(dict.fromkeys(row.detector for row in rows if row not in own_rows(rows)))
+    notes = list(dict.fromkeys(row.note for row in shown if row.note))
+    by = list(dict.fromkeys(row.command for row in shown))
+    head = ["system", *header(rows[0].rule), *(f"by `{other}`" for other in others), *FACTS, "command"]
+    lines = []
+    for row in shown:
+        same = {r.detector: r for r in rows if (r.system, r.command) == (row.system, row.command) and r is not row}
+        note = f" [{notes.index(row.note) + 1}]" if row.note else ""
+        more = [score_text(same[other]) if other in same else "" for other in others]
+        lines.append([_name(row) + note, *cells(row), *more, *facts(row), str(by.index(row.command) + 1)])
+    text = "\n".join([line(head), rule_line(len(head)), *map(line, lines), ""])
+    listed = "".join(f"[{i + 1}] {note}.\n" for i, note in enumerate(notes))
+    return f"{text}{f'{chr(10)}{listed}' if listed else ''}\nCommands:\n\n" + "".join(_command(i + 1, command) for i, command in enumerate(by))
+
+
+def _shown(rows: Sequence[Measured]) -> list[Measured]:
+    """The last measurement of every system, and the best views of the embeddings without training."""
+    last = list({row.system: row for row in own_rows(rows)}.values())
+    recipes = [row for row in last if not _is_view(row)]
+    views = sorted((row for row in last if _is_view(row)), key=lambda row: -row.score)
+    return [*recipes, *views[:UNTRAINED_SHOWN]]
+
+
+def _is_view(row: Measured) -> bool:
+    return "@" in row.system
+
+
+def _name(row: Measured) -> str:
+    """Name of a system; embedders, which are no recipes, with their detector."""
+    return row.system if row.system in names() else f"`{row.system}`, `{row.detector}`"
+
+
+def _command(number: int, command: str) -> str:
+    """A command as lines of an indented block, below its number, wrapped at its options."""
+    lines, width = [f"    # {number}", "   "], 116
+    for word in command.replace(" --", "\n--").split("\n"):
+        if len(lines[-1]) + len(word) > width:
+            lines[-1] += " \\"
+            lines.append("       ")
+        lines[-1] += f" {word}"
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Print or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
+    page = written(PAGE.read_text(encoding="utf-8"), read_measured(MEASURED), map(find_system, names()))
+    if parser.parse_args().write:
+        PAGE.write_text(page, encoding="utf-8")
+    else:
+        print(page, end="")
+
+
+if __name__ == "__main__":
+    main()
