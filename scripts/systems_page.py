@@ -3,22 +3,28 @@
 
     python scripts/systems_page.py [--write]
 
-Between the marks of `systems` stands every recipe: what was published, what was measured here, and what differs.
-Between the marks of `measured NAME` stand the rows of one data set of docs/systems_measured.csv, to which
-`scripts/bench_systems.py --record` appends. Of several measurements of a system on one data set, the last is shown.
+Between the marks of `systems` stands every recipe: what was published, what was measured here, and what differs. Those
+of `small` hold the settings of `bench_systems.py --small`. Between the marks of `measured NAME` stand the rows of one
+data set of docs/systems_measured.csv, to which `scripts/bench_systems.py --record` appends. Of several measurements of
+a system on one data set, the last is shown. Data sets without marks are in the file only.
 """
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from systems_measured import FACTS, Measured, cells, facts, header, line, read_measured, rule_line, score_text
+from systems_small import SMALL, Small
 
+from embedders import EMBEDDERS
 from ensemble.systems.catalogue import System, find_system, names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "systems.md"
 MEASURED = ROOT / "docs" / "systems_measured.csv"
+DATA_SETS = re.compile(r"^<!-- measured (.+): written by", re.MULTILINE)
+NOTHING = "Not measured yet.\n"
 UNTRAINED_SHOWN = 6
 """Best views of the embeddings without training that a table shows."""
 
@@ -38,10 +44,12 @@ def with_part(page: str, name: str, text: str) -> str:
 
 
 def written(page: str, rows: Sequence[Measured], systems: Iterable[System]) -> str:
-    """The page with all its parts; ValueError names the marks of a data set that the page lacks."""
+    """The page with all its parts, and the rows of the data sets for which it has marks."""
     page = with_part(page, "systems", systems_table(systems, rows))
-    for name in dict.fromkeys(row.dataset for row in rows):
-        page = with_part(page, f"measured {name}", measured_table([row for row in rows if row.dataset == name]))
+    page = with_part(page, "small", small_table())
+    for name in DATA_SETS.findall(page):
+        of_set = [row for row in rows if row.dataset == name]
+        page = with_part(page, f"measured {name}", measured_table(of_set) if of_set else NOTHING)
     return page
 
 
@@ -54,9 +62,34 @@ def systems_table(systems: Iterable[System], rows: Sequence[Measured]) -> str:
 
 def _system(system: System, rows: Sequence[Measured]) -> list[str]:
     last = {row.dataset: row for row in own_rows(rows) if row.system == system.name}
-    here = "; ".join(f"{name} {score_text(row)}" for name, row in last.items()) or "not yet"
+    here = "; ".join(f"{name} {score_text(row)}{_restriction(row)}" for name, row in last.items()) or "not yet"
     published = f"{system.published.figure} ({system.published.source})"
-    return [f"`{system.name}`", *(text.replace("|", "\\|") for text in (system.title, published, here, system.differs))]
+    texts = (system.title, published, here, system.differs or "nothing known")
+    return [f"`{system.name}`", *(text.replace("|", "\\|") for text in texts)]
+
+
+def _restriction(row: Measured) -> str:
+    """What limits a score: the part of a note before its colon."""
+    limit, colon, _ = row.note.partition(":")
+    return f" ({limit})" if colon else ""
+
+
+def small_table() -> str:
+    """Small settings of every kind of network that exists."""
+    head = ["embedder", "batch", "learning rate", "clips seen", "other settings"]
+    kinds: dict[Small, list[str]] = {}
+    for name, small in SMALL.items():
+        if name in EMBEDDERS:
+            kinds.setdefault(small, []).append(f"`{name}`")
+    lines = [
+        [", ".join(named), str(small.batch), _rate(small), f"{small.clips:,}", ", ".join(small.settings)]
+        for small, named in {**kinds, Small(): ["others"]}.items()
+    ]
+    return "\n".join([line(head), rule_line(len(head)), *map(line, lines), ""])
+
+
+def _rate(small: Small) -> str:
+    return f"{small.learning_rate:g}" if small.learning_rate else "recipe"
 
 
 def own_rows(rows: Iterable[Measured]) -> list[Measured]:
@@ -69,8 +102,8 @@ def own_rows(rows: Iterable[Measured]) -> list[Measured]:
 
 def measured_table(rows: Sequence[Measured]) -> str:
     """Rows of one data set, with other detectors in one column, then the notes and the commands."""
-    shown = _shown(rows)
-    others = list(dict.fromkeys(row.detector for row in rows if row not in own_rows(rows)))
+    shown, own = _shown(rows), own_rows(rows)
+    others = list(dict.fromkeys(row.detector for row in rows if row not in own))
     notes = list(dict.fromkeys(row.note for row in shown if row.note))
     by = list(dict.fromkeys(row.command for row in shown))
     head = ["system", *header(rows[0].rule), *(f"by `{other}`" for other in others), *FACTS, "command"]
@@ -82,7 +115,8 @@ def measured_table(rows: Sequence[Measured]) -> str:
         lines.append([_name(row) + note, *cells(row), *more, *facts(row), str(by.index(row.command) + 1)])
     text = "\n".join([line(head), rule_line(len(head)), *map(line, lines), ""])
     listed = "".join(f"[{i + 1}] {note}.\n" for i, note in enumerate(notes))
-    return f"{text}{f'{chr(10)}{listed}' if listed else ''}\nCommands:\n\n" + "".join(_command(i + 1, command) for i, command in enumerate(by))
+    commands = "".join(_command(i + 1, command) for i, command in enumerate(by))
+    return "\n".join(part for part in (text, listed, "Commands:\n", commands) if part)
 
 
 def _shown(rows: Sequence[Measured]) -> list[Measured]:

@@ -48,7 +48,7 @@ SMALL: dict[str, Small] = {
     "finetune": Small(500, batch=8, learning_rate=None),
     "na_beats": Small(300, batch=8, learning_rate=None),
 }
-"""By embedder; others get `Small()`. The times were estimated from the speeds in docs/systems.md."""
+"""By embedder; others get `Small()`."""
 
 
 def small_settings(system: System, n_train: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Published systems: each names existing components, its commands are right, and mistakes in a file are named."""
 
+import re
 import shlex
 import tomllib
 
@@ -43,40 +44,14 @@ def written(tmp_path, text):
     return path
 
 
-def test_the_included_systems():
-    assert names() == sorted(
-        [
-            "stgram_mfn",
-            "clp_scf",
-            "noisy_arcmix",
-            "os_scl",
-            "scadacos",
-            "adaproj",
-            "ssl4asd",
-            "multires_subspace",
-            "ustc",
-            "ustc_tgram",
-            "ustc_wav2vec2",
-            "anopatch",
-            "hmic_agc",
-            "scan",
-            "arcface_gmm",
-            "twfr_gmm",
-            "smote_twfr_gmm",
-            "ae",
-            "idnn",
-            "idc_transae",
-            "mobilenetv2",
-            "aegan",
-            "gen_twfr_gmm",
-            "gen_anopatch",
-            "mimii_agent",
-            "sw_wavenet",
-            "fte_net",
-            "estm",
-            "asd_afpa",
-        ]
-    )
+@pytest.mark.parametrize("name", names())
+def test_included_systems_state_what_was_published(name):
+    system = find_system(name)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+    assert len(system.title) > 20, "a title says what trains and what scores"
+    assert all((system.detector, system.published.figure, system.published.source))
+    assert not system.title.endswith(".")
+    assert not system.trained or system.settings.get("epochs"), "a training states its length"
 
 
 @pytest.mark.parametrize("name", names())
