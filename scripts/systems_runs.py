@@ -87,7 +87,7 @@ class Work:
         return time.process_time() if self.device == "cpu" else time.monotonic()
 
     def changed(self, system: System) -> tuple[str, ...]:
-        """Settings that replace those of a system: those of --small, --epochs, the seed and --set, later ones first."""
+        """Settings that replace those of a system: of --small, --epochs, the seed and --set; the last one counts."""
         if not system.trained:
             return ()
         small = small_settings(system, self.data.n_train) if self.small else []

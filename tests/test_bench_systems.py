@@ -117,6 +117,24 @@ def test_several_years_and_seeds_in_one_command(plant, with_ids, tmp_path, capsy
     assert "$ featstore train" not in commands
 
 
+def test_an_evaluation_set_is_scored_by_the_labels_of_its_truth(with_ids, tmp_path, capsys, monkeypatch):
+    evaluation, truth = tmp_path / "eval_data", tmp_path / "truth"
+    shutil.copytree(with_ids, evaluation)
+    truth.mkdir()
+    for path in sorted(evaluation.glob("*/test/*.wav")):
+        label, name = path.name.split("_", 1)
+        path.rename(path.with_name(name))
+        listing = truth / f"ground_truth_{path.parts[-3]}_{name[:5]}_test.csv"
+        with listing.open("a") as file:
+            file.write(f"{name},{int(label == 'anomaly')}\n")
+    args = [with_ids, f"20eval={evaluation}", "--years", "--work", tmp_path / "work", "-e", "logmel"]
+    ((_, row), _), _ = printed(capsys, monkeypatch, *args, "--ground-truth", f"20eval={truth}")
+    assert row[1] == row[2] != "not run"
+    ((_, row), _), stderr = printed(capsys, monkeypatch, with_ids, *args[1:4], tmp_path / "other", *args[5:])
+    assert row[2:] == ["not run", "", ""]
+    assert "20eval: no section can be measured: no labels" in stderr
+
+
 def test_the_two_averages_by_hand(with_ids, tmp_path):
     work = systems_runs.Work(systems_years.data_sets([f"2020={with_ids}"], {})[0], tmp_path)
     clips = systems_runs.ClipTable.from_clips([clip for clip in work.data.listing.clips if clip.split == "test"])
