@@ -13,7 +13,6 @@ from embedders.pretrained.frozen import TokenModel, open_encoder
 from embedders.pretrained.lora import QUERY_AND_VALUE
 
 AST = "audio-spectrogram-transformer"
-LAYERS = ("layers", "layer")  # names of a list of transformer layers
 
 
 class Trunk(Protocol):
@@ -121,14 +120,6 @@ def open_trunk(spec: str, sample_rate_hz: int) -> Trunk:
         raise ValueError(f"encoder={spec}: can only be used frozen; fine-tune BEATs or an encoder of transformers")
     trunk: Trunk = TRUNKS[type(model)](model)
     return trunk
-
-
-def layers_of(network: nn.Module, n_layers: int) -> nn.ModuleList:
-    """The transformer layers of a network, in order; ValueError if they are not found."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in LAYERS and len(module) == n_layers:
-            return module
-    raise ValueError(f"{type(network).__name__} has no list of {n_layers} layers; use BEATs or an encoder like it")
 
 
 def unfreeze(network: nn.Module) -> None:

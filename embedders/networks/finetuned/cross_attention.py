@@ -32,6 +32,18 @@ class CrossAttention(nn.Module):
         return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)
 
 
+LAYERS = ("layers", "layer")
+"""Names of a list of transformer layers."""
+
+
+def layers_of(network: nn.Module, n_layers: int) -> nn.ModuleList:
+    """The transformer layers of a network, in order; ValueError if they are not found."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in LAYERS and len(module) == n_layers:
+            return module
+    raise ValueError(f"{type(network).__name__} has no list of {n_layers} transformer layers; use BEATs, or AST")
+
+
 @contextmanager
 def after_layers(layers: Iterable[nn.Module], change: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
     """Within the block, the output of layer i, tokens (batch, token, dim), is replaced by `change(i, output)`."""

@@ -11,14 +11,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from embedders.networks.finetuned.cross_attention import CrossAttention, after_layers
+from embedders.networks.finetuned.cross_attention import CrossAttention, after_layers, layers_of
 from embedders.networks.finetuned.on_encoder import EncoderEmbedder, OnEncoder
 from embedders.networks.objectives.match import Match
 from embedders.networks.objectives.names import Features
 from embedders.networks.objectives.scenes import Scenes
 from embedders.networks.trained import Objective
 from embedders.pretrained.pooling import pooling_of
-from embedders.pretrained.trunk import layers_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,7 @@ def test_the_included_systems():
             "idc_transae",
             "mobilenetv2",
             "aegan",
+            "na_beats",
         ]
     )
 
@@ -114,6 +115,15 @@ def test_commands_by_hand(tmp_path):
     setup = parse_setup("tdnn", tuple(f"{key}={text}" for key, text in system.settings.items()))
     assert (setup.train.epochs, setup.loss, setup.network["width"]) == (3, {"m": 0.5}, 16)
     assert (setup.pretrain.train.epochs, setup.pretrain.loss) == (2, {"temperature": 0.2})
+
+
+def test_the_channel_of_a_system_is_trained_on_and_built():
+    training, building, _ = commands(find_system("na_beats"))
+    assert training[-2:] == ["--set", "channel=0,1"]
+    assert building[-2:] == ["--channel", "0,1"]
+    training, building, _ = commands(find_system("na_beats"), settings=("channel=1,0",))
+    assert (training[-1], building[-1]) == ("channel=1,0", "1,0")
+    assert "--channel" not in commands(find_system("anopatch"))[1]
 
 
 def test_the_projector_of_the_pre_training_is_used_in_the_fine_tuning():

@@ -21,6 +21,7 @@ SMALL = {
     "transae": ("n_mels=16", "hop=1024", "depth=1", "feedforward=16"),
     "aegan": ("n_mels=32", "frames=32", "width=2", "latent=8", "seconds=1"),
     "finetune": ("dim=16", "warmup=2"),
+    "na_beats": ("dim=16", "heads=2", "rooms=4", "warmup=2"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }
 QUICK = ("epochs=2", "batch=8", "holdout=0.2", "learning_rate=0.001")
@@ -46,9 +47,19 @@ def data(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """The same by two microphones."""
+    root = tmp_path_factory.mktemp("two") / "data"
+    plant = ("--clips", "60", "--machines", "fan,valve", "--seconds", "2")
+    run(["featstore", "simulate", str(root), *plant, "--microphones", "2"])
+    return root
+
+
 @pytest.mark.parametrize("name", names())
-def test_a_system_runs_from_recordings_to_metrics(data, tmp_path, name):
+def test_a_system_runs_from_recordings_to_metrics(request, data, tmp_path, name):
     system = find_system(name)
+    data = request.getfixturevalue("pairs") if system.channel else data
     small = (*SMALL[system.embedder], *QUICK) if system.trained else ()
     if "encoder" in system.settings:
         small += (f"encoder={small_encoder(system.settings['encoder'], tmp_path)}",)
