@@ -1,6 +1,6 @@
 """How near the tokens of noisy pairs come to those of the clean near sound, by na_beats and by subtraction.
 
-    python scripts/bench_na.py [--clips 400] [--seconds 5] [--epochs 30] [--width 64]
+    python scripts/bench_na.py [--clips 120] [--seconds 2] [--epochs 20] [--width 64]
 
 A small random BEATs (3 layers) is frozen. The corrections of na_beats are trained on the normal training clips of a
 simulated plant of six machines, rendered into rooms with two noise sources at -10 to 10 dB. Prints a Markdown table for
@@ -39,7 +39,7 @@ RATE_HZ = 16_000
 SUBTRACTED = ("0-1", "0-1:taps=4", "0-1:window=8192")
 SNR_DB, SOURCES = (-10.0, 0.0, 10.0), (1, 2)
 ROOMS, ROOM_SEED = 24, 1_000_000
-SETTINGS = ("dim=64", "heads=4", "batch=16", "holdout=0.1", "learning_rate=0.002", "warmup=20", "labels=section")
+SETTINGS = ("dim=64", "heads=4", "batch=8", "holdout=0.1", "learning_rate=0.003", "warmup=20", "labels=section")
 
 Tokens = Callable[[Tensor], Tensor]
 
@@ -124,9 +124,9 @@ def print_table(systems: dict[str, Tokens], clean: Tokens, waves: Tensor) -> Non
 def main() -> None:
     """Train, measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=400)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--width", type=int, default=64)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -93,7 +93,8 @@ def heard(sources: Tensor, responses: Tensor) -> Tensor:
     """
     n = sources.shape[-1]
     spectrum = torch.fft.rfft(sources)[:, :, None] * torch.fft.rfft(responses, n)
-    return torch.fft.irfft(spectrum, n)
+    both: Tensor = torch.fft.irfft(spectrum, n)
+    return both
 
 
 def shaped_noise(count: int, length: int, rate_hz: int, rng: torch.Generator) -> Tensor:
