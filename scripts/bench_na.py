@@ -1,6 +1,6 @@
 """How near the tokens of noisy pairs come to those of the clean near sound, by na_beats and by subtraction.
 
-    python scripts/bench_na.py [--clips 120] [--seconds 2] [--epochs 20] [--width 64]
+    python scripts/bench_na.py [--clips 120] [--seconds 2] [--epochs 60] [--width 64]
 
 A small random BEATs (3 layers) is frozen. The corrections of na_beats are trained on the normal training clips of a
 simulated plant of six machines, rendered into rooms with two noise sources at -10 to 10 dB. Prints a Markdown table for
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=120)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--width", type=int, default=64)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
