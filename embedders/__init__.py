@@ -41,6 +41,7 @@ EMBEDDERS = {
     "aegan": "embedders.networks.reconstruction.aegan:AEGAN",
     "mobilenetv2": "embedders.networks.classifiers.mobilenetv2:MobileNetV2",
     "finetune": "embedders.networks.finetuned.finetune:FineTune",
+    "na_beats": "embedders.networks.finetuned.na_beats:NABeats",
 }
 
 DEVICE = "device"

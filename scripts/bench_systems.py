@@ -34,6 +34,7 @@ from ensemble.output import labelled, measure, score_table, year_of
 from ensemble.run import detect
 from ensemble.systems.catalogue import System, commands, find_system, names
 from featstore.building.memory import keep_freed_memory
+from featstore.building.work import channels_of
 from featstore.cli import main as featstore
 from featstore.store import FeatureStore
 
@@ -196,7 +197,9 @@ def speed(work: Work, system: System, checkpoint: Path) -> str:
     """Clips of 10 s embedded per second, after a first call."""
     spec = commands(system, checkpoint=str(checkpoint))[-2][5]
     embedder = create(spec, work.device)
-    waves = np.random.default_rng(0).normal(size=(TIMED_CLIPS, 10 * embedder.sample_rate_hz)).astype(np.float32)
+    channels = (channels_of(embedder),) if channels_of(embedder) > 1 else ()
+    shape = (TIMED_CLIPS, *channels, 10 * embedder.sample_rate_hz)
+    waves = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     embedder.embed(waves)
     start, n = work.clock(), 0
     while work.clock() - start < TIMED_S:

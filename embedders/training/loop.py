@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.names import Features
-from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.trained import Objective
 from embedders.training.augment_plan import Augmenter
 from embedders.training.data import Waves
 from embedders.training.plan import Plan
@@ -43,7 +43,7 @@ class TrainProgress:
 class Loop:
     """Training of one model; `run` returns the weights of the best epoch."""
 
-    def __init__(self, plan: Plan, model: Classify | Reconstruct, waves: Waves, held: np.ndarray) -> None:
+    def __init__(self, plan: Plan, model: Objective, waves: Waves, held: np.ndarray) -> None:
         config = plan.config
         self.config, self.plan, self.waves = config, plan, waves
         self.report: Callable[[TrainProgress], None] = lambda progress: None
@@ -200,7 +200,7 @@ class Loop:
             total += len(batch) * float(self._plain_loss(model, waves, batch))
         return total / len(self.held_rows)
 
-    def _plain_loss(self, model: Classify | Reconstruct, waves: Tensor, batch: np.ndarray) -> Tensor:
+    def _plain_loss(self, model: Objective, waves: Tensor, batch: np.ndarray) -> Tensor:
         """Loss of a batch without augmentation."""
         first, target, extra = self._targets(batch)
         if isinstance(model, Classify):

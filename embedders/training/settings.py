@@ -63,14 +63,9 @@ class TrainConfig:
             raise ValueError(f"imprint={self.imprint}: expected 0 to {self.epochs - 1}, less than epochs")
         parse_augment(self.augment)
         try:
-            mixes = mixes_of(self.channel)
+            mixes_of(self.channel)
         except DataError as error:
             raise ValueError(str(error)) from error
-        if mixes.several:
-            raise ValueError(
-                f"channel={self.channel}: a network is trained on one wave per clip; name one, such as "
-                f"{mixes.main.text}, and build with all of them"
-            )
 
     @property
     def clustered(self) -> str:
@@ -112,8 +107,19 @@ class Setup:
     pretrain: Stage | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parameters of the loss that cannot be set."""
+        """Refuse parameters of the loss that cannot be set, and several channels that the network does not read."""
         Stage(self.train, self.loss)
+        mixes = mixes_of(self.train.channel)
+        if mixes.several and len(mixes.each) != self.kind.n_channels:
+            raise ValueError(
+                f"channel={self.train.channel}: a network is trained on one wave per clip; name one, such as "
+                f"{mixes.main.text}, and build with all of them"
+            )
+
+    @property
+    def channel(self) -> str:
+        """Channel of the waves to train on: a network that reads near and far renders the far one itself."""
+        return mixes_of(self.train.channel).main.text
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -63,7 +63,7 @@ def train(
     resume = path.with_name(path.name + ".resume")
     samples = _samples(job.network.seconds, job.network.sample_rate_hz, job.network.min_samples)
     paths = [root / clip.path for clip in chosen]
-    waves = Waves(paths, job.network.sample_rate_hz, samples, setup.train.channel, threads)
+    waves = Waves(paths, job.network.sample_rate_hz, samples, setup.channel, threads)
     try:
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
             tensors, facts = _run(job, waves, resume, device, report)
@@ -89,7 +89,7 @@ def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device
     if spec:
 
         def read(paths: Sequence[Path], rate_hz: int, least: int) -> Waves:
-            return Waves(paths, rate_hz, _samples(config.seconds, rate_hz, least), setup.train.channel, threads)
+            return Waves(paths, rate_hz, _samples(config.seconds, rate_hz, least), setup.channel, threads)
 
         clips = with_clusters(root, clips, create(spec, device), setup.train.seed, read)
     plans = tuple(make_plan(setup.kind, config, stage, clips) for stage in setup.stages)

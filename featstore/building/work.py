@@ -1,6 +1,7 @@
 """What a worker of a build does: read clips, embed them in batches of equal length, return vectors or reasons.
 
-Where the policy has several mixes, the embedder is applied to the wave of each, and their views stand side by side.
+Where the policy has several mixes, the embedder is applied to the wave of each, and their views stand side by side. An
+embedder with `n_channels` above 1 gets the waves of that many mixes together, and gives one row.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,8 @@ class Embedder(Protocol):
     """Turns waves of equal length into vectors.
 
     fingerprint: changes with everything that changes a vector. shape: (d,), or (views, d) with one name per view in
-    `views`. min_samples: shorter waves are zero-padded to it.
+    `views`. min_samples: shorter waves are zero-padded to it. An embedder may also have `n_channels`, see
+    `channels_of`.
     """
 
     @property
@@ -44,6 +46,14 @@ class Embedder(Protocol):
     def embed(self, waves: np.ndarray) -> np.ndarray:
         """Float32 (batch, time) to float32 (batch, *shape)."""
         ...
+
+
+def channels_of(embedder: Embedder) -> int:
+    """Mixes of a recording that an embedder reads together: its `n_channels`, 1 where it has none.
+
+    Above 1, `embed` gets float32 (batch, n_channels, time); the policy must have exactly that many mixes.
+    """
+    return int(getattr(embedder, "n_channels", 1))
 
 
 Render = Callable[[np.ndarray, int, str], np.ndarray]
@@ -194,7 +204,7 @@ class Worker:
     @staticmethod
     def _embed_batch(embedder: Embedder, batch: list[Result]) -> None:
         waves = [result.recording.wave for result in batch if result.recording is not None]
-        if waves[0].ndim == 1:
+        if waves[0].ndim == 1 or channels_of(embedder) > 1:
             vectors = _embedded(embedder, waves)
         else:  # one call per mix: the vectors of a mix are those of a build of this mix alone
             parts = [_embedded(embedder, of_mix) for of_mix in zip(*waves, strict=True)]
@@ -211,7 +221,7 @@ class Worker:
 
 
 def _embedded(embedder: Embedder, waves: Sequence[np.ndarray]) -> np.ndarray:
-    """Vectors of waves (time,) of equal length; DataError for an embedder that fails or returns something else."""
+    """Vectors of waves (time,) or (n_channels, time) of equal length; DataError if the embedder fails or errs."""
     stacked = waves[0][None] if len(waves) == 1 else np.stack(waves)
     try:
         vectors = embedder.embed(stacked)

@@ -6,22 +6,19 @@ and the sha256 of the encoder's weights; it does not hold the encoder, and loadi
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embedders.networks.finetuned.on_encoder import EncoderEmbedder, OnEncoder
 from embedders.networks.objectives.names import Features
-from embedders.networks.trained import TrainedEmbedder
-from embedders.pretrained.frozen import refuse_other_weights, weights_note, windows
 from embedders.pretrained.lora import add_lora
 from embedders.pretrained.pooling import POOLINGS, AttentiveStatistics
-from embedders.pretrained.trunk import Trunk, adapted_names, open_trunk, unfreeze
+from embedders.pretrained.trunk import adapted_names, unfreeze
 
 MODES = ("lora", "full", "head")
 ATTENTIVE = "attentive"
-LONGEST_S = 30.0  # recordings are embedded in windows of at most this length
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
@@ -86,47 +83,26 @@ class Head(nn.Module):
         return z
 
 
-class FineTuneNet(nn.Module):
+class FineTuneNet(OnEncoder):
     """Encoder and head: features to (batch, 1, dim); the state dict leaves out frozen tensors of the encoder."""
 
-    weights_sha256: Tensor
-
     def __init__(self, config: FineTuneConfig) -> None:
-        super().__init__()
-        if not config.encoder:
-            raise ValueError(
-                "encoder is missing: name the encoder to train, such as --set encoder=beats=BEATs_iter3.pt"
-            )
+        super().__init__(config.encoder, config.sample_rate_hz, config.min_samples)
         self.config, self.warmup = config, config.warmup
-        self.trunk: Trunk = open_trunk(config.encoder, config.sample_rate_hz)
         model = self.trunk.model
-        if model.min_samples > config.min_samples:
-            raise ValueError(
-                f"encoder={config.encoder}: needs waves of at least {model.min_samples} samples, more than the "
-                f"supported {config.min_samples}; use another encoder"
-            )
-        self.sha256, self.longest = model.weights_sha256, model.max_samples
         self.n_layers = model.n_layers
-        self.encoder = self.trunk.network
         if config.mode == "lora":
             add_lora(self.encoder, adapted_names(self.encoder), rank=config.rank)
         if config.mode == "full":
             unfreeze(self.encoder)
         if config.recompute:
             self.trunk.recompute()
-        # Names, because the average of weights has requires_grad off everywhere.
-        named = self.encoder.named_parameters(remove_duplicate=False)
-        self.trained = {name for name, parameter in named if parameter.requires_grad}
+        self.note_trained()
         self.head = Head(config.pool, model.dim, model.n_bands, config.dim)
-        self.register_buffer("weights_sha256", weights_note(self.sha256))
 
     def front(self, waves: Tensor) -> Features:
         """Compute the encoder's input."""
-        if self.longest and waves.shape[1] > self.longest:
-            raise ValueError(
-                f"encoder={self.config.encoder}: reads at most {self.longest} samples, got {waves.shape[1]}; use "
-                f"seconds={self.longest / self.config.sample_rate_hz:.4g} or less"
-            )
+        self.refuse_longer(waves)
         return (self.trunk.front(waves),)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,41 +126,11 @@ class FineTuneNet(nn.Module):
         depth = int(layer[1]) + 1 if layer else 0
         return float(self.config.layer_decay ** (self.n_layers + 1 - depth))
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """All tensors but the encoder's frozen ones."""
-        tensors = super().state_dict(*args, **kwargs)
-        for name in self._frozen():
-            del tensors[kwargs.get("prefix", "") + name]
-        return tensors
-
-    def _frozen(self) -> dict[str, Tensor]:
-        return {f"encoder.{name}": x for name, x in self.encoder.state_dict().items() if name not in self.trained}
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        refuse_other_weights(state_dict.get(f"{prefix}weights_sha256"), self.sha256, self.config.encoder)
-        state_dict |= {prefix + name: value for name, value in self._frozen().items()}
-        cast(Any, super())._load_from_state_dict(state_dict, prefix, *args)
-
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune(TrainedEmbedder):
+class FineTune(EncoderEmbedder):
     """Embedder: a fine-tuned encoder; recordings longer than its input are embedded as the mean over windows."""
 
     name: ClassVar[str] = "finetune"
     config_type: ClassVar[type] = FineTuneConfig
     network_type: ClassVar[type[nn.Module]] = FineTuneNet
-
-    def embed(self, waves: np.ndarray) -> np.ndarray:
-        """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
-        longest = self._longest()
-        if waves.ndim != 2 or waves.shape[1] <= longest:
-            return super().embed(waves)
-        parts = windows(torch.from_numpy(np.array(waves, dtype=np.float32, order="C")), longest)
-        embeddings: np.ndarray = np.mean([super(FineTune, self).embed(part.numpy()) for part in parts], axis=0)
-        return embeddings
-
-    def _longest(self) -> int:
-        """Samples embedded at once."""
-        network: Any = self.model.network
-        longest = round(LONGEST_S * self.sample_rate_hz)
-        return min(longest, network.longest or longest)

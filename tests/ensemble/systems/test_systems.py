@@ -75,6 +75,7 @@ def test_the_included_systems():
             "fte_net",
             "estm",
             "asd_afpa",
+            "na_beats",
         ]
     )
 
@@ -142,6 +143,13 @@ def test_a_mistake_in_how_the_detector_is_chosen_is_named(tmp_path, line):
     text = SMALL.replace("[published]", f"[select]\n{line}\n[published]")
     with pytest.raises(DataError, match=r"mine\.toml: .*select"):
         read_system(written(tmp_path, text))
+def test_the_channel_of_a_system_is_trained_on_and_built():
+    training, building, _ = commands(find_system("na_beats"))
+    assert training[-2:] == ["--set", "channel=0,1"]
+    assert building[-2:] == ["--channel", "0,1"]
+    training, building, _ = commands(find_system("na_beats"), settings=("channel=1,0",))
+    assert (training[-1], building[-1]) == ("channel=1,0", "1,0")
+    assert "--channel" not in commands(find_system("anopatch"))[1]
 
 
 def test_the_projector_of_the_pre_training_is_used_in_the_fine_tuning():
