@@ -7,6 +7,7 @@ them:
     embedder = "stgram"             # trained where there is a [training] table
     output = "posterior"            # of a trained embedder; default "embedding"
     view = ""
+    channel = ""                    # of the recordings, as of `featstore build --channel`; also trained on
     detector = "posterior"
     group_by = ""                   # attribute whose values are groups of the detector; "attributes" for all
     differs = "..."                 # how it differs from the publication
@@ -36,6 +37,9 @@ FOLDER = Path(str(files(__package__))) / "recipes"
 TABLES = ("network", "training", "loss", "pretrain")
 """Tables whose keys are checked by the commands."""
 
+CHANNEL = "channel"
+"""Key of a system, setting of its training and option of its build, which all read the same wave."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -57,6 +61,7 @@ class System:
     published: Published
     output: str = "embedding"
     view: str = ""
+    channel: str = ""
     group_by: str = ""
     differs: str = ""
     trained: bool = False
@@ -107,20 +112,24 @@ def commands(
 ) -> list[list[str]]:
     """The command lines that run the system, in order, each as a list of words.
 
-    Further `settings` (KEY=VALUE) replace those of the system. The embedding is stored under the system's name.
+    Further `settings` (KEY=VALUE) replace those of the system; a `channel` among them also that of the build. The
+    embedding is stored under the system's name.
     """
-    lines = []
+    lines, channel = [], system.channel
     spec = system.embedder + "".join(
         f"{',' if i else ':'}{key}={text}" for i, (key, text) in enumerate(system.network.items())
     )
     if system.trained:
         checkpoint = checkpoint or f"{system.name}.safetensors"
-        all_settings = dict(system.settings) | dict(item.split("=", 1) for item in settings)
+        of_channel = {CHANNEL: channel} if channel else {}
+        all_settings = dict(system.settings) | of_channel | dict(item.split("=", 1) for item in settings)
+        channel = all_settings.get(CHANNEL, "")
         lines.append(["featstore", "train", system.embedder, data, "-o", checkpoint])
         lines[0] += [word for key, text in all_settings.items() for word in ("--set", f"{key}={text}")]
         output = "" if system.output == "embedding" else f",output={system.output}"
         spec = f"{system.embedder}:checkpoint={checkpoint}{output}"
     lines.append(["featstore", "build", data, store, "-e", spec, "--as", system.name])
+    lines[-1] += ["--channel", channel] if channel else []
     source = f"{system.name}@{system.view}" if system.view else system.name
     group = ["--group-by", system.group_by] if system.group_by else []
     lines.append(["detect", "run", store, "-d", system.detector, "-e", source, *group])
