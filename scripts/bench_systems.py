@@ -90,7 +90,8 @@ def run(words: list[str]) -> None:
 def trained(work: Work, system: System, output: str) -> tuple[System, Path]:
     """Train unless a checkpoint exists, and embed; returns the system, named by its settings, and the checkpoint."""
     changed = work.changed(system)
-    settings = {**system.network, **system.settings, **dict(setting.split("=", 1) for setting in changed)}
+    of_channel = {"channel": system.channel} if system.channel else {}
+    settings = {**system.network, **system.settings, **of_channel, **dict(item.split("=", 1) for item in changed)}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     checkpoint = work.folder / f"{system.embedder}-{digest}.safetensors"
     system = replace(system, name=f"{system.embedder}-{digest}-{output}", output=output)

@@ -25,6 +25,7 @@ from embedders.training.data import Waves, common_seconds, hold_out, training_cl
 from embedders.training.labels import with_clusters
 from embedders.training.loop import Loop, TrainProgress
 from embedders.training.plan import Plan, make_plan
+from embedders.training.pseudo_labels import clustering_of
 from embedders.training.settings import Setup
 from embedders.training.state import key_of
 from featstore.clip import Clip
@@ -91,7 +92,8 @@ def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device
         def read(paths: Sequence[Path], rate_hz: int, least: int) -> Waves:
             return Waves(paths, rate_hz, _samples(config.seconds, rate_hz, least), setup.channel, threads)
 
-        clips = with_clusters(root, clips, create(spec, device), setup.train.seed, read)
+        clustering = clustering_of(setup.train.clusters)
+        clips = with_clusters(root, clips, create(spec, device), clustering, seed=setup.train.seed, read=read)
     plans = tuple(make_plan(setup.kind, config, stage, clips) for stage in setup.stages)
     held = hold_out(plans[-1].labels.label, setup.train.holdout, np.random.default_rng(setup.train.seed))
     facts = [[plain(plan.config), plan.loss, plan.labels.classes, plan.labels.label.tolist()] for plan in plans]

@@ -51,7 +51,7 @@ def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedE
 def save_network(name: str, folder: Path, **changes: Any) -> Path:
     """Write a small checkpoint."""
     kind, config, model = small_model(name, **changes)
-    classes, loss = (CLASSES, LOSS) if kind.objective_type is Classify else ((), {})
+    classes, loss = (CLASSES, LOSS) if issubclass(kind.objective_type, Classify) else ((), {})
     path = folder / f"{name}.safetensors"
     save(path, Trained(name, plain(config), model.state_dict(), classes, loss))
     return path

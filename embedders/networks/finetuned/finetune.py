@@ -4,38 +4,40 @@ After AnoPatch (Jiang et al., INTERSPEECH 2024) and the adapted BEATs of ASDKit.
 and the sha256 of the encoder's weights; it does not hold the encoder, and loading refuses other encoder weights.
 """
 
-import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from embedders.networks.finetuned.head import ATTENTIVE, Head, check_pool
 from embedders.networks.finetuned.on_encoder import EncoderEmbedder, OnEncoder
+from embedders.networks.finetuned.trunk import ADAPTS, unfreeze
+from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.names import Features
+from embedders.networks.trained import Objective
 from embedders.pretrained.lora import add_lora
-from embedders.pretrained.pooling import POOLINGS, AttentiveStatistics
-from embedders.pretrained.trunk import adapted_names, unfreeze
 
 MODES = ("lora", "full", "head")
-ATTENTIVE = "attentive"
-LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
+POOLED = "pooled"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig:
     """The encoder, what is trained of it, and the head.
 
-    encoder: such as beats=BEATs_iter3.pt or wav2vec2=facebook/wav2vec2-base. mode: "lora" (adapters of `rank` on query
-    and value), "full" (all weights) or "head" (encoder fixed); the head is always trained. pool: "attentive"
-    (statistics), "mean", "stats", "bands" or "flat". layer_decay: factor of the learning rate from each layer to the
-    one below. warmup: steps over which the learning rate rises. recompute: recompute activations in the backward pass,
+    encoder: such as beats=BEATs_iter3.pt or wav2vec2=facebook/wav2vec2-base. mode: "lora" (adapters of `rank`), "full"
+    (all weights) or "head" (encoder fixed); the head is always trained. adapt: where adapters are, "qv" (query and
+    value) or "qkv"; in mn04 they are on the pointwise convolutions. pool: "attentive" (statistics), or a pooling of
+    frozen encoders, such as mean or rdp:gamma=4. layer_decay: factor of the learning rate from each layer to the one
+    below. warmup: steps over which the learning rate rises. recompute: recompute activations in the backward pass,
     which saves memory, if the encoder supports it.
     """
 
     encoder: str = ""
     mode: str = "lora"
     rank: int = 64
+    adapt: str = "qv"
     pool: str = ATTENTIVE
     dim: int = 256
     layer_decay: float = 1.0
@@ -48,7 +50,8 @@ class FineTuneConfig:
 
     def __post_init__(self) -> None:
         """Check the values; an empty encoder is accepted, so that settings can be read without one."""
-        for key, known in (("mode", MODES), ("pool", (ATTENTIVE, *POOLINGS))):
+        check_pool(self.pool)
+        for key, known in (("mode", MODES), ("adapt", tuple(ADAPTS))):
             if getattr(self, key) not in known:
                 raise ValueError(f"unknown {key} {getattr(self, key)!r}; choose from {', '.join(known)}")
         if min(self.rank, self.dim) < 1 or self.warmup < 0 or not 0 < self.layer_decay <= 1 or not self.seconds > 0:
@@ -57,30 +60,6 @@ class FineTuneConfig:
                 f"{self.seconds:g}: expected rank and dim of at least 1, warmup of at least 0, 0 < layer_decay <= 1 "
                 "and seconds > 0"
             )
-
-
-class Head(nn.Module):
-    """Pooling, batch norm and a linear layer: tokens (batch, time, band, dim) to (batch, out)."""
-
-    def __init__(self, pool: str, dim: int, n_bands: int, out: int) -> None:
-        super().__init__()
-        self.pool = pool
-        self.attentive = AttentiveStatistics(dim) if pool == ATTENTIVE else None
-        pooling = POOLINGS.get(pool)
-        width = len(pooling.views(n_bands)) * pooling.width(n_bands, dim) if pooling else 2 * dim
-        self.norm = nn.BatchNorm1d(width)
-        self.project = nn.Linear(width, out)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Compute in float32, because standard deviations lose precision in bfloat16."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            tokens = tokens.float()
-            if self.attentive is not None:
-                pooled = self.attentive(tokens.flatten(1, 2))
-            else:
-                pooled = POOLINGS[self.pool].pool(tokens).flatten(1)
-            z: Tensor = self.project(self.norm(pooled))
-        return z
 
 
 class FineTuneNet(OnEncoder):
@@ -92,7 +71,7 @@ class FineTuneNet(OnEncoder):
         model = self.trunk.model
         self.n_layers = model.n_layers
         if config.mode == "lora":
-            add_lora(self.encoder, adapted_names(self.encoder), rank=config.rank)
+            add_lora(self.encoder, self.trunk.adapted(config.adapt), rank=config.rank)
         if config.mode == "full":
             unfreeze(self.encoder)
         if config.recompute:
@@ -107,10 +86,15 @@ class FineTuneNet(OnEncoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one branch."""
+        return cast(Tensor, self.head(self._tokens(x)))[:, None]
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Pooled tokens, before batch norm and projection: (batch, d) or (batch, views, d)."""
+        return self.head.pooled(self._tokens(x))
+
+    def _tokens(self, x: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.mode != "head"):
-            tokens = self.trunk.tokens(self.encoder, x)
-        z: Tensor = self.head(tokens)
-        return z[:, None]
+            return self.trunk.tokens(self.encoder, x)
 
     def train(self, mode: bool = True) -> "FineTuneNet":
         """Set training mode; a fixed encoder stays in evaluation mode (no dropout)."""
@@ -122,15 +106,42 @@ class FineTuneNet(OnEncoder):
         """Factor of the learning rate for a parameter: 1 for the head, times `layer_decay` per layer below it."""
         if not name.startswith("encoder."):
             return 1.0
-        layer = LAYER.search(name)
-        depth = int(layer[1]) + 1 if layer else 0
-        return float(self.config.layer_decay ** (self.n_layers + 1 - depth))
+        return float(self.config.layer_decay ** (self.n_layers + 1 - self.trunk.depth(name)))
+
+
+class ClassifyTokens(Classify):
+    """As Classify; also gives the pooled tokens before the head."""
+
+    outputs: ClassVar[tuple[str, ...]] = (*Classify.outputs, POOLED)
+
+    def vectors(self, features: Features, output: str) -> Tensor:
+        """Vectors of an output, see Classify; "pooled" as `FineTuneNet.pooled`."""
+        network = cast(FineTuneNet, self.network)
+        return network.pooled(*features) if output == POOLED else super().vectors(features, output)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(EncoderEmbedder):
-    """Embedder: a fine-tuned encoder; recordings longer than its input are embedded as the mean over windows."""
+    """Embedder: a fine-tuned encoder; recordings longer than its input are embedded as the mean over windows.
+
+    output: also "pooled", the pooled tokens before batch norm and projection, with the views of the pooling.
+    """
 
     name: ClassVar[str] = "finetune"
     config_type: ClassVar[type] = FineTuneConfig
     network_type: ClassVar[type[nn.Module]] = FineTuneNet
+    objective_type: ClassVar[type[Objective]] = ClassifyTokens
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names along the first axis of `shape`; () if there is a single view."""
+        return self._head.views if self.output == POOLED else super().views
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one embedding: (d,) or (views, d)."""
+        return self._head.shape if self.output == POOLED else super().shape
+
+    @property
+    def _head(self) -> Head:
+        return cast(FineTuneNet, self.model.network).head

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from embedders.networks.trained import TrainedEmbedder
 from embedders.pretrained.frozen import refuse_other_weights, weights_note, windows
-from embedders.pretrained.trunk import Trunk, open_trunk
+from embedders.networks.finetuned.trunk import Trunk, open_trunk
 
 LONGEST_S = 30.0  # recordings are embedded in windows of at most this length
 

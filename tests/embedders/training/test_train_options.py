@@ -118,6 +118,18 @@ def test_pseudo_attributes_are_the_true_clusters(bare):
     assert all("|cluster=source." in name or "|cluster=target." in name for name in plan.labels.classes)
 
 
+def test_clusters_by_k_means_in_numbers_per_domain(bare):
+    """Nine source and three target clips in each of four sections."""
+    settings = ("labels=domain", "pseudo=logmel:stats=mean", "clusters=kmeans:source=2,target=1")
+    plan = plan_of(bare, quick_setup("tdnn", *settings))
+    ends = [name.rpartition("cluster=")[2] for name in plan.labels.classes]
+    assert sorted(ends) == sorted(["source.0|source", "source.1|source", "target.0|target"] * 4)
+    for clip, label in zip(bare[1], plan.labels.label, strict=True):
+        assert plan.labels.classes[label].endswith(f"|{clip.domain}")
+    with pytest.raises(ValueError, match=r"nothing is clustered; add pseudo=EMBEDDER or labels=pseudo"):
+        quick_setup("tdnn", "clusters=kmeans")
+
+
 def test_given_attributes_are_not_replaced_by_clusters(plant):
     with_pseudo = plan_of(plant, quick_setup("tdnn", "labels=pseudo"))
     assert with_pseudo.labels.classes == plan_of(plant, quick_setup("tdnn")).labels.classes

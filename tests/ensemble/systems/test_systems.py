@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 from click.testing import CliRunner
+from small_models import save_named_models
 
 from detectors import parse_detector
 from embedders import create, parse_embedder
@@ -76,12 +77,22 @@ def test_the_included_systems():
             "estm",
             "asd_afpa",
             "na_beats",
+            "w1_beats",
+            "w1_lora_beats",
+            "mn04_knn",
+            "mn04_arcface",
         ]
     )
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return save_named_models(tmp_path_factory.mktemp("models"))
+
+
 @pytest.mark.parametrize("name", names())
-def test_included_systems_name_existing_components(name):
+def test_included_systems_name_existing_components(name, models, monkeypatch):
+    monkeypatch.setenv("FEATSTORE_MODELS", str(models))
     system = find_system(name)
     parse_detector(system.detector)
     settings = tuple(f"{key}={text}" for key, text in system.settings.items())
@@ -94,6 +105,7 @@ def test_included_systems_name_existing_components(name):
         spec = commands(system)[0][5]
         assert parse_embedder(spec)[0] == system.embedder
         assert system.view in (create(spec).views or ("",)) or (system.select and not system.view)
+        assert system.view in ("", *create(spec).views)
     assert system.differs[-1:] != "."
     assert 2019 < system.published.year < 2027
 
@@ -165,6 +177,31 @@ def test_groups_reach_the_detector_of_a_system():
     assert commands(find_system("hmic_agc"))[-1][-2:] == ["--group-by", "attributes"]
 
 
+def test_the_channel_reaches_training_and_build(tmp_path):
+    system = read_system(written(tmp_path, 'channel = "0-1"\n' + SMALL))
+    training, building, scoring = commands(system)
+    assert training[-2:] == ["--set", "channel=0-1"]
+    assert building[-2:] == ["--channel", "0-1"]
+    assert "--channel" not in scoring
+    assert parse_setup("tdnn", tuple(training[i + 1] for i, word in enumerate(training) if word == "--set"))
+    training, building, _ = commands(system, settings=("channel=1",))
+    assert training.count("channel=1") == 1
+    assert "channel=0-1" not in training
+    assert building[-2:] == ["--channel", "1"]
+    plain = commands(read_system(written(tmp_path, SMALL.replace("[training]", '[training]\nchannel = "1"'))))
+    assert plain[1][-2:] == ["--channel", "1"], "as a setting of the training"
+    without = commands(read_system(written(tmp_path, SMALL)))
+    assert not any(word.startswith(("channel=", "--channel")) for line in without for word in line)
+
+
+def test_the_channel_of_a_system_without_training():
+    lines = [shlex.join(line) for line in commands(find_system("w1_beats"))]
+    assert lines == [
+        "featstore build DATA STORE -e beats:checkpoint=BEATs_iter3.pt,pool=rdp:gamma=4 --as w1_beats --channel 0-1",
+        "detect run STORE -d knn:bands=8,varmin=4 -e w1_beats",
+    ]
+
+
 def test_a_system_without_training_has_no_training_command():
     lines = [shlex.join(line) for line in commands(find_system("twfr_gmm"))]
     assert lines == [
@@ -179,6 +216,7 @@ def test_a_system_without_training_has_no_training_command():
         ("detector =", "detektor =", "unknown key 'detektor'; did you mean detector"),
         ('embedder = "tdnn"', "", "lacks 'embedder'"),
         ('title = "t"', "title = 3", "title = 3, expected text"),
+        ('title = "t"', 'title = "t"\nchannel = 1', "channel = 1, expected text"),
         ("year = 2022", 'year = "2022"', "needs year = a whole number, got '2022'"),
         ("year = 2022", "yeer = 2022", "unknown key 'yeer'; did you mean year"),
         ("[training]", "[trainings]", "unknown key 'trainings'; did you mean training"),
