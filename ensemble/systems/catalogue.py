@@ -145,12 +145,12 @@ def commands(
     """
     of_channel = {CHANNEL: system.channel} if system.channel else {}
     changes = of_channel | dict(item.split("=", 1) for item in settings)
-    channel = changes.get(CHANNEL, "")
+    all_settings = {**system.settings, **changes}
+    channel = all_settings.get(CHANNEL, "")
     lines = []
     if system.trained:
         checkpoint = checkpoint or f"{system.name}.safetensors"
         lines.append(["featstore", "train", system.embedder, data, "-o", checkpoint])
-        all_settings = {**system.settings, **changes}
         lines[0] += [word for key, text in all_settings.items() for word in ("--set", f"{key}={text}")]
         output = "" if system.output == "embedding" else f",output={system.output}"
         spec = f"{system.embedder}:checkpoint={checkpoint}{output}"

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embedders.networks.finetuned.trunk import Trunk, open_trunk
 from embedders.networks.trained import TrainedEmbedder
 from embedders.pretrained.frozen import refuse_other_weights, weights_note, windows
-from embedders.networks.finetuned.trunk import Trunk, open_trunk
 
 LONGEST_S = 30.0  # recordings are embedded in windows of at most this length
 

@@ -155,6 +155,8 @@ def test_a_mistake_in_how_the_detector_is_chosen_is_named(tmp_path, line):
     text = SMALL.replace("[published]", f"[select]\n{line}\n[published]")
     with pytest.raises(DataError, match=r"mine\.toml: .*select"):
         read_system(written(tmp_path, text))
+
+
 def test_the_channel_of_a_system_is_trained_on_and_built():
     training, building, _ = commands(find_system("na_beats"))
     assert training[-2:] == ["--set", "channel=0,1"]
