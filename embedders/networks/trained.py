@@ -17,7 +17,6 @@ from torch import nn
 
 from embedders.networks.checkpoint import Trained, fill, load
 from embedders.networks.objectives.classify import Classify
-from embedders.networks.objectives.names import section_names
 from embedders.networks.objectives.reconstruct import Reconstruct
 from featstore.errors import DataError
 
@@ -85,7 +84,7 @@ class TrainedEmbedder:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one embedding: (d,) or (views, d)."""
-        d = len(section_names(self.trained.classes)) if self.output == "posterior" else self.settings.dim
+        d = self.objective_type.columns(self.settings, self.trained.classes, self.output)
         return (len(self.views), d) if self.views else (d,)
 
     @property

@@ -68,6 +68,10 @@ def test_the_included_systems():
             "idc_transae",
             "mobilenetv2",
             "aegan",
+            "group_made",
+            "glow_aff",
+            "idcaf",
+            "anp_boot",
         ]
     )
 
