@@ -1,4 +1,4 @@
-"""Scores of a column per section: the negative log probability, log odds or log likelihood of a clip's own section."""
+"""Scores from a column per section: negative log probability, log odds or log likelihood of a clip's own section."""
 
 from typing import Literal
 

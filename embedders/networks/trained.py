@@ -1,8 +1,8 @@
 """Base of all trained embedders: a network and its training objective in one module, loaded from a checkpoint.
 
 A network has two methods. `front(waves)` computes features without parameters: the wave or spectra first, spectrograms
-as (batch, frequency, frame). `forward(*features)` returns embeddings (batch, branch, dim) if the network classifies, or
-residuals (batch, position, mel) if it reconstructs.
+as (batch, frequency, frame). `forward(*features)` returns embeddings (batch, branch, dim) if the network classifies,
+residuals (batch, position, mel) if it reconstructs, or what else its objective reads (see `objectives/`).
 """
 
 from collections.abc import Callable, Mapping
