@@ -1,8 +1,8 @@
 """Base of all trained embedders: a network and its training objective in one module, loaded from a checkpoint.
 
 A network has two methods. `front(waves)` computes features without parameters: the wave or spectra first, spectrograms
-as (batch, frequency, frame). `forward(*features)` returns embeddings (batch, branch, dim) if the network classifies, or
-residuals (batch, position, mel) if it reconstructs. A network that matches tokens gives its embedding (batch, *shape).
+as (batch, frequency, frame). `forward(*features)` returns embeddings (batch, branch, dim) if the network classifies,
+residuals (batch, position, mel) if it reconstructs, or what else its objective reads (see `objectives/`).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,6 @@ from torch import nn
 from embedders.networks.checkpoint import Trained, fill, load
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.match import Match
-from embedders.networks.objectives.names import section_names
 from embedders.networks.objectives.reconstruct import Reconstruct
 from featstore.errors import DataError
 
@@ -90,7 +89,7 @@ class TrainedEmbedder:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one embedding: (d,) or (views, d)."""
-        d = len(section_names(self.trained.classes)) if self.output == "posterior" else self.settings.dim
+        d = self.objective_type.columns(self.settings, self.trained.classes, self.output)
         return (len(self.views), d) if self.views else (d,)
 
     @property

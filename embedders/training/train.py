@@ -74,8 +74,10 @@ def train(
     if setup.pretrain is not None:
         facts["pretrain"] = plain(setup.pretrain.train) | {"loss": dict(job.plans[0].loss)}
     last = job.plans[-1]
-    labelled = (last.labels.classes, last.loss) if issubclass(setup.kind.objective_type, Classify) else ((), {})
-    trained = Trained(setup.kind.name, plain(job.network), tensors, *labelled, facts)
+    kind = setup.kind.objective_type
+    classes = last.labels.classes if kind.keeps_classes else ()
+    loss = last.loss if issubclass(kind, Classify) else {}
+    trained = Trained(setup.kind.name, plain(job.network), tensors, classes, loss, facts)
     save(path, trained)
     resume.unlink(missing_ok=True)
     return trained

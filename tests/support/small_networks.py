@@ -28,6 +28,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "idnn": {"n_mels": 32},
     "transae": {"n_mels": 32, "feedforward": 16, "depth": 1},
     "aegan": {"n_mels": 32, "frames": 32, "width": 2, "latent": 8},
+    "idcaf": {"n_mels": 32},
+    "anp": {"n_mels": 32, "width": 16, "tile_mels": 8},
+    "made": {"n_mels": 32, "bands": 8, "width": 64, "mixtures": 2},
+    "glow": {"n_mels": 32, "width": 8, "flows": 2, "code": 4},
     "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
 }
 
@@ -44,14 +48,15 @@ def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedE
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = 1.0
     with torch.no_grad():
-        model.train().network(*model.network.front(waves))
+        model.train().vectors(model.network.front(waves), "network")
     return kind, config, model.eval()
 
 
 def save_network(name: str, folder: Path, **changes: Any) -> Path:
     """Write a small checkpoint."""
     kind, config, model = small_model(name, **changes)
-    classes, loss = (CLASSES, LOSS) if issubclass(kind.objective_type, Classify) else ((), {})
+    classes = CLASSES if kind.objective_type.keeps_classes else ()
+    loss = LOSS if issubclass(kind.objective_type, Classify) else {}
     path = folder / f"{name}.safetensors"
     save(path, Trained(name, plain(config), model.state_dict(), classes, loss))
     return path

@@ -19,6 +19,7 @@ class Classify(nn.Module):
     member: Tensor
     views: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("embedding", "posterior")
+    keeps_classes: ClassVar[bool] = True
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__()
@@ -30,6 +31,11 @@ class Classify(nn.Module):
         self.sections = section_names(classes)
         member = [self.sections.index(section_of(name)) for name in classes]
         self.register_buffer("member", torch.tensor(member), persistent=False)
+
+    @staticmethod
+    def columns(config: Any, classes: tuple[str, ...], output: str) -> int:
+        """Columns of an output."""
+        return len(section_names(classes)) if output == "posterior" else int(config.dim)
 
     def objective(
         self,

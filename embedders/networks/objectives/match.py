@@ -19,10 +19,16 @@ class Match(nn.Module):
 
     views: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("embedding",)
+    keeps_classes: ClassVar[bool] = False
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__()
         self.network: Any = network
+
+    @staticmethod
+    def columns(config: Any, classes: tuple[str, ...], output: str) -> int:
+        """Columns of an embedding; embedders with other shapes state their own."""
+        return int(config.dim)
 
     def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
         """Mean squared error over all tokens of clean waves, rendered anew; labels are not used."""

@@ -102,6 +102,7 @@ INTERRUPTED = {
     "exchanged": quick_setup("two_branch", "augment=mixup:p=0.5+statex+featex", "loss=featex", "labels=section"),
     "pre-trained": setup("loss=clp_scf", "pretrain.loss.projector=true", "pretrain.epochs=1", "epochs=2", "ema=0.9"),
     "in turns": quick_setup("aegan", "ema=0.9", "match_std=1", "beta1=0.5", "weight_decay=0.01"),
+    "random targets": quick_setup("anp"),
     "selective": setup("loss=scan", "loss.warmup=1"),
     "dropping": Setup(Dropping, {"n_mels": 32, "width": 16}, TrainConfig(epochs=3, batch=8, holdout=0.2)),
 }

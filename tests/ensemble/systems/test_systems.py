@@ -81,6 +81,10 @@ def test_the_included_systems():
             "w1_lora_beats",
             "mn04_knn",
             "mn04_arcface",
+            "group_made",
+            "glow_aff",
+            "idcaf",
+            "anp_boot",
         ]
     )
 

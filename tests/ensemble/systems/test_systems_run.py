@@ -25,6 +25,10 @@ SMALL = {
     "aegan": ("n_mels=32", "frames=32", "width=2", "latent=8", "seconds=1"),
     "finetune": ("dim=16", "warmup=2", "seconds=1"),
     "na_beats": ("dim=16", "heads=2", "rooms=4", "warmup=2"),
+    "idcaf": ("n_mels=16", "hop=1024", "width=8"),
+    "anp": ("n_mels=16", "hop=1024", "frames=8", "step=8", "tile_mels=4", "tile_frames=2", "width=16"),
+    "made": ("n_mels=16", "hop=1024", "bands=4", "width=32"),
+    "glow": ("n_mels=16", "hop=1024", "patch=8", "step=8", "levels=2", "flows=1", "width=8", "code=4", "seconds=1"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }
 UNTRAINED = {"gen_twfr_gmm": ("r=0;0.9",), "mimii_agent": ("stats=mean",)}
