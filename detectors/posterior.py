@@ -11,22 +11,26 @@ class Posterior(Fitted):
     """Score of log posteriors or logits (n, classes), as trained embedders store them with `output=posterior`.
 
     The class of a section is the column with the highest mean log posterior of its training clips. score="nll" is
-    -log p of that class, score="odds" is log((1 - p) / p). Reference scores are lower than scores of new normal clips
+    -log p of that class, score="odds" is log((1 - p) / p); both of probabilities that sum to 1 over the classes.
+    score="joint" is -log p as stored, where the rest of the probability belongs to pseudo-classes of augmented clips,
+    such as another transform. Reference scores are lower than scores of new normal clips
     where the network was trained on the training clips.
     """
 
-    def __init__(self, *, score: Literal["nll", "odds"] = "nll") -> None:
+    def __init__(self, *, score: Literal["nll", "odds", "joint"] = "nll") -> None:
         self.score = score
 
     def _min_clips(self) -> int:
-        if self.score not in ("nll", "odds"):
-            raise ValueError(f"unknown score {self.score!r}; choose from nll, odds")
+        if self.score not in ("nll", "odds", "joint"):
+            raise ValueError(f"unknown score {self.score!r}; choose from nll, odds, joint")
         return 1
 
     def _learn(self, X: np.ndarray, domain: np.ndarray, group: np.ndarray) -> None:
         self.class_ = int(np.argmax(_log_softmax(X).mean(axis=0)))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
+        if self.score == "joint":
+            return -np.asarray(X[:, self.class_], dtype=np.float64)
         log_p = _log_softmax(X)
         own = log_p[:, self.class_]
         if self.score == "nll":

@@ -36,6 +36,7 @@ EMBEDDERS = {
     "idnn": "embedders.networks.reconstruction.dense:IDNN",
     "transae": "embedders.networks.reconstruction.transae:TransAE",
     "aegan": "embedders.networks.reconstruction.aegan:AEGAN",
+    "dp_mae": "embedders.networks.reconstruction.dp_mae:DPMAE",
     "mobilenetv2": "embedders.networks.classifiers.mobilenetv2:MobileNetV2",
     "finetune": "embedders.networks.finetuned.finetune:FineTune",
 }

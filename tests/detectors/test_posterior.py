@@ -21,6 +21,16 @@ def test_logits_do_as_well_as_probabilities():
     np.testing.assert_allclose(detector.anomaly_score(np.log(P) + 5), detector.anomaly_score(np.log(P)))
 
 
+def test_the_joint_score_counts_the_probability_of_pseudo_classes():
+    own = np.array([[0.9], [0.8], [0.1]])  # one section; the rest of the probability is that of transformed clips
+    detector = create("posterior:score=joint").fit(np.log(own[:2]))
+    np.testing.assert_allclose(detector.anomaly_score(np.log(own)), -np.log(own[:, 0]))
+    np.testing.assert_allclose(create("posterior").fit(np.log(own[:2])).anomaly_score(np.log(own)), 0, atol=1e-12)
+    two = 0.5 * P[:, :2]
+    detector = create("posterior:score=joint").fit(np.log(two[:2]))
+    np.testing.assert_allclose(detector.anomaly_score(np.log(two)), -np.log(two[:, 0]))
+
+
 def test_certainty_is_finite():
     X = np.array([[0.0, -1000.0], [0.0, -800.0]])
     assert np.isfinite(create("posterior:score=odds").fit(X).anomaly_score(X)).all()
@@ -29,5 +39,5 @@ def test_certainty_is_finite():
 def test_unknown_score_is_refused():
     from detectors.posterior import Posterior
 
-    with pytest.raises(ValueError, match="unknown score 'x'; choose from nll, odds"):
+    with pytest.raises(ValueError, match="unknown score 'x'; choose from nll, odds, joint"):
         Posterior(score="x").fit(P)

@@ -26,6 +26,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "idnn": {"n_mels": 32},
     "transae": {"n_mels": 32, "feedforward": 16, "depth": 1},
     "aegan": {"n_mels": 32, "frames": 32, "width": 2, "latent": 8},
+    "dp_mae": {"n_mels": 32, "seconds": 2.0, "dim": 16, "decoder_dim": 8, "heads": 2, "depth": 1, "decoder_depth": 1},
     "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
 }
 

@@ -16,6 +16,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "stgram": ("n_mels=16", "hop=2048", "n_fft=2048", "dim=16"),
     "two_branch": ("branch_dim=8", "windows=512"),
     "multires": ("branch_dim=8", "windows=256;1024"),
+    "dp_mae": ("n_mels=32", "patch_frames=8", "dim=16", "decoder_dim=8", "heads=2", "depth=1", "decoder_depth=1"),
     "ae": ("n_mels=32", "hop=1024"),
     "aegan": ("n_mels=32", "frames=32", "hop=256", "width=2", "latent=8"),
 }

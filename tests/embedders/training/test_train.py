@@ -103,6 +103,8 @@ INTERRUPTED = {
     "pre-trained": setup("loss=clp_scf", "pretrain.loss.projector=true", "pretrain.epochs=1", "epochs=2", "ema=0.9"),
     "in turns": quick_setup("aegan", "ema=0.9", "match_std=1", "beta1=0.5", "weight_decay=0.01"),
     "selective": setup("loss=scan", "loss.warmup=1"),
+    "transformed": setup("loss=ntxent", "augment=views+transform"),
+    "masked": quick_setup("dp_mae", "loss=cross_entropy", "pretrain.loss=own", "pretrain.epochs=1", "epochs=2"),
     "dropping": Setup(Dropping, {"n_mels": 32, "width": 16}, TrainConfig(epochs=3, batch=8, holdout=0.2)),
 }
 """Two steps per epoch; step 3 is in the second epoch, and with pre-training in the second stage."""
