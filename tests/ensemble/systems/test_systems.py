@@ -68,6 +68,13 @@ def test_the_included_systems():
             "idc_transae",
             "mobilenetv2",
             "aegan",
+            "dp_mae",
+            "aadcl",
+            "atac",
+            "simulated_anomalies",
+            "centre_imprinting",
+            "attribute_only",
+            "domain_only",
         ]
     )
 

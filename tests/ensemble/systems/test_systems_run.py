@@ -21,6 +21,7 @@ SMALL = {
     "transae": ("n_mels=16", "hop=1024", "depth=1", "feedforward=16"),
     "aegan": ("n_mels=32", "frames=32", "width=2", "latent=8", "seconds=1"),
     "finetune": ("dim=16", "warmup=2"),
+    "dp_mae": ("n_mels=16", "patch_mels=8", "dim=16", "decoder_dim=8", "heads=2", "depth=1", "decoder_depth=1"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }
 QUICK = ("epochs=2", "batch=8", "holdout=0.2", "learning_rate=0.001")
@@ -53,6 +54,7 @@ def test_a_system_runs_from_recordings_to_metrics(data, tmp_path, name):
     if "encoder" in system.settings:
         small += (f"encoder={small_encoder(system.settings['encoder'], tmp_path)}",)
     small += ("pretrain.epochs=2", "pretrain.batch=8") if "pretrain.epochs" in system.settings else ()
+    small += ("imprint=1",) if "imprint" in system.settings else ()
     places = {"data": str(data), "store": str(tmp_path / "store"), "checkpoint": str(tmp_path / "a.safetensors")}
     *before, scoring = commands(system, **places, settings=small)
     for words in before:
