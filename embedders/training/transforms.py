@@ -55,14 +55,16 @@ def _drawn(n: int, rng: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def _applied(x: Tensor, rate_hz: int, draws: Sequence[Sequence[Draw]], seeds: np.ndarray) -> Tensor:
     """Each wave after its transforms, in order; a wave without any is not changed."""
-    out = x.clone()
-    for i, (chosen, seed) in enumerate(zip(draws, seeds.tolist(), strict=True)):
-        if not chosen:
-            continue
-        wave, generator = x[i].float().cpu().numpy(), np.random.default_rng(seed)
-        for draw in chosen:
-            wave = draw(wave, rate_hz, generator)
-        out[i] = torch.from_numpy(np.ascontiguousarray(wave)).to(out)
+    before, out = x.float().cpu().numpy(), x.clone()
+    rows = [i for i, chosen in enumerate(draws) if chosen]
+    after = before[rows]
+    for wave, i in zip(after, rows, strict=True):
+        generator = np.random.default_rng(int(seeds[i]))
+        changed = before[i]
+        for draw in draws[i]:
+            changed = draw(changed, rate_hz, generator)
+        wave[:] = changed
+    out[rows] = torch.from_numpy(after).to(out)
     return out
 
 

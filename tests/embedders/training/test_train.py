@@ -272,6 +272,9 @@ def test_labels_follow_attributes_and_domain():
     assert names == ("fan|00|v=1", "fan|00|v=2")
     assert labels.tolist() == [0, 0, 1, 1]
     assert len(class_labels(clips, "domain")[0]) == 4
+    names, labels = class_labels(clips, "section_domain")
+    assert names == ("fan|00|source", "fan|00|target")
+    assert labels.tolist() == [0, 1, 0, 1]
 
 
 def test_waves_are_cropped_or_repeated(rng):

@@ -75,6 +75,11 @@ def test_counts_are_filled_in_from_clips_network_and_augmentations(plant):
     assert plan_of(plant, quick_setup("multires", "loss=featex", "augment=featex")).loss["params"] == {"factor": 3}
 
 
+def test_transforms_of_waves_get_the_sample_rate_of_the_network(plant):
+    plan = plan_of(plant, quick_setup("tdnn", "augment=views:p=0.2+gain", "sample_rate_hz=8000"))
+    assert [augmentation.apply.keywords for augmentation in plan.augmentations] == [{"p": 0.2, "rate_hz": 8000}, {}]
+
+
 def test_labels_of_attributes_and_groups_by_hand(plant):
     plan = plan_of(plant, quick_setup("tdnn", "loss=hmic", "labels=section"))
     group = plan.labels.extra["group"]
