@@ -21,14 +21,12 @@ def test_logits_do_as_well_as_probabilities():
     np.testing.assert_allclose(detector.anomaly_score(np.log(P) + 5), detector.anomaly_score(np.log(P)))
 
 
-def test_the_joint_score_counts_the_probability_of_pseudo_classes():
-    own = np.array([[0.9], [0.8], [0.1]])  # one section; the rest of the probability is that of transformed clips
-    detector = create("posterior:score=joint").fit(np.log(own[:2]))
-    np.testing.assert_allclose(detector.anomaly_score(np.log(own)), -np.log(own[:, 0]))
-    np.testing.assert_allclose(create("posterior").fit(np.log(own[:2])).anomaly_score(np.log(own)), 0, atol=1e-12)
-    two = 0.5 * P[:, :2]
-    detector = create("posterior:score=joint").fit(np.log(two[:2]))
-    np.testing.assert_allclose(detector.anomaly_score(np.log(two)), -np.log(two[:, 0]))
+def test_likelihoods_are_scored_without_the_other_columns():
+    X = np.array([[-3.0, -90.0, 2.0], [-5.0, -80.0, 1.0]])
+    detector = create("posterior:score=likelihood").fit(X[:, [0, 1]])
+    np.testing.assert_array_equal(detector.anomaly_score(X[:, [0, 1]]), [3, 5])
+    np.testing.assert_array_equal(detector.anomaly_score(np.array([[-7.0, 40.0]])), [7])
+    np.testing.assert_array_equal(create("posterior:score=likelihood").fit(X).anomaly_score(X), [-2, -1])
 
 
 def test_certainty_is_finite():
@@ -39,5 +37,5 @@ def test_certainty_is_finite():
 def test_unknown_score_is_refused():
     from detectors.posterior import Posterior
 
-    with pytest.raises(ValueError, match="unknown score 'x'; choose from nll, odds, joint"):
+    with pytest.raises(ValueError, match="unknown score 'x'; choose from nll, odds, likelihood"):
         Posterior(score="x").fit(P)
