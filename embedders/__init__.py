@@ -43,6 +43,7 @@ EMBEDDERS = {
     "made": "embedders.networks.density.made:MADE",
     "glow": "embedders.networks.density.glow:Glow",
     "aegan": "embedders.networks.reconstruction.aegan:AEGAN",
+    "dp_mae": "embedders.networks.reconstruction.dp_mae:DPMAE",
     "mobilenetv2": "embedders.networks.classifiers.mobilenetv2:MobileNetV2",
     "finetune": "embedders.networks.finetuned.finetune:FineTune",
     "na_beats": "embedders.networks.finetuned.na_beats:NABeats",

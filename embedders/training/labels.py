@@ -26,6 +26,10 @@ def _domain(clip: Clip) -> tuple[str, ...]:
     return *_attributes(clip), clip.domain
 
 
+def _section_domain(clip: Clip) -> tuple[str, ...]:
+    return *_section(clip), clip.domain
+
+
 def _values(clip: Clip) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(clip.attributes.items()))
 
@@ -34,9 +38,10 @@ LABELS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "section": _section,
     "attributes": _attributes,
     "domain": _domain,
+    "section_domain": _section_domain,
     "pseudo": _attributes,  # with clusters in place of missing attributes
 }
-"""Parts of a class label, by the setting `labels`: machine and section, also attributes, also domain."""
+"""Parts of a class label, by the setting `labels`: machine and section, also attributes, or domain, or both."""
 
 DESCRIPTIONS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "attribute": lambda clip: (clip.machine, _values(clip)),

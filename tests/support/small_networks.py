@@ -32,6 +32,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "anp": {"n_mels": 32, "width": 16, "tile_mels": 8},
     "made": {"n_mels": 32, "bands": 8, "width": 64, "mixtures": 2},
     "glow": {"n_mels": 32, "width": 8, "flows": 2, "code": 4},
+    "dp_mae": {"n_mels": 32, "seconds": 2.0, "dim": 16, "decoder_dim": 8, "heads": 2, "depth": 1, "decoder_depth": 1},
     "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
 }
 

@@ -19,6 +19,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "sw_wavenet": ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "layers=2", "dim=16"),
     "fte_net": ("windows=512", "branch_dim=8"),
     "estm": ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "state=4", "segments=8", "dim=16"),
+    "dp_mae": ("n_mels=32", "patch_frames=8", "dim=16", "decoder_dim=8", "heads=2", "depth=1", "decoder_depth=1"),
     "ae": ("n_mels=32", "hop=1024"),
     "idcaf": ("n_mels=32", "hop=1024"),
     "anp": ("n_mels=32", "tile_mels=8", "frames=16", "step=8", "width=16"),

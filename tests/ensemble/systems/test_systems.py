@@ -3,10 +3,12 @@
 import shlex
 import tomllib
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from small_models import save_named_models
 
+from detectors import create as create_detector
 from detectors import parse_detector
 from embedders import create, parse_embedder
 from embedders.losses.table import make_loss
@@ -85,6 +87,13 @@ def test_the_included_systems():
             "glow_aff",
             "idcaf",
             "anp_boot",
+            "dp_mae",
+            "aadcl",
+            "atac",
+            "simulated_anomalies",
+            "centre_imprinting",
+            "attribute_only",
+            "domain_only",
         ]
     )
 
@@ -251,3 +260,9 @@ def test_the_command_lists_and_shows(tmp_path):
     wrong = CliRunner().invoke(main, ["recipes", "stgram_mnf"])
     assert wrong.exit_code == 1
     assert "'stgram_mnf' is neither a published system nor a file; did you mean stgram_mfn?" in wrong.output
+
+
+def test_a_transformed_clip_counts_as_anomalous_even_with_a_single_section():
+    own = np.log([[0.9], [0.8], [0.1]])  # one section; the rest of the probability is that of the other transforms
+    detector = create_detector(find_system("atac").detector).fit(own[:2])
+    np.testing.assert_allclose(detector.anomaly_score(own), -own[:, 0])

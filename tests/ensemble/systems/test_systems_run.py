@@ -29,6 +29,7 @@ SMALL = {
     "anp": ("n_mels=16", "hop=1024", "frames=8", "step=8", "tile_mels=4", "tile_frames=2", "width=16"),
     "made": ("n_mels=16", "hop=1024", "bands=4", "width=32"),
     "glow": ("n_mels=16", "hop=1024", "patch=8", "step=8", "levels=2", "flows=1", "width=8", "code=4", "seconds=1"),
+    "dp_mae": ("n_mels=16", "patch_mels=8", "dim=16", "decoder_dim=8", "heads=2", "depth=1", "decoder_depth=1"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }
 UNTRAINED = {"gen_twfr_gmm": ("r=0;0.9",), "mimii_agent": ("stats=mean",)}
@@ -62,6 +63,7 @@ def test_a_system_runs_from_recordings_to_metrics(data, models, tmp_path, monkey
     system = find_system(name)
     small = (*SMALL[system.embedder], *QUICK) if system.trained else UNTRAINED.get(name, ())
     small += ("pretrain.epochs=2", "pretrain.batch=8") if "pretrain.epochs" in system.settings else ()
+    small += ("imprint=1",) if "imprint" in system.settings else ()
     places = {"data": str(data), "store": str(tmp_path / "store"), "checkpoint": str(tmp_path / "a.safetensors")}
     *before, scoring = commands(system, **places, settings=small)
     for words in before:
