@@ -19,6 +19,7 @@ from ensemble.scoring.neighbours import Search, neighbours
 from ensemble.selection.candidates import default_candidates
 from featstore.audio.policy import AudioPolicy
 from featstore.errors import DataError, RejectedAudio
+from featstore.exchange.embeddings import export, import_files
 from featstore.store import FeatureStore
 
 
@@ -67,6 +68,18 @@ def test_the_default_has_the_near_channel_and_what_is_left_of_it(heard: Heard) -
     assert weights["0"] == pytest.approx(weights["0-1"], rel=0.02)
     named = default_recipe(heard.store, ("logmel@1/mean",))
     assert {member.view for member in named.members} == {"1/mean"}
+
+
+@pytest.mark.parametrize("to", ["npz", "parquet"])
+def test_exported_and_imported_channels_have_the_same_default(heard: Heard, tmp_path: Path, to: str) -> None:
+    if to == "parquet":
+        pytest.importorskip("pyarrow")
+    export(heard.store, "logmel", tmp_path / f"out.{to}", to)
+    import_files(tmp_path / "store", [tmp_path / f"out.{to}"], "logmel")
+    imported = FeatureStore.open(tmp_path / "store")
+    assert imported.info("logmel").channel == LISTED
+    members = default_recipe(imported).members
+    assert members == default_recipe(heard.store).members
 
 
 def test_every_view_of_every_channel_is_a_candidate(heard: Heard) -> None:
