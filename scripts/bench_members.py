@@ -2,6 +2,7 @@
 """Does a selection refuse pretrained encoders where they lose, and take them where they win?
 
     python scripts/bench_members.py DATA [DATA ...] --mn04 PATH --work DIR [--group ATTRIBUTE] [--anomalies auto]
+        [--without crepe]
 
 Each DATA is a labelled folder in any layout. Its store has `logmel` and `twfr` (as `featstore build DATA STORE` makes
 them), and as pretrained encoders crepe, the mean of mn04's final layer, and its layers 3 and 6 with all bands, all with
@@ -17,6 +18,7 @@ resumes.
 
 import argparse
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from featstore.store import FeatureStore
 
 OWN = ("logmel", "twfr")
 DETECTORS = ("knn", "mahalanobis:standardize=true")
+ENCODERS = ("crepe", "mn04-early", "mn04-final")
 SOURCES = ("logmel@mean", "logmel@p10", "crepe", "mn04-early@l3", "mn04-early@l6", "mn04-final")
 
 
@@ -45,12 +48,13 @@ class System:
     against: str = ""
 
 
-def systems() -> list[System]:
-    """All rows of the table."""
+def systems(without: Collection[str]) -> list[System]:
+    """All rows of the table, without those of some encoders."""
     own = tuple(word for name in OWN for word in ("-e", name))
     singles = [
         System(f"{source}, {detector.partition(':')[0]}", ("-d", detector, "-e", source))
         for source in SOURCES
+        if source.partition("@")[0] not in without
         for detector in DETECTORS
     ]
     return [
@@ -62,24 +66,25 @@ def systems() -> list[System]:
     ]
 
 
-def build(data: Path, store: Path, mn04: Path, anomalies: str) -> None:
+def build(data: Path, store: Path, args: argparse.Namespace) -> None:
     """The store of a folder, with all embeddings and their generated anomalies."""
+    mn04 = args.mn04
     specs = {
         **{name: name for name in OWN},
         "crepe": "crepe",
         "mn04-early": f"mn04:checkpoint={mn04},layers=3;6,pool=flat",
         "mn04-final": f"mn04={mn04}",
     }
-    for name, spec in specs.items():
-        run(featstore, ["build", str(data), str(store), "-e", spec, "--as", name, "--anomalies", anomalies])
+    for name in [name for name in specs if name not in args.without]:
+        run(featstore, ["build", str(data), str(store), "-e", specs[name], "--as", name, "--anomalies", args.anomalies])
 
 
-def measured(store: FeatureStore, work: Path, group: str) -> dict[str, str]:
+def measured(store: FeatureStore, work: Path, rows: list[System], group: str) -> dict[str, str]:
     """Cells of all rows of one folder."""
     clips, _ = labelled(test_clips(store, None))
     labels, year = Labels.of(clips), year_of(clips)
     scores, cells = {}, {}
-    for system in systems():
+    for system in rows:
         out = work / system.name.replace(",", "").replace(" ", "-")
         grouped = ("--group", group) if group and system.options[0] != "-d" else ()
         run(detect, [str(store.path), *system.options, *grouped, "-o", str(out)])
@@ -106,17 +111,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, metavar="DIR")
     parser.add_argument("--group", default="", metavar="ATTRIBUTE")
     parser.add_argument("--anomalies", default="auto", help="as for featstore build")
+    parser.add_argument("--without", choices=ENCODERS, action="append", default=[], help="leave out an encoder")
     args = parser.parse_args()
-    columns = {}
+    columns, rows = {}, systems(args.without)
     for data in args.data:
         store = args.work / f"{data.name}.store"
-        build(data, store, args.mn04, args.anomalies)
+        build(data, store, args)
         out = args.work / (f"{data.name}-by-{args.group}" if args.group else data.name)
-        columns[data.name] = measured(FeatureStore.open(store), out, args.group)
+        columns[data.name] = measured(FeatureStore.open(store), out, rows, args.group)
         print(f"measured: {data.name}", file=sys.stderr, flush=True)
     show(["system", *columns])
     show(["---"] * (1 + len(columns)))
-    for system in systems():
+    for system in rows:
         show([system.name, *(cells[system.name] for cells in columns.values())])
 
 
