@@ -32,7 +32,7 @@ SMALL = {
     "dp_mae": ("n_mels=16", "patch_mels=8", "dim=16", "decoder_dim=8", "heads=2", "depth=1", "decoder_depth=1"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }
-UNTRAINED = {"gen_twfr_gmm": ("r=0;0.9",), "mimii_agent": ("stats=mean",)}
+UNTRAINED = {"gen_twfr_gmm": ("r=0;0.9",), "mimii_agent": ("stats=mean",), "genrep": ("layers=1",)}
 ON_ONE_CORE = {"build": ["--workers", "0"], "train": ["--threads", "1"], "select": ["--workers", "0"], "run": []}
 QUICK = ("epochs=2", "batch=8", "holdout=0.2", "learning_rate=0.001")
 
