@@ -38,9 +38,15 @@ EMBEDDERS = {
     "ae": "embedders.networks.reconstruction.dense:AE",
     "idnn": "embedders.networks.reconstruction.dense:IDNN",
     "transae": "embedders.networks.reconstruction.transae:TransAE",
+    "idcaf": "embedders.networks.reconstruction.idcaf:IDCAF",
+    "anp": "embedders.networks.reconstruction.anp:ANP",
+    "made": "embedders.networks.density.made:MADE",
+    "glow": "embedders.networks.density.glow:Glow",
     "aegan": "embedders.networks.reconstruction.aegan:AEGAN",
+    "dp_mae": "embedders.networks.reconstruction.dp_mae:DPMAE",
     "mobilenetv2": "embedders.networks.classifiers.mobilenetv2:MobileNetV2",
     "finetune": "embedders.networks.finetuned.finetune:FineTune",
+    "na_beats": "embedders.networks.finetuned.na_beats:NABeats",
 }
 
 DEVICE = "device"

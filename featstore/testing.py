@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from featstore.building.work import channels_of
+
 EMBEDDER = {
     "name": "text: what the embedder is called",
     "fingerprint": "text: changes with everything that changes a vector, see embedders.fingerprint",
@@ -19,7 +21,7 @@ EMBEDDER = {
     "views": "tuple of text: one name per view, () without views",
     "config": "mapping: the parameters as plain JSON values",
     "min_samples": "int: shorter recordings are padded with zeros to it",
-    "embed": "method: float32 (batch, time) to float32 (batch, *shape)",
+    "embed": "method: float32 (batch, time), or (batch, n_channels, time), to float32 (batch, *shape)",
 }
 DETECTOR = {
     "fit": "method: fit(X), optionally fit(X, domain=..., group=...), learns from normal clips (n, d) and returns self",
@@ -73,7 +75,8 @@ def _wrong_embeddings(embedder: Any) -> list[str]:
     """What is wrong with the embeddings of noise, silence and short waves."""
     rng = np.random.default_rng(0)
     n = max(embedder.sample_rate_hz, embedder.min_samples)
-    noise = (0.1 * rng.normal(size=(3, n))).astype(np.float32)
+    channels = (channels_of(embedder),) if channels_of(embedder) > 1 else ()
+    noise = (0.1 * rng.normal(size=(3, *channels, n))).astype(np.float32)
     before = noise.copy()
     noise.flags.writeable = False
     batch = _embedded(embedder, noise)
@@ -86,8 +89,8 @@ def _wrong_embeddings(embedder: Any) -> list[str]:
     scale = np.abs(batch).max() or 1.0
     if single.shape != batch.shape or not np.allclose(single, batch, rtol=1e-4, atol=1e-4 * scale):
         problems.append("embed: a clip's vector depends on the other clips of its batch")
-    short = np.zeros((2, embedder.min_samples), np.float32)
-    short[1, 0] = 1
+    short = np.zeros((2, *channels, embedder.min_samples), np.float32)
+    short[1, ..., 0] = 1
     for what, waves in (("waves of min_samples", short), ("no waves at all", noise[:0])):
         vectors = _embedded(embedder, waves)
         problems += [f"{vectors}, for {what}"] if isinstance(vectors, str) else []

@@ -12,6 +12,7 @@ from embedders.networks.objectives.names import section_names
 from embedders.networks.trained import TrainedEmbedder
 from ensemble.defaults import split_source
 from ensemble.systems.catalogue import System, commands
+from featstore.building.work import channels_of
 from featstore.store import FeatureStore
 
 TIMED_CLIPS, TIMED_S = 8, 2.0
@@ -110,7 +111,9 @@ def ids_of(store: FeatureStore, name: str) -> np.ndarray:
 def speed(work: Work, spec: str) -> float:
     """Clips of 10 s embedded per second, after a first call."""
     embedder = create(spec, work.device)
-    waves = np.random.default_rng(0).normal(size=(TIMED_CLIPS, 10 * embedder.sample_rate_hz)).astype(np.float32)
+    channels = (channels_of(embedder),) if channels_of(embedder) > 1 else ()
+    shape = (TIMED_CLIPS, *channels, 10 * embedder.sample_rate_hz)
+    waves = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     embedder.embed(waves)
     start, n = work.clock(), 0
     while work.clock() - start < TIMED_S or not n:

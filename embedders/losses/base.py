@@ -50,6 +50,12 @@ class Loss(nn.Module):
         raise NotImplementedError
 
 
+class Own(Loss):
+    """Stands for `network.own_loss(*features)`, such as the error of a reconstruction; labels are not used."""
+
+    needs = ("own",)
+
+
 class Classifier(Loss):
     """Base of losses that classify; the subclass defines `_logits` (without margin) and `_loss`."""
 

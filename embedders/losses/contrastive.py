@@ -1,4 +1,4 @@
-"""Losses on pairs of clips in a batch: supervised contrastive, alone or with ArcFace, and batch-hard triplets."""
+"""Losses on pairs of clips in a batch: contrast of views or classes, alone or with ArcFace; batch-hard triplets."""
 
 from collections.abc import Mapping
 
@@ -41,6 +41,25 @@ class SupCon(Loss):
         positive = same_class(first_class(target, extra))
         losses = contrast(self.tail(self.head(z)), positive, self.temperature, include_self=self.include_self)
         return losses.sum() / positive.any(dim=1).sum().clamp_min(1)
+
+
+class NTXent(Loss):
+    """Contrast of two views of every clip against all other rows of the batch; Chen et al. 2020, SimCLR.
+
+    projector: two linear layers with a ReLU between z and the loss; `embed` returns z, as in SimCLR.
+    """
+
+    needs = ("view_of",)
+
+    def __init__(self, n_classes: int, dim: int, temperature: float = 0.1, projector: bool = True) -> None:
+        super().__init__(n_classes, dim)
+        _check_temperature(temperature)
+        self.temperature = temperature
+        layers = (nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.projector = nn.Sequential(*layers) if projector else nn.Identity()
+
+    def _loss(self, z: Tensor, target: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
+        return contrast(self.projector(z), same_class(extra["view_of"]), self.temperature).mean()
 
 
 class FineTuned(ArcFace):

@@ -7,6 +7,8 @@ losses use, by name; a class lists those it requires in `needs`:
     first             (batch,) int64: class of each clip before mixing; default: the class of largest weight
     attribute         (batch, n_attributes) float: attribute labels; a row of zeros means unknown
     group             (batch, n_groups) float: attribute-group labels; a row of zeros means unknown
+    view_of           (batch,) int64: rows with the same number are views of one clip
+    own               not given, but computed by the network: `network.own_loss(*features) -> scalar`
     exchanged         (batch, dim): embeddings after FeatEx
     exchanged_target  (batch, factor * n_classes): their labels
 
@@ -38,6 +40,8 @@ LOSSES = {
     "os_scl": "embedders.losses.contrastive:OneStageSupCon",
     "triplet": "embedders.losses.contrastive:BatchHardTriplet",
     "scan": "embedders.losses.selective:SelectiveContrastive",
+    "ntxent": "embedders.losses.contrastive:NTXent",
+    "own": "embedders.losses.base:Own",
     "ustc": "embedders.losses.combined:AttributeTriplet",
     "hmic": "embedders.losses.combined:Hierarchical",
     "subspace": "embedders.losses.combined:Subspace",

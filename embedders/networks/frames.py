@@ -5,12 +5,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
+from torch.nn import functional
 
 from embedders.networks.objectives.names import Features
 from embedders.spectrogram import MelConfig, log_mel
 
 LEVEL_DB, SPREAD_DB = -40.0, 20.0
 """Typical mean and spread of a log-mel: scaled by them, inputs are about -2 to 2 and networks learn faster."""
+
+LEAST_STD = 0.05
+"""Smallest standard deviation of a scaled value, 1 dB: without it, constant input would have infinite density."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,17 @@ class ContextConfig(MelConfig):
 def scaled(S: Tensor) -> Tensor:
     """Log-mel in dB shifted and scaled to values near 0."""
     return (S - LEVEL_DB) / SPREAD_DB
+
+
+def gaussian(mean: Tensor, spread: Tensor) -> Normal:
+    """Density of scaled values; spread: any real number, mapped to a standard deviation above LEAST_STD."""
+    return Normal(mean.float(), LEAST_STD + functional.softplus(spread.float()), validate_args=False)
+
+
+def log_density(density: Normal, x: Tensor) -> Tensor:
+    """Log density of every value, in nats."""
+    log_p: Tensor = density.log_prob(x)  # type: ignore[no-untyped-call]
+    return log_p
 
 
 def contexts(S: Tensor, size: int) -> Tensor:

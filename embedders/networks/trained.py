@@ -1,8 +1,8 @@
 """Base of all trained embedders: a network and its training objective in one module, loaded from a checkpoint.
 
 A network has two methods. `front(waves)` computes features without parameters: the wave or spectra first, spectrograms
-as (batch, frequency, frame). `forward(*features)` returns embeddings (batch, branch, dim) if the network classifies, or
-residuals (batch, position, mel) if it reconstructs.
+as (batch, frequency, frame). `forward(*features)` returns embeddings (batch, branch, dim) if the network classifies,
+residuals (batch, position, mel) if it reconstructs, or what else its objective reads (see `objectives/`).
 """
 
 from collections.abc import Callable, Mapping
@@ -17,9 +17,12 @@ from torch import nn
 
 from embedders.networks.checkpoint import Trained, fill, load
 from embedders.networks.objectives.classify import Classify
-from embedders.networks.objectives.names import section_names
+from embedders.networks.objectives.match import Match
 from embedders.networks.objectives.reconstruct import Reconstruct
 from featstore.errors import DataError
+
+Objective = Classify | Reconstruct | Match
+"""What a network is trained for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class TrainedEmbedder:
     name: ClassVar[str]
     config_type: ClassVar[type]
     network_type: ClassVar[Callable[[Any], nn.Module]]
-    objective_type: ClassVar[type[Classify] | type[Reconstruct]] = Classify
+    objective_type: ClassVar[type[Objective]] = Classify
+    n_channels: ClassVar[int] = 1  # of a recording that are read together, see featstore.building.work.channels_of
 
     def __post_init__(self) -> None:
         """Check the name of the output."""
@@ -61,7 +65,7 @@ class TrainedEmbedder:
         return read_config(self.config_type, self.trained.config, Path(self.checkpoint))
 
     @cached_property
-    def model(self) -> Classify | Reconstruct:
+    def model(self) -> Objective:
         """Network and objective, ready to embed."""
         model = make_model(type(self), self.settings, self.trained.classes, self.trained.loss)
         fill(model, self.trained.tensors, Path(self.checkpoint))
@@ -85,7 +89,7 @@ class TrainedEmbedder:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one embedding: (d,) or (views, d)."""
-        d = len(section_names(self.trained.classes)) if self.output == "posterior" else self.settings.dim
+        d = self.objective_type.columns(self.settings, self.trained.classes, self.output)
         return (len(self.views), d) if self.views else (d,)
 
     @property
@@ -109,9 +113,14 @@ class TrainedEmbedder:
 
     @torch.inference_mode()
     def embed(self, waves: np.ndarray) -> np.ndarray:
-        """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape)."""
-        if waves.ndim != 2 or waves.shape[1] < self.min_samples:
-            raise ValueError(f"expected waves (batch, time) of at least {self.min_samples} samples, got {waves.shape}")
+        """Embed recordings of equal length: waves float32 (batch, time) to float32 (batch, *shape).
+
+        With `n_channels` above 1, waves are (batch, n_channels, time).
+        """
+        channels = (self.n_channels,) if self.n_channels > 1 else ()
+        if waves.shape[1:-1] != channels or waves.ndim < 2 or waves.shape[-1] < self.min_samples:
+            axes = ", ".join(map(str, ("batch", *channels, "time")))
+            raise ValueError(f"expected waves ({axes}) of at least {self.min_samples} samples, got {waves.shape}")
         if not len(waves):
             return np.empty((0, *self.shape), np.float32)
         batch = torch.from_numpy(np.array(waves, dtype=np.float32, order="C")).to(self.device)
@@ -122,7 +131,7 @@ class TrainedEmbedder:
 
 def make_model(
     kind: type[TrainedEmbedder], config: Any, classes: tuple[str, ...], loss: Mapping[str, Any]
-) -> Classify | Reconstruct:
+) -> Objective:
     """Network and objective with fresh weights."""
     return kind.objective_type(kind.network_type(config), config.dim, classes, loss)
 

@@ -174,13 +174,13 @@ class FrozenEncoder(ABC):
 
 
 def windows(waves: Tensor, longest: int) -> list[Tensor]:
-    """Cut waves (batch, time) into the fewest evenly spaced windows of `longest` samples that cover them."""
-    n = waves.shape[1]
+    """Cut waves (..., time) into the fewest evenly spaced windows of `longest` samples that cover them."""
+    n = waves.shape[-1]
     if n <= longest:
         return [waves]
     count = math.ceil(n / longest)
     starts = [round(i * (n - longest) / (count - 1)) for i in range(count)]
-    return [waves[:, start : start + longest] for start in starts]
+    return [waves[..., start : start + longest] for start in starts]
 
 
 def cast_weights(network: nn.Module, precision: str) -> nn.Module:

@@ -19,15 +19,21 @@ class LowRank(nn.Module):
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
-        rows, columns = weight.shape
+        rows, columns = weight.flatten(1).shape
         self.down = nn.Parameter(torch.empty(rank, columns, device=weight.device, dtype=weight.dtype))
         self.up = nn.Parameter(torch.zeros(rows, rank, device=weight.device, dtype=weight.dtype))
         nn.init.kaiming_uniform_(self.down, a=5**0.5)  # the default of linear layers
         self.scale = alpha / rank
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Weight (rows, columns) to the adapted weight."""
-        return torch.addmm(weight, self.up, self.down, alpha=self.scale)
+        """Weight (rows, columns), or (rows, columns, 1, 1) of a convolution, to the adapted weight."""
+        adapted = torch.addmm(weight.flatten(1), self.up, self.down, alpha=self.scale)
+        return adapted.view(weight.shape)
+
+
+def is_pointwise(module: nn.Module) -> bool:
+    """Whether a module is a convolution of kernel 1 over all channels: a linear layer at every place."""
+    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
 
 
 def add_lora(
@@ -35,22 +41,25 @@ def add_lora(
 ) -> list[str]:
     """Freeze `network` and add adapters to every linear layer of these names; returns their full names.
 
-    alpha: the term is scaled by alpha / rank; by default alpha is the rank. ValueError if no layer has one of the
-    names.
+    names: full names or their last parts, of linear layers and pointwise convolutions. rank: at most the smaller side
+    of each weight is used. alpha: the term is scaled by alpha / rank; by default alpha is the rank. ValueError if no
+    layer has one of the names.
     """
     if rank < 1:
         raise ValueError(f"rank must be at least 1, got {rank}")
-    linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    chosen = {name: module for name, module in linear.items() if name.rpartition(".")[2] in names}
+    linear = {name: module for name, module in network.named_modules() if _is_adaptable(module)}
+    chosen = {name: module for name, module in linear.items() if {name, name.rpartition(".")[2]} & set(names)}
     for name in names:
-        if not any(full.rpartition(".")[2] == name for full in chosen):
+        if not any(name in (full, full.rpartition(".")[2]) for full in chosen):
             known = sorted({full.rpartition(".")[2] for full in linear})
             raise ValueError(f"no linear layer is called {name}; choose from {', '.join(known)}")
     if any(is_parametrized(module, "weight") for module in chosen.values()):
         raise ValueError("the network already has adapters; merge them first")
     network.requires_grad_(False)
     for module in chosen.values():
-        register_parametrization(module, "weight", LowRank(module.weight, rank, rank if alpha is None else alpha))
+        weight = module.get_parameter("weight")
+        used = min(rank, *weight.flatten(1).shape)
+        register_parametrization(module, "weight", LowRank(weight, used, used if alpha is None else alpha))
         module.get_submodule("parametrizations.weight").get_parameter("original").requires_grad_(False)
     return list(chosen)
 
@@ -65,6 +74,10 @@ def lora_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
 def merge_lora(network: nn.Module) -> None:
     """Merge every adapter into its weight: same outputs, the names and shapes of the checkpoint, nothing trainable."""
     for module in list(network.modules()):
-        if isinstance(module, nn.Linear) and is_parametrized(module, "weight"):
+        if _is_adaptable(module) and is_parametrized(module, "weight"):
             remove_parametrizations(module, "weight", leave_parametrized=True)
     network.requires_grad_(False)
+
+
+def _is_adaptable(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or is_pointwise(module)

@@ -5,7 +5,7 @@ the generator, on its device. "waves" are (batch, time); a "spectrogram" is (bat
 given as `frame` and `mel`; "branches" are embeddings (batch, dim) of concatenated branches; "features" are all inputs
 of a network, each augmented with the same random numbers.
 Exchanges (statex, featex) triple the classes: labels become [y, 0, 0] for unchanged clips and
-[0, y / 2, partner's y / 2] for exchanged ones.
+[0, y / 2, partner's y / 2] for exchanged ones. `transform` repeats them once per transform.
 """
 
 import inspect
@@ -18,19 +18,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embedders.training.transforms import CLASSES, transform, views
 from featstore.spec import unknown
 
 SMALLEST_STD = 1e-5
+
+NOT_SET = ("x", "target", "rng", "rate_hz")
+"""Arguments of augmentations that follow from the batch, the training and the network."""
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Augmentation(NamedTuple):
-    """A function of (batch, target, rng=...), its kind of input, and the factor by which it multiplies the classes."""
+    """A function of (batch, target, rng=...), its kind of input, and the factors of classes and clips.
+
+    task: the augmentation defines what is learned, so held-out clips get it too, always with the same random numbers.
+    """
 
     apply: Callable[..., Batch]
     on: Literal["waves", "features", "spectrogram", "branches"]
     label_factor: int = 1
+    copies: int = 1
+    task: bool = False
 
 
 def mixup(
@@ -135,6 +144,8 @@ AUGMENTATIONS = {
     "crop": Augmentation(crop, "waves"),
     "shift": Augmentation(shift, "waves"),
     "gain": Augmentation(gain, "waves"),
+    "views": Augmentation(views, "waves", copies=2, task=True),
+    "transform": Augmentation(transform, "waves", label_factor=len(CLASSES), task=True),
     "specaugment": Augmentation(specaugment, "spectrogram"),
     "statex": Augmentation(statex, "spectrogram", label_factor=3),
     "featex": Augmentation(featex, "branches", label_factor=3),
@@ -146,7 +157,7 @@ def make_augmentation(name: str, **params: Any) -> Augmentation:
     if name not in AUGMENTATIONS:
         raise ValueError(unknown("augmentation", name, list(AUGMENTATIONS)))
     augmentation = AUGMENTATIONS[name]
-    known = [key for key in inspect.signature(augmentation.apply).parameters if key not in ("x", "target", "rng")]
+    known = [key for key in inspect.signature(augmentation.apply).parameters if key not in NOT_SET]
     for key in params:
         if key not in known:
             raise ValueError(unknown(f"parameter of {name}", key, known))

@@ -9,12 +9,13 @@ import inspect
 import math
 import typing
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from embedders.training.augment import AUGMENTATIONS, Augmentation, make_augmentation
+from embedders.training.augment import AUGMENTATIONS, NOT_SET, Augmentation, make_augmentation
 from featstore.spec import read_value
 
 Features = tuple[Tensor, ...]
@@ -25,8 +26,20 @@ def parse_augment(text: str) -> tuple[Augmentation, ...]:
     augmentations = [_parse(part) for part in text.split("+")] if text else []
     exchanges = [augmentation.on for augmentation in augmentations if augmentation.label_factor > 1]
     if len(set(exchanges)) < len(exchanges):
-        raise ValueError(f"augment={text}: an exchange multiplies the classes; use statex and featex at most once each")
+        raise ValueError(
+            f"augment={text}: an exchange multiplies the classes; use statex, featex and transform at most once each"
+        )
     return tuple(augmentations)
+
+
+def at_rate(augmentations: tuple[Augmentation, ...], rate_hz: int) -> tuple[Augmentation, ...]:
+    """The augmentations, with the sample rate given to those that need it."""
+    return tuple(
+        augmentation._replace(apply=partial(augmentation.apply, rate_hz=rate_hz))
+        if "rate_hz" in inspect.signature(augmentation.apply).parameters
+        else augmentation
+        for augmentation in augmentations
+    )
 
 
 def _parse(part: str) -> Augmentation:
@@ -44,7 +57,7 @@ def _parse(part: str) -> Augmentation:
             raise ValueError(f"augment={part}: {key}={text}: expected {kinds[key]}") from None
     augmentation = make_augmentation(name, **values)
     for key, parameter in inspect.signature(apply).parameters.items():
-        if parameter.default is parameter.empty and key not in ("x", "target", "rng", *values):
+        if parameter.default is parameter.empty and key not in (*NOT_SET, *values):
             raise ValueError(f"augment={part}: {name} needs a value for {key}, such as {name}:{key}=...")
     return augmentation
 
@@ -57,7 +70,7 @@ def _pair(item: str, part: str) -> tuple[str, str]:
 
 
 def label_factor(augmentations: tuple[Augmentation, ...]) -> int:
-    """Factor by which all exchanges together multiply the classes: 1, 3 or 9."""
+    """Factor by which all augmentations together multiply the classes: 1, or such as 3, 9 or 11."""
     return math.prod(augmentation.label_factor for augmentation in augmentations)
 
 
@@ -69,11 +82,17 @@ class Augmenter:
         self.rng = rng
         self.keep = keep
 
-    def waves(self, waves: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Augment waves (batch, time) and labels."""
-        for apply in self._on("waves"):
-            waves, target = apply(waves, target, rng=self.rng)
-        return waves, target
+    def waves(self, waves: Tensor, target: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Augment waves (batch, time) and labels; only those of `target` become labels of further classes."""
+        for augmentation in self.augmentations:
+            if augmentation.on == "waves":
+                labels = torch.cat([target, others], dim=1)
+                if augmentation.label_factor > 1:
+                    waves, target = augmentation.apply(waves, target, rng=self.rng)
+                else:
+                    waves, labels = augmentation.apply(waves, labels, rng=self.rng)
+                    target, others = labels[:, : target.shape[1]], labels[:, target.shape[1] :]
+        return waves, target, others
 
     def features(self, features: Features, target: Tensor) -> tuple[Features, Tensor]:
         """Augment all inputs of a network with the same random numbers, and labels."""

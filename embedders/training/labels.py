@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from embedders.training.data import Waves
+from embedders.training.pseudo_labels import Clustering, pseudo_labels
 from featstore.building.work import Embedder
 from featstore.clip import Clip
 
@@ -25,6 +26,10 @@ def _domain(clip: Clip) -> tuple[str, ...]:
     return *_attributes(clip), clip.domain
 
 
+def _section_domain(clip: Clip) -> tuple[str, ...]:
+    return *_section(clip), clip.domain
+
+
 def _values(clip: Clip) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(clip.attributes.items()))
 
@@ -33,9 +38,10 @@ LABELS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "section": _section,
     "attributes": _attributes,
     "domain": _domain,
+    "section_domain": _section_domain,
     "pseudo": _attributes,  # with clusters in place of missing attributes
 }
-"""Parts of a class label, by the setting `labels`: machine and section, also attributes, also domain."""
+"""Parts of a class label, by the setting `labels`: machine and section, also attributes, or domain, or both."""
 
 DESCRIPTIONS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "attribute": lambda clip: (clip.machine, _values(clip)),
@@ -93,22 +99,26 @@ def _numbered(names: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def with_clusters(
-    root: Path, clips: Sequence[Clip], embedder: Embedder, seed: int, read: Callable[..., Waves]
+    root: Path,
+    clips: Sequence[Clip],
+    embedder: Embedder,
+    clustering: Clustering,
+    *,
+    seed: int,
+    read: Callable[..., Waves],
 ) -> list[Clip]:
-    """Clips in which those without attributes get the attribute `cluster=DOMAIN.NUMBER`; Fujimura et al. 2025.
+    """Clips in which those without attributes get the attribute `cluster=DOMAIN.NUMBER`.
 
     The embedder's vectors are clustered per machine, section and domain. read: makes Waves of (paths, rate_hz,
     min_samples).
     """
-    from embedders.training.pseudo_labels import pseudo_labels
-
     without = [i for i, clip in enumerate(clips) if not clip.attributes]
     if not without:
         return list(clips)
     X = _embedded([root / clips[i].path for i in without], embedder, read)
-    groups = [_name((*_section(clips[i]), clips[i].domain)) for i in without]
+    groups = [(*_section(clips[i]), clips[i].domain) for i in without]
     labelled = list(clips)
-    for i, cluster in zip(without, pseudo_labels(X, groups, seed=seed), strict=True):
+    for i, cluster in zip(without, pseudo_labels(X, groups, clustering, seed=seed), strict=True):
         labelled[i] = replace(clips[i], attributes={"cluster": f"{clips[i].domain}.{cluster}"})
     return labelled
 

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.names import Features
-from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.trained import Objective
 from embedders.training.augment_plan import Augmenter
 from embedders.training.data import Waves
 from embedders.training.plan import Plan
@@ -43,7 +43,7 @@ class TrainProgress:
 class Loop:
     """Training of one model; `run` returns the weights of the best epoch."""
 
-    def __init__(self, plan: Plan, model: Classify | Reconstruct, waves: Waves, held: np.ndarray) -> None:
+    def __init__(self, plan: Plan, model: Objective, waves: Waves, held: np.ndarray) -> None:
         config = plan.config
         self.config, self.plan, self.waves = config, plan, waves
         self.report: Callable[[TrainProgress], None] = lambda progress: None
@@ -148,7 +148,7 @@ class Loop:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done / self.total))
         # Seeded per step, because dropout uses torch's own generator and the training may have been interrupted.
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, done)).generate_state(1)[0]))
-        inputs = self._inputs(waves.to(self.device), batch)
+        inputs = self._inputs(waves.to(self.device), batch, self.augment)
         for objective, parameters in turns(model):
             with self._autocast():
                 loss = objective(*inputs)
@@ -161,19 +161,21 @@ class Loop:
             self.state.average.update_parameters(model)
         return float(loss.detach())
 
-    def _inputs(self, waves: Tensor, batch: np.ndarray) -> tuple[Any, ...]:
+    def _inputs(self, waves: Tensor, batch: np.ndarray, augment: Augmenter) -> tuple[Any, ...]:
         """Arguments of the objective for a batch, after all augmentations."""
-        augment = self.augment
         first, target, extra = self._targets(batch)
-        columns = [target, *extra.values()]  # mixing applies to all kinds of labels
-        waves, mixed = augment.waves(waves, torch.cat(columns, dim=1))
-        features, mixed = augment.features(self._front(waves), mixed)
-        target, *others = torch.split(mixed, [part.shape[1] for part in columns], dim=1)
+        others = torch.cat([target[:, :0], *extra.values()], dim=1)  # mixing applies to all kinds of labels
+        waves, target, others = augment.waves(waves, target, others)
+        features, mixed = augment.features(self._front(waves), torch.cat([target, others], dim=1))
+        widths = [target.shape[1], *(part.shape[1] for part in extra.values())]
+        target, *parts = torch.split(mixed, widths, dim=1)
         features, pseudo = augment.spectrograms(features, target)
+        copies = len(target) // len(first)
+        first, view_of = first.repeat(copies), torch.arange(len(first), device=self.device).repeat(copies)
         if not isinstance(self.state.model, Classify):
             return features, target, first
-        mixed_extra = dict(zip(extra, others, strict=True))
-        return features, target, first, mixed_extra, partial(augment.branches, target=pseudo)
+        extra = dict(zip(extra, parts, strict=True)) | {"view_of": view_of}
+        return features, target, first, extra, partial(augment.branches, target=pseudo)
 
     def _targets(self, batch: np.ndarray) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Class, one-hot class and other labels of these clips."""
@@ -192,20 +194,19 @@ class Loop:
 
     @torch.no_grad()
     def _held_out(self) -> float:
-        """Mean loss of the held-out clips, cropped at their start, without augmentation."""
+        """Mean loss of the held-out clips, cropped at their start; random numbers are the same in every epoch."""
         self._update_norms()
-        model = self.state.evaluated().eval()
+        model, augment = self.state.evaluated().eval(), self._fixed()
         total = 0.0
         for waves, batch in self._whole(self.held_rows):
-            total += len(batch) * float(self._plain_loss(model, waves, batch))
+            total += len(batch) * float(model.objective(*self._inputs(waves, batch, augment)))
         return total / len(self.held_rows)
 
-    def _plain_loss(self, model: Classify | Reconstruct, waves: Tensor, batch: np.ndarray) -> Tensor:
-        """Loss of a batch without augmentation."""
-        first, target, extra = self._targets(batch)
-        if isinstance(model, Classify):
-            return model.objective(self._front(waves), target, first, extra)
-        return model.objective(self._front(waves), target, first)
+    def _fixed(self) -> Augmenter:
+        """The augmentations that define the task, and torch's own generator, both at a fixed state."""
+        torch.manual_seed(self.config.seed)
+        rng = torch.Generator().manual_seed(self.config.seed)
+        return Augmenter(tuple(a for a in self.plan.augmentations if a.task), rng, self.plan.keep)
 
     @torch.no_grad()
     def _update_norms(self) -> None:
@@ -221,8 +222,9 @@ class Loop:
             norm.train()  # norms only, so that adaptive scales do not change
         shuffled = np.random.default_rng(self.config.seed).permutation(self.train_rows)
         rows = np.array_split(shuffled[: self.steps * self.config.batch], self.steps)[:NORM_BATCHES]
+        augment = self._fixed()
         for wave, batch in zip(self.waves.batches(rows, None), rows, strict=True):
-            self._plain_loss(model, torch.from_numpy(wave).to(self.device), batch)
+            model.objective(*self._inputs(torch.from_numpy(wave).to(self.device), batch, augment))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 

@@ -10,7 +10,7 @@ from embedders.losses.table import loss_needs, loss_parameters
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.trained import TrainedEmbedder
 from embedders.training.augment import Augmentation
-from embedders.training.augment_plan import label_factor, parse_augment
+from embedders.training.augment_plan import at_rate, label_factor, parse_augment
 from embedders.training.labels import ClipLabels, clip_labels
 from embedders.training.settings import FROM_DATA, Stage, TrainConfig
 from featstore.clip import Clip
@@ -36,16 +36,24 @@ def make_plan(kind: type[TrainedEmbedder], network: Any, stage: Stage, clips: Se
     """Plan of a stage for these clips and this network config; ValueError says what is missing and what to use."""
     config = stage.train
     classifies = issubclass(kind.objective_type, Classify)
-    augmentations = parse_augment(config.augment)
+    augmentations = at_rate(parse_augment(config.augment), network.sample_rate_hz)
     factor, branches = label_factor(augmentations), getattr(network, "branches", 1)
     needs = loss_needs(config.loss) if classifies else ()
     exchanging = any(augmentation.on == "branches" for augmentation in augmentations)
     if not classifies and (factor > 1 or config.imprint):
-        raise ValueError(f"{kind.name} learns no classes; remove imprint, and statex and featex from augment")
+        raise ValueError(
+            f"{kind.name} learns no classes; remove imprint, and statex, featex and transform from augment"
+        )
     if exchanging and branches < 2:
         raise ValueError(f"featex exchanges branches, but {kind.name} has a single one; use two_branch or multires")
     if "exchanged" in needs and not exchanging:
         raise ValueError(f"loss {config.loss} needs exchanged branches; add featex or statex+featex to augment")
+    if "exchanged" in needs and any(a.on == "waves" and a.label_factor > 1 for a in augmentations):
+        raise ValueError(f"loss {config.loss} learns exchanges beside the classes; remove transform from augment")
+    if "view_of" in needs and not any(augmentation.copies > 1 for augmentation in augmentations):
+        raise ValueError(f"loss {config.loss} contrasts two views of every clip; add views to augment")
+    if "own" in needs and not hasattr(kind.network_type, "own_loss"):
+        raise ValueError(f"loss own: {kind.name} has no loss of its own; use dp_mae, or another loss")
     labels = clip_labels(clips, config.labels, needs)
     derived: dict[str, Any] = {"branches": branches, "factor": factor}
     derived |= {key: labels.extra[name].shape[1] for key, name in FROM_DATA.items() if name in labels.extra}

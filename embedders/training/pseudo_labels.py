@@ -1,32 +1,92 @@
 """Pseudo-attributes by clustering embeddings, and class centres from few clips (imprinting)."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import sklearn.cluster
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
+from featstore.spec import kinds_of, split_spec, typed, unknown
+
 CLIPS_PER_COMPONENT = 4  # fewer are too few for a cluster
 
 
-def pseudo_labels(
-    X: np.ndarray, group: Sequence[str], *, max_components: int = 16, n_dims: int = 8, seed: int = 0
-) -> np.ndarray:
-    """Cluster number of each row of X (n, dim) within its group, (n,) int64; a group is a machine and domain as text.
+Clustering = Callable[[np.ndarray, str, int], np.ndarray]
+"""Cluster numbers (n,) int64 from 0 of vectors (n, dim) of one machine, section and domain; domain and seed follow."""
 
-    For each group BIC selects a Gaussian mixture with full covariance; Fujimura et al. 2025.
+
+@dataclass(frozen=True, kw_only=True)
+class LeastBIC:
+    """A Gaussian mixture with full covariance of up to `most` components, selected by BIC; Fujimura et al. 2025."""
+
+    most: int = 16
+
+    def __call__(self, X: np.ndarray, domain: str, seed: int) -> np.ndarray:
+        """Cluster X (n, dim)."""
+        return clusters(X, max_components=self.most, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMeans:
+    """k-means with a number of clusters per domain: `target` in the target domain, `source` elsewhere."""
+
+    source: int = 7
+    target: int = 1
+
+    def __call__(self, X: np.ndarray, domain: str, seed: int) -> np.ndarray:
+        """Cluster X (n, dim)."""
+        return k_means(X, self.target if domain == "target" else self.source, seed=seed)
+
+
+CLUSTERINGS: dict[str, type[LeastBIC] | type[KMeans]] = {"bic": LeastBIC, "kmeans": KMeans}
+
+
+def clustering_of(text: str) -> Clustering:
+    """Clustering of a text: bic, bic:most=8, kmeans or kmeans:source=7,target=1; ValueError says what does not fit."""
+    name, pairs = split_spec(text, "clusters", CLUSTERINGS.__contains__)
+    if name not in CLUSTERINGS:
+        raise ValueError(unknown("clusters", name, CLUSTERINGS))
+    values = typed(pairs, kinds_of(CLUSTERINGS[name]), f"clusters {name}", f"clusters={text}")
+    if min(values.values(), default=1) < 1:
+        raise ValueError(f"clusters={text}: expected numbers of at least 1")
+    return CLUSTERINGS[name](**values)
+
+
+def pseudo_labels(
+    X: np.ndarray, group: Sequence[tuple[str, ...]], clustering: Clustering, *, seed: int = 0
+) -> np.ndarray:
+    """Cluster number of each row of X (n, dim) within its group, (n,) int64; the last part of a group is its domain."""
+    X = _finite(X)
+    if len(group) != len(X):
+        raise ValueError(f"expected one group for each of {len(X)} embeddings, got {len(group)}")
+    rows_of: dict[tuple[str, ...], list[int]] = {}
+    for row, name in enumerate(group):
+        rows_of.setdefault(name, []).append(row)
+    labels = np.zeros(len(X), dtype=np.int64)
+    for name, rows in rows_of.items():
+        labels[rows] = clustering(X[rows], name[-1], seed)
+    return labels
+
+
+def k_means(X: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
+    """Cluster number of each row of X (n, dim) by k-means, (n,) int64 from 0; no more clusters than distinct rows.
+
+    The best of 10 starts is taken. The order of rows does not matter.
     """
     X = _finite(X)
-    names = np.asarray(group)
-    if names.shape != (len(X),):
-        raise ValueError(f"expected one group for each of {len(X)} embeddings, got shape {names.shape}")
-    labels = np.zeros(len(X), dtype=np.int64)
-    for name in np.unique(names):
-        rows = names == name
-        labels[rows] = clusters(X[rows], max_components=max_components, n_dims=n_dims, seed=seed)
+    k = min(k, len(np.unique(X, axis=0)))
+    if k < 2:
+        return np.zeros(len(X), dtype=np.int64)
+    order = np.lexsort(X.T)
+    with threadpool_limits(1):
+        cluster = sklearn.cluster.KMeans(k, n_init=10, random_state=seed).fit_predict(X[order])
+    labels = np.empty(len(X), dtype=np.int64)
+    labels[order] = _numbered(cluster)
     return labels
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from embedders.networks.trained import TrainedEmbedder
 from embedders.training.augment_plan import parse_augment
 from embedders.training.labels import LABELS
+from embedders.training.pseudo_labels import clustering_of
 from featstore.audio.near_far.mixes import mixes_of
 from featstore.errors import DataError
 
@@ -22,16 +23,18 @@ class TrainConfig:
     """How to train.
 
     loss: name in LOSSES. labels: definition of a class, a name in LABELS. pseudo: embedder whose clusters replace
-    missing attributes; with labels=pseudo the default is logmel. augment: see augment_plan. learning_rate: of AdamW,
-    falling to zero along a cosine. beta1: of AdamW, decay of its mean of gradients. holdout: share of the clips held
-    out. patience: stop after this many epochs without a better held-out loss; 0: never. ema: decay of the moving
-    average of weights, which is evaluated and saved; 0: no average. imprint: number of epochs without the classes that
-    are in the target domain only; then their centres are set to the mean of their embeddings and trained; 0: never.
+    missing attributes; with labels=pseudo the default is logmel. clusters: how they are made, "bic" or such as
+    "kmeans:source=7,target=1" (see pseudo_labels). augment: see augment_plan. learning_rate: of AdamW, falling to zero
+    along a cosine. beta1: of AdamW, decay of its mean of gradients. holdout: share of the clips held out. patience:
+    stop after this many epochs without a better held-out loss; 0: never. ema: decay of the moving average of weights,
+    which is evaluated and saved; 0: no average. imprint: number of epochs without the classes that are in the target
+    domain only; then their centres are set to the mean of their embeddings and trained; 0: never.
     """
 
     loss: str = "arcface"
     labels: str = "attributes"
     pseudo: str = ""
+    clusters: str = "bic"
     augment: str = ""
     epochs: int = 30
     batch: int = 32
@@ -62,15 +65,13 @@ class TrainConfig:
         if not 0 <= self.imprint < self.epochs:
             raise ValueError(f"imprint={self.imprint}: expected 0 to {self.epochs - 1}, less than epochs")
         parse_augment(self.augment)
+        clustering_of(self.clusters)
+        if self.clusters != "bic" and not self.clustered:
+            raise ValueError(f"clusters={self.clusters}: nothing is clustered; add pseudo=EMBEDDER or labels=pseudo")
         try:
-            mixes = mixes_of(self.channel)
+            mixes_of(self.channel)
         except DataError as error:
             raise ValueError(str(error)) from error
-        if mixes.several:
-            raise ValueError(
-                f"channel={self.channel}: a network is trained on one wave per clip; name one, such as "
-                f"{mixes.main.text}, and build with all of them"
-            )
 
     @property
     def clustered(self) -> str:
@@ -112,8 +113,19 @@ class Setup:
     pretrain: Stage | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parameters of the loss that cannot be set."""
+        """Refuse parameters of the loss that cannot be set, and several channels that the network does not read."""
         Stage(self.train, self.loss)
+        mixes = mixes_of(self.train.channel)
+        if mixes.several and len(mixes.each) != self.kind.n_channels:
+            raise ValueError(
+                f"channel={self.train.channel}: a network is trained on one wave per clip; name one, such as "
+                f"{mixes.main.text}, and build with all of them"
+            )
+
+    @property
+    def channel(self) -> str:
+        """Channel of the waves to train on: a network that reads near and far renders the far one itself."""
+        return mixes_of(self.train.channel).main.text
 
     @property
     def stages(self) -> tuple[Stage, ...]:

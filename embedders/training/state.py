@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from embedders.networks.checkpoint import read, write
-from embedders.networks.objectives.classify import Classify
-from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.trained import Objective
 from featstore.errors import DataError
 
 STATE = "featstore.training"
@@ -24,7 +23,7 @@ MODELS = ("model", "ema")  # prefixes of their tensors in the file
 class State:
     """All values that change while training."""
 
-    model: Classify | Reconstruct
+    model: Objective
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
     random: torch.Generator

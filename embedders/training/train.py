@@ -25,6 +25,7 @@ from embedders.training.data import Waves, common_seconds, hold_out, training_cl
 from embedders.training.labels import with_clusters
 from embedders.training.loop import Loop, TrainProgress
 from embedders.training.plan import Plan, make_plan
+from embedders.training.pseudo_labels import clustering_of
 from embedders.training.settings import Setup
 from embedders.training.state import key_of
 from featstore.clip import Clip
@@ -63,7 +64,7 @@ def train(
     resume = path.with_name(path.name + ".resume")
     samples = _samples(job.network.seconds, job.network.sample_rate_hz, job.network.min_samples)
     paths = [root / clip.path for clip in chosen]
-    waves = Waves(paths, job.network.sample_rate_hz, samples, setup.train.channel, threads)
+    waves = Waves(paths, job.network.sample_rate_hz, samples, setup.channel, threads)
     try:
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
             tensors, facts = _run(job, waves, resume, device, report)
@@ -73,8 +74,10 @@ def train(
     if setup.pretrain is not None:
         facts["pretrain"] = plain(setup.pretrain.train) | {"loss": dict(job.plans[0].loss)}
     last = job.plans[-1]
-    labelled = (last.labels.classes, last.loss) if issubclass(setup.kind.objective_type, Classify) else ((), {})
-    trained = Trained(setup.kind.name, plain(job.network), tensors, *labelled, facts)
+    kind = setup.kind.objective_type
+    classes = last.labels.classes if kind.keeps_classes else ()
+    loss = last.loss if issubclass(kind, Classify) else {}
+    trained = Trained(setup.kind.name, plain(job.network), tensors, classes, loss, facts)
     save(path, trained)
     resume.unlink(missing_ok=True)
     return trained
@@ -89,9 +92,10 @@ def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device
     if spec:
 
         def read(paths: Sequence[Path], rate_hz: int, least: int) -> Waves:
-            return Waves(paths, rate_hz, _samples(config.seconds, rate_hz, least), setup.train.channel, threads)
+            return Waves(paths, rate_hz, _samples(config.seconds, rate_hz, least), setup.channel, threads)
 
-        clips = with_clusters(root, clips, create(spec, device), setup.train.seed, read)
+        clustering = clustering_of(setup.train.clusters)
+        clips = with_clusters(root, clips, create(spec, device), clustering, seed=setup.train.seed, read=read)
     plans = tuple(make_plan(setup.kind, config, stage, clips) for stage in setup.stages)
     held = hold_out(plans[-1].labels.label, setup.train.holdout, np.random.default_rng(setup.train.seed))
     facts = [[plain(plan.config), plan.loss, plan.labels.classes, plan.labels.label.tolist()] for plan in plans]

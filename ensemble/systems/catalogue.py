@@ -7,6 +7,7 @@ them:
     embedder = "stgram"             # trained where there is a [training] table
     output = "posterior"            # of a trained embedder; default "embedding"
     view = ""
+    channel = ""                    # of the recordings, as of `featstore build --channel`; also trained on
     detector = "posterior"
     group_by = ""                   # attribute whose values are groups of the detector; "attributes" for all
     differs = "..."                 # how it differs from the publication
@@ -36,6 +37,9 @@ from featstore.terminal.shown import Block, block
 FOLDER = Path(str(files(__package__))) / "recipes"
 TABLES = ("network", "training", "loss", "pretrain")
 """Tables whose keys are checked by the commands."""
+
+CHANNEL = "channel"
+"""Key of a system, setting of its training and option of its build, which all read the same wave."""
 
 GRIDS = FOLDER / "choices"
 """Candidates (`detect select --grid`) and described faults (`featstore build --described-faults`) of the systems."""
@@ -74,6 +78,7 @@ class System:
     published: Published
     output: str = "embedding"
     view: str = ""
+    channel: str = ""
     group_by: str = ""
     differs: str = ""
     trained: bool = False
@@ -134,22 +139,27 @@ def commands(
 ) -> list[list[str]]:
     """The command lines that run the system, in order, each as a list of words.
 
-    Further `settings` (KEY=VALUE) replace those of the system. The embedding is stored under the system's name. A
-    system that chooses its detector does so for each of the `machines`, or once for all where none is named.
+    Further `settings` (KEY=VALUE) replace those of the system; a `channel` among them also that of the build. The
+    embedding is stored under the system's name. A system that chooses its detector does so for each of the `machines`,
+    or once for all where none is named.
     """
-    changes = dict(item.split("=", 1) for item in settings)
+    of_channel = {CHANNEL: system.channel} if system.channel else {}
+    changes = of_channel | dict(item.split("=", 1) for item in settings)
+    all_settings = {**system.settings, **changes}
+    channel = all_settings.get(CHANNEL, "")
     lines = []
     if system.trained:
         checkpoint = checkpoint or f"{system.name}.safetensors"
         lines.append(["featstore", "train", system.embedder, data, "-o", checkpoint])
-        all_settings = {**system.settings, **changes}
         lines[0] += [word for key, text in all_settings.items() for word in ("--set", f"{key}={text}")]
         output = "" if system.output == "embedding" else f",output={system.output}"
         spec = f"{system.embedder}:checkpoint={checkpoint}{output}"
     else:
-        values = [f"{key}={text}" for key, text in {**system.network, **changes}.items()]
-        spec = f"{system.embedder}:{','.join(values)}" if values else system.embedder
+        network = {**system.network, **changes}.items()
+        values = ",".join(f"{key}={text}" for key, text in network if key != CHANNEL)
+        spec = f"{system.embedder}:{values}" if values else system.embedder
     lines.append(["featstore", "build", data, store, "-e", spec, "--as", system.name])
+    lines[-1] += ["--channel", channel] if channel else []
     if system.select:
         lines[-1] += _anomalies(system.select)
         return [*lines, *(line for machine in machines or ("",) for line in _choosing(system, store, machine))]

@@ -7,7 +7,6 @@ form is returned.
 from collections.abc import Callable
 
 import numpy as np
-import soxr
 from scipy import fft
 
 from featstore.anomalies.added import excerpt, log_uniform
@@ -21,9 +20,9 @@ from featstore.anomalies.severity import (
     variance,
     window_samples,
 )
+from featstore.anomalies.transforms import move_bands, pitch_by, speed_by
 
 MAX_FACTOR = 1.7  # speed and pitch change by at most nine semitones
-BAND_HZ = 100  # `pitch` and `warp` move the spectrum in bands; envelopes keep a resolution of 1 / BAND_HZ
 FLOOR = 0.03  # share of the amplitude that remains in a dropout or a removed band
 GAIN_POINTS_HZ = 400
 
@@ -49,8 +48,7 @@ def speed(
 ) -> np.ndarray:
     """The clip runs faster or slower, pitch and rhythm together: load, supply, a slipping belt."""
     factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor, up=up)
-    moved = soxr.resample(wave, rate_hz * factor, rate_hz, quality="HQ")
-    return _looped(moved, len(wave), rate_hz)
+    return speed_by(wave, rate_hz, factor)
 
 
 def pitch(
@@ -58,7 +56,7 @@ def pitch(
 ) -> np.ndarray:
     """All frequencies are multiplied by one factor, the rhythm is unchanged: another resonance or tooth count."""
     factor = _factor(wave, rate_hz, severity_db, rng, lambda hz, factor: hz / factor, up=up)
-    return move_bands(wave, rate_hz, lambda hz: hz * factor)
+    return pitch_by(wave, rate_hz, factor)
 
 
 def warp(
@@ -206,36 +204,6 @@ def _factor(
         if np.sum((B - A) ** 2) >= ratio_of(severity_db) * power:
             break
     return float(factor)
-
-
-def _looped(wave: np.ndarray, n: int, rate_hz: int) -> np.ndarray:
-    """`wave` cut to `n` samples, or continued with its own beginning under a short cross-fade."""
-    if len(wave) >= n:
-        return np.asarray(wave[:n], dtype=np.float32)
-    fade = max(1, min(round(0.02 * rate_hz), len(wave) // 4))
-    ramp = np.linspace(0, 1, fade, dtype=np.float32)
-    unit = wave[fade:].copy()  # the end is cross-faded into wave[:fade], so the next repetition starts after it
-    unit[-fade:] = unit[-fade:] * (1 - ramp) + wave[:fade] * ramp
-    return np.concatenate([wave[:fade], np.resize(unit, n - fade)]).astype(np.float32)
-
-
-def move_bands(wave: np.ndarray, rate_hz: int, target_hz: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Move each band of the spectrum as a whole: its centre goes to `target_hz(centre)`. The level is unchanged."""
-    length = fft.next_fast_len(len(wave), real=True)
-    spectrum = fft.rfft(wave, length)
-    bins = len(spectrum)
-    edges = np.unique(np.append(np.arange(0, rate_hz / 2, BAND_HZ) * length / rate_hz, bins).round().astype(int))
-    centres_hz = (edges[:-1] + edges[1:]) / 2 * rate_hz / length
-    shifts = ((target_hz(centres_hz) - centres_hz) * length / rate_hz).round().astype(int)
-    moved = np.zeros_like(spectrum)
-    for low, high, shift in zip(edges[:-1].tolist(), edges[1:].tolist(), shifts.tolist(), strict=True):
-        start, stop = max(low + shift, 0), min(high + shift, bins)
-        if start < stop:
-            moved[start:stop] += spectrum[start - shift : stop - shift]
-    out = fft.irfft(moved, length)[: len(wave)]
-    power = variance(out)
-    level = np.sqrt(variance(wave) / power) if power > 0 else 0.0
-    return np.asarray(np.float32(level) * out)
 
 
 def _whole_spectrum(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

@@ -14,7 +14,7 @@ from featstore.building.make import made
 from featstore.building.plan import Plan, PlanOptions, make_plan
 from featstore.building.state import BuildState, write_state
 from featstore.building.units import Workers
-from featstore.building.work import Embedder, Job, Render
+from featstore.building.work import Embedder, Job, Render, channels_of
 from featstore.clip import Clip
 from featstore.disk.files import free_bytes, is_full
 from featstore.disk.manifest import check_info
@@ -125,7 +125,7 @@ def _described(name: str, embedder: Embedder, options: BuildOptions) -> Embeddin
         raise ValueError(f"min_samples is {embedder.min_samples!r:.80}, expected an integer of at least 0")
     shape, views = embedder.shape, embedder.views
     if isinstance(shape, tuple) and isinstance(views, tuple):
-        shape, views = side_by_side(options.audio.mixes, shape, views)
+        shape, views = side_by_side(options.audio.mixes, shape, views, channels_of(embedder))
     info = EmbeddingInfo(
         name=name,
         shape=shape,

@@ -1,6 +1,10 @@
 """What a worker of a build does: read clips, embed them in batches of equal length, return vectors or reasons.
 
-Where the policy has several mixes, the embedder is applied to the wave of each, and their views stand side by side.
+Where the policy has several mixes, the embedder is applied to the wave of each, and their views stand side by side. An
+embedder with `n_channels` above 1 gets the waves of that many mixes together, and gives one row.
+
+A generated variant is rendered at the rate of its recording where the embedder reads at a higher one. Then it has no
+sound above what the recorder can record, which a normal clip would never have, and all embedders get the same fault.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +17,7 @@ import numpy as np
 from featstore.anomalies.far import with_fault
 from featstore.anomalies.variants import Variant
 from featstore.audio.policy import AudioPolicy
-from featstore.audio.read import Kept, Recording, mixed, read_clip, read_kept_clip
+from featstore.audio.read import Kept, Recording, fit_length, mixed, read_clip, read_kept_clip
 from featstore.building.make import CODE_FAILS, failure
 from featstore.errors import DataError, RejectedAudio
 
@@ -23,7 +27,8 @@ class Embedder(Protocol):
     """Turns waves of equal length into vectors.
 
     fingerprint: changes with everything that changes a vector. shape: (d,), or (views, d) with one name per view in
-    `views`. min_samples: shorter waves are zero-padded to it.
+    `views`. min_samples: shorter waves are zero-padded to it. An embedder may also have `n_channels`, see
+    `channels_of`.
     """
 
     @property
@@ -44,6 +49,14 @@ class Embedder(Protocol):
     def embed(self, waves: np.ndarray) -> np.ndarray:
         """Float32 (batch, time) to float32 (batch, *shape)."""
         ...
+
+
+def channels_of(embedder: Embedder) -> int:
+    """Mixes of a recording that an embedder reads together: its `n_channels`, 1 where it has none.
+
+    Above 1, `embed` gets float32 (batch, n_channels, time); the policy must have exactly that many mixes.
+    """
+    return int(getattr(embedder, "n_channels", 1))
 
 
 Render = Callable[[np.ndarray, int, str], np.ndarray]
@@ -139,23 +152,33 @@ class Worker:
                 raise ValueError(f"{path}: variant {variant} needs Job.render")
             if variant and len(self.job.policy.mixes.sources) > 1:
                 return Result(self._with_fault(path, variant, rate_hz, min_samples))
-            recording = self._recording(path, rate_hz, min_samples, keep=bool(variant))
-            if variant and self.job.render is not None:
-                recording = replace(recording, wave=self.job.render(recording.wave, rate_hz, variant))
+            if variant:
+                return Result(self._rendered(path, variant, rate_hz, min_samples))
+            return Result(self._recording(path, rate_hz, min_samples, keep=False))
         except RejectedAudio as error:
             return Result(reason=str(error))
         except MemoryError:
             return Result(
                 reason="does not fit in memory; cut it into windows with --window, or use a part with --length crop:S"
             )
-        return Result(recording)
+
+    def _rendered(self, path: str, variant: str, rate_hz: int, min_samples: int) -> Recording:
+        """A variant under a policy that keeps one channel."""
+        assert self.job.render is not None
+        source = self._recording(path, rate_hz, min_samples, keep=True)
+        own_hz = min(rate_hz, source.sample_rate_hz)
+        wave = _at(self.job.render(source.wave, own_hz, variant), own_hz, rate_hz)
+        return replace(source, wave=fit_length(wave, rate_hz, self.job.policy, min_samples)[0])
 
     def _recording(self, path: str, rate_hz: int, min_samples: int, *, keep: bool) -> Recording:
+        """A recording at a rate; if it is to be kept for its variants, at no higher rate than its own."""
         key = (path, rate_hz, min_samples)
         if self._source is not None and self._source[0] == key:
             return self._source[1]
         self._source = None  # freed before the next one is read
         recording = read_clip(self.job.root, path, rate_hz, self.job.policy, min_samples=min_samples)
+        if keep and recording.sample_rate_hz < rate_hz:
+            recording = read_clip(self.job.root, path, recording.sample_rate_hz, self.job.policy)
         self._source = (key, recording) if keep else None
         return recording
 
@@ -169,6 +192,8 @@ class Worker:
         if self._kept is None or self._kept[0] != key:
             self._kept = None  # freed before the next one is read
             kept = read_kept_clip(self.job.root, path, rate_hz, policy)
+            if kept.file_hz < rate_hz:
+                kept = read_kept_clip(self.job.root, path, kept.file_hz, policy)
             self._kept = (key, kept, policy.mixes.finished(kept.columns)[1])
         _, kept, fallen = self._kept
         near = self.job.render(kept.columns[:, policy.mixes.near], kept.rate_hz, variant)
@@ -181,8 +206,9 @@ class Worker:
             rate_hz=kept.rate_hz,
             far_db=Variant.parse(variant).far_db,
         )
+        columns = _at(columns, kept.rate_hz, rate_hz)
         waves, _ = policy.mixes.finished(columns, [bool(outcome) for outcome in fallen])
-        return mixed(kept, waves, fallen, policy, min_samples)
+        return mixed(kept._replace(rate_hz=rate_hz), waves, fallen, policy, min_samples)
 
     def embed(self, task: Task, results: TaskResult) -> TaskResult:
         """Add the vectors to `results`, in batches of equal length, and free the waves."""
@@ -194,7 +220,7 @@ class Worker:
     @staticmethod
     def _embed_batch(embedder: Embedder, batch: list[Result]) -> None:
         waves = [result.recording.wave for result in batch if result.recording is not None]
-        if waves[0].ndim == 1:
+        if waves[0].ndim == 1 or channels_of(embedder) > 1:
             vectors = _embedded(embedder, waves)
         else:  # one call per mix: the vectors of a mix are those of a build of this mix alone
             parts = [_embedded(embedder, of_mix) for of_mix in zip(*waves, strict=True)]
@@ -210,8 +236,17 @@ class Worker:
                 result.recording, result.reason = None, f"embedder {embedder.name} returned NaN or infinite values"
 
 
+def _at(samples: np.ndarray, own_hz: int, rate_hz: int) -> np.ndarray:
+    """Samples (time,) or (time, n) at another rate."""
+    if own_hz == rate_hz:
+        return samples
+    import soxr
+
+    return np.asarray(soxr.resample(samples, own_hz, rate_hz))
+
+
 def _embedded(embedder: Embedder, waves: Sequence[np.ndarray]) -> np.ndarray:
-    """Vectors of waves (time,) of equal length; DataError for an embedder that fails or returns something else."""
+    """Vectors of waves (time,) or (n_channels, time) of equal length; DataError if the embedder fails or errs."""
     stacked = waves[0][None] if len(waves) == 1 else np.stack(waves)
     try:
         vectors = embedder.embed(stacked)

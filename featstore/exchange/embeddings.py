@@ -27,9 +27,10 @@ TIMES = ("start_s", "end_s")
 def export(store: FeatureStore, embedding: str, out: str | Path, to: str = "npz") -> int:
     """Write one embedding with the columns of its clips to `out` and return the number of rows.
 
-    `to` is npz (arrays `embedding`, `views` and one per column, no pickle), parquet (`embedding` as a list of fixed
-    size; its shape and the names of views in the metadata) or csv (columns e0, e1, ...; float32 digits that read back
-    exactly). The columns are those of a clip, and start_s and end_s of its window (NaN or empty for a whole recording).
+    `to` is npz (arrays `embedding`, `views`, `channel` and one per column, no pickle), parquet (`embedding` as a list
+    of fixed size; its shape, channel and the names of views in the metadata) or csv (columns e0, e1, ...; float32
+    digits that read back exactly). The columns are those of a clip, and start_s and end_s of its window (NaN or empty
+    for a whole recording).
     After an error `out` is unchanged. Rows are streamed in blocks.
     """
     if to not in _WRITERS:
@@ -58,11 +59,15 @@ def import_files(
     if not files:
         raise DataError(f"no *_extract.npz below {', '.join(map(str, arrays))}")
     parts = [read_described(file, key) for file in files]
-    widths = {str(file): (part.matrix.shape[1:], part.views) for file, part in zip(files, parts, strict=True)}
-    if len(set(widths.values())) > 1:
-        raise DataError(f"embeddings of different shapes or views: {widths}; import them under different names")
-    clips = ClipTable.concatenate([part.clips for part in parts])
-    return import_matrix(store, name, np.concatenate([part.matrix for part in parts]), clips, views=parts[0].views)
+    kinds = {
+        str(file): (part.matrix.shape[1:], part.views, part.channel) for file, part in zip(files, parts, strict=True)
+    }
+    if len(set(kinds.values())) > 1:
+        raise DataError(
+            f"embeddings of different shapes, views or channels: {kinds}; import them under different names"
+        )
+    clips, matrix = ClipTable.concatenate([part.clips for part in parts]), np.concatenate([p.matrix for p in parts])
+    return import_matrix(store, name, matrix, clips, views=parts[0].views, channel=parts[0].channel)
 
 
 def import_matrix(
@@ -73,8 +78,12 @@ def import_matrix(
     config: Mapping[str, object] | None = None,
     *,
     views: tuple[str, ...] = (),
+    channel: str = "",
 ) -> int:
     """Store `matrix` (n, d) or (n, views, d), one row per clip, as embedding `name`; returns the number of rows.
+
+    channel: what the embedder heard, as of `AudioPolicy`; "" where it is unknown. Of several (`0,1,0-1`), the views are
+    named MIX/VIEW.
 
     float16 stays float16; every other type becomes float32. The same import again adds what a repair has removed, or
     changes nothing; RequestError for other rows under an existing name. All rows are published in one manifest.
@@ -83,9 +92,9 @@ def import_matrix(
     if len(matrix) != len(clips):
         raise DataError(f"{name}: {len(matrix)} rows of embeddings for {len(clips)} clips; each row needs its clip")
     if isinstance(store, StoreWriter):
-        return _import(store, name, matrix, clips, config or {}, views=views)
+        return _import(store, name, matrix, clips, config or {}, views=views, channel=channel)
     with StoreWriter(store) as writer:
-        return _import(writer, name, matrix, clips, config or {}, views=views)
+        return _import(writer, name, matrix, clips, config or {}, views=views, channel=channel)
 
 
 def _import(
@@ -96,6 +105,7 @@ def _import(
     config: Mapping[str, object],
     *,
     views: tuple[str, ...],
+    channel: str,
 ) -> int:
     dtype = "float16" if matrix.dtype == np.float16 else "float32"
     info = EmbeddingInfo(
@@ -105,6 +115,7 @@ def _import(
         dtype=dtype,
         fingerprint=_fingerprint(name, matrix, clips),
         config={"imported": True, **config},
+        channel=channel,
     )
     held = writer.store.embeddings.get(name)
     if held is not None and held.fingerprint != info.fingerprint:
@@ -141,6 +152,8 @@ def _write_npz(store: FeatureStore, name: str, file: IO[bytes]) -> None:
         clips = store.clips(name)
         with archive.open("views.npy", "w") as member:
             np.lib.format.write_array(member, np.array(info.views, dtype=str), allow_pickle=False)
+        with archive.open("channel.npy", "w") as member:
+            np.lib.format.write_array(member, np.array(info.channel, dtype=str), allow_pickle=False)
         for column in COLUMNS:
             with archive.open(f"{column}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, clips.column(column), allow_pickle=False)
@@ -163,6 +176,7 @@ def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
         "embedding": name,
         "shape": json.dumps(list(info.shape)),
         "views": json.dumps(list(info.views)),
+        "channel": info.channel,
         "fingerprint": info.fingerprint,
     }
     schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), size))], metadata=metadata)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from featstore.audio.near_far.mixes import mixes_of
 from featstore.clip import SPLITS, Clip, Split
 from featstore.errors import DataError, reason_of
 from featstore.layouts.dcase_names import parse_section_name
@@ -41,11 +42,15 @@ OTHERS = {
 
 
 class Described(NamedTuple):
-    """Embeddings (n, d) or (n, views, d), the clip of each row, and the names of views where the file has them."""
+    """Embeddings (n, d) or (n, views, d), the clip of each row, and names of views and channel where the file has them.
+
+    channel: as of `AudioPolicy`; "" where the file states none.
+    """
 
     matrix: np.ndarray
     clips: ClipTable
     views: tuple[str, ...] = ()
+    channel: str = ""
 
 
 def read_clips(manifest: Path) -> ClipTable:
@@ -100,7 +105,9 @@ def read_described(path: Path, key: str | None = None) -> Described:
             lengths = {name: len(arrays[name]) for name in needed}
             if set(lengths.values()) != {len(matrix)}:
                 raise DataError(f"{path}: {len(matrix)} embeddings, but {kind} columns of other lengths: {lengths}")
-            return Described(matrix, clips_of(arrays, path), _views(arrays, matrix))
+            stated = arrays.get("channel", np.empty(0))
+            channel = str(stated) if stated.dtype.kind == "U" and stated.ndim == 0 else ""
+            return Described(matrix, clips_of(arrays, path), _views(arrays, matrix), _channel(channel))
     raise DataError(
         f"{path}: no description of its rows (arrays: {', '.join(arrays) or 'none'}); "
         "give a manifest with one row per row of the array (--manifest)"
@@ -165,6 +172,14 @@ def _views(arrays: Arrays, matrix: np.ndarray) -> tuple[str, ...]:
     return tuple(names.tolist()) if fits else ()
 
 
+def _channel(text: str) -> str:
+    """The channel that an export states; "" for a text of another program."""
+    try:
+        return mixes_of(text).text if text else ""
+    except DataError:
+        return ""
+
+
 def _read_parquet(path: Path) -> Described:
     """An export of this program; DataError for any other Parquet file."""
     try:
@@ -181,12 +196,13 @@ def _read_parquet(path: Path) -> Described:
         numbers = table["embedding"].combine_chunks().flatten().to_numpy()
         matrix = checked_matrix(numbers.reshape(-1, *shape), str(path))
         clips = ClipTable({name: encode(table[name].to_pylist()) for name in COLUMNS})
+        channel = _channel((file.schema_arrow.metadata or {}).get(b"channel", b"").decode("utf-8", "replace"))
     except (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: not an export of this program ({reason_of(error)}); a table of clips is given as --manifest, "
             "beside an .npy or .npz with the embeddings"
         ) from error
-    return Described(matrix, clips, views)
+    return Described(matrix, clips, views, channel)
 
 
 def _exported(file: Any) -> tuple[tuple[int, ...], tuple[str, ...], int]:

@@ -14,6 +14,7 @@ from places import DATA
 
 import embedders
 from embedders import EMBEDDERS, create, make_embedder, parse_embedder
+from featstore.building.work import channels_of
 from featstore.testing import check_embedder
 
 
@@ -60,7 +61,12 @@ def embedder(request, specs):
 @pytest.fixture
 def waves(embedder):
     rng = np.random.default_rng(0)
-    return (rng.normal(size=(5, 3 * embedder.sample_rate_hz)) * 0.1).astype(np.float32)
+    return (rng.normal(size=(5, *channels(embedder), 3 * embedder.sample_rate_hz)) * 0.1).astype(np.float32)
+
+
+def channels(embedder) -> tuple[int, ...]:
+    """The axis of waves between batch and time, where there is one."""
+    return (channels_of(embedder),) if channels_of(embedder) > 1 else ()
 
 
 def test_describes_itself(embedder):
@@ -77,7 +83,7 @@ def test_satisfies_the_contract_for_embedders_of_one_s_own(embedder):
 
 @pytest.mark.parametrize("seconds", [1, 3])
 def test_any_length(embedder, waves, seconds):
-    embeddings = embedder.embed(waves[:, : seconds * embedder.sample_rate_hz])
+    embeddings = embedder.embed(waves[..., : seconds * embedder.sample_rate_hz])
     assert embeddings.shape == (5, *embedder.shape)
     assert embeddings.dtype == np.float32
     assert np.isfinite(embeddings).all()
@@ -108,18 +114,19 @@ def test_read_only_input_is_untouched(embedder, waves):
 
 
 def test_silence_and_one_sample_are_finite(embedder):
-    waves = np.zeros((2, embedder.min_samples), np.float32)
-    waves[1, 0] = 1.0
+    waves = np.zeros((2, *channels(embedder), embedder.min_samples), np.float32)
+    waves[1, ..., 0] = 1.0
     assert np.isfinite(embedder.embed(waves)).all()
 
 
 def test_empty_batch(embedder):
-    assert embedder.embed(np.empty((0, embedder.sample_rate_hz), np.float32)).shape == (0, *embedder.shape)
+    empty = np.empty((0, *channels(embedder), embedder.sample_rate_hz), np.float32)
+    assert embedder.embed(empty).shape == (0, *embedder.shape)
 
 
 def test_too_short_is_refused(embedder):
     with pytest.raises(ValueError, match=f"at least {embedder.min_samples} samples"):
-        embedder.embed(np.zeros((1, embedder.min_samples - 1), np.float32))
+        embedder.embed(np.zeros((1, *channels(embedder), embedder.min_samples - 1), np.float32))
 
 
 @pytest.mark.parametrize("embedder", WITHOUT_WEIGHTS, indirect=True)

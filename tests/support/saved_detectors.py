@@ -32,6 +32,7 @@ OPTIONS = (
     "residual:score=mean",
     "residual:pca=2,standardize=true",
     "posterior:score=odds",
+    "posterior:score=likelihood",
 )
 SPECS = tuple(
     dict.fromkeys(

@@ -147,3 +147,14 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "crepe": lambda folder: save_crepe(folder / "crepe.pt"),
 }
 """Embedders that need weights: functions that write small random ones to a folder and return the path."""
+
+
+def save_named_models(folder: Path) -> Path:
+    """Write a small random encoder under every name that published systems give; returns the folder.
+
+    With FEATSTORE_MODELS set to it, these stand in for the real ones.
+    """
+    save_beats(folder / "BEATs_iter3.pt")
+    save_mn04(folder / "mn04_as_mAP_432.pt")
+    save_encoder(folder / "facebook" / "wav2vec2-base", "wav2vec2")
+    return folder

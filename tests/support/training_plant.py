@@ -19,7 +19,12 @@ SMALL: dict[str, tuple[str, ...]] = {
     "sw_wavenet": ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "layers=2", "dim=16"),
     "fte_net": ("windows=512", "branch_dim=8"),
     "estm": ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "state=4", "segments=8", "dim=16"),
+    "dp_mae": ("n_mels=32", "patch_frames=8", "dim=16", "decoder_dim=8", "heads=2", "depth=1", "decoder_depth=1"),
     "ae": ("n_mels=32", "hop=1024"),
+    "idcaf": ("n_mels=32", "hop=1024"),
+    "anp": ("n_mels=32", "tile_mels=8", "frames=16", "step=8", "width=16"),
+    "made": ("n_mels=32", "bands=8", "width=64"),
+    "glow": ("n_mels=32", "patch=16", "step=8", "flows=2", "width=8", "code=4"),
     "aegan": ("n_mels=32", "frames=32", "hop=256", "width=2", "latent=8"),
 }
 QUICK = ("epochs=2", "batch=8", "learning_rate=0.01", "holdout=0.2")

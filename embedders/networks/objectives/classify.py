@@ -19,17 +19,24 @@ class Classify(nn.Module):
     member: Tensor
     views: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("embedding", "posterior")
+    keeps_classes: ClassVar[bool] = True
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
         self.factor: int = loss.get("factor", 1)
         self.takes_both = "exchanged" in loss_needs(loss["name"])  # embeddings before and after an exchange
+        self.takes_own = "own" in loss_needs(loss["name"])
         n_classes = len(classes) * (1 if self.takes_both else self.factor)
         self.loss: Loss = make_loss(loss["name"], n_classes, dim, **loss["params"])
         self.sections = section_names(classes)
         member = [self.sections.index(section_of(name)) for name in classes]
         self.register_buffer("member", torch.tensor(member), persistent=False)
+
+    @staticmethod
+    def columns(config: Any, classes: tuple[str, ...], output: str) -> int:
+        """Columns of an output."""
+        return len(section_names(classes)) if output == "posterior" else int(config.dim)
 
     def objective(
         self,
@@ -45,6 +52,9 @@ class Classify(nn.Module):
         exchange: returns embeddings after exchanges of branches, and their labels over the classes followed by the
         pseudo-classes of exchanged clips. The loss gets these instead of, or beside, the embeddings before.
         """
+        if self.takes_own:
+            own: Tensor = self.network.own_loss(*features)  # type: ignore[operator]
+            return own
         z = self.network(*features).flatten(1)
         exchanged, pseudo = exchange(z) if exchange else (z, target)
         pseudo = functional.pad(pseudo, (0, len(self.member) * self.factor - pseudo.shape[1]))

@@ -18,11 +18,17 @@ class Reconstruct(nn.Module):
 
     views: ClassVar[tuple[str, ...]] = ("residual", "squared", "weighted")
     outputs: ClassVar[tuple[str, ...]] = ("embedding",)
+    keeps_classes: ClassVar[bool] = False
     decay = 0.99
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
+
+    @staticmethod
+    def columns(config: Any, classes: tuple[str, ...], output: str) -> int:
+        """Columns of each view."""
+        return int(config.dim)
 
     def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
         """Mean squared error; labels are not used."""
@@ -36,7 +42,15 @@ class Reconstruct(nn.Module):
     def statistics(self, residual: Tensor) -> Tensor:
         """Three statistics (batch, 3, column) of residuals (batch, position, column)."""
         squared = residual.square()
-        rank = squared.mean(dim=2).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        weight = self.decay ** rank.double()
-        weight = (weight / weight.sum(dim=1, keepdim=True)).float()
-        return torch.stack([residual.mean(1), squared.mean(1), (weight[..., None] * squared).sum(1)], dim=1)
+        return torch.stack([residual.mean(1), squared.mean(1), ranked_mean(squared, self.decay)], dim=1)
+
+
+def ranked_mean(errors: Tensor, decay: float) -> Tensor:
+    """Mean (batch, column) of errors (batch, position, column); the position of rank r has the weight decay ** r.
+
+    Ranks start at the position with the largest error (GWRP).
+    """
+    rank = errors.mean(dim=2).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    weight = decay ** rank.double()
+    weight = (weight / weight.sum(dim=1, keepdim=True)).float()
+    return (weight[..., None] * errors).sum(dim=1)

@@ -28,7 +28,7 @@ class FrameConfig(ContextConfig):
             raise ValueError(f"width={self.width}: expected at least 1")
 
 
-def _dense(inputs: int, outputs: int, config: FrameConfig) -> nn.Sequential:
+def dense(inputs: int, outputs: int, config: FrameConfig) -> nn.Sequential:
     """Four layers, a bottleneck, four layers and a linear output."""
     widths = [inputs, *[config.width] * 4, config.bottleneck, *[config.width] * 4]
     layers = [layer for n, out in pairwise(widths) for layer in (nn.Linear(n, out), nn.BatchNorm1d(out), nn.ReLU())]
@@ -41,7 +41,7 @@ class AENet(LogMelNet):
     def __init__(self, config: FrameConfig) -> None:
         super().__init__(config)
         size = config.context * config.n_mels
-        self.layers = _dense(size, size, config)
+        self.layers = dense(size, size, config)
 
     def forward(self, S: Tensor) -> Tensor:
         """Return reconstruction minus input."""
@@ -56,7 +56,7 @@ class IDNNNet(LogMelNet):
 
     def __init__(self, config: FrameConfig) -> None:
         super().__init__(config)
-        self.layers = _dense((config.context - 1) * config.n_mels, config.n_mels, config)
+        self.layers = dense((config.context - 1) * config.n_mels, config.n_mels, config)
 
     def forward(self, S: Tensor) -> Tensor:
         """Return prediction minus middle frame."""

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from embedders.losses.base import soft_cross_entropy
 from embedders.networks.checkpoint import fill
 from embedders.networks.frames import SPREAD_DB, ContextConfig, contexts, scaled, without_middle
-from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.names import Features
 from embedders.networks.objectives.reconstruct import Reconstruct
-from embedders.networks.trained import TrainedEmbedder, make_model
+from embedders.networks.trained import Objective, TrainedEmbedder, make_model
 from embedders.spectrogram import log_mel
 
 
@@ -133,7 +132,7 @@ class TransAE(TrainedEmbedder):
     objective_type: ClassVar[type[Reconstruct]] = Constrained
 
     @cached_property
-    def model(self) -> Classify | Reconstruct:
+    def model(self) -> Objective:
         """Network and objective, ready to embed; the number of classes follows from the weights."""
         last = self.trained.tensors.get("classifier.3.bias")
         classes = ("",) * (0 if last is None else len(last))

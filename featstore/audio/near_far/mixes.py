@@ -109,13 +109,20 @@ def mixes_of(text: str) -> Mixes:
 
 
 def side_by_side(
-    mixes: Mixes, shape: tuple[int, ...], views: tuple[str, ...]
+    mixes: Mixes, shape: tuple[int, ...], views: tuple[str, ...], n_channels: int = 1
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Shape and views of a row that an embedder of this shape and these views makes of every mix.
 
-    The views of the first mix come first. ValueError for an embedder whose rows have other than one or two axes.
+    The views of the first mix come first. n_channels: mixes that the embedder reads together, as one row. ValueError
+    for an embedder that reads another number of them, or whose rows have other than one or two axes.
     """
-    if not mixes.several:
+    if n_channels > 1 and len(mixes.each) != n_channels:
+        together = ",".join(map(str, range(n_channels)))
+        raise ValueError(
+            f"it reads {n_channels} channels of a recording together, and --channel {mixes.text} names "
+            f"{len(mixes.each)}; give --channel {together}"
+        )
+    if not mixes.several or n_channels > 1:
         return shape, views
     texts = [mix.text for mix in mixes.each]
     if len(shape) == 1:

@@ -15,7 +15,9 @@ from embedders.losses.table import LOSSES, make_loss
 
 CLASSES, DIM, BATCH = 4, 6, 8
 REQUIRED = {"ustc": {"n_attributes": 5}, "hmic": {"n_groups": 3}, "subspace": {"branches": 2}}
-CLASSIFIERS = [name for name in LOSSES if name not in ("supcon", "triplet", "scan")]
+OF_EMBEDDINGS = [name for name in LOSSES if name != "own"]
+CLASSIFIERS = [name for name in OF_EMBEDDINGS if name not in ("supcon", "triplet", "scan", "ntxent")]
+VIEW_OF = torch.arange(BATCH) % (BATCH // 2)
 
 
 def build(name, **params):
@@ -39,6 +41,7 @@ def extras(rng):
     return {
         "attribute": soft(rng, classes=5),
         "group": soft(rng, classes=3),
+        "view_of": VIEW_OF,
         "exchanged": embeddings(rng),
         "exchanged_target": soft(rng, classes=9 * CLASSES),
     }
@@ -57,7 +60,7 @@ def plain_cross_entropy(logits, target):
 # ---- contract over the table
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_EMBEDDINGS)
 def test_scalar_with_finite_gradients_and_row_order_does_not_matter(name, rng):
     loss, z, target, extra = build(name), embeddings(rng).requires_grad_(), soft(rng), extras(rng)
     order = torch.from_numpy(rng.permutation(BATCH))
@@ -73,7 +76,7 @@ def test_scalar_with_finite_gradients_and_row_order_does_not_matter(name, rng):
     torch.testing.assert_close(again, value, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_EMBEDDINGS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_finite_at_cosines_of_one(name, dtype, rng):
     loss = build(name).float()
@@ -83,7 +86,7 @@ def test_half_precision_stays_finite_at_cosines_of_one(name, dtype, rng):
         with torch.no_grad():
             loss.centres.fill_(1.0)
     z = z.to(dtype).requires_grad_()
-    extra = {key: value.float() for key, value in extras(rng).items()}
+    extra = {key: value if key == "view_of" else value.float() for key, value in extras(rng).items()}
     extra["exchanged"] = z
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = loss(z, hard([0, 1, 2, 3] * 2).float(), extra)
@@ -110,12 +113,12 @@ def test_the_loss_of_mixed_labels_is_the_mix_of_losses(name, rng):
     torch.testing.assert_close(loss(z, 0.3 * a + 0.7 * b), 0.3 * loss(z, a) + 0.7 * loss(z, b))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_EMBEDDINGS)
 def test_training_lowers_the_loss(name, rng):
     loss, z = build(name, **({"rank": 2} if name == "adaproj" else {})), torch.nn.Parameter(embeddings(rng))
     target = hard([0, 1, 2, 3] * 2)
     extra = {"attribute": hard([0, 1, 2, 3] * 2, 5), "group": hard([0, 1, 2, 0] * 2, 3)}
-    extra |= {"exchanged": z, "exchanged_target": hard([0, 1, 2, 3] * 2, 9 * CLASSES)}
+    extra |= {"view_of": VIEW_OF, "exchanged": z, "exchanged_target": hard([0, 1, 2, 3] * 2, 9 * CLASSES)}
     step = torch.optim.Adam([z, *[p for p in loss.parameters() if p.requires_grad]], lr=0.05)
     values = []
     for _ in range(40):
@@ -295,6 +298,23 @@ def test_supervised_contrastive_loss_against_a_double_loop(include_self, rng):
     assert len(losses) == BATCH - 1  # the clip without a positive is left out
     value = build("supcon", include_self=include_self)(z, hard(label))
     assert float(value) == pytest.approx(np.mean(losses), rel=1e-9)
+
+
+def test_views_are_contrasted_with_all_other_rows_by_hand(rng):
+    z, tau = embeddings(rng), 0.2
+    u, losses = rows(z), []
+    for i in range(BATCH):
+        total = sum(math.exp(u[i] @ u[a] / tau) for a in range(BATCH) if a != i)
+        losses.append(-math.log(math.exp(u[i] @ u[(i + BATCH // 2) % BATCH] / tau) / total))
+    loss = build("ntxent", temperature=tau, projector=False)
+    assert float(loss(z, soft(rng), {"view_of": VIEW_OF})) == pytest.approx(np.mean(losses), rel=1e-9)
+    equal = loss(torch.ones(BATCH, DIM, dtype=torch.float64), soft(rng), {"view_of": VIEW_OF})
+    assert float(equal) == pytest.approx(math.log(BATCH - 1))  # views that tell nothing are a guess among the others
+    projected = build("ntxent", temperature=tau)
+    torch.testing.assert_close(
+        projected(z, soft(rng), {"view_of": VIEW_OF}), loss(projected.projector(z), soft(rng), {"view_of": VIEW_OF})
+    )
+    assert torch.equal(projected.embed(z), z)
 
 
 def test_one_stage_is_the_sum_of_contrastive_loss_and_noisy_arcmix_on_the_head(rng):

@@ -8,7 +8,7 @@ from small_models import beats_checkpoint, save_encoder
 from embedders import create
 from embedders.pretrained.beats import build_network
 from embedders.pretrained.beats_network import BEATsNetwork
-from embedders.pretrained.lora import LowRank, add_lora, lora_parameters, merge_lora
+from embedders.pretrained.lora import LowRank, add_lora, is_pointwise, lora_parameters, merge_lora
 from embedders.pretrained.pooling import AttentiveStatistics
 from embedders.pretrained.weight_files import Checkpoint
 
@@ -34,6 +34,28 @@ def test_an_adapter_by_hand():
         low.up.copy_(torch.tensor([[1.0], [2.0]]))
         low.down.copy_(torch.tensor([[1.0, 0.0, 5.0]]))
     assert low(torch.ones(2, 3)).tolist() == [[5.0, 1.0, 21.0], [9.0, 1.0, 41.0]]
+
+
+def test_a_pointwise_convolution_is_adapted_as_a_linear_layer():
+    """Groups and larger kernels are not; the rank is at most the smaller side, and the scale is that of this rank."""
+    torch.manual_seed(0)
+    convolutions = [torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(2, 4, 3), torch.nn.Conv2d(4, 4, 1, groups=4)]
+    network = torch.nn.Sequential(*convolutions)
+    x, weight = torch.randn(2, 3, 5, 5), convolutions[0].weight.detach().clone()
+    assert [is_pointwise(module) for module in network] == [True, False, False]
+    assert add_lora(network, ["0"], rank=64) == ["0"]
+    low = network.get_submodule("0.parametrizations.weight.0")
+    assert (low.down.shape, low.up.shape, low.scale) == ((2, 3), (2, 2), 1.0)
+    with torch.no_grad():
+        low.up.normal_()
+        added = weight[:, :, 0, 0] + low.up @ low.down
+        expected = torch.einsum("oi,bihw->bohw", added, x) + convolutions[0].bias[:, None, None]
+        torch.testing.assert_close(network[0](x), expected)
+        merge_lora(network)
+        torch.testing.assert_close(network[0](x), expected)
+    assert network[0].weight.shape == (2, 3, 1, 1)
+    with pytest.raises(ValueError, match=r"no linear layer is called 1; choose from 0"):
+        add_lora(network, ["1"])
 
 
 def test_outputs_are_equal_at_first_and_only_adapters_are_trained(network, waves):

@@ -38,8 +38,8 @@ def test_pure_deterministic_and_labels_stay_distributions(name, rng):
     assert torch.equal(label, again[1])
     assert not torch.equal(y, augmentation.apply(x, target, rng=generator(2))[0])
     assert y.dtype == x.dtype
-    assert label.shape == (N, CLASSES * augmentation.label_factor)
-    torch.testing.assert_close(label.sum(1), torch.ones(N, dtype=torch.float64))
+    assert label.shape == (N * augmentation.copies, CLASSES * augmentation.label_factor)
+    torch.testing.assert_close(label.sum(1), torch.ones(len(label), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("per_batch", [False, True])

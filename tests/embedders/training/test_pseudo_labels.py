@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embedders.training.pseudo_labels import clusters, imprint, pseudo_labels
+from embedders.training.pseudo_labels import KMeans, LeastBIC, clustering_of, clusters, imprint, k_means, pseudo_labels
 
 
 @pytest.fixture
@@ -38,12 +38,54 @@ def test_order_and_scale_of_the_clips_do_not_matter(blobs, rng):
 
 def test_each_group_is_clustered_separately(blobs):
     X, truth = blobs
-    group = np.where(np.arange(len(X)) % 2, "fan/source", "fan/target")
-    labels = pseudo_labels(X, list(group), max_components=4, n_dims=3)
-    for name in np.unique(group):
-        rows = group == name
-        assert same_partition(labels[rows], truth[rows])
-        np.testing.assert_array_equal(labels[rows], clusters(X[rows], max_components=4, n_dims=3))
+    group = [("fan", ("source", "target")[i % 2]) for i in range(len(X))]
+    labels = pseudo_labels(X, group, lambda X, domain, seed: clusters(X, max_components=4, n_dims=3, seed=seed))
+    for i in (0, 1):
+        assert same_partition(labels[i::2], truth[i::2])
+        np.testing.assert_array_equal(labels[i::2], clusters(X[i::2], max_components=4, n_dims=3))
+    np.testing.assert_array_equal(
+        pseudo_labels(X, group, LeastBIC(most=4))[::2], clusters(X[::2], max_components=4), "the default dimensions"
+    )
+
+
+def test_k_means_by_hand():
+    """Two pairs and a single row; with two clusters the lone row is nearer to the second pair."""
+    X = np.array([[0.0], [10.0], [1.0], [11.0], [20.0]])
+    assert k_means(X, 3).tolist() == [0, 1, 0, 1, 2]
+    assert k_means(X, 2).tolist() == [0, 1, 0, 1, 1]
+    assert k_means(X, 1).tolist() == [0] * 5
+    assert sorted(k_means(X, 99).tolist()) == [0, 1, 2, 3, 4]
+    assert k_means(X[:0], 7).shape == (0,)
+
+
+def test_k_means_finds_the_true_clusters_in_any_order(blobs, rng):
+    X, truth = blobs
+    labels, order = k_means(X, 3), rng.permutation(len(X))
+    assert same_partition(labels, truth)
+    np.testing.assert_array_equal(k_means(X[order], 3), labels[order])
+    assert not k_means(np.ones((5, 2)), 3).any()
+
+
+def test_the_number_of_clusters_follows_the_domain(blobs):
+    X, truth = blobs
+    group = [("fan", "00", ("source", "", "target")[i % 3]) for i in range(len(X))]
+    labels = pseudo_labels(X, group, KMeans(source=3, target=1))
+    assert same_partition(labels[0::3], truth[0::3])
+    assert same_partition(labels[1::3], truth[1::3]), "an unknown domain counts as source"
+    assert not labels[2::3].any()
+
+
+def test_clusterings_are_read_from_text():
+    assert clustering_of("bic") == LeastBIC(most=16)
+    assert clustering_of("kmeans") == clustering_of("kmeans:source=7,target=1") == KMeans(source=7, target=1)
+    for text, message in (
+        ("kmean", "unknown clusters: 'kmean'; did you mean kmeans"),
+        ("kmeans:sources=3", "unknown parameter of clusters kmeans: 'sources'; did you mean source"),
+        ("kmeans:source=0", "clusters=kmeans:source=0: expected numbers of at least 1"),
+        ("kmeans:source=many", "source=many: expected int"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            clustering_of(text)
 
 
 def test_few_or_equal_clips_are_one_cluster():
@@ -66,7 +108,7 @@ def test_imprinted_centres_are_mean_directions_and_others_do_not_change(rng):
 
 def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="one group for each of 4"):
-        pseudo_labels(np.zeros((4, 2)), ["a"])
+        pseudo_labels(np.zeros((4, 2)), [("a",)], LeastBIC())
     with pytest.raises(ValueError, match="finite embeddings"):
         clusters(np.full((4, 2), np.nan))
     with pytest.raises(ValueError, match="at least 1"):

@@ -102,7 +102,10 @@ INTERRUPTED = {
     "exchanged": quick_setup("two_branch", "augment=mixup:p=0.5+statex+featex", "loss=featex", "labels=section"),
     "pre-trained": setup("loss=clp_scf", "pretrain.loss.projector=true", "pretrain.epochs=1", "epochs=2", "ema=0.9"),
     "in turns": quick_setup("aegan", "ema=0.9", "match_std=1", "beta1=0.5", "weight_decay=0.01"),
+    "random targets": quick_setup("anp"),
     "selective": setup("loss=scan", "loss.warmup=1"),
+    "transformed": setup("loss=ntxent", "augment=views+transform"),
+    "masked": quick_setup("dp_mae", "loss=cross_entropy", "pretrain.loss=own", "pretrain.epochs=1", "epochs=2"),
     "dropping": Setup(Dropping, {"n_mels": 32, "width": 16}, TrainConfig(epochs=3, batch=8, holdout=0.2)),
 }
 """Two steps per epoch; step 3 is in the second epoch, and with pre-training in the second stage."""
@@ -270,6 +273,9 @@ def test_labels_follow_attributes_and_domain():
     assert names == ("fan|00|v=1", "fan|00|v=2")
     assert labels.tolist() == [0, 0, 1, 1]
     assert len(class_labels(clips, "domain")[0]) == 4
+    names, labels = class_labels(clips, "section_domain")
+    assert names == ("fan|00|source", "fan|00|target")
+    assert labels.tolist() == [0, 1, 0, 1]
 
 
 def test_waves_are_cropped_or_repeated(rng):

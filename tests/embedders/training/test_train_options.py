@@ -14,6 +14,7 @@ from embedders.training.train import make_loop, settle, train
 from featstore.errors import DataError
 
 NEEDED = {"crop": "crop:length=6000"}
+WITH_LOSS = {"featex": ["augment=featex"], "ntxent": ["augment=views"]}
 
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -38,8 +39,8 @@ def plan_of(plant, setup):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains_from_its_name_alone(plant, tmp_path, loss):
-    name = "two_branch" if loss == "featex" else "tdnn"
-    chosen = quick_setup(name, "epochs=1", f"loss={loss}", *(["augment=featex"] if loss == "featex" else []))
+    name = {"featex": "two_branch", "own": "dp_mae"}.get(loss, "tdnn")
+    chosen = quick_setup(name, "epochs=1", f"loss={loss}", *WITH_LOSS.get(loss, ()))
     trained = train(*plant, chosen, tmp_path / "a.safetensors")
     assert all(np.isfinite(entry["held_out"]) for entry in trained.facts["history"])
     vectors = create(f"{name}={tmp_path / 'a.safetensors'}").embed(np.ones((2, 8000), np.float32))
@@ -72,6 +73,11 @@ def test_counts_are_filled_in_from_clips_network_and_augmentations(plant):
     assert plan.loss == {"name": "featex", "params": {"factor": 9}, "factor": 9}
     assert plan.keep == 8
     assert plan_of(plant, quick_setup("multires", "loss=featex", "augment=featex")).loss["params"] == {"factor": 3}
+
+
+def test_transforms_of_waves_get_the_sample_rate_of_the_network(plant):
+    plan = plan_of(plant, quick_setup("tdnn", "augment=views:p=0.2+gain", "sample_rate_hz=8000"))
+    assert [augmentation.apply.keywords for augmentation in plan.augmentations] == [{"p": 0.2, "rate_hz": 8000}, {}]
 
 
 def test_labels_of_attributes_and_groups_by_hand(plant):
@@ -116,6 +122,18 @@ def test_pseudo_attributes_are_the_true_clusters(bare):
         assert len(set(label)) == 2
         assert len(set(zip(label, fast[rows & source], strict=True))) == 2
     assert all("|cluster=source." in name or "|cluster=target." in name for name in plan.labels.classes)
+
+
+def test_clusters_by_k_means_in_numbers_per_domain(bare):
+    """Nine source and three target clips in each of four sections."""
+    settings = ("labels=domain", "pseudo=logmel:stats=mean", "clusters=kmeans:source=2,target=1")
+    plan = plan_of(bare, quick_setup("tdnn", *settings))
+    ends = [name.rpartition("cluster=")[2] for name in plan.labels.classes]
+    assert sorted(ends) == sorted(["source.0|source", "source.1|source", "target.0|target"] * 4)
+    for clip, label in zip(bare[1], plan.labels.label, strict=True):
+        assert plan.labels.classes[label].endswith(f"|{clip.domain}")
+    with pytest.raises(ValueError, match=r"nothing is clustered; add pseudo=EMBEDDER or labels=pseudo"):
+        quick_setup("tdnn", "clusters=kmeans")
 
 
 def test_given_attributes_are_not_replaced_by_clusters(plant):
@@ -193,8 +211,19 @@ def test_statex_trainings_have_posteriors_of_sections(plant, tmp_path):
             ("loss=featex",),
             r"loss featex needs exchanged branches; add featex or statex\+featex to augment",
         ),
-        ("ae", ("augment=statex",), "ae learns no classes; remove imprint, and statex and featex from augment"),
+        (
+            "ae",
+            ("augment=statex",),
+            "ae learns no classes; remove imprint, and statex, featex and transform from augment",
+        ),
         ("ae", ("imprint=1",), "ae learns no classes"),
+        (
+            "two_branch",
+            ("loss=featex", "augment=featex+transform"),
+            "loss featex learns exchanges beside the classes; remove transform from augment",
+        ),
+        ("tdnn", ("loss=ntxent",), "loss ntxent contrasts two views of every clip; add views to augment"),
+        ("tdnn", ("loss=own",), "loss own: tdnn has no loss of its own; use dp_mae"),
         ("tdnn", ("imprint=1", "labels=section"), "no class is in the target domain only; use labels=domain"),
     ],
 )
@@ -217,7 +246,9 @@ def test_imprinting_needs_centres(plant, tmp_path):
         (("augment=mixup:p=x",), r"augment=mixup:p=x: p=x: expected <class 'float'>"),
         (("augment=mixupp",), "unknown augmentation: 'mixupp'; did you mean mixup"),
         (("augment=crop",), "crop needs a value for length"),
-        (("augment=statex+statex",), "use statex and featex at most once each"),
+        (("augment=statex+statex",), "use statex, featex and transform at most once each"),
+        (("augment=transform+transform",), "use statex, featex and transform at most once each"),
+        (("augment=views:rate_hz=8000",), "unknown parameter of views: 'rate_hz'"),
         (("loss=hmic", "loss.n_groups=3"), "loss.n_groups follows from the clips"),
         (("pretrain.epoch=3",), "unknown setting: 'epoch'; did you mean epochs"),
         (("pretrain.seed=3",), "unknown setting: 'seed'"),

@@ -1,5 +1,7 @@
 """Models of several channels: files, waves and rows give the same scores; the map is that of the near channel."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -7,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from scored_plant import RATE, built, model_of
 from two_microphones import LISTED, record_two
 
+from ensemble.cli import main
 from ensemble.defaults import default_recipe
 from ensemble.deviation.locate import Locator
 from ensemble.deviation.of_detection import places
@@ -19,6 +23,7 @@ from ensemble.scoring.neighbours import Search, neighbours
 from ensemble.selection.candidates import default_candidates
 from featstore.audio.policy import AudioPolicy
 from featstore.errors import DataError, RejectedAudio
+from featstore.exchange.embeddings import export, import_files
 from featstore.store import FeatureStore
 
 
@@ -67,6 +72,18 @@ def test_the_default_has_the_near_channel_and_what_is_left_of_it(heard: Heard) -
     assert weights["0"] == pytest.approx(weights["0-1"], rel=0.02)
     named = default_recipe(heard.store, ("logmel@1/mean",))
     assert {member.view for member in named.members} == {"1/mean"}
+
+
+@pytest.mark.parametrize("to", ["npz", "parquet"])
+def test_exported_and_imported_channels_have_the_same_default(heard: Heard, tmp_path: Path, to: str) -> None:
+    if to == "parquet":
+        pytest.importorskip("pyarrow")
+    export(heard.store, "logmel", tmp_path / f"out.{to}", to)
+    import_files(tmp_path / "store", [tmp_path / f"out.{to}"], "logmel")
+    imported = FeatureStore.open(tmp_path / "store")
+    assert imported.info("logmel").channel == LISTED
+    members = default_recipe(imported).members
+    assert members == default_recipe(heard.store).members
 
 
 def test_every_view_of_every_channel_is_a_candidate(heard: Heard) -> None:
@@ -119,3 +136,27 @@ def test_a_dead_far_microphone_leaves_the_near_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         detect(store, recipe, workers=0).score, detect(near, default_recipe(near), workers=0).score
     )
+
+
+def test_files_are_watched_and_scored_alike_and_mono_ones_are_rejected(heard: Heard, tmp_path: Path) -> None:
+    model, folder = heard.root.parent / "m", tmp_path / "in"
+    copied = sorted(heard.root.glob("fan/test/*.wav"))[:2]
+    (folder / "fan" / "test").mkdir(parents=True)
+    for path in copied:
+        shutil.copy(path, folder / "fan" / "test")
+    samples, _ = soundfile.read(copied[0])
+    mono = "fan/test/section_00_source_test_normal_0099_noAttribute.wav"
+    soundfile.write(folder / mono, samples[:, 0], RATE)
+    words = [str(model), str(folder), "--once", "--settle", "0.01", "--interval", "0.01", "--poll"]
+    watched = [json.loads(line) for line in CliRunner().invoke(main, ["watch", *words]).stdout.splitlines()]
+    done = CliRunner().invoke(main, ["score", str(model), str(folder), "--json", "--workers", "0"])
+    assert done.exit_code == 3
+    scored = [json.loads(line) for line in done.stdout.splitlines()]
+    of_watch, of_score = (
+        {(line[name], line["start_s"]): line["score"] for line in lines if line["type"] == "result"}
+        for name, lines in (("file", watched), ("clip", scored))
+    )
+    assert of_watch == pytest.approx(of_score, rel=1e-12)
+    assert {file for file, _ in of_watch} == {f"fan/test/{path.name}" for path in copied}
+    rejected = {line["file"]: line["reason"] for line in watched if line["type"] == "rejected"}
+    assert rejected == {mono: "channel 1 does not exist, the file has 1 (0 to 0)"}

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from small_models import CHECKPOINTS
+from small_models import save_named_models
 
 from ensemble.cli import main as detect
 from ensemble.systems.catalogue import commands, find_system, names
@@ -23,10 +23,16 @@ SMALL = {
     "idnn": ("n_mels=16", "hop=1024", "width=8"),
     "transae": ("n_mels=16", "hop=1024", "depth=1", "feedforward=16"),
     "aegan": ("n_mels=32", "frames=32", "width=2", "latent=8", "seconds=1"),
-    "finetune": ("dim=16", "warmup=2"),
+    "finetune": ("dim=16", "warmup=2", "seconds=1"),
+    "na_beats": ("dim=16", "heads=2", "rooms=4", "warmup=2"),
+    "idcaf": ("n_mels=16", "hop=1024", "width=8"),
+    "anp": ("n_mels=16", "hop=1024", "frames=8", "step=8", "tile_mels=4", "tile_frames=2", "width=16"),
+    "made": ("n_mels=16", "hop=1024", "bands=4", "width=32"),
+    "glow": ("n_mels=16", "hop=1024", "patch=8", "step=8", "levels=2", "flows=1", "width=8", "code=4", "seconds=1"),
+    "dp_mae": ("n_mels=16", "patch_mels=8", "dim=16", "decoder_dim=8", "heads=2", "depth=1", "decoder_depth=1"),
     "mobilenetv2": ("n_mels=32", "patch=16", "factor=0.1", "seconds=0.48"),
 }
-UNTRAINED = {"gen_twfr_gmm": ("r=0;0.9",), "mimii_agent": ("stats=mean",)}
+UNTRAINED = {"gen_twfr_gmm": ("r=0;0.9",), "mimii_agent": ("stats=mean",), "genrep": ("layers=1",)}
 ON_ONE_CORE = {"build": ["--workers", "0"], "train": ["--threads", "1"], "select": ["--workers", "0"], "run": []}
 QUICK = ("epochs=2", "batch=8", "holdout=0.2", "learning_rate=0.001")
 
@@ -37,27 +43,27 @@ def run(words, code=0):
     return result
 
 
-def small_encoder(spec, folder):
-    """A small random encoder of the kind that a system names."""
-    kind = spec.partition("=")[0]
-    return f"{kind}={CHECKPOINTS[kind](folder)}"
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two simulated machines, clips of two seconds in two domains."""
+    """Two simulated machines before two microphones, clips of two seconds in two domains."""
     root = tmp_path_factory.mktemp("plant") / "data"
-    run(["featstore", "simulate", str(root), "--clips", "60", "--machines", "fan,valve", "--seconds", "2"])
+    plant = ["--clips", "60", "--machines", "fan,valve", "--seconds", "2", "--microphones", "2"]
+    run(["featstore", "simulate", str(root), *plant])
     return root
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return save_named_models(tmp_path_factory.mktemp("models"))
+
+
 @pytest.mark.parametrize("name", names())
-def test_a_system_runs_from_recordings_to_metrics(data, tmp_path, name):
+def test_a_system_runs_from_recordings_to_metrics(data, models, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("FEATSTORE_MODELS", str(models))
     system = find_system(name)
     small = (*SMALL[system.embedder], *QUICK) if system.trained else UNTRAINED.get(name, ())
-    if "encoder" in system.settings:
-        small += (f"encoder={small_encoder(system.settings['encoder'], tmp_path)}",)
     small += ("pretrain.epochs=2", "pretrain.batch=8") if "pretrain.epochs" in system.settings else ()
+    small += ("imprint=1",) if "imprint" in system.settings else ()
     places = {"data": str(data), "store": str(tmp_path / "store"), "checkpoint": str(tmp_path / "a.safetensors")}
     *before, scoring = commands(system, **places, settings=small)
     for words in before:

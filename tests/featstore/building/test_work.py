@@ -232,3 +232,40 @@ def test_a_level_at_the_far_microphone_is_part_of_the_name():
     clip = Clip("fan/a.wav", "fan", "00", "train", "source", "normal")
     design = VariantDesign.parse("1:leak@-5~-10")
     assert {clip.variant for clip in variants_of([clip], design)} == {f"leak@-5dB~-10dB#{i}" for i in range(6)}
+
+
+@dataclass(frozen=True)
+class TwiceTheRate(MomentsEmbedder):
+    """An embedder that reads at twice the rate of the recordings."""
+
+    name: str = "twice"
+    sample_rate_hz: int = 2 * RATE
+
+
+@pytest.mark.parametrize("channel", ["0", LISTED])
+def test_a_variant_has_no_sound_above_its_recording(tmp_path, channel):
+    clips = record(tmp_path, 2, samples=(16_000,))
+    policy = AudioPolicy(channel)
+    for variant in variants(clips):
+        job = work.Job(
+            tmp_path, policy, (MomentsEmbedder, TwiceTheRate), 4, embeds=False, render=Renderer(tmp_path, policy)
+        )
+        (own,), (upper,) = work.Worker(job).run(work.Task((variant.path,), (0, 1), (variant.variant,)))
+        assert own.recording is not None, own.reason
+        assert upper.recording is not None, upper.reason
+        low, high = (np.atleast_2d(result.recording.wave)[0] for result in (own, upper))
+        assert len(high) == 2 * len(low)
+        power = np.square(np.abs(np.fft.rfft(high)))
+        assert power[round(1.02 * len(power) / 2) :].sum() < 1e-4 * power.sum(), variant.variant
+        assert np.corrcoef(high[::2], low)[0, 1] > 0.95, variant.variant  # but for the transition band
+
+
+def test_a_short_variant_is_padded_at_the_rate_of_its_embedder(tmp_path):
+    (clip,) = record(tmp_path, 1, samples=(3000,))
+    (variant, *_) = variants([clip])
+    policy, long = AudioPolicy(), replace(TwiceTheRate(), min_samples=9000)
+    job = work.Job(tmp_path, policy, (lambda: long,), 4, embeds=False, render=Renderer(tmp_path, policy))
+    ((result,),) = work.Worker(job).run(work.Task((variant.path,), (0,), (variant.variant,)))
+    assert result.recording is not None
+    assert result.recording.wave.shape == (9000,)
+    assert not result.recording.wave[6100:].any()

@@ -14,7 +14,6 @@ from embedders import create, make_embedder
 from embedders.pretrained.convolutional.mn04 import MN04Model, build_network
 from embedders.pretrained.convolutional.mn04_front_end import MIN_SAMPLES, log_mel
 from embedders.pretrained.convolutional.mn04_network import fold_normalisation, grids
-from embedders.pretrained.trunk import open_trunk
 from embedders.pretrained.weight_files import Checkpoint, read_checkpoint, write_checkpoint
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_recording
@@ -273,11 +272,6 @@ def test_fingerprint_follows_the_weights_and_the_options(path, tmp_path):
     first, *others = [create(spec).fingerprint for spec in specs]
     assert create(f"mn04={tmp_path / 'same.safetensors'}").fingerprint == first
     assert len({first, *others}) == 3
-
-
-def test_it_cannot_be_fine_tuned(path):
-    with pytest.raises(ValueError, match="can only be used frozen"):
-        open_trunk(f"mn04={path}", 32000)
 
 
 def test_layers_of_one_size_are_tokens(path, waves):

@@ -1,6 +1,8 @@
 """Pretrained encoders for training: waves to the encoder's input, and the input to tokens with gradients."""
 
-from typing import Any, Protocol, Self
+import re
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -8,30 +10,52 @@ from torch.utils.checkpoint import checkpoint
 
 from embedders.pretrained.beats import BEATsModel
 from embedders.pretrained.beats_network import Layer, front_end
+from embedders.pretrained.convolutional import mn04
 from embedders.pretrained.encoder import UNUSED, TransformersModel
 from embedders.pretrained.frozen import TokenModel, open_encoder
-from embedders.pretrained.lora import QUERY_AND_VALUE
+from embedders.pretrained.lora import is_pointwise
 
 AST = "audio-spectrogram-transformer"
+LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
+FEATURE = re.compile(r"(?:^|\.)features\.(\d+)\.")
+ADAPTS = {"qv": ("query", "value"), "qkv": ("query", "key", "value")}
+"""Projections of attention that get adapters, by the setting `adapt`."""
+
+SHORT = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
+"""Their names in BEATs, wav2vec 2.0, HuBERT and WavLM; others write them in full."""
 
 
-class Trunk(Protocol):
+class Trunk(ABC):
     """An encoder whose network is an argument, so that copies of a model may have networks of their own."""
 
     model: TokenModel
     network: nn.Module
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    @abstractmethod
     def front(self, waves: Tensor) -> Tensor:
         """Compute the network's input of waves (batch, time): waves, or a spectrogram (batch, frequency, frame)."""
-        ...
 
-    def tokens(self, network: nn.Module, x: Tensor) -> Tensor:
+    @abstractmethod
+    def tokens(self, network: Any, x: Tensor) -> Tensor:
         """Compute tokens of the last layer (batch, time, band, dim)."""
-        ...
 
+    @abstractmethod
     def recompute(self) -> None:
         """Recompute activations inside layers in the backward pass: less memory, a third more time."""
-        ...
+
+    def adapted(self, adapt: str) -> tuple[str, ...]:
+        """Names of the layers that get adapters, by a name in ADAPTS."""
+        names = {name.rpartition(".")[2] for name, module in self.network.named_modules() if _is_linear(module)}
+        full = ADAPTS[adapt]
+        return full if names.issuperset(full) else tuple(SHORT[name] for name in full)
+
+    def depth(self, name: str) -> int:
+        """Layer of a parameter by its name, from 1; 0 for what precedes the layers."""
+        layer = LAYER.search(name)
+        return int(layer[1]) + 1 if layer else 0
 
 
 class RecomputedLayer(Layer):
@@ -45,15 +69,12 @@ class RecomputedLayer(Layer):
         return y
 
 
-class BEATsTrunk:
+class BEATsTrunk(Trunk):
     """Trunk of BEATs."""
 
     def __init__(self, model: BEATsModel) -> None:
         self.model: BEATsModel = model
         self.network: nn.Module = model.network
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
 
     def front(self, waves: Tensor) -> Tensor:
         """Compute the log-mel (batch, mel, frame)."""
@@ -70,7 +91,7 @@ class BEATsTrunk:
             layer.__class__ = RecomputedLayer
 
 
-class TransformersTrunk:
+class TransformersTrunk(Trunk):
     """Trunk of an encoder of transformers.
 
     Its own random masking of inputs and dropping of layers are turned off; training augments by its own seed.
@@ -83,9 +104,6 @@ class TransformersTrunk:
             if hasattr(model.network.config, key):
                 setattr(model.network.config, key, off)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
     def front(self, waves: Tensor) -> Tensor:
         """Compute the features of the model's own feature extractor."""
         rate_hz = self.model.sample_rate_hz
@@ -93,7 +111,7 @@ class TransformersTrunk:
         x: Tensor = inputs[self.model.network.main_input_name].to(waves.device)
         return x.transpose(1, 2) if self.model.model_type == AST else x
 
-    def tokens(self, network: nn.Module, x: Tensor) -> Tensor:
+    def tokens(self, network: Any, x: Tensor) -> Tensor:
         """Compute tokens of the last layer."""
         out: Any = network(x.transpose(1, 2) if self.model.model_type == AST else x)
         return self.model.grid.arrange(out.last_hidden_state)
@@ -110,14 +128,64 @@ class TransformersTrunk:
         enable({"use_reentrant": False})
 
 
-TRUNKS: dict[type, type[Any]] = {BEATsModel: BEATsTrunk, TransformersModel: TransformersTrunk}
+class MN04Trunk(Trunk):
+    """Trunk of mn04; adapters go to its pointwise convolutions, the stem is depth 0 and the final layer depth 16.
+
+    Batch normalisation is folded into the convolutions in all modes, so its statistics remain those of AudioSet and
+    the untrained network equals the frozen embedder. Statistics of batches of 8 clips would vary from step to step,
+    and statistics over the training clips would change the features before the first step. What folding leaves of the
+    normalisation, a scale and a shift per channel, is trained with the kernels in mode "full".
+    """
+
+    final: ClassVar[int] = 16
+
+    def __init__(self, model: mn04.MN04Model) -> None:
+        self.model: mn04.MN04Model = model
+        self.network: nn.Module = model.network
+        model.network.classifier = nn.Sequential()  # of AudioSet's classes; it does not affect the features
+
+    def front(self, waves: Tensor) -> Tensor:
+        """Compute the log-mel (batch, mel, frame)."""
+        return mn04.front_end(waves)
+
+    def tokens(self, network: Any, x: Tensor) -> Tensor:
+        """Compute tokens of the final layer."""
+        (last,) = network.states(x, (self.final,))
+        tokens: Tensor = last.permute(0, 3, 2, 1)
+        return tokens
+
+    def recompute(self) -> None:
+        """Refuse: the network is small."""
+        raise ValueError("recompute=true: mn04 does not support it; remove it and reduce batch or seconds")
+
+    def adapted(self, adapt: str) -> tuple[str, ...]:
+        """Full names of the pointwise convolutions; ValueError for projections that mn04 lacks."""
+        if adapt != "qv":
+            raise ValueError(
+                f"adapt={adapt}: mn04 has no attention; remove it: all pointwise convolutions get adapters"
+            )
+        return tuple(name for name, module in self.network.named_modules() if is_pointwise(module))
+
+    def depth(self, name: str) -> int:
+        """Feature layer of a parameter by its name, 0 for the stem."""
+        layer = FEATURE.search(name)
+        return int(layer[1]) if layer else 0
+
+
+TRUNKS: dict[type, type[Any]] = {
+    BEATsModel: BEATsTrunk,
+    TransformersModel: TransformersTrunk,
+    mn04.MN04Model: MN04Trunk,
+}
 
 
 def open_trunk(spec: str, sample_rate_hz: int) -> Trunk:
     """Load an encoder for training by its spec; errors as in `open_encoder`, and ValueError for frozen-only ones."""
     model = open_encoder(spec, sample_rate_hz)
     if type(model) not in TRUNKS:
-        raise ValueError(f"encoder={spec}: can only be used frozen; fine-tune BEATs or an encoder of transformers")
+        raise ValueError(
+            f"encoder={spec}: can only be used frozen; fine-tune BEATs, mn04 or an encoder of transformers"
+        )
     trunk: Trunk = TRUNKS[type(model)](model)
     return trunk
 
@@ -128,8 +196,5 @@ def unfreeze(network: nn.Module) -> None:
         parameter.requires_grad_(name.rpartition(".")[2] not in UNUSED)
 
 
-def adapted_names(network: nn.Module) -> tuple[str, ...]:
-    """Names of the network's query and value projections."""
-    linear = {name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    pairs = (QUERY_AND_VALUE, ("query", "value"))
-    return next((pair for pair in pairs if linear.issuperset(pair)), QUERY_AND_VALUE)
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear)

@@ -1,0 +1,1 @@
+"""Networks that model the density of log-mel spectrograms."""
