@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The tables of docs/systems.md, from the recipes and the measured rows: print the page, or --write it.
+"""The tables of docs/systems.md and docs/systems_measured.md: print the pages, or --write them.
 
     python scripts/systems_page.py [--write]
 
-Between the marks of `systems` stands every recipe: what was published, what was measured here, and what differs. Those
-of `small` hold the settings of `bench_systems.py --small`. Between the marks of `measured NAME` stand the rows of one
-data set of docs/systems_measured.csv, to which `scripts/bench_systems.py --record` appends. Of several measurements of
-a system on one data set, the last is shown. Data sets without marks are in the file only.
+Each table stands between two marks with its name. `systems` has every recipe: what was published, what was measured
+here, and what differs. `small` has the settings of `bench_systems.py --small`. `measured NAME` has the rows of one data
+set of docs/systems_measured.csv, to which `bench_systems.py --record` appends. Of several measurements of a system on
+one data set, the last is shown. Data sets without marks are in the file only.
 """
 
 import argparse
@@ -21,9 +21,10 @@ from embedders import EMBEDDERS
 from ensemble.systems.catalogue import System, find_system, names
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "systems.md"
+PAGES = (ROOT / "docs" / "systems.md", ROOT / "docs" / "systems_measured.md")
 MEASURED = ROOT / "docs" / "systems_measured.csv"
-DATA_SETS = re.compile(r"^<!-- measured (.+): written by", re.MULTILINE)
+STARTS = re.compile(r"^<!-- (.+): written by scripts/systems_page.py -->$", re.MULTILINE)
+OF_DATA_SET = "measured "
 NOTHING = "Not measured yet.\n"
 UNTRAINED_SHOWN = 6
 """Best views of the embeddings without training that a table shows."""
@@ -43,14 +44,21 @@ def with_part(page: str, name: str, text: str) -> str:
     return f"{head}{start}\n{text}\n{end}{rest.split(end)[1]}"
 
 
-def written(page: str, rows: Sequence[Measured], systems: Iterable[System]) -> str:
-    """The page with all its parts, and the rows of the data sets for which it has marks."""
-    page = with_part(page, "systems", systems_table(systems, rows))
-    page = with_part(page, "small", small_table())
-    for name in DATA_SETS.findall(page):
-        of_set = [row for row in rows if row.dataset == name]
-        page = with_part(page, f"measured {name}", measured_table(of_set) if of_set else NOTHING)
+def written(page: str, rows: Sequence[Measured], systems: Sequence[System]) -> str:
+    """The page with every part for which it has marks; ValueError for a mark that is unknown or not closed."""
+    for name in STARTS.findall(page):
+        page = with_part(page, name, _part(name, rows, systems))
     return page
+
+
+def _part(name: str, rows: Sequence[Measured], systems: Sequence[System]) -> str:
+    if name.startswith(OF_DATA_SET):
+        of_set = [row for row in rows if row.dataset == name.removeprefix(OF_DATA_SET)]
+        return measured_table(of_set) if of_set else NOTHING
+    parts = {"systems": lambda: systems_table(systems, rows), "small": small_table}
+    if name not in parts:
+        raise ValueError(f"no part {name!r}; choose from {', '.join(parts)}, {OF_DATA_SET}NAME")
+    return parts[name]()
 
 
 def systems_table(systems: Iterable[System], rows: Sequence[Measured]) -> str:
@@ -148,14 +156,16 @@ def _command(number: int, command: str) -> str:
 
 
 def main() -> None:
-    """Print or write the page."""
+    """Print or write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
-    page = written(PAGE.read_text(encoding="utf-8"), read_measured(MEASURED), map(find_system, names()))
-    if parser.parse_args().write:
-        PAGE.write_text(page, encoding="utf-8")
-    else:
-        print(page, end="")
+    parser.add_argument("--write", action="store_true", help="write the pages")
+    write, rows, systems = parser.parse_args().write, read_measured(MEASURED), [find_system(name) for name in names()]
+    for path in PAGES:
+        page = written(path.read_text(encoding="utf-8"), rows, systems)
+        if write:
+            path.write_text(page, encoding="utf-8")
+        else:
+            print(page, end="")
 
 
 if __name__ == "__main__":

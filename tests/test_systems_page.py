@@ -1,26 +1,28 @@
-"""The page of systems: every recipe, every measured row of the last run, and it is current."""
+"""The pages of systems: every recipe, the last measurement of every system, and they are current."""
 
 from dataclasses import replace
 
 import pytest
-from places import ROOT
 from script import load_script
 
 from ensemble.systems.catalogue import Published, System, find_system, names
 
 page = load_script("systems_page")
-TEXT = page.PAGE.read_text(encoding="utf-8")
+TEXTS = [path.read_text(encoding="utf-8") for path in page.PAGES]
 ROWS = page.read_measured(page.MEASURED)
 ROW = replace(ROWS[0], dataset="d", system="ae", detector="own", score=60.0, low=50.0, high=70.0, note="", command="a")
 
 
-def test_the_page_is_current():
-    assert page.written(TEXT, ROWS, map(find_system, names())) == TEXT, "run `python scripts/systems_page.py --write`"
+@pytest.mark.parametrize("text", TEXTS, ids=[path.name for path in page.PAGES])
+def test_the_pages_are_current(text):
+    systems = [find_system(name) for name in names()]
+    assert page.written(text, ROWS, systems) == text, "run `python scripts/systems_page.py --write`"
+    assert len(text.splitlines()) < 350
 
 
 @pytest.mark.parametrize("name", names())
 def test_every_system_is_on_the_page(name):
-    line = next(line for line in TEXT.splitlines() if line.startswith(f"| `{name}` |"))
+    line = next(line for line in TEXTS[0].splitlines() if line.startswith(f"| `{name}` |"))
     cells = [cell.strip() for cell in line.strip("|").split(" | ")]
     assert len(cells) == 5
     assert all(cells)
@@ -69,9 +71,13 @@ def test_parts_need_their_marks():
         with pytest.raises(ValueError, match="expected one line '<!-- systems: written by"):
             page.with_part(wrong, "systems", "new\n")
     start, end = page.marks("measured x")
-    parts = "".join("".join(page.marks(name)) for name in ("systems", "small"))
-    assert "Not measured yet." in page.written(f"{parts}{start}{end}", [ROW], [])
+    assert page.written(f"a{start}{end}", [ROW], []) == f"a{start}{end}", "marks begin a line"
+    assert page.written(f"{start}{end}", [ROW], []) == f"{start}\nNot measured yet.\n\n{end}"
+    with pytest.raises(ValueError, match="no part 'mesured x'; choose from systems, small, measured NAME"):
+        page.written("".join(page.marks("mesured x")), [ROW], [])
 
 
-def test_the_page_names_the_file_that_it_shows():
-    assert page.MEASURED.relative_to(ROOT / "docs").name in TEXT
+def test_every_measured_data_set_is_described():
+    parts = page.STARTS.findall("".join(TEXTS))
+    assert {f"measured {row.dataset}" for row in ROWS} <= {*parts}
+    assert {"systems", "small"} <= {*parts}
