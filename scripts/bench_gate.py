@@ -68,15 +68,15 @@ def rows_of(name: str, place: Place, channels: str) -> None:
         of_mix = zip(systems(store, mix), near, strict=True)
         cells = [cell(result(detection, of_near), left_out=left_out) for detection, of_near in of_mix]
         show([name, mix, f"{removed_db(data, mix):.1f}", *numbers, "left out" if left_out else "used", *cells])
-    every, gated = (result(detect(store, recipe), near[1]) for recipe in both_defaults(store))
+    every, gated = (result(detect(store, recipe, workers=0), near[1]) for recipe in both_defaults(store))
     show([name, "side by side", *[""] * 4, "", f"{cell(every)} -> {cell(gated)}"])
 
 
 def systems(store: FeatureStore, mix: str) -> tuple[Detection, Detection]:
     """Both systems on one mix, as on a store of this mix alone."""
     return (
-        detect(store, single_recipe(store, DETECTOR, VIEW.replace("@", f"@{mix}/"))),
-        detect(store, weighted_recipe(store, sources_of(store, [mix]), DETECTORS)),
+        detect(store, single_recipe(store, DETECTOR, VIEW.replace("@", f"@{mix}/")), workers=0),
+        detect(store, weighted_recipe(store, sources_of(store, [mix]), DETECTORS), workers=0),
     )
 
 

@@ -1,7 +1,7 @@
-"""Which mixes of near minus far may be used, measured on training clips without labels and generated anomalies.
+"""Which mixes of two microphones may be used, measured on training clips without labels and generated anomalies.
 
-Two numbers say whether a subtraction removes noise. Both come from stored log-mel levels of the near channel and of
-what is left of it:
+A far channel that is only subtracted is not used by itself. A subtraction is used where it removes noise. Two numbers
+say so. Both come from stored log-mel levels of the near channel and of what is left of it:
 
 1. The power that it removes. Noise that the far microphone does not explain stays, and what is removed then is chance.
 2. The spread of the level from clip to clip in a section, per band, as a share of the spread before. Noise changes
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensemble.view_weights import MIN_CLIPS, rows_of, sampled
-from featstore.audio.near_far.mixes import mix_of_view, mix_texts, subtractions
+from featstore.audio.near_far.mixes import far_alone, mix_of_view, mix_texts, subtractions
 from featstore.building.default import spec_of
 from featstore.errors import RequestError
 from featstore.store import EmbeddingInfo, FeatureStore
@@ -87,12 +87,12 @@ def measured(store: FeatureStore, mix: str, near: str) -> Removed | None:
 def left_out(store: FeatureStore, embeddings: Sequence[str] = ()) -> dict[str, str]:
     """Mixes of the named embeddings (default: all) that are not used, each with the reason.
 
-    Only near minus far is judged, and only where the near channel alone is another mix. A view that is named by itself
-    (`NAME@VIEW`) is used whatever it removes.
+    Near minus far is judged only where the near channel alone is another mix. A far channel that is only subtracted is
+    never used by itself. A view that is named (`NAME@VIEW`) is used whatever it is.
     """
     whole = [name for name in embeddings or sorted(store.embeddings) if name in store.embeddings]
     texts = dict.fromkeys(text for name in whole for text in mix_texts(store.info(name).channel))
-    reasons = {}
+    reasons = dict.fromkeys((text for text in texts if text in far_alone(texts)), FAR)
     for mix, near in subtractions(texts).items():
         found = measured(store, mix, near)
         reason = UNMEASURED if found is None else found.reason
@@ -102,10 +102,11 @@ def left_out(store: FeatureStore, embeddings: Sequence[str] = ()) -> dict[str, s
 
 
 def used_views(info: EmbeddingInfo, without: Collection[str]) -> tuple[str, ...]:
-    """The views of an embedding that are of none of the mixes `without`."""
-    return tuple(view for view in info.views if mix_of_view(info.channel, view) not in without)
+    """The views of an embedding ("" for one without views) that are of none of the mixes `without`."""
+    return tuple(view for view in info.views or ("",) if mix_of_view(info.channel, view) not in without)
 
 
+FAR = "it is subtracted from another channel, so it hears more noise than machine"
 UNMEASURED = (
     f"what it removes cannot be measured: no logmel or twfr with the same channels and {MIN_CLIPS} training clips in a "
     "section"

@@ -1,6 +1,6 @@
 """Candidates of a selection: every detector with every combination of its options, on every view.
 
-Views of a near-minus-far mix that removes no noise are left out, unless they are named (`ensemble.checks.subtracted`).
+Views of mixes that `ensemble.checks.subtracted` leaves out are no candidates, unless they are named.
 
 A grid file lists detectors. An option may have several values; all combinations of all options are tried:
 
@@ -117,7 +117,7 @@ def _candidates(store: FeatureStore, embeddings: Iterable[str], detectors: Seque
         views = store.info(name).views
         if view and view not in views:
             raise DataError(f"{store.path}: {name} has no view {view!r}; its views: {', '.join(views) or 'none'}")
-        chosen = (view,) if view else used_views(store.info(name), without) or ("",)
+        chosen = (view,) if view else used_views(store.info(name), without)
         sources |= dict.fromkeys((name, view_name) for view_name in chosen)
     if not sources:
         raise DataError(f"{store.path}: no embeddings; fill it with `featstore build`")

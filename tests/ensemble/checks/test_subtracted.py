@@ -1,5 +1,6 @@
 """Mixes that are left out: removed power and spread by hand, stores in which noise is removed or not, and names."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from scored_plant import built
 from two_microphones import LISTED, record_two
 
 from ensemble.checks.subtracted import (
+    FAR,
     LEAST_REMOVED_DB,
     MOST_SPREAD,
     UNMEASURED,
@@ -106,10 +108,9 @@ def test_noise_that_both_hear_is_removed_and_independent_noise_is_not(
     assert chance.power_db < 1.4
     assert found.spread < 0.5
     assert chance.spread > 1
-    assert left_out(much) == {}
-    assert left_out_notes(much) == ()
-    assert set(left_out(nothing)) == {"0-1"}
-    [note] = left_out_notes(nothing)
+    assert left_out(much) == {"1": FAR}
+    assert set(left_out(nothing)) == {"1", "0-1"}
+    _, note = left_out_notes(nothing)
     assert note.startswith("0-1 left out: it removes ")
     assert note.endswith("-e NAME@0-1/VIEW uses it all the same")
 
@@ -117,31 +118,40 @@ def test_noise_that_both_hear_is_removed_and_independent_noise_is_not(
 def test_default_and_candidates_are_without_it_unless_it_is_named(much: FeatureStore, nothing: FeatureStore) -> None:
     assert mixes_of_members(default_recipe(much).members) == {"0", "0-1"}
     assert mixes_of_members(default_recipe(nothing).members) == {"0"}
-    assert mixes_of_members(default_candidates(much)) == {"0", "1", "0-1"}
-    assert mixes_of_members(default_candidates(nothing)) == {"0", "1"}
-    assert mixes_of_members(default_candidates(nothing, ["logmel"])) == {"0", "1"}
+    assert mixes_of_members(default_candidates(much)) == {"0", "0-1"}
+    assert mixes_of_members(default_candidates(nothing)) == {"0"}
+    assert mixes_of_members(default_candidates(nothing, ["logmel"])) == {"0"}
+    assert mixes_of_members(default_candidates(nothing, ["logmel@1/mean"])) == {"1"}
     assert mixes_of_members(default_candidates(nothing, ["logmel@0-1/mean"])) == {"0-1"}
     assert mixes_of_members(default_recipe(nothing, ("logmel@0-1/mean",)).members) == {"0-1"}
     assert left_out(nothing, ["logmel@0-1/mean"]) == {}
-    assert used_views(nothing.info("logmel"), left_out(nothing)) == ("0/mean", "0/p10", "1/mean", "1/p10")
+    assert used_views(nothing.info("logmel"), left_out(nothing)) == ("0/mean", "0/p10")
 
 
-def test_a_selection_and_its_default_are_without_it(nothing: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_selection_without_it_is_that_of_the_near_channel(
+    nothing: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ensemble.selection.candidates.GRID", ({"name": "knn", "k": [1, 2]}, {"name": "mahalanobis"}))
-    lines: list[str] = []
     options = Options(workers=1, replicates=20, perturbed=PerturbDesign())
+    lines: list[str] = []
     ensemble = chosen_ensemble(nothing, (), options, say=lines.append)
-    assert lines[0] == f"note: {left_out_notes(nothing)[0]}"
-    assert "0-1" not in mixes_of_members(ensemble.recipe.members)
+    assert lines[:2] == [f"note: {note}" for note in left_out_notes(nothing)]
+    near = two(tmp_path, common=False, channel="0")
+    alone = chosen_ensemble(near, (), options, say=lines.append)
     assert ensemble.selection is not None
-    compared = [candidate["name"] for candidate in ensemble.selection["candidates"]]
-    assert len(compared) >= 6
-    assert not any("0-1" in name for name in compared)
+    assert alone.selection is not None
+    names = [candidate["name"].replace("0/", "") for candidate in ensemble.selection["candidates"]]
+    assert names == [candidate["name"] for candidate in alone.selection["candidates"]]
+    assert ensemble.selection["standings"] == alone.selection["standings"]
+    chosen = [replace(member, view=member.view.removeprefix("0/")) for member in ensemble.recipe.members]
+    assert [(m.view, m.detector, m.weight) for m in chosen] == [
+        (m.view, m.detector, m.weight) for m in alone.recipe.members
+    ]
 
 
 def test_what_cannot_be_measured_is_left_out(tmp_path: Path) -> None:
     store = two(tmp_path, common=True, spec="logmel:stats=std;delta")
-    assert left_out(store) == {"0-1": UNMEASURED}
+    assert left_out(store) == {"1": FAR, "0-1": UNMEASURED}
     assert mixes_of_members(default_recipe(store).members) == {"0"}
 
 
@@ -151,10 +161,10 @@ def test_any_level_over_time_serves(tmp_path: Path, spec: str) -> None:
     found = measured(store, "0-1", "0")
     assert found is not None
     assert found.power_db > 6
-    assert left_out(store) == {}
+    assert left_out(store) == {"1": FAR}
 
 
 def test_without_the_near_channel_alone_nothing_is_left_out(tmp_path: Path) -> None:
     store = two(tmp_path, common=False, channel="1,0-1")
-    assert left_out(store) == {}
+    assert left_out(store) == {"1": FAR}
     assert mixes_of_members(default_recipe(store).members) == {"0-1"}
