@@ -64,7 +64,7 @@ def rows_of(name: str, place: Place, channels: str) -> None:
     for mix in pairs:
         effect = measured(store, mix, pairs[mix])
         left_out = effect is None or bool(effect.reason)
-        numbers = ["", ""] if effect is None else [f"{effect.power_db:.1f}", f"{effect.spread:.2f}"]
+        numbers = ["", ""] if effect is None else [f"{effect.power_db:.1f}", f"{effect.spread:.3f}"]
         of_mix = zip(systems(store, mix), near, strict=True)
         cells = [cell(result(detection, of_near), left_out=left_out) for detection, of_near in of_mix]
         show([name, mix, f"{removed_db(data, mix):.1f}", *numbers, "left out" if left_out else "used", *cells])
