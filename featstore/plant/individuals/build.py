@@ -1,0 +1,50 @@
+"""How one machine differs from others of its type: the quantities that manufacturing and mounting leave open.
+
+A build is a deviation per quantity, in tolerances: individuals of a type are normally distributed with a standard
+deviation of one tolerance. A fault moves the same quantities, by about as much as two individuals differ, across the
+middle of the type: a faulty machine sounds like another healthy one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import copysign
+
+from featstore.plant.grid import rng_of
+
+TOLERANCES = {
+    "mounting": 0.08,  # octaves: the lower half of the resonances of the housing
+    "housing": 0.06,  # octaves: the upper half
+    "damping": 0.6,  # octaves: bandwidth of the resonances
+    "tilt": 2.0,  # dB per octave of the order, above the eighth
+    "flow": 0.25,  # octaves: centre of flow, friction and rolling noise
+}
+"""One tolerance of every quantity, in its unit."""
+
+SLIP = 0.02, 0.04
+"""Lowest and highest slip of the motors: how much slower than the field they turn."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One individual: its deviations in tolerances by quantity, and the slip of its motor."""
+
+    deviations: Mapping[str, float]
+    slip: float
+
+    def of(self, quantity: str) -> float:
+        """Deviation of a quantity, in its unit."""
+        return self.deviations[quantity] * TOLERANCES[quantity]
+
+    def moved(self, shift: Mapping[str, float], severity: float) -> "Build":
+        """This machine with a fault, which moves quantities by `shift` tolerances at severity 1, towards the others."""
+        moved = {
+            name: value - copysign(severity * shift.get(name, 0.0), value) for name, value in self.deviations.items()
+        }
+        return replace(self, deviations=moved)
+
+
+def build_of(seed: int, machine: str, number: int) -> Build:
+    """The individual with that number; it does not depend on how many there are."""
+    rng = rng_of(seed, machine, "build", number)
+    deviations = dict(zip(TOLERANCES, rng.normal(size=len(TOLERANCES)).tolist(), strict=True))
+    return Build(deviations, float(rng.uniform(*SLIP)))
