@@ -5,7 +5,7 @@
     OUT/dev_data/raw/<machine>/attributes_00.csv          file_name,d1p,d1v,... as in the challenge
     OUT/truth.csv                                         fault and severity of every clip; written last
 
-(In the style of 2020: featstore.plant.individuals.dcase2020.)
+The style of 2020 is described in featstore.plant.individuals.dcase2020.
 A clip depends only on the seed and on its machine, split, domain, label and number: more clips, other machines or
 another number of worker processes do not change it (on one platform with one set of library versions).
 """
