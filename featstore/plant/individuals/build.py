@@ -12,11 +12,11 @@ from math import copysign
 from featstore.plant.grid import rng_of
 
 TOLERANCES = {
-    "mounting": 0.08,  # octaves: the lower half of the resonances of the housing
-    "housing": 0.06,  # octaves: the upper half
-    "damping": 0.6,  # octaves: bandwidth of the resonances
-    "tilt": 2.0,  # dB per octave of the order, above the eighth
-    "flow": 0.25,  # octaves: centre of flow, friction and rolling noise
+    "mounting": 0.12,  # octaves: the lower half of the resonances of the housing
+    "housing": 0.09,  # octaves: the upper half
+    "damping": 0.9,  # octaves: bandwidth of the resonances
+    "tilt": 3.0,  # dB per octave of the order, above the eighth
+    "flow": 0.4,  # octaves: centre of flow, friction and rolling noise
 }
 """One tolerance of every quantity, in its unit."""
 

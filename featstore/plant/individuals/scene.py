@@ -17,8 +17,11 @@ HOUSING_HZ, HOUSING_MODES, HOUSING_DB = (150.0, 5000.0), 8, 10.0
 BANDWIDTH = 0.12
 """Bandwidth of a resonance in octaves."""
 
-HUM_HZ, HUM_LEVEL = 100.0, 0.15
-"""First line of the motor's hum and its RMS."""
+HUM_HZ, HUM_LEVEL = 100.0, 0.2
+"""First line of the motor's hum and its amplitude."""
+
+HUM_LINES = np.array([0, 1, 0.5, 0.4, 0, 0, 0.2])
+"""Amplitudes of the lines of the hum, relative to the first."""
 
 GAIN_DB, MICROPHONE_DB = 1.5, 0.7
 """Standard deviations from recording to recording: of the gain, and of each ripple of the microphone's response."""
@@ -65,15 +68,10 @@ class IndividualScene(Scene):
 
     def hum(self) -> np.ndarray:
         """Lines of the field of the motor, with the sidebands of its slip."""
-        level = HUM_LEVEL * self.vary(4)
         time_s = np.arange(self.grid.n) / self.grid.rate_hz
-        slip_hz = HUM_HZ * self.build.slip
-        beat = 1 + 0.3 * np.cos(2 * np.pi * (slip_hz * time_s + self.rng.uniform()))
-        lines = sum(
-            np.cos(2 * np.pi * (k * HUM_HZ * time_s + self.rng.uniform())) * share
-            for k, share in ((1, 1.0), (2, 0.5), (3, 0.4), (6, 0.2))
-        )
-        return np.asarray(level * beat * lines, dtype=np.float32)
+        lines = super().periodic(HUM_HZ * time_s, HUM_LEVEL * self.vary(4) * HUM_LINES)
+        beat_hz = HUM_HZ * self.build.slip
+        return lines * (1 + 0.3 * np.cos((2 * np.pi * (beat_hz * time_s + self.rng.uniform())).astype(np.float32)))
 
 
 def order_gains(build: Build, count: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from featstore.plant.machines import MACHINES
 from featstore.plant.place import Place
 
 SNR_DB: Mapping[str, float] = MappingProxyType(
-    {"bearing": 0.0, "fan": 0.0, "gearbox": 0.0, "pump": 0.0, "slider": 0.0, "valve": 0.0}
+    {"bearing": -8.0, "fan": 0.0, "gearbox": 0.0, "pump": -3.0, "slider": 0.0, "valve": 0.0}
 )
 """Level of a machine's sources above the noise of the hall; levels of machines as in `acoustics`."""
 
