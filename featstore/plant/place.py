@@ -37,15 +37,9 @@ def resonances(seed: int, machine: str, modes: str, grid: Grid) -> np.ndarray:
     return ringing(rng_of(seed, machine, "modes", modes), modes, grid)
 
 
-def ringing(
-    rng: np.random.Generator, modes: str, grid: Grid, *, stretch: float = 1.0, damping: float = 1.0
-) -> np.ndarray:
-    """Spectrum of the response to one impact, (n // 2 + 1,), with resonances drawn by `rng`.
-
-    stretch: factor of the frequencies. damping: of the decay rates.
-    """
+def ringing(rng: np.random.Generator, modes: str, grid: Grid, *, stretch: float = 1.0) -> np.ndarray:
+    """Spectrum of the response to one impact, (n // 2 + 1,), with resonances drawn by `rng`, times `stretch`."""
     low_hz, high_hz, count, decay_s = MODES[modes]
-    decay_s = decay_s / damping
     time_s = np.arange(min(grid.n, int(8 * decay_s * grid.rate_hz))) / grid.rate_hz
     even_hz = np.geomspace(low_hz, high_hz, count) * np.exp(rng.normal(0, 0.08, count)) * stretch
     ring = np.zeros(len(time_s))

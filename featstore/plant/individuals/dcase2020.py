@@ -29,8 +29,8 @@ def _tables(fleet: Fleet, clips: Sequence[FleetClip]) -> Iterator[Table]:
 
 def _deviations(fleet: Fleet, machine: str, number: int) -> list[str]:
     build = build_of(fleet.seed, machine, number)
-    values = [*build.deviations.values(), build.slip]
-    return [machine, f"id_{number:02d}", *(f"{value:.3f}" for value in values)]
+    deviations = (f"{build.deviations[name]:.3f}" if name in build.deviations else "" for name in TOLERANCES)
+    return [machine, f"id_{number:02d}", *deviations, f"{build.slip:.3f}"]
 
 
 def _truth(clip: FleetClip) -> list[str]:

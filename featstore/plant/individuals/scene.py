@@ -48,8 +48,7 @@ class IndividualScene(Scene):
         for modes, train in self.impacts.items():
             name = "mounting" if modes == "body" else "housing"
             rng = rng_of(self.place.seed, self.place.machine, "modes", modes)
-            stretch, damping = 2 ** self.build.of(name), 2 ** self.build.of("damping")
-            spectrum = spectrum + fft.rfft(train) * ringing(rng, modes, self.grid, stretch=stretch, damping=damping)
+            spectrum += fft.rfft(train) * ringing(rng, modes, self.grid, stretch=2 ** self.build.of(name))
         return np.asarray(spectrum)
 
     def heard(self, snr_db: float, clanks_per_s: float) -> np.ndarray:
@@ -86,7 +85,7 @@ def housing_gain(place: Place, build: Build, grid: Grid) -> np.ndarray:
     modes = housing_modes(place.seed, place.machine)
     lower = np.arange(len(modes)) < len(modes) // 2
     centres = modes + np.where(lower, build.of("mounting"), build.of("housing"))
-    distance = (np.log2(grid.bands_hz)[:, None] - centres) / (BANDWIDTH * 2 ** build.of("damping"))
+    distance = (np.log2(grid.bands_hz)[:, None] - centres) / BANDWIDTH
     gain = 10 ** (HOUSING_DB / 20 * (1 / (1 + 4 * distance**2)).sum(axis=1))
     return np.asarray(gain / np.sqrt(np.mean(gain**2)))
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from featstore.plant.individuals.build import TOLERANCES, Build, build_of
-from featstore.plant.individuals.faults import SHIFTS
+from featstore.plant.individuals.faults import SHIFTS, quantities_of
+from featstore.plant.individuals.fleet import Fleet
 from featstore.plant.machines import MACHINES
 
 
@@ -15,9 +16,12 @@ def test_an_individual_depends_on_seed_type_and_number_only():
 
 
 def test_individuals_are_spread_by_one_tolerance():
-    values = np.array([[build_of(0, "fan", n).of(name) for name in TOLERANCES] for n in range(400)])
-    np.testing.assert_allclose(values.mean(0) / list(TOLERANCES.values()), 0, atol=0.2)
-    np.testing.assert_allclose(values.std(0), list(TOLERANCES.values()), rtol=0.1)
+    names = quantities_of("fan")
+    tolerances = np.array([TOLERANCES[name] for name in names])
+    values = np.array([[build_of(0, "fan", n).of(name) for name in names] for n in range(400)])
+    np.testing.assert_allclose(values.mean(0) / tolerances, 0, atol=0.2)
+    np.testing.assert_allclose(values.std(0), tolerances, rtol=0.1)
+    assert build_of(0, "fan", 0).of("housing") == 0, "no quantity of fans"
 
 
 def test_a_fault_moves_its_quantities_across_the_middle():
@@ -29,8 +33,8 @@ def test_a_fault_moves_its_quantities_across_the_middle():
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_fault_moves_known_quantities_and_every_quantity_is_moved(machine):
+def test_every_fault_moves_quantities_and_there_are_fewer_than_individuals(machine):
     assert set(SHIFTS[machine]) == set(MACHINES[machine].faults)
-    moved = {name for shift in SHIFTS[machine].values() for name in shift}
-    assert moved <= set(TOLERANCES)
+    assert set(quantities_of(machine)) <= set(TOLERANCES)
+    assert 0 < len(quantities_of(machine)) < Fleet().ids
     assert all(size > 0 for shift in SHIFTS[machine].values() for size in shift.values())
