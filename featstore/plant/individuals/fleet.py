@@ -31,7 +31,7 @@ class Fleet:
     seed: int = 0
     seconds: float = 10.0
     sample_rate_hz: int = 16000
-    ids: int = 4
+    ids: int = 7
 
     def __post_init__(self) -> None:
         if not 1 <= self.ids <= 99:

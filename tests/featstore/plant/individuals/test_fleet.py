@@ -51,7 +51,7 @@ def test_a_clip_does_not_depend_on_others():
     ("wrong", "message"),
     [
         ({"ids": 0}, "0 machines of a type: expected 1 to 99"),
-        ({"clips": 30}, "each machine needs at least 8; choose 192 clips or more"),
+        ({"clips": 30}, "each machine needs at least 8; choose 336 clips or more"),
         ({"machines": ("drill",)}, "choose one or more"),
         ({"seconds": 0.5}, "1 to 600 seconds"),
     ],
