@@ -10,8 +10,8 @@ scores every trained embedding by another detector too. The last rows are embedd
 `loss` is that of the first and the last epoch, `held out` the same of the held-out clips. `ids` is the share of
 training clips, and of normal test clips, whose machine and section is predicted correctly: by the network if the recipe
 stores its posteriors, otherwise by a logistic regression on the embedding. It shows whether a classifier can learn
-anything from these data. Seconds are those of the clock on a GPU; on a CPU they are processor time of all threads,
-which other programs disturb less.
+anything from these data. Data without domains, as of 2020, are scored by the mean of AUC and pAUC. Seconds are those of
+the clock on a GPU; on a CPU they are processor time of all threads, which other programs disturb less.
 """
 
 import argparse
@@ -30,19 +30,23 @@ from embedders import create
 from embedders.networks.objectives.names import section_names
 from embedders.networks.trained import TrainedEmbedder
 from ensemble.defaults import single_recipe, split_source
-from ensemble.output import labelled, measure, score_table, year_of
+from ensemble.output import PLAIN_RULE, labelled, measure, score_table, year_of
 from ensemble.run import detect
 from ensemble.systems.catalogue import System, commands, find_system, names
 from featstore.building.memory import keep_freed_memory
 from featstore.building.work import channels_of
 from featstore.cli import main as featstore
+from featstore.layouts.recognise import find_clips
 from featstore.store import FeatureStore
+from featstore.table import ClipTable
 
 UNTRAINED = ("logmel", "twfr")
 UNTRAINED_DETECTOR = "mahalanobis:standardize=true"
-METRICS = ("h-mean", "AUC_s", "AUC_t", "pAUC")
+METRICS = {"AUC_s": "auc_source", "AUC_t": "auc_target", "pAUC": "pauc"}
+PLAIN_METRICS = {"AUC": "auc", "pAUC": "pauc"}  # of data without domains
 FACTS = ("kept epoch", "loss", "held out", "ids", "parameters", "s/epoch", "clips/s")
-HEADER = ("system", *METRICS, *FACTS)
+HEADER = ("system", "h-mean", *METRICS, *FACTS)
+PLAIN_HEADER = ("system", "mean", *PLAIN_METRICS, *FACTS)
 TIMED_CLIPS, TIMED_S = 8, 2.0
 
 
@@ -125,14 +129,26 @@ def source(system: System) -> str:
 
 
 def metrics(work: Work, embedding: str, detector: str, group_by: str = "") -> tuple[str, ...]:
-    """Official score with its interval, and the means of its parts, in percent (METRICS)."""
+    """Official score with its interval, and the means of its parts, in percent (METRICS or PLAIN_METRICS)."""
     store = work.opened(embedding)
     detection = detect(store, replace(single_recipe(store, detector, embedding), group_by=group_by))
     clips, _ = labelled(detection.clips)
-    evaluation, intervals = measure(score_table(detection), clips, year_of(clips))
+    year = year_of(clips)
+    evaluation, intervals = measure(score_table(detection), clips, year)
     score = intervals.score
-    parts = [f"{100 * evaluation.mean(metric):.1f}" for metric in ("auc_source", "auc_target", "pauc")]
+    parts = [f"{100 * evaluation.mean(metric):.1f}" for metric in metrics_of(year).values()]
     return f"{100 * score.value:.1f} [{100 * score.low:.0f}, {100 * score.high:.0f}]", *parts
+
+
+def metrics_of(year: int) -> dict[str, str]:
+    """Column -> metric of a year's rule."""
+    return PLAIN_METRICS if year == PLAIN_RULE else METRICS
+
+
+def header_of(data: Path) -> tuple[str, ...]:
+    """Header of the table: data without domains have one AUC."""
+    year = year_of(ClipTable.from_clips(find_clips(data).clips))
+    return PLAIN_HEADER if year == PLAIN_RULE else HEADER
 
 
 def other_facts(work: Work, system: System, checkpoint: Path) -> tuple[str, ...]:
@@ -241,13 +257,14 @@ def main() -> None:
     keep_freed_memory()  # as in a training, so that speeds do not depend on whether one ran before
     args.work.mkdir(parents=True, exist_ok=True)
     work = Work(args.data, args.work, args.device, args.threads, tuple(args.settings), args.epochs)
-    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
+    header = header_of(args.data)
+    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}", flush=True)
     for name in args.only or names():
         try:
             show(rows_of(work, name, args.backend))
         except SystemExit as failed:  # for example missing weights of an encoder; continue with other recipes
             print(failed, file=sys.stderr)
-            show([(name, "not run", *[""] * (len(HEADER) - 2))])
+            show([(name, "not run", *[""] * (len(header) - 2))])
     show(untrained(work))
 
 
