@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ensemble.checks.subtracted import left_out_notes
 from ensemble.defaults import default_recipe, possible_members
 from ensemble.marks.apply import marked_faults
 from ensemble.recipe import Member, Recipe
@@ -57,6 +58,8 @@ def chosen_ensemble(
     Errors of the names are raised; a selection that fails is told by `say`.
     """
     names = tuple(sorted(set(embeddings)))
+    for note in left_out_notes(store, names):
+        say(f"note: {note}")
     candidates = default_candidates(store, names)
     default = partial(default_recipe, store, names)
     faults = marked_faults(store)

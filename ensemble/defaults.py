@@ -1,7 +1,8 @@
 """The fixed default ensemble: four detectors on the views of every embedding, weighted without labels or anomalies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from ensemble.checks.subtracted import left_out
 from ensemble.recipe import Member, Recipe
 from ensemble.view_weights import view_weights
 from featstore.errors import StoreError
@@ -24,16 +25,18 @@ FUSION = "weighted_fisher"
 def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detectors: tuple[str, ...] = ()) -> Recipe:
     """The default detectors on the views of the named embeddings (default: all), weighted, by Fisher's fusion.
 
-    `view_weights` weighs the views and leaves out copies and those of little weight. An embedding can have a view,
-    `twfr@r0.9`. Where a view or the `detectors` are named, every view stays, with its weight. StoreError for an empty
-    store.
+    `view_weights` weighs the views and leaves out copies, those of little weight, and mixes that `checks.subtracted`
+    leaves out. An embedding can have a view, `twfr@r0.9`. Where a view or the `detectors` are named, every view stays,
+    with its weight. StoreError for an empty store.
     """
     names = embeddings or tuple(sorted(store.embeddings))
     if not names:
         raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
     sources = [source for text in names for source in _views(store, text)]
     as_named = bool(detectors) or any(split_source(store, text)[1] for text in names)
-    return weighted_recipe(store, sources, dict.fromkeys(detectors, 1.0) or DETECTORS, veto=not as_named)
+    without = () if as_named else left_out(store, names)
+    weights = dict.fromkeys(detectors, 1.0) or DETECTORS
+    return weighted_recipe(store, sources, weights, veto=not as_named, without=without)
 
 
 def possible_members(store: FeatureStore, embeddings: tuple[str, ...] = ()) -> Recipe:
@@ -43,12 +46,21 @@ def possible_members(store: FeatureStore, embeddings: tuple[str, ...] = ()) -> R
 
 
 def weighted_recipe(
-    store: FeatureStore, sources: Sequence[tuple[str, str]], detectors: Mapping[str, float], *, veto: bool = True
+    store: FeatureStore,
+    sources: Sequence[tuple[str, str]],
+    detectors: Mapping[str, float],
+    *,
+    veto: bool = True,
+    without: Collection[str] = (),
 ) -> Recipe:
-    """Every detector on every (embedding, view), with the product of their weights; `veto` leaves views out."""
+    """Every detector on every (embedding, view), with the product of their weights.
+
+    `veto` leaves views out, those of the mixes `without` among them.
+    """
+    weights = view_weights(store, sources, veto=veto, without=without)
     members = [
         Member(name, detector, view, weight=float(f"{weight * of_view:.3g}"))
-        for (name, view), of_view in zip(sources, view_weights(store, sources, veto=veto).tolist(), strict=True)
+        for (name, view), of_view in zip(sources, weights.tolist(), strict=True)
         for detector, weight in detectors.items()
         if of_view
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from detectors import create
 from detectors.metrics.scores import read_scores, write_scores
+from ensemble.checks.subtracted import left_out_notes
 from ensemble.chosen import Ensemble, chosen_ensemble
 from ensemble.decision.fuse import fusion
 from ensemble.decision.given import choice_of
@@ -212,6 +213,8 @@ def _named(store: FeatureStore, request: RunRequest, screen: Screen) -> Ensemble
             screen.say("note: --ensemble with -d runs these detectors on every view; nothing is chosen")
         return Ensemble(default_recipe(store, embeddings, names), "named", "named by -d")
     if request.default:
+        for note in left_out_notes(store, embeddings):
+            screen.say(f"note: {note}")
         return Ensemble(default_recipe(store, embeddings), "default", "named by --default")
     if not request.ensemble:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.checks.disk import data_root, gone_note
+from ensemble.checks.subtracted import left_out_notes
 from ensemble.checks.training import training_warnings
 from ensemble.checks.unscored import (
     Unscored,
@@ -252,6 +253,8 @@ def select_to(
         candidates = read_grid(request.grid, store, request.embeddings, own_code=request.own_code)
     else:
         candidates = default_candidates(store, request.embeddings)
+    for note in left_out_notes(store, request.embeddings):
+        say(f"note: {note}")
     judged, ranked = judged_members(store, request.external, say)
     folder = request.out.parent
     folder.mkdir(parents=True, exist_ok=True)

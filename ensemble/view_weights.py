@@ -17,11 +17,11 @@ that keep a few extreme frames (maximum, minimum, a ranked mean of small r) vary
 Inflation compares views of the same sound only. Where the store has several mixes of the channels of a recording (near,
 near minus far), noise that both microphones hear is the most regular sound, so the far one would win. There, steps 1 to
 5 weigh the views of each mix among themselves, and all mixes count alike. A microphone that another mix subtracts does
-not count on its own: it is there to hear the noise. Mixes that are copies, as where nothing can be subtracted, count
-once.
+not count on its own: it is there to hear the noise. A subtraction counts only where it removes noise, which is measured
+(`ensemble.checks.subtracted`). Mixes that are copies, as where nothing can be subtracted, count once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,9 +64,12 @@ class Evidence:
     agreement: np.ndarray
 
 
-def view_weights(store: FeatureStore, sources: Sequence[tuple[str, str]], *, veto: bool = True) -> np.ndarray:
+def view_weights(
+    store: FeatureStore, sources: Sequence[tuple[str, str]], *, veto: bool = True, without: Collection[str] = ()
+) -> np.ndarray:
     """Weight (views,) of every (embedding, view), the largest 1; 0 leaves a view out. Without `veto`, all stay.
 
+    without: mixes that `veto` leaves out too, see `ensemble.checks.subtracted`.
     All weights are 1 where no section has MIN_CLIPS training clips in all embeddings, or a view is unknown.
     """
     names = list(dict.fromkeys(name for name, _ in sources))
@@ -74,11 +77,11 @@ def view_weights(store: FeatureStore, sources: Sequence[tuple[str, str]], *, vet
     sections = [] if unknown or len(sources) < 2 else sampled(store, names)
     mixes = [mix_of_view(store.info(name).channel, view) for name, view in sources]
     if not sections:
-        return np.where(veto & np.isin(mixes, list(far_alone(mixes))), 0.0, 1.0)
+        return np.where(veto & np.isin(mixes, [*far_alone(mixes), *without]), 0.0, 1.0)
     logs, ranks = np.empty((len(sources), len(sections))), np.empty((len(sources), sum(map(len, sections))))
     with threadpool_limits(1):  # the matrices are small
         for name in names:
-            rows = _rows_of(store, name, np.concatenate(sections))
+            rows = rows_of(store, name, np.concatenate(sections))
             for i, (_, view) in enumerate(sources):
                 if sources[i][0] == name:
                     X = rows[:, store.info(name).views.index(view)] if view else rows.reshape(len(rows), -1)
@@ -86,20 +89,31 @@ def view_weights(store: FeatureStore, sources: Sequence[tuple[str, str]], *, vet
     bounds = np.cumsum([len(section) for section in sections])[:-1]
     correlation = np.mean([_correlation(part) for part in np.split(ranks, bounds, axis=1)], axis=0)
     evidence = Evidence(np.exp(logs.mean(axis=1)), correlation)
-    return weigh_mixes(evidence, [name for name, _ in sources], mixes, veto=veto)
+    return weigh_mixes(evidence, [name for name, _ in sources], mixes, veto=veto, without=without)
 
 
 def weigh_mixes(
-    evidence: Evidence, embeddings: Sequence[str], mixes: Sequence[str], *, veto: bool = True
+    evidence: Evidence,
+    embeddings: Sequence[str],
+    mixes: Sequence[str],
+    *,
+    veto: bool = True,
+    without: Collection[str] = (),
 ) -> np.ndarray:
-    """`weigh` for the views of every mix, each with the same sum of weights; `veto` also leaves out far channels."""
+    """`weigh` for the views of every mix, each with the same sum of weights.
+
+    `veto` also leaves out far channels and the mixes `without`.
+    """
     if len(set(mixes)) == 1:
         return weigh(evidence, embeddings, veto=veto)
     weights, of_mix = np.zeros(len(mixes)), np.array(mixes)
-    first, far = _firsts(evidence.agreement), far_alone(mixes) if veto else set()
+    unused = {*far_alone(mixes), *without} if veto else set()
+    used = ~np.isin(of_mix, list(unused))
+    first = used.copy()
+    first[used] = _firsts(evidence.agreement[np.ix_(used, used)])
     for mix in dict.fromkeys(mixes):
         own = np.flatnonzero(of_mix == mix)
-        if mix in far or (veto and not first[own].any()):
+        if veto and not first[own].any():
             continue
         part = Evidence(evidence.inflation[own], evidence.agreement[np.ix_(own, own)])
         weights[own] = weigh(part, [embeddings[i] for i in own.tolist()], veto=veto)
@@ -187,7 +201,7 @@ def _evenly(n: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
-def _rows_of(store: FeatureStore, name: str, paths: np.ndarray) -> np.ndarray:
+def rows_of(store: FeatureStore, name: str, paths: np.ndarray) -> np.ndarray:
     """Rows of an embedding in the order of `paths`."""
     clips = store.clips(name)
     mask = clips.where(variant="") & np.isin(clips.columns["path"], paths)

@@ -1,5 +1,7 @@
 """Candidates of a selection: every detector with every combination of its options, on every view.
 
+Views of mixes that `ensemble.checks.subtracted` leaves out are no candidates, unless they are named.
+
 A grid file lists detectors. An option may have several values; all combinations of all options are tried:
 
     embeddings = ["logmel", "twfr@r0.9"]      # default: every view of every embedding
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from detectors import detector_spec, parse_detector
+from ensemble.checks.subtracted import left_out, used_views
 from ensemble.defaults import split_source
 from ensemble.recipe import Member, refuse_own_code
 from featstore.errors import DataError, reason_of
@@ -107,12 +110,15 @@ def _text(value: object) -> str:
 
 def _candidates(store: FeatureStore, embeddings: Iterable[str], detectors: Sequence[str]) -> list[Member]:
     sources: dict[tuple[str, str], None] = {}
-    for text in embeddings:
+    texts = list(embeddings)
+    without = left_out(store, texts)
+    for text in texts:
         name, view = split_source(store, text)
         views = store.info(name).views
         if view and view not in views:
             raise DataError(f"{store.path}: {name} has no view {view!r}; its views: {', '.join(views) or 'none'}")
-        sources |= dict.fromkeys((name, view_name) for view_name in ((view,) if view else views or ("",)))
+        chosen = (view,) if view else used_views(store.info(name), without)
+        sources |= dict.fromkeys((name, view_name) for view_name in chosen)
     if not sources:
         raise DataError(f"{store.path}: no embeddings; fill it with `featstore build`")
     return [

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from detectors import detector_spec, parse_detector
+from ensemble.checks.subtracted import left_out, used_views
 from ensemble.decision.fuse import combine, fusion
 from ensemble.defaults import default_recipe
 from ensemble.domains.posterior import Posterior
@@ -188,7 +189,9 @@ def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ..
     for member in candidates:
         if member.embedding:
             views.setdefault(member.embedding, {})[member.view] = None
-    whole = {name for name, of_name in views.items() if "" in of_name or set(store.info(name).views) <= set(of_name)}
+    without = left_out(store, list(views))
+    used = {name: set(used_views(store.info(name), without)) for name in views}
+    whole = {name for name, of_name in views.items() if "" in of_name or used[name] <= set(of_name)}
     return tuple(
         source
         for name, of_name in views.items()

@@ -11,33 +11,36 @@ from featstore.terminal.shown import counted
 
 @click.command(cls=Command)
 @click.argument("out", type=PATH)
-@click.option("--clips", default=1200, show_default=True, help="Recordings in all, train and test, over all machines.")
+@click.option(
+    "--clips", type=int, help="Recordings, train and test, of all machines.  [default: 1200; 2020: 500 per id]"
+)
 @click.option("--machines", help="Comma-separated; default all six.")
 @click.option("--seed", default=0, show_default=True, help="Of the random draws.")
 @click.option("--seconds", default=10.0, show_default=True, help="Length of a recording.")
 @click.option("--sample-rate", "sample_rate_hz", default=16000, show_default=True, help="Hz.")
-@click.option("--days", default=0, metavar="N", help="Recordings of N days; background and room change between them.")
-@click.option("--microphones", type=click.IntRange(1, 2), default=1, show_default=True, help="2: a near and a far one.")
+@click.option("--style", type=click.Choice(["dcase2020", "dcase2023"]), default="dcase2023", show_default=True)
+@click.option("--ids", type=int, help="Style dcase2020: machines of every type.  [default: 7]")
+@click.option("--days", type=int, metavar="N", help="Recordings of N days; background and room change between them.")
+@click.option("--microphones", type=click.IntRange(1, 2), help="2: a near and a far one.  [default: 1]")
 @click.option("--leak-db", type=float, help="Machine at the far microphone, relative to the near one  [default: -10]")
 @click.option("--noise-sources", type=int, help="Noise sources, each at its own place.  [default: 2]")
 @click.option("--diffuse", type=float, help="Share of the noise that differs at the two microphones.  [default: 0]")
 @click.option("--moving", is_flag=True, default=None, help="The first noise source walks through the room.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; default one per core.")
-def simulate(out: Path, machines: str | None, workers: int | None, microphones: int, **options: Any) -> None:
-    """Write a simulated plant (six machines, graded faults, two domains) to OUT in the DCASE 2023 layout.
+def simulate(out: Path, machines: str | None, workers: int | None, style: str, **options: Any) -> None:
+    """Write a simulated plant (six machine types, graded faults) to OUT in the DCASE 2023 layout, with two domains.
 
-    With --microphones 2, channel 0 is a microphone near the machine and channel 1 one further away in the same room.
-    The four options of two microphones need it. With --days, the last third of the days have test clips only.
+    With --style dcase2020, there are several machines of every type, which differ slightly, and no domains. With
+    --microphones 2, channel 0 is a microphone near the machine and channel 1 one further away in the same room. The
+    four options of two microphones need it. With --days, the last third of the days have test clips only.
     """
-    from featstore.plant.pair import Pair, pair_of
-    from featstore.plant.plan import Plant
+    from featstore.plant.individuals.styles import STYLES
     from featstore.plant.simulate import simulate
 
-    chosen = {"machines": tuple(machines.split(","))} if machines else {}
-    pair = pair_of(microphones, {name: options.pop(name) for name in Pair.__dataclass_fields__})
+    options["machines"] = tuple(machines.split(",")) if machines else None
     with Meter("simulated clips") as meter:
-        plant = Plant(**options, **chosen, pair=pair)  # type: ignore[arg-type]
-        result = simulate(out, plant, workers=workers, progress=meter.update)
+        parameters, way = STYLES[style]
+        result = simulate(out, parameters(options), way, workers=workers, progress=meter.update)
     echo(f"{out}: simulated plant of {counted(result.clips, 'recording')} ({result.rendered:,} made now)")
 
 

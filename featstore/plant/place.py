@@ -34,10 +34,14 @@ MODES = {  # lowest and highest resonance in Hz, how many, decay time in seconds
 @lru_cache(maxsize=16)
 def resonances(seed: int, machine: str, modes: str, grid: Grid) -> np.ndarray:
     """Spectrum of the response to one impact, complex64 (n // 2 + 1,), the same in every recording of the machine."""
+    return ringing(rng_of(seed, machine, "modes", modes), modes, grid)
+
+
+def ringing(rng: np.random.Generator, modes: str, grid: Grid, *, stretch: float = 1.0) -> np.ndarray:
+    """Spectrum of the response to one impact, (n // 2 + 1,), with resonances drawn by `rng`, times `stretch`."""
     low_hz, high_hz, count, decay_s = MODES[modes]
-    rng = rng_of(seed, machine, "modes", modes)
     time_s = np.arange(min(grid.n, int(8 * decay_s * grid.rate_hz))) / grid.rate_hz
-    even_hz = np.geomspace(low_hz, high_hz, count) * np.exp(rng.normal(0, 0.08, count))
+    even_hz = np.geomspace(low_hz, high_hz, count) * np.exp(rng.normal(0, 0.08, count)) * stretch
     ring = np.zeros(len(time_s))
     for mode_hz in even_hz[even_hz < 0.95 * grid.nyquist_hz]:
         ring += np.sin(2 * np.pi * mode_hz * time_s) * np.exp(-time_s / (decay_s * rng.uniform(0.7, 1.3)))

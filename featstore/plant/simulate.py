@@ -1,10 +1,11 @@
-"""A simulated plant: computed recordings of machines in the DCASE 2023 layout, for the demo and for load tests.
+"""A simulated plant: computed recordings of machines in the layout of a DCASE year, for the demo and for tests.
 
     OUT/simulation.json                                   the parameters; marks OUT as a simulated plant
     OUT/dev_data/raw/<machine>/{train,test}/*.wav         16-bit; normal clips train, half of the test clips faulty
     OUT/dev_data/raw/<machine>/attributes_00.csv          file_name,d1p,d1v,... as in the challenge
     OUT/truth.csv                                         fault and severity of every clip; written last
 
+The style of 2020 is described in featstore.plant.individuals.dcase2020.
 A clip depends only on the seed and on its machine, split, domain, label and number: more clips, other machines or
 another number of worker processes do not change it (on one platform with one set of library versions).
 """
@@ -15,8 +16,7 @@ import json
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from itertools import chain
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,8 @@ import numpy as np
 from featstore.building.cores import cores
 from featstore.disk.files import free_bytes, is_full
 from featstore.errors import DataError, ResourceError
-from featstore.plant.days import drift_of
-from featstore.plant.pair_scene import room_of
-from featstore.plant.plan import RAW, Plant, SimulatedClip, plan
-from featstore.plant.synthesis import place_of, synthesise
+from featstore.plant.plan import RAW, Plant
+from featstore.plant.style import DCASE2023, AnyPlant, C, P, Style
 
 VERSION = 1
 PARAMETER_FILE = "simulation.json"
@@ -48,54 +46,54 @@ class Simulation:
 
 def simulate(
     out: Path,
-    plant: Plant | None = None,
+    plant: AnyPlant | None = None,
+    style: Style[Any, Any] = DCASE2023,
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
     """Write a simulated plant to `out`, or finish one that was interrupted.
 
-    workers: processes, by default one per usable core. progress(done, total) is called as clips are finished. Raises
-    DataError for a folder with other content and ResourceError where the disk is too small.
+    style: that of the plant. workers: processes, by default one per usable core. progress(done, total) is called as
+    clips are finished. Raises DataError for a folder with other content and ResourceError where the disk is too small.
     """
     plant = plant or Plant()
-    clips = list(plan(plant))
-    _claim(out, plant)
+    clips = list(style.plan(plant))
+    _claim(out, plant, style)
     missing = [clip for clip in clips if not _is_done(out / clip.path, plant)]
     _check_space(out, len(missing) * plant.file_bytes)
     for machine in plant.machines:
         for split in ("train", "test"):
             _make_folder(out / RAW / machine / split)
     done = len(clips) - len(missing)
-    for count in _render_all(out, plant, missing, workers):
+    for count in _render_all(out, plant, style, missing, workers):
         done += count
         if progress:
             progress(done, len(clips))
-    for machine in plant.machines:
-        _write_attributes(out, [clip for clip in clips if clip.machine == machine])
-    _write_truth(out, plant, clips)
+    for path, rows in style.tables(plant, clips):
+        _write(out / path, _csv(rows))
     return Simulation(len(clips), len(missing))
 
 
-def _render_all(out: Path, plant: Plant, clips: Sequence[SimulatedClip], workers: int | None) -> Iterator[int]:
+def _render_all(out: Path, plant: P, style: Style[P, C], clips: Sequence[C], workers: int | None) -> Iterator[int]:
     """Render `clips` and yield the number of clips of each finished task."""
     chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
     workers = cores() if workers is None else workers
     workers = min(workers, -(-len(clips) // CLIPS_PER_WORKER))
     if workers <= 1:
-        yield from (_render(out, plant, chunk) for chunk in chunks)
+        yield from (_render(out, plant, style, chunk) for chunk in chunks)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(_render, out, plant, chunk) for chunk in chunks]
+        tasks = [pool.submit(_render, out, plant, style, chunk) for chunk in chunks]
         try:
             yield from (task.result() for task in as_completed(tasks))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _render(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> int:
+def _render(out: Path, plant: P, style: Style[P, C], clips: Sequence[C]) -> int:
     for clip in clips:
-        pcm = np.round(synthesise(plant, clip) * 32767).astype("<i2")
+        pcm = np.round(style.synthesise(plant, clip) * 32767).astype("<i2")
         content = io.BytesIO()
         with wave.open(content, "wb") as file:
             file.setparams((plant.channels, 2, plant.sample_rate_hz, len(pcm), "NONE", ""))
@@ -104,9 +102,9 @@ def _render(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> int:
     return len(clips)
 
 
-def _claim(out: Path, plant: Plant) -> None:
+def _claim(out: Path, plant: P, style: Style[P, C]) -> None:
     """Mark `out` as the folder of this simulation; DataError where it has other content."""
-    parameters = {"simulated": True, "by": "featstore simulate", "version": VERSION, **_chosen(plant)}
+    parameters = {"simulated": True, "by": "featstore simulate", "version": VERSION, **style.parameters(plant)}
     wanted = json.loads(json.dumps(parameters))
     mark = out / PARAMETER_FILE
     if mark.is_file():
@@ -127,13 +125,7 @@ def _claim(out: Path, plant: Plant) -> None:
     _write(mark, (json.dumps(parameters, indent=2) + "\n").encode())
 
 
-def _chosen(plant: Plant) -> dict[str, Any]:
-    """The parameters, without those of two microphones and of days where there are none: as earlier versions did."""
-    values = asdict(plant)
-    return {name: value for name, value in values.items() if name not in ("pair", "days") or value}
-
-
-def _is_done(path: Path, plant: Plant) -> bool:
+def _is_done(path: Path, plant: AnyPlant) -> bool:
     return path.is_file() and path.stat().st_size == plant.file_bytes
 
 
@@ -162,38 +154,6 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); start again to resume") from error
-
-
-def _write_attributes(out: Path, clips: Sequence[SimulatedClip]) -> None:
-    """Write attributes_00.csv of one machine in the official form."""
-    width = max(len(clip.attributes) for clip in clips)
-    header = ["file_name", *(f"d{number}{kind}" for number in range(1, width + 1) for kind in "pv")]
-    names = [clip.path.removeprefix(f"{RAW}/") for clip in clips]
-    rows = [[name, *chain.from_iterable(clip.attributes)] for name, clip in zip(names, clips, strict=True)]
-    _write(out / RAW / clips[0].machine / "attributes_00.csv", _csv([header, *rows]))
-
-
-def _write_truth(out: Path, plant: Plant, clips: Sequence[SimulatedClip]) -> None:
-    """Write fault, severity, room and day of every clip, outside the data, for analysis only."""
-    header = ["file_name", "machine", "split", "domain", "label", "number", "fault", "severity"]
-    rows = [[clip.path, *map(str, clip.identity), clip.fault, f"{clip.severity:g}"] for clip in clips]
-    facts = [_facts(plant, clip) for clip in clips]
-    header += list(facts[0])
-    rows = [[*row, *fact.values()] for row, fact in zip(rows, facts, strict=True)]
-    _write(out / "truth.csv", _csv([header, *rows]))
-
-
-def _facts(plant: Plant, clip: SimulatedClip) -> dict[str, str]:
-    """Columns of truth.csv that only plants with two microphones or with days have."""
-    place = place_of(plant, clip)
-    facts = {}
-    if plant.pair:
-        facts["reverberation_s"] = f"{room_of(place).reverberation_s:.3f}"
-        facts["leak_db"] = f"{plant.pair.leak_db:g}"
-    if plant.days:
-        facts["day"] = str(place.day)
-        facts["background_db"] = f"{drift_of(place.seed, place.machine, place.day).level_db:.2f}"
-    return facts
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> bytes:

@@ -176,6 +176,13 @@ def test_a_mix_that_is_a_copy_of_another_counts_once() -> None:
     np.testing.assert_allclose(weights, [1, 1, 0, 0])
 
 
+def test_a_mix_that_is_left_out_has_no_weight_and_no_copies() -> None:
+    evidence = Evidence(np.array([10.0, 10.0, 50.0]), np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1.0]]))
+    mixes = ["0-1", "0", "1"]
+    np.testing.assert_allclose(weigh_mixes(evidence, ["e"] * 3, mixes, without=["0-1"]), [0, 1, 0])
+    assert weigh_mixes(evidence, ["e"] * 3, mixes, without=["0-1"], veto=False).all()
+
+
 def test_mixes_are_known_by_the_channel_of_an_embedding(tmp_path: Path) -> None:
     clips = listed()
     views = {
@@ -192,3 +199,5 @@ def test_mixes_are_known_by_the_channel_of_an_embedding(tmp_path: Path) -> None:
     few = with_views(tmp_path / "few", clips[:4], {name: X[:4] for name, X in views.items()}, channel="0,1,0-1")
     np.testing.assert_array_equal(view_weights(few, sources), [1, 1, 0, 1])
     np.testing.assert_array_equal(view_weights(few, sources, veto=False), 1)
+    np.testing.assert_array_equal(view_weights(few, sources, without=["0-1"]), [1, 1, 0, 0])
+    np.testing.assert_array_equal(view_weights(store, sources, without=["0-1"])[2:], 0)

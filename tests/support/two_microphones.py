@@ -9,23 +9,32 @@ from scored_plant import DOMAIN, PITCH_HZ, RATE
 LISTED = "0,1,0-1"
 
 
-def stereo(machine: str, i: int, split: str, seconds: float) -> np.ndarray:
+def stereo(machine: str, i: int, split: str, seconds: float, *, common: bool = True) -> np.ndarray:
     """Near and far (time, 2): a hum, of which a tenth leaks, in noise of one source with paths of its own.
 
-    Every second test recording has a whistle, that leaks as the hum does.
+    The level of the noise changes from recording to recording. Every second test recording has a whistle, that leaks as
+    the hum does. With `common` False the microphones hear independent noise, and nothing can be subtracted.
     """
     rng = np.random.default_rng([PITCH_HZ[machine], i, split == "test"])
     n = round(seconds * RATE)
     t = np.arange(n) / RATE
     own = 0.02 * np.sin(2 * np.pi * PITCH_HZ[machine] * t) + 0.003 * rng.normal(size=n)
     own += 0.01 * np.sin(2 * np.pi * 3700 * t) if split == "test" and i % 2 else 0.0
-    noise = 0.05 * rng.normal(size=n + 8)
+    level = 0.05 * 10 ** rng.uniform(-0.5, 0.3)
+    noise = level * rng.normal(size=n + 8)
+    far = noise if common else level * rng.normal(size=n + 8)
     path = np.array([0.9, -0.4, 0.2])
-    return np.stack([own + np.convolve(noise, path)[8 : n + 8], noise[8:] + 0.1 * own], axis=1)
+    return np.stack([own + np.convolve(noise, path)[8 : n + 8], far[8:] + 0.1 * own], axis=1)
 
 
 def record_two(
-    root: Path, *, train: int = 10, test: int = 4, seconds: float = 0.6, machines: tuple[str, ...] = ("fan", "pump")
+    root: Path,
+    *,
+    train: int = 10,
+    test: int = 4,
+    seconds: float = 0.6,
+    machines: tuple[str, ...] = ("fan", "pump"),
+    common: bool = True,
 ) -> Path:
     """Stereo recordings in the DCASE layout, a section of every machine."""
     for machine in machines:
@@ -34,5 +43,5 @@ def record_two(
             for i in range(n):
                 label = ("normal", "anomaly")[split == "test" and i % 2]
                 name = f"section_00_{DOMAIN[i % 4]}_{split}_{label}_{i:04d}_noAttribute.wav"
-                soundfile.write(root / machine / split / name, stereo(machine, i, split, seconds), RATE)
+                soundfile.write(root / machine / split / name, stereo(machine, i, split, seconds, common=common), RATE)
     return root

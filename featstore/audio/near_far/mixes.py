@@ -152,6 +152,18 @@ def mix_of_view(channel: str, view: str) -> str:
     return next(own, mixes.text) if mixes.several else mixes.text
 
 
+def mix_texts(channel: str) -> tuple[str, ...]:
+    """The texts of the mixes of a channel that a store states."""
+    return tuple(mix.text for mix in _stated(channel).each)
+
+
+def subtractions(texts: Iterable[str]) -> dict[str, str]:
+    """The mixes that are near minus far, each with its near channel alone, where this is one of the mixes too."""
+    mixes = [_stated(text).main for text in texts]
+    alone = {mix.channels[0]: mix.text for mix in mixes if not mix.how and len(mix.channels) == 1}
+    return {mix.text: alone[mix.channels[0]] for mix in mixes if mix.how and mix.channels[0] in alone}
+
+
 def far_alone(texts: Iterable[str]) -> set[str]:
     """The mixes that are only channels that others of them subtract: these hear more noise than machine."""
     mixes = [_stated(text).main for text in texts]

@@ -30,9 +30,9 @@ def test_size():
 
 
 def test_log_determinants_are_those_of_the_jacobian():
-    network = shaken(GlowNet(GlowConfig(n_mels=4, patch=4, levels=2, flows=2, width=5, code=3)))
-    code = torch.randn(1, 3)
-    x = torch.randn(16)
+    network = shaken(GlowNet(GlowConfig(n_mels=4, patch=4, levels=2, flows=2, width=5, code=3))).double()
+    code = torch.randn(1, 3, dtype=torch.float64)
+    x = torch.randn(16, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda v: network.latent(v.view(1, 1, 4, 4), code)[0][0], x)
     _, log_determinant = network.latent(x.view(1, 1, 4, 4), code)
     torch.testing.assert_close(log_determinant[0], torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-4, atol=1e-4)

@@ -141,6 +141,14 @@ def test_simulate_then_scan(tmp_path: Path) -> None:
     assert "layout dcase2023, 16 clips" in scanned.stdout
 
 
+def test_simulate_several_machines_of_a_kind(tmp_path: Path) -> None:
+    options = ["--style", "dcase2020", "--ids", 2, "--clips", 32, "--machines", "fan,valve", "--seconds", 1]
+    assert run("simulate", tmp_path / "s", *options).exit_code == 0
+    scanned = run("scan", tmp_path / "s")
+    assert "layout dcase2020, 32 clips" in scanned.stdout
+    assert "id_01" in scanned.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [

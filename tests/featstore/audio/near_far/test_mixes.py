@@ -12,8 +12,10 @@ from featstore.audio.near_far.mixes import (
     main_channel,
     main_views,
     mix_of_view,
+    mix_texts,
     mixes_of,
     side_by_side,
+    subtractions,
 )
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_recording
@@ -195,3 +197,22 @@ def test_a_view_is_of_a_mix(channel, view, mix):
 )
 def test_far_channels_are_those_that_are_only_subtracted(texts, far):
     assert far_alone(texts) == far
+
+
+@pytest.mark.parametrize(
+    ("texts", "pairs"),
+    [
+        (["0", "1", "0-1", "0-1:window=8192"], {"0-1": "0", "0-1:window=8192": "0"}),
+        (["0", "1", "0-1", "1-0"], {"0-1": "0", "1-0": "1"}),
+        (["1", "0-1"], {}),
+        (["mean", "0+1", "0-1"], {}),
+        (["0"], {}),
+    ],
+)
+def test_a_subtraction_is_compared_with_its_near_channel_alone(texts, pairs):
+    assert subtractions(texts) == pairs
+
+
+def test_the_mixes_of_a_stated_channel():
+    assert mix_texts("0,1,0-1:window=512,taps=4") == ("0", "1", "0-1:window=512,taps=4")
+    assert mix_texts("") == mix_texts("of another program") == ("0",)
