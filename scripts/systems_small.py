@@ -1,9 +1,10 @@
-"""Small settings for every kind of network, for bench_systems.py --small: about a minute or two of one core each.
+"""Small settings for every kind of network, for bench_systems.py --small: about a minute of one core each.
 
 A training sees a fixed number of clips, so its epochs follow from the number of training clips: 2,500 are 19 epochs of
-130 clips, or 5 of 540. Batches are smaller than published, since with 128 an epoch of 130 clips would be one step.
-Networks over spectrogram channels get crops of 4 s with half the published mels and frames. Moving averages of weights
-are off, since few steps hardly move them. A warm-up is at most a fifth of the steps.
+130 clips, or 5 of 540. The numbers were set by the speed of each network on clips of 10 s. Batches are smaller than
+published, since with 128 an epoch of 130 clips would be one step. Networks over spectrogram channels get crops of 4 s
+with half the published mels and frames. Moving averages of weights are off, since few steps hardly move them. A warm-up
+is at most a fifth of the steps.
 """
 
 from dataclasses import dataclass
@@ -28,18 +29,18 @@ class Small:
 
 
 SMALL: dict[str, Small] = {
-    "stgram": Small(settings=HALF),
-    "tdnn": Small(settings=HALF),
-    "sw_wavenet": Small(settings=HALF),
-    "estm": Small(settings=HALF),
-    "transae": Small(settings=HALF),
-    "two_branch": Small(settings=CROP),
-    "fte_net": Small(settings=CROP),
+    "stgram": Small(4000, settings=HALF),
+    "tdnn": Small(15_000, settings=HALF),
+    "sw_wavenet": Small(8000, settings=HALF),
+    "estm": Small(6000, settings=HALF),
+    "transae": Small(5000, settings=HALF),
+    "two_branch": Small(4000, settings=CROP),
+    "fte_net": Small(5000, settings=CROP),
     "multires": Small(settings=CROP),
-    "ae": Small(batch=8),
-    "idnn": Small(batch=8),
-    "idcaf": Small(batch=8),
-    "mobilenetv2": Small(batch=8),
+    "ae": Small(6000, batch=8),
+    "idnn": Small(6000, batch=8),
+    "idcaf": Small(6000, batch=8),
+    "mobilenetv2": Small(5000, batch=8),
     "aegan": Small(1000, learning_rate=2e-4),
     "anp": Small(1000, learning_rate=None),
     "made": Small(learning_rate=None),

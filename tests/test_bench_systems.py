@@ -219,9 +219,10 @@ def test_small_settings_fit_every_recipe(name):
 
 
 def test_small_epochs_by_hand():
-    ae, two_stages = find_system("ae"), find_system("clp_scf")
-    assert "epochs=19" in systems_small.small_settings(ae, 130)
-    assert "epochs=5" in systems_small.small_settings(ae, 540)
-    assert {"epochs=10", "pretrain.epochs=10", "pretrain.batch=16"} <= {*systems_small.small_settings(two_stages, 130)}
-    assert "epochs=2" in systems_small.small_settings(ae, 100_000), "never fewer"
+    one_stage, two_stages = find_system("multires_subspace"), find_system("clp_scf")
+    assert "epochs=19" in systems_small.small_settings(one_stage, 130)
+    assert "epochs=5" in systems_small.small_settings(one_stage, 540)
+    assert {"epochs=15", "pretrain.epochs=15", "pretrain.batch=16"} <= {*systems_small.small_settings(two_stages, 130)}
+    assert "epochs=2" in systems_small.small_settings(one_stage, 100_000), "never fewer"
+    assert "epochs=40" in systems_small.small_settings(one_stage, 10), "never more"
     assert "warmup=30" in systems_small.small_settings(find_system("anopatch"), 600), "a fifth of 2 x 75 steps"
