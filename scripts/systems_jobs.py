@@ -67,7 +67,8 @@ def embedder_job(spec: str, detector: str, *, facts: bool) -> Job:
         embedding = f"{name}@{view}" if view else name
         runs = {detector: Runs([detector_metrics(work, embedding, detector)])}
         known: Facts = {**linear_ids(work, embedding), "parameters": 0} if facts else {}
-        return Result(spec, runs, {**known, "clips_per_s": speed(work, embedder)} if facts else known)
+        system = f"{embedder}@{view}" if view else embedder
+        return Result(system, runs, {**known, "clips_per_s": speed(work, embedder)} if facts else known)
 
     return job
 

@@ -100,7 +100,7 @@ def test_several_years_and_seeds_in_one_command(plant, with_ids, tmp_path, capsy
     args += ["-e", "logmel", "-e", "logmel@std"]
     (years, both), commands = printed(capsys, monkeypatch, *args)
     assert years[0] == ["system", "23dev", "20dev", "Hmean", "Amean"]
-    assert [row[0] for row in years[1:]] == ["ae", "logmel, knn", "logmel@std, knn"]
+    assert [row[0] for row in years[1:]] == ["ae", "logmel@mean, knn", "logmel@std, knn"]
     assert commands.count("$ featstore train") == 4, "two seeds on two data sets"
     assert all("±" in cell for cell in years[1][1:])
     assert not any("±" in cell for row in years[2:] for cell in row)
