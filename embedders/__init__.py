@@ -36,6 +36,7 @@ EMBEDDERS = {
     "idnn": "embedders.networks.reconstruction.dense:IDNN",
     "transae": "embedders.networks.reconstruction.transae:TransAE",
     "aegan": "embedders.networks.reconstruction.aegan:AEGAN",
+    "stargan": "embedders.networks.translation.stargan:StarGAN",
     "mobilenetv2": "embedders.networks.classifiers.mobilenetv2:MobileNetV2",
     "finetune": "embedders.networks.finetuned.finetune:FineTune",
 }

@@ -46,7 +46,7 @@ def make_plan(kind: type[TrainedEmbedder], network: Any, stage: Stage, clips: Se
         raise ValueError(f"featex exchanges branches, but {kind.name} has a single one; use two_branch or multires")
     if "exchanged" in needs and not exchanging:
         raise ValueError(f"loss {config.loss} needs exchanged branches; add featex or statex+featex to augment")
-    labels = clip_labels(clips, config.labels, needs)
+    labels = clip_labels(clips, kind.objective_type.labels or config.labels, needs)
     derived: dict[str, Any] = {"branches": branches, "factor": factor}
     derived |= {key: labels.extra[name].shape[1] for key, name in FROM_DATA.items() if name in labels.extra}
     params = {key: value for key, value in derived.items() if key in loss_parameters(config.loss)}

@@ -27,6 +27,7 @@ class TrainConfig:
     out. patience: stop after this many epochs without a better held-out loss; 0: never. ema: decay of the moving
     average of weights, which is evaluated and saved; 0: no average. imprint: number of epochs without the classes that
     are in the target domain only; then their centres are set to the mean of their embeddings and trained; 0: never.
+    faults: file of confirmed faults, see `confirmed`, for networks that learn them.
     """
 
     loss: str = "arcface"
@@ -44,6 +45,7 @@ class TrainConfig:
     imprint: int = 0
     seed: int = 0
     channel: str = "0"
+    faults: str = ""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -112,8 +114,13 @@ class Setup:
     pretrain: Stage | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parameters of the loss that cannot be set."""
+        """Refuse parameters of the loss that cannot be set, and faults for a network that learns none, or none."""
         Stage(self.train, self.loss)
+        learns = bool(self.kind.objective_type.labels)
+        if self.train.faults and not learns:
+            raise ValueError(f"faults={self.train.faults}: {self.kind.name} learns from normal sound alone; remove it")
+        if learns and self.pretrain is not None:
+            raise ValueError(f"{self.kind.name} has no pre-training; remove the settings pretrain.*")
 
     @property
     def stages(self) -> tuple[Stage, ...]:

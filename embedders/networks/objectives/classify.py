@@ -19,6 +19,7 @@ class Classify(nn.Module):
     member: Tensor
     views: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("embedding", "posterior")
+    labels: ClassVar[str] = ""
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
         super().__init__()

@@ -18,6 +18,8 @@ class Reconstruct(nn.Module):
 
     views: ClassVar[tuple[str, ...]] = ("residual", "squared", "weighted")
     outputs: ClassVar[tuple[str, ...]] = ("embedding",)
+    labels: ClassVar[str] = ""
+    """Definition of a class where the objective has one of its own, as in `training.labels`."""
     decay = 0.99
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
