@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What confirmed faults add to a selection when a network translates normal clips into them.
 
-    python scripts/bench_stargan.py DATA --work DIR [--confirmed 15] [--seed 0] [--set KEY=VALUE]
+    python scripts/bench_stargan.py DATA --work DIR [--confirmed 15] [--seed 0] [--strategy NAME] [--set KEY=VALUE]
 
-DATA is a folder in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. As many faults of each machine
-as --confirmed are drawn from the test clips, as if a person had confirmed them. `stargan` is trained on them, and
-ensembles are chosen by the usual generated anomalies, with translated ones, and each with the confirmed clips
+DATA is a folder in a DCASE layout with labelled test clips, e.g. of `featstore simulate`. As many faults of a machine
+as --confirmed are drawn from the test clips, as if a person had confirmed them. `stargan` is trained on them. Ensembles
+are chosen by the usual generated anomalies, with translated ones, by these alone, and with the confirmed clips
 themselves (`detect select --faults`). All are scored on the other test clips. Printed: the official score with its
-interval, and the lead over the first choice with the paired interval.
+interval, and the lead over the first choice with the paired interval. Seeds share the store of the usual anomalies.
 """
 
 import argparse
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--confirmed", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--strategy", default="", help="As in `detect select`; default: the safest of all.")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -82,16 +83,24 @@ def main() -> None:
     if not checkpoint.exists():
         settings = [word for text in [f"faults={faults}", *args.settings] for word in ("--set", text)]
         run("featstore.cli", "train", "stargan", args.data, "-o", checkpoint, *settings)
-    run("featstore.cli", "build", args.data, translated, "--anomalies", "auto", "--translated-faults", checkpoint)
+    alone = args.work / f"alone-{args.seed}"
+    for store, design in ((translated, "auto"), (alone, "6:translated")):
+        run("featstore.cli", "build", args.data, store, "--anomalies", design, "--translated-faults", checkpoint)
     others, rows, first = part_of(labels, ~drawn), [], None
     for name, store, options in (
         ("usual generated anomalies", usual, ()),
         ("usual and translated", translated, ()),
+        ("translated anomalies alone", alone, ()),
         ("usual, and the confirmed faults", usual, ("--faults", faults)),
         ("usual, translated, and the confirmed faults", translated, ("--faults", faults)),
     ):
-        recipe = args.work / f"{store.name}-{len(options) and 'faults'}-{args.seed}.toml"
-        scores = score_table(detect(FeatureStore.open(store), choose(store, recipe, *options)))
+        recipe = args.work / f"{store.name}-{'faults' if options else 'none'}-{args.seed}{args.strategy}.toml"
+        scores = score_table(
+            detect(
+                FeatureStore.open(store),
+                choose(store, recipe, *options, *(("--strategy", args.strategy) if args.strategy else ())),
+            )
+        )
         of = dict(zip(scores.keys, scores.scores.tolist(), strict=True))
         scores = ScoreTable(name, others.keys, np.array([of[key] for key in others.keys]))
         first = first or scores

@@ -16,6 +16,7 @@ them:
     [loss]                          # name and parameters of the loss
     [pretrain]                      # settings of a pre-training; [pretrain.loss] like [loss]
     [select]                        # the detector is chosen by generated anomalies, see `Choice`
+    [translator]                    # `name` of a network that learns confirmed faults for these, and its settings
     [published]                     # year, figure (the reported metrics) and source
 
 Names of embedders, losses and settings are not checked here, but by the commands.
@@ -36,6 +37,9 @@ from featstore.terminal.shown import Block, block
 FOLDER = Path(str(files(__package__))) / "recipes"
 TABLES = ("network", "training", "loss", "pretrain")
 """Tables whose keys are checked by the commands."""
+
+TRANSLATOR = "translator."
+"""Begins the settings of a translator among those of a system."""
 
 GRIDS = FOLDER / "choices"
 """Candidates (`detect select --grid`) and described faults (`featstore build --described-faults`) of the systems."""
@@ -65,7 +69,10 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """One published system; the module docstring shows its file. `settings`: of the training, as for `train --set`."""
+    """One published system; the module docstring shows its file. `settings`: of the training, as for `train --set`.
+
+    translator: network that translates normal clips into confirmed faults; translation: the settings of its training.
+    """
 
     name: str
     title: str
@@ -78,8 +85,10 @@ class System:
     differs: str = ""
     trained: bool = False
     select: Choice | None = None
+    translator: str = ""
     network: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    translation: Mapping[str, str] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -105,8 +114,10 @@ def read_system(path: Path) -> System:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: not a readable system: {reason_of(error)}") from error
-    known = [field.name for field in fields(System) if field.name not in ("name", "trained", "settings")]
+    own = ("name", "trained", "settings", "translation")
+    known = [field.name for field in fields(System) if field.name not in own]
     select = _choice(path, raw.pop("select")) if "select" in raw else None
+    translator, translation = _translator(path, raw.pop("translator", {}), select)
     _refuse_unknown(f"{path}: the system", raw, [*known, *TABLES])
     tables = {key: raw.pop(key) for key in TABLES if key in raw}
     for key, value in tables.items():
@@ -119,7 +130,15 @@ def read_system(path: Path) -> System:
         raise DataError(f"{path}: [loss] and [pretrain] need a [training] table; add one, which may be empty")
     settings = {**network, **_training_settings(path, tables)} if trained else {}
     return System(
-        path.stem, published=published, trained=trained, select=select, network=network, settings=settings, **texts
+        path.stem,
+        published=published,
+        trained=trained,
+        select=select,
+        translator=translator,
+        network=network,
+        settings=settings,
+        translation=translation,
+        **texts,
     )
 
 
@@ -131,30 +150,43 @@ def commands(
     checkpoint: str = "",
     settings: tuple[str, ...] = (),
     machines: tuple[str, ...] = (),
+    faults: str = "FAULTS.csv",
 ) -> list[list[str]]:
     """The command lines that run the system, in order, each as a list of words.
 
-    Further `settings` (KEY=VALUE) replace those of the system. The embedding is stored under the system's name. A
+    Further `settings` (KEY=VALUE; translator.KEY=VALUE) replace those of the system. faults: file of confirmed faults,
+    which a translator learns. The embedding is stored under the system's name. A
     system that chooses its detector does so for each of the `machines`, or once for all where none is named.
     """
-    changes = dict(item.split("=", 1) for item in settings)
+    given = dict(item.split("=", 1) for item in settings)
+    changes = {key: text for key, text in given.items() if not key.startswith(TRANSLATOR)}
     lines = []
+    checkpoint = checkpoint or f"{system.name}.safetensors"
+    translator = str(Path(checkpoint).with_name(f"{system.name}.{system.translator}.safetensors"))
     if system.trained:
-        checkpoint = checkpoint or f"{system.name}.safetensors"
-        lines.append(["featstore", "train", system.embedder, data, "-o", checkpoint])
-        all_settings = {**system.settings, **changes}
-        lines[0] += [word for key, text in all_settings.items() for word in ("--set", f"{key}={text}")]
+        lines.append(_training(system.embedder, data, checkpoint, {**system.settings, **changes}))
         output = "" if system.output == "embedding" else f",output={system.output}"
         spec = f"{system.embedder}:checkpoint={checkpoint}{output}"
     else:
         values = [f"{key}={text}" for key, text in {**system.network, **changes}.items()]
         spec = f"{system.embedder}:{','.join(values)}" if values else system.embedder
+    if system.translator:
+        own = {key.removeprefix(TRANSLATOR): text for key, text in given.items() if key.startswith(TRANSLATOR)}
+        learnt = {"faults": faults, **system.translation, **own}
+        lines.append(_training(system.translator, data, translator, learnt))
     lines.append(["featstore", "build", data, store, "-e", spec, "--as", system.name])
+    lines[-1] += ["--translated-faults", translator] if system.translator else []
     if system.select:
         lines[-1] += _anomalies(system.select)
         return [*lines, *(line for machine in machines or ("",) for line in _choosing(system, store, machine))]
     group = ["--group-by", system.group_by] if system.group_by else []
     return [*lines, ["detect", "run", store, "-d", system.detector, "-e", _source(system), *group]]
+
+
+def _training(network: str, data: str, checkpoint: str, settings: Mapping[str, str]) -> list[str]:
+    """The command that trains a network."""
+    words = [word for key, text in settings.items() for word in ("--set", f"{key}={text}")]
+    return ["featstore", "train", network, data, "-o", checkpoint, *words]
 
 
 def _source(system: System) -> str:
@@ -256,6 +288,18 @@ def _choice(path: Path, table: Any) -> Choice:
         if key != "strategy" and not (GRIDS / value).is_file():
             raise DataError(f"{path}: select.{key} = {value!r}, expected a file of {GRIDS}")
     return Choice(**table)
+
+
+def _translator(path: Path, table: Any, select: Choice | None) -> tuple[str, dict[str, str]]:
+    """Name and settings in the table [translator]; DataError where it names no network, or nothing is chosen by it."""
+    _refuse_unless(isinstance(table, dict), path, "translator", table, "a table")
+    if not table:
+        return "", {}
+    settings = _as_settings(path, "translator", table)
+    name = settings.pop("name", "")
+    if not name or select is None:
+        raise DataError(f"{path}: [translator] needs name = a network, and a [select] table, which may be empty")
+    return name, settings
 
 
 def _texts(path: Path, raw: Mapping[str, Any]) -> dict[str, str]:

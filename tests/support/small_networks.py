@@ -26,6 +26,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "idnn": {"n_mels": 32},
     "transae": {"n_mels": 32, "feedforward": 16, "depth": 1},
     "aegan": {"n_mels": 32, "frames": 32, "width": 2, "latent": 8},
+    "stargan": {"seconds": 2.0, "n_mels": 32, "width": 8, "dim": 8, "code": 4},
     "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
 }
 
@@ -48,7 +49,8 @@ def small_model(name: str, seed: int = 0, **changes: Any) -> tuple[type[TrainedE
 def save_network(name: str, folder: Path, **changes: Any) -> Path:
     """Write a small checkpoint."""
     kind, config, model = small_model(name, **changes)
-    classes, loss = (CLASSES, LOSS) if kind.objective_type is Classify else ((), {})
+    classes = CLASSES if kind.objective_type is Classify or kind.objective_type.labels else ()
+    loss = LOSS if kind.objective_type is Classify else {}
     path = folder / f"{name}.safetensors"
     save(path, Trained(name, plain(config), model.state_dict(), classes, loss))
     return path

@@ -71,6 +71,7 @@ def test_the_included_systems():
             "gen_twfr_gmm",
             "gen_anopatch",
             "mimii_agent",
+            "stargan_aug",
         ]
     )
 
@@ -86,7 +87,7 @@ def test_included_systems_name_existing_components(name):
         assert system.output in kind.objective_type.outputs
         assert system.view in (kind.objective_type.views or ("",))
     else:
-        spec = commands(system)[0][5]
+        spec = next(line for line in commands(system) if line[1] == "build")[5]
         assert parse_embedder(spec)[0] == system.embedder
         assert system.view in (create(spec).views or ("",)) or (system.select and not system.view)
     assert system.differs[-1:] != "."
@@ -131,6 +132,31 @@ def test_a_system_that_chooses_its_detector_does_so_for_each_machine(tmp_path):
         assert line[line.index("--machine") + 1] == machine
         assert f"folder/gen_twfr_gmm.{machine}.toml" in line
     assert "--described-faults" in commands(find_system("mimii_agent"))[0]
+
+
+def test_a_translator_is_trained_on_confirmed_faults_before_the_build(tmp_path):
+    training, building, *_ = commands(
+        find_system("stargan_aug"),
+        checkpoint="runs/a.safetensors",
+        faults="marks.csv",
+        settings=("stats=mean", "translator.epochs=3"),
+    )
+    assert shlex.join(training) == (
+        "featstore train stargan DATA -o runs/stargan_aug.stargan.safetensors --set faults=marks.csv --set epochs=3 "
+        "--set batch=16 --set learning_rate=0.001"
+    )
+    assert shlex.join(building) == (
+        "featstore build DATA STORE -e logmel:stats=mean --as stargan_aug "
+        "--translated-faults runs/stargan_aug.stargan.safetensors --anomalies auto"
+    )
+    settings = tuple(word for word in training if "=" in word)
+    assert parse_setup("stargan", settings).train.faults == "marks.csv"
+
+
+@pytest.mark.parametrize("table", ["[translator]\nepochs = 3\n[select]", '[translator]\nname = "stargan"'])
+def test_a_translator_needs_a_name_and_a_choice(tmp_path, table):
+    with pytest.raises(DataError, match=r"mine\.toml: \[translator\] needs name = a network, and a \[select\]"):
+        read_system(written(tmp_path, SMALL.replace("[published]", f"{table}\n[published]")))
 
 
 @pytest.mark.parametrize("line", ['grid = "none.toml"', "grid = 3", 'gird = "twfr_gmm.toml"'])
