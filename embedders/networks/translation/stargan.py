@@ -20,6 +20,8 @@ from embedders.networks.objectives.reconstruct import Reconstruct
 from embedders.networks.trained import TrainedEmbedder
 from embedders.networks.translation.stargan_network import SILENCE, StarGANConfig, StarGANNet
 
+SMALLEST_VARIANCE = 1e-4  # so that the gradient of a standard deviation is finite
+
 
 def targets_of(classes: tuple[str, ...]) -> Tensor:
     """Whether a class (row) is translated to another, bool: to the others of its machine, or else to itself."""
@@ -30,14 +32,19 @@ def targets_of(classes: tuple[str, ...]) -> Tensor:
     return others | (own & ~others.any(dim=1, keepdim=True))
 
 
+def statistics(x: Tensor) -> Tensor:
+    """Mean and standard deviation over time of (batch, mel, frame): (batch, 2, mel)."""
+    return torch.stack([x.mean(2), (x.var(2, correction=0) + SMALLEST_VARIANCE).sqrt()], dim=1)
+
+
 class Translate(Reconstruct):
     """Generator and discriminator, trained in turn.
 
     The discriminator learns to separate recorded from translated sound (Wasserstein loss with gradient penalty), and to
     name the class of recorded sound. The generator minimises, by the weights of the config: the negative score of its
     translations; `classify`, the cross entropy of the target class; `cycle`, the error after the translation back;
-    `identity`, the change by a translation to the own class (both mean absolute errors); `match`, the squared error of
-    a translation's mean level per mel against that of the target class (ours, because faults are few).
+    `identity`, the change by a translation to the own class (both mean absolute errors); `match`, the mean squared
+    error of the change of `statistics` against the difference of the two classes (ours, because faults are few).
     """
 
     network: StarGANNet
@@ -52,7 +59,7 @@ class Translate(Reconstruct):
         self.codes = nn.Embedding(len(classes), network.config.code)
         self.classify = nn.Linear(dim, len(classes))
         self.register_buffer("allowed", targets_of(classes), persistent=False)
-        self.register_buffer("level", torch.zeros(len(classes), network.config.n_mels))
+        self.register_buffer("level", torch.zeros(len(classes), 2, network.config.n_mels))
         self.register_buffer("count", torch.zeros(len(classes)))
 
     def translate(self, x: Tensor, target: Tensor) -> Tensor:
@@ -87,20 +94,17 @@ class Translate(Reconstruct):
         loss = loss + config.classify * functional.cross_entropy(self._logits(generated).float(), wanted)
         loss = loss + config.cycle * (self.translate(generated, first) - real).abs().mean()
         loss = loss + config.identity * (self.translate(real, first) - real).abs().mean()
-        return loss + config.match * self._mismatch(generated, wanted).mean()
+        return loss + config.match * self._mismatch(real, generated, first, wanted).mean()
 
     def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
-        """Held-out loss: squared error in dB of the mean level per mel, over the translations to all other classes.
+        """Held-out loss: the error of `match` in squared dB, over the translations to all other classes.
 
         Scores of discriminators of different epochs are not comparable.
         """
-        x, allowed = scaled(features[0]), self.allowed[first]
-        losses = []
-        for number in range(len(self.allowed)):
-            rows = x[allowed[:, number]]
-            wanted = torch.full((len(rows),), number, device=x.device)
-            losses.append(self._mismatch(self.translate(rows, wanted), wanted))
-        return torch.cat(losses).mean() * SPREAD_DB**2
+        x = scaled(features[0])
+        rows, wanted = self.allowed[first].nonzero(as_tuple=True)
+        error = self._mismatch(x[rows], self.translate(x[rows], wanted), first[rows], wanted)
+        return error.mean() * SPREAD_DB**2
 
     def vectors(self, features: Features, output: str) -> Tensor:
         """Mean and standard deviation over time of the discriminator's maps: (batch, 2, dim)."""
@@ -115,16 +119,19 @@ class Translate(Reconstruct):
         """A random target class for each clip."""
         return torch.multinomial(self.allowed[first].float(), 1)[:, 0]
 
-    def _mismatch(self, x: Tensor, number: Tensor) -> Tensor:
-        """Mean squared error (batch,) of the mean levels per mel against those of classes."""
-        return (x.mean(2) - self.level[number]).square().mean(1)
+    def _mismatch(self, real: Tensor, generated: Tensor, first: Tensor, wanted: Tensor) -> Tensor:
+        """Mean squared error (batch,) of the change of statistics against the difference of the classes' means."""
+        change = statistics(generated) - statistics(real)
+        return (change - (self.level[wanted] - self.level[first])).square().mean((1, 2))
 
     @torch.no_grad()
     def _count(self, x: Tensor, first: Tensor) -> None:
-        """Add recordings to the mean level per mel of their classes."""
+        """Add recordings to the mean statistics of their classes."""
         own = functional.one_hot(first, len(self.count)).float()
         self.count += own.sum(0)
-        self.level += (own.T @ x.mean(2) - own.sum(0)[:, None] * self.level) / self.count.clamp(min=1)[:, None]
+        values = statistics(x).flatten(1)
+        step = (own.T @ values - own.sum(0)[:, None] * self.level.flatten(1)) / self.count.clamp(min=1)[:, None]
+        self.level += step.view_as(self.level)
 
 
 class StarGAN(TrainedEmbedder):
