@@ -44,7 +44,7 @@ class Translate(Reconstruct):
     name the class of recorded sound. The generator minimises, by the weights of the config: the negative score of its
     translations; `classify`, the cross entropy of the target class; `cycle`, the error after the translation back;
     `identity`, the change by a translation to the own class (both mean absolute errors); `match`, the mean squared
-    error of the change of `statistics` against the difference of the two classes (ours, because faults are few).
+    error in dB of the change of `statistics` against the difference of the two classes (ours, because faults are few).
     """
 
     network: StarGANNet
@@ -104,7 +104,7 @@ class Translate(Reconstruct):
         x = scaled(features[0])
         rows, wanted = self.allowed[first].nonzero(as_tuple=True)
         error = self._mismatch(x[rows], self.translate(x[rows], wanted), first[rows], wanted)
-        return error.mean() * SPREAD_DB**2
+        return error.mean()
 
     def vectors(self, features: Features, output: str) -> Tensor:
         """Mean and standard deviation over time of the discriminator's maps: (batch, 2, dim)."""
@@ -120,9 +120,10 @@ class Translate(Reconstruct):
         return torch.multinomial(self.allowed[first].float(), 1)[:, 0]
 
     def _mismatch(self, real: Tensor, generated: Tensor, first: Tensor, wanted: Tensor) -> Tensor:
-        """Mean squared error (batch,) of the change of statistics against the difference of the classes' means."""
+        """Mean squared error in dB (batch,) of the change of statistics against the difference of the classes."""
         change = statistics(generated) - statistics(real)
-        return (change - (self.level[wanted] - self.level[first])).square().mean((1, 2))
+        error = change - (self.level[wanted] - self.level[first])
+        return (error * SPREAD_DB).square().mean((1, 2))
 
     @torch.no_grad()
     def _count(self, x: Tensor, first: Tensor) -> None:

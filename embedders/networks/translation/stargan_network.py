@@ -15,6 +15,9 @@ HALVINGS = 3
 """Strided convolutions of the discriminator; each halves the frames."""
 
 SLOPE = 0.2  # of the leaky ReLUs for negative input
+SILENCE = (-100.0 - LEVEL_DB) / SPREAD_DB
+"""Level of digital silence, scaled as the inputs are; no translation is lower."""
+
 WEIGHTS = ("classify", "cycle", "identity", "match", "penalty")
 
 
@@ -37,7 +40,7 @@ class StarGANConfig(MelConfig):
     classify: float = 1.0
     cycle: float = 10.0
     identity: float = 5.0
-    match: float = 10.0
+    match: float = 1.0
     penalty: float = 10.0
 
     def __post_init__(self) -> None:
@@ -92,9 +95,9 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """Gains (batch, mel, frame), at most `most_db` in size."""
-        told = torch.cat([x, code[:, :, None].expand(-1, -1, x.shape[2])], dim=1)
+        inputs = torch.cat([x, code[:, :, None].expand(-1, -1, x.shape[2])], dim=1)
         gains: Tensor = self.most * torch.tanh(
-            self.last(self.blocks(nn.functional.leaky_relu(self.first(told), SLOPE)))
+            self.last(self.blocks(nn.functional.leaky_relu(self.first(inputs), SLOPE)))
         )
         return gains
 
@@ -129,7 +132,3 @@ class StarGANNet(LogMelNet):
         """Maps (batch, dim, frame / 8) of a log-mel in dB."""
         maps: Tensor = self.discriminator.embed(scaled(S))
         return maps
-
-
-SILENCE = (-100.0 - LEVEL_DB) / SPREAD_DB
-"""The level of digital silence as the networks see it; no translation is lower."""

@@ -143,7 +143,7 @@ def recordings(tmp_path_factory) -> tuple[Path, list[Clip]]:
 
 def trained(recordings: tuple[Path, list[Clip]], path: Path, *settings: str) -> Path:
     small = ("n_mels=32", "width=16", "dim=16", "code=4", "blocks=1", "batch=4", "holdout=0.1")
-    train(*recordings, parse_setup("stargan", (*small, "learning_rate=0.01", "match=50", *settings)), path)
+    train(*recordings, parse_setup("stargan", (*small, "learning_rate=0.01", *settings)), path)
     return path
 
 

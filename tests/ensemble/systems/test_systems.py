@@ -143,7 +143,7 @@ def test_a_translator_is_trained_on_confirmed_faults_before_the_build(tmp_path):
     )
     assert shlex.join(training) == (
         "featstore train stargan DATA -o runs/stargan_aug.stargan.safetensors --set faults=marks.csv --set epochs=3 "
-        "--set batch=16 --set learning_rate=0.001"
+        "--set batch=16 --set learning_rate=0.0005 --set beta1=0.5"
     )
     assert shlex.join(building) == (
         "featstore build DATA STORE -e logmel:stats=mean --as stargan_aug "
