@@ -32,7 +32,9 @@ from embedders.networks.trained import TrainedEmbedder
 from ensemble.defaults import single_recipe, split_source
 from ensemble.output import PLAIN_RULE, labelled, measure, score_table, year_of
 from ensemble.run import detect
-from ensemble.systems.catalogue import System, commands, find_system, names
+from ensemble.systems.catalogue import find_system, names
+from ensemble.systems.commands import commands
+from ensemble.systems.system import System
 from featstore.building.memory import keep_freed_memory
 from featstore.building.work import channels_of
 from featstore.cli import main as featstore
