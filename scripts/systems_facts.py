@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from systems_runs import Work, source
+from systems_runs import Work
 
 from embedders import create
 from embedders.networks.objectives.names import section_names
 from embedders.networks.trained import TrainedEmbedder
 from ensemble.defaults import split_source
-from ensemble.systems.catalogue import System, commands
+from ensemble.systems.commands import commands, source
+from ensemble.systems.system import System
 from featstore.building.work import channels_of
 from featstore.store import FeatureStore
 

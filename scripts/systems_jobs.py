@@ -8,10 +8,11 @@ from typing import Any
 
 from systems_facts import Facts, facts_of, linear_ids, speed
 from systems_measured import Measured, parts_of
-from systems_runs import Work, build, detector_metrics, metrics, source, trained
+from systems_runs import Work, build, detector_metrics, metrics, trained
 from systems_years import Runs
 
 from ensemble.systems.catalogue import find_system
+from ensemble.systems.commands import source
 from featstore.errors import AsdError
 
 UNTRAINED = ("logmel", "twfr")

@@ -18,7 +18,8 @@ from systems_measured import FACTS, Measured, cells, facts, header, line, read_m
 from systems_small import SMALL, Small
 
 from embedders import EMBEDDERS
-from ensemble.systems.catalogue import System, find_system, names
+from ensemble.systems.catalogue import find_system, names
+from ensemble.systems.system import System
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "docs" / "systems.md", ROOT / "docs" / "systems_measured.md")

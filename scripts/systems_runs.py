@@ -24,7 +24,8 @@ from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.defaults import single_recipe
 from ensemble.output import SCORES_FILE, labelled, measure, score_table, year_of
 from ensemble.run import detect
-from ensemble.systems.catalogue import System, commands
+from ensemble.systems.commands import commands, source
+from ensemble.systems.system import System
 from featstore.cli import main as featstore
 from featstore.layouts.recognise import Listing, find_clips
 from featstore.store import FeatureStore
@@ -138,6 +139,8 @@ def digest_of(system: System, changed: tuple[str, ...]) -> str:
 
 def trained(work: Work, system: System, output: str) -> tuple[System, Path]:
     """Train unless a checkpoint exists, and embed; returns the system, named by its settings, and the checkpoint."""
+    if system.translator:
+        raise SystemExit(f"{system.name}: needs a file of confirmed faults; see `detect recipes {system.name}`")
     changed = work.changed(system)
     digest = digest_of(system, changed)
     checkpoint = work.folder / f"{system.embedder}-{digest}.safetensors"
@@ -158,11 +161,6 @@ def build(work: Work, words: list[str]) -> None:
     """Run a command of `featstore build`, with the labels of the data set."""
     truth = ["--ground-truth", str(work.data.truth)] if work.data.truth else []
     run([*words, *truth, "--device", work.device, "--workers", "0"])
-
-
-def source(system: System) -> str:
-    """Embedding of a system as NAME or NAME@VIEW."""
-    return f"{system.name}@{system.view}" if system.view else system.name
 
 
 def metrics(work: Work, system: System) -> Metrics:

@@ -10,7 +10,7 @@ is at most a fifth of the steps.
 from dataclasses import dataclass
 from math import ceil
 
-from ensemble.systems.catalogue import System
+from ensemble.systems.system import System
 
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 40
 WARMUP_SHARE = 5

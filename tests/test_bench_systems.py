@@ -117,6 +117,12 @@ def test_several_years_and_seeds_in_one_command(plant, with_ids, tmp_path, capsy
     assert "$ featstore train" not in commands
 
 
+def test_a_system_that_needs_confirmed_faults_is_not_run(plant, tmp_path):
+    work = systems_runs.Work(systems_runs.Dataset("plant", plant), tmp_path)
+    with pytest.raises(SystemExit, match="stargan_aug: needs a file of confirmed faults"):
+        systems_runs.trained(work, find_system("stargan_aug"), "embedding")
+
+
 def test_an_evaluation_set_is_scored_by_the_labels_of_its_truth(with_ids, tmp_path, capsys, monkeypatch):
     evaluation, truth = tmp_path / "eval_data", tmp_path / "truth"
     shutil.copytree(with_ids, evaluation)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from script import load_script
 
-from ensemble.systems.catalogue import Published, System, find_system, names
+from ensemble.systems.catalogue import find_system, names
+from ensemble.systems.system import Published, System
 
 page = load_script("systems_page")
 TEXTS = [path.read_text(encoding="utf-8") for path in page.PAGES]
