@@ -33,7 +33,7 @@ from ensemble.defaults import single_recipe, split_source
 from ensemble.output import PLAIN_RULE, labelled, measure, score_table, year_of
 from ensemble.run import detect
 from ensemble.systems.catalogue import find_system, names
-from ensemble.systems.commands import commands
+from ensemble.systems.lines import commands
 from ensemble.systems.system import System
 from featstore.building.memory import keep_freed_memory
 from featstore.building.work import channels_of
