@@ -44,6 +44,7 @@ EMBEDDERS = {
     "glow": "embedders.networks.density.glow:Glow",
     "aegan": "embedders.networks.reconstruction.aegan:AEGAN",
     "dp_mae": "embedders.networks.reconstruction.dp_mae:DPMAE",
+    "stargan": "embedders.networks.translation.stargan:StarGAN",
     "mobilenetv2": "embedders.networks.classifiers.mobilenetv2:MobileNetV2",
     "finetune": "embedders.networks.finetuned.finetune:FineTune",
     "na_beats": "embedders.networks.finetuned.na_beats:NABeats",

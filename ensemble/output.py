@@ -21,7 +21,6 @@ from detectors.metrics.scores import NOT_SCORED, ScoreTable, read_scores
 from ensemble.checks.unscored import Unscored
 from ensemble.decision.drift import Drift
 from ensemble.decision.false_alarms import discoveries, false_alarm_rates
-from ensemble.marks.names import Names, several
 from ensemble.page.kept import FILE as PAGE_FILE
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
@@ -36,6 +35,7 @@ from featstore.clip import window_of
 from featstore.console import table
 from featstore.disk.files import replacing, write_new
 from featstore.errors import DataError
+from featstore.layouts.names import Names, several
 from featstore.layouts.truth import apply_truth
 from featstore.store import FeatureStore
 from featstore.table import ClipTable

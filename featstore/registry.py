@@ -42,6 +42,7 @@ KINDS = {
 }
 
 CREATORS = {"embedder": "embedders:create", "detector": "detectors:create"}
+FAULT_TRANSLATOR = "embedders.networks.translation.translator:open_translator"
 DEVICES = "embedders.devices:choose_device"
 FAULT_READER = "embedders.pretrained.text_model:model_reader"
 
@@ -87,6 +88,14 @@ def fault_reader(folder: Path) -> Callable[[str], Any]:
     """The reader of faults in words that a folder of a saved text model gives; DataError where it cannot be loaded."""
     reader: Callable[[str], Any] = _loaded(FAULT_READER)(folder)
     return reader
+
+
+def fault_translator(path: Path) -> Any:
+    """The translator of normal sound into confirmed faults in a checkpoint; DataError where it cannot be used.
+
+    It has `fingerprint`, `faults` (pairs of machine and kind), and is called with (wave, rate_hz, machine, kind).
+    """
+    return _loaded(FAULT_TRANSLATOR)(path)
 
 
 def is_known(noun: str, name: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from featstore import registry
+from featstore.anomalies import translated
 from featstore.anomalies.budget import CLIP_S, auto_variants
 from featstore.anomalies.described import chains_by_machine, faults_of, notes_of
 from featstore.anomalies.fault_words import read_words
@@ -134,7 +135,7 @@ def _anomalies(request: BuildRequest, clips: list[Clip], root: Path, stored: Seq
 
 
 def _outside(request: BuildRequest, root: Path, machines: Sequence[str], say: Say) -> dict[str, dict[str, list[str]]]:
-    """Donors that are no clips of the data: recorded anomalies, and faults described in words."""
+    """Donors that are no clips of the data: recorded anomalies, faults in words, and faults that a network learnt."""
     outside = {}
     if request.recorded_anomalies:
         outside["recorded"] = donors_by_machine(request.recorded_anomalies, root, machines)
@@ -144,6 +145,8 @@ def _outside(request: BuildRequest, root: Path, machines: Sequence[str], say: Sa
         for note in notes_of(faults):
             say(f"note: {note}")
         outside["described"] = chains_by_machine(faults)
+    if request.translated_faults:
+        outside["translated"] = translated.donors_by_machine(request.translated_faults, root, machines)
     return outside
 
 

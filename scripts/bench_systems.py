@@ -36,7 +36,19 @@ from systems_measured import FACTS, Measured, append_measured, cells, facts, hea
 from systems_runs import Work
 from systems_years import BOTH, both_averages, data_sets, table, years_header, years_row
 
+<<<<<<< HEAD
 from ensemble.systems.catalogue import names
+=======
+from embedders import create
+from embedders.networks.objectives.names import section_names
+from embedders.networks.trained import TrainedEmbedder
+from ensemble.defaults import single_recipe, split_source
+from ensemble.output import PLAIN_RULE, labelled, measure, score_table, year_of
+from ensemble.run import detect
+from ensemble.systems.catalogue import find_system, names
+from ensemble.systems.commands import commands
+from ensemble.systems.system import System
+>>>>>>> main
 from featstore.building.memory import keep_freed_memory
 from featstore.errors import AsdError
 

@@ -17,12 +17,8 @@ from torch import nn
 
 from embedders.networks.checkpoint import Trained, fill, load
 from embedders.networks.objectives.classify import Classify
-from embedders.networks.objectives.match import Match
-from embedders.networks.objectives.reconstruct import Reconstruct
+from embedders.networks.objectives.objective import Objective
 from featstore.errors import DataError
-
-Objective = Classify | Reconstruct | Match
-"""What a network is trained for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embedders.training.confirmed import is_confirmed
 from featstore.audio.lengths import clip_seconds
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_clip
@@ -21,12 +22,25 @@ AHEAD = 3
 """Batches that are read in advance."""
 
 
-def training_clips(clips: Sequence[Clip]) -> list[Clip]:
-    """Normal recordings of the training split, sorted by path; never test clips or generated variants."""
+def training_clips(clips: Sequence[Clip], *, faults: bool = False) -> list[Clip]:
+    """Normal recordings of the training split, sorted by path; never test clips or generated variants.
+
+    faults: with the recordings that a person confirmed as faults, which must then exist.
+    """
     chosen = [clip for clip in clips if clip.split == "train" and clip.label != "anomaly" and not clip.variant]
+    confirmed = [clip for clip in clips if is_confirmed(clip)] if faults else []
+    if faults and not confirmed:
+        raise DataError("there are no confirmed faults of these machines to learn from; add --set faults=FAULTS.csv")
     if len(chosen) < 4:
         raise DataError(f"got {len(chosen)} normal training clips, expected at least 4; check the layout")
-    return sorted(chosen, key=lambda clip: clip.path)
+    return sorted([*chosen, *confirmed], key=lambda clip: clip.path)
+
+
+def balanced(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many of the `rows`, drawn so that every class of `labels` (one for each row) is equally frequent."""
+    _, number, size = np.unique(labels, return_inverse=True, return_counts=True)
+    weight = 1 / size[number]
+    return rng.choice(rows, size=len(rows), p=weight / weight.sum())
 
 
 def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from embedders.networks.objectives.names import NORMAL
+from embedders.training.confirmed import CONFIRMED, is_confirmed
 from embedders.training.data import Waves
 from embedders.training.pseudo_labels import Clustering, pseudo_labels
 from featstore.building.work import Embedder
@@ -34,14 +36,20 @@ def _values(clip: Clip) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(clip.attributes.items()))
 
 
+def _state(clip: Clip) -> tuple[str, ...]:
+    return clip.machine, clip.attributes[CONFIRMED] if is_confirmed(clip) else NORMAL
+
+
 LABELS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "section": _section,
     "attributes": _attributes,
     "domain": _domain,
     "section_domain": _section_domain,
     "pseudo": _attributes,  # with clusters in place of missing attributes
+    "state": _state,
 }
-"""Parts of a class label, by the setting `labels`: machine and section, also attributes, or domain, or both."""
+"""Parts of a class label, by the setting `labels`: machine and section, also attributes, or domain, or both; or machine
+and state, which is normal or a confirmed fault."""
 
 DESCRIPTIONS: dict[str, Callable[[Clip], tuple[str, ...]]] = {
     "attribute": lambda clip: (clip.machine, _values(clip)),

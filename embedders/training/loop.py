@@ -16,9 +16,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.names import Features
-from embedders.networks.trained import Objective
+from embedders.networks.objectives.objective import Objective
 from embedders.training.augment_plan import Augmenter
-from embedders.training.data import Waves
+from embedders.training.data import Waves, balanced
 from embedders.training.plan import Plan
 from embedders.training.pseudo_labels import imprint
 from embedders.training.rates import parameter_groups, turns, warmup_factor
@@ -131,11 +131,15 @@ class Loop:
             update(self._vectors(self.train_rows, "network"))
 
     def _order(self, seed: tuple[int, int]) -> list[np.ndarray]:
-        """Clips of every batch of an epoch; before `imprint` epochs without the classes to be imprinted."""
+        """Clips of every batch of an epoch; before `imprint` epochs without the classes to be imprinted.
+
+        Classes of an objective's own are equally frequent: confirmed faults are few.
+        """
         rows = self.train_rows
         if seed[1] < self.config.imprint:
             rows = rows[~self.plan.late[rows]]
-        order = rows[np.random.default_rng(seed).permutation(len(rows))]
+        rng = np.random.default_rng(seed)
+        order = balanced(rows, self.labels[rows], rng) if self.state.model.labels else rows[rng.permutation(len(rows))]
         return np.array_split(order[: self.steps * self.config.batch], min(self.steps, max(1, len(order) // 2)))
 
     def step(self, waves: Tensor, batch: np.ndarray) -> float:

@@ -54,7 +54,7 @@ def make_plan(kind: type[TrainedEmbedder], network: Any, stage: Stage, clips: Se
         raise ValueError(f"loss {config.loss} contrasts two views of every clip; add views to augment")
     if "own" in needs and not hasattr(kind.network_type, "own_loss"):
         raise ValueError(f"loss own: {kind.name} has no loss of its own; use dp_mae, or another loss")
-    labels = clip_labels(clips, config.labels, needs)
+    labels = clip_labels(clips, kind.objective_type.labels or config.labels, needs)
     derived: dict[str, Any] = {"branches": branches, "factor": factor}
     derived |= {key: labels.extra[name].shape[1] for key, name in FROM_DATA.items() if name in labels.extra}
     params = {key: value for key, value in derived.items() if key in loss_parameters(config.loss)}

@@ -11,6 +11,7 @@ import torch
 from embedders.losses.table import loss_parameters
 from embedders.networks.checkpoint import Trained
 from embedders.networks.trained import TrainedEmbedder
+from embedders.training.confirmed import with_confirmed
 from embedders.training.settings import PRETRAIN, PRETRAIN_DEFAULTS, Setup, Stage, TrainConfig
 from embedders.training.train import Report, train
 from featstore import registry
@@ -53,7 +54,8 @@ def train_requested(request: TrainRequest, *, report: Report) -> Trained:
         torch.set_num_threads(request.threads)
     device = registry.device(request.device)
     listing = find_clips(request.data, request.layout)
-    clips = [clip for clip in listing.clips if not request.machines or clip.machine in request.machines]
+    listed = with_confirmed(listing.clips, Path(setup.train.faults)) if setup.train.faults else listing.clips
+    clips = [clip for clip in listed if not request.machines or clip.machine in request.machines]
     try:
         return train(listing.root, clips, setup, request.out, device=device, threads=request.readers, report=report)
     except ValueError as error:

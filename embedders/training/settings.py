@@ -29,6 +29,7 @@ class TrainConfig:
     stop after this many epochs without a better held-out loss; 0: never. ema: decay of the moving average of weights,
     which is evaluated and saved; 0: no average. imprint: number of epochs without the classes that are in the target
     domain only; then their centres are set to the mean of their embeddings and trained; 0: never.
+    faults: file of confirmed faults, see `confirmed`, for networks that learn them.
     """
 
     loss: str = "arcface"
@@ -47,6 +48,7 @@ class TrainConfig:
     imprint: int = 0
     seed: int = 0
     channel: str = "0"
+    faults: str = ""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -113,7 +115,8 @@ class Setup:
     pretrain: Stage | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parameters of the loss that cannot be set, and several channels that the network does not read."""
+        """Refuse parameters of the loss that cannot be set, several channels that the network does not read, and faults
+        for a network that learns none, or none for one that does."""
         Stage(self.train, self.loss)
         mixes = mixes_of(self.train.channel)
         if mixes.several and len(mixes.each) != self.kind.n_channels:
@@ -121,6 +124,11 @@ class Setup:
                 f"channel={self.train.channel}: a network is trained on one wave per clip; name one, such as "
                 f"{mixes.main.text}, and build with all of them"
             )
+        learns = bool(self.kind.objective_type.labels)
+        if self.train.faults and not learns:
+            raise ValueError(f"faults={self.train.faults}: {self.kind.name} learns from normal sound alone; remove it")
+        if learns and self.pretrain is not None:
+            raise ValueError(f"{self.kind.name} has no pre-training; remove the settings pretrain.*")
 
     @property
     def channel(self) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from embedders.networks.checkpoint import read, write
-from embedders.networks.trained import Objective
+from embedders.networks.objectives.objective import Objective
 from featstore.errors import DataError
 
 STATE = "featstore.training"

@@ -56,10 +56,13 @@ def train(
 ) -> Trained:
     """Train on the normal training clips among `clips` (paths below `root`), write the checkpoint to `path`.
 
+    Networks that learn faults are also trained on the confirmed ones, see `confirmed`.
+
     DataError if recordings cannot be used or the state beside `path` is of another training; ValueError for wrong
     settings.
     """
-    chosen = training_clips(clips)
+    objective = setup.kind.objective_type
+    chosen = training_clips(clips, faults=bool(objective.labels))
     job = settle(root, chosen, setup, threads, device)
     resume = path.with_name(path.name + ".resume")
     samples = _samples(job.network.seconds, job.network.sample_rate_hz, job.network.min_samples)
@@ -74,9 +77,8 @@ def train(
     if setup.pretrain is not None:
         facts["pretrain"] = plain(setup.pretrain.train) | {"loss": dict(job.plans[0].loss)}
     last = job.plans[-1]
-    kind = setup.kind.objective_type
-    classes = last.labels.classes if kind.keeps_classes else ()
-    loss = last.loss if issubclass(kind, Classify) else {}
+    classes = last.labels.classes if objective.keeps_classes else ()
+    loss = last.loss if issubclass(objective, Classify) else {}
     trained = Trained(setup.kind.name, plain(job.network), tensors, classes, loss, facts)
     save(path, trained)
     resume.unlink(missing_ok=True)

@@ -95,8 +95,8 @@ def left_out(store: FeatureStore, embeddings: Sequence[str] = ()) -> dict[str, s
     texts = dict.fromkeys(text for name in whole for text in mix_texts(store.info(name).channel))
     reasons = dict.fromkeys((text for text in texts if text in far_alone(texts)), FAR)
     for mix, near in subtractions(texts).items():
-        found = measured(store, mix, near)
-        reason = UNMEASURED if found is None else found.reason
+        effect = measured(store, mix, near)
+        reason = UNMEASURED if effect is None else effect.reason
         if reason:
             reasons[mix] = reason
     return reasons

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from ensemble.marks import audacity
 from ensemble.marks.file import FAULT, LATEST_S, NONE, Mark, problem_of
 from ensemble.marks.listing import original
-from ensemble.marks.names import several
 from ensemble.marks.recordings import SLACK_S, Recordings, beyond
 from ensemble.marks.words import EXPECTED, mark_of, text_mark
 from featstore.clip import recording_of, window_of
 from featstore.errors import DataError
 from featstore.layouts.csv_text import content_rows, decoded
+from featstore.layouts.names import several
 from featstore.terminal.shown import printable
 
 MAX_BYTES = 1 << 24

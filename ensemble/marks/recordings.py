@@ -7,8 +7,8 @@ import numpy as np
 from ensemble.marks import audacity
 from ensemble.marks.apply import MarkedStore, Places
 from ensemble.marks.file import Mark
-from ensemble.marks.names import Names
 from featstore.clip import recording_of, window_of
+from featstore.layouts.names import Names
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 

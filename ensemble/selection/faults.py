@@ -16,7 +16,7 @@ import numpy as np
 
 from ensemble.marks.apply import marks_of
 from ensemble.marks.file import FAULT, IGNORE, NORMAL
-from ensemble.marks.names import recordings, several
+from ensemble.marks.names import recordings
 from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.confirmed import ENOUGH_FAULTS, confirmed_faults, confirmed_part, joined
 from ensemble.selection.scoring.score_candidates import Scored, score_candidates
@@ -24,6 +24,7 @@ from ensemble.selection.scoring.validation import Validation
 from featstore.errors import DataError
 from featstore.layouts.csv_text import csv_rows
 from featstore.layouts.labels import ANOMALY_WORDS, NORMAL_WORDS
+from featstore.layouts.names import several
 from featstore.store import FeatureStore
 from featstore.terminal.shown import counted
 

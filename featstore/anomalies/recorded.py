@@ -78,11 +78,15 @@ def donors_by_machine(folder: Path, root: Path, machines: Sequence[str]) -> dict
                 f"{folder / CAPTIONS}: {sound.file} is for machine {sound.machine!r}, but the data have "
                 f"{', '.join(sorted(machines))}; correct the machine, or leave it empty for all machines"
             )
-        path = Path(os.path.abspath(folder / sound.file))  # noqa: PTH100 - symbolic links are not resolved
-        base = Path(os.path.abspath(root))  # noqa: PTH100
-        text = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
-        donors.setdefault(sound.machine, []).append(checked_path(text))
+        donors.setdefault(sound.machine, []).append(checked_path(below(folder / sound.file, root)))
     return donors
+
+
+def below(path: Path, root: Path) -> str:
+    """The path relative to `root` where it is below it, otherwise absolute."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - symbolic links are not resolved
+    base = Path(os.path.abspath(root))  # noqa: PTH100
+    return (whole.relative_to(base) if whole.is_relative_to(base) else whole).as_posix()
 
 
 def caption_of(clip: Clip, state: str = "anomaly") -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featstore import registry
-from featstore.anomalies import added, altered, chain
+from featstore.anomalies import added, altered, chain, translated
 
 SHORTEST_SAMPLES = 64
 
@@ -22,9 +22,8 @@ class Anomaly:
     measure: how its severity is measured, see severity.py. max_db: the severity that it reaches on nearly every clip; a
     higher request gives the strongest possible change. donor: what else it needs: "" (nothing), a second recording
     "section" (of another section), "machine" (of another machine) or "recorded" (from a folder of recorded anomalies),
-    or "described" (the text of a chain, see chain.py). default:
-    whether it is made when no transforms are named; those that are not ranked detectors differently from real
-    anomalies.
+    "described" (the text of a chain, see chain.py), or "translated" (a text, see translated.py). default: whether it is
+    made when no transforms are named; those that are not ranked detectors differently from real anomalies.
     """
 
     apply: Callable[..., np.ndarray]
@@ -55,6 +54,7 @@ ANOMALIES: dict[str, Anomaly] = {
     "statex": Anomaly(altered.statistics_exchange, max_db=-5, donor="section"),
     "recorded": Anomaly(altered.recorded, max_db=0, donor="recorded"),
     "described": Anomaly(chain.apply, max_db=-5, donor="described"),
+    "translated": Anomaly(translated.apply, max_db=-5, donor="translated"),
 }
 
 

@@ -18,6 +18,7 @@ from featstore import registry
 from featstore.anomalies.design import AnomalyDesign
 from featstore.anomalies.far import FAR_DB
 from featstore.anomalies.table import ANOMALIES, SHORTEST_SAMPLES, find, render
+from featstore.anomalies.translated import located
 from featstore.audio.policy import AudioPolicy
 from featstore.audio.read import read_clip
 from featstore.clip import Clip
@@ -32,8 +33,9 @@ MIN_PER_PAIR = 6
 Group = tuple[str, str, str]
 """Machine, section and domain."""
 
-OUTSIDE = ("recorded", "described")
-"""Kinds of donors that are no clips of the data: paths of recorded anomalies, and texts of chains (`chain.py`)."""
+OUTSIDE = ("recorded", "described", "translated")
+"""Kinds of donors that are no clips of the data: paths of recorded anomalies, texts of chains (`chain.py`), and texts
+of faults that a network learnt (`translated.py`)."""
 
 Outside = Mapping[str, Mapping[str, Sequence[str]]]
 """Kind in OUTSIDE -> machine ("" for any machine) -> donors."""
@@ -48,8 +50,9 @@ _TEXT = re.compile(
 class Variant:
     """A generated anomaly.
 
-    donor: path of the second recording or window, below the data root or absolute, or the text of a chain. far_db:
-    level of the fault at the other microphones, where a policy needs several (`anomalies.far`).
+    donor: path of the second recording or window, below the data root or absolute, or the text of a chain or of a fault
+    that a network learnt. far_db: level of the fault at the other microphones, where a policy needs several
+    (`anomalies.far`).
     """
 
     name: str
@@ -224,7 +227,11 @@ class Renderer:
             raise RejectedAudio(f"{len(wave)} samples; an anomaly needs at least {SHORTEST_SAMPLES}")
         anomaly = Variant.parse(variant)
         kind = find(anomaly.name).donor
-        donor = anomaly.donor if kind == "described" else self._donor(anomaly, sample_rate_hz) if kind else None
+        donor: str | np.ndarray | None = None
+        if kind in ("described", "translated"):
+            donor = anomaly.donor if kind == "described" else located(anomaly.donor, self.root)
+        elif kind:
+            donor = self._donor(anomaly, sample_rate_hz)
         return render(anomaly.name, wave, sample_rate_hz, anomaly.severity_db, rng=anomaly.rng(), donor=donor)
 
     def _donor(self, anomaly: Variant, sample_rate_hz: int) -> np.ndarray:

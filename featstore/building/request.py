@@ -23,6 +23,7 @@ SETTLED = (
     "recorded_anomalies",
     "described_faults",
     "fault_reader",
+    "translated_faults",
     "unit_clips",
     "rehash",
     "retry_rejected",
@@ -55,6 +56,7 @@ class BuildRequest:
     recorded_anomalies: Path | None = None
     described_faults: Path | None = None
     fault_reader: Path | None = None
+    translated_faults: Path | None = None
     channel: str = "0"
     window: float | None = None
     hop: float | None = None
@@ -108,7 +110,7 @@ class BuildRequest:
 
     def _check_anomalies(self) -> None:
         """Raise OptionError for a text of --anomalies that names no design, and for sources of none."""
-        for name in ("recorded_anomalies", "described_faults"):
+        for name in ("recorded_anomalies", "described_faults", "translated_faults"):
             if getattr(self, name) and self.design == NO_ANOMALIES:
                 raise OptionError(f"--{name.replace('_', '-')} needs --anomalies auto or N")
         if self.fault_reader and not self.described_faults:
@@ -194,7 +196,8 @@ class BuildRequest:
                 )
         values: dict[str, Any] = {name: settled.get(name) for name in SETTLED}
         values["machines"] = tuple(values["machines"] or ())
-        for name in ("ground_truth", "recorded_anomalies", "described_faults", "fault_reader"):
+        paths = ("ground_truth", "recorded_anomalies", "described_faults", "fault_reader", "translated_faults")
+        for name in paths:
             values[name] = Path(values[name]) if values[name] else None
         return replace(self, **values)
 

@@ -77,6 +77,11 @@ planned_options = together(
     click.option(
         "--fault-reader", type=EXISTING, help="Folder of a local text model that reads the words [built-in rules]."
     ),
+    click.option(
+        "--translated-faults",
+        type=EXISTING,
+        help="Checkpoint of `train stargan`: makes confirmed faults in other clips.",
+    ),
     part_options,
     click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),

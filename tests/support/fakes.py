@@ -62,3 +62,18 @@ def make_clips(root: Path, n: int, *, machine: str = "fan", lengths: tuple[int, 
     for i, clip in enumerate(clips):
         write_clip(root, clip.path, i, lengths[i % len(lengths)])
     return clips
+
+
+class HissTranslator:
+    """Stands for a trained `stargan`: its faults are white noise as strong as the clip itself."""
+
+    fingerprint = "00" * 32
+    faults = (("fan", "hiss"), ("fan", "knock"), ("pump", "hiss"))
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, wave: np.ndarray, rate_hz: int, machine: str, kind: str) -> np.ndarray:
+        """The wave with the fault."""
+        noise = np.random.default_rng(len(kind)).standard_normal(len(wave))
+        return np.asarray(wave + wave.std() * noise, dtype=np.float32)

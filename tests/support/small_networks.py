@@ -11,7 +11,8 @@ from small_models import save_beats
 from embedders import EMBEDDERS
 from embedders.networks.checkpoint import Trained, save
 from embedders.networks.objectives.classify import Classify
-from embedders.networks.trained import Objective, TrainedEmbedder, make_model, plain
+from embedders.networks.objectives.objective import Objective
+from embedders.networks.trained import TrainedEmbedder, make_model, plain
 from featstore import registry
 
 CLASSES = ("fan|00|", "fan|01|", "pump|00|")
@@ -33,6 +34,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "made": {"n_mels": 32, "bands": 8, "width": 64, "mixtures": 2},
     "glow": {"n_mels": 32, "width": 8, "flows": 2, "code": 4},
     "dp_mae": {"n_mels": 32, "seconds": 2.0, "dim": 16, "decoder_dim": 8, "heads": 2, "depth": 1, "decoder_depth": 1},
+    "stargan": {"seconds": 2.0, "n_mels": 32, "width": 8, "dim": 8, "code": 4},
     "mobilenetv2": {"n_mels": 32, "patch": 16, "factor": 0.1},
 }
 

@@ -15,7 +15,7 @@ from embedders.networks.finetuned.on_encoder import EncoderEmbedder, OnEncoder
 from embedders.networks.finetuned.trunk import ADAPTS, unfreeze
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.names import Features
-from embedders.networks.trained import Objective
+from embedders.networks.objectives.objective import Objective
 from embedders.pretrained.lora import add_lora
 
 MODES = ("lora", "full", "head")

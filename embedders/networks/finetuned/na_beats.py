@@ -15,8 +15,8 @@ from embedders.networks.finetuned.cross_attention import CrossAttention, after_l
 from embedders.networks.finetuned.on_encoder import EncoderEmbedder, OnEncoder
 from embedders.networks.objectives.match import Match
 from embedders.networks.objectives.names import Features
+from embedders.networks.objectives.objective import Objective
 from embedders.networks.objectives.scenes import Scenes
-from embedders.networks.trained import Objective
 from embedders.pretrained.pooling import pooling_of
 
 

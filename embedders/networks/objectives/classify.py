@@ -10,20 +10,19 @@ from torch.nn import functional
 from embedders.losses.base import Classifier, Loss
 from embedders.losses.table import loss_needs, make_loss
 from embedders.networks.objectives.names import Exchange, Features, section_names, section_of
+from embedders.networks.objectives.objective import Objective
 from featstore.errors import DataError
 
 
-class Classify(nn.Module):
+class Classify(Objective):
     """A network trained to classify; its vectors are embeddings or log posteriors of the sections."""
 
     member: Tensor
-    views: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("embedding", "posterior")
     keeps_classes: ClassVar[bool] = True
 
     def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, dim, classes, loss)
         self.factor: int = loss.get("factor", 1)
         self.takes_both = "exchanged" in loss_needs(loss["name"])  # embeddings before and after an exchange
         self.takes_own = "own" in loss_needs(loss["name"])

@@ -1,34 +1,19 @@
 """A network that cleans a noisy pair of channels: its tokens are trained to match those of the clean near sound."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from embedders.networks.objectives.names import Features
+from embedders.networks.objectives.objective import Objective
 
 
-class Match(nn.Module):
+class Match(Objective):
     """A network trained by the squared difference between corrected tokens and tokens of the clean sound.
 
     Besides `front` and `forward`, which gives embeddings, the network has three methods. `render(waves)` turns clean
     waves (batch, time) into a noisy pair (batch, 2, time) and its clean near wave (batch, time). `tokens(pair)` and
     `clean_tokens(wave)` compute the tokens that are compared.
     """
-
-    views: ClassVar[tuple[str, ...]] = ()
-    outputs: ClassVar[tuple[str, ...]] = ("embedding",)
-    keeps_classes: ClassVar[bool] = False
-
-    def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.network: Any = network
-
-    @staticmethod
-    def columns(config: Any, classes: tuple[str, ...], output: str) -> int:
-        """Columns of an embedding; embedders with other shapes state their own."""
-        return int(config.dim)
 
     def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
         """Mean squared error over all tokens of clean waves, rendered anew; labels are not used."""

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+NORMAL = "normal"
+"""State of a machine in class labels `machine|state`; others are kinds of faults."""
+
 Features = tuple[Tensor, ...]
 Exchange = Callable[[Tensor], tuple[Tensor, Tensor]]
 

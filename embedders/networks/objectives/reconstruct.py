@@ -1,15 +1,15 @@
 """A network that reconstructs frames: three statistics of its residual."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from embedders.networks.objectives.names import Features
+from embedders.networks.objectives.objective import Objective
 
 
-class Reconstruct(nn.Module):
+class Reconstruct(Objective):
     """A network trained to reconstruct frames; its vectors are three statistics of the residual, over mels.
 
     residual: mean residual of all frames. squared: mean squared residual; its mean is the clip's mean squared error.
@@ -17,18 +17,7 @@ class Reconstruct(nn.Module):
     """
 
     views: ClassVar[tuple[str, ...]] = ("residual", "squared", "weighted")
-    outputs: ClassVar[tuple[str, ...]] = ("embedding",)
-    keeps_classes: ClassVar[bool] = False
     decay = 0.99
-
-    def __init__(self, network: nn.Module, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.network = network
-
-    @staticmethod
-    def columns(config: Any, classes: tuple[str, ...], output: str) -> int:
-        """Columns of each view."""
-        return int(config.dim)
 
     def objective(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
         """Mean squared error; labels are not used."""

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from embedders.losses.gradient_penalty import gradient_penalty
 from embedders.networks.objectives.names import Features
 from embedders.networks.objectives.reconstruct import Reconstruct
 from embedders.networks.reconstruction.aegan_network import AEGANConfig, AEGANNet
@@ -42,11 +43,9 @@ class Adversarial(Reconstruct):
             judge, real = self.network.discriminator, self.network.blocks(*features)
             with torch.no_grad():
                 generated = self.network.generator(real)
-            between = torch.lerp(generated, real, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_()
-            (gradient,) = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
-            excess: Tensor = gradient.flatten(1).norm(dim=1) - 1
+            penalty = gradient_penalty(judge, real, generated)
             loss: Tensor = judge(generated).mean() - judge(real).mean()
-            return loss + self.network.config.penalty * excess.square().mean()
+            return loss + self.network.config.penalty * penalty
 
     def generation(self, features: Features, target: Tensor, first: Tensor) -> Tensor:
         """Mean squared error in units of half the range, plus the weighted error of the embeddings' statistics."""

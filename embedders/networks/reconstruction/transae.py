@@ -18,8 +18,9 @@ from embedders.losses.base import soft_cross_entropy
 from embedders.networks.checkpoint import fill
 from embedders.networks.frames import SPREAD_DB, ContextConfig, contexts, scaled, without_middle
 from embedders.networks.objectives.names import Features
+from embedders.networks.objectives.objective import Objective
 from embedders.networks.objectives.reconstruct import Reconstruct
-from embedders.networks.trained import Objective, TrainedEmbedder, make_model
+from embedders.networks.trained import TrainedEmbedder, make_model
 from embedders.spectrogram import log_mel
 
 

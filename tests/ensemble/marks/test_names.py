@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from ensemble.marks import names as module
-from ensemble.marks.names import marked_key, several
+from ensemble.marks.names import marked_key
 from featstore.building.state import BuildState, write_state
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.exchange.embeddings import import_matrix
+from featstore.layouts.names import several
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 

@@ -15,7 +15,10 @@ from embedders import create, parse_embedder
 from embedders.losses.table import make_loss
 from embedders.training.request import parse_setup
 from ensemble.cli import main
-from ensemble.systems.catalogue import FOLDER, commands, find_system, names, read_system, system_text
+from ensemble.systems.catalogue import find_system, names, system_text
+from ensemble.systems.commands import commands
+from ensemble.systems.reading import read_system
+from ensemble.systems.system import FOLDER
 from featstore.errors import DataError
 
 SMALL = """
@@ -47,6 +50,7 @@ def written(tmp_path, text):
     return path
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("name", names())
 def test_included_systems_state_what_was_published(name):
     system = find_system(name)
@@ -55,6 +59,65 @@ def test_included_systems_state_what_was_published(name):
     assert all((system.detector, system.published.figure, system.published.source))
     assert not system.title.endswith(".")
     assert not system.trained or system.settings.get("epochs"), "a training states its length"
+=======
+def test_the_included_systems():
+    assert names() == sorted(
+        [
+            "stgram_mfn",
+            "clp_scf",
+            "noisy_arcmix",
+            "os_scl",
+            "scadacos",
+            "adaproj",
+            "ssl4asd",
+            "multires_subspace",
+            "ustc",
+            "ustc_tgram",
+            "ustc_wav2vec2",
+            "anopatch",
+            "hmic_agc",
+            "scan",
+            "arcface_gmm",
+            "twfr_gmm",
+            "smote_twfr_gmm",
+            "ae",
+            "idnn",
+            "idc_transae",
+            "mobilenetv2",
+            "aegan",
+            "ldn",
+            "ced",
+            "varmin",
+            "beam",
+            "memmixup",
+            "genrep",
+            "gen_twfr_gmm",
+            "gen_anopatch",
+            "mimii_agent",
+            "sw_wavenet",
+            "fte_net",
+            "estm",
+            "asd_afpa",
+            "na_beats",
+            "w1_beats",
+            "w1_lora_beats",
+            "mn04_knn",
+            "mn04_arcface",
+            "group_made",
+            "glow_aff",
+            "idcaf",
+            "anp_boot",
+            "dp_mae",
+            "aadcl",
+            "atac",
+            "simulated_anomalies",
+            "centre_imprinting",
+            "attribute_only",
+            "domain_only",
+            "stargan_aug",
+        ]
+    )
+>>>>>>> main
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +137,7 @@ def test_included_systems_name_existing_components(name, models, monkeypatch):
         assert system.output in kind.objective_type.outputs
         assert system.view in (kind.objective_type.views or ("",))
     else:
-        spec = commands(system)[0][5]
+        spec = next(line for line in commands(system) if line[1] == "build")[5]
         assert parse_embedder(spec)[0] == system.embedder
         assert not system.view or system.view in create(spec).views
     assert system.differs[-1:] != "."
@@ -119,6 +182,31 @@ def test_a_system_that_chooses_its_detector_does_so_for_each_machine(tmp_path):
         assert line[line.index("--machine") + 1] == machine
         assert f"folder/gen_twfr_gmm.{machine}.toml" in line
     assert "--described-faults" in commands(find_system("mimii_agent"))[0]
+
+
+def test_a_translator_is_trained_on_confirmed_faults_before_the_build(tmp_path):
+    training, building, *_ = commands(
+        find_system("stargan_aug"),
+        checkpoint="runs/a.safetensors",
+        faults="marks.csv",
+        settings=("stats=mean", "translator.epochs=3"),
+    )
+    assert shlex.join(training) == (
+        "featstore train stargan DATA -o runs/stargan_aug.stargan.safetensors --set faults=marks.csv --set epochs=3 "
+        "--set batch=16 --set learning_rate=0.0005 --set beta1=0.5"
+    )
+    assert shlex.join(building) == (
+        "featstore build DATA STORE -e logmel:stats=mean --as stargan_aug "
+        "--translated-faults runs/stargan_aug.stargan.safetensors --anomalies auto"
+    )
+    settings = tuple(word for word in training if "=" in word)
+    assert parse_setup("stargan", settings).train.faults == "marks.csv"
+
+
+@pytest.mark.parametrize("table", ["[translator]\nepochs = 3\n[select]", '[translator]\nname = "stargan"'])
+def test_a_translator_needs_a_name_and_a_choice(tmp_path, table):
+    with pytest.raises(DataError, match=r"mine\.toml: \[translator\] needs name = a network, and a \[select\]"):
+        read_system(written(tmp_path, SMALL.replace("[published]", f"{table}\n[published]")))
 
 
 @pytest.mark.parametrize("line", ['grid = "none.toml"', "grid = 3", 'gird = "twfr_gmm.toml"'])

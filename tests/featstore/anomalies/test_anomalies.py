@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from fakes import HissTranslator
 from scipy import fft, signal
 
+from featstore import registry
 from featstore.anomalies import added, altered
 from featstore.anomalies.severity import change_db, parameter_for, rms_spectrum
 from featstore.anomalies.table import ANOMALIES, Anomaly, find, render
@@ -29,16 +31,19 @@ def other_machine(seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
     return (0.1 * np.diff(noise, prepend=0) * pulse).astype(np.float32)
 
 
+TEXTS = {"described": "impacts:per_second=12+modulation+leak:level_db=-6", "translated": "a.safetensors|00|fan|hiss"}
+
+
+@pytest.fixture(autouse=True)
+def translator(monkeypatch):
+    """A network that was trained to add hiss, without its training."""
+    monkeypatch.setattr(registry, "FAULT_TRANSLATOR", HissTranslator)
+
+
 def donor_of(name: str, seconds: float = 2.0, rate: int = RATE) -> np.ndarray | str | None:
     """What an anomaly needs: nothing, a text, or a wave."""
     kind = ANOMALIES[name].donor
-    return (
-        "impacts:per_second=12+modulation+leak:level_db=-6"
-        if kind == "described"
-        else other_machine(seconds, rate)
-        if kind
-        else None
-    )
+    return TEXTS[kind] if kind in TEXTS else other_machine(seconds, rate) if kind else None
 
 
 def make(name: str, wave: np.ndarray, severity: float, *, rate: int = RATE, seed: int = 4) -> np.ndarray:
@@ -78,6 +83,7 @@ def test_the_result_depends_on_the_seed_and_the_input_is_unchanged(name):
         "statex",
         "mix",
         "recorded",
+        "translated",
     }:  # these have no random part with one donor of equal length
         assert (make(name, wave, -5, seed=1) != make(name, wave, -5, seed=2)).any()
 

@@ -9,11 +9,11 @@ import pytest
 
 from featstore.anomalies.budget import MOST_PER_PAIR, Budget, auto_variants
 from featstore.anomalies.table import ANOMALIES
-from featstore.anomalies.variants import Variant, VariantDesign, variants_of
+from featstore.anomalies.variants import OUTSIDE, Variant, VariantDesign, variants_of
 from featstore.clip import Clip
 
 NO_CAP = 10_000
-DEFAULT = [name for name, anomaly in ANOMALIES.items() if anomaly.default and name not in ("recorded", "described")]
+DEFAULT = [name for name, anomaly in ANOMALIES.items() if anomaly.default and name not in OUTSIDE]
 PAIRS = len(VariantDesign().pairs(DEFAULT))
 
 

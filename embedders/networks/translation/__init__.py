@@ -1,0 +1,1 @@
+"""Networks that translate normal sounds into the sounds of faults."""
