@@ -8,7 +8,9 @@ from places import ROOT
 
 
 def load_script(name: str) -> ModuleType:
-    """The module of `scripts/NAME.py`."""
+    """The module of `scripts/NAME.py`, which can import its neighbours as when it is run."""
+    if str(ROOT / "scripts") not in sys.path:
+        sys.path.append(str(ROOT / "scripts"))
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,5 +1,6 @@
 """Published systems: each names existing components, its commands are right, and mistakes in a file are named."""
 
+import re
 import shlex
 import tomllib
 
@@ -49,6 +50,16 @@ def written(tmp_path, text):
     return path
 
 
+<<<<<<< HEAD
+@pytest.mark.parametrize("name", names())
+def test_included_systems_state_what_was_published(name):
+    system = find_system(name)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+    assert len(system.title) > 20, "a title says what trains and what scores"
+    assert all((system.detector, system.published.figure, system.published.source))
+    assert not system.title.endswith(".")
+    assert not system.trained or system.settings.get("epochs"), "a training states its length"
+=======
 def test_the_included_systems():
     assert names() == sorted(
         [
@@ -106,6 +117,7 @@ def test_the_included_systems():
             "stargan_aug",
         ]
     )
+>>>>>>> main
 
 
 @pytest.fixture(scope="module")
