@@ -11,7 +11,7 @@ from embedders import create
 from embedders.networks.objectives.names import section_names
 from embedders.networks.trained import TrainedEmbedder
 from ensemble.defaults import split_source
-from ensemble.systems.commands import commands, source
+from ensemble.systems.lines import commands, source
 from ensemble.systems.system import System
 from featstore.building.work import channels_of
 from featstore.store import FeatureStore

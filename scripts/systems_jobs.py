@@ -12,7 +12,7 @@ from systems_runs import Work, build, detector_metrics, metrics, trained
 from systems_years import Runs
 
 from ensemble.systems.catalogue import find_system
-from ensemble.systems.commands import source
+from ensemble.systems.lines import source
 from featstore.errors import AsdError
 
 UNTRAINED = ("logmel", "twfr")

@@ -24,7 +24,7 @@ from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.defaults import single_recipe
 from ensemble.output import SCORES_FILE, labelled, measure, score_table, year_of
 from ensemble.run import detect
-from ensemble.systems.commands import commands, source
+from ensemble.systems.lines import commands, source
 from ensemble.systems.system import System
 from featstore.cli import main as featstore
 from featstore.layouts.recognise import Listing, find_clips

@@ -6,7 +6,7 @@
 import shlex
 from pathlib import Path
 
-from ensemble.systems.commands import commands
+from ensemble.systems.lines import commands
 from ensemble.systems.reading import read_system
 from ensemble.systems.system import FOLDER, System
 from featstore.errors import DataError

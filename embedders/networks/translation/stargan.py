@@ -52,6 +52,7 @@ class Translate(Reconstruct):
     level: Tensor
     count: Tensor
     views: ClassVar[tuple[str, ...]] = ("mean", "std")
+    keeps_classes: ClassVar[bool] = True
     labels: ClassVar[str] = "state"
 
     def __init__(self, network: StarGANNet, dim: int, classes: tuple[str, ...], loss: Mapping[str, Any]) -> None:

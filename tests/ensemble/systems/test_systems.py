@@ -16,7 +16,7 @@ from embedders.losses.table import make_loss
 from embedders.training.request import parse_setup
 from ensemble.cli import main
 from ensemble.systems.catalogue import find_system, names, system_text
-from ensemble.systems.commands import commands
+from ensemble.systems.lines import commands
 from ensemble.systems.reading import read_system
 from ensemble.systems.system import FOLDER
 from featstore.errors import DataError

@@ -9,7 +9,7 @@ from small_models import save_named_models
 
 from ensemble.cli import main as detect
 from ensemble.systems.catalogue import find_system, names
-from ensemble.systems.commands import commands
+from ensemble.systems.lines import commands
 from featstore.cli import main as featstore
 
 SMALL = {
