@@ -11,7 +11,7 @@ from embedders import create
 from embedders.networks.objectives.names import section_names
 from embedders.networks.trained import TrainedEmbedder
 from ensemble.defaults import split_source
-from ensemble.systems.lines import commands, source
+from ensemble.systems.lines import command_lines, source
 from ensemble.systems.system import System
 from featstore.building.work import channels_of
 from featstore.store import FeatureStore
@@ -39,7 +39,7 @@ def facts_of(work: Work, system: System, checkpoint: Path) -> Facts:
     """Facts of a stored system."""
     if system.trained:
         return training_facts(work, system, checkpoint)
-    spec = commands(system)[0][5]
+    spec = command_lines(system)[0][5]
     return {**linear_ids(work, source(system)), "parameters": 0, "clips_per_s": speed(work, spec)}
 
 

@@ -24,7 +24,7 @@ from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.defaults import single_recipe
 from ensemble.output import SCORES_FILE, labelled, measure, score_table, year_of
 from ensemble.run import detect
-from ensemble.systems.lines import commands, source
+from ensemble.systems.lines import command_lines, source
 from ensemble.systems.system import System
 from featstore.cli import main as featstore
 from featstore.layouts.recognise import Listing, find_clips
@@ -133,7 +133,7 @@ def run(words: list[str]) -> None:
 
 def digest_of(system: System, changed: tuple[str, ...]) -> str:
     """Hash of what makes the checkpoint, or the embedding of a system without training."""
-    first = commands(replace(system, name=""), settings=changed)[0]
+    first = command_lines(replace(system, name=""), settings=changed)[0]
     return hashlib.sha256(json.dumps(first).encode()).hexdigest()[:8]
 
 
@@ -146,7 +146,7 @@ def trained(work: Work, system: System, output: str) -> tuple[System, Path]:
     checkpoint = work.folder / f"{system.embedder}-{digest}.safetensors"
     system = replace(system, name=f"{system.embedder}-{digest}-{output}", output=output)
     places = {"data": str(work.data.folder), "store": str(work.store(system.name)), "checkpoint": str(checkpoint)}
-    training, building = (commands(system, **places, settings=changed)[i] for i in (0, int(system.trained)))
+    training, building = (command_lines(system, **places, settings=changed)[i] for i in (0, int(system.trained)))
     if system.trained and not checkpoint.exists():
         resumed = checkpoint.with_name(checkpoint.name + ".resume").exists()
         start = work.clock()
@@ -180,7 +180,7 @@ def detector_metrics(work: Work, embedding: str, detector: str, group_by: str = 
 def chosen_scores(work: Work, system: System) -> ScoreTable:
     """Scores of all machines, each by the detector that was chosen for it."""
     store, tables = work.store(system.name), []
-    lines = commands(system, data=str(work.data.folder), store=str(store), machines=work.data.machines)
+    lines = command_lines(system, data=str(work.data.folder), store=str(store), machines=work.data.machines)
     choosing = lines[1 + system.trained :]
     for machine, select, scoring in zip(work.data.machines, choosing[::2], choosing[1::2], strict=True):
         if not Path(select[select.index("-o") + 1]).exists():

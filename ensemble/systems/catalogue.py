@@ -6,7 +6,7 @@
 import shlex
 from pathlib import Path
 
-from ensemble.systems.lines import commands
+from ensemble.systems.lines import command_lines
 from ensemble.systems.reading import read_system
 from ensemble.systems.system import FOLDER, System
 from featstore.errors import DataError
@@ -52,4 +52,4 @@ def system_text(system: System) -> Block:
     head = [system.title, f"published {system.published.year}: {system.published.figure} ({system.published.source})"]
     if system.differs:
         head.append(f"differs from the publication: {system.differs}")
-    return block(*head, "", *(shlex.join(line) for line in commands(system)))
+    return block(*head, "", *(shlex.join(line) for line in command_lines(system)))

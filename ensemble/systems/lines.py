@@ -6,7 +6,7 @@ from pathlib import Path
 from ensemble.systems.system import CHANNEL, GRIDS, TRANSLATOR, Choice, System
 
 
-def commands(
+def command_lines(
     system: System,
     *,
     data: str = "DATA",

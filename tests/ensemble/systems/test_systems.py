@@ -16,7 +16,7 @@ from embedders.losses.table import make_loss
 from embedders.training.request import parse_setup
 from ensemble.cli import main
 from ensemble.systems.catalogue import find_system, names, system_text
-from ensemble.systems.lines import commands
+from ensemble.systems.lines import command_lines
 from ensemble.systems.reading import read_system
 from ensemble.systems.system import FOLDER
 from featstore.errors import DataError
@@ -77,7 +77,7 @@ def test_included_systems_name_existing_components(name, models, monkeypatch):
         assert system.output in kind.objective_type.outputs
         assert system.view in (kind.objective_type.views or ("",))
     else:
-        spec = next(line for line in commands(system) if line[1] == "build")[5]
+        spec = next(line for line in command_lines(system) if line[1] == "build")[5]
         assert parse_embedder(spec)[0] == system.embedder
         assert not system.view or system.view in create(spec).views
     assert system.differs[-1:] != "."
@@ -97,7 +97,7 @@ def test_included_files_are_read_completely(name):
 
 def test_commands_by_hand(tmp_path):
     system = read_system(written(tmp_path, SMALL))
-    lines = [shlex.join(line) for line in commands(system, settings=("epochs=1", "batch=2"))]
+    lines = [shlex.join(line) for line in command_lines(system, settings=("epochs=1", "batch=2"))]
     assert lines == [
         "featstore train tdnn DATA -o mine.safetensors --set 'channels=logmel;tgram' --set width=16 --set epochs=1 "
         "--set loss=arcface --set loss.m=0.5 --set pretrain.epochs=2 --set pretrain.loss=supcon "
@@ -112,7 +112,7 @@ def test_commands_by_hand(tmp_path):
 
 def test_a_system_that_chooses_its_detector_does_so_for_each_machine(tmp_path):
     system = find_system("gen_twfr_gmm")
-    lines = commands(system, store="folder/store", machines=("fan", "pump"), settings=("r=0;1",))
+    lines = command_lines(system, store="folder/store", machines=("fan", "pump"), settings=("r=0;1",))
     assert shlex.join(lines[0]) == (
         "featstore build DATA folder/store -e 'twfr:r=0;1' --as gen_twfr_gmm --anomalies auto"
     )
@@ -121,11 +121,11 @@ def test_a_system_that_chooses_its_detector_does_so_for_each_machine(tmp_path):
     for line, machine in ((lines[1], "fan"), (lines[2], "fan"), (lines[3], "pump"), (lines[4], "pump")):
         assert line[line.index("--machine") + 1] == machine
         assert f"folder/gen_twfr_gmm.{machine}.toml" in line
-    assert "--described-faults" in commands(find_system("mimii_agent"))[0]
+    assert "--described-faults" in command_lines(find_system("mimii_agent"))[0]
 
 
 def test_a_translator_is_trained_on_confirmed_faults_before_the_build(tmp_path):
-    training, building, *_ = commands(
+    training, building, *_ = command_lines(
         find_system("stargan_aug"),
         checkpoint="runs/a.safetensors",
         faults="marks.csv",
@@ -157,12 +157,12 @@ def test_a_mistake_in_how_the_detector_is_chosen_is_named(tmp_path, line):
 
 
 def test_the_channel_of_a_system_is_trained_on_and_built():
-    training, building, _ = commands(find_system("na_beats"))
+    training, building, _ = command_lines(find_system("na_beats"))
     assert training[-2:] == ["--set", "channel=0,1"]
     assert building[-2:] == ["--channel", "0,1"]
-    training, building, _ = commands(find_system("na_beats"), settings=("channel=1,0",))
+    training, building, _ = command_lines(find_system("na_beats"), settings=("channel=1,0",))
     assert (training[-1], building[-1]) == ("channel=1,0", "1,0")
-    assert "--channel" not in commands(find_system("anopatch"))[1]
+    assert "--channel" not in command_lines(find_system("anopatch"))[1]
 
 
 def test_the_projector_of_the_pre_training_is_used_in_the_fine_tuning():
@@ -175,28 +175,28 @@ def test_the_projector_of_the_pre_training_is_used_in_the_fine_tuning():
 
 
 def test_groups_reach_the_detector_of_a_system():
-    assert commands(find_system("hmic_agc"))[-1][-2:] == ["--group-by", "attributes"]
+    assert command_lines(find_system("hmic_agc"))[-1][-2:] == ["--group-by", "attributes"]
 
 
 def test_the_channel_reaches_training_and_build(tmp_path):
     system = read_system(written(tmp_path, 'channel = "0-1"\n' + SMALL))
-    training, building, scoring = commands(system)
+    training, building, scoring = command_lines(system)
     assert training[-2:] == ["--set", "channel=0-1"]
     assert building[-2:] == ["--channel", "0-1"]
     assert "--channel" not in scoring
     assert parse_setup("tdnn", tuple(training[i + 1] for i, word in enumerate(training) if word == "--set"))
-    training, building, _ = commands(system, settings=("channel=1",))
+    training, building, _ = command_lines(system, settings=("channel=1",))
     assert training.count("channel=1") == 1
     assert "channel=0-1" not in training
     assert building[-2:] == ["--channel", "1"]
-    plain = commands(read_system(written(tmp_path, SMALL.replace("[training]", '[training]\nchannel = "1"'))))
+    plain = command_lines(read_system(written(tmp_path, SMALL.replace("[training]", '[training]\nchannel = "1"'))))
     assert plain[1][-2:] == ["--channel", "1"], "as a setting of the training"
-    without = commands(read_system(written(tmp_path, SMALL)))
+    without = command_lines(read_system(written(tmp_path, SMALL)))
     assert not any(word.startswith(("channel=", "--channel")) for line in without for word in line)
 
 
 def test_the_channel_of_a_system_without_training():
-    lines = [shlex.join(line) for line in commands(find_system("w1_beats"))]
+    lines = [shlex.join(line) for line in command_lines(find_system("w1_beats"))]
     assert lines == [
         "featstore build DATA STORE -e beats:checkpoint=BEATs_iter3.pt,pool=rdp:gamma=4 --as w1_beats --channel 0-1",
         "detect run STORE -d knn:bands=8,varmin=4 -e w1_beats",
@@ -204,7 +204,7 @@ def test_the_channel_of_a_system_without_training():
 
 
 def test_a_system_without_training_has_no_training_command():
-    lines = [shlex.join(line) for line in commands(find_system("twfr_gmm"))]
+    lines = [shlex.join(line) for line in command_lines(find_system("twfr_gmm"))]
     assert lines == [
         "featstore build DATA STORE -e twfr:r=0.98 --as twfr_gmm",
         "detect run STORE -d gmm:n_components=2 -e twfr_gmm",

@@ -9,7 +9,7 @@ from small_models import save_named_models
 
 from ensemble.cli import main as detect
 from ensemble.systems.catalogue import find_system, names
-from ensemble.systems.lines import commands
+from ensemble.systems.lines import command_lines
 from featstore.cli import main as featstore
 
 SMALL = {
@@ -85,7 +85,7 @@ def test_a_system_runs_from_recordings_to_metrics(data, models, tmp_path, monkey
     small += ("imprint=1",) if "imprint" in system.settings else ()
     places = {"data": str(data), "store": str(tmp_path / "store"), "checkpoint": str(tmp_path / "a.safetensors")}
     faults = confirm_faults(data, tmp_path / "faults.csv")
-    *before, scoring = commands(system, **places, settings=small, faults=faults)
+    *before, scoring = command_lines(system, **places, settings=small, faults=faults)
     for words in before:
         few = ["1:impacts,squeal@0" if word == "auto" else word for word in words]
         run([*few, *ON_ONE_CORE[words[1]]])
