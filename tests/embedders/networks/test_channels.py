@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from training_plant import quick_setup, write_plant
 
 from embedders import create
-from embedders.networks.classifiers.channels import CHANNELS, EncoderChannel, TAgram, TimeNorm
+from embedders.networks.classifiers.channels import CHANNELS
+from embedders.networks.classifiers.gated_channels import TAgram
 from embedders.networks.classifiers.stgram import STgramConfig
+from embedders.networks.classifiers.wave_channels import EncoderChannel, TimeNorm
 from embedders.training.train import train
 from featstore.errors import DataError
 

@@ -7,9 +7,10 @@ from small_networks import save_network, small_model
 from torch.nn import functional as F
 
 from embedders import create
-from embedders.networks.classifiers.channels import TAgram, TFgram, Tgram
+from embedders.networks.classifiers.gated_channels import TAgram
 from embedders.networks.classifiers.mobilefacenet import MobileFaceNet, StretchedKernel
 from embedders.networks.classifiers.stgram import STgramConfig, STgramNet
+from embedders.networks.classifiers.wave_channels import TFgram, Tgram
 
 UNUSED_CLASSIFIER = 128 * 41 + 41
 """Parameters of a linear layer for 41 classes in the published networks; it is never used and ours has none."""
