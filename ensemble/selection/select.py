@@ -288,7 +288,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         reliability=reliability,
         clips=clip_counts(validation),
         failed=scored.failed,
-        warnings=(*validation.notes, *_duplicates_note(len(repeated)), *warnings),
+        warnings=(*validation.notes, *_one_type_note(problem), *_duplicates_note(len(repeated)), *warnings),
         computed=scored.computed,
     )
 
@@ -312,6 +312,13 @@ def _fused_by(recipe: Recipe, placed: np.ndarray, names: Sequence[str]) -> np.nd
     members = [member for member in recipe.members if member.name in names]
     weights = [member.weight for member in members] if fusion(recipe.fusion).weighted else None
     return combine(recipe.fusion, placed[[names.index(member.name) for member in members]], weights)
+
+
+def _one_type_note(problem: Problem) -> tuple[str, ...]:
+    """A note where no anomaly type can be hidden from a choice."""
+    types = {pair.transform for pair in problem.validation.pairs}
+    text = f"all generated anomalies are of one type ({min(types)}), so choices are judged on the type that chose them"
+    return (text,) if len(types) == 1 else ()
 
 
 def _duplicates_note(count: int) -> tuple[str, ...]:

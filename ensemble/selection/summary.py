@@ -114,7 +114,7 @@ def _candidates(selection: Selection) -> str:
 def _pairs(selection: Selection) -> str:
     weighted = [f"{name} {100 * weight:.1f}%" for name, weight in selection.pairs if weight > 0]
     shown = [*weighted[:SHOWN], "..."] if len(weighted) > SHOWN else weighted or ["-"]
-    head = f"{len(weighted)} of {len(selection.pairs)} anomaly types and strengths separate the candidates"
+    head = f"{len(weighted)} of {len(selection.pairs)} pairs of an anomaly type and a strength separate the candidates"
     return f"{head}: {', '.join(shown)}"
 
 

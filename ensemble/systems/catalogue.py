@@ -13,6 +13,9 @@ from featstore.errors import DataError
 from featstore.spec import did_you_mean
 from featstore.terminal.shown import Block, block
 
+CHOSEN = "chosen by anomalies"
+"""Stands for the detector of a system that has generated anomalies choose it."""
+
 
 def names() -> list[str]:
     """Names of the included systems."""
@@ -40,7 +43,7 @@ def systems_rows() -> list[list[str]]:
             str(system.published.year),
             system.embedder,
             system.settings.get("loss", ""),
-            system.detector,
+            CHOSEN if system.select else system.detector,
             system.title.partition(":")[0],
         ]
         for system in systems
@@ -52,4 +55,10 @@ def system_text(system: System) -> Block:
     head = [system.title, f"published {system.published.year}: {system.published.figure} ({system.published.source})"]
     if system.differs:
         head.append(f"differs from the publication: {system.differs}")
+    if system.select:
+        head.append("STORE: take one of its own, because all generated anomalies of a store choose")
+    if system.translator:
+        head.append(
+            "FAULTS.csv: confirmed faults with the columns clip,kind, or as `detect marks STORE --csv` writes them"
+        )
     return block(*head, "", *(shlex.join(line) for line in command_lines(system)))

@@ -45,6 +45,13 @@ def test_only_the_clips_of_named_machines_are_used(tmp_path: Path) -> None:
         select(store, members_of(store), ScoreCache(tmp_path / "cache"), replace(BEST, machines=("nobody",)))
 
 
+def test_a_single_anomaly_type_is_named_because_nothing_can_be_hidden_from_the_choice(tmp_path: Path) -> None:
+    clips = [*recordings(), *(clip for clip in variants(recordings()) if clip.variant.startswith("leak@"))]
+    store = selection_store(tmp_path / "store", clips)
+    selection = select(store, members_of(store), ScoreCache(tmp_path / "cache"), BEST)
+    assert any("all generated anomalies are of one type (leak)" in warning for warning in selection.warnings)
+
+
 def test_an_unknown_strategy_lists_the_known() -> None:
     with pytest.raises(DataError, match=r"unknown strategy: 'best singel'.*did you mean best single"):
         Options(strategy="best singel")
