@@ -91,8 +91,10 @@ def listed(request: BuildRequest, say: Say) -> tuple[Path, list[Clip]]:
     listing = replace(listing, clips=windows_of(listing.root, listing.clips, request.audio))
     notes = [*listing.notes, *listing.test_notes, *_window_notes(request, listing.clips)]
     stored = _stored_variants(request.store)
-    anomalies = _only(_anomalies(request, listing.clips, listing.root, stored, say), request.machines)
-    clips = [*_only(listing.clips, request.machines), *anomalies]
+    recorded = _only(listing.clips, request.machines)
+    kept = {clip.machine for clip in recorded}
+    anomalies = [c for c in _anomalies(request, listing.clips, listing.root, stored, say) if c.machine in kept]
+    clips = [*recorded, *anomalies]
     say(f"{request.data}: layout {listing.layout}, {counted(len(clips), 'clip')}")
     say(summary(clips))
     costs = _costs(request, len(clips) - len(anomalies), anomalies, stored)

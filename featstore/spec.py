@@ -35,7 +35,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     known_name = nearest(name, names)
     hint = f"did you mean {known_name}? " if known_name else ""
-    choices = f"choose from {', '.join(names)}" if names else "there are none"
+    between = "; " if any("," in known_name for known_name in names) else ", "
+    choices = f"choose from {between.join(names)}" if names else "there are none"
     return f"unknown {what}: {name!r}; {hint}{choices}"
 
 

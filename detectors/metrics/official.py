@@ -146,7 +146,8 @@ class Evaluation:
         """A text for every zero that the harmonic mean raises to the machine epsilon."""
         rule = rule_of(self.year)
         return tuple(
-            f"{row.machine} section {row.section}: {name} is 0, and the harmonic mean counts it as 2.2e-16 (as the official evaluators do)"
+            f"{row.machine} section {row.section}: {name} is 0, and the harmonic mean counts it as 2.2e-16 "
+            "(as the official evaluators do)"
             for row in self.rows
             for name in rule.scored
             if rule.mean == "harmonic" and row.values[name] <= 0

@@ -9,7 +9,7 @@ say so. Both come from stored log-mel levels of the near channel and of what is 
    hears the machine, the machine is removed too, and the spread stays or grows. Noise that the far microphone does
    not hear keeps the spread near its value.
 
-docs/microphones.md has the cases from which the limits were read, and those on which they were tested.
+docs/microphones.md has the cases from which the limits were read.
 """
 
 from collections.abc import Collection, Sequence

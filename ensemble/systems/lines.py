@@ -78,6 +78,6 @@ def _choosing(system: System, store: str, machine: str) -> list[list[str]]:
     recipe = str(Path(store).parent / f"{system.name}{'.' if machine else ''}{machine}.toml")
     of_machine = ["--machine", machine] if machine else []
     grid = ["--grid", str(GRIDS / system.select.grid)] if system.select.grid else []
-    strategy = ["--strategy", system.select.strategy] if system.select.strategy else []
+    strategy = [f"--strategy={system.select.strategy}"] if system.select.strategy else []
     choose = ["detect", "select", store, "-e", source(system), "-o", recipe, *grid, *strategy, *of_machine]
     return [choose, ["detect", "run", store, "--recipe", recipe, *of_machine]]

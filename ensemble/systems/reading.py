@@ -15,7 +15,7 @@ def read_system(path: Path) -> System:
     """Read a system; DataError names the file and the key that is unknown, missing or of the wrong type."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise DataError(f"{path}: not a readable system: {reason_of(error)}") from error
     own = ("name", "trained", "settings", "translation")
     known = [field.name for field in fields(System) if field.name not in own]
@@ -95,7 +95,7 @@ def _choice(path: Path, table: Any) -> Choice:
     _refuse_unknown(f"{path}: [select]", table, [field.name for field in fields(Choice)])
     for key, value in table.items():
         _refuse_unless(isinstance(value, str), path, f"select.{key}", value, "text")
-        if key != "strategy" and not (GRIDS / value).is_file():
+        if key != "strategy" and value not in {file.name for file in GRIDS.iterdir()}:
             raise DataError(f"{path}: select.{key} = {value!r}, expected a file of {GRIDS}")
     return Choice(**table)
 

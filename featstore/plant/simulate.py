@@ -58,6 +58,8 @@ def simulate(
     clips are finished. Raises DataError for a folder with other content and ResourceError where the disk is too small.
     """
     plant = plant or Plant()
+    if not out.exists():  # before a plan of any size is listed
+        _check_space(out.absolute().parent, plant.clips * plant.file_bytes)
     clips = list(style.plan(plant))
     _claim(out, plant, style)
     missing = [clip for clip in clips if not _is_done(out / clip.path, plant)]

@@ -20,6 +20,11 @@ class AnyPlant(Protocol):
     """What parameters of every style have."""
 
     @property
+    def clips(self) -> int:
+        """All recordings; 0 for a number by default."""
+        ...
+
+    @property
     def machines(self) -> tuple[str, ...]:
         """Machine types."""
 

@@ -53,6 +53,18 @@ def test_rejected_recordings_give_exit_code_3_and_are_listed(plant: Path) -> Non
     assert "(0 new, 0 changed, 4 kept)" in again.stdout
 
 
+def test_a_single_machine_is_built_with_and_without_anomalies(plant: Path) -> None:
+    write_clip(plant, "pump/normal/0.wav", 20, samples=4000)
+    one = build(plant, "--machine", "fan")
+    assert one.exit_code == 0, one.output
+    assert "logmel holds 5 rows" in one.stdout
+    both = build(plant, "--machine", "pump", "--machine", "fan", "--anomalies", "1:leak@0")
+    assert both.exit_code == 0, both.output
+    wrong = build(plant, "--machine", "fna")
+    assert wrong.exit_code == 1
+    assert "--machine fna: not in the data; it has fan, pump; did you mean fan?" in wrong.stderr
+
+
 def test_an_unknown_kind_of_anomaly_is_a_usage_error(plant: Path) -> None:
     result = build(plant, "--anomalies", "foo")
     assert result.exit_code == 2
