@@ -39,7 +39,9 @@ def command_lines(
         build += ["--translated-faults", translator]
     if system.select:
         choosing = (line for machine in machines or ("",) for line in _choosing(system, store, machine))
-        return [*lines, [*build, *_anomalies(system.select)], *choosing]
+        # Marks keep confirmed faults out of banks and metrics, also those that a translator has learned.
+        marking = [["detect", "marks", store, "--import", faults]] if system.translator else []
+        return [*lines, [*build, *_anomalies(system.select)], *marking, *choosing]
     group = ["--group-by", system.group_by] if system.group_by else []
     return [*lines, build, ["detect", "run", store, "-d", system.detector, "-e", source(system), *group]]
 
