@@ -58,7 +58,5 @@ def system_text(system: System) -> Block:
     if system.select:
         head.append("STORE: take one of its own, because all generated anomalies of a store choose")
     if system.translator:
-        head.append(
-            "FAULTS.csv: confirmed faults, with the columns clip,label (fault) and, optional, kind"
-        )
+        head.append("FAULTS.csv: confirmed faults, with the columns clip,label (fault) and, optional, kind")
     return block(*head, "", *(shlex.join(line) for line in command_lines(system)))
