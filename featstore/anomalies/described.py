@@ -19,6 +19,7 @@ from featstore.anomalies.fault_words import HELP, read_words
 from featstore.errors import DataError
 from featstore.layouts.csv_text import csv_rows
 from featstore.spec import did_you_mean
+from featstore.terminal.shown import counted
 
 HEADER = ("machine", "fault")
 MAX_BYTES = 1 << 24
@@ -85,7 +86,7 @@ def _understood(words: str, reader: Reader) -> Chain:
 def _listed(problems: Sequence[str]) -> str:
     """The first problems as one line, with the help that several share at the end."""
     named = [problem.removesuffix(f"; {HELP}") for problem in problems[:NAMED]]
-    rest = [f"and {len(problems) - NAMED:,} more lines"] if len(problems) > NAMED else []
+    rest = [f"and {counted(len(problems) - NAMED, 'more', 'more')}"] if len(problems) > NAMED else []
     shared = [HELP] if named != list(problems[:NAMED]) else []
     return "; ".join([*named, *rest, *shared])
 
@@ -117,4 +118,4 @@ def notes_of(faults: Sequence[Described]) -> list[str]:
     lines = [
         f"{fault.machine or 'every machine'}: {fault.words!r} is made as {fault.chain}" for fault in faults[:SHOWN]
     ]
-    return [*lines, f"and {len(faults) - SHOWN} more described faults"] if len(faults) > SHOWN else lines
+    return [*lines, f"and {counted(len(faults) - SHOWN, 'more described fault')}"] if len(faults) > SHOWN else lines

@@ -11,6 +11,7 @@ that is called healthy. The idea of describing faults in words is that of MIMII-
 language model reads them; see `embedders.pretrained.text_model`.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from featstore.errors import DataError
 
 SLOW_HZ = 200.0
 """Frequencies below are rates of impacts and modulations where a step has one, others the pitch of sounds."""
+
+SAME = 0.01
+"""Relative difference up to which two numbers state the same frequency: 16.7 Hz (1000 rpm)."""
 
 RATES = ("per_second", "frequency_hz")
 PITCHES = ("resonance_hz", "pitch_hz", "centre_hz")
@@ -68,7 +72,7 @@ _HARM = (
 _HEALTHY = r"(?:healthy|normal|normally|fine|ok|okay|good|intact|undamaged)"
 NEGATION = re.compile(
     rf"\b(?:no|not|without|never|nothing) (?:(?:signs?|traces?|evidence) of )?(?:{_HARM} (?:of|in|on|at) )?"
-    r"(?:is |are |a |any |the )?(?:\w+ )?$"
+    r"(?:is |are |a |any |the )?(?:\w+ (?:or |nor )?)?$"
 )
 HEALTHY_BEFORE = re.compile(
     r"\b(?:healthy|normal|intact|undamaged|good) (?:(?!speed|load|operation|with|without|except)\w+ )?$"
@@ -167,7 +171,7 @@ def _stated(steps: Sequence[Step], parts: Iterable[Part]) -> list[Step]:
         for frequency in part.frequencies:
             for place in _places(frequency, names):
                 before = stated.setdefault(place, frequency)
-                if before.hz != frequency.hz:
+                if not math.isclose(before.hz, frequency.hz, rel_tol=SAME):
                     raise DataError(
                         f"{before.text!r} and {frequency.text!r} are both {place[1]} of {place[0]}; "
                         "state one frequency, or write two faults"

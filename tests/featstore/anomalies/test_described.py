@@ -67,6 +67,7 @@ def test_words_become_a_chain(words, chain):
         ("300 knocks per second", "impacts:per_second=300"),
         ("knocking at 300 Hz", "impacts:resonance_hz=300"),
         ("leak at 100 Hz", "leak:centre_hz=100"),
+        ("unbalance, 16.7 Hz (1000 rpm)", "modulation:frequency_hz=16.7"),
         ("bearing 2 is worn", "impacts+leak:level_db=-10"),
     ],
 )
@@ -120,6 +121,7 @@ def test_a_number_that_cannot_be_used_is_refused(words, message):
         ("valve doesn't close", "stutter+leak:level_db=-6"),
         ("healthy bearing, severe leak", "leak:level_db=6"),
         ("nothing is loose, leak", "leak"),
+        ("hum, no leak or rattling", "squeal:pitch_hz=100"),
         ("leak at normal load", "leak"),
         ("fine dust", "blockage+bursts:level_db=-6"),
     ],
@@ -268,7 +270,7 @@ def test_a_file_of_faults(tmp_path):
     ]
     assert chains_by_machine(faults) == {"fan": ["modulation:level_db=-6"], "": ["leak:octaves=1"]}
     assert notes_of(faults)[0] == "fan: 'slight unbalance' is made as modulation:level_db=-6"
-    with pytest.raises(DataError, match="machine 'fan'.*; the data have pump"):
+    with pytest.raises(DataError, match=r"machine 'fan'.*; the data have pump"):
         faults_of(path, ["pump"])
     many = [Described("", "leak", Chain.parse("leak"))] * 62
     assert notes_of(many)[-1] == "and 12 more described faults"
@@ -298,7 +300,7 @@ def test_all_bad_lines_of_a_file_are_named_at_once(tmp_path):
     message = str(error.value)
     assert [f"line {line}: " in message for line in range(2, 7)] == [False, True, True, True, True]
     assert message.count("describe it as one of") == 1
-    with pytest.raises(DataError, match=r"line 11: .*; and 15 more lines; describe it as one of") as error:
+    with pytest.raises(DataError, match=r"line 11: .*; and 15 more; describe it as one of") as error:
         read_described(write_faults(tmp_path / "many.csv", *[("", f"odd {i}") for i in range(25)]))
     assert "line 12" not in str(error.value)
 
@@ -314,7 +316,7 @@ def test_all_unknown_machines_of_a_file_are_named_at_once(tmp_path):
 def test_fifty_faults_are_printed_then_their_number():
     many = [Described("", f"leak {i}", Chain.parse("leak")) for i in range(51)]
     assert len(notes_of(many[:50])) == 50
-    assert notes_of(many)[49:] == ["every machine: 'leak 49' is made as leak", "and 1 more described faults"]
+    assert notes_of(many)[49:] == ["every machine: 'leak 49' is made as leak", "and 1 more described fault"]
 
 
 def test_words_with_a_comma_are_words():
