@@ -4,10 +4,11 @@
 
 Steps are separated by `+`. Those that alter the clip come first, those that add a sound follow. `level_db` is the
 strength of a step relative to the requested severity. What a step does not state is drawn at random, within the ranges
-of the transform. A text is checked against `STEPS`, and nothing in it is executed.
+of the transform. Names may have capitals. A text is checked against `STEPS`, and nothing in it is executed.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -113,13 +114,17 @@ def apply(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Gen
 
 
 def _step(text: str, whole: str) -> Step:
-    name, _, rest = text.strip().partition(":")
+    name, _, rest = (part.strip() for part in text.lower().partition(":"))
     if name not in STEPS:
+        name, *rest_of_name = re.split(r"[ ,=]", name, maxsplit=1)
+        if name in STEPS:
+            meant = f"{name}:{rest_of_name[0].strip()}" if rest_of_name else name
+            raise DataError(f"fault {whole!r:.80}: no colon after {name}; did you mean {meant}?")
         raise DataError(f"fault {whole!r:.80}: {unknown('transform', name, STEPS)}")
     ranges = {**STEPS[name].parameters, LEVEL: LEVELS_DB}
     values: dict[str, float] = {}
     for item in rest.split(",") if rest else ():
-        key, mark, number = item.partition("=")
+        key, mark, number = (part.strip() for part in item.partition("="))
         if key not in ranges:
             raise DataError(f"fault {whole!r:.80}: {unknown(f'parameter of {name}', key, ranges)}")
         low, high = ranges[key]

@@ -43,6 +43,142 @@ def test_words_become_a_chain(words, chain):
     assert str(read_words(words)) == chain
 
 
+@pytest.mark.parametrize(
+    ("words", "chain"),
+    [
+        ("squeal at 3,5 kHz", "squeal:pitch_hz=3500"),
+        ("squeal at 1,500 Hz", "squeal:pitch_hz=1500"),
+        ("squeal at 1,500.5 Hz", "squeal:pitch_hz=1500.5"),
+        ("squeal at 0,125 kHz", "squeal:pitch_hz=125"),
+        ("squeal at 3 kilohertz", "squeal:pitch_hz=3000"),
+        ("unbalance at 1,500 rpm", "modulation:frequency_hz=25"),
+        ("unbalance, 1500 U/min", "modulation:frequency_hz=25"),
+        ("unbalance 1500 r/min", "modulation:frequency_hz=25"),
+        ("unbalance 1500 revolutions per minute", "modulation:frequency_hz=25"),
+        ("unbalance 50 1/s", "modulation:frequency_hz=50"),
+        ("unbalance at 50 s^-1", "modulation:frequency_hz=50"),
+        ("25-Hz unbalance", "modulation:frequency_hz=25"),
+        ("unbalance at 3e1 hertz", "modulation:frequency_hz=30"),
+        ("knocking every 2 seconds", "impacts:per_second=0.5"),
+        ("knocking every 500 ms", "impacts:per_second=2"),
+        ("knocking every second", "impacts:per_second=1"),
+        ("knocks once a second", "impacts:per_second=1"),
+        ("knocks twice per second", "impacts:per_second=2"),
+        ("300 knocks per second", "impacts:per_second=300"),
+        ("knocking at 300 Hz", "impacts:resonance_hz=300"),
+        ("leak at 100 Hz", "leak:centre_hz=100"),
+        ("unbalance, 16.7 Hz (1000 rpm)", "modulation:frequency_hz=16.7"),
+        ("bearing 2 is worn", "impacts+leak:level_db=-10"),
+    ],
+)
+def test_numbers_and_units_as_people_write_them(words, chain):
+    assert str(read_words(words)) == chain
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("unbalance, 25 Hz to 50 Hz", "before '50 hz' makes it a range or two numbers; state one frequency"),
+        ("unbalance, 25-50 Hz", "before '50 hz' makes it a range"),
+        ("unbalance, 25 \u2013 50 Hz", "before '50 hz' makes it a range"),
+        ("unbalance between 25 and 50 Hz", "before '50 hz' makes it a range"),
+        ("unbalance between 25 Hz and 50 Hz", "'25 hz' and '50 hz' are both frequency_hz of modulation"),
+        ("unbalance, 1 500 rpm", "before '500 rpm' makes it a range or two numbers"),
+        ("bearing wear at 30 Hz, knocking at 5 Hz", "'30 hz' and '5 hz' are both per_second of impacts"),
+        ("squeal at 1.500,5 Hz", "'1.500,5' cannot be read; write it as 1500 or 3.5"),
+        ("squeal at 120 kHz", r"'120 khz' \(120000 Hz\) fits no step: pitch_hz of squeal takes 30 to 20000"),
+        ("unbalance at 0 Hz", "fits no step: frequency_hz of modulation takes 0.2 to 100"),
+        ("unbalance at -25 Hz", "fits no step: frequency_hz of modulation takes 0.2 to 100"),
+        ("knocking every 0 seconds", "fits no step: per_second of impacts takes 0.2 to 400"),
+        ("leak at 1500 rpm", r"'1500 rpm' \(25 Hz\) fits no step: leak takes no such frequency"),
+        ("stuck, clogged, loose, 25 Hz unbalance, bolts, hum at 3 kHz", "a step after the first 4 takes no such"),
+        ("leak, 10 dB louder", "'10 db' cannot be used; .* level_db of -30 to 10"),
+        ("10 dB louder", "'10 db' cannot be used"),
+        ("bearing wear after 500 h", "'500 h' is no frequency that can be used"),
+        ("2 knocks every 3 seconds", "'3 seconds' is no frequency that can be used"),
+        ("squeal at 3000", "the number '3000' has no unit"),
+        ("hum at fifty hertz", "the unit 'hertz' has no number before it"),
+        ("leak " * 81, "405 characters, at most 400 are read"),
+    ],
+)
+def test_a_number_that_cannot_be_used_is_refused(words, message):
+    with pytest.raises(DataError, match=message):
+        read_words(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "chain"),
+    [
+        ("hardly audible leak", "leak:level_db=-6"),
+        ("barely audible squeal", "squeal:level_db=-6"),
+        ("strong leak, slight unbalance", "modulation:level_db=-6+leak:level_db=6"),
+        ("severe unbalance with a slight leak", "modulation:level_db=6+leak:level_db=-6"),
+        ("severe leak and unbalance", "modulation+leak:level_db=6"),
+        ("leak and unbalance, severe", "modulation:level_db=6+leak:level_db=6"),
+        ("bearing wear at 30 Hz, squeal at 3 kHz", "impacts:per_second=30+leak:level_db=-10+squeal:pitch_hz=3000"),
+        ("not severe bearing wear", "impacts+leak:level_db=-10"),
+        ("bearing is not ok", "impacts+leak:level_db=-10"),
+        ("valve doesn't close", "stutter+leak:level_db=-6"),
+        ("healthy bearing, severe leak", "leak:level_db=6"),
+        ("nothing is loose, leak", "leak"),
+        ("hum, no leak or rattling", "squeal:pitch_hz=100"),
+        ("leak at normal load", "leak"),
+        ("fine dust", "blockage+bursts:level_db=-6"),
+    ],
+)
+def test_strengths_and_negations_belong_to_their_part(words, chain):
+    assert str(read_words(words)) == chain
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "healthy bearing",
+        "normal ball bearing",
+        "bearing is fine",
+        "bearing ok",
+        "bearing without wear",
+        "bearing runs without any visible wear",
+        "no signs of wear in the bearing",
+        "nothing is loose",
+        "belt is not loose",
+        "dust-free",
+        "leakage current",
+    ],
+)
+def test_what_is_healthy_is_no_fault(words):
+    with pytest.raises(DataError, match="no known word"):
+        read_words(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "chain"),
+    [
+        ("Impacts:per_second=12", "impacts:per_second=12"),
+        ("Leak:level_db=-12", "leak:level_db=-12"),
+        ("LEAK + Squeal: Pitch_Hz = 3000", "leak+squeal:pitch_hz=3000"),
+        ("Warp", "warp"),
+    ],
+)
+def test_a_chain_may_have_capitals_and_blanks(text, chain):
+    assert str(read_fault(text)) == chain
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("impact:per_second=3", r"unknown transform: 'impact'; did you mean impacts\?.*is read as a chain"),
+        ("squeal,pitch_hz=3000", r"no colon after squeal; did you mean squeal:pitch_hz=3000\?"),
+        ("squeal pitch_hz=3000", r"no colon after squeal; did you mean squeal:pitch_hz=3000\?"),
+        ("leak + unbalance", "unknown transform: 'unbalance'.*is read as a chain"),
+        ("leak:pitch_hz=3000", "unknown parameter of leak: 'pitch_hz'"),
+    ],
+)
+def test_a_mistyped_chain_is_not_read_as_words(text, message):
+    with pytest.raises(DataError, match=message):
+        read_fault(text)
+
+
 @pytest.mark.parametrize(("name", "pattern", "steps"), RULES)
 def test_the_name_of_every_rule_is_understood_and_its_chain_can_be_read(name, pattern, steps):
     assert str(Chain.parse(steps)) == steps
@@ -50,7 +186,7 @@ def test_the_name_of_every_rule_is_understood_and_its_chain_can_be_read(name, pa
     assert first in {step.name for step in read_words(name).steps}
 
 
-@pytest.mark.parametrize("words", ["it sounds odd", "no leak", "", "42"])
+@pytest.mark.parametrize("words", ["it sounds odd", "no leak", "nothing", "", "42"])
 def test_unknown_words_list_what_is_known(words):
     with pytest.raises(DataError, match="describe it as one of bearing wear, lack of grease"):
         read_words(words)
@@ -134,9 +270,9 @@ def test_a_file_of_faults(tmp_path):
     ]
     assert chains_by_machine(faults) == {"fan": ["modulation:level_db=-6"], "": ["leak:octaves=1"]}
     assert notes_of(faults)[0] == "fan: 'slight unbalance' is made as modulation:level_db=-6"
-    with pytest.raises(DataError, match="machine 'fan', but the data have pump"):
+    with pytest.raises(DataError, match=r"machine 'fan'.*; the data have pump"):
         faults_of(path, ["pump"])
-    many = [Described("", "leak", Chain.parse("leak"))] * 20
+    many = [Described("", "leak", Chain.parse("leak"))] * 62
     assert notes_of(many)[-1] == "and 12 more described faults"
 
 
@@ -155,6 +291,32 @@ def test_a_file_that_cannot_be_read_names_the_line(tmp_path, content, message):
     (tmp_path / "faults.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         read_described(tmp_path / "faults.csv")
+
+
+def test_all_bad_lines_of_a_file_are_named_at_once(tmp_path):
+    rows = [("fan", "leak"), ("", "odd"), ("fan", ""), ("", "leek:centre_hz=1"), ("fan", "hum at 99 kHz")]
+    with pytest.raises(DataError) as error:
+        read_described(write_faults(tmp_path / "faults.csv", *rows))
+    message = str(error.value)
+    assert [f"line {line}: " in message for line in range(2, 7)] == [False, True, True, True, True]
+    assert message.count("describe it as one of") == 1
+    with pytest.raises(DataError, match=r"line 11: .*; and 15 more; describe it as one of") as error:
+        read_described(write_faults(tmp_path / "many.csv", *[("", f"odd {i}") for i in range(25)]))
+    assert "line 12" not in str(error.value)
+
+
+def test_all_unknown_machines_of_a_file_are_named_at_once(tmp_path):
+    path = write_faults(tmp_path / "faults.csv", ("fam", "leak"), ("pump", "hum"), ("valve", "squeal"))
+    with pytest.raises(
+        DataError, match=r"machine 'fam'; did you mean fan\?; 'squeal' is for machine 'valve'; the data"
+    ):
+        faults_of(path, ["fan", "pump"])
+
+
+def test_fifty_faults_are_printed_then_their_number():
+    many = [Described("", f"leak {i}", Chain.parse("leak")) for i in range(51)]
+    assert len(notes_of(many[:50])) == 50
+    assert notes_of(many)[49:] == ["every machine: 'leak 49' is made as leak", "and 1 more described fault"]
 
 
 def test_words_with_a_comma_are_words():

@@ -1,0 +1,1 @@
+"""Frequencies that the description of a fault states."""
