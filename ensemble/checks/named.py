@@ -51,7 +51,10 @@ def _known(info: EmbeddingInfo, rest: str) -> str:
 
 
 def distinct_sources(store: FeatureStore, texts: Iterable[str]) -> list[Source]:
-    """The views that the texts name, each once; whole embeddings first, so that a named view makes none of theirs a copy."""
+    """The views that the texts name, each once, those of whole embeddings first.
+
+    Of copies the first stays, so a view that is named leaves none of theirs out.
+    """
     ordered = sorted(texts, key=lambda text: text not in store.embeddings)
     return list(dict.fromkeys(source for text in ordered for source in sources_of(store, text)))
 
