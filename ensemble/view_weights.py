@@ -114,10 +114,10 @@ def weigh_mixes(
         return weigh(evidence, embeddings, veto=veto)
     weights, of_mix, vetoed = np.zeros(len(mixes)), np.array(mixes), _of_each(veto, len(mixes))
     unused = _of_unused(mixes, vetoed, without)
-    used, first = ~(vetoed & unused), ~unused
+    first = ~unused
     first[~unused] = _firsts(evidence.agreement[np.ix_(~unused, ~unused)])
     for mix in dict.fromkeys(mixes):
-        own = np.flatnonzero(used & (of_mix == mix))
+        own = np.flatnonzero(of_mix == mix)
         if not first[own].any():
             own = own[~vetoed[own]]
         if not len(own):
