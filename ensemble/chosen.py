@@ -70,8 +70,9 @@ def chosen_ensemble(
         cure = f"`featstore build DATA {store.path} --anomalies auto` makes some, --perturb makes them from embeddings"
         return _default(default, reason, cure, say)
     shelf, key = KeptChoices(store.path), key_of(store, candidates, options)
+    possible = [*candidates, *canonical(possible_members(store, names), store).members]
     try:
-        kept = shelf.read(key, [*candidates, *canonical(possible_members(store, names), store).members])
+        kept = shelf.read(key, possible)
     except DataError as error:
         say(f"note: {error}; an ensemble is chosen again")
         kept = None

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+
+from ensemble.checks.named import distinct_sources, named_sources, sources_of, split_source
 from ensemble.checks.subtracted import left_out
 from ensemble.recipe import Member, Recipe
 from ensemble.view_weights import view_weights
-from featstore.errors import StoreError
+from featstore.errors import RequestError, StoreError
 from featstore.store import FeatureStore
 
 DETECTORS = {
@@ -26,22 +29,23 @@ def default_recipe(store: FeatureStore, embeddings: tuple[str, ...] = (), detect
     """The default detectors on the views of the named embeddings (default: all), weighted, by Fisher's fusion.
 
     `view_weights` weighs the views and leaves out copies, those of little weight, and mixes that `checks.subtracted`
-    leaves out. An embedding can have a view, `twfr@r0.9`. Where a view or the `detectors` are named, every view stays,
-    with its weight. StoreError for an empty store.
+    leaves out. A view or a mix can be named, `twfr@r0.9`, `logmel@0-1`: its views stay, with their weights, and views
+    of embeddings that are named whole are left out as before. Where the `detectors` are named, every view stays.
+    StoreError for an empty store, RequestError for an unknown name.
     """
-    names = embeddings or tuple(sorted(store.embeddings))
-    if not names:
+    texts = embeddings or tuple(sorted(store.embeddings))
+    if not texts:
         raise StoreError(f"{store.path}: no embeddings; fill it with `featstore build`")
-    sources = [source for text in names for source in _views(store, text)]
-    as_named = bool(detectors) or any(split_source(store, text)[1] for text in names)
-    without = () if as_named else left_out(store, names)
+    sources, named = distinct_sources(store, texts), named_sources(store, texts)
+    veto = np.array([not detectors and source not in named for source in sources])
+    without = () if detectors else left_out(store, texts)
     weights = dict.fromkeys(detectors, 1.0) or DETECTORS
-    return weighted_recipe(store, sources, weights, veto=not as_named, without=without)
+    return weighted_recipe(store, sources, weights, veto=veto, without=without)
 
 
 def possible_members(store: FeatureStore, embeddings: tuple[str, ...] = ()) -> Recipe:
     """Every member that the default of the named embeddings (default: all) may have, without weights."""
-    sources = [source for text in embeddings or sorted(store.embeddings) for source in _views(store, text)]
+    sources = distinct_sources(store, embeddings or sorted(store.embeddings))
     return Recipe(tuple(Member(name, detector, view) for name, view in sources for detector in DETECTORS))
 
 
@@ -50,12 +54,12 @@ def weighted_recipe(
     sources: Sequence[tuple[str, str]],
     detectors: Mapping[str, float],
     *,
-    veto: bool = True,
+    veto: bool | np.ndarray = True,
     without: Collection[str] = (),
 ) -> Recipe:
     """Every detector on every (embedding, view), with the product of their weights.
 
-    `veto` leaves views out, those of the mixes `without` among them.
+    `veto` leaves views out, those of the mixes `without` among them; an array says it for every source.
     """
     weights = view_weights(store, sources, veto=veto, without=without)
     members = [
@@ -68,20 +72,15 @@ def weighted_recipe(
 
 
 def single_recipe(store: FeatureStore, detector: str, embedding: str) -> Recipe:
-    """One detector on one embedding: `NAME` joins its views, `NAME@VIEW` takes one. The scores stay raw."""
+    """One detector on one embedding: `NAME` joins its views, `NAME@VIEW` takes one. The scores stay raw.
+
+    RequestError for an unknown view, and for a mix of several.
+    """
     name, view = split_source(store, embedding)
-    return Recipe((Member(name, detector, view),), name="single")
-
-
-def split_source(store: FeatureStore, text: str) -> tuple[str, str]:
-    """Embedding and view of `NAME` or `NAME@VIEW`."""
-    if text in store.embeddings:
-        return text, ""
-    name, _, view = text.rpartition("@")
-    store.info(name or text)
-    return name, view
-
-
-def _views(store: FeatureStore, text: str) -> list[tuple[str, str]]:
-    name, view = split_source(store, text)
-    return [(name, view_name) for view_name in ((view,) if view else store.info(name).views or ("",))]
+    sources = sources_of(store, embedding)
+    if view and len(sources) > 1:
+        raise RequestError(
+            f"{embedding} names the {len(sources)} views of a mix, and one -d reads one view: "
+            f"-e {name}@{sources[0][1]}; --default -e {embedding} fuses detectors on all of them"
+        )
+    return Recipe((Member(name, detector, sources[0][1] if view else ""),), name="single")

@@ -65,10 +65,15 @@ class Evidence:
 
 
 def view_weights(
-    store: FeatureStore, sources: Sequence[tuple[str, str]], *, veto: bool = True, without: Collection[str] = ()
+    store: FeatureStore,
+    sources: Sequence[tuple[str, str]],
+    *,
+    veto: bool | np.ndarray = True,
+    without: Collection[str] = (),
 ) -> np.ndarray:
     """Weight (views,) of every (embedding, view), the largest 1; 0 leaves a view out. Without `veto`, all stay.
 
+    veto: one value, or one for every view (views,): a view with False stays, the others are left out as without it.
     without: mixes that `veto` leaves out too, see `ensemble.checks.subtracted`.
     All weights are 1 where no section has MIN_CLIPS training clips in all embeddings, or a view is unknown.
     """
@@ -77,7 +82,8 @@ def view_weights(
     sections = [] if unknown or len(sources) < 2 else sampled(store, names)
     mixes = [mix_of_view(store.info(name).channel, view) for name, view in sources]
     if not sections:
-        return np.where(veto & np.isin(mixes, [*far_alone(mixes), *without]), 0.0, 1.0)
+        vetoed = _of_each(veto, len(mixes))
+        return np.where(vetoed & _of_unused(mixes, vetoed, without), 0.0, 1.0)
     logs, ranks = np.empty((len(sources), len(sections))), np.empty((len(sources), sum(map(len, sections))))
     with threadpool_limits(1):  # the matrices are small
         for name in names:
@@ -97,7 +103,7 @@ def weigh_mixes(
     embeddings: Sequence[str],
     mixes: Sequence[str],
     *,
-    veto: bool = True,
+    veto: bool | np.ndarray = True,
     without: Collection[str] = (),
 ) -> np.ndarray:
     """`weigh` for the views of every mix, each with the same sum of weights.
@@ -106,37 +112,49 @@ def weigh_mixes(
     """
     if len(set(mixes)) == 1:
         return weigh(evidence, embeddings, veto=veto)
-    weights, of_mix = np.zeros(len(mixes)), np.array(mixes)
-    unused = {*far_alone(mixes), *without} if veto else set()
-    used = ~np.isin(of_mix, list(unused))
-    first = used.copy()
-    first[used] = _firsts(evidence.agreement[np.ix_(used, used)])
+    weights, of_mix, vetoed = np.zeros(len(mixes)), np.array(mixes), _of_each(veto, len(mixes))
+    unused = _of_unused(mixes, vetoed, without)
+    first = ~unused
+    first[~unused] = _firsts(evidence.agreement[np.ix_(~unused, ~unused)])
     for mix in dict.fromkeys(mixes):
         own = np.flatnonzero(of_mix == mix)
-        if veto and not first[own].any():
+        if not first[own].any():
+            own = own[~vetoed[own]]
+        if not len(own):
             continue
         part = Evidence(evidence.inflation[own], evidence.agreement[np.ix_(own, own)])
-        weights[own] = weigh(part, [embeddings[i] for i in own.tolist()], veto=veto)
+        weights[own] = weigh(part, [embeddings[i] for i in own.tolist()], veto=vetoed[own])
         weights[own] /= weights[own].sum()
     scaled: np.ndarray = weights / weights.max()
     return scaled
 
 
-def weigh(evidence: Evidence, embeddings: Sequence[str], *, veto: bool = True) -> np.ndarray:
+def weigh(evidence: Evidence, embeddings: Sequence[str], *, veto: bool | np.ndarray = True) -> np.ndarray:
     """Weights (views,) from the evidence and the embedding of every view; steps 2 to 5 of the module.
 
-    `veto` leaves out copies and views of little weight.
+    `veto` leaves out copies and views of little weight; an array (views,) says it for every view.
     """
-    agreement = evidence.agreement
+    agreement, vetoed = evidence.agreement, _of_each(veto, len(embeddings))
     family = families(agreement, embeddings)
     best = _largest(evidence.inflation, family)
-    kept = _firsts(agreement) if veto else np.ones(len(family), dtype=bool)
+    kept = _firsts(agreement) | ~vetoed
     copies = (np.clip(agreement, 0, 1) ** CROWD)[:, kept].sum(axis=1)
     weights = kept * (evidence.inflation / best) ** SHARPNESS * best / np.maximum(copies, 1)
-    if veto:
-        weights[weights < LEAST * _largest(weights, family)] = 0
+    weights[vetoed & (weights < LEAST * _largest(weights, family))] = 0
     scaled: np.ndarray = weights / weights.max()
     return scaled
+
+
+def _of_each(veto: bool | np.ndarray, n: int) -> np.ndarray:
+    """Whether each of n views may be left out."""
+    return np.broadcast_to(np.asarray(veto, dtype=bool), n)
+
+
+def _of_unused(mixes: Sequence[str], vetoed: np.ndarray, without: Collection[str]) -> np.ndarray:
+    """Mask (views,) of those whose mix the veto leaves out: a far channel among the `vetoed` ones, or in `without`."""
+    far = far_alone(mix for mix, may_leave in zip(mixes, vetoed.tolist(), strict=True) if may_leave)
+    unused: np.ndarray = np.isin(mixes, [*far, *without])
+    return unused
 
 
 def _largest(values: np.ndarray, family: np.ndarray) -> np.ndarray:

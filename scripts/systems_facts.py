@@ -10,7 +10,7 @@ from systems_runs import Work
 from embedders import create
 from embedders.networks.objectives.names import section_names
 from embedders.networks.trained import TrainedEmbedder
-from ensemble.defaults import split_source
+from ensemble.checks.named import split_source
 from ensemble.systems.lines import command_lines, source
 from ensemble.systems.system import System
 from featstore.building.work import channels_of

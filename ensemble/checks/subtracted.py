@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.checks.named import named_sources, sources_of, whole_embeddings
 from ensemble.view_weights import MIN_CLIPS, rows_of, sampled
 from featstore.audio.near_far.mixes import far_alone, mix_of_view, mix_texts, subtractions
 from featstore.building.default import spec_of
@@ -89,9 +90,9 @@ def left_out(store: FeatureStore, embeddings: Sequence[str] = ()) -> dict[str, s
     """Mixes of the named embeddings (default: all) that are not used, each with the reason.
 
     Near minus far is judged only where the near channel alone is another mix. A far channel that is only subtracted is
-    never used by itself. A view that is named (`NAME@VIEW`) is used whatever it is.
+    never used by itself. A view that is named (`NAME@VIEW`, or `NAME@MIX` for those of a mix) is used whatever it is.
     """
-    whole = [name for name in embeddings or sorted(store.embeddings) if name in store.embeddings]
+    whole = whole_embeddings(store, embeddings or sorted(store.embeddings))
     texts = dict.fromkeys(text for name in whole for text in mix_texts(store.info(name).channel))
     reasons = dict.fromkeys((text for text in texts if text in far_alone(texts)), FAR)
     for mix, near in subtractions(texts).items():
@@ -115,9 +116,30 @@ UNMEASURED = (
 
 
 def left_out_notes(store: FeatureStore, embeddings: Sequence[str] = ()) -> tuple[str, ...]:
-    """A line on every mix that `left_out` names."""
-    reasons = left_out(store, embeddings).items()
-    return tuple(f"{mix} left out: {reason}; -e NAME@{mix}/VIEW uses it all the same" for mix, reason in reasons)
+    """A line on every mix of which views are left out: why, what of it is used as named, and what to type to add it."""
+    texts = tuple(dict.fromkeys(embeddings)) or tuple(sorted(store.embeddings))
+    named = named_sources(store, texts)
+    notes = []
+    for mix, reason in left_out(store, texts).items():
+        of_mix = [(name, view) for name in whole_embeddings(store, texts) for view in _of_mix(store, name, mix)]
+        without = list(dict.fromkeys(name for name, view in of_mix if (name, view) not in named))
+        used = [text for text in texts if text not in store.embeddings and _is_of(store, text, mix)]
+        if without:
+            typed = " ".join(f"-e {text}" for text in (*texts, *(f"{name}@{mix}" for name in without)))
+            place = f" of {', '.join(without)}" if used else ""
+            kept = f"; {', '.join(used)} {'is' if len(used) == 1 else 'are'} used as named" if used else ""
+            notes.append(f"{mix} left out{place}: {reason}{kept}; to add it to the rest: {typed}")
+    return tuple(notes)
+
+
+def _of_mix(store: FeatureStore, name: str, mix: str) -> list[str]:
+    info = store.info(name)
+    return [view for view in info.views if mix_of_view(info.channel, view) == mix]
+
+
+def _is_of(store: FeatureStore, text: str, mix: str) -> bool:
+    """Whether a text names views of a mix."""
+    return any(view in _of_mix(store, name, mix) for name, view in sources_of(store, text))
 
 
 def _level_views(info: EmbeddingInfo, *mixes: str) -> list[str]:

@@ -181,9 +181,11 @@ def _log_mel_of(store: FeatureStore) -> tuple[str, str]:
     lacking = ""
     for name, info in sorted(store.embeddings.items()):
         missing = [view for view in VIEWS if view not in main_views(info.channel, info.views)]
-        if not missing and (spec := spec_of(info)):
+        spec = spec_of(info) if len(missing) < len(VIEWS) else ""
+        if spec and not missing:
             return name, spec
-        lacking = lacking or (f"; {name} lacks {', '.join(missing)}" if len(missing) < len(VIEWS) else "")
+        if spec:
+            lacking = lacking or f"; {name} lacks {', '.join(missing)}"
     raise DataError(f"{store.path}: no embedding holds the log-mel statistics {', '.join(VIEWS)}{lacking}; {BUILD}")
 
 

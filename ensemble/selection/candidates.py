@@ -1,6 +1,6 @@
 """Candidates of a selection: every detector with every combination of its options, on every view.
 
-Views of mixes that `ensemble.checks.subtracted` leaves out are no candidates, unless they are named.
+Views of mixes that `ensemble.checks.subtracted` leaves out are no candidates, unless they or the mix are named.
 
 A grid file lists detectors. An option may have several values; all combinations of all options are tried:
 
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from detectors import detector_spec, parse_detector
+from ensemble.checks.named import sources_of
 from ensemble.checks.subtracted import left_out, used_views
-from ensemble.defaults import split_source
 from ensemble.recipe import Member, refuse_own_code
 from featstore.errors import DataError, reason_of
 from featstore.store import FeatureStore
@@ -47,7 +47,7 @@ GRID: tuple[Mapping[str, Any], ...] = (
 
 
 def default_candidates(store: FeatureStore, embeddings: Sequence[str] = ()) -> list[Member]:
-    """The default grid on the named embeddings or views (default: all)."""
+    """The default grid on the named embeddings, mixes or views (default: all); RequestError for an unknown one."""
     return _candidates(store, embeddings or sorted(store.embeddings), expand(GRID, "the default grid"))
 
 
@@ -56,6 +56,7 @@ def read_grid(
 ) -> list[Member]:
     """Candidates of a grid file; DataError names the key, detector or option that is unknown or of the wrong type.
 
+    RequestError for an unknown embedding or view.
     own_code: whether the file may name a detector `module:Class`, which runs the code of the module.
     """
     try:
@@ -69,7 +70,7 @@ def read_grid(
             raise DataError(f"{path}: unknown key {key!r}{hint} (known: embeddings, detector)")
     named, tables = raw.get("embeddings", []), raw.get("detector", [])
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        raise DataError(f"{path}: embeddings = {named!r}, expected a list of NAME or NAME@VIEW")
+        raise DataError(f"{path}: embeddings = {named!r}, expected a list of NAME, NAME@MIX or NAME@VIEW")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise DataError(f"{path}: expected at least one [[detector]] table")
     if not own_code:
@@ -113,12 +114,9 @@ def _candidates(store: FeatureStore, embeddings: Iterable[str], detectors: Seque
     texts = list(embeddings)
     without = left_out(store, texts)
     for text in texts:
-        name, view = split_source(store, text)
-        views = store.info(name).views
-        if view and view not in views:
-            raise DataError(f"{store.path}: {name} has no view {view!r}; its views: {', '.join(views) or 'none'}")
-        chosen = (view,) if view else used_views(store.info(name), without)
-        sources |= dict.fromkeys((name, view_name) for view_name in chosen)
+        whole = text in store.embeddings
+        used = ((text, view) for view in used_views(store.info(text), without)) if whole else sources_of(store, text)
+        sources |= dict.fromkeys(used)
     if not sources:
         raise DataError(f"{store.path}: no embeddings; fill it with `featstore build`")
     return [

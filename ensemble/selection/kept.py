@@ -39,7 +39,7 @@ from featstore.disk.files import TEMPORARY_SUFFIX, make_folder, read_regular, wr
 from featstore.errors import AsdError, DataError, reason_of
 from featstore.store import FeatureStore
 
-RULES = 4
+RULES = 5
 """Version of the rules of a selection and of the fixed default. Raise it with every change that may change a choice."""
 
 FOLDER, CACHE = "selection", "selection-cache"

@@ -184,7 +184,10 @@ def select(
 
 
 def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ...]:
-    """What the candidates read, for a default of the same: embeddings, or views where others are left out."""
+    """What the candidates read, for a default of the same: embeddings, or views where others are left out.
+
+    Views of a mix that is left out, which only a name makes candidates, follow their embedding.
+    """
     views: dict[str, dict[str, None]] = {}
     for member in candidates:
         if member.embedding:
@@ -195,7 +198,11 @@ def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ..
     return tuple(
         source
         for name, of_name in views.items()
-        for source in ([name] if name in whole else [f"{name}@{view}" for view in of_name])
+        for source in (
+            [name, *(f"{name}@{view}" for view in of_name if view and view not in used[name])]
+            if name in whole
+            else [f"{name}@{view}" for view in of_name]
+        )
     )
 
 

@@ -99,6 +99,13 @@ def test_a_kept_choice_runs_without_a_selection(store: FeatureStore, selections:
     assert run(store)[0] == first
 
 
+def test_a_view_beside_its_embedding_is_the_same_choice(store: FeatureStore, selections: list[Selection]) -> None:
+    ensemble, lines = run(store, "emb", "emb@good")
+    assert not selections
+    assert ensemble == run(store)[0]
+    assert [line.startswith("ensemble: the choice of ") for line in lines] == [True]
+
+
 def test_a_choice_that_holds_the_default_says_so_and_is_kept(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

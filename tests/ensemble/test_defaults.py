@@ -43,6 +43,12 @@ def test_named_views_all_stay(store: FeatureStore, named: tuple[str, ...]) -> No
     assert set(views(default_recipe(store, named))) == {name.removeprefix("v@") for name in named}
 
 
+def test_a_view_named_beside_its_embedding_counts_once_or_is_added(store: FeatureStore) -> None:
+    assert default_recipe(store, ("v", "v@good")) == default_recipe(store, ("v",))
+    assert set(views(default_recipe(store, ("v", "v@noise")))) == {"good", "fair", "noise"}
+    assert set(views(default_recipe(store, ("v@copy", "v")))) == {"good", "fair", "copy"}
+
+
 def test_named_detectors_stand_on_every_view_with_its_weight(store: FeatureStore) -> None:
     recipe = default_recipe(store, (), ("gmm", "lof"))
     assert len(recipe.members) == 4 * 2

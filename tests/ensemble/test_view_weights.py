@@ -183,6 +183,23 @@ def test_a_mix_that_is_left_out_has_no_weight_and_no_copies() -> None:
     assert weigh_mixes(evidence, ["e"] * 3, mixes, without=["0-1"], veto=False).all()
 
 
+def test_a_view_without_veto_stays_and_leaves_the_others_to_it() -> None:
+    copied = np.array([[1, 1, 0.2, 1], [1, 1, 0.2, 1], [0.2, 0.2, 1, 0.2], [1, 1, 0.2, 1.0]])
+    evidence, stays = Evidence(np.array([10.0, 10.0, 1.0, 10.0]), copied), np.array([True, True, True, False])
+    weights = weigh(evidence, ["e"] * 4, veto=stays)
+    np.testing.assert_allclose(weights, [1, 0, 0, 1])  # 1 is a copy, 2 of little weight; the two that stay share a vote
+    mixes = ["0", "0", "0-1", "0-1"]
+    of_mixes = weigh_mixes(evidence, ["e"] * 4, mixes, without=["0-1"], veto=stays)
+    np.testing.assert_allclose(of_mixes, [1, 0, 0, 1])
+    copies = weigh_mixes(Evidence(np.ones(4), np.ones((4, 4))), ["e"] * 4, mixes, veto=stays)
+    np.testing.assert_allclose(copies, [1, 0, 0, 1])  # a mix of copies: only the view that is named
+    alike = Evidence(np.ones(2), np.ones((2, 2)))  # near counts, though a view of an unused mix before it is a copy
+    added = weigh_mixes(alike, ["e"] * 2, ["0-1", "0"], without=["0-1"], veto=np.array([False, True]))
+    np.testing.assert_allclose(added, [1, 1])
+    far = weigh_mixes(Evidence(np.ones(3), np.eye(3)), ["e"] * 3, ["0", "1", "0-1"], veto=np.array([True, False, True]))
+    np.testing.assert_allclose(far, [1, 1, 1])
+
+
 def test_mixes_are_known_by_the_channel_of_an_embedding(tmp_path: Path) -> None:
     clips = listed()
     views = {
@@ -200,4 +217,6 @@ def test_mixes_are_known_by_the_channel_of_an_embedding(tmp_path: Path) -> None:
     np.testing.assert_array_equal(view_weights(few, sources), [1, 1, 0, 1])
     np.testing.assert_array_equal(view_weights(few, sources, veto=False), 1)
     np.testing.assert_array_equal(view_weights(few, sources, without=["0-1"]), [1, 1, 0, 0])
+    last = np.array([True, True, True, False])
+    np.testing.assert_array_equal(view_weights(few, sources, without=["0-1"], veto=last)[[0, 1, 3]], 1)
     np.testing.assert_array_equal(view_weights(store, sources, without=["0-1"])[2:], 0)

@@ -112,7 +112,7 @@ def test_noise_that_both_hear_is_removed_and_independent_noise_is_not(
     assert set(left_out(nothing)) == {"1", "0-1"}
     _, note = left_out_notes(nothing)
     assert note.startswith("0-1 left out: it removes ")
-    assert note.endswith("-e NAME@0-1/VIEW uses it all the same")
+    assert note.endswith("; to add it to the rest: -e logmel -e logmel@0-1")
 
 
 def test_default_and_candidates_are_without_it_unless_it_is_named(much: FeatureStore, nothing: FeatureStore) -> None:

@@ -116,6 +116,15 @@ def test_a_store_without_the_views_says_which_build_gives_them(tmp_path: Path) -
         Locator.of(store, store.clips("logmel"))
 
 
+def test_only_a_log_mel_embedding_is_said_to_lack_views(tmp_path: Path) -> None:
+    clips = ClipTable.from_clips([Clip(f"fan/00/{i}.wav", "fan", "00", "train") for i in range(3)])
+    info = EmbeddingInfo("crepe", (2, 3), "float32", "f", {"hop_s": 0.05, "pool": "stats"}, views=("mean", "std"))
+    with StoreWriter(tmp_path / "store") as writer:
+        store = writer.commit([ShardData(info, clips, np.zeros((3, 2, 3), dtype=np.float32))])
+    with pytest.raises(DataError, match=r"statistics mean, std, delta, min, max; featstore build DATA STORE"):
+        Locator.of(store, store.clips("crepe"))
+
+
 def test_clips_without_a_row_are_refused(store: FeatureStore) -> None:
     with pytest.raises(DataError, match=r"1 clip without a row in logmel, first 'fan/other.wav'"):
         Locator.of(store, ClipTable.from_clips([Clip("fan/other.wav", "fan", "00", "train")]))

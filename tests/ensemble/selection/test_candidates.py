@@ -52,7 +52,6 @@ def test_a_grid_file_names_embeddings_and_detectors(tmp_path: Path, store: Featu
         ('[[detector]]\nname = "knn"\nk = []', "one or more"),
         ('[[detector]]\nname = "knn"\nk = [[1]]', "one or more"),
         ('embeddings = "emb"\n[[detector]]\nname = "knn"', "expected a list"),
-        ('embeddings = ["emb@no"]\n[[detector]]\nname = "knn"', "has no view 'no'"),
         ("[[detector", "not a readable grid"),
     ],
 )
@@ -63,6 +62,10 @@ def test_bad_grids_say_what_is_wrong(tmp_path: Path, store: FeatureStore, text: 
         read_grid(path, store)
 
 
-def test_an_unknown_embedding_is_named(tmp_path: Path, store: FeatureStore) -> None:
+def test_an_unknown_embedding_or_view_is_named(tmp_path: Path, store: FeatureStore) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text('embeddings = ["emb@no"]\n[[detector]]\nname = "knn"')
+    with pytest.raises(StoreError, match="emb has no view 'no'; its views: good"):
+        read_grid(path, store)
     with pytest.raises(StoreError, match="no embedding 'twfr'"):
         default_candidates(store, ("twfr",))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from selection_store import labelled, members_of, recordings, selection_store, variants
+from view_store import listed, patterned, with_views
 
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import evaluate
@@ -41,7 +42,7 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.scoring.score_candidates import Scored
 from ensemble.selection.scoring.validation import Pair, Validation
-from ensemble.selection.select import Options, Selection, decide, select
+from ensemble.selection.select import Options, Selection, _sources, decide, select
 from ensemble.selection.standings import DEFAULT
 from ensemble.selection.summary import selection_json, selection_text
 from featstore.errors import DataError
@@ -358,6 +359,15 @@ def test_a_choice_among_some_views_is_compared_with_the_default_of_the_same_view
     select(store, [member for member in members if member.view in {"good", "blind"}], ScoreCache(tmp_path), FAST)
     select(store, members, ScoreCache(tmp_path), FAST)
     assert asked == [("emb@good", "emb@blind"), ("emb",)]
+
+
+def test_a_named_view_of_an_unused_mix_is_in_the_default_beside_its_embedding(tmp_path: Path) -> None:
+    clips = listed()
+    views = {view: patterned(len(clips), seed=i) for i, view in enumerate(["0/a", "0/b", "0-1/a", "0-1/b"])}
+    store = with_views(tmp_path / "s", clips, views, channel="0,0-1")
+    members = [Member("v", "knn", view) for view in ("0/a", "0/b", "0-1/b")]
+    assert _sources(store, members[:2]) == ("v",)
+    assert _sources(store, members) == ("v", "v@0-1/b")
 
 
 def test_an_unknown_rule_lists_the_known() -> None:
