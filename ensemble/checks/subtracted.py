@@ -47,6 +47,8 @@ class Removed:
     @property
     def reason(self) -> str:
         """Why the subtraction is not used; empty where it is."""
+        if not np.isfinite([self.power_db, self.spread]).all():
+            return "its levels are not finite"
         if self.power_db < LEAST_REMOVED_DB:
             return f"it removes {self.power_db:.1f} dB of the near microphone, less than {LEAST_REMOVED_DB:g} dB"
         if self.spread > MOST_SPREAD:
@@ -63,6 +65,8 @@ def removed(near: np.ndarray, left: np.ndarray, section: np.ndarray) -> Removed 
     None where no section has MIN_CLIPS clips.
     """
     before, after = near.astype(np.float64), left.astype(np.float64)
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return Removed(np.nan, np.nan)
     names, counts = np.unique(section, return_counts=True)
     large = names[counts >= MIN_CLIPS]
     if not len(large):

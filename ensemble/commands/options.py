@@ -54,7 +54,9 @@ recipe_options = together(
         multiple=True,
         help=f"NAME[:key=value,...] or MODULE:CLASS; NAME is {', '.join(registry.names('detector'))}.",
     ),
-    click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW [--ensemble: all]."),
+    click.option(
+        "-e", "--embedding", "embeddings", multiple=True, help="NAME, NAME@VIEW or NAME@MIX [--ensemble: all]."
+    ),
     click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml."),
     click.option("--scores", "external", type=EXISTING, multiple=True, help=f"{EXTERNAL} joins the members."),
     click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one."),

@@ -12,7 +12,7 @@ from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, ec
 @click.argument("store", type=EXISTING)
 @click.option("-o", "--out", type=OUT_FILE, default="recipe.toml", show_default=True, help="Recipe to write.")
 @click.option("--grid", type=EXISTING, help="Candidates of a TOML file; default some dozen detectors on every view.")
-@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME or NAME@VIEW; default all.")
+@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME, NAME@VIEW or NAME@MIX; default all.")
 @click.option("--cache", type=PATH, help="Folder of scores [selection-cache beside OUT].")
 @click.option(
     "--rule",

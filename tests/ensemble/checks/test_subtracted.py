@@ -168,3 +168,13 @@ def test_without_the_near_channel_alone_nothing_is_left_out(tmp_path: Path) -> N
     store = two(tmp_path, common=False, channel="1,0-1")
     assert left_out(store) == {"1": FAR}
     assert mixes_of_members(default_recipe(store).members) == {"0-1"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_levels_that_are_not_finite_leave_a_subtraction_out(value: float) -> None:
+    near = np.random.default_rng(0).normal(size=(20, 4))
+    left = near - 6.0
+    left[3, 1] = value
+    effect = removed(near, left, np.array(["00"] * 20))
+    assert effect is not None
+    assert effect.reason == "its levels are not finite"
