@@ -10,6 +10,7 @@ import torch
 
 from embedders.losses.table import loss_parameters
 from embedders.networks.checkpoint import Trained
+from embedders.networks.limits import LARGEST, check_values
 from embedders.networks.trained import TrainedEmbedder
 from embedders.training.confirmed import with_confirmed
 from embedders.training.settings import PRETRAIN, PRETRAIN_DEFAULTS, Setup, Stage, TrainConfig
@@ -72,6 +73,7 @@ def parse_setup(name: str, settings: tuple[str, ...]) -> Setup:
     before = [(key.removeprefix("pretrain."), text) for key, text in items if key.startswith("pretrain.")]
     plain = [(key, text) for key, text in items if not key.startswith(("pretrain.", "loss."))]
     network, other = _typed(plain, [_kinds(kind.config_type), _kinds(TrainConfig)])
+    check_values(kind.config_type, network)
     kind.config_type(**network)  # refuses what means nothing, at once
     config = TrainConfig(**other)
     loss = _loss_values(config.loss, items)
@@ -129,4 +131,6 @@ def _loss_values(name: str, items: list[tuple[str, str]]) -> dict[str, Any]:
             values[key] = read_value(text, kind if kind in (bool, int, float, str) else float)
         except (ValueError, KeyError):
             raise ValueError(f"--set loss.{key}={text}: expected {kind.__name__}") from None
+        if isinstance(values[key], int | float) and not abs(values[key]) <= LARGEST:
+            raise ValueError(f"--set loss.{key}={text:.60}: expected a number of at most {LARGEST:,.0f} in size")
     return values
