@@ -111,9 +111,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and texts of a safetensors file; no code in it can run."""
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: not a regular file; make a checkpoint with `featstore train`")
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise DataError(f"{path}: not a regular file; make a checkpoint with `featstore train`")
         with safe_open(path, framework="pt") as file:
             keys = list(file.keys())
             return {key: file.get_tensor(key) for key in keys}, dict(file.metadata() or {})

@@ -78,7 +78,7 @@ def _limit(folder: Path) -> BuildLimit:
                 tensors += len(file.keys())
         return BuildLimit.of_counts(2 * sum(path.stat().st_size for path in files), tensors)
     except (OSError, SafetensorError) as error:
-        reason = reason_of(error).partition("\n")[0]
+        reason = " ".join(reason_of(error).split())[:200]
         raise DataError(f"{folder}: not a text model that can be loaded ({reason})") from error
 
 
@@ -99,7 +99,7 @@ def load_model(folder: Path) -> Generate:
     except TooLargeError as error:
         raise DataError(f"{folder}: config.json is of a larger model than the weights; save the model again") from error
     except Exception as error:  # transformers checks few values of a config: a wrong one can raise anything
-        reason = reason_of(error).partition("\n")[0]
+        reason = " ".join(reason_of(error).split())[:200]
         raise DataError(f"{folder}: not a text model that can be loaded ({reason})") from error
     absent = sorted({*map(str, report["missing_keys"]), *(str(key[0]) for key in report["mismatched_keys"])})
     if absent:
@@ -112,8 +112,11 @@ def load_model(folder: Path) -> Generate:
         longest = getattr(model.config, "max_position_embeddings", None) or n + NEW_TOKENS
         if n + NEW_TOKENS > longest:
             raise DataError(f"{folder}: reads {longest:,} tokens; the question has {n:,}, and an answer {NEW_TOKENS}")
-        output = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
-        text: str = tokenizer.decode(output[0, n:], skip_special_tokens=True)
+        try:
+            output = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
+            text: str = tokenizer.decode(output[0, n:], skip_special_tokens=True)
+        except Exception as error:  # such as a tokenizer of another model, whose numbers this one does not know
+            raise DataError(f"{folder}: the model gives no answer ({reason_of(error)[:200]})") from error
         return text
 
     return generate

@@ -17,9 +17,12 @@ from embedders.training.settings import PRETRAIN, PRETRAIN_DEFAULTS, Setup, Stag
 from embedders.training.train import Report, train
 from featstore import registry
 from featstore.building.memory import keep_freed_memory
-from featstore.errors import DataError, OptionError
+from featstore.errors import DataError, OptionError, ResourceError
 from featstore.layouts.recognise import find_clips
 from featstore.spec import expected, read_value, unknown
+
+NO_MEMORY = ("allocate memory", "out of memory", "Storage size")
+"""Words by which torch says that a tensor does not fit in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,8 @@ class TrainRequest:
 def train_requested(request: TrainRequest, *, report: Report) -> Trained:
     """Train the embedder that `request` names on the normal training clips of its data, and write its checkpoint.
 
-    Raises OptionError for settings that mean nothing, DataError where the data or the output cannot be used.
+    Raises OptionError for settings that mean nothing, DataError where the data or the output cannot be used,
+    ResourceError where memory is too small.
     """
     if request.out.exists():
         raise DataError(f"{request.out}: exists and is not overwritten; take another name, or delete it first")
@@ -61,6 +65,13 @@ def train_requested(request: TrainRequest, *, report: Report) -> Trained:
         return train(listing.root, clips, setup, request.out, device=device, threads=request.readers, report=report)
     except ValueError as error:
         raise DataError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
+            raise
+        raise ResourceError(
+            f"{request.name}: the training does not fit in memory; use a smaller batch, shorter seconds or a smaller "
+            "network"
+        ) from error
 
 
 def parse_setup(name: str, settings: tuple[str, ...]) -> Setup:

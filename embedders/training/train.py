@@ -152,13 +152,9 @@ def make_loop(job: Job, plan: Plan, waves: Waves, device: str) -> Loop:
 
 
 def _fresh(job: Job, plan: Plan) -> Any:
-    """Network and objective with fresh weights; DataError where they do not fit in memory."""
+    """Network and objective with fresh weights; DataError where they are too large."""
     try:
         with BuildLimit():
             return make_model(job.setup.kind, job.network, plan.labels.classes, plan.loss)
     except TooLargeError as error:
         raise DataError(f"{job.setup.kind.name}: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "alloc" not in str(error) and "size" not in str(error):
-            raise
-        raise DataError(f"{job.setup.kind.name}: the network does not fit in memory; make it smaller") from error

@@ -112,7 +112,7 @@ def apply(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Gen
     try:
         chain = Chain.parse(donor)
     except DataError as error:
-        raise RejectedAudio(f"donor {donor!r:.80}: {error}") from error
+        raise RejectedAudio(f"donor: {error}") from error
     return chain.apply(wave, rate_hz, severity_db, rng)
 
 

@@ -106,6 +106,8 @@ class VariantDesign(AnomalyDesign):
 
     def __post_init__(self) -> None:
         self.check(find, self.per_clip)
+        if not all(abs(severity) <= MOST_DB for severity in self.severities_db):
+            raise ValueError(f"expected severities of -{MOST_DB:g} to {MOST_DB:g} dB, got {self.severities_db}")
         if not -60 <= self.far_db <= 0 or self.far_db != round(self.far_db, 2):
             raise ValueError(
                 f"the level at the far microphones is {self.far_db:g} dB, expected -60 to 0, with two decimals"
@@ -240,10 +242,13 @@ class Renderer:
     policy: AudioPolicy
 
     def __call__(self, wave: np.ndarray, sample_rate_hz: int, variant: str) -> np.ndarray:
-        """The anomalous wave, float32 (time,); RejectedAudio where the clip is too short or the donor unreadable."""
+        """The anomalous wave, float32 (time,); RejectedAudio where clip, text or donor cannot be used."""
         if len(wave) < SHORTEST_SAMPLES:
             raise RejectedAudio(f"{len(wave)} samples; an anomaly needs at least {SHORTEST_SAMPLES}")
-        anomaly = Variant.parse(variant)
+        try:
+            anomaly = Variant.parse(variant)
+        except DataError as error:
+            raise RejectedAudio(str(error)) from error
         kind = find(anomaly.name).donor
         donor: str | np.ndarray | None = None
         if kind in ("described", "translated"):
