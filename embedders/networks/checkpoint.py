@@ -22,6 +22,12 @@ from featstore.errors import DataError, reason_of
 
 FORMAT = 1
 KEY = "featstore.trained"
+NOTES = {"format": int, "name": str, "config": dict, "classes": list, "loss": dict, "facts": dict, "fingerprint": str}
+"""Keys of the metadata and their types."""
+
+MOST_CLASSES = 10_000
+LONGEST = 1_000
+"""Characters of the name of a class."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +72,29 @@ def load(path: Path, name: str) -> Trained:
     tensors, metadata = read(path)
     try:
         notes = json.loads(metadata[KEY])
-        trained = Trained(
-            notes["name"], notes["config"], tensors, tuple(notes["classes"]), notes["loss"], notes["facts"]
-        )
-        file_format, stored_fingerprint = notes["format"], notes["fingerprint"]
-    except (KeyError, ValueError, TypeError) as error:
+        for key, kind in NOTES.items():
+            if type(notes[key]) is not kind:
+                raise ValueError(f"{key}: expected {kind.__name__}, got {type(notes[key]).__name__}")
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: not a checkpoint of `featstore train` (metadata missing or damaged: {error}); train again"
         ) from error
-    if file_format != FORMAT:
-        raise DataError(f"{path}: checkpoint format {file_format}, this version reads {FORMAT}; train again")
-    if trained.name != name:
-        raise DataError(f"{path}: holds a network of {trained.name}, not of {name}; write {trained.name}={path}")
-    if trained.fingerprint != stored_fingerprint:
+    classes = notes["classes"]
+    if notes["format"] != FORMAT:
+        raise DataError(f"{path}: checkpoint format {notes['format']}, this version reads {FORMAT}; train again")
+    if notes["name"] != name:
+        other = notes["name"]
+        raise DataError(f"{path}: holds a network of {other}, not of {name}; write {other}={path}")
+    if len(classes) > MOST_CLASSES or not all(isinstance(label, str) and len(label) <= LONGEST for label in classes):
+        raise DataError(
+            f"{path}: expected at most {MOST_CLASSES:,} classes of at most {LONGEST:,} characters; train again"
+        )
+    trained = Trained(name, notes["config"], tensors, tuple(classes), notes["loss"], notes["facts"])
+    if trained.fingerprint != notes["fingerprint"]:
         raise DataError(f"{path}: weights or config do not match its fingerprint; the file is damaged, train again")
+    wrong = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
+    if wrong is not None:
+        raise DataError(f"{path}: {wrong} has values that are not finite; train again, with a lower learning_rate")
     return trained
 
 
@@ -97,6 +112,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and texts of a safetensors file; no code in it can run."""
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise DataError(f"{path}: not a regular file; make a checkpoint with `featstore train`")
         with safe_open(path, framework="pt") as file:
             keys = list(file.keys())
             return {key: file.get_tensor(key) for key in keys}, dict(file.metadata() or {})

@@ -15,10 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from embedders.build_limit import BuildLimit, TooLargeError
 from embedders.networks.checkpoint import Trained, fill, load
+from embedders.networks.limits import check_values
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.objectives.objective import Objective
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
+
+NOT_BUILT = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What networks and losses raise for values of a file that nobody foresaw."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +68,21 @@ class TrainedEmbedder:
     @cached_property
     def model(self) -> Objective:
         """Network and objective, ready to embed."""
-        model = make_model(type(self), self.settings, self.trained.classes, self.trained.loss)
-        fill(model, self.trained.tensors, Path(self.checkpoint))
+        return self.filled(self.trained.classes)
+
+    def filled(self, classes: tuple[str, ...]) -> Objective:
+        """The model for these classes with the weights of the checkpoint; DataError where they do not fit."""
+        path, tensors = Path(self.checkpoint), self.trained.tensors
+        # The weights of a pretrained encoder are in a file of their own.
+        limit = BuildLimit() if getattr(self.settings, "encoder", "") else BuildLimit.of_tensors(tensors)
+        try:
+            with limit:
+                model = make_model(type(self), self.settings, classes, self.trained.loss)
+        except TooLargeError as error:
+            raise DataError(f"{path}: its config is of a larger network than its weights; train again") from error
+        except NOT_BUILT as error:
+            raise DataError(f"{path}: its network cannot be built ({reason_of(error)}); train again") from error
+        fill(model, tensors, path)
         return model.eval().to(self.device)
 
     @property
@@ -141,6 +159,7 @@ def plain(config: Any) -> dict[str, Any]:
 def read_config(config_type: type, values: Mapping[str, Any], path: Path) -> Any:
     """Inverse of `plain`; DataError if the values do not fit this version."""
     try:
+        check_values(config_type, values)
         return config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         raise DataError(f"{path}: its config does not fit this version ({error}); train again") from error

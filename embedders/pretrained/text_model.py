@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
+from embedders.build_limit import BuildLimit, TooLargeError
 from featstore.anomalies.chain import LEVEL, LEVELS_DB, MOST_STEPS, STEPS, Chain
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 
 NEW_TOKENS = 96
 
@@ -65,20 +68,43 @@ def prompt_of(words: str) -> str:
     )
 
 
+def _limit(folder: Path) -> BuildLimit:
+    """The limit for the model of the safetensors in a folder: no value takes less than half a byte."""
+    files = [path for path in folder.glob("*.safetensors") if path.is_file()]
+    tensors = 0
+    try:
+        for path in files:
+            with safe_open(path, framework="pt") as file:
+                tensors += len(file.keys())
+        return BuildLimit.of_counts(2 * sum(path.stat().st_size for path in files), tensors)
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(reason_of(error).split())[:200]
+        raise DataError(f"{folder}: not a text model that can be loaded ({reason})") from error
+
+
 def load_model(folder: Path) -> Generate:
     """Text generation by a local model of transformers, greedy; DataError where it is missing or cannot be read."""
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: no config.json; expected the folder of a saved text model of transformers")
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    limit = _limit(folder)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
-        model = AutoModelForCausalLM.from_pretrained(str(folder), use_safetensors=True, **options).eval()
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
+        with limit:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(folder), use_safetensors=True, output_loading_info=True, **options
+            )
+    except TooLargeError as error:
+        raise DataError(f"{folder}: config.json is of a larger model than the weights; save the model again") from error
+    except Exception as error:  # transformers checks few values of a config: a wrong one can raise anything
+        reason = " ".join(reason_of(error).split())[:200]
         raise DataError(f"{folder}: not a text model that can be loaded ({reason})") from error
+    absent = sorted({*map(str, report["missing_keys"]), *(str(key[0]) for key in report["mismatched_keys"])})
+    if absent:
+        raise DataError(f"{folder}: the weights lack {absent[0]}, or it has another shape; save the model again")
+    model.eval()
 
     def generate(prompt: str) -> str:
         inputs = tokenizer(prompt, return_tensors="pt")
@@ -86,8 +112,11 @@ def load_model(folder: Path) -> Generate:
         longest = getattr(model.config, "max_position_embeddings", None) or n + NEW_TOKENS
         if n + NEW_TOKENS > longest:
             raise DataError(f"{folder}: reads {longest:,} tokens; the question has {n:,}, and an answer {NEW_TOKENS}")
-        output = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
-        text: str = tokenizer.decode(output[0, n:], skip_special_tokens=True)
+        try:
+            output = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
+            text: str = tokenizer.decode(output[0, n:], skip_special_tokens=True)
+        except Exception as error:  # such as a tokenizer of another model, whose numbers this one does not know
+            raise DataError(f"{folder}: the model gives no answer ({reason_of(error)[:200]})") from error
         return text
 
     return generate

@@ -10,15 +10,19 @@ import torch
 
 from embedders.losses.table import loss_parameters
 from embedders.networks.checkpoint import Trained
+from embedders.networks.limits import LARGEST, check_values
 from embedders.networks.trained import TrainedEmbedder
 from embedders.training.confirmed import with_confirmed
 from embedders.training.settings import PRETRAIN, PRETRAIN_DEFAULTS, Setup, Stage, TrainConfig
 from embedders.training.train import Report, train
 from featstore import registry
 from featstore.building.memory import keep_freed_memory
-from featstore.errors import DataError, OptionError
+from featstore.errors import DataError, OptionError, ResourceError
 from featstore.layouts.recognise import find_clips
 from featstore.spec import expected, read_value, unknown
+
+NO_MEMORY = ("allocate memory", "out of memory", "Storage size")
+"""Words by which torch says that a tensor does not fit in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,8 @@ class TrainRequest:
 def train_requested(request: TrainRequest, *, report: Report) -> Trained:
     """Train the embedder that `request` names on the normal training clips of its data, and write its checkpoint.
 
-    Raises OptionError for settings that mean nothing, DataError where the data or the output cannot be used.
+    Raises OptionError for settings that mean nothing, DataError where the data or the output cannot be used,
+    ResourceError where memory is too small.
     """
     if request.out.exists():
         raise DataError(f"{request.out}: exists and is not overwritten; take another name, or delete it first")
@@ -60,6 +65,13 @@ def train_requested(request: TrainRequest, *, report: Report) -> Trained:
         return train(listing.root, clips, setup, request.out, device=device, threads=request.readers, report=report)
     except ValueError as error:
         raise DataError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
+            raise
+        raise ResourceError(
+            f"{request.name}: the training does not fit in memory; use a smaller batch, shorter seconds or a smaller "
+            "network"
+        ) from error
 
 
 def parse_setup(name: str, settings: tuple[str, ...]) -> Setup:
@@ -72,6 +84,7 @@ def parse_setup(name: str, settings: tuple[str, ...]) -> Setup:
     before = [(key.removeprefix("pretrain."), text) for key, text in items if key.startswith("pretrain.")]
     plain = [(key, text) for key, text in items if not key.startswith(("pretrain.", "loss."))]
     network, other = _typed(plain, [_kinds(kind.config_type), _kinds(TrainConfig)])
+    check_values(kind.config_type, network)
     kind.config_type(**network)  # refuses what means nothing, at once
     config = TrainConfig(**other)
     loss = _loss_values(config.loss, items)
@@ -129,4 +142,6 @@ def _loss_values(name: str, items: list[tuple[str, str]]) -> dict[str, Any]:
             values[key] = read_value(text, kind if kind in (bool, int, float, str) else float)
         except (ValueError, KeyError):
             raise ValueError(f"--set loss.{key}={text}: expected {kind.__name__}") from None
+        if isinstance(values[key], int | float) and not abs(values[key]) <= LARGEST:
+            raise ValueError(f"--set loss.{key}={text:.60}: expected a number of at most {LARGEST:,.0f} in size")
     return values

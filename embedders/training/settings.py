@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from embedders.networks.limits import check_finite
 from embedders.networks.trained import TrainedEmbedder
 from embedders.training.augment_plan import parse_augment
 from embedders.training.labels import LABELS
@@ -52,6 +53,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_finite(self)
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed={self.seed}: expected 0 or more, below 2 ** 63")
         if self.labels not in LABELS:
             raise ValueError(f"unknown labels {self.labels!r}; choose from {', '.join(LABELS)}")
         for name, low, high in (("epochs", 1, 1e6), ("batch", 2, 1e6), ("patience", 0, 1e6)):

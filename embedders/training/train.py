@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from embedders import create
+from embedders.build_limit import BuildLimit, TooLargeError
 from embedders.networks.checkpoint import Trained, save
+from embedders.networks.limits import LONGEST_S
 from embedders.networks.objectives.classify import Classify
 from embedders.networks.trained import make_model, plain
 from embedders.training.data import Waves, common_seconds, hold_out, training_clips
@@ -29,6 +31,7 @@ from embedders.training.pseudo_labels import clustering_of
 from embedders.training.settings import Setup
 from embedders.training.state import key_of
 from featstore.clip import Clip
+from featstore.errors import DataError
 
 Report = Callable[[TrainProgress], None]
 
@@ -88,7 +91,7 @@ def train(
 def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device: str = "cpu") -> Job:
     """Decide all that precedes the first step: network config, pseudo-labels, plans of the stages, held-out clips."""
     network = dict(setup.network)
-    network.setdefault("seconds", common_seconds(root, clips))
+    network.setdefault("seconds", min(max(common_seconds(root, clips), 0.1), LONGEST_S))
     config = setup.kind.config_type(**network)
     spec = next((stage.train.clustered for stage in setup.stages if stage.train.clustered), "")
     if spec:
@@ -139,10 +142,19 @@ def make_loop(job: Job, plan: Plan, waves: Waves, device: str) -> Loop:
     """Loop of a stage with fresh weights; ValueError if imprint is set and the loss has no centres."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.config.seed)
-        model: Any = make_model(job.setup.kind, job.network, plan.labels.classes, plan.loss)
+        model = _fresh(job, plan)
     if plan.config.imprint and not hasattr(model.loss, "centres"):
         raise ValueError(
             f"imprint={plan.config.imprint}: loss {plan.config.loss} has no class centres; use arcface, noisy_arcmix, "
             "clp_scf, adacos, scadacos or adaproj"
         )
     return Loop(plan, model.to(device), waves, job.held)
+
+
+def _fresh(job: Job, plan: Plan) -> Any:
+    """Network and objective with fresh weights; DataError where they are too large."""
+    try:
+        with BuildLimit():
+            return make_model(job.setup.kind, job.network, plan.labels.classes, plan.loss)
+    except TooLargeError as error:
+        raise DataError(f"{job.setup.kind.name}: {error}") from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from featstore.anomalies import added, altered
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 from featstore.spec import unknown
 
 LEVEL = "level_db"
@@ -109,8 +109,12 @@ class Chain:
 
 
 def apply(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Generator, donor: str) -> np.ndarray:
-    """A fault described in words, as the chain that `donor` is the text of."""
-    return Chain.parse(donor).apply(wave, rate_hz, severity_db, rng)
+    """A fault described in words, as the chain that `donor` is the text of; RejectedAudio where it is none."""
+    try:
+        chain = Chain.parse(donor)
+    except DataError as error:
+        raise RejectedAudio(f"donor: {error}") from error
+    return chain.apply(wave, rate_hz, severity_db, rng)
 
 
 def _step(text: str, whole: str) -> Step:

@@ -23,10 +23,12 @@ def apply(wave: np.ndarray, rate_hz: int, severity_db: float, rng: np.random.Gen
     try:
         path, digest, machine, kind = donor.rsplit("|", 3)
         translator = registry.fault_translator(Path(path))
+        if not digest:
+            raise DataError(f"{path}: the anomaly names no network; expected CHECKPOINT|DIGEST|MACHINE|KIND")
         if not translator.fingerprint.startswith(digest):
             raise DataError(f"{path}: holds another network than the {digest} that the anomaly names")
         return blend(wave, translator(wave, rate_hz, machine, kind), severity_db)
-    except (ValueError, DataError) as error:
+    except (ValueError, TypeError, RuntimeError, DataError) as error:  # a translator may be of an installed package
         raise RejectedAudio(f"donor {donor}: {error}") from error
 
 

@@ -6,6 +6,7 @@ FAR_DB `impacts@-5dB~-10dB#17`. Its split is train and its label anomaly, so it 
 never used as a normal clip. Variants are made of training clips only.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ MIN_PER_PAIR = 6
 Group = tuple[str, str, str]
 """Machine, section and domain."""
 
+MOST_DB = 200.0
+"""Largest level in the text of a variant."""
+
 OUTSIDE = ("recorded", "described", "translated")
 """Kinds of donors that are no clips of the data: paths of recorded anomalies, texts of chains (`chain.py`), and texts
 of faults that a network learnt (`translated.py`)."""
@@ -41,7 +45,7 @@ Outside = Mapping[str, Mapping[str, Sequence[str]]]
 """Kind in OUTSIDE -> machine ("" for any machine) -> donors."""
 
 _TEXT = re.compile(
-    r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB(?:~(?P<far>-?[0-9]+(?:\.[0-9]+)?)dB)?#(?P<seed>[0-9]+)(?:<(?P<donor>.+))?",
+    r"(?P<name>[a-z_]+)@(?P<severity>-?[0-9.]+)dB(?:~(?P<far>-?[0-9]+(?:\.[0-9]+)?)dB)?#(?P<seed>[0-9]{1,40})(?:<(?P<donor>.+))?",
     re.DOTALL,
 )
 
@@ -73,10 +77,16 @@ class Variant:
         if match is None or not registry.is_known("anomaly", match["name"]):
             known = ", ".join(registry.names("anomaly"))
             raise DataError(
-                f"variant {text!r}: expected NAME@SEVERITYdB#SEED[<DONOR], or SEVERITYdB~FARdB, NAME one of {known}"
+                f"variant {text!r:.200}: expected NAME@SEVERITYdB#SEED[<DONOR], or SEVERITYdB~FARdB, "
+                f"NAME one of {known}"
             )
         far_db = float(match["far"]) if match["far"] else FAR_DB
-        return cls(match["name"], float(match["severity"]), int(match["seed"]), match["donor"] or "", far_db)
+        severity_db = _number(match["severity"])
+        if not max(abs(severity_db), abs(far_db)) <= MOST_DB or "\0" in (match["donor"] or ""):
+            raise DataError(
+                f"variant {text!r:.200}: expected levels of -{MOST_DB:g} to {MOST_DB:g} dB and a donor without NUL"
+            )
+        return cls(match["name"], severity_db, int(match["seed"]), match["donor"] or "", far_db)
 
     def rng(self) -> np.random.Generator:
         """A generator that is the same at every severity: a stronger variant is a later state of the same fault."""
@@ -96,6 +106,8 @@ class VariantDesign(AnomalyDesign):
 
     def __post_init__(self) -> None:
         self.check(find, self.per_clip)
+        if not all(abs(severity) <= MOST_DB for severity in self.severities_db):
+            raise ValueError(f"expected severities of -{MOST_DB:g} to {MOST_DB:g} dB, got {self.severities_db}")
         if not -60 <= self.far_db <= 0 or self.far_db != round(self.far_db, 2):
             raise ValueError(
                 f"the level at the far microphones is {self.far_db:g} dB, expected -60 to 0, with two decimals"
@@ -127,6 +139,14 @@ class VariantDesign(AnomalyDesign):
             for severity in self.severities_db
             if severity <= max(find(name).max_db, min(self.severities_db))
         ]
+
+
+def _number(text: str) -> float:
+    """The number of a text, NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 STRENGTHS_SAID = "@ come strengths in dB, such as -5,0"
@@ -222,10 +242,13 @@ class Renderer:
     policy: AudioPolicy
 
     def __call__(self, wave: np.ndarray, sample_rate_hz: int, variant: str) -> np.ndarray:
-        """The anomalous wave, float32 (time,); RejectedAudio where the clip is too short or the donor unreadable."""
+        """The anomalous wave, float32 (time,); RejectedAudio where clip, text or donor cannot be used."""
         if len(wave) < SHORTEST_SAMPLES:
             raise RejectedAudio(f"{len(wave)} samples; an anomaly needs at least {SHORTEST_SAMPLES}")
-        anomaly = Variant.parse(variant)
+        try:
+            anomaly = Variant.parse(variant)
+        except DataError as error:
+            raise RejectedAudio(str(error)) from error
         kind = find(anomaly.name).donor
         donor: str | np.ndarray | None = None
         if kind in ("described", "translated"):

@@ -8,19 +8,17 @@ view `weighted`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from embedders.losses.base import soft_cross_entropy
-from embedders.networks.checkpoint import fill
 from embedders.networks.frames import SPREAD_DB, ContextConfig, contexts, scaled, without_middle
 from embedders.networks.objectives.names import Features
 from embedders.networks.objectives.objective import Objective
 from embedders.networks.objectives.reconstruct import Reconstruct
-from embedders.networks.trained import TrainedEmbedder, make_model
+from embedders.networks.trained import TrainedEmbedder
 from embedders.spectrogram import log_mel
 
 
@@ -137,6 +135,4 @@ class TransAE(TrainedEmbedder):
         """Network and objective, ready to embed; the number of classes follows from the weights."""
         last = self.trained.tensors.get("classifier.3.bias")
         classes = ("",) * (0 if last is None else len(last))
-        model = make_model(type(self), self.settings, classes, self.trained.loss)
-        fill(model, self.trained.tensors, Path(self.checkpoint))
-        return model.eval().to(self.device)
+        return self.filled(classes)

@@ -72,6 +72,8 @@ class Translator:
         out = wave.astype(np.float32)  # a copy
         n = min(len(out), len(change))
         out[:n] += change[:n]
+        if not np.isfinite(out).all():
+            raise DataError(f"{self.path}: {kind} of {machine} gives values that are not finite; train again")
         return out
 
 

@@ -1,5 +1,7 @@
 """A language model reads faults: its answers are checked, and only local safetensors are loaded."""
 
+import json
+
 import pytest
 
 from embedders.pretrained.text_model import TextModelReader, load_model, prompt_of
@@ -56,3 +58,39 @@ def test_a_saved_model_is_loaded_and_its_answer_is_checked(tmp_path):
     (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(DataError, match="not a text model that can be loaded"):
         load_model(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return save_text_model(tmp_path_factory.mktemp("text") / "model", 2048)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_layer": 1_000_000}, "config.json is of a larger model than the weights"),
+        ({"n_embd": 1_000_000}, "config.json is of a larger model than the weights"),
+        ({"n_layer": 2}, r"the weights lack transformer\.h\.1"),
+        ({"n_embd": 16}, "not a text model that can be loaded"),
+        ({"n_layer": "a"}, "not a text model that can be loaded .*n_layer"),
+        ({"vocab_size": -1}, "not a text model that can be loaded"),
+        ({"model_type": 5}, "not a text model that can be loaded"),
+        ([1], "not a text model that can be loaded"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_weights_is_refused(saved, tmp_path, changes, message):
+    for file in saved.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((saved / "config.json").read_text())
+    text = json.dumps(config | changes if isinstance(changes, dict) else changes)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_model(tmp_path)
+
+
+def test_a_config_of_brackets_is_refused(saved, tmp_path):
+    for file in saved.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not a text model that can be loaded"):
+        load_model(tmp_path)

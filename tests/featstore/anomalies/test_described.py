@@ -8,12 +8,13 @@ from click.testing import CliRunner
 from fakes import write_clip
 
 from featstore.anomalies.chain import STEPS, Chain
+from featstore.anomalies.chain import apply as chain_donor
 from featstore.anomalies.described import Described, chains_by_machine, faults_of, notes_of, read_described, read_fault
 from featstore.anomalies.fault_words import RULES, read_words
 from featstore.anomalies.severity import change_db
 from featstore.anomalies.variants import Variant
 from featstore.cli import main
-from featstore.errors import DataError
+from featstore.errors import DataError, RejectedAudio
 from featstore.store import FeatureStore
 
 RATE = 16000
@@ -212,6 +213,8 @@ def test_unknown_words_list_what_is_known(words):
 def test_a_chain_that_cannot_be_read_says_why(text, message):
     with pytest.raises(DataError, match=message.replace("(", r"\(").replace(")", r"\)")):
         Chain.parse(text)
+    with pytest.raises(RejectedAudio, match="donor: fault"):
+        chain_donor(np.ones(100, np.float32), 16000, 0, np.random.default_rng(0), text)
 
 
 def test_steps_that_alter_come_before_steps_that_add():

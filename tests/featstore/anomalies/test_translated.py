@@ -43,11 +43,26 @@ def test_a_path_below_the_data_is_found_from_there():
 
 
 @pytest.mark.parametrize(
-    ("donor", "message"), [("a|ab|fan|hiss", "another network than the ab"), ("a.safetensors", "not enough values")]
+    ("donor", "message"),
+    [
+        ("a|ab|fan|hiss", "another network than the ab"),
+        ("a||fan|hiss", "names no network"),
+        ("a.safetensors", "not enough values"),
+    ],
 )
 def test_another_network_is_refused(donor, message):
     with pytest.raises(RejectedAudio, match=message):
         apply(np.ones(100, np.float32), 16000, 0, np.random.default_rng(0), donor)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, ValueError, DataError])
+def test_a_translator_that_fails_rejects_the_clip(monkeypatch, error):
+    def fails(path):
+        raise error("no translation")
+
+    monkeypatch.setattr(registry, "fault_translator", fails)
+    with pytest.raises(RejectedAudio, match=r"donor a\|00\|fan\|knock: no translation"):
+        apply(np.ones(100, np.float32), 16000, 0, np.random.default_rng(0), "a|00|fan|knock")
 
 
 def test_a_build_makes_them(tmp_path):

@@ -1,8 +1,10 @@
 """Names of variants, the balanced design, and variants rendered during a build."""
 
+import os
 import pickle
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +79,35 @@ def test_texts_are_stable():
 def test_other_texts_are_refused(text):
     with pytest.raises(DataError, match="expected NAME@SEVERITYdB#SEED"):
         Variant.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "leak@.dB#1",
+        "leak@..dB#1",
+        "leak@1.2.3dB#1",
+        "leak@9999999999999999999dB#1",
+        f"leak@{'9' * 5000}dB#1",
+        f"leak@-5dB~-1{'0' * 400}dB#1",
+        f"leak@-5dB#{'9' * 5000}",
+        "leak@-201dB#1",
+        "mix@0dB#1<a\0b",
+    ],
+)
+def test_texts_out_of_range_are_refused_and_reject_their_clip(text):
+    with pytest.raises(DataError, match=r"variant .*: expected") as refused:
+        Variant.parse(text)
+    assert len(str(refused.value)) < 700
+    with pytest.raises(RejectedAudio, match=r"variant .*: expected"):
+        Renderer(Path(), AudioPolicy())(wave_of(0), RATE, text)
+
+
+def test_a_design_has_severities_that_can_be_read_again():
+    assert Variant.parse(str(Variant("leak", 200.0, 10**39))) == Variant("leak", 200.0, 10**39)
+    for severity in (201.0, float("nan"), float("-inf")):
+        with pytest.raises(ValueError, match="expected severities of -200 to 200 dB"):
+            VariantDesign(severities_db=(severity,))
 
 
 def test_every_pair_comes_about_equally_often_in_every_section_and_domain():
@@ -194,6 +225,9 @@ def test_the_renderer_follows_the_text(tmp_path):
     np.testing.assert_array_equal(renderer(wave_of(0), RATE, str(variant)), expected)
     with pytest.raises(RejectedAudio, match=r"donor pump/gone\.wav: cannot be read"):
         renderer(wave_of(0), RATE, str(replace(variant, donor="pump/gone.wav")))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RejectedAudio, match=r"donor pipe: not a regular file"):
+        renderer(wave_of(0), RATE, "mix@0dB#3<pipe")
     with pytest.raises(RejectedAudio, match="10 samples; an anomaly needs at least 64"):
         renderer(wave_of(0)[:10], RATE, "leak@0dB#0")
 
