@@ -25,8 +25,10 @@ SMALLEST_VARIANCE = 1e-4  # so that the gradient of a standard deviation is fini
 
 def targets_of(classes: tuple[str, ...]) -> Tensor:
     """Whether a class (row) is translated to another, bool: to the others of its machine, or else to itself."""
-    machine = [name.partition("|")[0] for name in classes]
-    allowed = torch.tensor([[a == b for b in machine] for a in machine], dtype=torch.bool).view(len(classes), -1)
+    names = [name.partition("|")[0] for name in classes]
+    numbers = {name: number for number, name in enumerate(names)}
+    machine = torch.tensor([numbers[name] for name in names], dtype=torch.long)
+    allowed = machine[:, None] == machine
     own = torch.eye(len(classes), dtype=torch.bool)
     others = allowed & ~own
     return others | (own & ~others.any(dim=1, keepdim=True))

@@ -60,7 +60,7 @@ def test_defaults_are_in_range(name):
 
 
 def test_the_command_says_so_in_one_line(plant, tmp_path):
-    command = ["train", "tdnn", str(plant[0]), str(tmp_path / "a.safetensors"), "--set", "seconds=nan"]
+    command = ["train", "tdnn", str(plant[0]), "-o", str(tmp_path / "a.safetensors"), "--set", "seconds=nan"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 2
     assert "seconds=nan: expected more than 0 and at most 600 s" in result.output
@@ -79,9 +79,9 @@ def test_no_memory_while_training_is_said(plant, tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(request, "train", fails)
-    asked = TrainRequest(name="tdnn", data=plant[0], out=tmp_path / "a.safetensors", device="cpu")
+    wanted = TrainRequest(name="tdnn", data=plant[0], out=tmp_path / "a.safetensors", device="cpu")
     with pytest.raises(ResourceError, match="tdnn: the training does not fit in memory; use a smaller batch"):
-        train_requested(asked)
+        train_requested(wanted, report=lambda progress: None)
 
 
 def test_another_failure_is_not_hidden(plant, tmp_path, monkeypatch):
@@ -89,6 +89,6 @@ def test_another_failure_is_not_hidden(plant, tmp_path, monkeypatch):
         raise RuntimeError("another")
 
     monkeypatch.setattr(request, "train", fails)
-    asked = TrainRequest(name="tdnn", data=plant[0], out=tmp_path / "a.safetensors", device="cpu")
+    wanted = TrainRequest(name="tdnn", data=plant[0], out=tmp_path / "a.safetensors", device="cpu")
     with pytest.raises(RuntimeError, match="another"):
-        train_requested(asked)
+        train_requested(wanted, report=lambda progress: None)
