@@ -16,8 +16,9 @@ to N-1: the table shows the mean, the standard deviation, and the 95 % interval 
 
 Without --years, the last rows are embeddings without training. `loss` is that of the first and the last epoch, `held
 out` the same of the held-out clips. `ids` is the share of training clips, and of normal test clips, whose machine and
-section is predicted correctly: by the network if the recipe stores its posteriors, otherwise by a logistic regression
-on the embedding. It shows whether a classifier can learn anything from these data. Seconds are those of the clock on a
+section is predicted correctly: by the network if the recipe stores a column per section (posteriors, or the fit under
+every section of glow and idcaf), otherwise by a logistic regression on the embedding. It shows whether a classifier can
+learn anything from these data. Seconds are those of the clock on a
 GPU; on a CPU they are processor time of all threads, which other programs disturb less.
 
 With --years, there is a column for every data set: its official score (2020: arithmetic mean of AUC and pAUC of every

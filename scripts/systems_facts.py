@@ -61,14 +61,15 @@ def training_facts(work: Work, system: System, checkpoint: Path) -> Facts:
     if timing.exists():
         n_epochs = len(history) + len(embedder.trained.facts.get("pretraining", []))
         facts["seconds_per_epoch"] = json.loads(timing.read_text()) / n_epochs
-    ids = posterior_ids(work, system, embedder) if system.output == "posterior" else linear_ids(work, source(system))
+    by_column = system.output == "posterior" or system.detector.startswith("posterior:")
+    ids = posterior_ids(work, system, embedder) if by_column else linear_ids(work, source(system))
     output = "" if system.output == "embedding" else f",output={system.output}"
     spec = f"{system.embedder}:checkpoint={checkpoint}{output}"
     return {**facts, **ids, "clips_per_s": speed(work, spec)}
 
 
 def posterior_ids(work: Work, system: System, embedder: TrainedEmbedder) -> Facts:
-    """Share of training clips, and of normal test clips, whose section has the largest posterior."""
+    """Share of training clips, and of normal test clips, whose section has the largest column."""
     store = work.opened(system.name)
     sections = np.array(section_names(embedder.trained.classes))
     clips = store.clips(system.name)

@@ -13,6 +13,7 @@ from ensemble.systems.catalogue import find_system, names
 from featstore.cli import main as featstore
 from featstore.errors import DataError
 from featstore.layouts.recognise import find_clips
+from featstore.store import FeatureStore
 
 SMALL = ("n_mels=16", "n_fft=2048", "hop=2048", "width=8", "dim=16", "batch=8", "holdout=0.2")
 bench = load_script("bench_systems")
@@ -139,6 +140,18 @@ def test_an_evaluation_set_is_scored_by_the_labels_of_its_truth(with_ids, tmp_pa
     ((_, row), _), stderr = printed(capsys, monkeypatch, with_ids, *args[1:4], tmp_path / "other", *args[5:])
     assert row[2:] == ["not run", "", ""]
     assert "20eval: no section can be measured: no labels" in stderr
+
+
+def test_named_ids_are_those_of_the_columns_of_sections(with_ids, tmp_path, capsys, monkeypatch):
+    settings = [word for one in ("n_mels=16", "hop=2048", "width=8", "batch=8") for word in ("--set", one)]
+    args = [with_ids, "--work", tmp_path / "work", "--only", "idcaf", "--epochs", "2", *settings, "--threads", "1"]
+    ((head, row, *_), *_), _ = printed(capsys, monkeypatch, *args)
+    (path,) = (tmp_path / "work").glob("idcaf-*.store")
+    store = FeatureStore.open(path)
+    clips, ids = store.clips(path.stem), systems_facts.ids_of(store, path.stem)
+    own = np.unique(ids)[store.matrix(path.stem).argmax(axis=1)] == ids
+    train, normal = clips.where(split="train"), clips.where(split="test", label="normal")
+    assert row[head.index("ids")] == f"{100 * own[train].mean():.0f}, {100 * own[normal].mean():.0f}"
 
 
 def test_the_two_averages_by_hand(with_ids, tmp_path):

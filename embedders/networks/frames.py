@@ -67,11 +67,17 @@ def contexts(S: Tensor, size: int) -> Tensor:
     return S.unfold(2, size, 1).permute(0, 2, 3, 1)
 
 
-def patches(S: Tensor, size: int, step: int) -> Tensor:
-    """Overlapping parts (batch, patch, mel, frame of patch); fewer than `size` frames are repeated to one patch."""
+def patches(S: Tensor, size: int, step: int, *, last: bool = False) -> Tensor:
+    """Overlapping parts (batch, patch, mel, frame of patch); fewer than `size` frames are repeated to one patch.
+
+    last: where frames are left over at the end, one more patch ends with the last frame; otherwise they are left out.
+    """
     if S.shape[2] < size:
         S = S.repeat(1, 1, -(-size // S.shape[2]))[:, :, :size]
-    return S.unfold(2, size, step).transpose(1, 2)
+    parts = S.unfold(2, size, step).transpose(1, 2)
+    if last and (S.shape[2] - size) % step:
+        parts = torch.cat([parts, S[:, None, :, -size:]], dim=1)
+    return parts
 
 
 def without_middle(runs: Tensor) -> Tensor:

@@ -43,12 +43,41 @@ def balanced(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     return rng.choice(rows, size=len(rows), p=weight / weight.sum())
 
 
-def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Mask of held-out clips (n,): about `share` of each class and at least one clip; each class keeps a clip."""
+def hold_out(
+    labels: np.ndarray,
+    share: float,
+    rng: np.random.Generator,
+    *,
+    recordings: Sequence[str] = (),
+    every_class: bool = False,
+) -> np.ndarray:
+    """Mask of held-out clips (n,): about `share` of each class and at least one clip; each class keeps a clip.
+
+    recordings: the recording of every clip, where clips may be windows. Windows of one recording are held out together,
+    unless no recording can be held out because each class has a single one. every_class: hold out at least one
+    recording of every class that has two or more.
+    """
+    if len(recordings):
+        number: dict[str, int] = {}
+        unit = np.array([number.setdefault(name, len(number)) for name in recordings])
+        _, first = np.unique(unit, return_index=True)
+        held: np.ndarray = _held(labels[first], share, rng, every_class)[unit]
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels == label)
+            if held[members].all():
+                held[unit == unit[members[-1]]] = False
+        if held.any():
+            return held
+    return _held(labels, share, rng, every_class)
+
+
+def _held(labels: np.ndarray, share: float, rng: np.random.Generator, every_class: bool) -> np.ndarray:
+    """Mask of held-out recordings (n,)."""
     held = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        held[members[: min(round(share * len(members)), len(members) - 1)]] = True
+        n = max(round(share * len(members)), int(every_class))
+        held[members[: min(n, len(members) - 1)]] = True
     if not held.any() and share > 0:
         counts = Counter(labels.tolist())
         class_size = np.array([counts[label] for label in labels.tolist()])

@@ -30,7 +30,7 @@ from embedders.training.plan import Plan, make_plan
 from embedders.training.pseudo_labels import clustering_of
 from embedders.training.settings import Setup
 from embedders.training.state import key_of
-from featstore.clip import Clip
+from featstore.clip import Clip, recording_of
 from featstore.errors import DataError
 
 Report = Callable[[TrainProgress], None]
@@ -102,7 +102,13 @@ def settle(root: Path, clips: Sequence[Clip], setup: Setup, threads: int, device
         clustering = clustering_of(setup.train.clusters)
         clips = with_clusters(root, clips, create(spec, device), clustering, seed=setup.train.seed, read=read)
     plans = tuple(make_plan(setup.kind, config, stage, clips) for stage in setup.stages)
-    held = hold_out(plans[-1].labels.label, setup.train.holdout, np.random.default_rng(setup.train.seed))
+    held = hold_out(
+        plans[-1].labels.label,
+        setup.train.holdout,
+        np.random.default_rng(setup.train.seed),
+        recordings=[recording_of(clip.path) for clip in clips],
+        every_class=bool(setup.kind.objective_type.labels),  # few confirmed faults
+    )
     facts = [[plain(plan.config), plan.loss, plan.labels.classes, plan.labels.label.tolist()] for plan in plans]
     text = json.dumps([setup.kind.name, plain(config), [clip.path for clip in clips], facts], sort_keys=True)
     return Job(setup, config, plans, held, hashlib.sha256(text.encode()).hexdigest())

@@ -20,6 +20,8 @@ from embedders.networks.trained import TrainedEmbedder
 
 STEPS = 4
 """Steps from one chunk to the next that make up a chunk."""
+LEAST_UNITS = 4
+"""Hidden units of an excitation: short clips have 3 to 5 places, and a single ReLU that is 0 would weight nothing."""
 FREQUENCY, TIME = 2, 3
 """Axes of maps (batch, channel, frequency, time)."""
 
@@ -71,7 +73,7 @@ class AxisExcitation(Excitation):
     """
 
     def __init__(self, size: int, axis: int, ratio: int = 4) -> None:
-        super().__init__(size, ratio)
+        super().__init__(size, ratio, LEAST_UNITS)
         self.size = size
         self.axis = axis
 

@@ -66,11 +66,11 @@ class TwoBranchConfig:
 
 
 class Excitation(nn.Module):
-    """Squeeze-and-excitation: channel weights from the averages of all channels."""
+    """Squeeze-and-excitation: channel weights from the averages of all channels; `least`: of the hidden units."""
 
-    def __init__(self, channels: int, ratio: int = 16) -> None:
+    def __init__(self, channels: int, ratio: int = 16, least: int = 1) -> None:
         super().__init__()
-        squeezed = max(1, channels // ratio)
+        squeezed = max(least, channels // ratio)
         self.squeeze = nn.Linear(channels, squeezed, bias=False)
         self.excite = nn.Linear(squeezed, channels, bias=False)
 

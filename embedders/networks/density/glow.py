@@ -1,7 +1,7 @@
 """`glow`: a normalising flow on patches of the log-mel, conditioned on the section.
 
 Glow (Kingma and Dhariwal, NeurIPS 2018) with affine couplings, trained to make patches likely under their own section
-and less likely under another section of the machine, as in Dohi et al., "Flow-based self-supervised density estimation
+and less likely under another section, as in Dohi et al., "Flow-based self-supervised density estimation
 for anomalous sound detection", ICASSP 2021. The published system trains one flow per machine id; here one flow has a
 learned code per section in its couplings. The vector of a clip is its log likelihood under every section; the detector
 `posterior:score=likelihood` reads the column of its own.
@@ -133,7 +133,7 @@ class GlowNet(LogMelNet):
     def forward(self, S: Tensor, code: Tensor) -> Tensor:
         """Return the negative log likelihood of every clip."""
         with torch.autocast(S.device.type, enabled=False):  # determinants need float32
-            x = patches(scaled(S), self.config.patch, self.config.step)
+            x = patches(scaled(S), self.config.patch, self.config.step, last=True)
             codes = code.float().repeat_interleave(x.shape[1], dim=0)
             z, log_determinant = self.latent(x.flatten(0, 1)[:, None], codes)
             nll = 0.5 * (z.square().mean(dim=1) + math.log(2 * math.pi)) - log_determinant / z.shape[1]

@@ -17,11 +17,14 @@ class PerSection(Reconstruct):
     (batch, code_size), returns (batch, k): the error of every clip under that code, then what else `repel` needs.
     `network.repel(own, wrong)`, of two such results, is the penalty (batch,) of a fit under a wrong section. Own and
     wrong sections are one batch, so that batch norms see the same mixture in training and afterwards.
+
+    A wrong section is of the same machine for half of the clips and of another machine for the others. With those of
+    the same machine alone, the codes of other machines would not be trained on a clip, and could fit it best.
     """
 
     member: Tensor
-    rivals: Tensor
-    following: Tensor
+    chances: Tensor
+    fixed: Tensor
     views: ClassVar[tuple[str, ...]] = ()
     keeps_classes: ClassVar[bool] = True
 
@@ -31,11 +34,8 @@ class PerSection(Reconstruct):
         self.codes = nn.Embedding(len(sections), int(network.code_size))  # type: ignore[arg-type]
         member = [sections.index(section_of(name)) for name in classes]
         self.register_buffer("member", torch.tensor(member), persistent=False)
-        rivals = rivals_of(sections)
-        self.register_buffer("rivals", rivals, persistent=False)
-        following = [[(i + k) % len(sections) for k in range(1, len(sections))] for i in range(len(sections))]
-        first = [next((j for j in order if rivals[i, j]), i) for i, order in enumerate(following)]
-        self.register_buffer("following", torch.tensor(first), persistent=False)
+        self.register_buffer("chances", chances_of(sections), persistent=False)
+        self.register_buffer("fixed", fixed_rivals(sections), persistent=False)
 
     @staticmethod
     def columns(config: Any, classes: tuple[str, ...], output: str) -> int:
@@ -48,7 +48,7 @@ class PerSection(Reconstruct):
         first: class of each clip (batch,). With a single section there is no penalty.
         """
         own = self.member[first]
-        if len(self.rivals) < 2:
+        if len(self.chances) < 2:
             error: Tensor = self.network(*features, self.codes(own))[:, 0].float()
             return error.mean()
         codes = self.codes(torch.cat([own, self.wrong(own)]))
@@ -60,10 +60,11 @@ class PerSection(Reconstruct):
         return loss
 
     def wrong(self, own: Tensor) -> Tensor:
-        """A rival of each section (batch,): at random in training, otherwise the next one in order."""
+        """A rival of each section (batch,): at random in training, otherwise by the place in the batch."""
         if not self.training:
-            return self.following[own]
-        return torch.multinomial(self.rivals[own].float().cpu(), 1)[:, 0].to(own.device)  # the generator of the step
+            place = torch.arange(len(own), device=own.device) % self.fixed.shape[1]
+            return self.fixed[own, place]
+        return torch.multinomial(self.chances[own].cpu(), 1)[:, 0].to(own.device)  # the generator of the step
 
     def vectors(self, features: Features, output: str) -> Tensor:
         """Minus the error of every clip under every section: (batch, sections)."""
@@ -72,9 +73,35 @@ class PerSection(Reconstruct):
         return -torch.stack(errors, dim=1)
 
 
-def rivals_of(sections: list[str]) -> Tensor:
-    """Mask (n, n) of the wrong sections of each: others of the same machine, or of all machines if it has no other."""
+def rivals_of(sections: list[str]) -> list[tuple[list[int], ...]]:
+    """Wrong sections of each, from the next one on: the others of its machine, then those of other machines.
+
+    There is one list instead of two where either of them would be empty.
+    """
     machines = [name.partition("|")[0] for name in sections]
-    other = ~torch.eye(len(sections), dtype=torch.bool)
-    same = torch.tensor([[a == b for b in machines] for a in machines]) & other
-    return torch.where(same.any(dim=1, keepdim=True), same, other)
+    n, kinds = len(sections), []
+    for i, machine in enumerate(machines):
+        order = [(i + k) % n for k in range(1, n)]
+        both = [j for j in order if machines[j] == machine], [j for j in order if machines[j] != machine]
+        kinds.append(tuple(rivals for rivals in both if rivals))
+    return kinds
+
+
+def chances_of(sections: list[str]) -> Tensor:
+    """Probability (n, n) of each wrong section: half for the same machine and half for others, where there are both."""
+    chances = torch.zeros(len(sections), len(sections))
+    for row, kinds in zip(chances, rivals_of(sections), strict=True):
+        for rivals in kinds:
+            row[rivals] = 1 / (len(kinds) * len(rivals))
+    return chances
+
+
+def fixed_rivals(sections: list[str]) -> Tensor:
+    """Wrong sections (n, 2n) of each in a fixed order, both kinds in turn; a single section is its own."""
+    places = range(2 * len(sections))
+    rows = []
+    for i, kinds in enumerate(rivals_of(sections)):
+        kinds = kinds or ([i],)
+        turns = [(kinds[k % len(kinds)], k // len(kinds)) for k in places]
+        rows.append([rivals[turn % len(rivals)] for rivals, turn in turns])
+    return torch.tensor(rows)

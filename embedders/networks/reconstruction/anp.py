@@ -94,7 +94,7 @@ class ANPNet(LogMelNet):
     def cut(self, S: Tensor) -> Tensor:
         """Scaled tiles (block, tile, value) of all blocks of S (batch, mel, frame)."""
         c = self.config
-        blocks = patches(scaled(S), c.frames, c.step).flatten(0, 1)
+        blocks = patches(scaled(S), c.frames, c.step, last=True).flatten(0, 1)
         tiles = blocks.reshape(len(blocks), -1, c.tile_mels, c.frames // c.tile_frames, c.tile_frames)
         return tiles.transpose(2, 3).flatten(3).flatten(1, 2)
 

@@ -6,6 +6,7 @@ loss trains the mean of the encoder's tokens. Layer sizes and the share of hidde
 ours. Recordings longer than `seconds` are encoded in parts.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -68,7 +69,7 @@ class DPMAEConfig(MelConfig):
     @property
     def columns(self) -> int:
         """Times of the patches of a clip of `seconds`."""
-        return max(1, (round(self.seconds * self.sample_rate_hz) // self.hop + 1) // self.patch_frames)
+        return math.ceil((round(self.seconds * self.sample_rate_hz) // self.hop + 1) / self.patch_frames)
 
     @property
     def min_samples(self) -> int:
@@ -88,10 +89,13 @@ class DPMAENet(LogMelNet):
         )
         self.decoder = Decoder(area, config.dim, config.decoder_dim, config.heads, config.decoder_depth)
 
-    def tokens(self, S: Tensor) -> Tensor:
-        """Patches (batch, patch, area) of S (batch, mel, frame), those of one time after each other."""
+    def tokens(self, S: Tensor, *, last: bool = True) -> Tensor:
+        """Patches (batch, patch, area) of S (batch, mel, frame), those of one time after each other.
+
+        last: where frames are left over at the end, the last patches end with the clip and overlap those before.
+        """
         c = self.config
-        columns = patches(scaled(S), c.patch_frames, c.patch_frames)
+        columns = patches(scaled(S), c.patch_frames, c.patch_frames, last=last)
         return columns.reshape(len(S), -1, c.patch_mels * c.patch_frames)
 
     def forward(self, S: Tensor) -> Tensor:
@@ -107,7 +111,7 @@ class DPMAENet(LogMelNet):
 
         Both are mean squares in units of SPREAD_DB. rng: of the split; by default torch's own generator.
         """
-        x = self.tokens(S)
+        x = self.tokens(S, last=False)  # a path that sees part of what it has to predict could copy it
         order = torch.rand(*x.shape[:2], generator=rng).argsort(dim=1).to(x.device)
         half = x.shape[1] // 2
         first, second = (self.path(i, x, seen) for i, seen in enumerate((order[:, :half], order[:, half:])))

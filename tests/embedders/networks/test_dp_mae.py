@@ -39,9 +39,30 @@ def test_two_lengths(seconds):
     (S,) = model.front(0.1 * torch.randn(2, seconds * 16000))
     frames = seconds * 16000 // 512 + 1
     assert S.shape == (2, 32, frames)
-    assert model.tokens(S).shape == (2, 2 * (frames // 16), 256)
+    assert model.tokens(S).shape == (2, 2 * -(-frames // 16), 256)
     assert model(S).shape == (2, 1, 16)
     assert torch.isfinite(model.own_loss(S))
+
+
+def test_the_last_patches_end_with_the_clip_and_are_not_pre_trained():
+    model, S = network(), torch.randn(1, 32, 50)
+    plain, x = model.tokens(S, last=False), model.tokens(S)
+    torch.testing.assert_close(x[:, :6], plain)
+    assert plain.shape[1] == 6
+    for row in range(2):
+        torch.testing.assert_close(x[0, 6 + row], scaled(S)[0, 16 * row : 16 * row + 16, -16:].flatten())
+    moved = S.clone()
+    moved[:, :, 48:] += 20
+    losses = [model.own_loss(s, torch.Generator().manual_seed(0)) for s in (S, moved)]
+    assert losses[0] == losses[1]
+
+
+def test_a_clip_of_the_training_length_is_encoded_at_once():
+    model = network(seconds=2.0)  # 63 frames, four columns of patches of which the last ones overlap
+    assert model.config.columns == 4
+    S = torch.randn(1, 32, 63)
+    tokens = model.encoders[0](model.tokens(S), grid(4, 2, 16))
+    torch.testing.assert_close(model(S), tokens.mean(dim=1, keepdim=True))
 
 
 def test_patches_are_blocks_of_the_log_mel_in_the_order_of_their_places():

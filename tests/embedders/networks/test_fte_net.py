@@ -27,11 +27,11 @@ def test_size_by_hand():
     first_layers = 16 * 49  # of two_branch; both have a batch norm of 16 channels
     weights = 0
     for height, frames in ((65, 40), (33, 20), (17, 10), (9, 5)):  # halves of 129 and 79 chunks
-        weights += 2 * 2 * (height * (height // 4) + frames * max(1, frames // 4))
+        weights += 2 * 2 * (height * max(4, height // 4) + frames * max(4, frames // 4))
     plain = n_parameters(SpectrogramBranch(TwoBranchConfig(), 1024))
     assert n_parameters(FTEBranch(config, 1024)) == plain - first_layers + chunks + weights
     shared = n_parameters(SpectrumBranch(config))
-    assert n_parameters(FTENetwork(config)) == shared + n_parameters(FTEBranch(config, 1024)) == 2_449_070
+    assert n_parameters(FTENetwork(config)) == shared + n_parameters(FTEBranch(config, 1024)) == 2_449_282
 
 
 @pytest.mark.parametrize(("bins", "frames"), [(513, 313), (512, 312), (100, 3), (33, 17), (16, 1)])
@@ -64,6 +64,11 @@ def test_an_axis_is_weighted_by_hand():
         shape = [1, 1, 1, 1]
         shape[axis] = 2
         torch.testing.assert_close(layer(x), x * weight.view(shape))
+
+
+@pytest.mark.parametrize(("size", "units"), [(3, 4), (5, 4), (17, 4), (40, 10)])
+def test_an_excitation_has_at_least_four_hidden_units(size, units):
+    assert AxisExcitation(size, TIME).squeeze.out_features == units
 
 
 def test_other_lengths_are_interpolated():

@@ -17,7 +17,7 @@ from embedders.networks.translation.stargan_network import StarGANConfig, StarGA
 from embedders.networks.translation.translator import Translator, bin_weights, filtered_change, open_translator
 from embedders.training.confirmed import CONFIRMED
 from embedders.training.request import parse_setup
-from embedders.training.train import train
+from embedders.training.train import settle, train
 from featstore.anomalies.table import render
 from featstore.clip import Clip
 from featstore.errors import DataError, RejectedAudio
@@ -151,6 +151,15 @@ def trained(recordings: tuple[Path, list[Clip]], path: Path, *settings: str) -> 
 def tone(recordings, tmp_path_factory) -> Path:
     """A checkpoint that has learnt the tone."""
     return trained(recordings, tmp_path_factory.mktemp("checkpoint") / "a.safetensors", "epochs=60")
+
+
+@pytest.mark.parametrize("n_faults", [1, 2, 6])
+def test_a_confirmed_fault_is_held_out_where_there_are_two(recordings, n_faults):
+    root, clips = recordings
+    chosen = clips[6 - n_faults :]
+    held = settle(root, chosen, parse_setup("stargan", ("holdout=0.05",)), 1).held
+    assert held[:n_faults].sum() == (n_faults > 1)
+    assert held[n_faults:].sum() == 1
 
 
 def test_a_training_is_determined_by_its_seed(recordings, tmp_path):

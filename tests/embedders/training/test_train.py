@@ -252,6 +252,44 @@ def test_hold_out_empties_no_class(rng):
     assert set(few[~held]) == set(few)
 
 
+def test_every_class_with_two_clips_is_held_out_where_it_must_be(rng):
+    labels = np.array([0] * 20 + [1] * 4 + [2] * 2 + [3])
+    assert np.bincount(labels[hold_out(labels, 0.05, rng)], minlength=4).tolist() == [1, 0, 0, 0]
+    held = hold_out(labels, 0.05, rng, every_class=True)
+    assert np.bincount(labels[held], minlength=4).tolist() == [1, 1, 1, 0]
+
+
+def test_windows_of_one_recording_are_held_out_together(rng):
+    names = [f"normal{i // 3}" for i in range(30)] + [f"fault{i // 2}" for i in range(6)] + ["single"] * 3
+    labels = np.array([0] * 30 + [1] * 6 + [2] * 3)
+    held = hold_out(labels, 0.2, rng, recordings=names, every_class=True)
+    assert np.bincount(labels[held]).tolist() == [6, 2]  # 2 of 10 recordings, 1 of 3, and none of a single one
+    assert not {name for name, out in zip(names, held, strict=True) if out} & set(np.array(names)[~held])
+
+
+def test_a_class_whose_windows_are_in_recordings_of_another_keeps_one(rng):
+    names, labels = ["a", "a", "b", "b", "c", "d"], np.array([0, 1, 0, 1, 0, 0])
+    for _ in range(20):
+        held = hold_out(labels, 0.45, rng, recordings=names)
+        assert set(labels[~held]) == {0, 1}
+        assert held[0] == held[1]
+        assert held[2] == held[3]
+
+
+def test_windows_of_a_single_recording_are_held_out_one_by_one(rng):
+    held = hold_out(np.zeros(40, dtype=int), 0.05, rng, recordings=["long.wav"] * 40)
+    assert held.sum() == 2
+
+
+def test_recordings_without_windows_are_held_out_as_before():
+    labels = np.array([0] * 20 + [1] * 9)
+    plain, named = (
+        hold_out(labels, 0.1, np.random.default_rng(0), recordings=names)
+        for names in ((), [f"{i:02d}.wav" for i in range(29)])
+    )
+    assert plain.tolist() == named.tolist()
+
+
 def test_only_normal_training_recordings_train():
     kinds = [
         ("train", "normal"),
