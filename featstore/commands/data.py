@@ -18,7 +18,13 @@ from featstore.terminal.shown import counted
 @click.option("--seed", default=0, show_default=True, help="Of the random draws.")
 @click.option("--seconds", default=10.0, show_default=True, help="Length of a recording.")
 @click.option("--sample-rate", "sample_rate_hz", default=16000, show_default=True, help="Hz.")
-@click.option("--style", type=click.Choice(["dcase2020", "dcase2023"]), default="dcase2023", show_default=True)
+@click.option(
+    "--style",
+    type=click.Choice(["dcase2020", "dcase2023"]),
+    default="dcase2023",
+    show_default=True,
+    help="Several machines of every type, or one of each in two domains.",
+)
 @click.option("--ids", type=int, help="Style dcase2020: machines of every type.  [default: 7]")
 @click.option("--days", type=int, metavar="N", help="Recordings of N days; background and room change between them.")
 @click.option("--microphones", type=click.IntRange(1, 2), help="2: a near and a far one.  [default: 1]")

@@ -34,11 +34,8 @@ OPTIONS = (
     "posterior:score=odds",
     "posterior:score=likelihood",
 )
-SPECS = tuple(
-    dict.fromkeys(
-        (*DETECTORS, *OPTIONS, *DEFAULTS, *expand(GRID, "grid"), *(find_system(name).detector for name in names()))
-    )
-)
+OF_SYSTEMS = (find_system(name).detector.replace("bands=8", "bands=4") for name in names())  # 8 do not divide 12
+SPECS = tuple(dict.fromkeys((*DETECTORS, *OPTIONS, *DEFAULTS, *expand(GRID, "grid"), *OF_SYSTEMS)))
 SHAPES = {"many": (70, 12), "wide": (15, 36), "equal": (30, 12), "single": (1, 12)}
 """Rows and dimensions; a wide matrix gives a mixture a basis, equal rows give a bank of one."""
 
