@@ -79,6 +79,27 @@ def read_grid(
     return _candidates(store, chosen, expand(tables, str(path)))
 
 
+def with_anomalies(
+    store: FeatureStore, candidates: Sequence[Member], *, perturbed: bool
+) -> tuple[Sequence[Member], tuple[str, ...]]:
+    """The candidates whose embeddings have generated anomalies (all where none has), and notes on the others.
+
+    perturbed: the anomalies are made in embedding space, so no embedding lacks them. DataError for a score file then.
+    """
+    score_file = next((member.file for member in candidates if member.file), "")
+    if perturbed and score_file:
+        raise DataError(
+            f"{score_file}: a score file has no scores of perturbed embeddings; leave it out, or leave out --perturb"
+        )
+    names = dict.fromkeys(member.embedding for member in candidates if member.embedding)
+    lacking = [] if perturbed else [name for name in names if store.clips(name).where(variant="").all()]
+    if len(lacking) in (0, len(names)):
+        return candidates, ()
+    cure = "featstore build --anomalies auto, with its -e as before, makes them"
+    notes = tuple(f"{name} has no generated anomalies and is left out; {cure}" for name in lacking)
+    return [member for member in candidates if member.embedding not in lacking], notes
+
+
 def expand(tables: Iterable[Mapping[str, Any]], where: str) -> list[str]:
     """Detector specs (`knn:k=4,standardize=true`) of all combinations of the tables' options, each once, in order.
 

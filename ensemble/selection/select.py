@@ -18,6 +18,7 @@ from ensemble.defaults import default_recipe
 from ensemble.domains.posterior import Posterior
 from ensemble.inputs import width_of
 from ensemble.recipe import PREDICTED, Member, Recipe
+from ensemble.selection.candidates import with_anomalies
 from ensemble.selection.choose import (
     STRATEGIES,
     Evidence,
@@ -141,7 +142,7 @@ def select(
     """
     options = options or Options()
     faults = faults or {}
-    candidates, notes = _with_anomalies(store, candidates, options)
+    candidates, notes = with_anomalies(store, candidates, perturbed=options.perturbed is not None)
     base = candidates[0].embedding
     validation = plan_validation(
         store.clips(base),
@@ -206,24 +207,6 @@ def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ..
     )
 
 
-def _with_anomalies(
-    store: FeatureStore, candidates: Sequence[Member], options: Options
-) -> tuple[Sequence[Member], tuple[str, ...]]:
-    """The candidates whose embeddings have generated anomalies (all where none has), and notes on the others."""
-    score_file = next((member.file for member in candidates if member.file), "")
-    if options.perturbed and score_file:
-        raise DataError(
-            f"{score_file}: a score file has no scores of perturbed embeddings; leave it out, or leave out --perturb"
-        )
-    names = dict.fromkeys(member.embedding for member in candidates if member.embedding)
-    lacking = [] if options.perturbed else [name for name in names if store.clips(name).where(variant="").all()]
-    if len(lacking) in (0, len(names)):
-        return candidates, ()
-    cure = "featstore build --anomalies auto, with its -e as before, makes them"
-    notes = tuple(f"{name} has no generated anomalies and is left out; {cure}" for name in lacking)
-    return [member for member in candidates if member.embedding not in lacking], notes
-
-
 def canonical(recipe: Recipe, store: FeatureStore) -> Recipe:
     """The recipe with detectors in canonical spelling, as candidates have them, and with fingerprints."""
     members = [
@@ -265,11 +248,7 @@ def decide(  # noqa: PLR0917 - the last is for one caller
     half = replace(default, members=_main_members(default, names))
     problem = Problem(validation, placed[allowed], options.rule, dropped, _fused_by(half, placed, names))
     members = [scored.members[i] for i in np.flatnonzero(allowed)]
-    fixed = {
-        DEFAULT: of_default,
-        ALL_MEAN: combine("mean", placed[allowed]),
-        MIN_Z: combine("min_zscore", positions(scored.scores[allowed], validation, "zscore")),
-    }
+    fixed = {DEFAULT: of_default, **_plain_fusions(placed[allowed], scored.scores[allowed], validation)}
     listed, reliability, warnings = _candidates(problem, members, scored.scores[allowed])
     recipe, chosen = default, DEFAULT
     reason = f"no anomaly type and strength separates the candidates: the {DEFAULT} is kept"
@@ -298,6 +277,12 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         warnings=(*validation.notes, *_one_type_note(problem), *_duplicates_note(len(repeated)), *warnings),
         computed=scored.computed,
     )
+
+
+def _plain_fusions(placed: np.ndarray, scores: np.ndarray, validation: Validation) -> dict[str, np.ndarray]:
+    """Fused scores (n,) of all candidates by rules that choose nothing; placed, scores (candidates, n)."""
+    z = positions(scores, validation, "zscore")
+    return {ALL_MEAN: combine("mean", placed), MIN_Z: combine("min_zscore", z)}
 
 
 def _weighted_pairs(problem: Problem) -> tuple[tuple[str, float], ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 from scored_plant import built
 from two_microphones import LISTED, record_two
 
@@ -178,3 +179,9 @@ def test_levels_that_are_not_finite_leave_a_subtraction_out(value: float) -> Non
     effect = removed(near, left, np.array(["00"] * 20))
     assert effect is not None
     assert effect.reason == "its levels are not finite"
+
+
+def test_the_limits_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "microphones.md").read_text()
+    assert f"at least {LEAST_REMOVED_DB:g} dB" in page
+    assert f"at most {MOST_SPREAD:g} " in page

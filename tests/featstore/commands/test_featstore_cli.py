@@ -12,6 +12,7 @@ from fakes import write_clip
 
 from featstore.building.request import name_in_store
 from featstore.cli import main
+from featstore.store import FeatureStore
 
 
 def run(*args: object) -> Result:
@@ -58,8 +59,12 @@ def test_a_single_machine_is_built_with_and_without_anomalies(plant: Path) -> No
     one = build(plant, "--machine", "fan")
     assert one.exit_code == 0, one.output
     assert "logmel holds 5 rows" in one.stdout
-    both = build(plant, "--machine", "pump", "--machine", "fan", "--anomalies", "1:leak@0")
-    assert both.exit_code == 0, both.output
+    for i in range(1, 4):
+        write_clip(plant, f"pump/normal/{i}.wav", 20 + i, samples=4000)
+    own = build(plant, "--machine", "pump", "--anomalies", "1:leak@0")
+    assert own.exit_code == 0, own.output
+    made = [clip for clip in FeatureStore.open(plant.parent / "store").clips("logmel") if clip.variant]
+    assert {clip.machine for clip in made} == {"pump"}
     wrong = build(plant, "--machine", "fna")
     assert wrong.exit_code == 1
     assert "--machine fna: not in the data; it has fan, pump; did you mean fan?" in wrong.stderr
