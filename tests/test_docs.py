@@ -16,7 +16,7 @@ from ensemble.cli import main as detect
 from featstore.cli import main as featstore
 
 file_list, import_graph = load_script("file_list"), load_script("import_graph")
-PAGES = [ROOT / "README.md", ROOT / "featstore" / "FORMAT.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "featstore" / "FORMAT.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
