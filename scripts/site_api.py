@@ -5,8 +5,9 @@ The pages hold a line per name, which the site's builder replaces by what it rea
 
 import ast
 import json
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from import_graph import modules
 
 ROOT = Path(__file__).resolve().parents[1]
 API = ROOT / "docs" / "api.toml"
+WIDTH = 80
 
 
 def read_api(path: Path = API) -> dict[str, Any]:
@@ -39,27 +41,46 @@ def api_pages(api: Mapping[str, Any]) -> dict[str, str]:
 def _index(api: Mapping[str, Any]) -> str:
     parts = [
         "# Python API",
-        "These names are public: they are documented here, and a change of one is in the "
-        "[changelog](../../changelog.md). Other names may change without notice.",
+        "These names are public: a change of one is in the [changelog](../../changelog.md). Other names may change "
+        "without notice.",
     ]
     for page in api["page"]:
         rows = [
-            f"| [`{name}`]({page['file']}.md#{module}.{name}) | `from {module} import {name}` |"
+            f"| [`{name}`]({page['file']}.md#{module}.{name}) | {first_sentence(module, name)} |"
             for module, names in page["names"].items()
             for name in names
         ]
-        parts += [f"## [{page['title']}]({page['file']}.md)", page["about"], "\n".join(["| name | import |", "|---|---|", *rows])]
+        table = "\n".join(["| name | |", "|---|---|", *rows])
+        parts += [f"## [{page['title']}]({page['file']}.md)", page["about"], table]
     return "\n\n".join(parts) + "\n"
 
 
 def _page(page: Mapping[str, Any], members: Mapping[str, list[str]]) -> str:
     parts = [f"# {page['title']}", page["about"]]
     for module, names in page["names"].items():
+        parts += [f"## `{module}`", f"```python\n{_import(module, names)}\n```"]
         for name in names:
-            path = f"{module}.{name}"
-            chosen = [f"      members: {json.dumps(members[path])}"] if path in members else []
-            parts.append("\n".join([f"::: {path}", *(["    options:", *chosen] if chosen else [])]))
+            shown = members.get(f"{module}.{name}", page.get("members"))
+            options = "" if shown is None else f"\n    options:\n      members: {json.dumps(shown or False)}"
+            parts.append(f"::: {module}.{name}{options}")
     return "\n\n".join(parts) + "\n"
+
+
+def _import(module: str, names: Sequence[str]) -> str:
+    """The line that imports the names, broken where it is long."""
+    line = f"from {module} import {', '.join(names)}"
+    return line if len(line) < WIDTH else f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+
+
+def first_sentence(module: str, name: str) -> str:
+    """What the docstring of a name says first; the name may be imported from another module of ours."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return re.split(r"(?<=\.)\s|\n\n", ast.get_docstring(node) or "")[0].replace("\n", " ").replace("|", r"\|")
+        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
+            return first_sentence(node.module or "", name)
+    raise ValueError(f"docs/{API.name}: {module} has no {name}")
 
 
 def public_names(module: str) -> list[str]:

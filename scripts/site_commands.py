@@ -28,6 +28,8 @@ EXAMPLES = 8
 """Most examples on a page."""
 
 EXIT_CODES = "Exit codes:"
+AS_IT_IS = "\b"
+"""Begins a paragraph that click shows line by line."""
 OPTION = re.compile(r"(?<![\w`-])(--[a-z][a-z0-9-]*|-[a-z](?![\w-]))")
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|])")
 
@@ -43,7 +45,8 @@ class Named:
     @property
     def page(self) -> str:
         """Path of its page on the site."""
-        return f"reference/commands/{self.name.replace(' ', '_')}.md"
+        rest = self.name.partition(" ")[2]
+        return f"reference/commands/{self.program}/{rest.replace(' ', '_') or 'index'}.md"
 
     @property
     def program(self) -> str:
@@ -108,8 +111,9 @@ def _prose(text: str) -> str:
     r"""Text of click as Markdown: paragraphs, and as code what follows a line `\b`."""
     parts = []
     for paragraph in re.split(r"\n\s*\n", text.strip()):
-        if paragraph.startswith("\b"):
-            parts.append(f"```text\n{textwrap.dedent(paragraph.removeprefix(chr(8)).strip(chr(10)))}\n```")
+        if paragraph.lstrip().startswith(AS_IT_IS):
+            shown = textwrap.dedent(paragraph.partition(AS_IT_IS)[2].lstrip("\n"))
+            parts.append(f"```text\n{shown}\n```")
         else:
             parts.append(_plain(" ".join(paragraph.split())))
     return "\n\n".join(parts)
@@ -162,7 +166,7 @@ def _option(option: click.Option, context: click.Context) -> str:
 
 def _exit_codes(named: Named, codes: str) -> str:
     if named.name not in PROGRAMS:
-        return f"## Exit codes\n\nThose of [every command of `{named.program}`]({named.program}.md#exit-codes)."
+        return f"## Exit codes\n\nThose of [every command of `{named.program}`](index.md#exit-codes)."
     rows = [part.strip().partition(" ") for part in re.split(r",(?= *\d)", codes.rstrip("."))]
     table = [f"| {code} | {_plain(meaning)} |" for code, _, meaning in rows]
     return "\n".join(["## Exit codes", "", "| code | meaning |", "|---|---|", *table])
@@ -183,7 +187,7 @@ def _explained(named: Named, texts: Mapping[str, str]) -> str:
     lines = []
     for page, text in texts.items():
         for heading, anchor in sections_where(text, partial(is_mentioned, named))[:1]:
-            link = f"../../{page}#{anchor}" if anchor else f"../../{page}"
+            link = f"../../../{page}#{anchor}" if anchor else f"../../../{page}"
             lines.append(f"- [{title(text)}]({link}){f': {heading}' if heading else ''}")
     return "\n".join(["## Explained in", "", *lines]) if lines else ""
 

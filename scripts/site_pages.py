@@ -20,7 +20,9 @@ from site_markdown import for_site, site_address
 from site_navigation import navigation, read_sections
 
 ROOT = Path(__file__).resolve().parents[1]
-MOVED = {"README.md": "index.md", "featstore/FORMAT.md": "reference/store_format.md"}
+HOME = "index.md"
+WITHOUT_MENU = "---\nhide: [navigation]\n---\n\n"
+MOVED = {"README.md": HOME, "featstore/FORMAT.md": "reference/store_format.md"}
 NOT_SHOWN = {".toml", ".yml", ".py"}
 EXAMPLES = "docs/examples/"
 NOT_EXPLAINING = ("changelog.md", "contributing.md", "decisions.md")
@@ -53,6 +55,7 @@ def pages_by_hand(root: Path = ROOT) -> dict[str, str]:
             text = (root / source).read_text(encoding="utf-8")
             text = example_page(text) if source.endswith(".py") else text
             texts[place] = for_site(text, site_address(source, place, of, root))
+    texts[HOME] = WITHOUT_MENU + texts[HOME]
     return texts
 
 
