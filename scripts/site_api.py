@@ -8,6 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,14 @@ def _page(page: Mapping[str, Any], members: Mapping[str, list[str]]) -> str:
 def _import(module: str, names: Sequence[str]) -> str:
     """The line that imports the names, broken where it is long."""
     line = f"from {module} import {', '.join(names)}"
-    return line if len(line) < WIDTH else f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+    return (
+        line if len(line) < WIDTH else f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+    )
 
 
 def first_sentence(module: str, name: str) -> str:
     """What the docstring of a name says first; the name may be imported from another module of ours."""
-    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
-    for node in tree.body:
+    for node in _tree(module).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return re.split(r"(?<=\.)\s|\n\n", ast.get_docstring(node) or "")[0].replace("\n", " ").replace("|", r"\|")
         if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
@@ -85,7 +87,12 @@ def first_sentence(module: str, name: str) -> str:
 
 def public_names(module: str) -> list[str]:
     """Functions and classes without underscore that a module defines, and the names of its `__all__`, in order."""
-    return list(dict.fromkeys(_public(ast.parse(modules()[module].read_text(encoding="utf-8")))))
+    return list(dict.fromkeys(_public(_tree(module))))
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(modules()[module].read_text(encoding="utf-8"))
 
 
 def _public(tree: ast.Module) -> Iterator[str]:

@@ -83,10 +83,11 @@ def _below(
 def command_pages(texts: Mapping[str, str]) -> dict[str, str]:
     """Markdown of the page of every command, by its path. texts: the pages written by hand, in their order."""
     commands = all_commands()
-    return {named.page: _page(named, commands, texts) for named in commands.values()}
+    return {named.page: page_of(named, commands, texts) for named in commands.values()}
 
 
-def _page(named: Named, commands: Mapping[str, Named], texts: Mapping[str, str]) -> str:
+def page_of(named: Named, commands: Mapping[str, Named], texts: Mapping[str, str]) -> str:
+    """Markdown of the page of one of the commands. texts: the pages written by hand, in their order."""
     description, _, codes = (named.command.help or "").partition(EXIT_CODES)
     parts = [
         f"# {named.name}",
@@ -135,12 +136,6 @@ def _beside(page: str) -> str:
     return page.rpartition("/")[2]
 
 
-def option_names(option: click.Option) -> str:
-    """The option as it is written: `-e, --embedding TEXT`, `--json`, `--cut / --no-cut`."""
-    names = ", ".join(option.opts) + (f" / {', '.join(option.secondary_opts)}" if option.secondary_opts else "")
-    return names
-
-
 def _options(named: Named) -> str:
     options = [one for one in named.command.params if isinstance(one, click.Option) and not one.hidden]
     if not options:
@@ -151,6 +146,7 @@ def _options(named: Named) -> str:
 def _option(option: click.Option, context: click.Context) -> str:
     """An entry of a list of definitions, which can be linked to by the long name of the option."""
     metavar = "" if option.is_flag or option.count else f" {option.make_metavar(context)}"
+    names = ", ".join(option.opts) + (f" / {', '.join(option.secondary_opts)}" if option.secondary_opts else "")
     anchor = max(option.opts, key=len).lstrip("-")
     extra = option.get_help_extra(context)
     facts = [
@@ -161,7 +157,7 @@ def _option(option: click.Option, context: click.Context) -> str:
     ]
     told = "; ".join(filter(None, facts))
     text = " ".join(filter(None, [_plain(option.help or ""), f"*{told[0].upper()}{told[1:]}.*" if told else ""]))
-    return f"`{option_names(option)}{metavar}`{{ #{anchor} }}\n:   {text}"
+    return f"`{names}{metavar}`{{ #{anchor} }}\n:   {text}"
 
 
 def _exit_codes(named: Named, codes: str) -> str:

@@ -1,13 +1,13 @@
 """Markdown as the repository shows it, to Markdown as the site's builder reads it: links, lists, drawings.
 
-The pages are written for a viewer of the repository (CommonMark with tables). The builder of the site wants a blank line
-before a list and four spaces below a list item, shows no Mermaid, and knows only the pages of the site.
+The pages are written for a viewer of the repository (CommonMark with tables). The builder of the site wants a blank
+line before a list and four spaces below a list item, shows no Mermaid, and knows only the pages of the site.
 """
 
-import os.path
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"^([ ]*)(`{3,}|~{3,})[ ]*(\w*)")
@@ -21,11 +21,22 @@ ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
 NODE = re.compile(r"^\s*([\w.]+) --> ([\w.]+)$", re.MULTILINE)
 
 
-def for_site(text: str, link: Callable[[str], str | None]) -> str:
+@dataclass(frozen=True)
+class Place:
+    """Where a link leads: an address on the site or elsewhere, or a path in the repository that is not on the site."""
+
+    address: str
+    is_path: bool = False
+
+
+Link = Callable[[str], Place]
+
+
+def for_site(text: str, link: Link = Place) -> str:
     """The page for the site.
 
-    link: gives the site's address for the target of a link, or None for a target that is no part of the site. Such a
-    link becomes its text, with the path as code.
+    link: where the target of a link leads. A link to a path that is not on the site becomes its text, with the path as
+    code.
     """
     parts = [
         part if is_code else _linked(COMMENT.sub("", part), link) for is_code, part in _parts(_indented_by_four(text))
@@ -33,23 +44,23 @@ def for_site(text: str, link: Callable[[str], str | None]) -> str:
     return "".join(map(_without_mermaid, parts))
 
 
-def site_address(source: str, place: str, places: Mapping[str, str], root: Path) -> Callable[[str], str | None]:
+def site_address(source: str, place: str, places: Mapping[str, str], root: Path) -> Link:
     """Where the links of a page lead on the site.
 
     source: path of the page in the repository. place: its path on the site. places: path on the site of every file of
     the repository that is on it. ValueError for a link to a file that does not exist.
     """
 
-    def address(target: str) -> str | None:
+    def address(target: str) -> Place:
         if ELSEWHERE.match(target):
-            return target
+            return Place(target)
         path, mark, anchor = target.partition("#")
         wanted = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         if wanted in places:
-            return posixpath.relpath(places[wanted], posixpath.dirname(place) or ".") + mark + anchor
+            return Place(posixpath.relpath(places[wanted], posixpath.dirname(place) or ".") + mark + anchor)
         if not (root / wanted).exists():
             raise ValueError(f"{source}: the link {target!r} leads to {wanted}, which does not exist")
-        return None
+        return Place(wanted, is_path=True)
 
     return address
 
@@ -73,27 +84,22 @@ def _parts(text: str) -> Iterator[tuple[bool, str]]:
     yield bool(fence), "".join(lines)
 
 
-def _linked(text: str, link: Callable[[str], str | None]) -> str:
+def _linked(text: str, link: Link) -> str:
     """The text with every link, picture and HTML attribute leading to a place of the site."""
 
     def replaced(match: re.Match[str]) -> str:
         if match["target"] is None:
             return match[0]
-        address = link(match["target"])
         # a picture within the text of a link is a link itself
-        inner = CODE_OR_LINK.sub(replaced, match["text"])
-        if address is not None:
-            return f"{match['image']}[{inner}]({address}{match['title'] or ''})"
-        path = _shown_path(match["target"])
-        return path if inner.strip("`") in (match["target"], os.path.basename(match["target"])) else f"{inner} ({path})"
+        inner, place = CODE_OR_LINK.sub(replaced, match["text"]), link(match["target"])
+        if not place.is_path:
+            return f"{match['image']}[{inner}]({place.address}{match['title'] or ''})"
+        path = f"`{place.address}`"
+        is_its_name = inner.strip("`") in (place.address, posixpath.basename(place.address))
+        return path if is_its_name else f"{inner} ({path})"
 
     text = CODE_OR_LINK.sub(replaced, _plain_bars(text).replace("<details>", '<details markdown="1">'))
-    return ATTRIBUTE.sub(lambda match: f'{match[1]}="{link(match[2]) or match[2]}"', text)
-
-
-def _shown_path(target: str) -> str:
-    """The path of a file of the repository as code."""
-    return f"`{re.sub(r'^([.][.]/)+', '', target.partition('#')[0])}`"
+    return ATTRIBUTE.sub(lambda match: f'{match[1]}="{link(match[2]).address}"', text)
 
 
 def _plain_bars(text: str) -> str:

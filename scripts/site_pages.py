@@ -4,7 +4,7 @@
     python scripts/site_pages.py [OUT]
 
 OUT (default build): OUT/docs gets the pages, OUT/mkdocs.yml the configuration. The pages are docs/, the README as
-index.md, the store format, the examples of docs/examples, and the generated reference of commands and of the Python API.
+index.md, the store format, the examples of docs/examples, and the generated reference of commands and Python API.
 """
 
 import argparse
@@ -33,15 +33,15 @@ def places(root: Path = ROOT) -> dict[str, str]:
     """Path on the site of every file that is on it, by its path in the repository."""
     files = [path.relative_to(root).as_posix() for path in sorted((root / "docs").rglob("*")) if path.is_file()]
     shown = {file: file.removeprefix("docs/") for file in files if Path(file).suffix not in NOT_SHOWN}
-    examples = {file: f"examples/{Path(file).stem}.md" for file in files if file.startswith(EXAMPLES) and file[-3:] == ".py"}
-    return MOVED | shown | examples
+    scripts = [file for file in files if file.startswith(EXAMPLES) and file.endswith(".py")]
+    return MOVED | shown | {file: f"examples/{Path(file).stem}.md" for file in scripts}
 
 
 def example_page(source: str) -> str:
     """Markdown of an example, which is a script of cells (`# %%`)."""
     import jupytext
 
-    cells = jupytext.reads(source, fmt="py:percent").cells
+    cells = [cell for cell in jupytext.reads(source, fmt="py:percent").cells if cell.cell_type != "raw"]
     parts = [cell.source if cell.cell_type == "markdown" else f"```python\n{cell.source}\n```" for cell in cells]
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
 
@@ -95,6 +95,7 @@ def stage(out: Path, root: Path = ROOT) -> list[str]:
         "docs_dir": str(out / "docs"),
         "site_dir": str(out / "site"),
         "nav": navigation(texts, read_sections()),
+        "plugins": {"mkdocstrings": {"handlers": {"python": {"paths": [str(root)]}}}},
     }
     (out / "mkdocs.yml").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     return sorted(texts)
