@@ -48,7 +48,7 @@ def site_address(source: str, place: str, places: Mapping[str, str], root: Path)
     """Where the links of a page lead on the site.
 
     source: path of the page in the repository. place: its path on the site. places: path on the site of every file of
-    the repository that is on it. ValueError for a link to a file that does not exist.
+    the repository that is on it. A link to a file that does not exist stays, and the site's builder complains of it.
     """
 
     def address(target: str) -> Place:
@@ -58,9 +58,7 @@ def site_address(source: str, place: str, places: Mapping[str, str], root: Path)
         wanted = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         if wanted in places:
             return Place(posixpath.relpath(places[wanted], posixpath.dirname(place) or ".") + mark + anchor)
-        if not (root / wanted).exists():
-            raise ValueError(f"{source}: the link {target!r} leads to {wanted}, which does not exist")
-        return Place(wanted, is_path=True)
+        return Place(wanted, is_path=True) if (root / wanted).exists() else Place(target)
 
     return address
 

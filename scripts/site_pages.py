@@ -78,7 +78,7 @@ def flat(nav: Iterable[Any]) -> Iterator[str]:
 def stage(out: Path, root: Path = ROOT) -> list[str]:
     """Write the pages below out/docs, and out/mkdocs.yml; returns the paths of all pages.
 
-    ValueError for a link that leads nowhere, and for a page in no section.
+    ValueError for a page in no section.
     """
     by_hand = pages_by_hand(root)
     texts = {**by_hand, **command_pages(explaining(by_hand)), **api_pages(read_api())}
