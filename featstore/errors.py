@@ -8,8 +8,8 @@ AsdError            1  base class of the errors below
   OptionError       2  options of a command that do not go together
   IncompleteError   3  a result that would lack clips without a score
 
-Codes without an error: 3 recordings were rejected, 6 a clip was reported with `--fail-on-anomaly`, 130 interrupted,
-143 stopped by SIGTERM (featstore/console.py).
+Codes without an error: 3 recordings were rejected or have no score, 6 a clip was reported with `--fail-on-anomaly`,
+130 interrupted, 143 stopped by SIGTERM (featstore/console.py).
 """
 
 import traceback
