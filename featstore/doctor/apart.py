@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from featstore import registry
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 
 LONGEST_S = 60.0
 
@@ -23,7 +23,16 @@ class Apart:
 
     def __init__(self, name: str) -> None:
         places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
+        self._failure = ""
+        self._process: subprocess.Popen[str] | None = None
+        try:
+            self._process = self._started(name, places)
+        except OSError as error:
+            self._failure = reason_of(error)
+
+    @staticmethod
+    def _started(name: str, places: list[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -37,12 +46,16 @@ class Apart:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._process is None:
+            return
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
 
     def answer(self) -> dict[str, Any]:
         """What the probe found; DataError says why it failed, TimeoutError that it takes longer than LONGEST_S."""
+        if self._process is None:
+            raise DataError(f"its process does not start: {self._failure}")
         try:
             out, err = self._process.communicate(timeout=LONGEST_S)
         except subprocess.TimeoutExpired:

@@ -19,7 +19,7 @@ from featstore.doctor.extras import DEVELOPMENT, Extra, extras_of
 from featstore.doctor.finding import BROKEN, Finding, probed
 from featstore.doctor.machine import cores_found, memory_found, variables_found
 from featstore.doctor.places import file_system_found, hub_cache, is_store, space_found, store_found
-from featstore.doctor.requirements import Library, installed, library, numbers, parsed, tested_versions
+from featstore.doctor.requirements import Library, installed, library, numbers, parsed, pinned
 from featstore.doctor.sound import formats_found
 
 PACKAGE = "featstore"
@@ -63,7 +63,7 @@ def examine(place: Path | None = None, *, gpu: bool = True) -> Examination:
     requirements = parsed(_metadata().get_all("Requires-Dist") or [])
     if not (home.parent / "pyproject.toml").is_file():
         requirements = [item for item in requirements if item.extra not in DEVELOPMENT]
-    tested = tested_versions(home.parent / "constraints.txt")
+    tested = pinned(home.parent / "constraints.txt")
     with ExitStack() as stack:
         answers = {name: stack.enter_context(Apart(name)).answer for name in ("faiss", *(["gpu"] if gpu else []))}
         findings = tuple(_findings(home, place, answers))

@@ -31,7 +31,7 @@ def probed(name: str, probe: Callable[[], Finding], *, failed: str = NOTE) -> Fi
     try:
         return probe()
     except TimeoutError as error:
-        return Finding(name, f"unknown: {error}", NOTE)
+        return Finding(name, f"unknown: {reason_of(error)}", NOTE)
     except AsdError as error:
         return Finding(name, str(error), failed)
     except Exception as error:  # whatever a broken library raises

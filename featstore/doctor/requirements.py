@@ -79,7 +79,7 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def tested_versions(file: Path) -> dict[str, str]:
+def pinned(file: Path) -> dict[str, str]:
     """Versions by normalised name of a file of constraints; empty where there is no such file, as in a wheel."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
