@@ -9,9 +9,9 @@ from featstore.console import PATH, Command, echo, echo_json
 
 @click.command(cls=Command)
 @click.argument("place", metavar="[STORE|FOLDER]", type=PATH, required=False)
-@click.option("--gpu/--no-gpu", default=True, show_default=True, help="Look for GPUs, which loads torch (2 s).")
+@click.option("--no-gpu", is_flag=True, help="Do not look for GPUs: loading torch takes longest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(place: Path | None, gpu: bool, as_json: bool) -> None:
+def doctor(place: Path | None, no_gpu: bool, as_json: bool) -> None:
     """Print versions, cores, memory, GPU, formats of recordings and disks, and what is missing for which command.
 
     With STORE, or a FOLDER for one, also whether its disk has space and its file system the locks and links that a
@@ -20,7 +20,7 @@ def doctor(place: Path | None, gpu: bool, as_json: bool) -> None:
     from featstore.doctor.examine import examine
     from featstore.doctor.screen import screen
 
-    examined = examine(place, gpu=gpu)
+    examined = examine(place, gpu=not no_gpu)
     if as_json:
         echo_json(examined.as_json())
     else:

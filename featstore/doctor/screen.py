@@ -10,15 +10,22 @@ INSTALL = "pip install --upgrade featstore"
 def screen(examined: Examination) -> Block:
     """Findings, libraries, extras, and what to do."""
     findings = [[finding.state, finding.name, finding.text] for finding in examined.findings]
+    is_tested = any(item.tested for item in examined.libraries)  # a wheel does not know the tested versions
     libraries = [
-        [item.name, item.installed or "none", item.least, item.tested or "?", item.problem or "ok"]
+        [
+            item.name,
+            item.installed or "none",
+            item.least,
+            *([item.tested or "?"] if is_tested else []),
+            item.problem or "ok",
+        ]
         for item in examined.libraries
     ]
     extras = [[extra.name, extra.text, extra.needed_for] for extra in examined.extras]
     parts = [table(["", "what", "found"], findings)]
     if libraries:
-        header = ["library", "installed", "least", "tested", "state"]
-        parts += [block(""), table(header, libraries, text_columns=5)]
+        header = ["library", "installed", "least", *(["tested"] if is_tested else []), "state"]
+        parts += [block(""), table(header, libraries, text_columns=len(header))]
     if extras:
         parts += [block(""), table(["extra", "state", "needed for"], extras)]
     return block(*parts, "", *_advice(examined), *verdict(examined))
