@@ -77,8 +77,9 @@ def main() -> None:
     detect stream plant.model -             scores windows of an endless stream
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
 
-    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected, 4 store locked or damaged,
-    5 out of disk or memory, 6 a clip was reported (--fail-on-anomaly), 130 interrupted.
+    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected or have no
+    score, 4 store locked or damaged, 5 out of disk or memory, 6 a clip was reported (--fail-on-anomaly),
+    130 interrupted.
     """
 
 

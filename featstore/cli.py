@@ -19,6 +19,7 @@ COMMANDS = {
     "drop": "featstore.commands.upkeep:drop",
     "export": "featstore.commands.exchange:export",
     "import": "featstore.commands.exchange:import_",
+    "doctor": "featstore.commands.doctor:doctor",
     "train": "embedders.commands.train:train",
     "models": "embedders.commands.models:models",
 }

@@ -74,9 +74,9 @@ def note(text: str) -> None:
     echo(text, err=True)
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Print one line to stderr and leave with `code`."""
-    note(f"error: {message}")
+def fail(message: str, code: int, details: Sequence[str] = ()) -> NoReturn:
+    """Print one line to stderr, with details below it, and leave with `code`."""
+    echo(block(f"error: {message}", *details), err=True)
     raise SystemExit(code)
 
 
@@ -156,7 +156,7 @@ class Commands(click.Group):
             error.message = printable(error.message)  # type: ignore[misc]
             raise
         except AsdError as error:
-            fail(str(error), error.exit_code)
+            fail(error.lines[0], error.exit_code, error.details)
         except OSError as error:
             if error.errno == errno.EPIPE:  # `| head` has seen enough; click ends quietly
                 raise
@@ -242,6 +242,13 @@ engine_options = together(
 )
 """For the commands that can run on a cluster."""
 
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes; 0: none, all in this one.  [default: one per core where that is faster]",
+)
+"""How many processes share the work; None by default. The same for every command that has it."""
+
 
 class Meter:
     """Progress on stderr: a bar on a terminal, a plain line every ten seconds elsewhere; use it in a `with` block."""
@@ -273,7 +280,7 @@ class Meter:
         self.shown = now
         elapsed = max(now - self.started, 1e-9)
         rate = (done - self.first) / elapsed
-        left = f"ETA {clock((total - done) / rate)}" if rate > 0 else "ETA ?"
+        left = f"ETA {duration((total - done) / rate)}" if rate > 0 else "ETA ?"
         hours = f", {audio_s / 3600 / elapsed:.2f} audio-h/s" if audio_s else ""
         share = 100 * done // max(total, 1)
         line = f"{done:,}/{total:,} {self.noun} ({share}%) {rate:,.0f} {self.noun}/s{hours} {left}{extra}"
@@ -313,7 +320,7 @@ class Meter:
         self._bar.update(0, completed=done, total=max(total, 1), description=line, refresh=True)
 
 
-def clock(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as h:mm:ss or m:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

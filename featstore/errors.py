@@ -8,11 +8,12 @@ AsdError            1  base class of the errors below
   OptionError       2  options of a command that do not go together
   IncompleteError   3  a result that would lack clips without a score
 
-Codes without an error: 3 recordings were rejected, 6 a clip was reported with `--fail-on-anomaly`, 130 interrupted,
-143 stopped by SIGTERM (featstore/console.py).
+Codes without an error: 3 recordings were rejected or have no score, 6 a clip was reported with `--fail-on-anomaly`,
+130 interrupted, 143 stopped by SIGTERM (featstore/console.py).
 """
 
 import traceback
+from collections.abc import Sequence
 
 
 def place_of(error: BaseException) -> str:
@@ -27,9 +28,24 @@ def reason_of(error: BaseException) -> str:
 
 
 class AsdError(Exception):
-    """Base of all errors that are printed as one line instead of a traceback."""
+    """Base of all errors that are printed as one line instead of a traceback.
+
+    details: further lines that are printed below it, such as one for each bad line of a file.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *self.details])
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message and the details; a name in them may hold a line break, so `str` cannot be cut into them."""
+        return (super().__str__(), *self.details)
 
 
 class DataError(AsdError):

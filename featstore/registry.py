@@ -45,6 +45,8 @@ CREATORS = {"embedder": "embedders:create", "detector": "detectors:create"}
 FAULT_TRANSLATOR = "embedders.networks.translation.translator:open_translator"
 DEVICES = "embedders.devices:choose_device"
 FAULT_READER = "embedders.pretrained.text_model:model_reader"
+PROBES = {"gpu": "embedders.devices:devices_seen", "faiss": "detectors.search.faiss_backend:facts"}
+"""What is found out about libraries that this package may not import."""
 
 
 def names(noun: str) -> list[str]:
@@ -96,6 +98,12 @@ def fault_translator(path: Path) -> Any:
     It has `fingerprint`, `faults` (pairs of machine and kind), and is called with (wave, rate_hz, machine, kind).
     """
     return _loaded(FAULT_TRANSLATOR)(path)
+
+
+def probe(name: str) -> dict[str, Any]:
+    """What a probe of PROBES finds, as JSON values; raises what its library raises."""
+    facts: dict[str, Any] = _loaded(PROBES[name])()
+    return facts
 
 
 def is_known(noun: str, name: str) -> bool:

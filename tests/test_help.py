@@ -30,3 +30,16 @@ def test_every_command_and_option_has_help(name: str) -> None:
     assert command.help
     silent = [p.opts[0] for p in command.params if isinstance(p, click.Option) and not p.help and not p.hidden]
     assert silent == []
+
+
+def test_the_number_of_processes_means_the_same_everywhere() -> None:
+    options = {
+        name: option
+        for name, command in ALL.items()
+        for option in command.params
+        if "--workers" in option.opts and isinstance(option, click.Option)
+    }
+    assert {"featstore build", "featstore simulate", "detect run", "detect select", "detect score"} <= set(options)
+    assert {(option.help, repr(option.type)) for option in options.values()} == {
+        ("Processes; 0: none, all in this one.  [default: one per core where that is faster]", "<IntRange x>=0>")
+    }

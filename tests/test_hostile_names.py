@@ -118,7 +118,7 @@ def test_run_and_evaluate(store: Path, data: Path) -> None:
     out = store.with_name("results\x1b")
     shown = run(store, "-d", "mahalanobis", "-e", "logmel@mean", "-o", out, "--data", data, code=3)
     assert r"\x1b]0;title\x07\nforged line" in shown.stdout
-    run("evaluate", out / "scores.csv", store)
+    run("evaluate", out / "scores.csv", store, code=3)
     run("neighbours", store, next(iter((data / FAN / "test/abnormal").glob("a1*"))), "-e", "logmel@mean")
     run("neighbours", store, "gone\x1b[2J.wav", "-e", "logmel@mean", code=1)
 

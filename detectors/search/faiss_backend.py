@@ -4,6 +4,10 @@ import os
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+SLOW = {"prescott", "core2", "penryn", "dunnington", "atom", "nehalem", "sandybridge", "barcelona", "generic"}
+"""Kernels of OpenBLAS without AVX2."""
 
 
 @cache
@@ -32,3 +36,16 @@ def kernel_of_this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags:
         return "SkylakeX"
     return "Haswell" if {"avx2", "fma"} <= flags else ""
+
+
+def facts() -> dict[str, Any]:
+    """Version and GPUs of faiss, the kernel that its OpenBLAS has picked, and whether a better one is known here."""
+    from threadpoolctl import threadpool_info
+
+    faiss = load()
+    pools = [pool for pool in threadpool_info() if "faiss" in pool.get("filepath", "")]
+    kernel = next((str(pool["architecture"]) for pool in pools if pool.get("architecture")), "")
+    better = kernel_of_this_cpu()
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    slow = bool(better) and kernel.lower() in SLOW
+    return {"version": str(faiss.__version__), "gpus": int(gpus), "kernel": kernel, "slow": slow, "better": better}

@@ -42,6 +42,7 @@ class TrainedEmbedder:
     config_type: ClassVar[type]
     network_type: ClassVar[Callable[[Any], nn.Module]]
     objective_type: ClassVar[type[Objective]] = Classify
+    code_version: ClassVar[int] = 1  # raised when a change of the code changes the vectors of the same weights
     n_channels: ClassVar[int] = 1  # of a recording that are read together, see featstore.building.work.channels_of
 
     def __post_init__(self) -> None:
@@ -123,7 +124,8 @@ class TrainedEmbedder:
         """Equal if and only if two embedders compute the same numbers."""
         from embedders import fingerprint
 
-        return fingerprint(self.name, {"output": self.output, "weights": self.trained.fingerprint})
+        code = {"code": self.code_version} if self.code_version > 1 else {}
+        return fingerprint(self.name, {"output": self.output, "weights": self.trained.fingerprint, **code})
 
     @torch.inference_mode()
     def embed(self, waves: np.ndarray) -> np.ndarray:

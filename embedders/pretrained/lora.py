@@ -1,14 +1,14 @@
-"""Low-rank adaptation (Hu et al., ICLR 2022): train a low-rank term added to some weights, then merge it into them.
+"""Low-rank adaptation (Hu et al., ICLR 2022): train a low-rank term that is added to some weights.
 
 The sum is computed whenever the weight is read, so it also works in attention that reads the weights of its projections
-without calling them. After merging, the network has the names and shapes of its checkpoint again.
+without calling them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized, register_parametrization, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
 QUERY_AND_VALUE = ("q_proj", "v_proj")
 """Names of the query and value projections in BEATs, wav2vec 2.0, HuBERT and WavLM."""
@@ -54,7 +54,7 @@ def add_lora(
             known = sorted({full.rpartition(".")[2] for full in linear})
             raise ValueError(f"no linear layer is called {name}; choose from {', '.join(known)}")
     if any(is_parametrized(module, "weight") for module in chosen.values()):
-        raise ValueError("the network already has adapters; merge them first")
+        raise ValueError("the network already has adapters; load it again")
     network.requires_grad_(False)
     for module in chosen.values():
         weight = module.get_parameter("weight")
@@ -62,21 +62,6 @@ def add_lora(
         register_parametrization(module, "weight", LowRank(weight, used, used if alpha is None else alpha))
         module.get_submodule("parametrizations.weight").get_parameter("original").requires_grad_(False)
     return list(chosen)
-
-
-def lora_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters of all adapters, which are to be trained."""
-    for module in network.modules():
-        if isinstance(module, LowRank):
-            yield from (module.down, module.up)
-
-
-def merge_lora(network: nn.Module) -> None:
-    """Merge every adapter into its weight: same outputs, the names and shapes of the checkpoint, nothing trainable."""
-    for module in list(network.modules()):
-        if _is_adaptable(module) and is_parametrized(module, "weight"):
-            remove_parametrizations(module, "weight", leave_parametrized=True)
-    network.requires_grad_(False)
 
 
 def _is_adaptable(module: nn.Module) -> bool:

@@ -3,7 +3,7 @@
 import click
 
 from featstore import registry
-from featstore.console import EXISTING, together
+from featstore.console import EXISTING, together, workers_option
 
 EXTERNAL = "CSV of clip,score: another system that"
 
@@ -104,6 +104,6 @@ recipe_options = together(
         help="--recipe: use only the marks that the recipe records, no later ones.",
     ),
     own_code_option,
-    click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster."),
+    workers_option,
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""

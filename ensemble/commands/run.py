@@ -171,13 +171,16 @@ def evaluate(scores: Path, store: Path, as_json: bool, **options: Any) -> None:
     """Official metrics of the labelled test clips of STORE.
 
     SCORES: a CSV of clip,score (paths below the data folder, or unique file names), or the folder of a submission.
+    The exit code is 3 where a recording of SCORES has no score, or the store rejected it.
     """
     from ensemble.evaluation.evaluate import evaluate_scores
 
-    metrics, text, lacking = evaluate_scores(scores, store, **options)
-    for reason in lacking:
+    evaluated = evaluate_scores(scores, store, **options)
+    for reason in evaluated.lacking:
         echo(f"note: left out of the metrics: {reason}", err=True)
     if as_json:
-        echo_json(metrics)
+        echo_json(evaluated.metrics)
     else:
-        echo(text)
+        echo(evaluated.text)
+    if evaluated.unscored:
+        raise SystemExit(EXIT_REJECTED)

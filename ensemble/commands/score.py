@@ -11,7 +11,18 @@ import click
 from featstore import registry
 from featstore.audio.outcomes import Outcomes, add_outcome, outcome_notes
 from featstore.clip import path_tail
-from featstore.console import EXISTING, EXIT_ANOMALY, EXIT_REJECTED, PATH, Command, Meter, echo, echo_data, table
+from featstore.console import (
+    EXISTING,
+    EXIT_ANOMALY,
+    EXIT_REJECTED,
+    PATH,
+    Command,
+    Meter,
+    echo,
+    echo_data,
+    table,
+    workers_option,
+)
 from featstore.terminal.shown import counted
 
 if TYPE_CHECKING:
@@ -33,7 +44,7 @@ LONG = 3
 @click.option("--csv", "form", flag_value="csv", help="CSV on stdout.")
 @click.option("--parquet", type=PATH, help="Parquet file to write.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for embedders that use one.")
-@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@workers_option
 @click.option("--fail-on-anomaly", is_flag=True, help=f"Exit with {EXIT_ANOMALY} if a clip is reported.")
 def score(
     model: Path, form: str | None, parquet: Path | None, device: str, fail_on_anomaly: bool, **options: Any

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ensemble.commands.options import EXTERNAL, group_option, no_marks_option, own_code_option
-from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, echo_json, note
+from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, echo_json, note, workers_option
 
 
 @click.command(cls=Command)
@@ -54,7 +54,7 @@ from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, ec
 )
 @click.option("--strategy", default="", help="Take this one, such as 'best single', whatever the others reach.")
 @click.option("--machine", "machines", multiple=True, help="Choose for these machines only.")
-@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@workers_option
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def select(as_json: bool, **options: Any) -> None:
     """Choose members and fusion by the generated anomalies of STORE; write OUT and selection.json beside it.

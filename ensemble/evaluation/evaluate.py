@@ -1,7 +1,7 @@
 """What `detect evaluate` does: official metrics of anybody's scores of a store's test clips."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,15 @@ from featstore.table import ClipTable
 from featstore.terminal.shown import block, counted
 
 
+class Evaluated(NamedTuple):
+    """Official metrics as JSON and as text, why clips were left out of them, and how many recordings have no score."""
+
+    metrics: dict[str, Any]
+    text: str
+    lacking: list[str]
+    unscored: int
+
+
 def evaluate_scores(
     scores: Path,
     path: Path,
@@ -40,8 +49,8 @@ def evaluate_scores(
     recipe: Path | None = None,
     recording_score: str = MAXIMUM,
     no_marks: bool = False,
-) -> tuple[dict[str, Any], str, list[str]]:
-    """Official metrics of anybody's scores of a store's test clips: as JSON, as text, and why clips were left out.
+) -> Evaluated:
+    """Official metrics of anybody's scores of a store's test clips.
 
     recipe: the one that made the scores; test clips with confirmed labels that it was chosen by are left out. So are
     marked clips, by the marks that the recipe was made with, or by all of the store. recording_score: the rule for
@@ -76,7 +85,7 @@ def evaluate_scores(
         lacking = [f"{counted(chose, 'clip')} that chose this ensemble", *lacking]
     metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {}) | dict(apart.json)
     text = block(metrics_text(*measured), *(origin(recordings, clips) if of_windows else ()))
-    return metrics, block(*apart.around(text)), lacking
+    return Evaluated(metrics, block(*apart.around(text)), lacking, len(table.unscored))
 
 
 def _nothing_to_measure(clips: ClipTable, lacking: list[str]) -> str:

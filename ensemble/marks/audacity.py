@@ -64,7 +64,7 @@ def read_labels(content: bytes) -> Iterator[Label | str]:
         if not line.strip() or line.startswith("\\"):
             continue
         cells = line.rstrip("\r").split("\t", 2)
-        times = [seconds_of(cell) for cell in cells[:2]]
+        times = [parsed_seconds(cell) for cell in cells[:2]]
         if len(cells) < 3 or None in times:
             yield f"line {number}: expected start, end and text with tabs between them, got {printable(line[:60])!r}"
             continue
@@ -72,7 +72,7 @@ def read_labels(content: bytes) -> Iterator[Label | str]:
         yield Label(number, start, end, cells[2].strip())
 
 
-def seconds_of(cell: str) -> float | None:
+def parsed_seconds(cell: str) -> float | None:
     """The seconds that a cell holds, with a decimal point or comma; None for anything else, and for negative ones."""
     text = cell.strip()
     try:

@@ -76,7 +76,7 @@ def import_marks(path: Path, sources: Sequence[Source], who: str = "") -> Import
     if problems:
         rest = len(problems) - NAMED
         more = [f"and {rest:,} more lines"] if rest > 0 else []
-        raise DataError("\n".join(["nothing was imported:", *problems[:NAMED], *more]))
+        raise DataError("nothing was imported:", details=[*problems[:NAMED], *more])
     if not good:
         names = ", ".join(printable(source.name) for source in sources[:NAMED])
         raise AsdError(f"no marks found in {names or 'these files'}; nothing was imported")

@@ -144,7 +144,7 @@ def _one(fitting: Sequence[str], name: str, places: Recordings) -> str:
 def _time(cell: str, name: str) -> float | None:
     if not cell.strip():
         return None
-    seconds = audacity.seconds_of(cell)
+    seconds = audacity.parsed_seconds(cell)
     if seconds is None:
         raise ValueError(f"{name} {cell[:40]!r} is no time in seconds")
     return seconds

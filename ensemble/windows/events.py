@@ -44,7 +44,7 @@ def spans_of(clips: ClipTable, seconds: np.ndarray | None = None) -> np.ndarray:
     return spans
 
 
-def seconds_of(store: FeatureStore, name: str, clips: ClipTable) -> np.ndarray:
+def recording_lengths(store: FeatureStore, name: str, clips: ClipTable) -> np.ndarray:
     """Length (n,) of the recording of every clip by the facts of embedding `name`, in seconds; NaN if unknown."""
     row_of = {key: row for row, key in enumerate(store.clips(name).keys())}
     rows = np.array([row_of[key] for key in clips.keys()], dtype=np.intp)  # noqa: SIM118 - a table, not a dict

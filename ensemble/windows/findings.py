@@ -6,7 +6,7 @@ import numpy as np
 
 from ensemble.inputs import evidence_of
 from ensemble.run import Detection
-from ensemble.windows.events import Event, events_of, seconds_of
+from ensemble.windows.events import Event, events_of, recording_lengths
 from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of
 from featstore.store import FeatureStore
 
@@ -32,5 +32,5 @@ def findings_of(detection: Detection, rule: str = MAXIMUM, store: FeatureStore |
     recordings = recordings_of(detection.clips, rule, unlabelled=chosen_by)
     if not recordings.divided:
         return Findings(recordings)
-    seconds = seconds_of(store, evidence_of(store, recipe).embedding, detection.clips) if store else None
+    seconds = recording_lengths(store, evidence_of(store, recipe).embedding, detection.clips) if store else None
     return Findings(recordings, tuple(events_of(detection, seconds)), seconds)

@@ -19,6 +19,7 @@ from featstore.console import (
     engine_options,
     note,
     table,
+    workers_option,
 )
 from featstore.terminal.shown import counted
 
@@ -37,7 +38,7 @@ SHOWN_REJECTIONS = 20
 @click.argument("data", type=EXISTING)
 @click.argument("store", type=PATH)
 @planned_options
-@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@workers_option
 @click.option("--batch", type=click.IntRange(1), help="Clips per embedder call [default: 4, on a GPU 64].")
 @click.option("--rank", metavar="I", help="Embed the I-th share of a plan (from 0), or auto: as the launcher states.")
 @click.option("--world", metavar="N", help="How many shares there are, or auto.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featstore.commands.options import flags, listing_options, part_options, progress_of
-from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, Command, Meter, echo, note, table
+from featstore.console import EXISTING, EXIT_REJECTED, OUT_FILE, Command, Meter, echo, note, table, workers_option
 from featstore.errors import DataError, OptionError, StoreError
 from featstore.terminal.shown import block, counted
 
@@ -24,7 +24,7 @@ OF_A_STORE = {"source", "csv_file"}
 @click.argument("source", metavar="DATA|STORE", type=EXISTING)
 @listing_options
 @part_options
-@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core, 0 = none.")
+@workers_option
 @click.option("--csv", "csv_file", type=OUT_FILE, help="CSV file to write: one row per clip with every number.")
 @click.pass_context
 def check(context: click.Context, /, source: Path, csv_file: Path | None, workers: int | None, **options: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, Meter, echo, size, table
+from featstore.console import EXISTING, PATH, Command, Meter, echo, size, table, workers_option
 from featstore.terminal.shown import counted
 
 
@@ -32,7 +32,7 @@ from featstore.terminal.shown import counted
 @click.option("--noise-sources", type=int, help="Noise sources, each at its own place.  [default: 2]")
 @click.option("--diffuse", type=float, help="Share of the noise that differs at the two microphones.  [default: 0]")
 @click.option("--moving", is_flag=True, default=None, help="The first noise source walks through the room.")
-@click.option("--workers", type=click.IntRange(0), help="Processes; default one per core.")
+@workers_option
 def simulate(out: Path, machines: str | None, workers: int | None, style: str, **options: Any) -> None:
     """Write a simulated plant (six machine types, graded faults) to OUT in the DCASE 2023 layout, with two domains.
 

@@ -148,6 +148,7 @@ class Glow(TrainedEmbedder):
     """Embedder: log likelihood under every section."""
 
     name: ClassVar[str] = "glow"
+    code_version: ClassVar[int] = 2  # 2: frames left over at the end are one more patch
     config_type: ClassVar[type] = GlowConfig
     network_type: ClassVar[type[nn.Module]] = GlowNet
     objective_type: ClassVar[type[Reconstruct]] = PerSection

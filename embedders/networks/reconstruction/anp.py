@@ -173,6 +173,7 @@ class ANP(TrainedEmbedder):
     """Embedder: residual views of the neural process."""
 
     name: ClassVar[str] = "anp"
+    code_version: ClassVar[int] = 2  # 2: frames left over at the end are one more patch
     config_type: ClassVar[type] = ANPConfig
     network_type: ClassVar[type[nn.Module]] = ANPNet
     objective_type: ClassVar[type[Reconstruct]] = Completed

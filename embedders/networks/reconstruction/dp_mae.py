@@ -145,5 +145,6 @@ class DPMAE(TrainedEmbedder):
     """Embedder: a trained DP-MAE encoder."""
 
     name: ClassVar[str] = "dp_mae"
+    code_version: ClassVar[int] = 2  # 2: frames left over at the end are one more patch
     config_type: ClassVar[type] = DPMAEConfig
     network_type: ClassVar[type[nn.Module]] = DPMAENet

@@ -106,7 +106,7 @@ def _refused(request: "Request", error: Any) -> "Response":
 
 def _expected(request: "Request", error: AsdError) -> "Response":
     headers = {"Retry-After": RETRY_S} if isinstance(error, Busy) else None
-    return _answer(status_of(error), one_line(str(error), LONGEST), headers)
+    return _answer(status_of(error), one_line(" ".join(error.lines), LONGEST), headers)
 
 
 def _system(request: "Request", error: OSError) -> "Response":

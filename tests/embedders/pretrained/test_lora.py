@@ -1,4 +1,4 @@
-"""Adapters are zero at first, are all that is trained, learn, and merge into the official names."""
+"""Adapters are zero at first, are all that is trained, and learn."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,16 @@ from small_models import beats_checkpoint, save_encoder
 from embedders import create
 from embedders.pretrained.beats import build_network
 from embedders.pretrained.beats_network import BEATsNetwork
-from embedders.pretrained.lora import LowRank, add_lora, is_pointwise, lora_parameters, merge_lora
+from embedders.pretrained.lora import LowRank, add_lora, is_pointwise
 from embedders.pretrained.pooling import AttentiveStatistics
 from embedders.pretrained.weight_files import Checkpoint
+
+
+def adapters(network: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The weights of all adapters."""
+    return [
+        parameter for module in network.modules() if isinstance(module, LowRank) for parameter in module.parameters()
+    ]
 
 
 @pytest.fixture
@@ -51,8 +58,6 @@ def test_a_pointwise_convolution_is_adapted_as_a_linear_layer():
         added = weight[:, :, 0, 0] + low.up @ low.down
         expected = torch.einsum("oi,bihw->bohw", added, x) + convolutions[0].bias[:, None, None]
         torch.testing.assert_close(network[0](x), expected)
-        merge_lora(network)
-        torch.testing.assert_close(network[0](x), expected)
     assert network[0].weight.shape == (2, 3, 1, 1)
     with pytest.raises(ValueError, match=r"no linear layer is called 1; choose from 0"):
         add_lora(network, ["1"])
@@ -66,24 +71,7 @@ def test_outputs_are_equal_at_first_and_only_adapters_are_trained(network, waves
     assert names == [f"encoder.layers.{i}.self_attn.{kind}_proj" for i in range(3) for kind in "vq"]
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     assert sum(p.numel() for p in trained) == 6 * 2 * (16 + 16)
-    assert {id(p) for p in trained} == {id(p) for p in lora_parameters(network)}
-
-
-def test_merging_keeps_outputs_and_restores_official_names(network, waves):
-    official = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    add_lora(network, rank=2, alpha=3.0)
-    with torch.no_grad():
-        for parameter in lora_parameters(network):
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-        adapted = network(waves)[-1]
-        merge_lora(network)
-        torch.testing.assert_close(network(waves)[-1], adapted, rtol=1e-4, atol=1e-5)
-    merged = network.state_dict()
-    assert set(merged) == set(official)
-    changed = {name for name in official if not torch.equal(merged[name], official[name])}
-    assert changed == {f"encoder.layers.{i}.self_attn.{kind}_proj.weight" for i in range(3) for kind in "qv"}
-    assert not any(parameter.requires_grad for parameter in network.parameters())
-    build_network(Checkpoint(merged, {"cfg": beats_checkpoint()["cfg"]}))
+    assert {id(p) for p in trained} == {id(p) for p in adapters(network)}
 
 
 def fit(network: BEATsNetwork, waves: torch.Tensor, steps: int = 40) -> list[float]:
@@ -92,7 +80,7 @@ def fit(network: BEATsNetwork, waves: torch.Tensor, steps: int = 40) -> list[flo
     head = torch.nn.Sequential(AttentiveStatistics(16, hidden=8), torch.nn.Linear(32, 2))
     for parameter in head.parameters():
         parameter.requires_grad_(False)  # the head stays random, so that only the adapters learn
-    optimizer = torch.optim.AdamW(lora_parameters(network), lr=0.03)
+    optimizer = torch.optim.AdamW(adapters(network), lr=0.03)
     losses = []
     for _ in range(steps):
         loss = torch.nn.functional.cross_entropy(head(network(waves)[-1]), torch.arange(8) % 2)
@@ -119,7 +107,7 @@ def test_works_where_attention_reads_weights_without_calling(tmp_path):
     add_lora(encoder.model.network, rank=2)
     np.testing.assert_allclose(encoder.embed(noise), before, atol=1e-6)
     with torch.no_grad():
-        for parameter in lora_parameters(encoder.model.network):
+        for parameter in adapters(encoder.model.network):
             parameter.add_(1.0)
     assert np.abs(encoder.embed(noise) - before).max() > 1e-3
 

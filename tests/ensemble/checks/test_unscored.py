@@ -114,7 +114,7 @@ def test_evaluate_leaves_out_what_the_store_rejected_and_says_so(store: Path, tm
     (tmp_path / "foreign.csv").write_text("clip,score\n" + "".join(f"{clip},{score}\n" for clip, score in rows))
     for scores in (folder, tmp_path / "foreign.csv", tmp_path / "scores.csv"):
         result = run("evaluate", scores, store, "--json")
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == 3, result.output
         assert json.loads(result.stdout)["official_score"] == own, scores
         assert "1 recording that the store rejected: the metrics are of the clips of the store" in result.stderr
 

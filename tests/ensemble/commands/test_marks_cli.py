@@ -308,5 +308,5 @@ def test_a_bad_line_of_an_import_is_named(store: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(f"clip,label\n{FAULT},fault\n{FAULT}x,fault\n")
     result = run("marks", store, "--import", tmp_path / "m.csv")
     assert result.exit_code == 1
-    assert "m.csv, line 3:" in result.output
+    assert f"error: nothing was imported:\n{tmp_path}/m.csv, line 3: '{FAULT}x' is no recording" in result.stderr
     assert not (store / FILE).exists()

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from ensemble.marks.audacity import Label, file_names, read_labels, seconds_of, unzipped, zipped
+from ensemble.marks.audacity import Label, file_names, parsed_seconds, read_labels, unzipped, zipped
 from featstore.errors import DataError
 
 HOSTILE = [
@@ -56,7 +56,7 @@ def test_names_that_would_be_the_same_differ() -> None:
     ],
 )
 def test_seconds_have_a_point_or_a_comma(cell: str, seconds: float | None) -> None:
-    assert seconds_of(cell) == seconds
+    assert parsed_seconds(cell) == seconds
 
 
 def test_frequencies_are_read_over_and_lines_keep_their_numbers() -> None:

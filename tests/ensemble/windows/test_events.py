@@ -10,7 +10,7 @@ from window_store import plant, recording, vectors, window_store
 
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection, detect
-from ensemble.windows.events import Event, covered_s, event_rate, events_of, seconds_of, spans_of
+from ensemble.windows.events import Event, covered_s, event_rate, events_of, recording_lengths, spans_of
 from featstore.clip import Clip, window_path
 from featstore.table import ClipTable
 
@@ -106,7 +106,7 @@ def test_lengths_come_from_the_facts(tmp_path: Path) -> None:
     clips = [recording("fan/test/whole.wav"), *at("a", (5, 10))]
     store = window_store(tmp_path / "s", clips)
     table = ClipTable.from_clips(clips[::-1])
-    seconds = seconds_of(store, "e", table)
+    seconds = recording_lengths(store, "e", table)
     np.testing.assert_array_equal(spans_of(table, seconds), [[5, 10], [0, 120]])
     np.testing.assert_array_equal(spans_of(table), [[5, 10], [0, np.nan]])
 
