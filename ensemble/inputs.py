@@ -318,6 +318,7 @@ def _rejected_elsewhere(store: FeatureStore, clips: ClipTable, base: str, recipe
 
 
 def refuse_unknown_machines(machines: Sequence[str], clips: ClipTable, store: FeatureStore) -> None:
+    """Raise DataError for a machine that none of the clips is of."""
     known = sorted(set(clips.column("machine").tolist()))
     for machine in machines:
         if machine not in known:

@@ -301,10 +301,10 @@ def metrics_text(evaluation: Evaluation, limits: Intervals) -> Block:
     rows: list[list[object]] = []
     for row in evaluation.rows:
         values = limits.sections[row.machine, row.section]
-        rows.append([row.machine, row.section, *(_percent(values[name]) for name in names)])
+        rows.append([row.machine, row.section, *(percent(values[name]) for name in names)])
     means = [f"{100 * evaluation.mean(name):.2f}" for name in names]
     rows.append([f"{rule_of(evaluation.year).mean} mean", "", *means])
-    score = f"official score ({evaluation.year} rule): {_percent(limits.score)}"
+    score = f"official score ({evaluation.year} rule): {percent(limits.score)}"
     warnings = [f"warning: {warning}" for warning in evaluation.warnings]
     notes = [f"note: {note}" for note in caution(evaluation)]
     return block(table(["machine", "section", *names], rows), score, *warnings, *notes)
@@ -350,7 +350,8 @@ def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     write_new(path, (json.dumps(metrics, indent=1) + "\n").encode())
 
 
-def _percent(interval: Interval) -> str:
+def percent(interval: Interval) -> str:
+    """A metric in percent, with its interval in brackets."""
     return f"{100 * interval.value:.2f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors.metrics.scores import ScoreTable, read_scores
 from ensemble.checks.unscored import rejected_keys
-from ensemble.inputs import with_confirmed_labels
+from ensemble.inputs import refuse_unknown_machines, with_confirmed_labels
 from ensemble.marks.apply import keys_marked
 from ensemble.marks.file import FAULT
 from ensemble.output import labelled, package_year, read_any_scores, test_clips, year_of
@@ -45,18 +45,21 @@ class Measured:
         marked: FeatureStore | None = None,
         recipes: Sequence[Recipe] = (),
         recording_score: str = MAXIMUM,
+        machines: Sequence[str] = (),
     ) -> "Measured":
-        """Of the test clips of a store; `marked` is the store with the marks that count.
+        """Of the test clips of a store, of the named machines or of all; `marked`: the store with marks that count.
 
         Test clips with confirmed labels that some of the `recipes` was chosen by are left out. DataError where no
         section can be measured.
         """
-        every = tests = test_clips(store, ground_truth)
-        notes = []
+        every = test_clips(store, ground_truth)
+        refuse_unknown_machines(machines, every, store)
+        own = every[np.isin(every.column("machine"), machines)] if machines else every
+        tests, notes = own, []
         chosen_by = {key for recipe in recipes for key in (*recipe.confirmed_faults, *recipe.confirmed_normal)}
         if marked is not None:
             tests = _unmarked(tests, marked)
-        n_marked = len(every) - len(tests)
+        n_marked = len(own) - len(tests)
         chose = sum(key in chosen_by for key in ClipTable.keys(tests))
         for recipe in recipes:
             tests, _ = with_confirmed_labels(tests, recipe)
