@@ -52,9 +52,7 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
 
     OSError where `out` cannot be written, before anything is computed. `package`: a submission package will be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass
+    writable(out)
     notes = []
     if any((out / name).exists() for name in (SCORES_FILE, RECIPE_FILE, METRICS_FILE)):
         notes.append(
@@ -63,6 +61,13 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
     if (out / PACKAGE).exists() and not package:
         notes.append(f"{out / PACKAGE} is the package of an earlier run")
     return notes
+
+
+def writable(out: Path) -> None:
+    """Make the folder `out`; OSError where it cannot be written."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
 
 
 @contextmanager

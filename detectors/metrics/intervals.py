@@ -91,9 +91,9 @@ def compare(table: ScoreTable, other: ScoreTable, labels: Labels, year: int, *, 
             for name, value in row.values.items()
         }
     lead, means = evaluations[0].score - evaluations[1].score, {}
-    for name, own in first.means.items():
+    for name, of_mean in first.means.items():
         value = evaluations[0].mean(name) - evaluations[1].mean(name)
-        means[name] = _holding(value, _difference(own, second.means[name], level))
+        means[name] = _holding(value, _difference(of_mean, second.means[name], level))
     return Intervals(_holding(lead, _difference(first.score, second.score, level)), sections, means)
 
 

@@ -53,10 +53,11 @@ def compare(as_json: bool, **options: Any) -> None:
     from ensemble.compare.request import CompareRequest
     from ensemble.compare.run import compare_to
     from ensemble.compare.text import comparison_text
+    from ensemble.output import removed_if_empty
     from ensemble.request import Screen
 
     request = CompareRequest(**options)
-    with Meter("members") as meter:
+    with Meter("members") as meter, removed_if_empty(request.out):
         screen = Screen(meter.say, meter.count("candidates"), meter.count("members"))
         comparison, files = compare_to(request, screen)
     if as_json:

@@ -45,7 +45,7 @@ def common_clips(tests: Measured, given: Mapping[str, Given]) -> Common:
     notes = _notes(without, int(wanted.sum()), int(kept.sum()))
     if not len(clips):
         raise DataError(f"no section is left to compare: {'; '.join([*notes, *lost])}")
-    notes += lost if kept.sum() < wanted.sum() else []
+    notes += [f"left out: {reason}" for reason in lost]
     labels = Labels.of(clips)
     return Common(
         labels, {name: _scores(recordings, name, each, labels.keys) for name, each in given.items()}, (*notes,)

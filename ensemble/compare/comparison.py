@@ -87,7 +87,7 @@ def compared(
     rows = [Row(name, evaluate(table, labels, year), intervals(table, labels, year)) for name, table in tables.items()]
     first = next(row for row in rows if row.name == baseline)
     rows = [row if row is first else replace(row, difference=_lead(row, first)) for row in rows]
-    notes = [*caution(first.evaluation), *_untested(first.evaluation)]
+    notes = [*caution(first.evaluation), *_zeros(rows), *_untested(first.evaluation)]
     if not _untested(first.evaluation):
         drawn = replicates_of(list(tables.values()), labels, year, replicates, np.random.default_rng(seed)).score
         rows = _tested(rows, drawn - drawn[rows.index(first)])
@@ -116,6 +116,12 @@ def _tested(rows: Sequence[Row], drawn: np.ndarray) -> list[Row]:
             test = Tested(max(low, -1.0), min(high, 1.0), p[row.name], adjusted[row.name])
         tested.append(replace(row, test=test))
     return tested
+
+
+def _zeros(rows: Sequence[Row]) -> list[str]:
+    """A note on the systems with a metric of 0, which a harmonic mean raises to the machine epsilon."""
+    names = [row.name for row in rows if row.evaluation.warnings]
+    return [f"a metric of a section is 0, so the official score is near 0: {', '.join(names)}"] if names else []
 
 
 def _untested(evaluation: Evaluation) -> list[str]:

@@ -14,6 +14,7 @@ from ensemble.compare.seeds import Spread, seeds_note, with_seeds
 from ensemble.compare.systems import System, baseline_of, named_systems, refuse_repeated
 from ensemble.evaluation.measured import Measured
 from ensemble.marks.apply import with_all_marks
+from ensemble.output import writable
 from ensemble.recipe import Recipe
 from ensemble.request import Say, Screen
 from featstore.store import FeatureStore
@@ -27,6 +28,7 @@ TEST_SET = (
 def compare_to(request: CompareRequest, screen: Screen) -> tuple[Comparison, list[Path]]:
     """Run and compare the systems of the request; returns the comparison and the files written."""
     store = FeatureStore.open(request.store)
+    writable(request.out)
     screen = replace(screen, say=_once(screen.say))
     systems = named_systems(store, request, screen)
     baseline = baseline_of(systems, request.baseline)

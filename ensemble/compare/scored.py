@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from detectors.metrics.scores import ScoreTable
 from ensemble.checks.unscored import rejected_keys
@@ -41,15 +42,18 @@ def score_recipes(
     for batch, members in batches:
         union = replace(next(iter(batch.values())), members=tuple(members.values()))
         inputs = Inputs(store, union, machines)
-        before = done
-        scores = member_scores(inputs, union, workers=workers, progress=lambda n, _, b=before: progress(b + n, total))
-        of_member, done = dict(zip(members, scores, strict=True)), before + len(members)
+        scores = member_scores(inputs, union, workers=workers, progress=partial(_progress, progress, done, total))
+        of_member, done = dict(zip(members, scores, strict=True)), done + len(members)
         keys = tuple(inputs.clips[inputs.roles.scored].keys())
         for name, recipe in batch.items():
             combined = combined_members(inputs, recipe, [of_member[_identity(member)] for member in recipe.members])
             tables[name] = ScoreTable(name, keys, combined.fused.scores)
         notes |= dict.fromkeys([*inputs.notes, *inputs.roles.left_out, *inputs.copies.notes(left_out=True)])
     return Scored({name: tables[name] for name in recipes}, tuple(notes))
+
+
+def _progress(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int) -> None:
+    progress(before + done, total)
 
 
 def _resolved(store: FeatureStore, name: str, recipe: Recipe) -> Recipe:

@@ -77,7 +77,8 @@ def _recipes(store: FeatureStore, request: CompareRequest, screen: Screen) -> It
         if not Path(text).exists() and text in names():
             yield System(text, _published(store, text, request, screen))
             continue
-        name, path = _named_file(text)
+        hint = f"{did_you_mean(text, names())}; `detect recipes` lists the published systems"
+        name, path = _named_file(text, hint)
         yield System(name, _recipe_of(store, request, screen, recipe=path))
 
 
@@ -125,15 +126,12 @@ def _recipe_of(store: FeatureStore, request: CompareRequest, screen: Screen, **n
     return ensemble_of(store, run, screen)[0].recipe
 
 
-def _named_file(text: str) -> tuple[str, Path]:
-    """Name and path of FILE or NAME=FILE."""
+def _named_file(text: str, hint: str = "") -> tuple[str, Path]:
+    """Name and path of FILE or NAME=FILE; `hint` ends the OptionError for a text that is neither."""
     path = Path(text)
     if path.exists():
         return (path.parent.name or path.stem) if path.stem in OWN_FILES else path.stem, path
     name, equals, rest = text.partition("=")
     if not (name and equals and Path(rest).exists()):
-        raise OptionError(
-            f"{text!r} is neither a file nor NAME=FILE{did_you_mean(text, names())}; published systems: "
-            "`detect recipes`"
-        )
+        raise OptionError(f"{text!r} is neither a file nor NAME=FILE{hint}")
     return name, Path(rest)

@@ -26,7 +26,7 @@ def comparison_text(comparison: Comparison) -> Block:
         f"difference: to {comparison.baseline}, on the same clips; p (Holm): corrected for {tests}, at most "
         f"{SIGNIFICANT:g} in {significant}",
         "",
-        f"{rule_of(comparison.year).mean} mean of {', '.join(comparison.metrics)} of every section ({BEST} the highest)",
+        f"{rule_of(comparison.year).mean} mean of {', '.join(comparison.metrics)} by section ({BEST} the highest)",
         _sections(comparison),
     )
 
