@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from compared import both_domains, compared_store
 from fitted_plant import INFOS, KNN, rows_of, store_of
+from window_store import plant, window_store
 
 from detectors.metrics.scores import ScoreTable, read_scores, write_scores
 from ensemble.cli import main
 from ensemble.recipe import Member, Recipe, write_recipe
+from featstore.clip import recording_of
 from featstore.store import ShardData, StoreWriter
 from featstore.table import ClipTable
 
@@ -134,6 +136,13 @@ def test_confirmed_clips_of_one_recipe_leave_the_metrics_of_all(store: Path, tmp
     assert "2 clips that chose a system" in result.stderr
 
 
+def test_the_clips_of_other_machines_do_not_count(store: Path, tmp_path: Path) -> None:
+    result = run("compare", store, "-d", "knn", "-d", "lof", "-e", "h", "--machine", "pump", "-o", tmp_path, "--json")
+    assert json_of(result)["clips"] == 32
+    assert "compared on" not in result.stderr
+    assert {section["machine"] for section in json_of(result)["systems"][0]["sections"]} == {"pump"}
+
+
 def test_sections_of_one_label_are_left_out_and_named(tmp_path: Path) -> None:
     clips = [
         replace(clip, label="normal") if (clip.machine, clip.section) == ("pump", "01") else clip
@@ -189,3 +198,23 @@ def test_a_published_system_runs_on_its_embedding(tmp_path: Path) -> None:
         writer.commit([ShardData(info, ClipTable.from_clips(clips), rows_of(clips)["h"], {}, [])])
     result = run("compare", tmp_path / "s", "--recipe", "ustc_tgram", "-d", "knn", "-o", tmp_path / "out", "--json")
     assert {system["name"] for system in json_of(result)["systems"]} == {"ustc_tgram", "ustc_tgram knn"}
+
+
+def test_windows_are_compared_by_recording(tmp_path: Path) -> None:
+    store = window_store(tmp_path / "s", plant(test=8, count=6)).path
+    done = run(store, "-d", "knn", "-e", "e", "-o", tmp_path / "r", "--workers", "1")
+    assert done.exit_code == 0, done.output
+    windows = read_scores(tmp_path / "r" / "scores.csv")
+    names = sorted({recording_of(key) for key in windows.keys})
+    highest = [
+        max(windows.scores[i] for i, key in enumerate(windows.keys) if recording_of(key) == name) for name in names
+    ]
+    write_scores(tmp_path / "whole.csv", ScoreTable("whole", tuple(names), np.array(highest)))
+    files = ("--scores", f"windows={tmp_path / 'r' / 'scores.csv'}", "--scores", tmp_path / "whole.csv")
+    result = json_of(run("compare", store, "-d", "knn", "-e", "e", *files, "-o", tmp_path / "out", "--json"))
+    assert result["clips"] == 8
+    scores = {system["name"]: system["official_score"]["value"] for system in result["systems"]}
+    assert scores.keys() == {"e knn", "windows", "whole"}
+    assert len(set(scores.values())) == 1
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    assert scores["e knn"] == metrics["official_score"]["value"]

@@ -14,8 +14,8 @@ from featstore.errors import RequestError
 
 FUSED = Recipe((Member("v", KNN, "low"), Member("h", MAHALANOBIS)), fusion="fisher")
 RECIPES = {
-    "one": Recipe((Member("h", KNN),), name="single"),
     "fused": FUSED,
+    "one": Recipe((Member("h", KNN),), name="single"),
     "predicted": Recipe((Member("h", KNN), Member("h", MAHALANOBIS)), domains="predicted"),
     "both": Recipe((Member("h", KNN), Member("v", KNN, "low")), domains="predicted", fusion="min_zscore"),
     "pooled": replace(FUSED, pool_sections=True),
