@@ -13,6 +13,7 @@ COMMANDS = {
     "report": "ensemble.commands.run:report",
     "review": "ensemble.commands.review:review",
     "evaluate": "ensemble.commands.run:evaluate",
+    "compare": "ensemble.commands.compare:compare",
     "fit": "ensemble.commands.fit:fit",
     "score": "ensemble.commands.score:score",
     "neighbours": "ensemble.commands.neighbours:neighbours",
@@ -76,6 +77,7 @@ def main() -> None:
     detect watch plant.model FOLDER         scores every new recording of a folder once
     detect stream plant.model -             scores windows of an endless stream
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
+    detect compare STORE --recipe A.toml --recipe B.toml    which of several systems is better, with tests
 
     Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected or have no
     score, 4 store locked or damaged, 5 out of disk or memory, 6 a clip was reported (--fail-on-anomaly),

@@ -77,7 +77,7 @@ class Inputs:
         self.evidence = evidence_of(store, recipe)
         self.base = base = self.evidence.embedding
         stored = store.clips(base)
-        _refuse_unknown(machines, stored, store)
+        refuse_unknown_machines(machines, stored, store)
         wanted = np.isin(stored.column("machine"), machines) if machines else np.ones(len(stored), dtype=bool)
         wanted &= stored.where(variant="")  # generated anomalies are for selection only
         recordings = np.flatnonzero(wanted & ~_rejected_elsewhere(store, stored, base, recipe))
@@ -317,7 +317,8 @@ def _rejected_elsewhere(store: FeatureStore, clips: ClipTable, base: str, recipe
     return np.array([key in rejected for key in clips.keys()], dtype=bool)  # noqa: SIM118 - a table, not a dict
 
 
-def _refuse_unknown(machines: Sequence[str], clips: ClipTable, store: FeatureStore) -> None:
+def refuse_unknown_machines(machines: Sequence[str], clips: ClipTable, store: FeatureStore) -> None:
+    """Raise DataError for a machine that none of the clips is of."""
     known = sorted(set(clips.column("machine").tolist()))
     for machine in machines:
         if machine not in known:

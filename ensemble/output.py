@@ -52,9 +52,7 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
 
     OSError where `out` cannot be written, before anything is computed. `package`: a submission package will be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass
+    writable(out)
     notes = []
     if any((out / name).exists() for name in (SCORES_FILE, RECIPE_FILE, METRICS_FILE)):
         notes.append(
@@ -63,6 +61,13 @@ def prepare_out(out: Path, *, package: bool) -> list[str]:
     if (out / PACKAGE).exists() and not package:
         notes.append(f"{out / PACKAGE} is the package of an earlier run")
     return notes
+
+
+def writable(out: Path) -> None:
+    """Make the folder `out`; OSError where it cannot be written."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
 
 
 @contextmanager
@@ -301,10 +306,10 @@ def metrics_text(evaluation: Evaluation, limits: Intervals) -> Block:
     rows: list[list[object]] = []
     for row in evaluation.rows:
         values = limits.sections[row.machine, row.section]
-        rows.append([row.machine, row.section, *(_percent(values[name]) for name in names)])
+        rows.append([row.machine, row.section, *(percent(values[name]) for name in names)])
     means = [f"{100 * evaluation.mean(name):.2f}" for name in names]
     rows.append([f"{rule_of(evaluation.year).mean} mean", "", *means])
-    score = f"official score ({evaluation.year} rule): {_percent(limits.score)}"
+    score = f"official score ({evaluation.year} rule): {percent(limits.score)}"
     warnings = [f"warning: {warning}" for warning in evaluation.warnings]
     notes = [f"note: {note}" for note in caution(evaluation)]
     return block(table(["machine", "section", *names], rows), score, *warnings, *notes)
@@ -350,7 +355,8 @@ def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     write_new(path, (json.dumps(metrics, indent=1) + "\n").encode())
 
 
-def _percent(interval: Interval) -> str:
+def percent(interval: Interval) -> str:
+    """A metric in percent, with its interval in brackets."""
     return f"{100 * interval.value:.2f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 

@@ -151,14 +151,8 @@ def detect(
         inputs.keep_apart(near, recipe)
     scored, train = inputs.clips[roles.scored], inputs.clips[roles.train]
     members = member_scores(inputs, recipe, workers=workers, progress=progress)
-    warnings = _flat_warnings(recipe, [scores[1] for scores in members], train)
-    domains = predicted_domains(inputs, recipe) if recipe.domains == PREDICTED else None
-    reference = Reference.of(recipe, [scores[1] for scores in members], train, domains.train if domains else None)
-    if roles.self_ranked:
-        fused, percentiles = Fused(reference.scores, reference.scores), reference.positions
-    else:
-        probability = domains.scored if domains else None
-        fused, percentiles = reference.fuse([scores[0] for scores in members], scored, probability)
+    combined = combined_members(inputs, recipe, members)
+    fused, domains = combined.fused, combined.domains
     sides = Sides(scored, train, domains.scored if domains else None, inputs.blocks, roles.self_ranked)
     keys, distances = _evidence(inputs, recipe)
     copies = with_near_copies(inputs, keys)
@@ -167,7 +161,7 @@ def detect(
         clips=scored,
         score=fused.scores,
         decided=decide(recipe, fused, sides),
-        member_percentiles=percentiles,
+        member_percentiles=combined.percentiles,
         nearest=keys,
         nearest_distance=distances,
         train=train,
@@ -180,12 +174,38 @@ def detect(
             *few_clips_notes(recipe, train),
         ),
         blocks=inputs.blocks,
-        warnings=warnings,
+        warnings=combined.warnings,
         copies=copies,
         unscored=inputs.unscored,
         recorded=inputs.recorded(),
         differing=(*roles.left_out, *inputs.acquisition_notes()),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Combined:
+    """Fused scores, each member's percentiles (members, m) of the scored clips, predicted domains, and warnings."""
+
+    fused: Fused
+    percentiles: np.ndarray
+    domains: Domains | None
+    warnings: tuple[str, ...]
+
+
+def combined_members(inputs: Inputs, recipe: Recipe, members: Sequence[tuple[PlacedScores, PlacedScores]]) -> Combined:
+    """The scores of a recipe from those of its members (scored clips, training clips), in the order of the recipe.
+
+    DataError where no member's rows tell anything in a section.
+    """
+    roles = inputs.roles
+    train, honest = inputs.clips[roles.train], [scores[1] for scores in members]
+    warnings = _flat_warnings(recipe, honest, train)
+    domains = predicted_domains(inputs, recipe) if recipe.domains == PREDICTED else None
+    reference = Reference.of(recipe, honest, train, domains.train if domains else None)
+    if roles.self_ranked:
+        return Combined(Fused(reference.scores, reference.scores), reference.positions, domains, warnings)
+    scored, probability = inputs.clips[roles.scored], domains.scored if domains else None
+    return Combined(*reference.fuse([scores[0] for scores in members], scored, probability), domains, warnings)
 
 
 def _flat_warnings(recipe: Recipe, honest: Sequence[PlacedScores], train: ClipTable) -> tuple[str, ...]:

@@ -26,11 +26,12 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
-from detectors.metrics.auc import percentile_interval, resamples, weighted_pauc
+from detectors.metrics.auc import percentile_interval, resamples
 from detectors.metrics.influence import Influence, influences
 from detectors.metrics.intervals import compare, intervals
 from detectors.metrics.labels import Labels
-from detectors.metrics.official import average, evaluate, rule_of, strata
+from detectors.metrics.official import evaluate, rule_of, strata
+from detectors.metrics.replicates import replicates_of
 from detectors.metrics.scores import ScoreTable
 
 YEAR = 2023
@@ -127,24 +128,10 @@ def population(family: str, parameter: float, n: int = QUANTILES) -> dict[str, f
     return {**evaluation.rows[0].values, "score": evaluation.score}
 
 
-def replicates_of(tables: list[ScoreTable], labels: Labels, n: int, rng: np.random.Generator) -> np.ndarray:
+def every_replicate(tables: list[ScoreTable], labels: Labels, n: int, rng: np.random.Generator) -> np.ndarray:
     """Bootstrap (systems, n, metrics): the metrics of every section and, last, the official score."""
-    rule = rule_of(YEAR)
-    groups = list(labels.sections())
-    values = np.empty((len(tables), n, len(groups), len(rule.metrics)))
-    for at, (_, _, rows) in enumerate(groups):
-        domain, is_anomaly = labels.domain[rows], labels.is_anomaly[rows]
-        counts = np.concatenate(list(resamples(strata(domain, is_anomaly), n, rng)))
-        for column, metric in enumerate(rule.metrics.values()):
-            normal, anomaly = metric.split(domain, is_anomaly, "")
-            for system, table in enumerate(tables):
-                score = table.scores[rows]
-                values[system, :, at, column] = weighted_pauc(
-                    score[normal], score[anomaly], counts[:, normal], counts[:, anomaly], metric.max_fpr
-                )
-    scored = [list(rule.metrics).index(name) for name in rule.scored]
-    official = average(values[..., scored], [machine for machine, _, _ in groups], rule)
-    return np.concatenate([values.reshape(len(tables), n, -1), official[..., None]], axis=-1)
+    drawn = replicates_of(tables, labels, YEAR, n, rng)
+    return np.concatenate([drawn.metrics.reshape(len(tables), n, -1), drawn.score[..., None]], axis=-1)
 
 
 def columns(replicates: np.ndarray) -> dict[str, np.ndarray]:
@@ -184,7 +171,7 @@ def logit(table: ScoreTable, labels: Labels) -> Limits:
 
 def resampled(table: ScoreTable, labels: Labels, n: int, rng: np.random.Generator) -> dict[str, Limits]:
     """Limits of the methods that resample."""
-    every, of = columns(replicates_of([table], labels, n, rng)[0]), own(table, labels)
+    every, of = columns(every_replicate([table], labels, n, rng)[0]), own(table, labels)
     bca = {}
     for name, values in every.items():
         value, effect = of[name].share.value, of[name].by_clip
@@ -309,7 +296,7 @@ def differences(args: argparse.Namespace, rng: np.random.Generator) -> None:
                     limits = {name: (every[name].low, every[name].high) for name in METRICS}
                     tally.add(f"{row}: shares", f"{family} {pair}", truth, limits)
                     if trial < max(1, args.resampled // sections // 4):
-                        replicates = replicates_of([table, other], design.labels, args.replicates, rng)
+                        replicates = every_replicate([table, other], design.labels, args.replicates, rng)
                         lead = columns(replicates[0] - replicates[1])
                         limits = {name: percentile_interval(values) for name, values in lead.items()}
                         tally.add(f"{row}: percentile", f"{family} {pair}", truth, limits)
@@ -327,7 +314,7 @@ def cost(rng: np.random.Generator) -> None:
         seconds: dict[str, list[float]] = {"bootstrap": [], "shares": []}
         for _ in range(3):
             for name, run in (
-                ("bootstrap", partial(replicates_of, [table], design.labels, 1000, rng)),
+                ("bootstrap", partial(every_replicate, [table], design.labels, 1000, rng)),
                 ("shares", partial(intervals, table, design.labels, YEAR)),
             ):
                 start = time.process_time()

@@ -28,10 +28,14 @@ class Influence:
 
 @dataclass(frozen=True)
 class Influences:
-    """Influences on the official score and, by (machine, section) and name, on the metrics of every section."""
+    """Influences on the official score and, by (machine, section) and name, on the metrics of every section.
+
+    means: by name, on the mean of each metric over all sections.
+    """
 
     score: Influence
     sections: Mapping[tuple[str, str], Mapping[str, Influence]]
+    means: Mapping[str, Influence]
 
 
 def influences(table: ScoreTable, labels: Labels, year: int) -> Influences:
@@ -48,8 +52,12 @@ def influences(table: ScoreTable, labels: Labels, year: int) -> Influences:
             name: _of_metric(metric, scores[rows], metric.split(domain, is_anomaly, where), code)
             for name, metric in rule.metrics.items()
         }
-    scored = [[metrics[name] for name in rule.scored] for metrics in sections.values()]
-    return Influences(_of_score(scored, groups, rule, scores, codes), sections)
+
+    def mean(*names: str) -> Influence:
+        averaged = [[metrics[name] for name in names] for metrics in sections.values()]
+        return _of_score(averaged, groups, rule, scores, codes)
+
+    return Influences(mean(*rule.scored), sections, {name: mean(name) for name in rule.metrics})
 
 
 def stratified_variance(by_clip: np.ndarray, strata: np.ndarray) -> float:

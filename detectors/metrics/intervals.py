@@ -34,10 +34,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Interval of the official score and, by (machine, section) and name, of the metrics of every section."""
+    """Interval of the official score and, by (machine, section) and name, of the metrics of every section.
+
+    means: by name, of the mean of each metric over all sections.
+    """
 
     score: Interval
     sections: Mapping[tuple[str, str], Mapping[str, Interval]]
+    means: Mapping[str, Interval]
 
 
 def intervals(table: ScoreTable, labels: Labels, year: int, *, level: float = 0.95) -> Intervals:
@@ -50,7 +54,10 @@ def intervals(table: ScoreTable, labels: Labels, year: int, *, level: float = 0.
         }
         for row in evaluation.rows
     }
-    return Intervals(_holding(evaluation.score, of.score.share.interval(level)), sections)
+    means = {
+        name: _holding(evaluation.mean(name), influence.share.interval(level)) for name, influence in of.means.items()
+    }
+    return Intervals(_holding(evaluation.score, of.score.share.interval(level)), sections, means)
 
 
 def caution(evaluation: Evaluation) -> tuple[str, ...]:
@@ -83,8 +90,11 @@ def compare(table: ScoreTable, other: ScoreTable, labels: Labels, year: int, *, 
             name: _holding(value - other_row.values[name], _difference(own[name], others[name], level))
             for name, value in row.values.items()
         }
-    lead = evaluations[0].score - evaluations[1].score
-    return Intervals(_holding(lead, _difference(first.score, second.score, level)), sections)
+    lead, means = evaluations[0].score - evaluations[1].score, {}
+    for name, of_mean in first.means.items():
+        value = evaluations[0].mean(name) - evaluations[1].mean(name)
+        means[name] = _holding(value, _difference(of_mean, second.means[name], level))
+    return Intervals(_holding(lead, _difference(first.score, second.score, level)), sections, means)
 
 
 def _difference(first: Influence, second: Influence, level: float) -> tuple[float, float]:

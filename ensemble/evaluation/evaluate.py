@@ -3,29 +3,13 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from detectors.metrics.scores import ScoreTable, read_scores
-from ensemble.checks.unscored import rejected_keys
+from detectors.metrics.scores import ScoreTable
+from ensemble.evaluation.measured import Measured
 from ensemble.evaluation.without_copies import known_copies, without, without_copies
-from ensemble.inputs import with_confirmed_labels
-from ensemble.marks.apply import keys_marked, with_all_marks, with_marks
-from ensemble.marks.file import FAULT
-from ensemble.output import (
-    labelled,
-    measure,
-    metrics_json,
-    metrics_text,
-    origin,
-    package_year,
-    read_any_scores,
-    test_clips,
-    year_of,
-)
+from ensemble.marks.apply import with_all_marks, with_marks
+from ensemble.output import measure, metrics_json, metrics_text, origin
 from ensemble.recipe import read_recipe
-from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of
-from featstore.clip import window_of
-from featstore.errors import DataError
+from ensemble.windows.recordings import MAXIMUM, Recordings
 from featstore.store import FeatureStore
 from featstore.table import ClipTable
 from featstore.terminal.shown import block, counted
@@ -57,47 +41,29 @@ def evaluate_scores(
     recordings whose windows are scored; scores of whole recordings are read as they are.
     """
     store, made_by = FeatureStore.open(path), read_recipe(recipe) if recipe else None
-    every = tests = test_clips(store, ground_truth)
+    marked = None
     if not no_marks:
-        store = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
-        tests = _unmarked(tests, store)
-    tests, chose = with_confirmed_labels(tests, made_by) if made_by else (tests, 0)
-    chosen_by = {*made_by.confirmed_faults, *made_by.confirmed_normal} if made_by else set()
-    recordings = recordings_of(tests, recording_score, unlabelled=chosen_by)
-    rule = year or year_of(recordings.clips)
-    clips, lacking = labelled(recordings.clips, rule)
-    if not len(clips):
-        raise DataError(f"{path}: {_nothing_to_measure(recordings.clips, lacking)}")
-    of_windows = recordings.divided and not scores.is_dir() and any(map(window_of, read_scores(scores).keys))
-    known = every if of_windows else recordings_of(every, recording_score).clips
-    rejected = rejected_keys(store, sorted(store.embeddings))
-    table = read_any_scores(scores, known, year or package_year(every), rejected)
+        marked = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
+    tests = Measured.of(
+        store,
+        ground_truth=ground_truth,
+        year=year,
+        marked=marked,
+        recipes=[made_by] if made_by else [],
+        recording_score=recording_score,
+    )
+    recordings, rule, clips = tests.recordings, tests.rule, tests.clips
+    table, of_windows = tests.read(scores, marked or store, year)
     clips, unscored = _scored(clips, table, recordings)
     measured = measure(recordings.table(table, clips.keys()) if of_windows else table, clips, rule)
-    copies = known_copies(store, scores, pool_sections=bool(made_by and made_by.pool_sections))
+    copies = known_copies(marked or store, scores, pool_sections=bool(made_by and made_by.pool_sections))
     apart = without_copies(
         copies, lambda keys: recordings.table(table, keys) if of_windows else table, recordings, clips, rule
     )
-    lacking = [*unscored, *lacking]
-    if len(tests) < len(every):
-        lacking = [f"{counted(len(every) - len(tests), 'marked clip')}; --no-marks counts them", *lacking]
-    if chose:
-        lacking = [f"{counted(chose, 'clip')} that chose this ensemble", *lacking]
     metrics = metrics_json(*measured) | ({"recordings": len(recordings.clips)} if of_windows else {}) | dict(apart.json)
     text = block(metrics_text(*measured), *(origin(recordings, clips) if of_windows else ()))
-    return Evaluated(metrics, block(*apart.around(text)), lacking, len(table.unscored))
-
-
-def _nothing_to_measure(clips: ClipTable, lacking: list[str]) -> str:
-    """Why no section can be measured, and what to do."""
-    known = clips[~clips.where(label="unknown")]
-    for label, folder, noun in (("normal", "normal", "normal"), ("anomaly", "abnormal", "anomalous")):
-        if len(known) and not known.where(label=label).any():
-            machine = min(known.column("machine").tolist())
-            return f"no {noun} test recordings, so no AUC; put some in {machine}/test/{folder} and build again"
-    missing = lacking[0] if lacking else "no test clip has a label"
-    cure = "--ground-truth takes the evaluator's folder, with ground_truth_data and ground_truth_domain"
-    return f"{missing}; {cure}"
+    left_out = [*tests.left_out, *unscored]
+    return Evaluated(metrics, block(*apart.around(text)), left_out, len(table.unscored))
 
 
 def _scored(clips: ClipTable, table: ScoreTable, recordings: Recordings) -> tuple[ClipTable, list[str]]:
@@ -111,9 +77,3 @@ def _scored(clips: ClipTable, table: ScoreTable, recordings: Recordings) -> tupl
         others = counted(len(named - lacking), "recording")
         notes.append(f"{others} that the store rejected: the metrics are of the clips of the store")
     return clips, notes
-
-
-def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:
-    """The test clips that are still test clips with the marks of `store`, without those marked as faults."""
-    still, keys = set(test_clips(store, None).keys()) - set(keys_marked(store, FAULT)), tests.keys()
-    return tests[np.array([key in still for key in keys], dtype=bool)]

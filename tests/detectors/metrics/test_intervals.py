@@ -175,3 +175,25 @@ def test_a_machine_with_one_section_counts_as_much_as_one_with_three_in_2020():
         rows = (labels.machine == section[0]) & (labels.section == section[1])
         expected = weight * sum(influence.by_clip for influence in of.sections[section].values())
         np.testing.assert_allclose(of.score.by_clip[rows], expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("year", [2020, 2023])
+def test_the_mean_of_one_section_is_that_section(year):
+    labels, scores = random_year(np.random.default_rng(8), 20, sections=(("fan", "00"),))
+    of = influences(tabled(scores), labels, year)
+    result = intervals(tabled(scores), labels, year)
+    for name, influence in of.sections["fan", "00"].items():
+        np.testing.assert_allclose(of.means[name].by_clip, influence.by_clip, atol=1e-12)
+        assert result.means[name].value == pytest.approx(result.sections["fan", "00"][name].value)
+
+
+def test_the_mean_of_sections_is_less_uncertain_than_each():
+    labels, scores = random_year(np.random.default_rng(9), 20, sections=UNEVEN)
+    table = tabled(scores)
+    result, evaluation = intervals(table, labels, 2023), evaluate(table, labels, 2023)
+    for name, mean in result.means.items():
+        assert mean.value == evaluation.mean(name)
+        widths = [section[name].high - section[name].low for section in result.sections.values()]
+        assert mean.high - mean.low < min(widths)
+    same = compare(table, table, labels, 2023)
+    assert {(mean.value, mean.low, mean.high) for mean in same.means.values()} == {(0.0, 0.0, 0.0)}
