@@ -104,11 +104,12 @@ class ClipTable:
     def as_columns(self) -> dict[str, Any]:
         """Columns for other programs: lists of text, and float64 arrays for times.
 
-        `clip` is the key of `scores.csv`; path, machine, section, split, domain, label and variant follow. start_s and
-        end_s are the seconds of a window, NaN for a whole recording. Every attribute is a column attr_NAME, None for
-        clips without it.
+        `clip` is the key, as in scores.csv. `path` is the file of the recording; start_s and end_s are the seconds of a
+        window, NaN for a whole recording. machine, section, split, domain, label and variant are as stored. Every
+        attribute is a column attr_NAME, None for clips without it.
         """
         texts = {name: self.column(name).tolist() for name in COLUMNS if name != "attributes"}
+        texts["path"] = self.recordings()
         start_s, end_s = np.ascontiguousarray(self.windows().T)
         return {"clip": self.keys(), **texts, "start_s": start_s, "end_s": end_s, **self._attributes()}
 
