@@ -21,7 +21,7 @@ def to_pandas(columns: Mapping[str, Column]) -> "pandas.DataFrame":
 
     DataError where pandas is not installed.
     """
-    pandas = _installed("pandas", "a DataFrame")
+    pandas = installed("pandas", "a DataFrame")
     text = pandas.Series(["text"]).dtype  # str from pandas 3 on, object before
     series = {
         name: values if isinstance(values, np.ndarray) else pandas.Series(unicode_texts(values), dtype=text)
@@ -35,7 +35,7 @@ def to_arrow(columns: Mapping[str, Column]) -> "pyarrow.Table":
 
     DataError where pyarrow is not installed.
     """
-    arrow = _installed("pyarrow", "an Arrow table")
+    arrow = installed("pyarrow", "an Arrow table")
     arrays = {
         name: arrow.array(values, from_pandas=True)
         if isinstance(values, np.ndarray)
@@ -45,17 +45,18 @@ def to_arrow(columns: Mapping[str, Column]) -> "pyarrow.Table":
     return arrow.table(arrays)
 
 
+def unicode_text(text: str) -> str:
+    r"""The text with bytes of a path that are not UTF-8 as \xNN, because tables hold Unicode only."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def unicode_texts(texts: Sequence[str | None]) -> list[str | None]:
-    r"""The texts with bytes of a path that are not UTF-8 as \xNN, because tables hold Unicode only."""
-    return [
-        text
-        if text is None or text.isascii()
-        else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        for text in texts
-    ]
+    """`unicode_text` of every text; None stays None."""
+    return [text if text is None else unicode_text(text) for text in texts]
 
 
-def _installed(name: str, what: str) -> Any:
+def installed(name: str, what: str) -> Any:
+    """The library `name` of the extra `tables`; DataError where it is not installed."""
     try:
         return import_module(name)
     except ImportError as error:
