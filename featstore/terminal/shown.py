@@ -9,7 +9,7 @@ The data stay as they are.
 import json
 from collections.abc import Sequence
 
-SHOWN_NAMES, NAME_WIDTH = 3, 60
+SHOWN_NAMES, NAME_WIDTH = 3, 100
 
 
 class Block(str):

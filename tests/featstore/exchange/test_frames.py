@@ -84,9 +84,9 @@ def test_a_table_is_shown_in_few_words():
         "2 machines (fan, pump), 2 sections (00, id_02), 2 splits (test, train)>"
     )
     hostile = [Clip(f"{'x' * 500}{i}\x1b[2J", f"m\n{i}", f"{i:02d}", "train") for i in range(5000)]
-    assert len(shown := repr(ClipTable.from_clips(hostile))) < 400
+    assert len(shown := repr(ClipTable.from_clips(hostile))) < 500
     assert shown.isprintable()
     scores = ScoreTable("knn", tuple(one.key for one in hostile), np.arange(5000), ("lost.wav",))
     assert repr(scores).endswith(" ...), scores 0 to 4999, 1 without a score>")
-    assert len(repr(scores)) < 400
+    assert len(repr(scores)) < 500
     assert repr(ScoreTable("knn", (), np.zeros(0))) == "<ScoreTable 'knn': 0 clips>"
