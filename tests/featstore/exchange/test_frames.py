@@ -9,7 +9,8 @@ from sample_store import clip
 from detectors.metrics.scores import ScoreTable
 from featstore.clip import Clip
 from featstore.errors import DataError
-from featstore.exchange.foreign import read_clips
+from featstore.layouts.manifest import read_manifest
+from featstore.layouts.tree import Tree
 from featstore.table import ClipTable
 
 WINDOW = Clip("b.wav#t=2.5,12.5", "fan", "00", "test", label="anomaly", attributes={"load": "high"})
@@ -45,7 +46,7 @@ def test_a_data_frame_of_recordings_is_a_manifest(tmp_path):
     recordings = CLIPS[CLIPS.where(variant="")]
     frame = recordings.to_pandas().drop(columns=["clip", "variant"])
     frame.to_csv(tmp_path / "clips.csv", index=False)
-    assert list(read_clips(tmp_path / "clips.csv")) == list(recordings)
+    assert read_manifest(Tree(tmp_path, listed_in=tmp_path / "clips.csv")).clips == list(recordings)
 
 
 def test_scores_are_joined_to_their_clips_by_key():
