@@ -51,13 +51,13 @@ def test_a_data_frame_of_recordings_is_a_manifest(tmp_path):
 
 def test_scores_are_joined_to_their_clips_by_key():
     pytest.importorskip("pandas")
-    scores = ScoreTable("knn", (VARIANT.key, WINDOW.key), np.array([0.25, 0.5]))
-    assert scores.to_pandas().to_dict("list") == {"clip": [VARIANT.key, WINDOW.key], "score": [0.25, 0.5]}
+    scores = ScoreTable("knn", (WINDOW.key, VARIANT.key), np.array([0.25, 0.5]))
+    assert scores.to_pandas().to_dict("list") == {"clip": [WINDOW.key, VARIANT.key], "score": [0.25, 0.5]}
     frame = scores.to_pandas(CLIPS)
-    assert frame["machine"].tolist() == ["pump", "fan"]
-    assert frame["attr_load"].tolist()[1] == "high"
+    assert frame["machine"].tolist() == ["fan", "pump"]
+    assert frame["attr_load"].tolist()[0] == "high"
     assert "label" not in frame
-    assert scores.to_pandas(CLIPS, labels=True)["label"].tolist() == ["unknown", "anomaly"]
+    assert scores.to_pandas(CLIPS, labels=True)["label"].tolist() == ["anomaly", "unknown"]
     assert "label" not in scores.to_arrow(CLIPS).column_names
     with pytest.raises(ValueError, match=r"1 of 2 clips are not in `clips`, first 'b.wav#t=2.5,12.5'"):
         scores.to_pandas(CLIPS[[0, 2]])
