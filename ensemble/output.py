@@ -24,7 +24,6 @@ from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.page.kept import FILE as PAGE_FILE
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
-from ensemble.scoring.output import TEXTS, schema_of, unicode_row
 from ensemble.submission.fill import filled
 from ensemble.submission.package import read_submission, write_submission
 from ensemble.windows.blocks import any_windows
@@ -33,7 +32,7 @@ from ensemble.windows.files import remove_windows, time_text
 from ensemble.windows.recordings import Recordings, recordings_of, rule_text
 from featstore.clip import window_of
 from featstore.console import table
-from featstore.disk.files import replacing, write_new
+from featstore.disk.files import write_new
 from featstore.errors import DataError
 from featstore.layouts.names import Names, several
 from featstore.layouts.truth import apply_truth
@@ -159,29 +158,6 @@ def scores_csv(
         cells |= {"start_s": str(span[0]), "end_s": str(span[1]), NOT_SCORED: clip.reason}
         writer.writerow([cells.get(name, "") for name in header])
     return text.getvalue()
-
-
-def write_scores_parquet(out: Path) -> Path:
-    """Write the rows of OUT/scores.csv as OUT/scores.parquet, where section 00 is a text; returns its path.
-
-    DataError where pyarrow is not installed.
-    """
-    path = out / PARQUET_FILE
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise DataError(f'{path}: Parquet needs pyarrow; pip install "featstore[parquet]"') from error
-    with (out / SCORES_FILE).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        schema = schema_of(pa, reader.fieldnames or ())
-        rows = [
-            {name: text if name in TEXTS else float(text) if text else None for name, text in row.items()}
-            for row in reader
-        ]
-    with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([unicode_row(row) for row in rows], schema=schema), temporary)
-    return path
 
 
 def write_package(

@@ -28,6 +28,7 @@ from ensemble.evaluation.without_copies import without_copies
 from ensemble.inputs import embeddings_of
 from ensemble.marks.apply import MarkedStore, marked_faults, with_all_marks, with_marks
 from ensemble.output import (
+    SCORES_FILE,
     SELECTION_FILE,
     labelled,
     measure,
@@ -41,7 +42,6 @@ from ensemble.output import (
     write_detection,
     write_metrics,
     write_package,
-    write_scores_parquet,
     year_of,
 )
 from ensemble.page.kept import FILE as PAGE_FILE
@@ -56,6 +56,7 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import selection_bytes, write_selection
+from ensemble.tables.results import write_scores_parquet
 from ensemble.windows.events import event_rate
 from ensemble.windows.files import write_windows
 from ensemble.windows.findings import Findings, findings_of
@@ -129,7 +130,7 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
         *write_detection(detection, out, findings.seconds, where.sentences(), unscored),
         *_write_reason(ensemble, out / SELECTION_FILE),
     ]
-    files += [write_scores_parquet(out)] if written.parquet else []
+    files += [write_scores_parquet(out / SCORES_FILE)] if written.parquet else []
     files += write_windows(out, detection, findings, where.sentences()) if findings.recordings.divided else []
     files += write_transductive(detection, ranked, out)
     if written.submission:

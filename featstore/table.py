@@ -3,11 +3,16 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from featstore.clip import Clip, attributes_text, key_of, recording_of, window_of
+from featstore.terminal.shown import SHOWN_NAMES, counted_names
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
 
 COLUMNS = ("path", "machine", "section", "split", "domain", "label", "attributes", "variant")
 
@@ -46,6 +51,11 @@ class ClipTable:
     def __len__(self) -> int:
         return len(self.columns["path"])
 
+    def __repr__(self) -> str:
+        keys = [clip.key for clip in self[:SHOWN_NAMES]]
+        names = [counted_names(decode(np.unique(self.columns[n])), n) for n in ("machine", "section", "split")]
+        return f"<ClipTable: {', '.join([counted_names(keys, 'clip', len(self)), *names])}>"
+
     def __iter__(self) -> Iterator[Clip]:
         return (self[i] for i in range(len(self)))
 
@@ -78,6 +88,37 @@ class ClipTable:
         """Start and end of every row's window in seconds, float64 (n, 2); NaN for a whole recording."""
         windows = map(window_of, decode(self.columns["path"]))
         return np.array([window or (np.nan, np.nan) for window in windows]).reshape(-1, 2)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The table as `as_columns` describes it; DataError where pandas is not installed."""
+        from featstore.exchange.frames import to_pandas
+
+        return to_pandas(self.as_columns())
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """The table as `as_columns` describes it; DataError where pyarrow is not installed."""
+        from featstore.exchange.frames import to_arrow
+
+        return to_arrow(self.as_columns())
+
+    def as_columns(self) -> dict[str, Any]:
+        """Columns for other programs: lists of text, and float64 arrays for times.
+
+        `clip` is the key, as in scores.csv. `path` is the file of the recording; start_s and end_s are the seconds of a
+        window, NaN for a whole recording. machine, section, split, domain, label and variant are as stored. Every
+        attribute is a column attr_NAME, None for clips without it.
+        """
+        texts = {name: self.column(name).tolist() for name in COLUMNS if name != "attributes"}
+        texts["path"] = self.recordings()
+        start_s, end_s = np.ascontiguousarray(self.windows().T)
+        return {"clip": self.keys(), **texts, "start_s": start_s, "end_s": end_s, **self._attributes()}
+
+    def _attributes(self) -> dict[str, list[str | None]]:
+        values, inverse = np.unique(self.columns["attributes"], return_inverse=True)
+        parsed = [json.loads(text) for text in decode(values)]
+        rows = inverse.tolist()
+        columns = {name: [attributes.get(name) for attributes in parsed] for name in sorted(set().union(*parsed))}
+        return {f"attr_{name}": [cells[row] for row in rows] for name, cells in columns.items()}
 
     def where(self, **equal: str) -> np.ndarray:
         """Boolean mask of the rows with the given column values, e.g. `where(machine="fan", split="train")`."""

@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featstore.disk.files import write_new
 from featstore.errors import DataError
+from featstore.exchange.frames import to_arrow, to_pandas
 from featstore.layouts.csv_text import csv_rows
+from featstore.table import ClipTable
+from featstore.terminal.shown import counted_names
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
 
 HEADER = ("clip", "score")
 
@@ -53,6 +61,11 @@ class ScoreTable:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __repr__(self) -> str:
+        scores = f", scores {self.scores.min():.4g} to {self.scores.max():.4g}" if len(self) else ""
+        without = f", {len(self.unscored):,} without a score" if self.unscored else ""
+        return f"<ScoreTable {self.name!r}: {counted_names(self.keys, 'clip')}{scores}{without}>"
+
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {key: row for row, key in enumerate(self.keys)}
@@ -76,6 +89,34 @@ class ScoreTable:
         if len(set(keys)) != len(keys):
             raise ValueError(f"{self.name}: the clip {_first_repeat(keys)!r} is expected twice; keys must be unique")
         return scores
+
+    def to_pandas(self, clips: ClipTable | None = None, *, labels: bool = False) -> "pandas.DataFrame":
+        """The table as `as_columns` describes it; DataError where pandas is not installed."""
+        return to_pandas(self.as_columns(clips, labels=labels))
+
+    def to_arrow(self, clips: ClipTable | None = None, *, labels: bool = False) -> "pyarrow.Table":
+        """The table as `as_columns` describes it; DataError where pyarrow is not installed."""
+        return to_arrow(self.as_columns(clips, labels=labels))
+
+    def as_columns(self, clips: ClipTable | None = None, *, labels: bool = False) -> dict[str, Any]:
+        """Columns `clip` and `score` in the order of the table, and those of the same clips in `clips`.
+
+        The columns of clips are those of `ClipTable.as_columns`; `label` is one of them only with `labels`. ValueError
+        names the first key that `clips` lacks.
+        """
+        columns: dict[str, Any] = {"clip": list(self.keys), "score": self.scores}
+        if clips is None:
+            if labels:
+                raise ValueError("labels are those of clips; give the clips too")
+            return columns
+        rows = {key: row for row, key in enumerate(clips.keys())}
+        missing = [key for key in self.keys if key not in rows]
+        if missing:
+            raise ValueError(
+                f"{self.name}: {len(missing)} of {len(self)} clips are not in `clips`, first {missing[0]!r}"
+            )
+        of_clips = clips[np.array([rows[key] for key in self.keys], dtype=np.intp)].as_columns()
+        return columns | {name: of_clips[name] for name in of_clips if name != "clip" and (labels or name != "label")}
 
 
 def _first_repeat(keys: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from ensemble.scoring.score import Outcome
 from ensemble.windows.events import Event
 from featstore.disk.files import replacing
 from featstore.errors import DataError
+from featstore.exchange.frames import unicode_text
 from featstore.terminal.shown import json_text
 
 COLUMNS = (
@@ -122,12 +123,7 @@ def write_parquet(path: Path, outcomes: Iterable[Outcome], group: int = 4096) ->
 
 def unicode_row(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with bytes of a path that are not UTF-8 as escapes, because Parquet holds Unicode only."""
-    return {
-        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        if isinstance(value, str)
-        else value
-        for name, value in values.items()
-    }
+    return {name: unicode_text(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 TEXTS = (

@@ -12,9 +12,16 @@ from featstore.terminal.shown import counted
 @click.argument("store", type=EXISTING)
 @click.argument("out", type=PATH)
 @click.option("-e", "--embedding", required=True, help="Name of the embedding in the store.")
-@click.option("--to", "kind", type=click.Choice(["npz", "parquet", "csv"]), help="Default: by the suffix of OUT.")
+@click.option("--to", "kind", type=click.Choice(["npz", "parquet", "csv", "hf"]), help="Default: by the suffix of OUT.")
 def export(store: Path, out: Path, embedding: str, kind: str | None) -> None:
-    """Write one embedding with its clips to OUT (npz, parquet or csv)."""
+    """Write one embedding with its clips to OUT: a file (npz, parquet, csv), or a new folder of Hugging Face (hf).
+
+    \b
+    npz      numpy.load(OUT); no pickle
+    parquet  pandas, Arrow, Lance, DuckDB; the embedding is a list of fixed size
+    csv      any program
+    hf       datasets.load_from_disk(OUT); needs the extra hf
+    """
     from featstore.exchange.embeddings import export
     from featstore.store import FeatureStore
 

@@ -1,4 +1,4 @@
-"""Exports embeddings of a store (npz, Parquet, CSV) and imports embeddings of other programs."""
+"""Exports embeddings of a store (npz, Parquet, CSV, Hugging Face) and imports embeddings of other programs."""
 
 import csv
 import hashlib
@@ -15,28 +15,33 @@ from featstore.disk.files import explained, replacing
 from featstore.disk.parts import parts
 from featstore.disk.shard import EmbeddingInfo, ShardData
 from featstore.errors import DataError, RequestError
+from featstore.exchange.arrow import TIMES, schema_of, tables
+from featstore.exchange.dataset import write_dataset
 from featstore.exchange.foreign import checked_matrix, read_array, read_clips, read_described
 from featstore.reader import FeatureStore
 from featstore.store import StoreWriter
 from featstore.table import COLUMNS, ClipTable
 
 BLOCK_ROWS = 8192
-TIMES = ("start_s", "end_s")
 
 
 def export(store: FeatureStore, embedding: str, out: str | Path, to: str = "npz") -> int:
     """Write one embedding with the columns of its clips to `out` and return the number of rows.
 
     `to` is npz (arrays `embedding`, `views`, `channel` and one per column, no pickle), parquet (`embedding` as a list
-    of fixed size; its shape, channel and the names of views in the metadata) or csv (columns e0, e1, ...; float32
-    digits that read back exactly). The columns are those of a clip, and start_s and end_s of its window (NaN or empty
-    for a whole recording).
+    of fixed size; its shape, channel and the names of views in the metadata), csv (columns e0, e1, ...; float32
+    digits that read back exactly) or hf (a new folder, see `exchange.dataset`). The columns are those of a clip, and
+    start_s and end_s of its window (NaN or empty for a whole recording).
     After an error `out` is unchanged. Rows are streamed in blocks.
     """
-    if to not in _WRITERS:
-        raise DataError(f"unknown export format {to!r}; choose from {', '.join(_WRITERS)}")
+    if to not in FORMATS:
+        raise DataError(f"unknown export format {to!r}; choose from {', '.join(FORMATS)}")
     rows = store.rows(embedding)
     path, needed = Path(out), rows * int(np.prod(store.info(embedding).shape)) * 4
+    if to == HF:
+        with explained(str(path), 2 * needed, path.parent):
+            write_dataset(store, embedding, path)
+        return rows
     with explained(str(path), needed, path.parent), replacing(path) as part, part.open("xb") as file:
         _WRITERS[to](store, embedding, file)
     return rows
@@ -164,14 +169,10 @@ def _write_npz(store: FeatureStore, name: str, file: IO[bytes]) -> None:
 
 def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
     try:
-        import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
         raise DataError("Parquet needs pyarrow; install featstore[parquet], or export npz or csv") from error
     info = store.info(name)
-    size = int(np.prod(info.shape))
-    fields = [pa.field(column, pa.string()) for column in COLUMNS]
-    fields += [pa.field(column, pa.float64()) for column in TIMES]
     metadata = {
         "embedding": name,
         "shape": json.dumps(list(info.shape)),
@@ -179,14 +180,10 @@ def _write_parquet(store: FeatureStore, name: str, file: IO[bytes]) -> None:
         "channel": info.channel,
         "fingerprint": info.fingerprint,
     }
-    schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), size))], metadata=metadata)
+    schema = schema_of((int(np.prod(info.shape)),), metadata)
     with ParquetWriter(file, schema) as writer:
-        for clips, block in store.blocks(name, BLOCK_ROWS):
-            # Parquet text is UTF-8: bytes of file names that are not UTF-8 are written as \xNN.
-            texts = [[text.decode("utf-8", "backslashreplace") for text in clips.columns[c].tolist()] for c in COLUMNS]
-            rows = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), size)
-            times = [pa.array(column, from_pandas=True) for column in clips.windows().T]
-            writer.write_table(pa.table([*map(pa.array, texts), *times, rows], schema=schema))
+        for table in tables(store, name, schema, BLOCK_ROWS):
+            writer.write_table(table)
 
 
 def _write_csv(store: FeatureStore, name: str, file: IO[bytes]) -> None:
@@ -207,3 +204,6 @@ _WRITERS: Mapping[str, Callable[[FeatureStore, str, IO[bytes]], None]] = {
     "parquet": _write_parquet,
     "csv": _write_csv,
 }
+HF = "hf"
+FORMATS = (*_WRITERS, HF)
+"""Formats of an export: files of one of the first three, or a folder."""

@@ -7,6 +7,9 @@ The data stay as they are.
 """
 
 import json
+from collections.abc import Sequence
+
+SHOWN_NAMES, NAME_WIDTH = 3, 100
 
 
 class Block(str):
@@ -44,3 +47,11 @@ def json_text(value: object, *, allow_nan: bool = True) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: 1 clip, 1,234 clips; plural: of a noun that takes more than an s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def counted_names(names: Sequence[str], noun: str, total: int | None = None) -> str:
+    """A number of things and the first names: `4 machines (bearing, fan, gearbox, ...)`; total: all."""
+    number = len(names) if total is None else total
+    shown = [one_line(name, NAME_WIDTH) for name in names[:SHOWN_NAMES]]
+    more = ["..."] if number > len(shown) else []
+    return counted(number, noun) + (f" ({', '.join([*shown, *more])})" if shown else "")

@@ -1,0 +1,1 @@
+"""The tables that `detect` writes, for programs of data science."""
