@@ -63,7 +63,7 @@ def main() -> None:
     """Score the recordings of a feature store, fuse the scores, decide, and say why.
 
     \b
-    detect STORE --ensemble                 the ensemble chosen by generated anomalies
+    detect STORE                            score it with the ensemble chosen by generated anomalies
     detect STORE -d knn -e twfr@r0.9        one detector on one view
     detect select STORE -o recipe.toml      choose an ensemble by generated anomalies
     detect STORE --recipe results/recipe.toml   run a recorded recipe again

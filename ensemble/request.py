@@ -94,16 +94,10 @@ class RunRequest:
         except ValueError as error:
             raise OptionError(str(error)) from error
 
-    @property
-    def names_members(self) -> bool:
-        """Whether anything to run is named."""
-        return bool(self.ensemble or self.default or self.detectors or self.recipe or self.external)
-
-    def refuse_nothing(self) -> None:
-        """Raise OptionError where nothing to run is named."""
-        if not self.names_members:
-            choices = "--ensemble, --default, -d DETECTOR -e EMBEDDING, --recipe or --scores FILE"
-            raise OptionError(f"nothing to run: give {choices}")
+    def or_ensemble(self) -> "RunRequest":
+        """The request itself; the chosen ensemble where nothing to run is named."""
+        named = self.ensemble or self.default or self.detectors or self.recipe or self.external
+        return self if named else replace(self, ensemble=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,8 +110,7 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     Last comes page.safetensors, which `detect review` opens. IncompleteError for a submission that would lack test
     clips without a score.
     """
-    request.refuse_nothing()
-    written, store = written or OutRequest(), FeatureStore.open(path)
+    request, written, store = request.or_ensemble(), written or OutRequest(), FeatureStore.open(path)
     notes = prepare_out(out, package=written.submission)
     ensemble, ranked = ensemble_of(store, request, screen)
     if written.submission and _marks_hide_tests(store, ensemble):

@@ -1,7 +1,7 @@
 """`detect fit`: a fitted model in one file."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +53,6 @@ def fit(context: click.Context, /, store: Path, out: Path | None, update: Path |
         _print_update(result, out or update, as_json)
         return
     request = RunRequest(**options)
-    if not request.names_members:
-        request = replace(request, ensemble=True)
     out = out or Path("plant.model")
     fit_request = FitRequest(
         store=store, out=out, embedders=embedders, inside=None if weights is None else weights == "inside"

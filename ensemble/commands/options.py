@@ -43,7 +43,8 @@ recipe_options = together(
     click.option(
         "--ensemble",
         is_flag=True,
-        help="The ensemble chosen by the generated anomalies of STORE, kept there; without any, the fixed default.",
+        help="The ensemble chosen by the generated anomalies of STORE, kept there; without any, the fixed default. "
+        "Runs where nothing else is named.",
     ),
     click.option("--default", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e)."),
     click.option("--perturb", is_flag=True, help="--ensemble: choose by perturbed embeddings, which need no audio."),

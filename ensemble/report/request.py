@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble.checks.disk import data_root
@@ -51,9 +51,7 @@ def report_to(page: ReportRequest, request: RunRequest, screen: Screen) -> None:
     """Score the store as `detect run` does, and explain the detection in one HTML file; by default of `--ensemble`."""
     store = FeatureStore.open(page.store)
     page.out.parent.mkdir(parents=True, exist_ok=True)
-    if not request.names_members:
-        request = replace(request, ensemble=True)
-    ensemble, _ = ensemble_of(store, request, screen)
+    ensemble, _ = ensemble_of(store, request.or_ensemble(), screen)
     selection = read_selection(page.selection, ensemble.recipe) if page.selection else ensemble.selection
     detection = detection_of(store, ensemble, request, screen)
     title = f"Anomaly report: {page.store.resolve().name}"

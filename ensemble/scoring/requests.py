@@ -43,7 +43,7 @@ class FitRequest:
 
 def fit_to(request: FitRequest, run: RunRequest, screen: Screen) -> tuple[Model, tuple[str, ...]]:
     """Fit the named or chosen ensemble to a store and write the model; returns it, and notes for the user."""
-    run.refuse_nothing()
+    run = run.or_ensemble()
     refuse_own_classes(request.embedders)
     store = FeatureStore.open(request.store)
     request.out.parent.mkdir(parents=True, exist_ok=True)

@@ -111,6 +111,12 @@ def test_thresholds_by_hand_are_kept_in_the_recipe(store: Path, tmp_path: Path) 
     assert "'fan/0' names no section; it has fan/00, valve/00; did you mean fan/00?" in unknown.output
 
 
+def test_the_chosen_ensemble_runs_where_nothing_is_named(store: Path, tmp_path: Path) -> None:
+    plain, named = (run(store, *options, "-o", tmp_path / "out") for options in ((), ("--ensemble",)))
+    assert (plain.exit_code, plain.stdout) == (0, named.stdout)
+    assert "nearest normal clip" in plain.stdout
+
+
 def test_detectors_are_listed_with_their_parameters() -> None:
     shown = run("detectors").stdout
     for name in ("knn", "gmm", "mahalanobis", "ldn", "lof"):
@@ -125,7 +131,6 @@ def test_detectors_are_listed_with_their_parameters() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["STORE"], 2, "nothing to run: give --ensemble"),
         (["STORE", "-d", "knn"], 2, "needs one -e"),
         (["STORE", "-d", "knn", "--threshold", "quantil"], 2, "did you mean quantile?"),
         (["STORE", "-d", "knn", "--threshold", "3", "--fdr", "0.1"], 2, "with no threshold by hand"),
