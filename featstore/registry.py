@@ -123,7 +123,7 @@ def names_class(noun: str, spec: str) -> bool:
 
 
 def in_library(noun: str, spec: str) -> bool:
-    """Whether a line of text names a class of scikit-learn or PyOD, which is found in a list of their detectors only."""
+    """Whether a line of text names a class of scikit-learn or PyOD, which is looked up in a list of their detectors."""
     return bool(KINDS[noun].in_library) and LIBRARY_CLASS.fullmatch(spec) is not None
 
 

@@ -44,12 +44,13 @@ class NamedDetector(BaseEstimator):  # type: ignore[misc]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("detector", "contamination") and not name.startswith("_") and not name.endswith("_"):
-            raise AttributeError(f"{name!r} is no attribute; change a keyword of the detector by set_params({name}=...)")
+            raise AttributeError(f"no attribute {name!r}; change a keyword of the detector by set_params({name}=...)")
         super().__setattr__(name, value)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         keywords = {"contamination": self.contamination, **self._keywords}
-        return f"{type(self).__name__}({', '.join([repr(self.detector), *(f'{k}={v!r}' for k, v in keywords.items())])})"
+        texts = [repr(self.detector), *(f"{key}={value!r}" for key, value in keywords.items())]
+        return f"{type(self).__name__}({', '.join(texts)})"
 
 
 def _defaults(detector: object) -> dict[str, Any] | None:

@@ -32,8 +32,9 @@ class Library:
     """One library: where its detectors are, the base class that they share, and those that cannot be used here.
 
     distribution: name of the package to install. extra: that of this project which brings it; empty where it is always
-    there. scorer, sign: the method whose values times the sign are anomaly scores. rowwise: whether no score depends on the
-    other rows of the call. skipped: beginnings of file and folder names. left_out: class names with reasons.
+    there. scorer, sign: the method whose values times the sign are anomaly scores. rowwise: whether a score never
+    depends on the other rows of the call. skipped: beginnings of file and folder names. left_out: class names with
+    reasons.
     """
 
     package: str
@@ -49,11 +50,11 @@ class Library:
 
 
 LIBRARIES = {
-    "sklearn": Library("sklearn", "sklearn.base:OutlierMixin", r"\bOutlierMixin\b", "scikit-learn", "score_samples", -1),
+    "sklearn": Library("sklearn", "sklearn.base:OutlierMixin", "OutlierMixin", "scikit-learn", "score_samples", -1),
     "pyod": Library(
         "pyod.models",
         "pyod.models.base:BaseDetector",
-        r"\bBase(?:DeepLearning)?Detector\b",
+        "Base(?:DeepLearning)?Detector",
         "pyod",
         "decision_function",
         1,
@@ -111,7 +112,7 @@ def modules(head: str) -> dict[str, str]:
     """Module of every detector class of a library, by class name; DataError where it is not installed."""
     library = LIBRARIES[head]
     if find_spec(head) is None:
-        raise DataError(f'{head}: needs {library.distribution}, which is not installed; pip install "{_extra(library)}"')
+        raise DataError(f'{library.distribution} is not installed: pip install "{install_of(head)}"')
     spec = find_spec(library.package)
     root = Path(next(iter(spec.submodule_search_locations or ()))) if spec else Path()
     defined: dict[str, str] = {}
@@ -119,12 +120,14 @@ def modules(head: str) -> dict[str, str]:
         parts = path.relative_to(root).with_suffix("").parts
         if not any(part.startswith(library.skipped) for part in parts):
             text = path.read_text(encoding="utf-8")
-            for match in re.finditer(rf"^class ([A-Za-z]\w*)\([^)]*{library.pattern}", text, re.MULTILINE):
+            for match in re.finditer(rf"^class ([A-Za-z]\w*)\([^)]*\b{library.pattern}\b", text, re.MULTILINE):
                 defined[match[1]] = ".".join((library.package, *parts))
     return defined
 
 
-def _extra(library: Library) -> str:
+def install_of(head: str) -> str:
+    """What to install for a library: our package with an extra, or the library."""
+    library = LIBRARIES[head]
     return f"featstore[{library.extra}]" if library.extra else library.distribution
 
 

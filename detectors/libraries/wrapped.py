@@ -3,6 +3,7 @@
 import io
 import random
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
@@ -25,9 +26,9 @@ class Wrapped(Fitted):
     """Score of a detector of a library: its own, with the sign turned where there higher is more normal.
 
     For scikit-learn it is `-score_samples(X)`, for PyOD `decision_function(X)`. Reference scores are cross-fitted.
-    Where a class ranks a row among all rows of the call (ECOD, COPOD) or draws random numbers for it (VAE), every row is
-    scored by a call of its own, so that no clip changes the score of another. Such scores differ a little from those of
-    one call with all rows.
+    Where a class ranks a row among all rows of the call (ECOD, COPOD) or draws random numbers for it (VAE), every row
+    is scored by a call of its own, so that no clip changes the score of another. Such scores differ a little from those
+    of one call with all rows.
 
     name: `sklearn:CLASS` or `pyod:CLASS`. parameters: those of its constructor. Rows are learned in the order given.
     """
@@ -123,11 +124,15 @@ def _values(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 def steady() -> Iterator[None]:
     """Random numbers of Python, numpy and torch from a fixed seed, as they were afterwards; nothing is printed.
 
-    Several classes of PyOD have no `random_state` and draw from the global generators.
+    Several classes of PyOD have no `random_state` and draw from the global generators. Warnings of what will change in a
+    later version are for the authors of the library.
     """
     torch = sys.modules.get("torch")
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the library's own generators
-    with torch.random.fork_rng() if torch else nullcontext(), redirect_stdout(io.StringIO()):
+    restored = torch.random.fork_rng() if torch else nullcontext()
+    with restored, redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         random.seed(0)
         np.random.seed(0)  # noqa: NPY002
         if torch:

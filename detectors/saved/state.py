@@ -5,8 +5,9 @@ The tree has one entry per detector:
     {"fan 00": {"detector": "knn:k=2,standardize=true", "features": 128, "reference_scores": "0", "learned": {...}}}
 
 `detector` is a line of text of DETECTORS, or of a detector of scikit-learn or PyOD, read as a user's text is. `learned`
-holds the attributes that `table` lists for its class. An array is a name of `arrays`, see `kinds`. Both may come from a hostile sender: no name of the tree is
-imported or looked up outside these tables, and nothing is allocated by a number of it.
+holds the attributes that `table` lists for its class. An array is a name of `arrays`, see `kinds`. Both may come from a
+hostile sender: no name of the tree is imported or looked up outside these tables and the lists of the two libraries,
+and nothing of ours is allocated by a number of it.
 """
 
 from collections.abc import Mapping
