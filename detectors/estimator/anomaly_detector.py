@@ -1,5 +1,6 @@
 """`AnomalyDetector`: any detector by name, with the methods of scikit-learn and the learned attributes of PyOD."""
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -91,16 +92,17 @@ class AnomalyDetector(OutlierMixin, NamedDetector):  # type: ignore[misc]
 
 
 def threshold_of(reference: np.ndarray, rate: float) -> float:
-    """Threshold that reports each of n reference scores by its place among the n - 1 others.
+    """Threshold that reports floor(n * rate) of n reference scores, ties aside: each by its place among the others.
 
-    It lies at the (n + 1)(1 - rate)-th smallest score, as `detect` sets it. That clip itself is above the threshold of
-    the n - 1 others, so the value is the number just below, unless several clips share the score.
+    It is the ceil((n + 1)(1 - rate))-th smallest, as `detect` sets it for new clips. That clip itself is often above
+    the threshold of the n - 1 others. The number just below then reports it, and every new clip as before.
     """
-    rank = quantile_rank(len(reference), rate)
     ordered = np.sort(reference)
+    rank = quantile_rank(len(ordered), rate)
     value = ordered[rank - 1]
-    single = (ordered == value).sum() == 1
-    return float(np.nextafter(value, -np.inf) if single else value)
+    reported = math.floor(len(ordered) * rate + 1e-9)
+    itself = len(ordered) - rank < reported and (ordered == value).sum() == 1
+    return float(np.nextafter(value, -np.inf) if itself else value)
 
 
 def _texts(labels: Any) -> np.ndarray | None:

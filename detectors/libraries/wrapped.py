@@ -124,8 +124,8 @@ def _values(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 def steady() -> Iterator[None]:
     """Random numbers of Python, numpy and torch from a fixed seed, as they were afterwards; nothing is printed.
 
-    Several classes of PyOD have no `random_state` and draw from the global generators. Warnings of what will change in a
-    later version are for the authors of the library.
+    Several classes of PyOD have no `random_state` and draw from the global generators. Warnings of what will change in
+    a later version are for the authors of the library.
     """
     torch = sys.modules.get("torch")
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the library's own generators
