@@ -39,7 +39,10 @@ class Wrapped(Fitted):
 
     def _min_clips(self) -> int:
         for key, value in self.parameters.items():
-            if isinstance(value, int) and value > LARGEST and not key.startswith("random"):
+            numbers = [
+                part for part in (value if isinstance(value, tuple | list) else [value]) if isinstance(part, int)
+            ]
+            if max(numbers, default=0) > LARGEST and not key.startswith("random"):
                 raise ValueError(f"{self.name}: {key}={value}: expected at most {LARGEST}")
         return 1
 

@@ -108,6 +108,7 @@ def test_lists_and_the_width_reach_the_library():
     [
         ("sklearn:OneClassSVM,nu=7", r"sklearn:OneClassSVM.fit: InvalidParameterError: The 'nu' parameter"),
         ("sklearn:OneClassSVM,cache_size=1000000", "cache_size=1000000: expected at most 100000"),
+        ("sklearn:IsolationForest,max_samples=1;1000000", r"max_samples=\(1, 1000000\): expected at most 100000"),
         ("sklearn:IsolationForest,n_estimators=1000000000", "n_estimators=1000000000: expected at most 100000"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Detectors of scikit-learn and PyOD as members: in processes, in recipes from elsewhere, and in a saved model."""
+"""Detectors of scikit-learn and PyOD as members: in recipes and grids from elsewhere, and in a saved model."""
 
 from pathlib import Path
 
@@ -30,11 +30,6 @@ def test_a_model_scores_as_the_store_does(store: FeatureStore, tmp_path: Path) -
     scored = model.detect(whole.clips, in_store(store, whole.clips))
     for name in COLUMNS:
         np.testing.assert_allclose(getattr(scored, name), getattr(whole, name), rtol=1e-9, err_msg=name)
-
-
-def test_processes_fit_the_same(store: FeatureStore) -> None:
-    inline, spread = (fit(store, RECIPE, workers=n)[0] for n in (0, 2))
-    np.testing.assert_array_equal(inline.honest, spread.honest)
 
 
 def test_a_recipe_from_elsewhere_needs_no_own_code(store: FeatureStore, tmp_path: Path) -> None:
