@@ -84,14 +84,23 @@ def test_random_numbers_are_fixed_inside_and_untouched_outside():
     def drawn():
         return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002 - the global generators
 
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+
+    def fails():
+        with steady():
+            drawn()
+            raise ZeroDivisionError
+
     with steady():
         first = drawn()
-    with pytest.raises(ZeroDivisionError), steady():
+    drawn()  # another state
+    before = states()
+    with steady():
         assert drawn() == first
-        raise ZeroDivisionError
-    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
-    assert after == before
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert states() == before
 
 
 def test_a_class_without_a_seed_is_repeatable_and_prints_nothing(capsys):
