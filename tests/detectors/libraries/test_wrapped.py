@@ -85,7 +85,8 @@ def test_random_numbers_are_fixed_inside_and_untouched_outside():
         return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002 - the global generators
 
     def states():
-        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+        _, key, position, *_ = np.random.get_state()  # noqa: NPY002
+        return random.getstate(), key.tolist(), position, torch.get_rng_state().tolist()
 
     def fails():
         with steady():
