@@ -32,11 +32,7 @@ _PREPROCESSING = ("standardize", "pca")
 
 def make_detector(name: str, **params: Any) -> "Detector":
     """Detector by name; ValueError lists the known names, or its parameters, with the nearest first."""
-    from detectors.adapted import Adapted
-    from detectors.base import Fitted
-
-    cls = registry.find("detector", name)
-    defaults = _defaults(cls)
+    defaults = parameters(name)
     for key in params:
         if key not in defaults:
             raise ValueError(unknown(f"parameter of {name}", key, defaults))
@@ -44,9 +40,7 @@ def make_detector(name: str, **params: Any) -> "Detector":
     if absent:
         raise ValueError(f"{absent[0]} must be given, as {name}:{absent[0]}=VALUE")
     outer = {key: params.pop(key) for key in _PREPROCESSING if key in params}
-    detector: Detector = cls(**params)
-    if not isinstance(detector, Fitted):
-        detector = Adapted(detector=detector)
+    detector = _plain(name, params)
     return _preprocessed()(detector=detector, **outer) if any(outer.values()) else detector
 
 
@@ -57,15 +51,16 @@ def create(spec: str) -> "Detector":
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """Default of every parameter of a detector, in order."""
-    return _defaults(registry.find("detector", name))
+    """Default of every parameter of a detector, in order: its own, then those of the preprocessing."""
+    outer = inspect.signature(_preprocessed()).parameters
+    return {**_own_defaults(name), **{key: outer[key].default for key in _PREPROCESSING}}
 
 
 def parse_detector(spec: str) -> tuple[str, dict[str, Any]]:
     """Name and typed parameters of a line of text; ValueError says what does not fit."""
     name, pairs = split_spec(spec, "detector", lambda text: registry.is_known("detector", text))
     outer = kinds_of(_preprocessed())
-    kinds = {**kinds_of(registry.find("detector", name)), **{key: outer[key] for key in _PREPROCESSING}}
+    kinds = {**_own_kinds(name), **{key: outer[key] for key in _PREPROCESSING}}
     return name, typed(pairs, kinds, name, f"detector {spec!r}")
 
 
@@ -84,8 +79,31 @@ def _preprocessed() -> Any:
     return Preprocessed
 
 
-def _defaults(cls: type) -> dict[str, Any]:
-    """Defaults of a detector's own parameters, then those of the preprocessing."""
-    own = {key: parameter.default for key, parameter in inspect.signature(cls).parameters.items()}
-    outer = inspect.signature(_preprocessed()).parameters
-    return {**own, **{key: outer[key].default for key in _PREPROCESSING}}
+def _plain(name: str, params: dict[str, Any]) -> "Detector":
+    """Detector without preprocessing."""
+    from detectors.adapted import Adapted
+    from detectors.base import Fitted
+
+    if registry.in_library("detector", name):
+        from detectors.libraries.wrapped import Wrapped
+
+        return Wrapped(name=name, parameters=params)
+    detector: Detector = registry.find("detector", name)(**params)
+    return detector if isinstance(detector, Fitted) else Adapted(detector=detector)
+
+
+def _own_defaults(name: str) -> dict[str, Any]:
+    """Default of each of a detector's own parameters."""
+    cls = registry.find("detector", name)
+    if registry.in_library("detector", name):
+        from detectors.libraries.classes import defaults_of
+
+        return defaults_of(cls)
+    return {key: parameter.default for key, parameter in inspect.signature(cls).parameters.items()}
+
+
+def _own_kinds(name: str) -> dict[str, Any]:
+    """Type of each of a detector's own parameters; libraries annotate none."""
+    if registry.in_library("detector", name):
+        return dict.fromkeys(_own_defaults(name), Any)
+    return kinds_of(registry.find("detector", name))

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from detectors.metrics.quantile import quantile_value
 from detectors.search.neighbours import nearest
 from ensemble.decision.blocks import apart, blocked
-from ensemble.decision.thresholds import quantile_value
 from ensemble.groups import day_of
 from ensemble.inputs import Inputs, section_texts
 from ensemble.recipe import Recipe

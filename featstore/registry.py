@@ -1,9 +1,10 @@
 """Find embedders, detectors, anomalies, layouts and commands by name.
 
-Three places, in this order: the tables of this project (one line per component), the entry points of installed
-packages (groups in `KINDS`), and `module:Class`, which imports a module of the current folder or an installed one. A
-name of the project's own tables cannot be replaced by a package. Tables are named as text, so that nothing is imported
-before it is asked for, and the ground imports nothing above it.
+Four places, in this order: the tables of this project (one line per component), the entry points of installed
+packages (groups in `KINDS`), detectors of scikit-learn and PyOD (`sklearn:IsolationForest`), and `module:Class`, which
+imports a module of the current folder or an installed one. A name of the project's own tables cannot be replaced by a
+package. Tables are named as text, so that nothing is imported before it is asked for, and the ground imports nothing
+above it.
 """
 
 import sys
@@ -16,24 +17,34 @@ from pathlib import Path
 from typing import Any
 
 from featstore.errors import DataError
-from featstore.spec import CLASS_PATH, kinds_of, split_spec, typed, unknown
+from featstore.spec import CLASS_PATH, LIBRARIES, LIBRARY_CLASS, kinds_of, split_spec, typed, unknown
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of component: its noun, its table as `module:NAME`, its entry-point group, and what each must have."""
+    """One kind of component: its noun, its table as `module:NAME`, its entry-point group, and what each must have.
+
+    in_library: finds the class of `LIBRARY:CLASS`, as `module:NAME`; empty where libraries have no such components.
+    """
 
     noun: str
     table: str
     group: str
     needs: tuple[str, ...] = ()
+    in_library: str = ""
 
 
 KINDS = {
     kind.noun: kind
     for kind in (
         Kind("embedder", "embedders:EMBEDDERS", "featstore.embedders", ("embed",)),
-        Kind("detector", "detectors:DETECTORS", "featstore.detectors", ("fit", "anomaly_score")),
+        Kind(
+            "detector",
+            "detectors:DETECTORS",
+            "featstore.detectors",
+            ("fit", "anomaly_score"),
+            "detectors.libraries.classes:find_class",
+        ),
         Kind("anomaly", "featstore.anomalies.table:ANOMALIES", "featstore.anomalies", ("apply",)),
         Kind("layout", "featstore.layouts.recognise:LAYOUTS", "featstore.layouts", ("read",)),
         Kind("featstore command", "featstore.cli:COMMANDS", "featstore.commands", ("invoke",)),
@@ -56,19 +67,21 @@ def names(noun: str) -> list[str]:
 
 
 def find(noun: str, name: str) -> Any:
-    """The component called `name` (or `module:Class`), loaded.
+    """The component called `name` (or `module:Class`), loaded; for `LIBRARY:CLASS` the class of the library.
 
-    Raises ValueError for an unknown name, with the nearest known one, and DataError where an installed package or a
-    module of one's own does not load or is no component of this kind.
+    Raises ValueError for an unknown name, with the nearest known one, and DataError where an installed package, a
+    library or a module of one's own does not load or is no component of this kind.
     """
     own = _table(noun)
     if name in own:
         return _loaded(own[name])
     if name in _installed(noun):
         return _checked(noun, name, *_from_package(noun, name))
+    if in_library(noun, name):
+        return _loaded(KINDS[noun].in_library)(name)
     if noun in ("embedder", "detector") and CLASS_PATH.fullmatch(name):
         return _checked(noun, name, _from_module(noun, name), name)
-    raise ValueError(unknown(noun, name, names(noun)))
+    raise ValueError(unknown(noun, name, _choices(noun)))
 
 
 def creator(noun: str) -> Callable[..., Any]:
@@ -113,7 +126,13 @@ def is_known(noun: str, name: str) -> bool:
 
 def names_class(noun: str, spec: str) -> bool:
     """Whether a line of text names a class by its module, whose code would be run to find it."""
-    return CLASS_PATH.fullmatch(spec) is not None and not is_known(noun, spec.partition(":")[0])
+    known = is_known(noun, spec.partition(":")[0]) or in_library(noun, spec)
+    return CLASS_PATH.fullmatch(spec) is not None and not known
+
+
+def in_library(noun: str, spec: str) -> bool:
+    """Whether a line of text names a class of scikit-learn or PyOD, which is looked up in a list of their detectors."""
+    return bool(KINDS[noun].in_library) and LIBRARY_CLASS.fullmatch(spec) is not None
 
 
 def parse(noun: str, spec: str, *, reserved: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
@@ -144,6 +163,11 @@ class Factory:
 def factory(make: Callable[..., Any], spec: str, *arguments: Any) -> Factory:
     """A Factory that looks for modules of one's own where this process does."""
     return Factory(make, spec, arguments, str(Path.cwd()))
+
+
+def _choices(noun: str) -> list[str]:
+    """What a name may be, for messages."""
+    return [*names(noun), *(f"{library}:CLASS" for library in LIBRARIES if KINDS[noun].in_library)]
 
 
 def _table(noun: str) -> dict[str, Any]:
@@ -182,7 +206,7 @@ def _from_module(noun: str, path: str) -> Any:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise DataError(f"{noun} {path!r}: importing {module} failed: {error}") from error
         raise ValueError(
-            f"{unknown(noun, module, names(noun))}; and there is no module {module!r} in {Path.cwd()} or among the "
+            f"{unknown(noun, module, _choices(noun))}; and there is no module {module!r} in {Path.cwd()} or among the "
             "installed ones"
         ) from None
     except AttributeError:

@@ -4,6 +4,7 @@
     NAME:key=value[,key=value...]   lists are separated by ";", no value is written "none": twfr:r=0.9;0.5,n_mels=64
     NAME=PATH                       short for NAME:checkpoint=PATH
     MODULE:CLASS[:key=value,...]    a class of one's own, see `registry`
+    LIBRARY:CLASS[,key=value...]    a detector of scikit-learn or PyOD: sklearn:IsolationForest,n_estimators=200
 
 Values are typed by the annotations of the component's constructor.
 """
@@ -18,10 +19,18 @@ from typing import Any
 
 CLASS_PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)(?::(.*))?", re.DOTALL)
 
+LIBRARIES = ("sklearn", "pyod")
+"""Libraries whose detectors a line of text names by their class."""
+
+LIBRARY_CLASS = re.compile(rf"((?:{'|'.join(LIBRARIES)}):[A-Za-z_]\w*)(?:[,:](.*))?", re.DOTALL)
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that looks most like `name`; empty where none does."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+    """The known name that looks most like `name`, capitals aside where need be; empty where none does."""
+    names = list(known)
+    lower = {known_name.lower(): known_name for known_name in names}
+    alike = difflib.get_close_matches(name, names, n=1)
+    return next(iter(alike or [lower[key] for key in difflib.get_close_matches(name.lower(), lower, n=1)]), "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -43,12 +52,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 def split_spec(spec: str, what: str, is_known: Callable[[str], bool]) -> tuple[str, list[tuple[str, str]]]:
     """Name, and key and text of every parameter; nothing but the form is checked.
 
-    what: "embedder", "detector", for messages. A line whose NAME is known is never read as MODULE:CLASS. Raises
-    ValueError naming the part that does not fit.
+    what: "embedder", "detector", for messages. A line whose NAME is known is never read as MODULE:CLASS. After
+    LIBRARY:CLASS, a colon may stand for the first comma. Raises ValueError naming the part that does not fit.
     """
     mark = next((letter for letter in spec if letter in ":="), "")
     name, _, rest = spec.partition(mark) if mark else (spec, "", "")
-    path = CLASS_PATH.fullmatch(spec)
+    path = LIBRARY_CLASS.fullmatch(spec) or CLASS_PATH.fullmatch(spec)
     if path is not None and not is_known(name):
         name, rest, mark = path[1], path[2] or "", ":" if path[2] is not None else ""
     if mark == "=":
@@ -104,7 +113,7 @@ def read_value(text: str, kind: Any) -> Any:
     """Text as a value of a type: int, float, str, bool, a Literal, a tuple of one of them, or one of them or None.
 
     Raises ValueError or KeyError where the text does not fit. For Any the narrowest of none, bool, int, float and str
-    that fits.
+    that fits, or a tuple of them where there is a ";".
     """
     inner = typing.get_args(kind)
     origin = typing.get_origin(kind)
@@ -122,6 +131,8 @@ def read_value(text: str, kind: Any) -> Any:
 
 
 def _guessed(text: str) -> Any:
+    if ";" in text:
+        return tuple(map(_guessed, text.split(";")))
     for kind in (bool, int, float):
         try:
             return _READERS[kind](text)
@@ -146,7 +157,8 @@ def expected(kind: Any) -> str:
 def spec_text(name: str, params: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The line of text of a component: parameters in the order of `defaults`, those at their default left out."""
     changed = [f"{key}={value_text(params[key])}" for key in defaults if key in params and params[key] != defaults[key]]
-    return f"{name}:{','.join(changed)}" if changed else name
+    mark = "," if LIBRARY_CLASS.fullmatch(name) else ":"
+    return f"{name}{mark}{','.join(changed)}" if changed else name
 
 
 def value_text(value: Any) -> str:

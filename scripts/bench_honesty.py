@@ -32,7 +32,7 @@ from honesty_rules import PROMISES, RULES, drift_rates
 from threadpoolctl import threadpool_limits
 
 from detectors import create
-from ensemble.decision.thresholds import quantile_value
+from detectors.metrics.quantile import quantile_value
 
 NEW = 100
 RATES = (0.1, 0.05)

@@ -7,11 +7,12 @@ from honesty_cases import Rows
 
 from detectors import create
 from detectors.base import folds
+from detectors.metrics.quantile import quantile_value
 from ensemble.decision.calibrate import PlacedScores
 from ensemble.decision.conformal import decisions
 from ensemble.decision.drift import drift
 from ensemble.decision.fuse import FUSIONS, Fused, fuse
-from ensemble.decision.thresholds import quantile_value, threshold
+from ensemble.decision.thresholds import threshold
 from ensemble.defaults import DETECTORS
 from ensemble.domains.clips import Clips
 from ensemble.domains.fitted import FittedPosterior

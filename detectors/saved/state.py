@@ -4,9 +4,10 @@ The tree has one entry per detector:
 
     {"fan 00": {"detector": "knn:k=2,standardize=true", "features": 128, "reference_scores": "0", "learned": {...}}}
 
-`detector` is a line of text of DETECTORS, read as a user's text is. `learned` holds the attributes that `table` lists
-for its class. An array is a name of `arrays`, see `kinds`. Both may come from a hostile sender: no name of the tree is
-imported or looked up outside these tables, and nothing is allocated by a number of it.
+`detector` is a line of text of DETECTORS, or of a detector of scikit-learn or PyOD, read as a user's text is. `learned`
+holds the attributes that `table` lists for its class. An array is a name of `arrays`, see `kinds`. Both may come from a
+hostile sender: no name of the tree is imported or looked up outside these tables and the lists of the two libraries,
+and nothing of ours is allocated by a number of it.
 """
 
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ import numpy as np
 
 from detectors import DETECTORS, create, detector_spec
 from detectors.base import Detector
+from detectors.libraries.wrapped import Wrapped
 from detectors.preprocess import Preprocessed
 from detectors.saved.kinds import Array, Given, Kind, Maybe, Plain, Stored, brief, check_names, read_fields, refuse
 from detectors.saved.table import Part, claims, learned
+from featstore import registry
 
 MAX_NODES, MAX_DEPTH, MAX_TEXT = 1_000_000, 12, 1000
 """Limits of a tree: values, levels, and characters of a text; no detector of the project nears them."""
@@ -74,6 +77,8 @@ def _spec(detector: Any) -> str:
     if isinstance(detector, Preprocessed):
         inner, params = detector.detector, {"standardize": detector.standardize, "pca": detector.pca}
         learned(inner)
+    if isinstance(inner, Wrapped):
+        return detector_spec(inner.name, {**inner.parameters, **params})
     names = {path: name for name, path in DETECTORS.items()}
     name = names.get(f"{type(inner).__module__}:{type(inner).__qualname__}")
     params |= {key: value for key, value in vars(inner).items() if not key.endswith("_")}
@@ -101,9 +106,9 @@ def _read(node: Any, where: str, given: Given) -> Detector:
 
 
 def _template(spec: str) -> Any:
-    """A detector before it has learned; ValueError for one that is not in DETECTORS or has other parameters."""
+    """A detector before it has learned; ValueError for one that is not ours or a library's, or has other parameters."""
     name = spec.partition(":")[0]
-    if name not in DETECTORS:
+    if name not in DETECTORS and not registry.in_library("detector", spec):
         raise ValueError(f"unknown detector {brief(name)}; choose from {', '.join(DETECTORS)}")
     template: Any = create(spec)
     template._min_clips()  # the ranges of its parameters

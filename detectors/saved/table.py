@@ -17,6 +17,8 @@ from detectors.covariance import Precision
 from detectors.density import LDN
 from detectors.gmm import GMM
 from detectors.knn import KNN
+from detectors.libraries.classes import version_of
+from detectors.libraries.wrapped import Trained, Wrapped
 from detectors.lof import LOF
 from detectors.mahalanobis import Mahalanobis
 from detectors.mixtures.mixture import Mixture, Span
@@ -196,6 +198,18 @@ def _posterior(detector: Posterior, width: int) -> Iterator[Claim]:
     yield "class_", 0 <= detector.class_ < width, f"a column from 0 to {width - 1}, got {detector.class_}"
 
 
+def _trained(detector: Wrapped) -> dict[str, Kind]:
+    make = partial(Trained, detector.name, detector.parameters)
+    return {"trained_": Record(make, {"rows": Array(2, FLOATS), "version": Plain(str)})}
+
+
+def _wrapped(detector: Wrapped, width: int) -> Iterator[Claim]:
+    rows, version, installed = detector.trained_.rows, detector.trained_.version, version_of(detector.name)
+    yield shaped("trained_.rows", rows, (max(len(rows), 1), width))
+    again = "it is fitted to the stored rows again, which needs the same version; fit the model again"
+    yield "trained_.version", version == installed, f"{installed}, which is installed, got {version[:40]!r}: {again}"
+
+
 def _preprocessed(detector: Preprocessed, width: int) -> Iterator[Claim]:
     axes = detector.whitening_.axes
     yield shaped("whitening_.mean", detector.whitening_.mean, (width,))
@@ -247,6 +261,7 @@ LEARNED: dict[type, Learned] = {
     LOF: Learned(_always(bank_=EUCLIDEAN_BANK, k_distance_=_DISTANCES, density_=_DISTANCES), _lof),
     Residual: Learned(_always(precisions_=Many(PRECISION)), _precisions),
     Posterior: Learned(_always(class_=Plain(int)), _posterior),
+    Wrapped: Learned(_trained, _wrapped),
     Preprocessed: Learned(
         lambda detector: {"whitening_": WHITENING, "detector_": Part(detector.detector)}, _preprocessed
     ),

@@ -4,6 +4,8 @@ import click
 
 from featstore import registry
 from featstore.console import Command, echo, table
+from featstore.errors import DataError
+from featstore.spec import LIBRARIES
 
 PUBLISHED = (
     ("knn:varmin=4", "VarMin: clips in sparse regions count less", "Matsumoto et al., DCASE workshop 2025"),
@@ -18,7 +20,7 @@ PUBLISHED = (
 
 @click.command(cls=Command)
 def detectors() -> None:
-    """List the detectors with their parameters and defaults, then published ones as lines of text."""
+    """List the detectors with their parameters and defaults, published ones, and those of scikit-learn and PyOD."""
     from detectors import parameters
 
     names = registry.names("detector")
@@ -26,6 +28,20 @@ def detectors() -> None:
     echo(table(["detector", "parameters"], rows))
     echo("")
     echo(table(["published", "method", "paper"], PUBLISHED))
+    for head in LIBRARIES:
+        echo("")
+        echo(_of_library(head))
+
+
+def _of_library(head: str) -> str:
+    """How the detectors of a library are named, and which there are."""
+    from detectors.libraries.classes import detector_names
+
+    line = f"{head}:CLASS[,key=value,...]"
+    try:
+        return f"{line}  {', '.join(detector_names(head))}"
+    except DataError as error:
+        return f"{line}  {error}"
 
 
 @click.command(cls=Command)

@@ -53,7 +53,8 @@ recipe_options = together(
         "--detector",
         "detectors",
         multiple=True,
-        help=f"NAME[:key=value,...] or MODULE:CLASS; NAME is {', '.join(registry.names('detector'))}.",
+        help=f"NAME[:key=value,...], sklearn:CLASS, pyod:CLASS or MODULE:CLASS; NAME is "
+        f"{', '.join(registry.names('detector'))}.",
     ),
     click.option(
         "-e", "--embedding", "embeddings", multiple=True, help="NAME, NAME@VIEW or NAME@MIX [--ensemble: all]."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.metrics.quantile import quantile_value
 from featstore.spec import unknown
 from featstore.terminal.shown import counted
 
@@ -36,15 +37,6 @@ class Threshold:
     low: float
     high: float
     note: str = ""
-
-
-def quantile_value(reference: np.ndarray, rate: float) -> float:
-    """The ceil((n + 1)(1 - rate))-th smallest reference score: at most `rate` false alarms in expectation.
-
-    Where n is too small for the rate, it is the largest reference score, whose expected rate is 1 / (n + 1).
-    """
-    rank = math.ceil((len(reference) + 1) * (1 - rate) - 1e-9)  # 1e-9: 25 * (1 - 0.44) is 14, not 15
-    return float(np.sort(reference)[min(max(rank, 1), len(reference)) - 1])
 
 
 def gamma_value(reference: np.ndarray, rate: float) -> float:

@@ -16,6 +16,7 @@ from ensemble.fitting.fitted import Fitted
 from ensemble.inputs import banks_of, width_of
 from ensemble.recipe import PREDICTED, Member, Recipe, recipe_of, recipe_text
 from ensemble.windows.blocks import any_windows
+from featstore import registry
 from featstore.disk.arrays import bytes_text, table_arrays, table_of, text_bytes
 from featstore.disk.manifest import parse_info, without_name
 from featstore.disk.sealed import typed
@@ -111,7 +112,7 @@ def _detectors(
     detectors = load(tree, _part(arrays, "detectors/"))
     for j, member in enumerate(recipe.members):
         kind, width = member.detector.partition(":")[0], width_of(embeddings[member.embedding], member)
-        if kind not in DETECTORS:  # its name would be imported where the model is fitted again
+        if kind not in DETECTORS and not registry.in_library("detector", member.detector):  # its name would be imported
             raise ValueError(f"{kind!r:.80} is no detector of this project")
         spec = detector_spec(*parse_detector(member.detector))
         for own in names:

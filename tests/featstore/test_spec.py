@@ -17,6 +17,9 @@ from featstore.spec import expected, kinds_of, read_value, spec_text, split_spec
         ("mine:Median", "mine:Median", []),
         ("a.b:Median:k=3", "a.b:Median", [("k", "3")]),
         ("mine:Median:k=a:b", "mine:Median", [("k", "a:b")]),
+        ("pyod:ECOD", "pyod:ECOD", []),
+        ("sklearn:IsolationForest,n=9,m=a:b", "sklearn:IsolationForest", [("n", "9"), ("m", "a:b")]),
+        ("sklearn:IsolationForest:n=9", "sklearn:IsolationForest", [("n", "9")]),
     ],
 )
 def test_splits(spec: str, name: str, pairs: list[tuple[str, str]]) -> None:
@@ -31,6 +34,8 @@ def test_splits(spec: str, name: str, pairs: list[tuple[str, str]]) -> None:
         ("knn:k=", "got 'k='"),
         ("mine:Median:", "got ''"),
         ("mine:Median:k", "got 'k'"),
+        ("mine:Median,k=3", "got 'Median'"),  # the comma is for libraries
+        ("pyod:ECOD,", "got ''"),
         ("knn:k=1,k=2", "k is given twice"),
     ],
 )

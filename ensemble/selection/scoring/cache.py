@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from detectors import parse_detector
+from detectors.libraries.classes import version_of
 from ensemble.recipe import Member
 from featstore import registry
 from featstore.disk.files import read_regular, write_new
@@ -45,10 +46,16 @@ def candidate_key(member: Member, content: str, protocol: str) -> str:
 
 
 def _code_of(member: Member) -> str:
-    """Hash of the module of a detector that is not ours, which may change under the same name; empty for ours."""
+    """What may change under the same name of a detector that is not ours: its library's version, or its module's hash.
+
+    Empty for ours.
+    """
     if member.file:
         return ""
-    cls = registry.find("detector", parse_detector(member.detector)[0])
+    name = parse_detector(member.detector)[0]
+    if registry.in_library("detector", name):
+        return version_of(name)
+    cls = registry.find("detector", name)
     if cls.__module__.split(".")[0] == "detectors":
         return ""
     try:

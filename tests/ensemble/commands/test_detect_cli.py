@@ -122,6 +122,7 @@ def test_detectors_are_listed_with_their_parameters() -> None:
     for name in ("knn", "gmm", "mahalanobis", "ldn", "lof"):
         assert name in shown
     assert "standardize=False" in shown
+    assert "sklearn:CLASS[,key=value,...]  EllipticEnvelope, IsolationForest, LocalOutlierFactor" in shown
     for spec, _, paper in PUBLISHED:
         assert create(spec)
         assert spec in shown

@@ -1,0 +1,1 @@
+"""Outlier detectors of scikit-learn and PyOD as detectors of this project."""
