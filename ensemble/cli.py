@@ -13,6 +13,7 @@ COMMANDS = {
     "report": "ensemble.commands.run:report",
     "review": "ensemble.commands.review:review",
     "evaluate": "ensemble.commands.run:evaluate",
+    "submission": "ensemble.commands.submission:submission",
     "fit": "ensemble.commands.fit:fit",
     "score": "ensemble.commands.score:score",
     "neighbours": "ensemble.commands.neighbours:neighbours",

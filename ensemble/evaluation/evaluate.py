@@ -17,12 +17,13 @@ from ensemble.output import (
     metrics_json,
     metrics_text,
     origin,
-    package_year,
     read_any_scores,
     test_clips,
     year_of,
 )
 from ensemble.recipe import read_recipe
+from ensemble.submission.clips import package_year
+from ensemble.submission.package import evaluated
 from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of
 from featstore.clip import window_of
 from featstore.errors import DataError
@@ -49,6 +50,8 @@ def evaluate_scores(
     """
     store, made_by = FeatureStore.open(path), read_recipe(recipe) if recipe else None
     every = tests = test_clips(store, ground_truth)
+    if scores.is_dir():
+        every = tests = evaluated(scores, every)
     if not no_marks:
         store = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
         tests = _unmarked(tests, store)
