@@ -51,7 +51,7 @@ def evaluate_scores(
     store, made_by = FeatureStore.open(path), read_recipe(recipe) if recipe else None
     every = tests = test_clips(store, ground_truth)
     if scores.is_dir():
-        every = tests = evaluated(scores, every)
+        every = tests = evaluated(scores, every, year or package_year(every))
     if not no_marks:
         store = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
         tests = _unmarked(tests, store)

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from detectors.metrics.scores import ScoreTable, read_scores
-from ensemble.submission.clips import section_number, sections_of, submitted
+from ensemble.submission.clips import section_number, submitted
 from featstore.clip import Clip
 from featstore.disk.files import write_new
 from featstore.errors import DataError
@@ -183,9 +183,8 @@ def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Coll
     return ScoreTable(folder.name, tuple(keys), scores, tuple(unscored))
 
 
-def evaluated(folder: Path, clips: ClipTable) -> ClipTable:
+def evaluated(folder: Path, clips: ClipTable, year: int) -> ClipTable:
     """The clips that a submission is about: those of the evaluation data, or all where it has files of others too."""
-    own = submitted(clips)
-    others = sections_of(clips) - sections_of(own)
-    names = [path.name.removeprefix(SCORE) for path in folder.glob(f"{SCORE}*.csv")]
-    return clips if any(name.startswith(f"{machine}_") for name in names for machine, _ in others) else own
+    own = set(submitted(clips).keys())
+    others = {_tail(clip, file_rule(year)) for clip in clips if clip.key not in own}
+    return clips if any((folder / f"{SCORE}{tail}").exists() for tail in others) else submitted(clips)

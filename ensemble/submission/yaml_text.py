@@ -1,5 +1,6 @@
 """YAML of nested mappings, lists and plain values; text is unquoted where every reader takes it for the same text."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -34,15 +35,17 @@ def _item(value: Any, indent: int) -> str:
 def _entry(value: Any, indent: int) -> str:
     if isinstance(value, Mapping) and value:
         return yaml_text(value, indent + 1).lstrip(" ")
-    return f"{scalar(value)}\n"
+    return _item(value, indent).removeprefix(" ")
 
 
 def scalar(value: Any) -> str:
     """A plain value: null, a truth value, a number, or text, quoted where it has to be."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
+    if isinstance(value, int):
         return repr(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value) if "." in repr(value) else repr(value).replace("e", ".0e")  # 1e-05 would be a text
     if not isinstance(value, str):
         return NULL
     plain = _PLAIN.fullmatch(value) and _NEVER_A_NUMBER.search(value) and value.lower() not in _WORDS
