@@ -42,7 +42,7 @@ def _problems(path: Path, names: Sequence[str], value: str, is_value: Callable[[
     except (StoreError, OSError, csv.Error) as error:
         return [f"cannot be read: {error}"]
     problems = ["begins with a byte order mark; save it as UTF-8 without one"] if text.startswith(BOM) else []
-    if rows and rows[0][0] not in names and not any(map(is_value, rows[0][1:])):
+    if rows and len(rows[0]) > 1 and rows[0][0] not in names and not any(map(is_value, rows[0][1:])):
         problems.append(f"line 1 is a header, {','.join(rows[0])!r:.100}; the files of the challenge have none")
         rows = rows[1:]
     wrong = [row for row in rows if len(row) != 2]
