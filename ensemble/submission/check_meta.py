@@ -1,6 +1,6 @@
 """What is wrong with the metadata file of a submission."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,15 @@ def meta_findings(path: Path, label: str, year: int) -> tuple[list[str], list[st
         return [str(error)], []
     needed = list(_needed(meta, year))
     problems = [f"null, but every system has it, so fill it in: {', '.join(needed)}"] if needed else []
-    empty = [name for name in nulls(meta) if name not in needed]
+    empty = _short(name for name in nulls(meta) if name not in needed)
     notes = [f"null, which is right only where a field does not apply: {', '.join(empty)}"] if empty else []
     return [*problems, *_wrong(meta, label)], [*notes, *_unknown(meta, year)]
+
+
+def _short(paths: Iterable[str]) -> list[str]:
+    """Null fields as their names alone; those that may always be null, and the fields of a data set, are left out."""
+    names = [path.removeprefix("system.").removeprefix("description.").partition("[")[0] for path in paths]
+    return list(dict.fromkeys(name for name in names if name != "submission.authors"))
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -55,9 +55,10 @@ def systems_in(folder: Path) -> list[Path]:
 def pack_again(folder: Path) -> list[Path]:
     """Write the zips of the teams whose systems are checked; DataError outside a folder task2."""
     systems = systems_in(folder)
-    if systems[0].parent.name != TASK:
+    task = systems[0].parent
+    if task.resolve().name != TASK:
         raise DataError(f"{folder}: to be packed, the folder of a system must lie in a folder {TASK}")
-    root = systems[0].resolve().parent.parent
+    root = task.parent if task.name == TASK else task.resolve().parent
     return [zip_team(root, team) for team in sorted({team_of(system.name) for system in systems} - {""})]
 
 

@@ -9,8 +9,8 @@ NULL = "!!null"
 """How the template of the challenge writes an unknown value."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.,/@+()-]*[A-Za-z0-9_)+])?", re.ASCII)
-_NEVER_A_NUMBER = re.compile(r"[g-np-wyzG-NP-WYZ]")
-"""Letters of no number, date or time: 0x1F, 0o17, 1e5, 1_000 and 2024-01-01 have none of them."""
+_NEVER_A_NUMBER = re.compile(r"^[A-Za-z]|[g-np-wyzG-NP-WYZ]")
+"""A letter at the beginning, or one of no number, date or time: 0x1F, 0o17, 1e5, 1_000 and 2024-01-01 have none."""
 
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
 """Texts that some reader takes for a truth value, a number or nothing."""

@@ -119,6 +119,10 @@ def test_the_check_packs_edited_files_and_the_report_but_no_links(
     done = run("submission", root, store.path, "--zip")
     assert done.exit_code == 0, done.output
     assert f"{LABEL.format(1)}: follows the rules" in done.stdout
+    inside = root / "task2" / LABEL.format(1)
+    monkeypatch.chdir(inside.parent)
+    (root / "Miller_EU_task2.zip").unlink()
+    assert run("submission", inside.name, store.path, "--zip").exit_code == 0
     with zipfile.ZipFile(root / "Miller_EU_task2.zip") as packed:
         assert packed.read("task2/report.pdf") == b"%PDF"
         assert "task2/secret.pdf" not in packed.namelist()
