@@ -77,6 +77,7 @@ def main() -> None:
     detect watch plant.model FOLDER         scores every new recording of a folder once
     detect stream plant.model -             scores windows of an endless stream
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
+    detect submission results/dcase STORE   a DCASE submission against the rules of its year
 
     Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected, 4 store locked or damaged,
     5 out of disk or memory, 6 a clip was reported (--fail-on-anomaly), 130 interrupted.

@@ -43,7 +43,7 @@ def team_problems(folders: list[Path]) -> list[str]:
 def systems_in(folder: Path) -> list[Path]:
     """The folders of the systems; DataError where there is none."""
     task = folder if folder.name == TASK else folder / TASK
-    systems = systems_of(task) if task.is_dir() else [folder]
+    systems = systems_of(task) if task.is_dir() else [folder if folder.name else folder.resolve()]
     if not any(path for system in systems for path in system.glob("*.csv")):
         raise DataError(
             f"{folder}: no system of a submission; expected a folder with {TASK}, as detect run --format dcase writes, "

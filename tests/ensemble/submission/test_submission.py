@@ -132,7 +132,7 @@ def test_what_cannot_be_submitted_is_refused_and_nothing_is_written(tmp_path):
     attempt("expected Lastname_Institute_task2_N", label="A_B_task2_5")
     attempt("expected Lastname_Institute_task2_N", label="../A_B_task2_1")
     attempt("letters without accents", label="M\u00fcller_B_task2_1")
-    attempt("at most 100 letters", label=f"A_{'B' * 100}_task2_1")
+    attempt("at most 100 characters", label=f"A_{'B' * 100}_task2_1")
     attempt("decisions must be 16 booleans, got int64", decisions=np.zeros(16, dtype=np.int64))
     attempt(r"16 booleans, got bool of shape \(3,\)", decisions=np.zeros(3, dtype=bool))
     for change, year, message in (

@@ -123,6 +123,8 @@ def test_the_check_packs_edited_files_and_the_report_but_no_links(
     monkeypatch.chdir(inside.parent)
     (root / "Miller_EU_task2.zip").unlink()
     assert run("submission", inside.name, store.path, "--zip").exit_code == 0
+    monkeypatch.chdir(inside)
+    assert f"{inside.name}: follows the rules" in run("submission", ".", store.path).stdout
     with zipfile.ZipFile(root / "Miller_EU_task2.zip") as packed:
         assert packed.read("task2/report.pdf") == b"%PDF"
         assert "task2/secret.pdf" not in packed.namelist()
