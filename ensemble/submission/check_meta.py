@@ -10,7 +10,10 @@ from featstore.disk.files import read_regular
 from featstore.errors import DataError, StoreError, reason_of
 from featstore.spec import did_you_mean
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 17
+MOST_BRACKETS = 200
+"""Brackets of a file; the template has none, and a parser takes long for thousands that are open at once."""
+
 FIELDS = {
     "": ("submission", "system", "results"),
     "submission": ("label", "name", "abbreviation", "authors"),
@@ -47,6 +50,8 @@ def read_meta(path: Path) -> dict[str, Any]:
 
     try:
         text = read_regular(path, MAX_BYTES).decode("utf-8")
+        if text.count("[") + text.count("{") > MOST_BRACKETS:
+            raise DataError(f"has more than {MOST_BRACKETS} brackets; write lists and tables on lines of their own")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise DataError("has a YAML alias (*name); write the value out")
         meta = yaml.safe_load(text)

@@ -37,8 +37,8 @@ def label_problem(label: str) -> str:
     if LABEL.fullmatch(label) and len(label) <= LONGEST_LABEL:
         return ""
     return (
-        f"submission label {label!r}: expected Lastname_Institute_task2_N with N from 1 to 4, in letters without accents, "
-        f"digits and hyphens, at most {LONGEST_LABEL} characters"
+        f"submission label {label!r}: expected Lastname_Institute_task2_N with N from 1 to 4, in letters without "
+        f"accents, digits and hyphens, at most {LONGEST_LABEL} characters"
     )
 
 

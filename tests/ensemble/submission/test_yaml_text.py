@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensemble.submission.yaml_text import scalar, yaml_text
@@ -74,6 +74,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), VALUES, min_size=1))
 def test_nested_values_come_back(value: dict) -> None:
     assert yaml.safe_load(yaml_text(value)) == value
