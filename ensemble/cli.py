@@ -14,6 +14,7 @@ COMMANDS = {
     "review": "ensemble.commands.review:review",
     "evaluate": "ensemble.commands.run:evaluate",
     "compare": "ensemble.commands.compare:compare",
+    "submission": "ensemble.commands.submission:submission",
     "fit": "ensemble.commands.fit:fit",
     "score": "ensemble.commands.score:score",
     "neighbours": "ensemble.commands.neighbours:neighbours",
@@ -78,6 +79,7 @@ def main() -> None:
     detect stream plant.model -             scores windows of an endless stream
     detect evaluate results/scores.csv STORE    official metrics of any system's scores
     detect compare STORE --recipe A.toml --recipe B.toml    which of several systems is better, with tests
+    detect submission results/dcase STORE   a DCASE submission against the rules of its year
 
     Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected or have no
     score, 4 store locked or damaged, 5 out of disk or memory, 6 a clip was reported (--fail-on-anomaly),

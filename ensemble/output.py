@@ -1,9 +1,8 @@
-"""The files that `detect` writes: scores.csv, the resolved recipe, metrics and the submission package."""
+"""The files that `detect` writes: scores.csv, the resolved recipe and metrics; and scores that it reads."""
 
 import csv
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,8 +23,7 @@ from ensemble.decision.false_alarms import discoveries, false_alarm_rates
 from ensemble.page.kept import FILE as PAGE_FILE
 from ensemble.recipe import FUSED, write_recipe
 from ensemble.run import Detection
-from ensemble.submission.fill import filled
-from ensemble.submission.package import read_submission, write_submission
+from ensemble.submission.package import read_submission
 from ensemble.windows.blocks import any_windows
 from ensemble.windows.events import spans_of
 from ensemble.windows.files import remove_windows, time_text
@@ -160,35 +158,6 @@ def scores_csv(
     return text.getvalue()
 
 
-def write_package(
-    detection: Detection,
-    out: Path,
-    year: int | None,
-    recordings: Recordings | None = None,
-    unscored: Sequence[Unscored] = (),
-) -> Path:
-    """Write the submission files to OUT/dcase and return their folder; a package of an earlier run is replaced last.
-
-    `recordings`: those of the clips, by default every clip; one is decided as an anomaly if any of its windows is.
-    unscored: test clips that get the highest score of their section and are decided as anomalies.
-    """
-    clips, scores, decision = detection.clips, score_table(detection), detection.decision
-    if recordings:
-        clips, decision = recordings.clips, recordings.any(decision)
-        scores = recordings.table(scores, clips.keys())
-    clips, scores, decision = filled(clips, scores, decision, unscored)
-    package, new = out / PACKAGE, out / f"{PACKAGE}.tmp"
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        year = year or package_year(clips)
-        folder = write_submission(new, clips, scores, decision, year=year)
-        shutil.rmtree(package, ignore_errors=True)
-        new.rename(package)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    return package / folder.relative_to(new)
-
-
 def score_table(detection: Detection) -> ScoreTable:
     """The fused scores (or those of the single member) by clip key."""
     name = FUSED if len(detection.recipe.members) > 1 else detection.recipe.members[0].name
@@ -259,11 +228,6 @@ def year_of(clips: ClipTable) -> int:
     normal = known[known.where(label="normal")]
     source, target = (set(normal[normal.where(domain=domain)].sections()) for domain in ("source", "target"))
     return DOMAIN_RULE if source & target and not known.where(domain="unknown").any() else PLAIN_RULE
-
-
-def package_year(clips: ClipTable) -> int:
-    """The submission format where the user names no year: 2020 for machine ids, 2023 for sections."""
-    return 2020 if all(section.startswith("id_") for section in clips.column("section").tolist()) else DOMAIN_RULE
 
 
 def measure(scores: ScoreTable, clips: ClipTable, year: int) -> tuple[Evaluation, Intervals]:

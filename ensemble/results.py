@@ -13,7 +13,6 @@ from ensemble.checks.training import training_warnings
 from ensemble.checks.unscored import (
     Unscored,
     belonging,
-    refuse_short,
     rejected_clips,
     unscored_json,
     unscored_note,
@@ -41,7 +40,6 @@ from ensemble.output import (
     trust_json,
     write_detection,
     write_metrics,
-    write_package,
     year_of,
 )
 from ensemble.page.kept import FILE as PAGE_FILE
@@ -56,6 +54,10 @@ from ensemble.selection.scoring.cache import ScoreCache
 from ensemble.selection.scoring.perturb_design import PerturbDesign
 from ensemble.selection.select import Options, Selection, select
 from ensemble.selection.summary import selection_bytes, write_selection
+from ensemble.submission.authors import Stated, read_authors
+from ensemble.submission.clips import package_year
+from ensemble.submission.package import DEFAULT_LABEL, label_problem
+from ensemble.submission.submit import Submission, Submitted, refuse_incomplete, write_package
 from ensemble.tables.results import write_scores_parquet
 from ensemble.windows.events import event_rate
 from ensemble.windows.files import write_windows
@@ -87,21 +89,38 @@ class Outcome:
 class OutRequest:
     """What a run writes.
 
-    submission: also the files of a DCASE submission; fill_missing: with rows for test clips without a score. parquet:
-    also scores.parquet. year: the official rule, None for the one that fits the data. data: folder of the recordings,
-    None for that of the last build.
+    submission: also a DCASE submission, of the system `label` by the `authors` of a TOML file; fill_missing: with rows
+    for test clips without a score. parquet: also scores.parquet. year: the official rule, None for the one that fits
+    the data. data: folder of the recordings, None for that of the last build.
     """
 
     submission: bool = False
     parquet: bool = False
+    label: str | None = None
+    authors: Path | None = None
     fill_missing: bool = False
     year: int | None = None
     data: Path | None = None
 
     def __post_init__(self) -> None:
         """Raise OptionError for options that do not go together."""
-        if self.fill_missing and not self.submission:
-            raise OptionError("--fill-missing adds rows to a submission; give --format dcase with it")
+        given = {"--fill-missing": self.fill_missing, "--label": self.label is not None, "--authors": self.authors}
+        for option, value in given.items():
+            if value and not self.submission:
+                raise OptionError(f"{option} is about a submission; give --format dcase with it")
+        if self.label is not None and (problem := label_problem(self.label)):
+            raise OptionError(f"--label: {problem}")
+
+    def prepared(self, store: FeatureStore) -> Submission | None:
+        """The system to submit, None where none is asked for; DataError for a file of authors that does not fit.
+
+        Its year, where none is given, is the one that fits the test clips.
+        """
+        if not self.submission:
+            return None
+        year = self.year or package_year(test_clips(store, None))
+        stated = read_authors(self.authors, year) if self.authors else Stated()
+        return Submission(year, self.label or DEFAULT_LABEL, stated, self.fill_missing)
 
 
 def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: OutRequest | None = None) -> Outcome:
@@ -112,17 +131,17 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     """
     request, written, store = request.or_ensemble(), written or OutRequest(), FeatureStore.open(path)
     notes = prepare_out(out, package=written.submission)
+    submission = written.prepared(store)
     ensemble, ranked = ensemble_of(store, request, screen)
     if written.submission and _marks_hide_tests(store, ensemble):
         raise OptionError("--format dcase needs the scores of all test clips, and marks leave some out; add --no-marks")
     root = data_root(store, written.data)
     rejected = rejected_clips(store, embeddings_of(store, ensemble.recipe), root)
-    in_package = written.submission and not written.fill_missing
-    refuse_short(belonging(rejected, "test", request.machines) if in_package else ())
+    refuse_incomplete(submission, store, belonging(rejected, "test", request.machines))
     detection = detection_of(store, ensemble, request, screen)
     split = "train" if detection.self_ranked else "test"
     unscored = (*detection.unscored, *belonging(rejected, split, request.machines))
-    refuse_short(unscored if in_package else ())
+    refuse_incomplete(submission, store, unscored)
     findings = findings_of(detection, request.recording_score, store)
     where = places(store, detection, written.data)
     files = [
@@ -132,8 +151,11 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     files += [write_scores_parquet(out / SCORES_FILE)] if written.parquet else []
     files += write_windows(out, detection, findings, where.sentences()) if findings.recordings.divided else []
     files += write_transductive(detection, ranked, out)
-    if written.submission:
-        files.append(write_package(detection, out, written.year, findings.recordings, unscored))
+    submitted = Submitted()
+    if submission:
+        recordings = findings.recordings
+        submitted = write_package(store, detection, out, submission, recordings=recordings, unscored=unscored)
+    files += submitted.files
     drifts = drifts_of(detection, request)
     metrics, texts, lacking = _measured(detection, findings, drifts, written.year)
     metrics |= {"ensemble": ensemble.as_json(), **unscored_json(unscored)}
@@ -143,8 +165,8 @@ def run_to(path: Path, out: Path, request: RunRequest, screen: Screen, written: 
     left_out = [f"left out of the metrics: {reason}" for reason in lacking]
     gone = gone_note(root, detection.clips, detection.train)
     found = filter(None, [unscored_note(unscored), *detection.found, gone])
-    notes = [*found, *detection.remarks, *detection.decided.notes, *where.notes, *notes, *left_out]
-    warnings = (*detection.warnings, *(shift.warning for shift in drifts if shift.warning))
+    notes = [*found, *detection.remarks, *detection.decided.notes, *where.notes, *notes, *left_out, *submitted.notes]
+    warnings = (*detection.warnings, *(shift.warning for shift in drifts if shift.warning), *submitted.warnings)
     outcome = Outcome(
         detection, findings, ensemble, tuple(files), metrics, tuple(texts), tuple(notes), warnings, where, unscored
     )

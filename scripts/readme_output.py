@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Run the blocks of README.md in an empty folder, one after the other: print what they print, or --write it there.
+"""Run the blocks of a page in an empty folder, one after the other: print what they print, or --write it there.
 
-    python scripts/readme_output.py [--write]
+    python scripts/readme_output.py [PAGE] [--write]     # default: README.md
 
 Every `$` line of a console block and every Python block is run. In a shown output, a line `...` stands for any lines. A
 comment above a block may say `<!-- not run: REASON -->`, or `<!-- first: COMMANDS -->` for commands that are run before
@@ -121,9 +121,10 @@ def refreshed(shown: str, printed: str) -> str:
 def main() -> None:
     """Run the blocks and print or write their outputs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write the outputs into README.md")
-    write = parser.parse_args().write
-    page = new = README.read_text(encoding="utf-8")
+    parser.add_argument("page", type=Path, nargs="?", default=README, help="Markdown page [README.md]")
+    parser.add_argument("--write", action="store_true", help="write the outputs into the page")
+    arguments = parser.parse_args()
+    page = new = arguments.page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         done = list(run(page, Path(folder)))
     for block, step, printed in reversed(done):
@@ -131,9 +132,9 @@ def main() -> None:
         if start < stop:
             new = new[:start] + refreshed(step.shown, printed) + new[stop:]
         elif not agrees(step.shown, printed):
-            sys.exit(f"README.md, line {block.line}: shows {step.shown!r}, prints {printed!r}")
-    if write:
-        README.write_text(new, encoding="utf-8")
+            sys.exit(f"{arguments.page.name}, line {block.line}: shows {step.shown!r}, prints {printed!r}")
+    if arguments.write:
+        arguments.page.write_text(new, encoding="utf-8")
     else:
         print("\n".join(f"$ {step.command[-1]}\n{printed}" for _, step, printed in done))
 

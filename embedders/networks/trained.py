@@ -109,11 +109,12 @@ class TrainedEmbedder:
 
     @property
     def config(self) -> Mapping[str, object]:
-        """Network, loss, classes and fingerprint of the weights as JSON values; the checkpoint by its file name."""
+        """Network, loss, classes, fingerprint and number of weights as JSON values; the checkpoint by its file name."""
         return {
             "checkpoint": Path(self.checkpoint).name,
             "output": self.output,
             "weights": self.trained.fingerprint,
+            "parameters": sum(tensor.numel() for tensor in self.trained.tensors.values()),
             "network": dict(self.trained.config),
             "loss": dict(self.trained.loss),
             "classes": list(self.trained.classes),

@@ -109,3 +109,16 @@ recipe_options = together(
     workers_option,
 )
 """What runs and how it decides; the fields of ensemble.request.RunRequest."""
+
+submission_options = together(
+    click.option(
+        "--label", metavar="LASTNAME_INSTITUTE_task2_N", help="--format dcase: label of the system, N from 1 to 4."
+    ),
+    click.option("--authors", type=EXISTING, help="--format dcase: TOML file of authors and fields of the system."),
+    click.option(
+        "--fill-missing",
+        is_flag=True,
+        help="--format dcase: test clips without a score get the highest of their section and the decision 1.",
+    ),
+)
+"""What a submission says besides the scores; the fields of ensemble.results.OutRequest."""

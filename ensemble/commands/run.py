@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ensemble.commands.options import no_marks_option, recipe_options, recording_option, year_option
+from ensemble.commands.options import no_marks_option, recipe_options, recording_option, submission_options, year_option
 from featstore.clip import path_tail
 from featstore.console import (
     EXISTING,
@@ -39,18 +39,14 @@ LARGE_REPORT = 18_000_000
     "formats",
     type=click.Choice(["csv", "parquet", "dcase"]),
     multiple=True,
-    help="parquet adds scores.parquet, dcase submission files.",
+    help="parquet adds scores.parquet, dcase a submission.",
 )
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of recordings, to state where reported clips deviate [that of the last build].",
 )
-@click.option(
-    "--fill-missing",
-    is_flag=True,
-    help="--format dcase: test clips without a score get the highest of their section and the decision 1.",
-)
+@submission_options
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Summary and metrics as JSON on stdout.")
 def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
@@ -64,7 +60,7 @@ def run(store: Path, out: Path, as_json: bool, **options: Any) -> None:
     from ensemble.request import RunRequest, Screen
     from ensemble.results import OutRequest, run_to
 
-    named = {name: options.pop(name) for name in ("year", "data", "fill_missing")}
+    named = {name: options.pop(name) for name in ("year", "data", "label", "authors", "fill_missing")}
     formats = options.pop("formats")
     written = OutRequest(submission="dcase" in formats, parquet="parquet" in formats, **named)
     request = RunRequest(**options)

@@ -12,10 +12,9 @@ from ensemble.compare.request import CompareRequest
 from ensemble.compare.scored import score_recipes
 from ensemble.compare.seeds import Spread, seeds_note, with_seeds
 from ensemble.compare.systems import System, baseline_of, named_systems, refuse_repeated
-from ensemble.evaluation.measured import Measured
+from ensemble.evaluation.measured import Measured, tests_scored
 from ensemble.marks.apply import with_all_marks
 from ensemble.output import writable
-from ensemble.recipe import Recipe
 from ensemble.request import Say, Screen
 from featstore.store import FeatureStore
 
@@ -33,7 +32,7 @@ def compare_to(request: CompareRequest, screen: Screen) -> tuple[Comparison, lis
     systems = named_systems(store, request, screen)
     baseline = baseline_of(systems, request.baseline)
     recipes = {system.name: system.recipe for system in systems if system.recipe}
-    tests = _tests(store, request, list(recipes.values()))
+    tests = _tests(store, request, systems)
     reseeded = {name: with_seeds(name, recipe, request.seeds) for name, recipe in recipes.items()}
     variants = {name: recipe for of_system in reseeded.values() for name, recipe in of_system.items()}
     refuse_repeated([*(system.name for system in systems), *variants])
@@ -66,13 +65,14 @@ def _once(say: Say) -> Say:
     return say_new
 
 
-def _tests(store: FeatureStore, request: CompareRequest, recipes: Sequence[Recipe]) -> Measured:
+def _tests(store: FeatureStore, request: CompareRequest, systems: Sequence[System]) -> Measured:
+    files = [system.file for system in systems if system.file]
     return Measured.of(
         store,
-        ground_truth=request.ground_truth,
+        tests_scored(store, request.ground_truth, files, request.year),
         year=request.year,
         marked=None if request.no_marks else with_all_marks(store, lambda note: None),
-        recipes=recipes,
+        recipes=[system.recipe for system in systems if system.recipe],
         recording_score=request.recording_score,
         machines=request.machines,
     )

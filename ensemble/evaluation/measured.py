@@ -11,8 +11,10 @@ from ensemble.checks.unscored import rejected_keys
 from ensemble.inputs import refuse_unknown_machines, with_confirmed_labels
 from ensemble.marks.apply import keys_marked
 from ensemble.marks.file import FAULT
-from ensemble.output import labelled, package_year, read_any_scores, test_clips, year_of
+from ensemble.output import labelled, read_any_scores, test_clips, year_of
 from ensemble.recipe import Recipe
+from ensemble.submission.clips import package_year
+from ensemble.submission.package import evaluated
 from ensemble.windows.recordings import MAXIMUM, Recordings, recordings_of
 from featstore.clip import window_of
 from featstore.errors import DataError
@@ -39,20 +41,19 @@ class Measured:
     def of(
         cls,
         store: FeatureStore,
+        every: ClipTable,
         *,
-        ground_truth: Path | None,
         year: int | None,
         marked: FeatureStore | None = None,
         recipes: Sequence[Recipe] = (),
         recording_score: str = MAXIMUM,
         machines: Sequence[str] = (),
     ) -> "Measured":
-        """Of the test clips of a store, of the named machines or of all; `marked`: the store with marks that count.
+        """Of `every` test clip of a store, of the named machines or of all; `marked`: the store with marks that count.
 
         Test clips with confirmed labels that some of the `recipes` was chosen by are left out. DataError where no
         section can be measured.
         """
-        every = test_clips(store, ground_truth)
         refuse_unknown_machines(machines, every, store)
         own = every[np.isin(every.column("machine"), machines)] if machines else every
         tests, notes = own, []
@@ -86,6 +87,14 @@ class Measured:
         known = self.every if of_windows else recordings_of(self.every, self.recordings.rule).clips
         rejected = {*rejected_keys(store, sorted(store.embeddings)), *others}
         return read_any_scores(path, known, year or package_year(self.every), rejected), of_windows
+
+
+def tests_scored(store: FeatureStore, ground_truth: Path | None, scores: Sequence[Path], year: int | None) -> ClipTable:
+    """The test clips of a store that scores can be about: those of the evaluation data for a submission of these."""
+    clips = test_clips(store, ground_truth)
+    for folder in filter(Path.is_dir, scores):
+        clips = evaluated(folder, clips, year or package_year(clips))
+    return clips
 
 
 def _unmarked(tests: ClipTable, store: FeatureStore) -> ClipTable:

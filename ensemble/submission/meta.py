@@ -1,86 +1,79 @@
 """The metadata file of a submission in the official layout; what is not known about the system is null."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from detectors.metrics.official import Evaluation
+from ensemble.submission.authors import Stated
+from ensemble.submission.facts import SystemFacts
+from ensemble.submission.template import AFFILIATION, AUTHOR, DATASET, RESULTS, description_fields
+from ensemble.submission.yaml_text import yaml_text
 from featstore.disk.files import write_new
 
-
-@dataclass(frozen=True)
-class SystemFacts:
-    """What the software knows about a system. The authors add names, affiliations and descriptions."""
-
-    name: str
-    abbreviation: str  # at most 10 characters in the result tables
-    acoustic_features: str
-    machine_learning_method: str
-    subsystems: int
-    decision_making: str
-    sampling_rate_khz: float | None = None
-    total_parameters: int | None = None
+SUFFIX = ".meta.yaml"
+HEAD = "# Metadata of a submission. !!null: not known, or does not apply; see the submission page of the challenge.\n"
 
 
-def write_meta(folder: Path, facts: SystemFacts, development: Evaluation | None = None) -> Path:
-    """Write FOLDER/<label>.meta.yaml, where the label is the folder's name; metrics of `development` are in percent."""
-    path = folder / f"{folder.name}.meta.yaml"
-    text = "# Fill in every null; see the submission page of the challenge.\n" + _yaml(
-        _meta(folder.name, facts, development)
-    )
-    write_new(path, text.encode("utf-8"))
-    return path
+def meta_path(folder: Path) -> Path:
+    """FOLDER/<label>.meta.yaml, where the label is the folder's name."""
+    return folder / f"{folder.name}{SUFFIX}"
 
 
-def _meta(label: str, facts: SystemFacts, development: Evaluation | None) -> dict[str, Any]:
-    affiliation = dict.fromkeys(("abbreviation", "institute", "department", "location"))
-    author = {"lastname": None, "firstname": None, "email": None, "corresponding": True, "affiliation": affiliation}
+def write_meta(
+    folder: Path, year: int, facts: SystemFacts, stated: Stated | None = None, development: Evaluation | None = None
+) -> Path:
+    """Write the metadata file of a system's folder, and return its path; results of `development` are in percent."""
+    meta = _meta(folder.name, year, facts, stated or Stated())
+    if development is not None:
+        meta["results"]["development_dataset"] = _results(development, year)
+    write_new(meta_path(folder), (HEAD + yaml_text(meta)).encode("utf-8"))
+    return meta_path(folder)
+
+
+def _meta(label: str, year: int, facts: SystemFacts, stated: Stated) -> dict[str, Any]:
+    system = stated.system
+    known = {**facts.description, **system}
+    parameters = system.get("total_parameters", facts.total_parameters)
+    datasets = system.get("external_datasets") or [dict.fromkeys(DATASET)]
     return {
         "submission": {
             "label": label,
-            "name": facts.name,
-            "abbreviation": facts.abbreviation[:10],
-            "authors": [author],
+            "name": stated.name or facts.name,
+            "abbreviation": stated.abbreviation or facts.abbreviation,
+            "authors": [dict(author) for author in stated.authors] or [_nobody()],
         },
         "system": {
-            "description": {
-                "input_sampling_rate": facts.sampling_rate_khz,
-                "data_augmentation": None,
-                "acoustic_features": facts.acoustic_features,
-                "machine_learning_method": facts.machine_learning_method,
-                "ensemble_method_subsystem_count": facts.subsystems,
-                "decision_making": facts.decision_making,
-                "external_data_usage": None,
-            },
-            "complexity": {"total_parameters": facts.total_parameters, "MACS": None},
-            "external_datasets": None,
-            "source_code": None,
+            "description": {name: known.get(name) for name in description_fields(year)},
+            "complexity": {"total_parameters": parameters},
+            "external_datasets": datasets,
+            "source_code": system.get("source_code"),
         },
-        "results": {"development_dataset": _results(development) if development is not None else None},
+        "results": {"development_dataset": None},
     }
 
 
-def _results(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    metrics = evaluation.rows[0].values
+def _nobody() -> dict[str, Any]:
+    """An author of whom nothing is known."""
+    return {**dict.fromkeys(AUTHOR), "corresponding": True, "affiliation": dict.fromkeys(AFFILIATION)}
+
+
+def _results(evaluation: Evaluation, year: int) -> dict[str, dict[str, float]]:
     return {
-        machine: {name: round(100 * evaluation.mean(name, machine=machine), 2) for name in metrics}
+        machine: {
+            name: round(100 * evaluation.mean(*metrics, machine=machine), 2) for name, metrics in RESULTS[year].items()
+        }
         for machine in evaluation.machines()
     }
 
 
-def _yaml(value: Any, indent: int = 0) -> str:
-    """YAML of nested mappings, lists of mappings and plain values; text is quoted as in JSON."""
-    pad = "  " * indent
+def nulls(value: Any, path: str = "") -> Iterator[str]:
+    """Paths of all null values, such as submission.authors[0].email."""
     if isinstance(value, Mapping):
-        return "".join(
-            f"{pad}{json.dumps(key) if not key.isidentifier() else key}:"
-            + (f"\n{_yaml(item, indent + 1)}" if isinstance(item, Mapping | list) else f" {_plain(item)}\n")
-            for key, item in value.items()
-        )
-    return "".join(f"{pad}- {_yaml(item, indent + 1).lstrip()}" for item in value)
-
-
-def _plain(value: Any) -> str:
-    return "!!null" if value is None else json.dumps(value, ensure_ascii=False)
+        for key, item in value.items():
+            yield from nulls(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from nulls(item, f"{path}[{i}]")
+    elif value is None:
+        yield path

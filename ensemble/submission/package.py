@@ -2,7 +2,7 @@
 
     OUT/task2/<label>/anomaly_score_<machine>_section_<NN>_test.csv     name,score per test clip, no header
     OUT/task2/<label>/decision_result_<machine>_section_<NN>_test.csv   name,0|1
-    OUT/task2/<label>/<label>.meta.yaml
+    OUT/task2/<label>/<label>.meta.yaml                                 see meta.py
 
 2020 has machine ids instead of sections, and no decisions. 2021 has one file per domain. Scores are written with every
 digit, so that reading them gives the same numbers.
@@ -11,7 +11,6 @@ digit, so that reading them gives the same numbers.
 import csv
 import io
 import re
-import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,12 +18,28 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from detectors.metrics.scores import ScoreTable, read_scores
+from ensemble.submission.clips import section_number, submitted
 from featstore.clip import Clip
 from featstore.disk.files import write_new
 from featstore.errors import DataError
 from featstore.table import ClipTable
 
-LABEL = re.compile(r"[^\W_][\w-]*_[\w-]*[^\W_]_task2_[1-4]")
+LABEL = re.compile(r"(?P<team>[A-Za-z0-9][\w-]*_[\w-]*[A-Za-z0-9]_task2)_(?P<index>[1-4])", re.ASCII)
+DEFAULT_LABEL = "Lastname_Institute_task2_1"
+TASK = "task2"
+SCORE, DECISION = "anomaly_score_", "decision_result_"
+LONGEST_LABEL = 100
+"""Characters; a file name with the label must fit every file system."""
+
+
+def label_problem(label: str) -> str:
+    """What is wrong with the label of a system; empty where nothing is."""
+    if LABEL.fullmatch(label) and len(label) <= LONGEST_LABEL:
+        return ""
+    return (
+        f"submission label {label!r}: expected Lastname_Institute_task2_N with N from 1 to 4, in letters without "
+        f"accents, digits and hyphens, at most {LONGEST_LABEL} characters"
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ def write_submission(
     decisions: np.ndarray | None,
     *,
     year: int,
-    label: str = "Lastname_Institute_task2_1",
+    label: str = DEFAULT_LABEL,
 ) -> Path:
     """Write the score and decision files of all test clips and return their folder, OUT/task2/LABEL.
 
@@ -65,8 +80,8 @@ def write_submission(
     Nothing is written where a check fails: DataError names the first clip that has no score, is unknown, is not a plain
     test recording, has an unknown domain (2021), or has the file name of another clip of its section.
     """
-    if not LABEL.fullmatch(label):
-        raise DataError(f"submission label {label!r}: expected Lastname_Institute_task2_N with N from 1 to 4")
+    if problem := label_problem(label):
+        raise DataError(problem)
     rule = file_rule(year)
     if decisions is None and rule.decisions:
         raise DataError(f"a submission of {year} needs decisions as well as scores")
@@ -77,17 +92,17 @@ def write_submission(
     except ValueError as error:
         raise DataError(str(error)) from None
     _refuse_names(clips)
-    files = _files(clips, rule)
-    folder = out / "task2" / label
+    files = files_of(clips, rule)
+    folder = out / TASK / label
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty; two submissions would mix: remove it or choose another label")
     folder.mkdir(parents=True, exist_ok=True)
     for tail, rows in files.items():
         names = sorted(rows)
         order = [rows[name] for name in names]
-        _write_lines(folder / f"anomaly_score_{tail}", names, [repr(score) for score in ordered[order].tolist()])
+        _write_lines(folder / f"{SCORE}{tail}", names, [repr(score) for score in ordered[order].tolist()])
         if decisions is not None and rule.decisions:
-            _write_lines(folder / f"decision_result_{tail}", names, [str(int(value)) for value in decisions[order]])
+            _write_lines(folder / f"{DECISION}{tail}", names, [str(int(value)) for value in decisions[order]])
     return folder
 
 
@@ -112,8 +127,8 @@ def _write_lines(path: Path, names: Sequence[str], values: Sequence[str]) -> Non
     write_new(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def _files(clips: ClipTable, rule: FileRule) -> dict[str, dict[str, int]]:
-    """Rows of `clips`, by the end of the file name and then by recording name."""
+def files_of(clips: ClipTable, rule: FileRule) -> dict[str, dict[str, int]]:
+    """Rows of `clips`, by the end of the file name and then by recording name; DataError where a clip fits no file."""
     files: dict[str, dict[str, int]] = {}
     for row, clip in enumerate(clips):
         name = PurePosixPath(clip.path).name
@@ -133,8 +148,7 @@ def _tail(clip: Clip, rule: FileRule) -> str:
         raise DataError(f"{clip.key!r} is not a plain test recording ({clip.split}); only those are submitted")
     if "{domain}" in rule.tail and clip.domain == "unknown":
         raise DataError(f"{clip.key!r}: its domain is unknown, but this year's files are split by domain")
-    number = re.sub(r"^(section|id)_", "", clip.section)
-    return rule.tail.format(machine=clip.machine, section=number, domain=clip.domain)
+    return rule.tail.format(machine=clip.machine, section=section_number(clip.section), domain=clip.domain)
 
 
 def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Collection[str] = ()) -> ScoreTable:
@@ -142,12 +156,12 @@ def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Coll
 
     rejected: paths of recordings that are no clips; their scores are left out, and named by `unscored` of the table.
     """
-    files = _files(clips, file_rule(year))
+    files = files_of(clips, file_rule(year))
     keys, names = clips.keys(), {PurePosixPath(path).name for path in rejected}
     scores = np.empty(len(clips))
     unscored: list[str] = []
     for tail, rows in files.items():
-        path = folder / f"anomaly_score_{tail}"
+        path = folder / f"{SCORE}{tail}"
         table = read_scores(path)
         surplus = {key for key in table.keys if key in names and key not in rows}
         kept = [i for i, key in enumerate(table.keys) if key not in surplus]
@@ -157,7 +171,7 @@ def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Coll
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
         unscored += sorted(surplus)
-    unknown = {path.name for path in folder.glob("anomaly_score_*.csv")} - {f"anomaly_score_{tail}" for tail in files}
+    unknown = {path.name for path in folder.glob(f"{SCORE}*.csv")} - {f"{SCORE}{tail}" for tail in files}
     for name in sorted(unknown):  # a section of which every recording was rejected
         if names.issuperset(read_scores(folder / name).keys):
             unscored += read_scores(folder / name).keys
@@ -169,14 +183,8 @@ def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Coll
     return ScoreTable(folder.name, tuple(keys), scores, tuple(unscored))
 
 
-def zip_submission(folder: Path) -> Path:
-    """Pack OUT/task2/LABEL as OUT/LABEL.zip with the official inner paths; equal files give equal bytes."""
-    root, image = folder.parent.parent, io.BytesIO()
-    target = root / f"{folder.name}.zip"
-    with zipfile.ZipFile(image, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix())  # dated 1980, so the bytes do not depend on time
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
-    write_new(target, image.getvalue())
-    return target
+def evaluated(folder: Path, clips: ClipTable, year: int) -> ClipTable:
+    """The clips that a submission is about: those of the evaluation data, or all where it has files of others too."""
+    own = set(submitted(clips).keys())
+    others = {_tail(clip, file_rule(year)) for clip in clips if clip.key not in own}
+    return clips if any((folder / f"{SCORE}{tail}").exists() for tail in others) else submitted(clips)

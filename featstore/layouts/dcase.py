@@ -192,12 +192,13 @@ def _supplemental_notes(clips: list[Clip]) -> list[str]:
 _ALL_FOLDERS = frozenset({"train", "test"})
 _DEV = frozenset({"ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve"})
 _DEV_2026 = frozenset({"ToyCar", "ToyCarEmu", "bearingEmu", "fan", "gearboxEmu", "sliderEmu", "valveEmu"})
-_EVAL = {
+EVALUATION_MACHINES = {
     "2023": "bandsaw grinder shaker ToyDrone ToyNscale ToyTank Vacuum",
     "2024": "3DPrinter AirCompressor BrushlessMotor HairDryer HoveringDrone RoboticArm Scanner ToothBrush ToyCircuit",
     "2025": "AutoTrash BandSealer CoffeeGrinder HomeCamera Polisher ScrewFeeder ToyPet ToyRCCar",
     "2026": "ToyDrone ToothBrush SewingMachine BlowerDustCollector Sander",
 }
+"""Machines of the evaluation data, by year; in 2021 and 2022 they are those of the development data."""
 
 YEARS = {
     "dcase2021": Year(
@@ -206,8 +207,12 @@ YEARS = {
         many_sections=True,
     ),
     "dcase2022": Year(_DEV, _ALL_FOLDERS, many_sections=True),
-    "dcase2023": Year(_DEV | set(_EVAL["2023"].split()), _ALL_FOLDERS, many_sections=False),
-    "dcase2024": Year(_DEV | set(_EVAL["2024"].split()), _ALL_FOLDERS, many_sections=False),
-    "dcase2025": Year(_DEV | set(_EVAL["2025"].split()), _ALL_FOLDERS | {"supplemental"}, many_sections=False),
-    "dcase2026": Year(_DEV_2026 | set(_EVAL["2026"].split()), _ALL_FOLDERS | {"supplemental"}, many_sections=False),
+    "dcase2023": Year(_DEV | set(EVALUATION_MACHINES["2023"].split()), _ALL_FOLDERS, many_sections=False),
+    "dcase2024": Year(_DEV | set(EVALUATION_MACHINES["2024"].split()), _ALL_FOLDERS, many_sections=False),
+    "dcase2025": Year(
+        _DEV | set(EVALUATION_MACHINES["2025"].split()), _ALL_FOLDERS | {"supplemental"}, many_sections=False
+    ),
+    "dcase2026": Year(
+        _DEV_2026 | set(EVALUATION_MACHINES["2026"].split()), _ALL_FOLDERS | {"supplemental"}, many_sections=False
+    ),
 }

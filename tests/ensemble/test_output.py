@@ -8,12 +8,10 @@ from click.testing import CliRunner, Result
 from selection_store import selection_store
 
 from ensemble.cli import main
-from ensemble.output import PACKAGE, prepare_out, write_detection, write_metrics, write_package
+from ensemble.output import PACKAGE, prepare_out, write_detection, write_metrics
 from ensemble.recipe import Member, Recipe
 from ensemble.run import Detection, detect
-from ensemble.submission import package
 from featstore.disk import files
-from featstore.errors import DataError
 from featstore.store import FeatureStore
 
 
@@ -67,28 +65,10 @@ def test_a_run_that_fails_leaves_the_results_of_the_earlier_one(store: FeatureSt
     assert contents(tmp_path) == before
 
 
-def test_a_package_is_replaced_whole_or_not_at_all(
-    detection: Detection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_package(detection, tmp_path, 2023)
-    assert folder == tmp_path / PACKAGE / "task2" / "Lastname_Institute_task2_1"
-    before = contents(tmp_path)
-    (folder / "stale.csv").touch()
-    assert write_package(detection, tmp_path, 2023) == folder
-    assert contents(tmp_path) == before
-    with pytest.raises(DataError, match="no submission format for 1999"):
-        write_package(detection, tmp_path, 1999)
-    monkeypatch.setattr(package, "write_new", lambda path, data: full_disk(0, data))
-    with pytest.raises(OSError, match="No space left"):
-        write_package(detection, tmp_path, 2023)
-    assert contents(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir()] == [PACKAGE]
-
-
 def test_what_an_earlier_run_left_is_reported(detection: Detection, tmp_path: Path) -> None:
     assert prepare_out(tmp_path / "new", package=False) == []
     write_detection(detection, tmp_path)
-    write_package(detection, tmp_path, None)
+    (tmp_path / PACKAGE).mkdir()
     assert [note.split(" earlier run")[0] for note in prepare_out(tmp_path, package=False)] == [
         "the results of an",
         f"{tmp_path / PACKAGE} is the package of an",

@@ -49,8 +49,8 @@ def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         done = CliRunner().invoke({"featstore": featstore, "detect": detect}[program], [*words, *in_one_process])
         assert done.exit_code == 0, f"{program} {' '.join(words)}\n{done.output}"
         printed[" ".join(words)] = done.output
-    kinds, machines = ("anomaly_score", "decision_result"), ("ToyCar", "ToyDrone")
-    assert listed == [f"{kind}_{machine}_section_00_test.csv" for kind in kinds for machine in machines]
+    scores = [f"{kind}_ToyDrone_section_00_test.csv" for kind in ("anomaly_score", "decision_result")]
+    assert listed == ["Lastname_Institute_task2_1.meta.yaml", *scores], "of the evaluation machine alone"
     near, left = (FeatureStore.open(tmp_path / name) for name in ("near-store", "store"))
     assert (near.info("beats").channel, left.info("beats").channel) == ("0", "0-1")
     assert near.info("beats").shape == left.info("beats").shape == (8, 16)

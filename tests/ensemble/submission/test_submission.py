@@ -1,7 +1,6 @@
 """Submission files: official names and lines, exact scores, clear refusals, and the packed archive."""
 
 import csv
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from places import SHARED_DATA
 from detectors.metrics.labels import Labels
 from detectors.metrics.official import RULES, evaluate
 from detectors.metrics.scores import ScoreTable
-from ensemble.submission.meta import SystemFacts, write_meta
-from ensemble.submission.package import FILES, file_rule, read_submission, write_submission, zip_submission
+from ensemble.submission.package import FILES, file_rule, read_submission, write_submission
 from featstore.clip import Clip
 from featstore.errors import DataError
 from featstore.table import ClipTable
 
 NAMES = SHARED_DATA / "file_names"
-FACTS = SystemFacts("Fused neighbours", "neighbours-and-more", "log-mel energies", "k-NN", 3, "quantile 0.9", 16.0, 0)
 
 
 def year_of_clips(section="00"):
@@ -134,6 +131,8 @@ def test_what_cannot_be_submitted_is_refused_and_nothing_is_written(tmp_path):
     attempt("no submission format for 2019; choose from 2020, 2021", year=2019)
     attempt("expected Lastname_Institute_task2_N", label="A_B_task2_5")
     attempt("expected Lastname_Institute_task2_N", label="../A_B_task2_1")
+    attempt("letters without accents", label="M\u00fcller_B_task2_1")
+    attempt("at most 100 characters", label=f"A_{'B' * 100}_task2_1")
     attempt("decisions must be 16 booleans, got int64", decisions=np.zeros(16, dtype=np.int64))
     attempt(r"16 booleans, got bool of shape \(3,\)", decisions=np.zeros(3, dtype=bool))
     for change, year, message in (
@@ -189,45 +188,6 @@ def test_damaged_submissions_are_named(tmp_path):
     path.unlink()
     with pytest.raises(DataError, match="No such file"):
         read_submission(folder, clips, year=2023)
-
-
-def test_the_package(tmp_path):
-    yaml = pytest.importorskip("yaml")
-    clips = year_of_clips()
-    scores = random_scores(clips)
-    folder = write_submission(tmp_path, clips, scores, decided(clips), year=2023, label="A_B_task2_1")
-    development = evaluate(scores, Labels.of(clips), 2023)
-    meta = yaml.safe_load(write_meta(folder, FACTS, development).read_text())
-    assert meta["submission"]["label"] == "A_B_task2_1"
-    assert meta["submission"]["abbreviation"] == "neighbours"
-    assert meta["submission"]["authors"][0]["lastname"] is None
-    assert meta["submission"]["authors"][0]["affiliation"]["institute"] is None
-    assert meta["system"]["description"]["ensemble_method_subsystem_count"] == 3
-    assert meta["system"]["complexity"] == {"total_parameters": 0, "MACS": None}
-    results = meta["results"]["development_dataset"]
-    assert results["fan"]["pauc"] == round(100 * development.mean("pauc", machine="fan"), 2)
-    assert set(results) == {"fan", "ToyCar"}
-
-    first = zip_submission(folder).read_bytes()
-    with zipfile.ZipFile(tmp_path / "A_B_task2_1.zip") as archive:
-        assert archive.namelist() == sorted(f"task2/A_B_task2_1/{path.name}" for path in folder.iterdir())
-        name = "anomaly_score_fan_section_00_test.csv"
-        assert archive.read(f"task2/A_B_task2_1/{name}") == (folder / name).read_bytes()
-    assert zip_submission(folder).read_bytes() == first
-
-
-def test_meta_without_results_and_with_odd_machine_names(tmp_path):
-    yaml = pytest.importorskip("yaml")
-    path = write_meta(tmp_path, replace(FACTS, name='a: "b" # c', total_parameters=None))
-    meta = yaml.safe_load(path.read_text())
-    assert meta["submission"]["name"] == 'a: "b" # c'
-    assert meta["results"]["development_dataset"] is None
-    clips = ClipTable.from_clips([replace(clip, machine="3DPrinter") for clip in year_of_clips()][:8])
-    development = evaluate(random_scores(clips), Labels.of(clips), 2024)
-    assert (
-        "3DPrinter"
-        in yaml.safe_load(write_meta(tmp_path, FACTS, development).read_text())["results"]["development_dataset"]
-    )
 
 
 @pytest.mark.parametrize("year", [2020, 2022, 2023, 2024, 2025, 2026])

@@ -1,0 +1,71 @@
+"""Development and evaluation data in one store: the evaluation data are submitted, the development data measured."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from fitted_plant import INFOS, listed, rows_of
+
+from ensemble.cli import main
+from ensemble.submission.fill import expected_clips
+from featstore.store import FeatureStore, Rejection, ShardData, StoreWriter
+from featstore.table import ClipTable
+
+STAGE = {"fan": "dev_data", "pump": "eval_data"}
+BROKEN = {stage: f"{stage}/{machine}/test/section_00_999.wav" for machine, stage in STAGE.items()}
+LABEL = "Miller_EU_task2_1"
+
+
+def store_of(path: Path, *rejected: str) -> FeatureStore:
+    """A development and an evaluation machine, both with labels, and rejected recordings."""
+    clips = [
+        replace(clip, path=f"{STAGE[clip.machine]}/{clip.path}", domain=("source", "target")[i // 2 % 2])
+        for i, clip in enumerate(listed())
+    ]
+    items = [Rejection(name, "truncated", 1, 1) for name in rejected]
+    with StoreWriter(path) as writer:
+        return writer.commit([ShardData(INFOS["v"], ClipTable.from_clips(clips), rows_of(clips)["v"], {}, items)])
+
+
+def run(store: FeatureStore, out: Path, *more: str) -> Result:
+    options = ["-d", "knn", "-e", "v@low", "--format", "dcase", "--label", LABEL, "--year", "2026", "-o", str(out)]
+    return CliRunner().invoke(main, [str(store.path), *options, *more])
+
+
+def machines(folder: Path) -> set[str]:
+    return {path.name.split("_")[2] for path in folder.glob("*.csv")}
+
+
+def test_results_are_those_of_the_development_data_also_where_the_truth_is_known(tmp_path: Path) -> None:
+    done = run(store_of(tmp_path / "s"), tmp_path)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "dcase" / "task2" / LABEL
+    assert machines(folder) == {"pump"}
+    meta = yaml.safe_load((folder / f"{LABEL}.meta.yaml").read_text())
+    assert set(meta["results"]["development_dataset"]) == {"fan"}
+
+
+def test_a_rejected_development_recording_stops_no_submission(tmp_path: Path) -> None:
+    done = run(store_of(tmp_path / "s", BROKEN["dev_data"]), tmp_path)
+    assert done.exit_code == 3, "as of every run that leaves out a recording"
+    assert machines(tmp_path / "dcase" / "task2" / LABEL) == {"pump"}
+
+
+@pytest.mark.parametrize("fill", [False, True])
+def test_a_rejected_evaluation_recording_is_filled_in_or_stops_the_submission(tmp_path: Path, fill: bool) -> None:
+    store = store_of(tmp_path / "s", *BROKEN.values())
+    done = run(store, tmp_path, *(["--fill-missing"] if fill else []))
+    assert done.exit_code == 3
+    expected = set(expected_clips(store).keys())
+    assert BROKEN["eval_data"] in expected
+    assert BROKEN["dev_data"] not in expected
+    if not fill:
+        assert f"would lack 1 clip: {BROKEN['eval_data']} (rejected: truncated)" in done.stderr
+        assert not (tmp_path / "dcase").exists()
+        return
+    folder = tmp_path / "dcase" / "task2" / LABEL
+    assert "section_00_999.wav,1\n" in (folder / "decision_result_pump_section_00_test.csv").read_text()
+    checked = CliRunner().invoke(main, ["submission", str(folder), str(store.path), "--year", "2026"])
+    assert "999" not in checked.output, "the check expects the recording"
