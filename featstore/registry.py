@@ -45,6 +45,7 @@ CREATORS = {"embedder": "embedders:create", "detector": "detectors:create"}
 FAULT_TRANSLATOR = "embedders.networks.translation.translator:open_translator"
 DEVICES = "embedders.devices:choose_device"
 FAULT_READER = "embedders.pretrained.text_model:model_reader"
+TENSOR_READER = "embedders.pretrained.tensor_file:read_arrays"
 
 
 def names(noun: str) -> list[str]:
@@ -96,6 +97,12 @@ def fault_translator(path: Path) -> Any:
     It has `fingerprint`, `faults` (pairs of machine and kind), and is called with (wave, rate_hz, machine, kind).
     """
     return _loaded(FAULT_TRANSLATOR)(path)
+
+
+def tensor_reader() -> Callable[[Path, Callable[[int], None]], dict[str, Any]]:
+    """The reader of files of torch.save as NumPy arrays by name, which checks their sizes with a function given."""
+    reader: Callable[[Path, Callable[[int], None]], dict[str, Any]] = _loaded(TENSOR_READER)
+    return reader
 
 
 def is_known(noun: str, name: str) -> bool:
