@@ -60,12 +60,13 @@ def check_rows(name: str, clips: ClipTable, matrix: np.ndarray) -> None:
         )
     lacking, first = 0, -1
     for start in range(0, len(matrix), BLOCK_ROWS):
-        finite = finite_rows(matrix[start : start + BLOCK_ROWS])
+        with np.errstate(over="ignore"):  # a store holds float32
+            finite = finite_rows(matrix[start : start + BLOCK_ROWS].astype(np.float32, copy=False))
         if first < 0 and not finite.all():
             first = start + int(np.argmin(finite))
         lacking += int((~finite).sum())
     if first >= 0:
         raise DataError(
-            f"{name}: {counted(lacking, 'row')} with numbers that are not finite (NaN or infinite), first row "
+            f"{name}: {counted(lacking, 'row')} with numbers that are not finite as float32 (NaN, infinite), first row "
             f"{first + 1} ({keys[first]!r}); remove these rows from the array and from its description"
         )

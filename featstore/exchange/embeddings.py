@@ -17,7 +17,7 @@ from featstore.disk.parts import parts
 from featstore.disk.shard import EmbeddingInfo, ShardData
 from featstore.errors import DataError, RequestError
 from featstore.exchange.described import check_rows, read_clips, with_description
-from featstore.exchange.kinds.content import Content, checked_matrix
+from featstore.exchange.kinds.content import Content, Source, checked_matrix
 from featstore.exchange.kinds.own import NOTE, note_of, rows_sha256
 from featstore.exchange.kinds.table import files_in, read_content
 from featstore.reader import FeatureStore
@@ -64,7 +64,7 @@ def import_files(
     gets a line about every choice that was made. DataError says what does not fit.
     """
     pairs = files_in(tuple(arrays))
-    contents = {file: read_content(file, key, root or folder) for file, folder in pairs}
+    contents = {file: read_content(Source(file, key, root or folder, folder)) for file, folder in pairs}
     for line in (line for content in contents.values() for line in content.notes):
         say(line)
     _check_alike(contents)

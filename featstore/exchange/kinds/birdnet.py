@@ -71,7 +71,8 @@ def _numbers(path: Path, number: int, text: str) -> list[float]:
 
 def _recording(source: Source, stem: str) -> str:
     """The path of the recording below the root; without suffix where there is none, or several."""
-    parent = source.path.parent.relative_to(source.root) if source.path.is_relative_to(source.root) else Path()
+    above = source.root if source.path.is_relative_to(source.root) else source.base
+    parent = source.path.parent.relative_to(above)
     folder = source.root / parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     found = [name for name in names if is_audio(name) and name.rpartition(".")[0] == stem]

@@ -57,6 +57,9 @@ def describing(names: Iterable[str]) -> dict[str, str]:
         if len(candidates) > 1 and not exact:
             raise DataError(f"columns {', '.join(candidates)} could all be {meaning}; rename one of them to {meaning}")
         chosen[meaning] = (exact or candidates)[0]
+    labels = [name for meaning, name in chosen.items() if meaning == "label" or meaning in FLAG_COLUMNS]
+    if len(labels) > 1:
+        raise DataError(f"columns {' and '.join(labels)} both state a label; keep one")
     return chosen
 
 

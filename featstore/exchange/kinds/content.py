@@ -22,12 +22,14 @@ class Source:
     """A file to read.
 
     key: name of the array, column or data set with the embeddings; None where the file has one only. root: the folder
-    that the paths in the file are relative to, which is cut off absolute ones.
+    that the paths in the file are relative to, which is cut off absolute ones. base: the folder whose files are read,
+    where a folder was named.
     """
 
     path: Path
     key: str | None
     root: Path
+    base: Path
 
 
 @dataclass(frozen=True)

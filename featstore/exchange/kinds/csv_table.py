@@ -100,14 +100,15 @@ def _layout(source: Source, header: Sequence[str], first: Sequence[str]) -> _Lay
         raise DataError(f"{source.path}: the column {repeated[0]!r} occurs twice; keep one")
     places = {name: place for place, name in enumerate(header) if name}
     vectors = [name for name, place in places.items() if place < len(first) and _VECTOR.fullmatch(first[place])]
-    if source.key in vectors or (source.key is None and len(vectors) == 1):
+    is_vector = source.key in vectors or (source.key is None and len(vectors) == 1)
+    if is_vector:
         numbers = [places[source.key or vectors[0]]]
     elif source.key is None and len(vectors) > 1:
         raise DataError(f"{source.path}: columns of vectors: {', '.join(vectors)}; name one (--key)")
     else:
         numbers = [places[name] for name in _numbered(source, list(places))]
     others = {name: place for name, place in places.items() if place not in set(numbers)}
-    return _Layout(numbers, numbers == [places.get(name) for name in vectors], others)
+    return _Layout(numbers, is_vector, others)
 
 
 def _numbered(source: Source, names: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ links, and a data set is read only if all of it is in this file and its declared
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,8 +31,7 @@ def read_hdf5(source: Source) -> Content:
     try:
         with h5py.File(source.path, "r") as file:
             arrays = {name: _named(source, name, dataset) for name, dataset in _datasets(source, file.id)}
-            key = source.key.strip("/") if source.key else None
-            return content_of(Source(source.path, key, source.root), arrays)
+            return content_of(replace(source, key=source.key.strip("/") if source.key else None), arrays)
     except DataError:
         raise
     except Exception as error:  # HDF5 reports damage as errors of many types, depending on the layer

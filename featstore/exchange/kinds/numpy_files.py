@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,8 +29,11 @@ DESCRIBED: tuple[tuple[set[str], Callable[[Source, Mapping[str, Named]], Content
 def read_npy(source: Source) -> Content:
     """The array of a .npy file, memory-mapped; it does not describe its rows."""
     try:
+        with source.path.open("rb") as file:
+            shape, dtype = _header(file)
+            _check_size(source.path.name, shape, dtype, source.path.stat().st_size - file.tell())
         matrix = np.lib.format.open_memmap(source.path, mode="r")
-    except (OSError, ValueError, EOFError, OverflowError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{source.path}: {_reason(error)}") from error
     return Content(checked_matrix(matrix, str(source.path)), or_error(lambda: clips_of(source, {}, len(matrix))))
 
@@ -62,15 +66,24 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, Named]:
 
 def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Named:
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
-        n_bytes = member.file_size - file.tell()
+        shape, dtype = _header(file)
+        _check_size(member.filename, shape, dtype, member.file_size - file.tell())
+    check_expanded(path, member.file_size)
+    return Named(shape, "O" if dtype.hasobject else dtype.kind, partial(_read_member, archive, member))
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return tuple(shape), dtype
+
+
+def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], n_bytes: int) -> None:
+    """ValueError unless an array has the bytes that its shape states; those of objects are pickled."""
     stated = math.prod(shape) * dtype.itemsize
     if stated != n_bytes and not dtype.hasobject:
-        raise ValueError(f"{member.filename} states {stated} bytes and has {n_bytes}")
-    check_expanded(path, stated)
-    return Named(tuple(shape), "O" if dtype.hasobject else dtype.kind, partial(_read_member, archive, member))
+        raise ValueError(f"{name} states {stated} bytes and has {n_bytes}")
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

@@ -58,8 +58,9 @@ HOPLITE = "hoplite.sqlite"
 ACCEPTED = ", ".join(suffix for kind in KINDS for suffix in kind.suffixes)
 
 
-def read_content(path: Path, key: str | None, root: Path) -> Content:
+def read_content(source: Source) -> Content:
     """The content of a file by the reader of its kind; DataError for other kinds, with the accepted ones."""
+    path = source.path
     suffix = path.suffix.lower()
     kind = next((kind for kind in KINDS if suffix in kind.suffixes), None)
     if kind is None:
@@ -72,7 +73,7 @@ def read_content(path: Path, key: str | None, root: Path) -> Content:
         raise DataError(f"{path}: not a regular file; expected {kind.holds}")
     module, _, name = kind.reader.partition(":")
     reader: Callable[[Source], Content] = getattr(import_module(f"{__package__}.{module}"), name)
-    return reader(Source(path, key, root))
+    return reader(source)
 
 
 def files_in(paths: tuple[Path, ...]) -> list[tuple[Path, Path]]:
