@@ -23,9 +23,7 @@ def read_arrays(path: Path, check_size: Callable[[int], None]) -> dict[str, np.n
     for a file with other objects, or none that torch can read.
     """
     refuse_other_files(path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            check_size(sum(member.file_size for member in archive.infolist()))
+    check_size(_expanded(path))
     content = _loaded(path)
     named = content if isinstance(content, Mapping) else {WHOLE: content}
     arrays = {str(name): _array(value, check_size) for name, value in named.items()}
@@ -36,6 +34,17 @@ def read_arrays(path: Path, check_size: Callable[[int], None]) -> dict[str, np.n
             "torch.save({'embedding': embedding, 'path': paths}, file)"
         )
     return found
+
+
+def _expanded(path: Path) -> int:
+    """Bytes of all members of an archive, as they are declared; 0 for the older form, which is none."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return 0
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise DataError(f"{path}: damaged or incomplete ({first_line(error)})") from error
 
 
 def _loaded(path: Path) -> Any:

@@ -126,11 +126,11 @@ def _columns(
     cells: dict[str, list[str]] = {name: [] for name in layout.others}
     for number, row in rows:
         if len(row) != len(header):
-            raise DataError(f"{path}, row {number}: {len(row)} cells, but the header has {len(header)}")
-        vectors.append(_vector(f"{path}, row {number}", row, header, layout))
+            raise DataError(f"{path}, line {number}: {len(row)} cells, but the header has {len(header)}")
+        vectors.append(_vector(f"{path}, line {number}", row, header, layout))
         if len(vectors[-1]) != len(vectors[0]):
             raise DataError(
-                f"{path}, row {number}: a vector of {len(vectors[-1])} numbers, the first row has {len(vectors[0])}"
+                f"{path}, line {number}: a vector of {len(vectors[-1])} numbers, the first has {len(vectors[0])}"
             )
         for name, place in layout.others.items():
             cells[name].append(row[place])

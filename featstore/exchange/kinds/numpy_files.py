@@ -1,6 +1,7 @@
 """NumPy files: .npy (memory-mapped) and .npz, compressed or not, without pickled objects."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -73,9 +74,13 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Na
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type in the header of an array; ValueError for a damaged one."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    try:
+        shape, _, dtype = read(file)
+    except (SyntaxError, tokenize.TokenError, TypeError, RecursionError) as error:
+        raise ValueError(f"its header is damaged ({error})") from error
     return tuple(shape), dtype
 
 

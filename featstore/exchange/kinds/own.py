@@ -92,7 +92,8 @@ def export_content(
     ):
         edited = f"{source.path}: not the rows that {stated.info.name} was exported with; its fingerprint is not kept"
         return Content(matrix, clips, shaped, _channel(channel), notes=(edited,))
-    return Content(matrix.astype(stated.info.dtype), clips, stated=stated)
+    kept = f"{source.path}: {stated.info.name} as it was exported; fingerprint {stated.info.fingerprint[:16]}"
+    return Content(matrix.astype(stated.info.dtype), clips, stated=stated, notes=(kept,))
 
 
 def shaped(matrix: np.ndarray, note: str) -> np.ndarray:

@@ -138,49 +138,57 @@ def _vectors(path: Path, file: Any, name: str) -> np.ndarray:
     """A column of lists as (n, d), of lists of lists as (n, views, d); ValueError for other columns and shapes."""
     if name not in file.schema_arrow.names or not _is_vector(file.schema_arrow.field(name).type):
         raise ValueError(f"no column {name!r} of vectors; its columns are {', '.join(file.schema_arrow.names[:20])}")
-    check_expanded(path, 4 * _values(file, name))
-    blocks = [_block(column, name) for column in _batches(file, name)]
-    shapes = sorted({block.shape[1:] for block in blocks})
-    if len(shapes) > 1:
-        raise ValueError(f"column {name}: vectors of different lengths, {shapes[0]} and {shapes[-1]}")
+    # A pass in small steps: the footer's count is read by code of pyarrow that ends the process where it is damaged.
+    check_expanded(path, 4 * int(file.scan_contents(columns=[name])))
+    blocks = [_block(column, f"column {name}", start) for start, column in _batches(file, name)]
+    widths = [block.shape[1:] for block in blocks]
+    other = next((place for place, width in enumerate(widths) if width != widths[0]), None)
+    if other is not None:
+        row = sum(map(len, blocks[:other])) + 1
+        raise ValueError(f"column {name}, row {row}: a vector of length {widths[other]}, the first has {widths[0]}")
     return np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32)
 
 
-def _values(file: Any, name: str) -> int:
-    """How many numbers the column has, as the footer says."""
-    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-    columns = (group.column(i) for group in groups for i in range(group.num_columns))
-    return sum(column.num_values for column in columns if f"{column.path_in_schema}.".startswith(f"{name}."))
-
-
-def _batches(file: Any, name: str) -> Iterator[Any]:
+def _batches(file: Any, name: str) -> Iterator[tuple[int, Any]]:
+    """The column in parts, each with the number of its first row."""
+    start = 0
     for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
         if batch.num_rows:
-            yield batch.column(0)
+            yield start, batch.column(0)
+        start += batch.num_rows
 
 
-def _block(column: Any, name: str) -> np.ndarray:
+def _block(column: Any, where: str, start: int) -> np.ndarray:
+    """Lists of numbers as an array, lists of lists with one more axis; ValueError names the first row that differs."""
     column = getattr(column, "storage", column)
     shape = [len(column)]
     while _inner(column.type) is not column.type:
         if column.null_count:
-            raise ValueError(f"column {name}: {column.null_count} empty cells; every row needs its vector")
-        width = _width(column, name)
-        shape.append(width)
+            row = start + 1 + _first_null(column) // math.prod(shape[1:])
+            raise ValueError(f"{where}, row {row}: an empty cell; every row needs its vector")
+        shape.append(_width(column, where, start, math.prod(shape[1:])))
         column = column.flatten()
     if column.null_count:
-        raise ValueError(f"column {name}: vectors with empty values; fill or remove these rows")
+        row = start + 1 + _first_null(column) // math.prod(shape[1:])
+        raise ValueError(f"{where}, row {row}: a vector with an empty value or NaN; fill or remove this row")
     numbers: np.ndarray = column.to_numpy(zero_copy_only=False)
     return numbers.reshape(shape)
 
 
-def _width(column: Any, name: str) -> int:
-    from pyarrow.compute import list_value_length, min_max
+def _first_null(column: Any) -> int:
+    return int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))) if column.null_count else 0
 
-    ends = min_max(list_value_length(column)).as_py()
-    if ends["min"] != ends["max"] or not ends["min"]:
-        raise ValueError(f"column {name}: vectors of different lengths, {ends['min']} to {ends['max']}")
-    return int(ends["min"])
+
+def _width(column: Any, where: str, start: int, per_row: int) -> int:
+    """The length of all lists of a column."""
+    from pyarrow.compute import list_value_length
+
+    lengths: np.ndarray = list_value_length(column).to_numpy(zero_copy_only=False)
+    other = np.flatnonzero((lengths != lengths[0]) | (lengths == 0))
+    if other.size:
+        row, length = start + 1 + int(other[0]) // per_row, int(lengths[other[0]])
+        raise ValueError(f"{where}, row {row}: a vector of length {length}, the first has {lengths[0]}")
+    return int(lengths[0])
 
 
 def _numbers(path: Path, file: Any, names: list[str]) -> np.ndarray:
@@ -189,13 +197,15 @@ def _numbers(path: Path, file: Any, names: list[str]) -> np.ndarray:
     check_expanded(path, 4 * rows * len(names))
     matrix = np.empty((rows, len(names)), dtype=np.float32)
     for place, name in enumerate(names):
-        start = 0
-        for column in _batches(file, name):
+        read = 0
+        for start, column in _batches(file, name):
             if column.null_count:
-                raise ValueError(f"column {name}: {column.null_count} empty cells; fill or remove these rows")
+                raise ValueError(
+                    f"column {name}, row {start + 1 + _first_null(column)}: an empty cell; fill or remove this row"
+                )
             with np.errstate(over="ignore"):  # an overflow is reported with its row
                 matrix[start : start + len(column), place] = column.to_numpy(zero_copy_only=False)
-            start += len(column)
-        if start != rows:
-            raise ValueError(f"column {name}: {start} values in {rows} rows")
+            read = start + len(column)
+        if read != rows:
+            raise ValueError(f"column {name}: {read} values in {rows} rows")
     return matrix

@@ -4,10 +4,14 @@ import os
 from importlib import import_module
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from featstore.errors import DataError
 from featstore.exchange.kinds import table
+from featstore.exchange.kinds.content import Source
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 PAGE = Path(__file__).parents[4] / "docs" / "howto" / "import.md"
@@ -45,3 +49,53 @@ def test_a_folder_is_of_one_kind(tmp_path, importing):
     (tmp_path / "a.birdnet.embeddings.txt").touch()
     with pytest.raises(DataError, match=r"both \*_extract\.npz \(extracts of ASDKit\) and .* import them one by one"):
         importing(tmp_path)
+
+
+def damaged(whole: bytes, seed: int) -> bytes:
+    """The content of a file with some bytes changed, or cut short."""
+    rng = np.random.default_rng(seed)
+    content = bytearray(whole)
+    for place in rng.integers(len(content), size=rng.choice([1, 2, 8])):
+        content[place] = rng.choice([0, 255, 127, content[place] ^ 1])
+    return bytes(content[: rng.integers(1, len(content))] if rng.random() < 0.1 else content)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet", ".csv", ".h5", ".safetensors", ".pt"])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_damaged_bytes_are_read_or_refused(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write(path)
+    whole = path.read_bytes()
+    refused = 0
+    for seed in range(60):
+        path.write_bytes(damaged(whole, seed))
+        try:
+            table.read_content(Source(path, None, tmp_path, tmp_path))
+        except DataError as error:
+            refused += path.name in str(error)
+    assert 0 < refused <= 60
+
+
+def write(path: Path) -> None:
+    """Twenty vectors with their paths in the format of the suffix."""
+    rows = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    paths = [f"fan/{number}.wav" for number in range(20)]
+    if path.suffix in (".npy", ".npz"):
+        np.save(path, rows) if path.suffix == ".npy" else np.savez(path, e=rows, path=paths)
+    elif path.suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        pa = pytest.importorskip("pyarrow")
+        parquet.write_table(pa.table({"path": paths, "v": rows.tolist()}), path)
+    elif path.suffix == ".csv":
+        lines = [",".join(["path", *(f"e{i}" for i in range(8))])]
+        lines += [",".join([name, *map(str, row)]) for name, row in zip(paths, rows.tolist(), strict=True)]
+        path.write_text("\n".join(lines))
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("e", data=rows, compression="gzip")
+            file["path"] = paths
+    elif path.suffix == ".safetensors":
+        save_file({"e": rows}, path)
+    else:
+        torch = pytest.importorskip("torch")
+        torch.save({"e": torch.tensor(rows), "path": paths}, path)
