@@ -30,7 +30,7 @@ IN_AN_INDEX = (
     "with --file_output FILE.csv, Perch-Hoplite with db.get_embeddings_batch and db.get_window"
 )
 MAX_BLOB = 1 << 22
-STEPS = 1_000_000
+STEPS = 100_000
 """Steps of SQLite between two looks at how far it is."""
 
 TYPES = {"float16": "<f2", "float32": "<f4"}
@@ -65,7 +65,7 @@ def read_hoplite(source: Source) -> Content:
 
 def _confine(database: sqlite3.Connection, path: Path) -> None:
     """Limits for a database of strangers: nothing of its schema is run, and no query takes for ever."""
-    left = [1000 + path.stat().st_size // 1000]
+    left = [100 + path.stat().st_size // STEPS]
 
     def is_too_long() -> bool:
         left[0] -= 1
