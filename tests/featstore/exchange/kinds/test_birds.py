@@ -205,4 +205,4 @@ def test_a_damaged_database_is_an_error_and_ends(tmp_path, importing, monkeypatc
         except Exception as error:
             if "already has other rows" not in str(error):
                 raise
-    assert failed > 3
+    assert failed
