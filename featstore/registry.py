@@ -58,6 +58,7 @@ DEVICES = "embedders.devices:choose_device"
 FAULT_READER = "embedders.pretrained.text_model:model_reader"
 PROBES = {"gpu": "embedders.devices:devices_seen", "faiss": "detectors.search.faiss_backend:facts"}
 """What is found out about libraries that this package may not import."""
+TENSOR_READER = "embedders.pretrained.tensor_file:read_arrays"
 
 
 def names(noun: str) -> list[str]:
@@ -117,6 +118,12 @@ def probe(name: str) -> dict[str, Any]:
     """What a probe of PROBES finds, as JSON values; raises what its library raises."""
     facts: dict[str, Any] = _loaded(PROBES[name])()
     return facts
+
+
+def tensor_reader() -> Callable[[Path, Callable[[int], None]], dict[str, Any]]:
+    """The reader of files of torch.save as NumPy arrays by name, which checks their sizes with a function given."""
+    reader: Callable[[Path, Callable[[int], None]], dict[str, Any]] = _loaded(TENSOR_READER)
+    return reader
 
 
 def is_known(noun: str, name: str) -> bool:

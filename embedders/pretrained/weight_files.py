@@ -99,7 +99,7 @@ def refuse_misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
         raise ValueError(f"tensors of {within}: {'; '.join(texts)}")
 
 
-def _refuse_other_files(path: Path) -> None:
+def refuse_other_files(path: Path) -> None:
     """DataError for empty files, web pages and other files that torch would try to read as a very old checkpoint."""
     try:
         with path.open("rb") as file:
@@ -112,7 +112,7 @@ def _refuse_other_files(path: Path) -> None:
 
 
 def _read_pickle(path: Path) -> Checkpoint:
-    _refuse_other_files(path)
+    refuse_other_files(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -1,10 +1,11 @@
 """`featstore export` and `import`: embeddings out of a store, and embeddings made elsewhere into one."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from featstore.console import EXISTING, PATH, Command, echo
+from featstore.console import EXISTING, PATH, Command, echo, note
 from featstore.terminal.shown import counted
 
 
@@ -33,15 +34,22 @@ def export(store: Path, out: Path, embedding: str, kind: str | None) -> None:
 @click.argument("store", type=PATH)
 @click.argument("arrays", type=EXISTING, nargs=-1, required=True)
 @click.option("--as", "name", required=True, help="Name of the embedding in the store.")
-@click.option("--manifest", type=EXISTING, help="CSV or Parquet with one row per row of the array.")
-@click.option("--key", help="Name of the array inside an npz.")
-def import_(store: Path, arrays: tuple[Path, ...], name: str, manifest: Path | None, key: str | None) -> None:
+@click.option(
+    "--manifest",
+    type=EXISTING,
+    help="CSV or Parquet that describes the rows: one line per row, or where ARRAYS has paths, one per recording.",
+)
+@click.option(
+    "--key", help="Name of the array, column or data set; of numbered columns e0, e1, ... the name without number."
+)
+@click.option("--root", type=PATH, help="Folder that paths are relative to; cut off absolute ones. [folder of ARRAYS]")
+def import_(store: Path, arrays: tuple[Path, ...], name: str, **options: Any) -> None:
     """Add embeddings made elsewhere to STORE.
 
-    ARRAYS: one npy or npz with --manifest, or npz files that describe their rows (exports, ASDKit extracts) or folders
-    of them.
+    ARRAYS: files of numpy, Parquet, CSV, HDF5, safetensors or PyTorch, exports of featstore, Hoplite databases, or
+    folders of ASDKit or BirdNET files. Rows are described by columns or arrays in the file, or by --manifest.
     """
     from featstore.exchange.embeddings import import_files
 
-    rows = import_files(store, arrays, name, manifest=manifest, key=key)
-    echo(f"{store}: {name} holds {counted(rows, 'row')}")
+    rows = import_files(store, arrays, name, say=note, **options)
+    echo(f"{store}: {counted(rows, 'row')} imported as {name}")

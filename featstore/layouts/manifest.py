@@ -47,7 +47,7 @@ def read_manifest(tree: Tree) -> Reading:
     rows = _csv_rows(table) if table.suffix.lower() == ".csv" else _parquet_rows(table)
     listed = [(f"{table}, row {number}", row) for number, row in rows]
     disk = Disk(tree.root)
-    clips = [_clip(where, row, disk) for where, row in listed]
+    clips = [clip_of(where, row, disk) for where, row in listed]
     places = [(where, clip.path) for (where, _), clip in zip(listed, clips, strict=True)]
     notes = [f"{counted(len(clips), 'row')} of {table}", *check_paths(disk, places), *_number_notes(listed)]
     return Reading(clips, [*notes, *notes_on_unread(clip.recording for clip in clips)])
@@ -89,14 +89,15 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DataError(f"{path}: {reason_of(error)}") from error
     header = _check_header(path, table.column_names)
     columns = [
-        [_cell(path, name, value) for value in table[own].to_pylist()] if name else [""] * len(table)
+        [cell_text(path, name, value) for value in table[own].to_pylist()] if name else [""] * len(table)
         for name, own in zip(header, table.column_names, strict=True)
     ]
     for number, cells in enumerate(zip(*columns, strict=True), start=1):
         yield number, {name: cell for name, cell in zip(header, cells, strict=True) if name}
 
 
-def _cell(path: Path, name: str, value: Any) -> str:
+def cell_text(path: Path, name: str, value: Any) -> str:
+    """A cell of a table with types as the text of a CSV file; DataError where its type does not fit its column."""
     if value is None or (isinstance(value, float) and math.isnan(value)):  # NaN is an empty cell of pandas
         return ""
     if isinstance(value, dict) and name == "attributes":
@@ -161,7 +162,8 @@ def _section(cell: str) -> str:
     return number[1].zfill(2) if number else cell or "00"
 
 
-def _clip(where: str, row: Mapping[str, str], disk: Disk) -> Clip:
+def clip_of(where: str, row: Mapping[str, str], disk: Disk) -> Clip:
+    """The clip of a row: name of a column -> text of its cell, as of `read_manifest`."""
     split, domain = (row.get(column, "").strip().lower() for column in CHOICES)
     for (column, choices), value in zip(CHOICES.items(), (split, domain), strict=True):
         if value and value not in choices:

@@ -24,7 +24,7 @@ from ensemble.scoring.neighbours import Search, neighbours
 from ensemble.selection.candidates import default_candidates
 from featstore.audio.policy import AudioPolicy
 from featstore.errors import RejectedAudio, RequestError
-from featstore.exchange.embeddings import export, import_files
+from featstore.exchange.embeddings import export, import_files, import_matrix
 from featstore.store import FeatureStore
 
 
@@ -75,16 +75,23 @@ def test_the_default_has_the_near_channel_and_what_is_left_of_it(heard: Heard) -
     assert {member.view for member in named.members} == {"1/mean"}
 
 
-@pytest.mark.parametrize("to", ["npz", "parquet"])
-def test_exported_and_imported_channels_are_known_and_a_subtraction_that_cannot_be_measured_is_left_out(
-    heard: Heard, tmp_path: Path, to: str
-) -> None:
+@pytest.mark.parametrize("to", ["npz", "parquet", "csv"])
+def test_channels_that_were_exported_and_imported_are_used_as_before(heard: Heard, tmp_path: Path, to: str) -> None:
     if to == "parquet":
         pytest.importorskip("pyarrow")
     export(heard.store, "logmel", tmp_path / f"out.{to}", to)
     import_files(tmp_path / "store", [tmp_path / f"out.{to}"], "logmel")
     imported = FeatureStore.open(tmp_path / "store")
     assert imported.info("logmel").channel == LISTED
+    assert default_recipe(imported).members == default_recipe(heard.store).members
+    assert left_out(imported) == left_out(heard.store)
+
+
+def test_a_subtraction_by_an_unknown_embedder_cannot_be_measured_and_is_left_out(heard: Heard, tmp_path: Path) -> None:
+    store, info = heard.store, heard.store.info("logmel")
+    rows, clips = store.matrix("logmel"), store.clips("logmel")
+    import_matrix(tmp_path / "store", "logmel", rows, clips, views=info.views, channel=info.channel)
+    imported = FeatureStore.open(tmp_path / "store")
     assert {member.view.partition("/")[0] for member in default_recipe(imported).members} == {"0"}
     assert "cannot be measured" in left_out(imported)["0-1"]
     assert set(left_out(heard.store)) == {"1"}

@@ -210,7 +210,7 @@ def test_several_extracts_become_one_embedding(tmp_path):
     asdkit(tmp_path / "c_extract.npz", embed=np.zeros((2, 5)))
     with pytest.raises(DataError, match="embeddings of different shapes"):
         import_files(tmp_path / "store", [tmp_path], "mixed")
-    with pytest.raises(DataError, match=r"no \*_extract.npz below"):
+    with pytest.raises(DataError, match=r"no \*_extract\.npz or .* below .*, and no hoplite\.sqlite; name the files"):
         import_files(tmp_path / "store", [tmp_path / "store"], "none")
 
 
@@ -268,7 +268,9 @@ def test_files_without_arrays_are_errors(tmp_path, content):
 
 def test_an_array_without_description_asks_for_a_manifest(tmp_path):
     np.savez(tmp_path / "x.npz", embed=rows([1]))
-    with pytest.raises(DataError, match=r"no description of its rows \(arrays: embed\); give a manifest"):
+    with pytest.raises(
+        DataError, match=r"no description of its rows: expected a column of paths .* or give --manifest"
+    ):
         import_files(tmp_path / "store", [tmp_path / "x.npz"], "mine")
 
 

@@ -1,0 +1,47 @@
+"""Files of safetensors: named tensors, without any text that describes rows."""
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from featstore.errors import DataError
+from featstore.exchange.kinds.content import Content, Source
+from featstore.exchange.kinds.named import Named, content_of
+
+TYPES = {"F64": "f", "F32": "f", "F16": "f", "BF16": "f", "I64": "i", "I32": "i", "I16": "i", "I8": "i", "U8": "u"}
+"""Types of numbers -> letter of numpy."""
+
+BF16 = "BF16"
+
+
+def read_safetensors(source: Source) -> Content:
+    """The embeddings among the tensors of a file; safetensors checks that its header fits its size."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(source.path, framework="np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            arrays = {name: _named(source, file, name, part) for name, part in slices.items()}
+            return content_of(source, arrays)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{source.path}: not a safetensors file, or a damaged one ({error})") from error
+
+
+def _named(source: Source, file: Any, name: str, part: Any) -> Named:
+    shape, kind = tuple(part.get_shape()), part.get_dtype()
+    read = partial(_brain_floats, source, name, shape) if kind == BF16 else partial(file.get_tensor, name)
+    return Named(shape, TYPES.get(kind, ""), read)
+
+
+def _brain_floats(source: Source, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of 16 bits that are the upper half of a float32; NumPy has no such type."""
+    import json
+
+    with source.path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        start, _ = json.loads(file.read(size))[name]["data_offsets"]
+        file.seek(8 + size + start)
+        halves = np.fromfile(file, dtype="<u2", count=math.prod(shape))
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(shape)

@@ -1,0 +1,56 @@
+"""The commands in the table of the page on imports run, and all give the same clips and vectors."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("torch")
+from foreign_files import CLIPS, WINDOWS, X, write_all
+
+from featstore.cli import main
+from featstore.store import FeatureStore
+
+PAGE = Path(__file__).parents[4] / "docs" / "howto" / "import.md"
+COMMANDS = re.findall(r"\| `featstore (import store .*?)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    write_all(folder)
+    return folder
+
+
+@pytest.fixture
+def inside(files: Path, monkeypatch: pytest.MonkeyPatch, unsynced: None) -> Path:
+    monkeypatch.chdir(files)
+    return files
+
+
+def test_the_page_has_a_command_for_every_kind() -> None:
+    assert len(COMMANDS) == 14
+
+
+@pytest.mark.parametrize("number", range(14))
+def test_every_command_of_the_page_imports_the_same_rows(inside: Path, tmp_path: Path, number: int) -> None:
+    words = COMMANDS[number].replace("import store", f"import {tmp_path / 'store'}").split()
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    store = FeatureStore.open(tmp_path / "store")
+    found = dict(zip(store.clips("mine").keys(), store.matrix("mine"), strict=True))
+    whole = {clip.path: vector for clip, vector in zip(CLIPS, X, strict=True)}
+    parts = {
+        f"{path}#t={start:g},{end:g}": vector + shift
+        for path, vector in whole.items()
+        for shift, (start, end) in enumerate(WINDOWS)
+    }
+    expected = whole if len(found) == len(whole) else parts
+    assert set(found) == set(expected)
+    for key, vector in expected.items():
+        np.testing.assert_allclose(found[key], vector, rtol=1e-3)
+    places = {(clip.recording, clip.machine, clip.section, clip.split, clip.label) for clip in store.clips("mine")}
+    assert places == {(clip.path, clip.machine, clip.section, clip.split, clip.label) for clip in CLIPS}
