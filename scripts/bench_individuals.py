@@ -8,7 +8,8 @@ Per machine type, a logistic regression learns to name the id from the standardi
 is -log of the posterior of its id. The same posterior in closed form (`LDA`) has the means of all ids and one
 Ledoit-Wolf covariance of the deviations from them. The Mahalanobis distance has the covariance of the training clips of
 the id alone. Printed are the share of normal test clips whose id the regression names correctly, the three AUCs
-averaged over the ids (of an embedding without views, of its vector), and in the last line the mean over the types of (AUC + pAUC) / 2, the score of DCASE 2020.
+averaged over the ids (of an embedding without views, of its vector), and in the last line the mean over the types of
+(AUC + pAUC) / 2, the score of DCASE 2020.
 """
 
 import argparse
