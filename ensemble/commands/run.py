@@ -19,7 +19,7 @@ from featstore.console import (
     size,
     table,
 )
-from featstore.terminal.shown import Block, block, counted
+from featstore.terminal.shown import Block, block
 
 if TYPE_CHECKING:
     from ensemble.results import Outcome
@@ -89,7 +89,7 @@ def _most_anomalous(outcome: "Outcome") -> Block:
     import numpy as np
 
     from ensemble.checks.recorded import recorded_warning
-    from ensemble.windows.screen import events_text, expected_text
+    from ensemble.windows.screen import events_text, most_anomalous_text, reported_text
 
     detection = outcome.detection
     if outcome.findings.recordings.divided:
@@ -105,17 +105,8 @@ def _most_anomalous(outcome: "Outcome") -> Block:
         ]
         for i in order
     ]
-    reported = int(detection.decision.sum())
-    lines = [f"{reported:,} of {counted(len(keys), 'clip')} reported."]
-    if not detection.recipe.fdr and detection.decided.can_report:
-        rate = detection.recipe.false_alarm_rate
-        basis = (
-            "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
-        )
-        lines[0] += f" {basis} {expected_text(detection)}."
-    lines += filter(None, [recorded_warning(detection)])
-    lines.append(f"The {len(rows)} most anomalous:")
-    return block(*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows))
+    lines = [reported_text(detection, "clip"), recorded_warning(detection), most_anomalous_text(len(rows))]
+    return block(*filter(None, lines), table(["clip", "percentile", "decision", "nearest normal clip"], rows))
 
 
 @click.command(cls=Command)
