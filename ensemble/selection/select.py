@@ -183,8 +183,8 @@ def select(
         confirmed_faults=tuple(sorted(key for key, fault in faults.items() if fault)),
         confirmed_normal=tuple(sorted(key for key, fault in faults.items() if not fault)),
     )
-    texts = {"warnings": (*notes, *selection.warnings), "notes": (*raced.notes, *selection.notes)}
-    return replace(selection, recipe=recipe, raced_out=lost if racing else None, **texts)
+    warnings, notes = (*notes, *selection.warnings), (*raced.notes, *selection.notes)
+    return replace(selection, recipe=recipe, warnings=warnings, notes=notes, raced_out=lost if racing else None)
 
 
 def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ...]:

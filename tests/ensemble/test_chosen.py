@@ -80,7 +80,8 @@ def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
     assert ensemble.kind == "chosen"
     assert sum(member.view == "good" for member in ensemble.recipe.members) >= 3
     count = len(ensemble.recipe.members)
-    assert lines[0].startswith(f"chosen: {count} of 20 candidates ({ensemble.selection['chosen']}): emb@good ")
+    assert lines[0].startswith(f"chosen: {count} of 20 combinations of view and detector (")
+    assert f" ({ensemble.selection['chosen']}): emb@good " in lines[0]
     told = "on generated anomalies that were not used to choose, the official score is "
     lead = r"\d+\.\d points higher \[[+-]\d+\.\d, \+\d+\.\d\] than that of the fixed default"
     assert re.fullmatch(re.escape(told) + lead, lines[1])
@@ -93,7 +94,7 @@ def test_a_kept_choice_runs_without_a_selection(store: FeatureStore, selections:
     (first, lines), (second, _) = run(store), run(store, "emb")
     assert not selections
     assert [line.startswith("ensemble: an earlier choice of ") for line in lines] == [True]
-    assert "delete this folder to choose again" in lines[0]
+    assert "to choose again, delete this folder" in lines[0]
     assert (first.kind, first.recipe, first.selection) == (second.kind, second.recipe, second.selection)
     shutil.rmtree(store.path / "selection")
     assert run(store)[0] == first

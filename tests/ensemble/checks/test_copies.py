@@ -77,7 +77,7 @@ def test_a_test_clip_in_the_bank_is_named_and_marked(tmp_path: Path, recipe: Rec
     assert detection.copies.exact == {"fan/test/1.wav": "fan/train/04.wav"}
     assert not detection.copies.near
     assert not detection.copies.repeated
-    (note,) = [note for note in detection.notes if "content of a training clip" in note]
+    (note,) = [note for note in detection.notes if "same content as a training clip" in note]
     assert note == (
         "1 scored clip has the same content as a training clip, so scored as normal: fan/test/1.wav = fan/train/04.wav"
     )
@@ -115,7 +115,7 @@ def test_the_metrics_with_and_without_copies(tmp_path: Path) -> None:
 def test_thousands_of_copies_are_one_line(tmp_path: Path) -> None:
     clips = clips_of(train=30, test=2000)
     detection = detect(make(tmp_path / "s", clips, {30 + i: i % 30 for i in range(1999)}), KNN)
-    (note,) = [note for note in detection.notes if "content of a training clip" in note]
+    (note,) = [note for note in detection.notes if "same content as a training clip" in note]
     assert note.startswith("1,999 scored clips")
     assert note.endswith(" and 1,996 more")
     assert len(note) < 300
@@ -248,7 +248,7 @@ def test_select_fit_and_update_say_so(tmp_path: Path) -> None:
     fitted, notes = fit(store, KNN, workers=0)
     assert len(fitted.train) == 29
     assert any("1 training clip has the same content as another training clip" in note for note in notes)
-    assert any("1 training clip with the content" in text for text in training_warnings(store, KNN.members))
+    assert any("1 training clip has the same content" in text for text in training_warnings(store, KNN.members))
     chosen = run("select", tmp_path / "s", "--perturb", "-o", tmp_path / "recipe.toml", "--replicates", "20")
     assert chosen.exit_code == 0, chosen.output
     assert "1 training clip has the same content as another training clip" in chosen.output

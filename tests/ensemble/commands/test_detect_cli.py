@@ -38,7 +38,7 @@ def test_the_ensemble_from_store_to_files(store: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "official score (2023 rule)" in result.stdout
     assert " of 32 clips reported. At a 10 % false-alarm rate about 3 would be expected if all were" in result.stdout
-    assert "The 10 most anomalous:" in result.stdout
+    assert "The 10 most anomalous (percentile: share of the " in result.stdout
     with (tmp_path / "out" / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 32

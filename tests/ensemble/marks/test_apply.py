@@ -172,5 +172,5 @@ def test_marks_that_name_nothing_are_counted(store: FeatureStore) -> None:
     )
     nothing = MarkedStore(store, marks)
     assert nothing.lost == 2
-    assert nothing.warnings == ("2 marks of marks.jsonl without a recording in this store",)
+    assert nothing.warnings == ("2 marks name no recording of this store (marks.jsonl)",)
     assert marks_digest(nothing) == ""

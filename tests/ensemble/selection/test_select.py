@@ -173,7 +173,9 @@ def test_a_candidate_given_twice_counts_once(plan: Validation) -> None:
     once, twice = (decided(plan, each, default=5) for each in (scored, Scored(members, scores)))
     assert [candidate.member for candidate in once.candidates] == [candidate.member for candidate in twice.candidates]
     assert once.recipe == twice.recipe
-    assert any(text.endswith("count twice: 2") for text in twice.warnings)
+    assert twice.notes == ("2 candidates left out: same order of clips as another",)
+    assert "\n\nnote: 2 candidates left out: same order of clips as another\n\n" in selection_text(twice)
+    assert not once.notes
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")

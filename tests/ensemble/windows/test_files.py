@@ -163,7 +163,7 @@ def test_files_of_an_earlier_run_go(store: FeatureStore, tmp_path: Path) -> None
     names = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
     assert names == ["metrics.json", "page.safetensors", "recipe.toml", "scores.csv"]
     assert "start_s" not in rows(tmp_path / "scores.csv")[0]
-    assert "The 8 most anomalous:" in plain.stdout
+    assert "The 8 most anomalous (percentile: share of the " in plain.stdout
     assert "event" not in plain.stdout
 
 
