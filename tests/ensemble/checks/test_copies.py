@@ -176,7 +176,7 @@ def test_near_copies_differ_by_rounding_only(tmp_path: Path, dtype: str) -> None
 def test_near_copies_of_ranked_clips(tmp_path: Path) -> None:
     detection = detect(make(tmp_path / "s", clips_of(test=0), alike={8: 3}), KNN)
     assert detection.copies.near_repeated == {"fan/train/08.wav": "fan/train/03.wav"}
-    assert "but for rounding; a clip is not compared with its copy: fan/train/08.wav" in " ".join(detection.notes)
+    assert "apart from rounding; a clip is not compared with its copy: fan/train/08.wav" in " ".join(detection.notes)
     assert not any("of a group" in note for note in detection.notes)
 
 

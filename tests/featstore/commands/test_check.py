@@ -189,7 +189,7 @@ def test_a_file_longer_than_its_header_misleads_and_padded_ones_are_noted(plant:
     both(plant)
     result = run("check", plant.parent / "store", "--csv", tmp_path / "a.csv")
     assert result.exit_code == 3
-    assert "longer than its header says 1" in result.stdout.splitlines()[-1]
+    assert "1 clip has a length that its header does not state" in result.stdout.splitlines()[-1]
     assert "fan/test/normal/odd.wav" in result.stdout
     assert "padded" not in result.stdout
     assert "note: 1 recording: padded (" in result.stderr
