@@ -84,7 +84,7 @@ def test_events_are_written_and_shown(store: FeatureStore, tmp_path: Path) -> No
     assert {row["recording"] for row in table[:5]} == {f"fan/test/{i}.wav" for i in (1, 3, 5, 7, 9)}
     assert all(float(row["start_s"]) <= float(row["peak_time_s"]) <= float(row["end_s"]) for row in table)
     first = result.stdout.index(f"{len(table)} event")
-    assert " windows would be expected if all were normal." in result.stdout[first:]
+    assert " would be expected if all were normal." in result.stdout[first:]
     header = "recording       from  to    peak at  percentile  windows"
     assert header in result.stdout
     assert "nearest normal clip" not in result.stdout
