@@ -181,6 +181,10 @@ class Inputs:
     def _ranks_copies(self) -> bool:
         return self.roles.self_ranked and bool(self.roles.repeated or self.near)
 
+    def embeddings(self, recipe: Recipe) -> list[str]:
+        """The embeddings that a recipe reads, the one that lists the clips first."""
+        return embeddings_of(self.store, recipe)
+
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""
         return self.store.info(name)

@@ -9,7 +9,7 @@ from detectors.base import block_folds, folds
 from ensemble.decision.banks import DOMAINS, EITHER
 from ensemble.domains.clips import LEAST, Clips
 from ensemble.domains.fitted import FittedPosterior
-from ensemble.inputs import Inputs, embeddings_of
+from ensemble.inputs import Inputs
 from ensemble.recipe import Member, Recipe
 from featstore.table import ClipTable
 
@@ -82,7 +82,7 @@ class FittedDomains:
 
 def _views(inputs: Inputs, recipe: Recipe) -> list[Member]:
     """Every view of the recipe's embeddings; those of its first come last, because its rows are read again later."""
-    first, *others = embeddings_of(inputs.store, recipe)
+    first, *others = inputs.embeddings(recipe)
     names = (*others, first)
     return [Member(name, "any", view) for name in names for view in inputs.info(name).views or ("",)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from featstore.errors import DataError
+from featstore.errors import DataError, reason_of
 from featstore.exchange.kinds.content import Content, Source
 from featstore.exchange.kinds.named import Named, content_of
 
@@ -26,7 +26,7 @@ def read_safetensors(source: Source) -> Content:
             arrays = {name: _named(source, file, name, part) for name, part in slices.items()}
             return content_of(source, arrays)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{source.path}: not a safetensors file, or a damaged one ({error})") from error
+        raise DataError(f"{source.path}: not a safetensors file, or a damaged one ({reason_of(error)})") from error
 
 
 def _named(source: Source, file: Any, name: str, part: Any) -> Named:
