@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from fitted_plant import INFOS, listed, rows_of
 
 from ensemble.cli import main
+from ensemble.submission.archive import zip_team
 from ensemble.submission.fill import expected_clips
 from featstore.store import FeatureStore, Rejection, ShardData, StoreWriter
 from featstore.table import ClipTable
@@ -78,7 +79,7 @@ def test_systems_of_the_evaluation_data_alone_are_compared_on_these(tmp_path: Pa
     assert run(store, out).exit_code == 0
     folder = out / "dcase" / "task2" / LABEL
     common = [str(store.path), "--year", "2026"]
-    systems = ["--scores", str(folder), "--recipe", f"recipe={out / 'recipe.toml'}", "-o", str(tmp_path / "c"), "--json"]
+    systems = ["--scores", str(folder), "--recipe", f"recipe={out / 'recipe.toml'}", "-o", str(out / "c"), "--json"]
     compared = json.loads(CliRunner().invoke(main, ["compare", *common, *systems]).stdout)
     evaluated = json.loads(CliRunner().invoke(main, ["evaluate", str(folder), *common, "--json"]).stdout)
     values = {system["name"]: system["official_score"]["value"] for system in compared["systems"]}
@@ -98,3 +99,20 @@ def test_a_folder_that_is_no_system_names_the_system_in_it(tmp_path: Path) -> No
     assert f"no files of scores in this folder; give {tmp_path / 'dcase' / 'task2' / LABEL}" in whole.stderr
     empty = CliRunner().invoke(main, ["evaluate", str(store.path), str(store.path), "--year", "2026"])
     assert "with files such as anomaly_score_pump_section_00_test.csv" in empty.stderr
+
+
+def test_a_zip_that_is_older_than_its_folders_is_noted(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s")
+    assert run(store, tmp_path).exit_code == 0
+    task, common = tmp_path / "dcase" / "task2", [str(store.path), "--year", "2026"]
+    fresh = CliRunner().invoke(main, ["submission", str(tmp_path / "dcase"), *common])
+    assert "holds other files" not in fresh.output
+    meta = task / LABEL / f"{LABEL}.meta.yaml"
+    meta.write_text(meta.read_text() + "# looked through\n")
+    for folder in (tmp_path / "dcase", task, task / LABEL):
+        edited = CliRunner().invoke(main, ["submission", str(folder), *common])
+        assert "Miller_EU_task2.zip holds other files than task2; --zip packs again" in edited.stdout
+    (tmp_path / "dcase" / "Miller_EU_task2.zip").write_bytes(b"cut")
+    assert "holds other files" in CliRunner().invoke(main, ["submission", str(task), *common]).stdout
+    zip_team(tmp_path / "dcase", "Miller_EU_task2")
+    assert "holds other files" not in CliRunner().invoke(main, ["submission", str(task), *common]).stdout
