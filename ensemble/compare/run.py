@@ -69,7 +69,7 @@ def _tests(store: FeatureStore, request: CompareRequest, systems: Sequence[Syste
     files = [system.file for system in systems if system.file]
     return Measured.of(
         store,
-        tests_scored(store, request.ground_truth, files, request.year),
+        tests_scored(store, request.ground_truth, files, request.year, request.machines),
         year=request.year,
         marked=None if request.no_marks else with_all_marks(store, lambda note: None),
         recipes=[system.recipe for system in systems if system.recipe],

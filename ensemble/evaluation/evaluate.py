@@ -46,7 +46,7 @@ def evaluate_scores(
         marked = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
     tests = Measured.of(
         store,
-        tests_scored(store, ground_truth, [scores], year),
+        tests_scored(store, ground_truth, [scores], year, machines=()),
         year=year,
         marked=marked,
         recipes=[made_by] if made_by else [],
