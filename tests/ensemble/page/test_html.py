@@ -18,7 +18,8 @@ EMPTY = {"lead": ("", "", ""), "facts": [], "warnings": [], "notes": [], "parts"
 
 
 def test_templates_escape_and_refuse_unknown_names() -> None:
-    assert {path.name for path in TEMPLATES} >= {"report.html", "table.html", "charts.html", "clips.html", "compare.svg"}
+    names = {path.name for path in TEMPLATES}
+    assert names >= {"report.html", "table.html", "charts.html", "clips.html", "card.html", "compare.svg"}
     assert not [path for path in TEMPLATES if re.search(r"\|\s*safe|autoescape|Markup", path.read_text())]
     with pytest.raises(UndefinedError, match="'counts' is undefined"):
         render("clips.html")
