@@ -7,7 +7,7 @@ import pytest
 from compared import both_domains, compared_store
 from fitted_plant import KNN, store_of
 
-from ensemble.evaluation import measured  # pytest would collect `tests_scored`
+from ensemble.evaluation import measured  # pytest would collect `scorable_clips`
 from ensemble.recipe import Member, Recipe
 
 RECIPE = Recipe((Member("h", KNN),))
@@ -15,7 +15,7 @@ RECIPE = Recipe((Member("h", KNN),))
 
 def test_no_clip_counts_that_chose_any_of_several_systems(tmp_path: Path) -> None:
     store = compared_store(tmp_path / "s")
-    every = measured.tests_scored(store, None, [], None)
+    every = measured.scorable_clips(store, None, [], None)
     fault, normal = (every[every.where(label=label)].keys()[0] for label in ("anomaly", "normal"))
     recipes = [replace(RECIPE, confirmed_faults=(fault,)), RECIPE, replace(RECIPE, confirmed_normal=(normal,))]
     result = measured.Measured.of(store, every, year=None, recipes=recipes)
@@ -32,6 +32,9 @@ def test_a_submission_is_about_the_evaluation_data_unless_it_has_files_of_others
     store = store_of(tmp_path / "s", [replace(c, path=f"{stage[c.machine]}/{c.path}") for c in both_domains()])
     for machine in machines:
         (tmp_path / f"anomaly_score_{machine}_section_00_test.csv").touch()
-    of_folder = measured.tests_scored(store, None, [tmp_path], 2023)
+    of_folder = measured.scorable_clips(store, None, [tmp_path], 2023)
     assert {clip.machine for clip in of_folder} == expected
-    assert {clip.machine for clip in measured.tests_scored(store, None, [tmp_path / "a.csv"], 2023)} == {"fan", "pump"}
+    assert {clip.machine for clip in measured.scorable_clips(store, None, [tmp_path / "a.csv"], 2023)} == {
+        "fan",
+        "pump",
+    }
