@@ -22,8 +22,8 @@ LARGEST = 100_000
 STEADY = threading.RLock()
 """Held while a library computes: random numbers, warnings and stdout belong to the whole process."""
 
-PROBED = 3
-"""Training rows that are scored together and alone, to see whether a score depends on the other rows."""
+PROBED, CROWD = 3, 4096
+"""Training rows that are scored alone and among a crowd of far rows, to see whether a score depends on other rows."""
 
 
 class Wrapped(Fitted):
@@ -83,8 +83,9 @@ class Trained:
         """Whether rows can be scored in one call: a score does not depend on the other rows of the call."""
         if self._library.rowwise:
             return True
-        probe = np.asarray(self.rows[:PROBED], dtype=np.float64)
-        scores = self._scored(probe)
+        rows = np.asarray(self.rows[: max(PROBED, CROWD)], dtype=np.float64)
+        probe, far = rows[:PROBED], rows + 10 * (np.ptp(rows, axis=0) + 1)
+        scores = self._scored(np.concatenate([probe, far]))[: len(probe)]
         alone = np.concatenate([self._scored(row[None]) for row in probe])
         return bool(np.abs(scores - alone).max() <= 1e-4 * np.abs(scores).max())
 
