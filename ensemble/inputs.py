@@ -181,6 +181,10 @@ class Inputs:
     def _ranks_copies(self) -> bool:
         return self.roles.self_ranked and bool(self.roles.repeated or self.near)
 
+    def embeddings(self, recipe: Recipe) -> list[str]:
+        """The embeddings that a recipe reads, the one that lists the clips first."""
+        return embeddings_of(self.store, recipe)
+
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""
         return self.store.info(name)
@@ -291,7 +295,9 @@ def _refuse_none(train: np.ndarray, clips: ClipTable, silent: np.ndarray, where:
 NOTHING_TO_COMPARE = "no section has two clips to compare; --pool-sections compares whole machines"
 
 
-SELF_RANKED = "no test clips: the training clips are ranked among themselves, each scored without itself"
+SELF_RANKED = (
+    "the store has no test clips, so the training clips are ranked among themselves, each compared with the others"
+)
 
 
 def _without(rows: np.ndarray, others: Iterable[int]) -> np.ndarray:

@@ -8,7 +8,8 @@ Per machine type, a logistic regression learns to name the id from the standardi
 is -log of the posterior of its id. The same posterior in closed form (`LDA`) has the means of all ids and one
 Ledoit-Wolf covariance of the deviations from them. The Mahalanobis distance has the covariance of the training clips of
 the id alone. Printed are the share of normal test clips whose id the regression names correctly, the three AUCs
-averaged over the ids, and in the last line the mean over the types of (AUC + pAUC) / 2, the score of DCASE 2020.
+averaged over the ids (of an embedding without views, of its vector), and in the last line the mean over the types of
+(AUC + pAUC) / 2, the score of DCASE 2020.
 """
 
 import argparse
@@ -59,12 +60,12 @@ def main() -> None:
     parser.add_argument("--view", action="append", default=[])
     args = parser.parse_args()
     store = FeatureStore.open(args.store)
-    clips, X = store.clips(args.embedding), store.matrix(args.embedding).astype(np.float64)
-    views = store.info(args.embedding).views
+    clips, views = store.clips(args.embedding), store.info(args.embedding).views or ("vector",)
+    X = store.matrix(args.embedding).astype(np.float64).reshape(len(clips), len(views), -1)
     ids, faulty = clips.column("section").astype(str), clips.where(label="anomaly")
     train, test = clips.where(split="train"), clips.where(split="test")
     print(f"| machine | view | ids | {' | '.join(f'AUC, {name}' for name in SCORES)} |\n|{'---|' * 6}")
-    for view in args.view or ["mean"]:
+    for view in args.view or ["mean" if "mean" in views else views[0]]:
         official = []
         for machine in sorted(set(clips.column("machine"))):
             own = clips.where(machine=machine)

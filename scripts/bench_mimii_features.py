@@ -1,10 +1,10 @@
 """Detectors on imported features: 136 dimensions of real MIMII clips (fan, pump, slider; ids 00, 02; 3 SNRs).
 
-    python scripts/bench_mimii_features.py FOLDER
+    python scripts/bench_mimii_features.py FOLDER [--work DIR]
 
 FOLDER holds fan.npz, pump.npz, slider.npz with arrays named snr<S>_id_<NN>_<normal|abnormal>. Every other normal clip
 of an id is a training clip; the rest and all abnormal clips are test clips. The features are imported with
-`featstore import`. Prints AUC and pAUC in percent per machine, SNR and id.
+`featstore import`, into DIR/store if --work is given. Prints AUC and pAUC in percent per machine, SNR and id.
 """
 
 import argparse
@@ -49,9 +49,11 @@ def main() -> None:
     """Import, score and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep the store there")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary)
+        out = args.work or Path(temporary)
+        out.mkdir(parents=True, exist_ok=True)
         write_arrays(args.folder, out)
         command = [sys.executable, "-m", "featstore.cli", "import", str(out / "store"), str(out / "features.npy")]
         subprocess.run([*command, "--as", "mimii", "--manifest", str(out / "features.csv")], check=True)

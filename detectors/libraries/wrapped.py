@@ -3,6 +3,7 @@
 import io
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -17,6 +18,9 @@ from detectors.libraries.classes import LIBRARIES, Library, defaults_of, find_cl
 
 LARGEST = 100_000
 """Limit of a whole number among the parameters, which may come from a file of somebody else."""
+
+STEADY = threading.RLock()
+"""Held while a library computes: random numbers, warnings and stdout belong to the whole process."""
 
 PROBED = 3
 """Training rows that are scored together and alone, to see whether a score depends on the other rows."""
@@ -128,8 +132,14 @@ def steady() -> Iterator[None]:
     """Random numbers of Python, numpy and torch from a fixed seed, as they were afterwards; nothing is printed.
 
     Several classes of PyOD have no `random_state` and draw from the global generators. Warnings of what will change in
-    a later version are for the authors of the library.
+    a later version are for the authors of the library. One thread at a time: a second one waits.
     """
+    with STEADY, _fixed():
+        yield
+
+
+@contextmanager
+def _fixed() -> Iterator[None]:
     torch = sys.modules.get("torch")
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the library's own generators
     restored = torch.random.fork_rng() if torch else nullcontext()

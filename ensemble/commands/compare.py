@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ensemble.commands.options import no_marks_option, own_code_option, recording_option, year_option
-from featstore.console import EXISTING, OUT_FOLDER, Command, Meter, echo, echo_json
+from featstore.console import EXISTING, OUT_FOLDER, Command, Meter, echo, echo_json, workers_option
 
 
 @click.command(cls=Command)
@@ -40,7 +40,7 @@ from featstore.console import EXISTING, OUT_FOLDER, Command, Meter, echo, echo_j
 @recording_option
 @no_marks_option
 @own_code_option
-@click.option("--workers", type=click.IntRange(1), help="Processes; default one per core where that is faster.")
+@workers_option
 @click.option("-o", "--out", type=OUT_FOLDER, default="comparison", show_default=True, help="Folder of the results.")
 @click.option("--json", "as_json", is_flag=True, help="The comparison as JSON on stdout.")
 def compare(as_json: bool, **options: Any) -> None:

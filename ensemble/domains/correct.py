@@ -9,7 +9,7 @@ from detectors.base import block_folds, folds
 from ensemble.decision.banks import DOMAINS, EITHER
 from ensemble.domains.clips import LEAST, Clips
 from ensemble.domains.fitted import FittedPosterior
-from ensemble.inputs import Inputs, embeddings_of
+from ensemble.inputs import Inputs
 from ensemble.recipe import Member, Recipe
 from featstore.table import ClipTable
 
@@ -68,9 +68,9 @@ class FittedDomains:
         if not self.posterior.machines:
             return (f"no machine has {LEAST} training clips of each domain: --domains predicted changes nothing",)
         share = f"{100 * self.posterior.reliability:.0f} % of the held-out training clips"
-        note = f"scores are corrected for the domain that a clip sounds like ({share} are named correctly)"
+        note = f"scores are corrected for the predicted domain ({share} are predicted correctly)"
         if self.posterior.reliability >= NAMED:
-            return (f"{note}; --domains pooled leaves this out",)
+            return (f"{note}; --domains pooled switches this off",)
         return (f"{note}: the false-alarm rate of each domain is not guaranteed",)
 
     def scored(self, rows_of_view: Callable[[Member], np.ndarray], clips: ClipTable) -> Domains:
@@ -82,7 +82,7 @@ class FittedDomains:
 
 def _views(inputs: Inputs, recipe: Recipe) -> list[Member]:
     """Every view of the recipe's embeddings; those of its first come last, because its rows are read again later."""
-    first, *others = embeddings_of(inputs.store, recipe)
+    first, *others = inputs.embeddings(recipe)
     names = (*others, first)
     return [Member(name, "any", view) for name in names for view in inputs.info(name).views or ("",)]
 

@@ -89,7 +89,7 @@ class Measured:
         return read_any_scores(path, known, year or package_year(self.every), rejected), of_windows
 
 
-def tests_scored(
+def scorable_clips(
     store: FeatureStore,
     ground_truth: Path | None,
     scores: Sequence[Path],

@@ -75,6 +75,11 @@ class Grown(Inputs):
         self.blocks, notes = self.blocks_for(fitted.recipe)
         self.notes = (*more.notes, *left_out, *notes)
 
+    def embeddings(self, recipe: Recipe) -> list[str]:
+        """The embeddings that a recipe reads and the model has, the one that lists the clips first."""
+        names = (self.base, *(member.embedding for member in recipe.members if not member.file))
+        return [name for name in dict.fromkeys(names) if name in self._infos]
+
     def info(self, name: str) -> EmbeddingInfo:
         """Description of an embedding."""
         return self._infos[name]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from featstore.disk.files import read_regular
-from featstore.errors import StoreError
+from featstore.errors import StoreError, reason_of
 from featstore.terminal.shown import counted
 
 MAX_BYTES = 1 << 26
@@ -40,7 +40,7 @@ def _problems(path: Path, names: Sequence[str], value: str, is_value: Callable[[
         text = read_regular(path, MAX_BYTES).decode("utf-8", "surrogateescape")
         rows = [row for row in csv.reader(io.StringIO(text.removeprefix(BOM), newline=""), strict=True) if row]
     except (StoreError, OSError, csv.Error) as error:
-        return [f"cannot be read: {error}"]
+        return [f"cannot be read: {reason_of(error)}"]
     problems = ["begins with a byte order mark; save it as UTF-8 without one"] if text.startswith(BOM) else []
     if rows and len(rows[0]) > 1 and rows[0][0] not in names and not any(map(is_value, rows[0][1:])):
         problems.append(f"line 1 is a header, {','.join(rows[0])!r:.100}; the files of the challenge have none")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from featstore import registry
+from featstore.console import echo_json
 from featstore.errors import DataError, reason_of
 
 LONGEST_S = 60.0
@@ -72,7 +73,7 @@ class Apart:
 
 def main() -> None:
     """Print the answer of the probe that the command line names."""
-    print(json.dumps(registry.probe(sys.argv[1])))
+    echo_json(registry.probe(sys.argv[1]))
 
 
 if __name__ == "__main__":
