@@ -132,7 +132,7 @@ def test_a_library_of_the_base_that_is_missing_or_old_is_broken(
     monkeypatch.setattr(requirements, "installed", lambda name: versions.get(name, real(name)))
     result = run()
     assert result.exit_code == 1
-    assert f"The base installation is broken:\n  {text}\n" in result.stdout
+    assert f"What does not work:\n  {text}\n" in result.stdout
     assert "  libraries: pip install --upgrade featstore" in result.stdout
 
 
