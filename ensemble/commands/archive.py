@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featstore.building.cores import cores
 from featstore.clip import path_tail
 from featstore.console import (
     EXISTING,
@@ -82,7 +81,7 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be read and searched.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
-def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -> None:
+def archive(dry_run: bool, as_json: bool, **options: Any) -> None:
     """Distance of every clip of ARCHIVE from the nearest normal clips of REFERENCE, of its machine and section.
 
     Exact without --index, and the same to the last digit whatever --memory and --threads. Results stream to Parquet
@@ -92,7 +91,7 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
     """
     from ensemble.archive.request import ArchiveRequest, plan_text, search_archive
 
-    request = ArchiveRequest(threads=threads or _threads(options["engine"]), **options)
+    request = ArchiveRequest(**options)
     if dry_run:
         echo(plan_text(request.opened()))
         return
@@ -106,11 +105,6 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
     if outcome.top.unscored:
         echo(_unscored(outcome.top), err=True)
         sys.exit(EXIT_REJECTED)
-
-
-def _threads(engine: str) -> int:
-    """Threads of one process: on Ray there is one process per core."""
-    return 1 if engine == "ray" else cores()
 
 
 def _unscored(top: "Top") -> str:
