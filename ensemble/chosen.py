@@ -89,7 +89,9 @@ def chosen_ensemble(
     used = {candidate.member.embedding for candidate in selection.candidates}
     for name in sorted({member.embedding for member in candidates} - used):
         bare = store.clips(name).where(variant="").all() and not options.perturbed
-        lack = "it has no generated anomalies; build it with --anomalies auto" if bare else "none of its scores is usable"
+        lack = (
+            "it has no generated anomalies; build it with --anomalies auto" if bare else "none of its scores is usable"
+        )
         say(f"note: {name} takes no part in the choice: {lack}")
     choice = Choice.of(selection)
     try:

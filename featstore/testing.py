@@ -21,8 +21,8 @@ EMBEDDER = {
     "views": "tuple of text: one name per view, () without views",
     "config": "mapping: the parameters as plain JSON values",
     "min_samples": "int: shorter recordings are padded with zeros to it",
-    "embed": "method: read-only float32 (batch, time), or (batch, n_channels, time), to float32 (batch, *shape); batch may "
-    "be 0",
+    "embed": "method: read-only float32 (batch, time), or (batch, n_channels, time), to float32 (batch, *shape); "
+    "the batch may be 0",
 }
 DETECTOR = {
     "fit": "method: fit(X), optionally fit(X, domain=..., group=...), learns from normal clips (n, d) and returns self",

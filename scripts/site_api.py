@@ -50,9 +50,9 @@ def _index(api: Mapping[str, Any]) -> str:
     counts = Counter(name for page in api["page"] for names in page["names"].values() for name in names)
     for page in api["page"]:
         rows = [
-            f"| [`{name if counts[name] == 1 else f'{module}.{name}'}`]({page['file']}.md#{module}.{name}) | {first_sentence(module, name)} |"
+            f"| [`{name if counts[name] < 2 else path}`]({page['file']}.md#{path}) | {first_sentence(module, name)} |"
             for module, names in page["names"].items()
-            for name in names
+            for name, path in ((name, f"{module}.{name}") for name in names)
         ]
         table = "\n".join(["| name | |", "|---|---|", *rows])
         parts += [f"## [{page['title']}]({page['file']}.md)", page["about"], table]

@@ -177,7 +177,9 @@ def test_an_embedding_that_takes_no_part_is_named(store: FeatureStore) -> None:
     assert lines[0].startswith(
         "note: the kept choices are of other rows, marks or options; an ensemble is chosen again"
     )
-    assert lines[1].startswith("note: bare takes no part in the choice")
+    assert lines[1].startswith(
+        "note: bare takes no part in the choice: it has no generated anomalies; build it with --ano"
+    )
     assert len(lines) == 5
 
 
