@@ -91,7 +91,11 @@ def chosen_ensemble(
         return _default(default, str(error), "", say)
     used = {candidate.member.embedding for candidate in selection.candidates}
     for name in sorted({member.embedding for member in candidates} - used):
-        say(f"note: {name} is not used in the choice: it has no generated anomalies, or none of its scores is usable")
+        bare = store.clips(name).where(variant="").all() and not options.perturbed
+        lack = (
+            "it has no generated anomalies; build it with --anomalies auto" if bare else "none of its scores is usable"
+        )
+        say(f"note: {name} is not used in the choice: {lack}")
     choice = Choice.of(selection)
     try:
         shelf.keep(key, choice, selection.recipe, sorted(cache.used))

@@ -21,7 +21,8 @@ EMBEDDER = {
     "views": "tuple of text: one name per view, () without views",
     "config": "mapping: the parameters as plain JSON values",
     "min_samples": "int: shorter recordings are padded with zeros to it",
-    "embed": "method: float32 (batch, time), or (batch, n_channels, time), to float32 (batch, *shape)",
+    "embed": "method: read-only float32 (batch, time), or (batch, n_channels, time), to float32 (batch, *shape); "
+    "the batch may be 0",
 }
 DETECTOR = {
     "fit": "method: fit(X), optionally fit(X, domain=..., group=...), learns from normal clips (n, d) and returns self",
@@ -91,9 +92,10 @@ def _wrong_embeddings(embedder: Any) -> list[str]:
         problems.append("embed: a clip's vector depends on the other clips of its batch")
     short = np.zeros((2, *channels, embedder.min_samples), np.float32)
     short[1, ..., 0] = 1
-    for what, waves in (("waves of min_samples", short), ("no waves at all", noise[:0])):
+    empty = f"an empty batch must give shape {(0, *embedder.shape)}"
+    for waves, rule in ((short, "for waves of min_samples"), (noise[:0], empty)):
         vectors = _embedded(embedder, waves)
-        problems += [f"{vectors}, for {what}"] if isinstance(vectors, str) else []
+        problems += [f"{vectors}; {rule}"] if isinstance(vectors, str) else []
     return problems
 
 

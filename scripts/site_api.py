@@ -7,6 +7,7 @@ import ast
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from import_graph import modules
 ROOT = Path(__file__).resolve().parents[1]
 API = ROOT / "docs" / "api.toml"
 WIDTH = 80
+SENTENCE_END = re.compile(r"(?<=\.)(?<!et al\.)(?<!e\.g\.)(?<!i\.e\.)\s|\n\n")
 
 
 def read_api(path: Path = API) -> dict[str, Any]:
@@ -45,11 +47,12 @@ def _index(api: Mapping[str, Any]) -> str:
         "These names are public: a change of one is in the [changelog](../../changelog.md). Other names may change "
         "without notice.",
     ]
+    counts = Counter(name for page in api["page"] for names in page["names"].values() for name in names)
     for page in api["page"]:
         rows = [
-            f"| [`{name}`]({page['file']}.md#{module}.{name}) | {first_sentence(module, name)} |"
+            f"| [`{name if counts[name] < 2 else path}`]({page['file']}.md#{path}) | {first_sentence(module, name)} |"
             for module, names in page["names"].items()
-            for name in names
+            for name, path in ((name, f"{module}.{name}") for name in names)
         ]
         table = "\n".join(["| name | |", "|---|---|", *rows])
         parts += [f"## [{page['title']}]({page['file']}.md)", page["about"], table]
@@ -79,7 +82,7 @@ def first_sentence(module: str, name: str) -> str:
     """What the docstring of a name says first; the name may be imported from another module of ours."""
     for node in _tree(module).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return re.split(r"(?<=\.)\s|\n\n", ast.get_docstring(node) or "")[0].replace("\n", " ").replace("|", r"\|")
+            return SENTENCE_END.split(ast.get_docstring(node) or "")[0].replace("\n", " ").replace("|", r"\|")
         if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
             return first_sentence(node.module or "", name)
     raise ValueError(f"docs/{API.name}: {module} has no {name}")

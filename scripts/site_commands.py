@@ -25,7 +25,11 @@ DEFAULT = {"detect": "run"}
 """The command that a program runs where its first word is no command."""
 
 EXAMPLES = 8
-"""Most examples on a page."""
+EXPLANATIONS = 5
+"""Most examples, and most links to explanations, on a page."""
+
+TEACHING = ("tutorials/", "howto/", "models", "operating", "review")
+"""Pages that are named before others as explanations."""
 
 EXIT_CODES = "Exit codes:"
 AS_IT_IS = "\b"
@@ -173,19 +177,46 @@ def _examples(named: Named, texts: Mapping[str, str]) -> str:
     lines = [line for text in texts.values() for line in shown_lines(text) if is_mentioned(named, line)]
     if not lines or named.name in PROGRAMS:
         return ""
-    return "\n".join(["## Examples", "", "```console", *list(dict.fromkeys(lines))[:EXAMPLES], "```"])
+    by_use: dict[object, str] = {}
+    for line in sorted(lines, key=lambda line: "  #" not in line):  # of equal uses, one with a comment
+        by_use.setdefault(_use(named, line), line)
+    chosen = [line for line in dict.fromkeys(lines) if line in by_use.values()]
+    return "\n".join(["## Examples", "", "```console", *chosen[:EXAMPLES], "```"])
+
+
+def _use(named: Named, line: str) -> frozenset[str]:
+    """What an example shows of a command: its options. Lines that differ in names and values only are one use.
+
+    An example without any argument is a use of its own, and so is each command of a group.
+    """
+    parts = re.split(r"&&|[|;](?=\s)", line.partition("  #")[0])
+    own = next((part for part in parts if is_mentioned(named, part)), line)
+    words, name = own.partition(named.program)[2].split(), named.name.split()[1:]
+    words = words[len(name) :] if words[: len(name)] == name else words
+    spellings = {opt: max(option.opts, key=len) for option in named.command.params for opt in option.opts}
+    options = {spellings.get(word, word) for word in words if re.match(r"--?[a-z]", word)} - {"--out"}
+    return frozenset(options | set(words[:1] if isinstance(named.command, click.Group) else [str(not words)]))
 
 
 def _explained(named: Named, texts: Mapping[str, str]) -> str:
-    """Links to the pages that mention the command, each to the section with its first mention."""
+    """Links to pages that mention the command, each to the section with its first mention.
+
+    Pages that show a command line of it come first, of these tutorials and how-to pages, and of these those with most.
+    """
     if named.name in PROGRAMS:
         return ""
+
+    def rank(page: str) -> tuple[bool, bool, int]:
+        shown = sum(is_mentioned(named, line) for line in shown_lines(texts[page]))
+        return not shown, not page.startswith(TEACHING), -shown
+
     lines = []
-    for page, text in texts.items():
+    for page in sorted(texts, key=rank):
+        text = texts[page]
         for heading, anchor in sections_where(text, partial(is_mentioned, named))[:1]:
             link = f"../../../{page}#{anchor}" if anchor else f"../../../{page}"
             lines.append(f"- [{title(text)}]({link}){f': {heading}' if heading else ''}")
-    return "\n".join(["## Explained in", "", *lines]) if lines else ""
+    return "\n".join(["## Explained in", "", *lines[:EXPLANATIONS]]) if lines else ""
 
 
 def is_mentioned(named: Named, line: str) -> bool:

@@ -9,6 +9,8 @@ INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 CONSOLE = {"console", "bash", "sh"}
+PROGRAMS = ("featstore ", "detect ")
+ERROR = re.compile(r"error:", re.IGNORECASE)
 
 
 def title(text: str) -> str:
@@ -49,12 +51,23 @@ def code_lines(text: str) -> Iterator[str]:
 
 
 def shown_lines(text: str) -> Iterator[str]:
-    """Every command line of the console blocks, with its `$`, as it is shown."""
+    """Every command line that a page shows, with its `$`; without those that are cut, or whose output is an error."""
     for language, block in FENCED.findall(text):
         if language in CONSOLE:
-            for line in _joined(textwrap.dedent(block)).split("\n"):
-                if line.startswith("$ "):
+            for line, *output in _commands(_joined(textwrap.dedent(block))):
+                if not any(ERROR.match(told) for told in output):
                     yield re.sub(r"[ ]{2,}#", "  #", line)
+    for block in INDENTED.findall(FENCED.sub("", text)):
+        for line in _joined(textwrap.dedent(block)).split("\n"):
+            if line.startswith(PROGRAMS) and not line.endswith(("\\", "...")):
+                yield re.sub(r"[ ]{2,}#", "  #", f"$ {line}")
+
+
+def _commands(block: str) -> Iterator[list[str]]:
+    """The commands of a console block, each with the lines of its output."""
+    for part in re.split(r"^(?=\$ )", block, flags=re.MULTILINE):
+        if part.startswith("$ "):
+            yield part.split("\n")
 
 
 def _joined(block: str) -> str:

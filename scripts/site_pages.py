@@ -22,10 +22,13 @@ from site_navigation import navigation, read_sections
 ROOT = Path(__file__).resolve().parents[1]
 HOME = "index.md"
 WITHOUT_MENU = "---\nhide: [navigation]\n---\n\n"
-MOVED = {"README.md": HOME, "featstore/FORMAT.md": "reference/store_format.md"}
+API = "docs/api.toml"
+MOVED = {"README.md": HOME, "featstore/FORMAT.md": "reference/store_format.md", API: "reference/python/index.md"}
+"""Places of files outside docs/, and of the list of the public names, whose page is generated."""
+
 NOT_SHOWN = {".toml", ".yml", ".py"}
 EXAMPLES = "docs/examples/"
-NOT_EXPLAINING = ("changelog.md", "contributing.md", "decisions.md")
+NOT_EXPLAINING = ("architecture.md", "changelog.md", "contributing.md", "decisions.md")
 """Pages in which a mention of a command explains nothing."""
 
 
@@ -51,7 +54,7 @@ def pages_by_hand(root: Path = ROOT) -> dict[str, str]:
     of = places(root)
     texts = {}
     for source, place in of.items():
-        if place.endswith(".md"):
+        if place.endswith(".md") and source != API:
             text = (root / source).read_text(encoding="utf-8")
             text = example_page(text) if source.endswith(".py") else text
             texts[place] = for_site(text, site_address(source, place, of, root))

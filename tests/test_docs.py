@@ -138,11 +138,19 @@ def test_the_first_sentence(source, expected, tmp_path):
     assert file_list.sentence(tmp_path / "module.py") == expected
 
 
-def test_the_components_of_contributing_keep_their_contracts(tmp_path):
-    for language, block in FENCED.findall((ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")):
+@pytest.mark.parametrize(
+    ("page", "modules", "library"),
+    [
+        ("contributing.md", {"my_median.py", "my_cepstrum.py"}, "scipy"),
+        ("howto/own_parts.md", {"my_mfcc.py", "my_deviation.py"}, "librosa"),
+    ],
+)
+def test_the_components_of_a_page_keep_their_contracts(page, modules, library, tmp_path):
+    pytest.importorskip(library)
+    for language, block in FENCED.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
         named = re.match(r"# (\w+\.py)\n", block)
         if language == "python":
             (tmp_path / (named[1] if named else "check.py")).write_text(block)
-    assert {path.name for path in tmp_path.iterdir()} == {"my_median.py", "my_cepstrum.py", "check.py"}
+    assert {path.name for path in tmp_path.iterdir()} == {*modules, "check.py"}
     done = subprocess.run([sys.executable, "check.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -113,6 +113,30 @@ def test_the_page_of_a_command_says_what_click_knows():
     )
 
 
+def test_examples_work_and_each_shows_another_use():
+    named = site_commands.all_commands()["featstore compact"]
+    failing = "```console\n$ featstore compact store\nstore: busy\nerror: locked\n```\n"
+    assert "## Examples" not in site_commands.page_of(named, {}, {"howto/a.md": f"# A\n{failing}"})
+    named = site_commands.all_commands()["detect select"]
+    block = "$ detect select store\n$ detect select x -o y\n$ detect select x   # why\n$ detect select x --perturb\n"
+    indented = "    detect select x --faults a.csv  # indented\n    detect select x --grid ...\n"
+    texts = {"results.md": "# Early\n`detect select`\n", "howto/a.md": f"# A\n```console\n{block}```\n\n{indented}"}
+    page = site_commands.page_of(named, {}, {**texts, **{f"{i}.md": texts["results.md"] for i in range(9)}})
+    assert re.findall(r"^\$ (.*)$", page, re.MULTILINE) == [
+        "detect select x  # why",
+        "detect select x --perturb",
+        "detect select x --faults a.csv  # indented",
+    ]
+    links = re.findall(r"^- \[.*\]\(\.\./\.\./\.\./(.*)\)", page, re.MULTILINE)
+    assert links == ["howto/a.md", "results.md", "0.md", "1.md", "2.md"]
+
+
+def test_the_first_sentence_of_a_name_keeps_its_authors():
+    assert (
+        site_api.SENTENCE_END.split("As in (A et al. 2025), e.g. here. Then.")[0] == "As in (A et al. 2025), e.g. here."
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "name", "expected"),
     [

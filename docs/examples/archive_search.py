@@ -135,9 +135,9 @@ print(FeatureStore.open(FOLDER / "archive").clips("sound"))
 
 # %%
 request = ArchiveRequest(
-    reference=FOLDER / "reference", archive=FOLDER / "archive", out=FOLDER / "result", threads=1, embedding="sound"
+    reference=FOLDER / "reference", archive=FOLDER / "archive", out=FOLDER / "result", embedding="sound"
 )
-outcome = search_archive(request, say=print, progress=lambda done, total: None)
+outcome = search_archive(request)
 print(f"{outcome.summary['clips']:,} clips in {outcome.summary['seconds']:.1f} s, {outcome.files} files of results")
 top = read_table(FOLDER / "result" / "top.csv")
 print(top[["clip", "machine", "section", "score", "percentile"]].head(5).to_string(index=False))

@@ -58,7 +58,8 @@ print(f"{simulation.clips} recordings in {FOLDER / 'plant'}")
 # the power of the high frequencies over time, transformed once more. This is a classic of vibration analysis.
 #
 # An embedder is a class with the names below. `embed` gets waves of equal length, float32 (batch, time), and
-# returns one vector per recording. `fingerprint` changes with everything that changes a vector; the store refuses
+# returns one vector per recording. The waves may be read-only, and a batch of 0 waves gives the shape `(0, *shape)`.
+# `fingerprint` changes with everything that changes a vector; the store refuses
 # to mix two.
 
 
@@ -183,6 +184,11 @@ for name, members in {
 # Put both classes into a file, `my_parts.py`, and start the commands in its folder:
 #
 # ```console
-# $ featstore build plant store -e my_parts:EnvelopeSpectrum --as envelope
+# $ featstore build plant store -e my_parts:EnvelopeSpectrum --as envelope --anomalies auto
+# $ featstore build plant store -e logmel --anomalies auto
 # $ detect store -e envelope -d my_parts:LargestDeviations:top=8 -o results
+# $ detect store --ensemble -o ensemble
 # ```
+#
+# `--ensemble` chooses by generated anomalies. With `-e`, a build makes none unless `--anomalies auto` is given, and an
+# embedding without them takes no part in the choice.

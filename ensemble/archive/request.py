@@ -13,19 +13,23 @@ from ensemble.archive.parts import Scored, Top, one_writer, remove_stale
 from ensemble.archive.rows import Unit
 from ensemble.archive.run import ArchiveJob, ArchiveRun, Resources
 from ensemble.request import Say
+from featstore.building.cores import cores
 from featstore.building.memory import keep_freed_memory
-from featstore.console import size
+from featstore.console import note, size
 from featstore.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveRequest:
-    """The options of `detect archive` under the names of the command line; memory in bytes, per Ray worker."""
+    """The options of `detect archive` under the names of the command line; memory in bytes, per Ray worker.
+
+    threads: None for the cores of this machine; of each Ray worker, 1.
+    """
 
     reference: Path
     archive: Path
     out: Path
-    threads: int
+    threads: int | None = None
     embedding: str | None = None
     k: int = 1
     per: tuple[str, ...] = ("machine", "section")
@@ -58,7 +62,8 @@ class ArchiveRequest:
             self.index or "",
             self.probes,
         )
-        return ArchiveRun(job, Resources(self.memory, self.threads))
+        threads = self.threads or (1 if self.engine == "ray" else cores())  # Ray has a process per core
+        return ArchiveRun(job, Resources(self.memory, threads))
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,13 @@ class ArchiveOutcome:
     files: int
 
 
-def search_archive(request: ArchiveRequest, *, say: Say, progress: Callable[[int, int], None]) -> ArchiveOutcome:
-    """Score every clip of the archive; resumes, and refuses a folder that holds results of another job."""
+def search_archive(
+    request: ArchiveRequest, *, say: Say = note, progress: Callable[[int, int], None] = lambda done, total: None
+) -> ArchiveOutcome:
+    """Score every clip of the archive; resumes, and refuses a folder that holds results of another job.
+
+    say: gets notes (default: stderr). progress: gets how many clips are done, and of how many.
+    """
     run = request.opened()
     out = request.out
     earlier = claim(out, run)
@@ -91,8 +101,8 @@ def search_archive(request: ArchiveRequest, *, say: Say, progress: Callable[[int
             run.score(run.units, out, done)
         remove_stale(out, run.units)
     estimates = {**earlier, **(run.indexes.estimates() if run.indexes else {})}  # measured here, and noted
-    for note in run.notes:
-        say(f"note: {note}")
+    for text in run.notes:
+        say(f"note: {text}")
     write_top(out, top, run.job.k)
     summary = {
         **asdict(run.job),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featstore.building.cores import cores
 from featstore.clip import path_tail
 from featstore.console import (
     EXISTING,
@@ -98,7 +97,7 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be read and searched; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
-def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -> None:
+def archive(dry_run: bool, as_json: bool, **options: Any) -> None:
     """Compute the distance of every clip of ARCHIVE from the nearest normal clips of its section in REFERENCE.
 
     The search is exact without --index; --memory and --threads do not change the results. These are written to Parquet
@@ -108,7 +107,7 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
     """
     from ensemble.archive.request import ArchiveRequest, plan_text, search_archive
 
-    request = ArchiveRequest(threads=threads or _threads(options["engine"]), **options)
+    request = ArchiveRequest(**options)
     if dry_run:
         echo(plan_text(request.opened()))
         return
@@ -122,11 +121,6 @@ def archive(dry_run: bool, as_json: bool, threads: int | None, **options: Any) -
     if outcome.top.unscored:
         echo(_unscored(outcome.top), err=True)
         sys.exit(EXIT_REJECTED)
-
-
-def _threads(engine: str) -> int:
-    """Threads of one process: on Ray there is one process per core."""
-    return 1 if engine == "ray" else cores()
 
 
 def _unscored(top: "Top") -> str:

@@ -47,7 +47,11 @@ class Embedder(Protocol):
     def min_samples(self) -> int: ...  # noqa: D102
 
     def embed(self, waves: np.ndarray) -> np.ndarray:
-        """Float32 (batch, time) to float32 (batch, *shape)."""
+        """Float32 (batch, time) to float32 (batch, *shape).
+
+        The waves may be read-only, so work on a copy. A batch may have 0 rows; the result is then (0, *shape). The
+        vector of a wave does not depend on the other waves of its batch.
+        """
         ...
 
 

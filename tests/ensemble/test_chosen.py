@@ -180,7 +180,9 @@ def test_an_embedding_that_takes_no_part_is_named(store: FeatureStore) -> None:
     assert lines[0].startswith(
         "note: data, marks or options have changed since the stored choice; an ensemble is chosen again"
     )
-    assert lines[1].startswith("note: bare is not used in the choice")
+    assert lines[1].startswith(
+        "note: bare is not used in the choice: it has no generated anomalies; build it with --ano"
+    )
     assert len(lines) == 5
 
 

@@ -33,6 +33,8 @@ class Levels:
             return levels - levels.mean(axis=0)
         if self.wrong == "random":
             return levels + np.random.default_rng().normal(size=levels.shape).astype(np.float32)
+        if self.wrong == "empty" and len(waves) == 0:
+            return np.zeros(0, np.float32)
         return levels * np.float32(np.inf) if self.wrong == "infinite" else levels
 
 
@@ -54,6 +56,7 @@ def test_a_complete_embedder_passes() -> None:
         ({"wrong": "batch"}, "depends on the other clips of its batch"),
         ({"wrong": "random"}, "other vectors for the same waves on a second call"),
         ({"wrong": "infinite"}, "not finite"),
+        ({"wrong": "empty"}, r"got float32 \(0,\); an empty batch must give shape \(0, 2\)"),
     ],
 )
 def test_each_wrong_part_of_an_embedder_is_named(changes: dict[str, object], message: str) -> None:
