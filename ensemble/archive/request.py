@@ -16,6 +16,7 @@ from ensemble.request import Say
 from featstore.building.memory import keep_freed_memory
 from featstore.console import size
 from featstore.errors import OptionError
+from featstore.terminal.shown import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +123,6 @@ def plan_text(run: ArchiveRun) -> str:
     stored = sum(entry.bytes for unit in run.units for entry in unit.entries)
     bank = reference.store.rows(reference.embedding)
     return (
-        f"{rows:,} rows of {archive.d} dimensions ({size(stored)}) in {len(run.units)} units against at most {bank:,} "
-        f"rows of the reference ({size(bank * bytes_per_row(archive.d))} in memory)"
+        f"{rows:,} rows of {archive.d} dimensions ({size(stored)}) in {counted(len(run.units), 'unit')} against at "
+        f"most {bank:,} rows of the reference ({size(bank * bytes_per_row(archive.d))} in memory)"
     )
