@@ -17,6 +17,7 @@ from featstore.building.cores import cores
 from featstore.building.memory import keep_freed_memory
 from featstore.console import note, size
 from featstore.errors import OptionError
+from featstore.terminal.shown import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,6 @@ def plan_text(run: ArchiveRun) -> str:
     stored = sum(entry.bytes for unit in run.units for entry in unit.entries)
     bank = reference.store.rows(reference.embedding)
     return (
-        f"{rows:,} rows of {archive.d} dimensions ({size(stored)}) in {len(run.units)} units against at most {bank:,} "
-        f"rows of the reference ({size(bank * bytes_per_row(archive.d))} in memory)"
+        f"{rows:,} rows of {archive.d} dimensions ({size(stored)}) in {counted(len(run.units), 'unit')} against at "
+        f"most {bank:,} rows of the reference ({size(bank * bytes_per_row(archive.d))} in memory)"
     )

@@ -19,10 +19,13 @@ from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, position, position_of_reference
 from ensemble.decision.given import ByHand, given_value
 from ensemble.decision.thresholds import GIVEN, Threshold, given_threshold, threshold
-from featstore.terminal.shown import counted
+from featstore.terminal.shown import counted, counted_names
 
 REPORTED_SHARE = 0.1
 """Share of clips that a false-discovery rate should be able to report; it decides how small p-values must get."""
+
+MANY = 4
+"""Banks with the same note from which one note is for all of them."""
 
 
 def p_values_of_reference(reference: np.ndarray) -> np.ndarray:
@@ -193,9 +196,13 @@ def _rate_notes(
 ) -> tuple[str, ...]:
     texts = [_unreachable(limit) if ranked else "" for limit in limits]
     pairs = zip(all_banks, (text or _note(limit) for text, limit in zip(texts, limits, strict=True)), strict=True)
+    alike: dict[str, list[str]] = {}
+    for bank, text in pairs:
+        alike.setdefault(text, []).append(f"{bank.machine} section {bank.section} {bank.domain or ''}".rstrip())
     notes = [
-        f"{bank.machine} section {bank.section}{f' {bank.domain}' if bank.domain else ''}: {text}"
-        for bank, text in pairs
+        f"{name}: {text}"
+        for text, names in alike.items()
+        for name in (names if len(names) < MANY else [counted_names(names, "section")])
         if text
     ]
     shifted = [bank for bank, limit in zip(all_banks, limits, strict=True) if bank.shifted and limit.method != GIVEN]
@@ -229,7 +236,7 @@ def _note(limit: Threshold) -> str:
     """What the user should know of a threshold; empty for one that gives the requested rate."""
     if limit.method != GIVEN:
         return limit.note
-    share = f"{100 * limit.expected:.2g}"
+    share = f"{float(f'{100 * limit.expected:.2g}'):g}"  # not 1e+02
     return f"threshold set to {limit.value:g}; about {share} % of normal clips are expected above it"
 
 

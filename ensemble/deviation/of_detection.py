@@ -51,7 +51,7 @@ def places(store: FeatureStore, detection: Detection, data: Path | None) -> Plac
         return Places()
     files = _files(store, detection, rows[:MOST_CLIPS], data)
     if not files:
-        return Places(notes=("where a reported clip deviates needs its recording: give --data DATA",))
+        return Places(notes=("the recordings are needed to find where reported clips deviate: give --data DATA",))
     locator, reason = locator_of(store, detection.train, pool_sections=detection.recipe.pool_sections)
     if locator is None:
         return Places(notes=(f"where a reported clip deviates is unknown: {reason}",))

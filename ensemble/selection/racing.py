@@ -59,7 +59,7 @@ def race(
     if kept.all():
         return Raced([*going_on, *failed])
     note = (
-        f"{np.count_nonzero(~kept)} of {len(members)} candidates were left out after the first fold: each was among "
+        f"{np.count_nonzero(~kept)} of {len(members)} candidates left out after the first fold: each was among "
         f"the best {KEEP} in at most {100 * RISK:g} % of the resamples; --no-race scores all of them whole"
     )
     counted = ~kept & ~_repeats(metrics[2], kept)

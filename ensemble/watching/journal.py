@@ -24,6 +24,7 @@ from featstore.disk.files import TEMPORARY_SUFFIX, explained, make_folder, read_
 from featstore.disk.lock import StoreLock
 from featstore.disk.sealed import canonical, seal, unseal
 from featstore.errors import StoreError
+from featstore.terminal.shown import counted
 
 SEGMENT_BYTES = 64 << 20
 MAX_BYTES = 2 << 30
@@ -124,7 +125,9 @@ class Journal:
         for number in damaged[:between]:
             self.say(f"{self.path}, line {number}: damaged, left out; a file that it named is scored again")
         if len(data) > whole:
-            self.say(f"{self.path}: cut off {len(data) - whole} bytes of a record that a crash left unfinished")
+            self.say(
+                f"{self.path}: cut off {counted(len(data) - whole, 'byte')} of a record that a crash left unfinished"
+            )
         return whole
 
     def _take_in(self, record: Record, number: int) -> None:

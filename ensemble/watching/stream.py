@@ -14,6 +14,7 @@ from ensemble.watching.scorer import Scorer
 from ensemble.watching.sinks import Lines, Say, Sink
 from featstore.audio.read import TOLERANCE_S
 from featstore.errors import AsdError, DataError, OptionError
+from featstore.terminal.shown import counted
 
 BUFFER_S = 60.0
 POLL_S = 0.25
@@ -177,7 +178,7 @@ class Stream:
         if self._sent:
             self.say(f"{len(self._sent)} alarm messages were not delivered")
         if self.pcm.dropped_bytes:
-            self.say(f"{self.pcm.dropped_bytes} bytes of an unfinished sample at the end were left out")
+            self.say(f"left out {counted(self.pcm.dropped_bytes, 'byte')} of an unfinished sample at the end")
         if not self.feed.received and not self.stopped:
             raise DataError("the stream ended without a sample")
 

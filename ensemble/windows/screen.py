@@ -74,8 +74,8 @@ def expected_text(detection: Detection, rates: np.ndarray) -> str:
     if detection.recipe.thresholds:
         basis = "With the thresholds set by hand"
     elif abs(total - stated * len(rates)) >= 1:
-        basis = f"With these training clips, the false-alarm rate is {100 * total / len(rates):.2g} % instead of "
-        basis += f"{100 * stated:g} %:"
+        real = float(f"{100 * total / len(rates):.2g}")
+        basis = f"With these training clips, the false-alarm rate is {real:g} % instead of {100 * stated:g} %:"
     number = f"about {round(total):,}" if round(total) else "fewer than 1"
     doubted = any(doubt in note for note in detection.notes for doubt in DOUBTS)
     doubt = ", but that rate is not guaranteed, see the notes" if doubted else ""

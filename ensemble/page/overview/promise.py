@@ -280,7 +280,7 @@ def _too_few(limit: Limit) -> str:
         clips = counted(limit.references, "training clip")
         return (
             f"{clips}{domain} {'is' if limit.references == 1 else 'are'} too few for {stated(limit.requested)}; "
-            f"about {100 * limit.expected:.2g} % of normal clips are expected above the threshold"
+            f"about {float(f'{100 * limit.expected:.2g}'):g} % of normal clips are expected above the threshold"
         )
     if limit.low > limit.requested:
         return f"{percent(limit.expected)} of the training clips{domain} are above the threshold"

@@ -187,7 +187,7 @@ def test_an_ensemble_is_chosen_again_after_a_mark(store: Path, tmp_path: Path) -
         return len([*store.glob("selection/*/key.json")])
 
     assert "data: " in ensemble("a")
-    assert "kept in" in ensemble("b")
+    assert "stored in" in ensemble("b")
     done("mark", store, FAULT, "fault")
     done("mark", store, ODD, "fault")
     assert choices() == 1

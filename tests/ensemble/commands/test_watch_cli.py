@@ -153,7 +153,7 @@ def test_raw_samples_from_stdin(plant: Path) -> None:
     result = stream(plant, "-", "--rate", RATE, data=samples(0.1, 0.9) + b"x")
     assert result.exit_code == 0, result.output
     assert types(result) == ["alarm", "alarm_end", "heartbeat", "result", "result", "result"]
-    assert "1 bytes of an unfinished sample" in result.stderr
+    assert "left out 1 byte of an unfinished sample" in result.stderr
     assert stream(plant, "-", "--rate", RATE, "--fail-on-anomaly", data=samples(0.9)).exit_code == 6
     assert stream(plant, "-", "--rate", RATE, "--fail-on-anomaly", data=samples(0.1)).exit_code == 0
 

@@ -297,6 +297,17 @@ def test_few_training_clips_state_another_rate_than_the_requested_one() -> None:
     assert not decisions(reference, reference, rate=0.01).expected_rates.any(), "none can be reported"
 
 
+def test_the_same_note_on_many_sections_is_one_note() -> None:
+    for number, notes in ((3, 3), (4, 1)):
+        section = np.repeat([f"{i:02d}" for i in range(number)], 5)
+        scores = placed(np.arange(5.0 * number), section=section)
+        found = decisions(scores, placed(np.arange(5.0 * number), section=section), rate=0.1).notes
+        assert len(found) == notes
+    assert found[0].startswith("4 sections (fan section 00, fan section 01, fan section 02, ...): 5 training clips are")
+    every = decisions(scores, placed(np.arange(20.0), section=section), rate=0.1, given=(("default", -1.0),))
+    assert every.notes[0].endswith("threshold set to -1; about 100 % of normal clips are expected above it")
+
+
 def test_a_threshold_by_hand_holds_for_both_domains_and_for_training_clips_ranked_among_themselves(
     rng: np.random.Generator,
 ) -> None:

@@ -75,7 +75,7 @@ def test_target_clips_rank_lower_and_false_alarms_fall(store: FeatureStore) -> N
     assert predicted.decision[normal["target"]].mean() < pooled.decision[normal["target"]].mean()
     assert predicted.decision[normal["source"]].mean() < 0.25
     assert {bank.domain for bank in predicted.decided.banks} == {"source", "target"}
-    assert "scores are corrected for the domain that a clip sounds like (" in predicted.remarks[-1]
+    assert "scores are corrected for the predicted domain (" in predicted.remarks[-1]
     assert predicted.score.min() > 0
     assert predicted.score.max() < 1
 

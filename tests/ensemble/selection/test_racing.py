@@ -68,7 +68,7 @@ def test_named_candidates_and_failures_are_kept_and_the_others_known(
     )
     assert [member.name for member in result.kept] == [members[i].name for i in (0, 1, 7, 8)]
     assert [len(metrics) for metrics in result.dropped] == [3, 3, 3]
-    assert result.notes[0].startswith("5 of 9 candidates were left out after the first fold")
+    assert result.notes[0].startswith("5 of 9 candidates left out after the first fold")
     np.testing.assert_array_equal(asked[0], plan.fold == 0)
 
 
@@ -81,7 +81,7 @@ def test_a_raced_selection_chooses_what_the_whole_one_chooses(
         store, members_of(store), ScoreCache(tmp_path / "whole"), Options(replicates=40, workers=0, race=False)
     )
     raced = select(store, members_of(store), ScoreCache(tmp_path / "raced"), FAST)
-    assert any("were left out after the first fold" in text for text in raced.notes)
+    assert any("left out after the first fold" in text for text in raced.notes)
     assert raced.raced_out
     assert f"{raced.raced_out} of " in raced.notes[0]
     assert whole.raced_out is None
