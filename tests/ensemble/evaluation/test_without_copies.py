@@ -120,9 +120,9 @@ def test_fit_names_copies_as_a_run_does(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "t") as writer:
         writer.commit([shard])
     twice = FeatureStore.open(tmp_path / "t")
-    copies = [note for note in detect(twice, recipe).notes if note.startswith("1 training clip with the")]
+    copies = [note for note in detect(twice, recipe).notes if note.startswith("1 training clip has the")]
     assert len(copies) == 2
-    assert [note for note in fit(twice, recipe)[1] if note.startswith("1 training clip with the")] == copies
+    assert [note for note in fit(twice, recipe)[1] if note.startswith("1 training clip has the")] == copies
 
 
 def test_fit_names_recordings_that_are_gone_as_a_run_does(tmp_path: Path) -> None:
