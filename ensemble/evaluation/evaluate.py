@@ -46,7 +46,7 @@ def evaluate_scores(
         marked = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
     tests = Measured.of(
         store,
-        scorable_clips(store, ground_truth, [scores], year, machines=()),
+        scorable_clips(store, ground_truth, [scores], year),
         year=year,
         marked=marked,
         recipes=[made_by] if made_by else [],

@@ -94,7 +94,7 @@ def scorable_clips(
     ground_truth: Path | None,
     scores: Sequence[Path],
     year: int | None,
-    machines: Collection[str],
+    machines: Collection[str] = (),
 ) -> ClipTable:
     """The test clips of a store that scores can be about: those of the evaluation data for a submission of these.
 
