@@ -66,8 +66,9 @@ def chosen_ensemble(
     if not options.perturbed and not _has_anomalies(store, candidates) and len(faults) < ENOUGH_FAULTS:
         reason = "the store has no generated anomalies to choose by"
         if faults:
-            reason += f", and {counted(len(faults), 'clip')} marked as faults; {ENOUGH_FAULTS} are enough"
-        cure = f"`featstore build DATA {store.path} --anomalies auto` makes some, --perturb makes them from embeddings"
+            reason += f" and only {counted(len(faults), 'clip')} marked as faults, of at least {ENOUGH_FAULTS}"
+        build = f"`featstore build DATA {store.path} --anomalies auto` generates some"
+        cure = f"{build}; --perturb generates them from embeddings"
         return _default(default, reason, cure, say)
     shelf, key = KeptChoices(store.path), key_of(store, candidates, options)
     possible = [*candidates, *canonical(possible_members(store, names), store).members]
@@ -78,9 +79,11 @@ def chosen_ensemble(
         kept = None
     else:
         if kept is None and shelf.holds_any:
-            say("note: the kept choices are of other rows, marks or options; an ensemble is chosen again")
+            say("note: data, marks or options have changed since the stored choice; an ensemble is chosen again")
     if kept:
-        return _ensemble(kept, default, f"kept in {shelf.place(key).parent}; delete this folder to choose again", say)
+        return _ensemble(
+            kept, default, f"stored in {shelf.place(key).parent}; to choose again, delete this folder", say
+        )
     cache = shelf.cache
     try:
         selection = select(store, candidates, cache, options, faults=faults, progress=progress)
@@ -92,13 +95,13 @@ def chosen_ensemble(
         lack = (
             "it has no generated anomalies; build it with --anomalies auto" if bare else "none of its scores is usable"
         )
-        say(f"note: {name} takes no part in the choice: {lack}")
+        say(f"note: {name} is not used in the choice: {lack}")
     choice = Choice.of(selection)
     try:
         shelf.keep(key, choice, selection.recipe, sorted(cache.used))
-        where = f"kept in {shelf.place(key).parent}"
+        where = f"stored in {shelf.place(key).parent}"
     except (AsdError, OSError) as error:
-        where = f"not kept, so the next run chooses again: {reason_of(error)}"
+        where = f"not stored, so the next run chooses again: {reason_of(error)}"
     shelf.prune(store)
     return _ensemble(choice, default, where, say, of={member.name for member in candidates})
 
@@ -119,13 +122,15 @@ def _ensemble(
     members = choice.recipe.members
     lead = _lead(selection)
     if of is None:
-        say(f"ensemble: the choice of {counted(len(members), 'member')} ({selection['chosen']}; {lead}) {where}")
+        say(
+            f"ensemble: an earlier choice of {counted(len(members), 'member')} ({selection['chosen']}), {where}; {lead}"
+        )
     else:
-        pool = f"of {counted(len(of), 'candidate')}"
+        pool = f"of {counted(len(of), 'combination')} of view and detector"
         if not {member.name for member in members} <= of:
-            pool = f"members, from {counted(len(of), 'candidate')} and the {DEFAULT}"
+            pool = f"members, from {counted(len(of), 'combination')} of view and detector and the {DEFAULT}"
         say(f"chosen: {len(members)} {pool} ({selection['chosen']}): {_named(members)}")
-        say(f"on generated anomalies that were not used to choose, it {lead}")
+        say(f"on generated anomalies that were not used to choose, {lead}")
         say(f"data: {_clips(selection)}; the choice is {where}")
     return Ensemble(choice.recipe, "chosen", reason, selection)
 
@@ -144,9 +149,10 @@ def _default(
 
 def _lead(selection: Mapping[str, Any]) -> str:
     lead, low, high = (100 * value for value in lead_of(selection))
-    side = "more" if lead >= 0 else "less"
-    half = "" if lead >= 0 else "; it is taken because half of its weight is that default (docs/selection.md)"
-    return f"scores {abs(lead):.1f} points {side} than the {DEFAULT} [{low:+.1f}, {high:+.1f}]{half}"
+    side = "higher" if lead >= 0 else "lower"
+    half = "" if lead >= 0 else f"; it is used because half of its weight is the {DEFAULT} (docs/selection.md)"
+    points = f"{abs(lead):.1f} points {side} [{low:+.1f}, {high:+.1f}]"
+    return f"the official score is {points} than that of the {DEFAULT}{half}"
 
 
 def _named(members: Sequence[Member]) -> str:

@@ -295,7 +295,9 @@ def _refuse_none(train: np.ndarray, clips: ClipTable, silent: np.ndarray, where:
 NOTHING_TO_COMPARE = "no section has two clips to compare; --pool-sections compares whole machines"
 
 
-SELF_RANKED = "no test clips: the training clips are ranked among themselves, each scored without itself"
+SELF_RANKED = (
+    "the store has no test clips, so the training clips are ranked among themselves, each compared with the others"
+)
 
 
 def _without(rows: np.ndarray, others: Iterable[int]) -> np.ndarray:

@@ -41,10 +41,10 @@ def main() -> None:
     featstore simulate plant                       a simulated plant to try things on
     featstore build plant store -e logmel -e twfr  embed every recording, resume, grow
     featstore info store                           what is in it
-    detect store --ensemble                        score it
+    detect store                                   score it
 
-    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected or would mislead,
-    4 store locked or damaged, 5 out of disk or memory, 130 interrupted.
+    Exit codes: 0 all well, 1 error, 2 usage, 3 finished but some recordings were rejected or differ from
+    their section (check), 4 store locked or damaged, 5 out of disk or memory, 130 interrupted.
     """
 
 

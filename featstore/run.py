@@ -164,16 +164,19 @@ def _stored_variants(path: Path) -> list[Clip]:
 def _costs(request: BuildRequest, recordings: int, anomalies: Sequence[Clip], stored: Sequence[Clip]) -> list[str]:
     """A note on how many anomalies are generated, where --anomalies auto decides it."""
     if request.design == NO_ANOMALIES and request.anomalies and stored:
-        return [f"the {len(stored):,} generated anomalies of {request.store} stay as they are; none are added"]
+        return [
+            f"{request.store} keeps its {counted(len(stored), 'generated anomaly', 'generated anomalies')}; "
+            "no others are added"
+        ]
     if request.design != AUTO_ANOMALIES:
         return []
     if not anomalies:
-        return ["no anomalies are generated: there are no normal training recordings"]
+        return ["no anomalies will be generated: there are no normal training recordings"]
     known = {clip.key for clip in stored}
     new = sum(clip.key not in known for clip in anomalies)
-    held = f", {len(anomalies) - new:,} are in the store" if new < len(anomalies) else ""
+    held = f", {len(anomalies) - new:,} are in the store already" if new < len(anomalies) else ""
     of = counted(recordings, "clip" if request.windows else "recording")
-    text = f"{counted(new, 'anomaly is', 'anomalies are')} generated for {of} (auto){held}"
+    text = f"{counted(new, 'anomaly', 'anomalies')} will be generated from {of} (auto){held}"
     return [f"{text}; --anomalies none leaves them out"] if new else []
 
 

@@ -47,7 +47,7 @@ def test_an_installed_package_brings_all_kinds(packages: Path, recordings: Path,
     build = ["build", recordings, "store", "-e", "loudness:parts=3", "--layout", "flat", "--anomalies", "1:hum@0"]
     said = run("featstore", *build, "--workers", 2, cwd=tmp_path, packages=packages)
     assert "layout flat" in said
-    assert "and 12 generated anomalies made of 12 of these recordings" in said
+    assert "and 12 generated anomalies from 12 of these recordings" in said
     assert "store: loudness:parts=3 holds 24 rows" in said
     said = run("detect", "store", "-d", "median:power=1", "-e", "loudness:parts=3", cwd=tmp_path, packages=packages)
     assert "of 12 clips reported" in said

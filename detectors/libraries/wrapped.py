@@ -3,6 +3,7 @@
 import io
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -18,8 +19,11 @@ from detectors.libraries.classes import LIBRARIES, Library, defaults_of, find_cl
 LARGEST = 100_000
 """Limit of a whole number among the parameters, which may come from a file of somebody else."""
 
-PROBED = 3
-"""Training rows that are scored together and alone, to see whether a score depends on the other rows."""
+STEADY = threading.RLock()
+"""Held while a library computes: random numbers, warnings and stdout belong to the whole process."""
+
+PROBED, CROWD = 3, 4096
+"""Training rows that are scored alone and among a crowd of far rows, to see whether a score depends on other rows."""
 
 
 class Wrapped(Fitted):
@@ -79,8 +83,9 @@ class Trained:
         """Whether rows can be scored in one call: a score does not depend on the other rows of the call."""
         if self._library.rowwise:
             return True
-        probe = np.asarray(self.rows[:PROBED], dtype=np.float64)
-        scores = self._scored(probe)
+        rows = np.asarray(self.rows[: max(PROBED, CROWD)], dtype=np.float64)
+        probe, far = rows[:PROBED], rows + 10 * (np.ptp(rows, axis=0) + 1)
+        scores = self._scored(np.concatenate([probe, far]))[: len(probe)]
         alone = np.concatenate([self._scored(row[None]) for row in probe])
         return bool(np.abs(scores - alone).max() <= 1e-4 * np.abs(scores).max())
 
@@ -128,8 +133,14 @@ def steady() -> Iterator[None]:
     """Random numbers of Python, numpy and torch from a fixed seed, as they were afterwards; nothing is printed.
 
     Several classes of PyOD have no `random_state` and draw from the global generators. Warnings of what will change in
-    a later version are for the authors of the library.
+    a later version are for the authors of the library. One thread at a time: a second one waits.
     """
+    with STEADY, _fixed():
+        yield
+
+
+@contextmanager
+def _fixed() -> Iterator[None]:
     torch = sys.modules.get("torch")
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the library's own generators
     restored = torch.random.fork_rng() if torch else nullcontext()

@@ -105,9 +105,9 @@ def pull(model: str) -> None:
 
 @models.command(cls=Command)
 @click.argument("spec")
-@click.option("--sha256", "expected", help="Refuse weights of any other checksum (of their tensors).")
+@click.option("--sha256", "expected", help="Required SHA-256 of the weight tensors; other weights are refused.")
 def check(spec: str, expected: str | None) -> None:
-    """Load SPEC strictly and embed a second of noise.
+    """Load SPEC, whose weights must fit exactly, and embed a second of noise.
 
     SPEC is NAME=CHECKPOINT, as after -e of `featstore build`. Prints the shape of an embedding, and the sha256 of the
     weights that the store's fingerprint holds.
@@ -142,7 +142,7 @@ def convert(source: Path, target: Path) -> None:
     """Write the weights of SOURCE in another format.
 
     TARGET ends in .safetensors, .pt or .bin. For a model's folder write FOLDER/model.safetensors, beside its
-    config.json. Fingerprints stay the same, so stores do too.
+    config.json. Fingerprints stay the same, so stores stay valid.
     """
     from embedders.pretrained.weight_files import read_all, write_checkpoint
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Setting; also loss.KEY, pretrain.KEY.",
+    help="Setting of the embedder; loss.KEY: of its loss; pretrain.KEY: of its pretraining.",
 )
 @click.option("--layout", default="auto", show_default=True, help="Dataset layout, as for featstore build.")
-@click.option("--machine", "machines", multiple=True, help="Only these machines.")
+@click.option("--machine", "machines", multiple=True, help="Only this machine; may be given several times.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", default=0, help="Threads that compute on a CPU; default as many as cores.")
+@click.option("--threads", default=0, help="Threads that compute on a CPU.  [default: one per core]")
 @click.option("--readers", default=2, show_default=True, type=click.IntRange(1), help="Threads that read recordings.")
 def train(name: str, out: Path, **options: Any) -> None:
     """Train the embedder NAME on the normal training clips of DATA; run it again to resume after an interruption.

@@ -65,18 +65,26 @@ class Copies:
 
     def notes(self, *, left_out: bool) -> list[str]:
         """One note for each kind; left_out: whether repeated training clips were left out of the banks."""
-        once = "each is in the bank once" if left_out else "a clip is not compared with its copy"
+        once = "one of each is used" if left_out else "a clip is not compared with its copy"
         low = "their reference scores are too low, so leave one of each out of the data" if left_out else once
         kinds = [
-            (self.exact, "scored clip", "with the content of a training clip, so scored as normal"),
-            (self.near, "scored clip", "with the row of a training clip but for rounding, so scored as normal"),
-            (self.repeated, "training clip", f"with the content of another one of the section; {once}"),
-            (self.near_repeated, "training clip", f"with the row of another one but for rounding; {low}"),
+            (self.exact, "scored clip", "the same content as a training clip, so scored as normal"),
+            (
+                self.near,
+                "scored clip",
+                "the same embedding as a training clip apart from rounding, so scored as normal",
+            ),
+            (self.repeated, "training clip", f"the same content as another training clip of the section; {once}"),
+            (self.near_repeated, "training clip", f"the same embedding as another apart from rounding; {low}"),
         ]
         opposed = [_opposed_note(self.opposed)] if self.opposed else []
         return [
             *opposed,
-            *(f"{counted(len(pairs), noun)} {text}: {named(pairs)}" for pairs, noun, text in kinds if pairs),
+            *(
+                f"{counted(len(pairs), noun)} {'has' if len(pairs) == 1 else 'have'} {text}: {named(pairs)}"
+                for pairs, noun, text in kinds
+                if pairs
+            ),
         ]
 
 

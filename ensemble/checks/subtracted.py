@@ -53,7 +53,7 @@ class Removed:
             return f"it removes {self.power_db:.1f} dB of the near microphone, less than {LEAST_REMOVED_DB:g} dB"
         if self.spread > MOST_SPREAD:
             return (
-                f"training clips differ {self.spread:.2f} times as much after it as before, more than {MOST_SPREAD:g}, "
+                f"it changes the spread of training clips to {self.spread:.2f} of its value (limit {MOST_SPREAD:g}), "
                 "so it may remove sound of the machine, or leave most of the noise"
             )
         return ""

@@ -55,9 +55,19 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 @click.argument("reference", type=EXISTING)
 @click.argument("archive", type=EXISTING)
 @click.option("-e", "--embedding", help="NAME or NAME@VIEW; needed where a store holds several.")
-@click.option("-k", default=1, show_default=True, type=click.IntRange(1, 1000), help="Neighbours whose mean counts.")
 @click.option(
-    "--per", default="machine,section", show_default=True, callback=_columns, help="What shares a bank; none = all."
+    "-k",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Number of neighbours whose mean distance is taken.",
+)
+@click.option(
+    "--per",
+    default="machine,section",
+    show_default=True,
+    callback=_columns,
+    help="What a clip and its normal clips share; none: nothing.",
 )
 @click.option(
     "--bank",
@@ -69,25 +79,31 @@ def _columns(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 @click.option(
     "--index", type=click.Choice(["ivf", "ivfpq", "hnsw"]), help="Approximate search by faiss, with measured recall."
 )
-@click.option("--probes", type=click.IntRange(1), help="How hard an index tries: lists read, or rows in sight (hnsw).")
+@click.option(
+    "--probes", type=click.IntRange(1), help="Effort of the approximate search: lists read, or rows considered (hnsw)."
+)
 @click.option("--top", default=1000, show_default=True, type=click.IntRange(0), help="Clips in top.csv.")
 @click.option(
-    "--memory", type=Memory(), default="2GB", show_default=True, help="For banks and blocks; of each Ray worker."
+    "--memory",
+    type=Memory(),
+    default="2GB",
+    show_default=True,
+    help="Memory for rows of both stores, for each Ray worker.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Default: the cores; of each Ray worker, 1.")
+@click.option("--threads", type=click.IntRange(1), help="Threads.  [default: one per core; 1 for each Ray worker]")
 @engine_options
 @click.option(
     "-o", "--out", type=OUT_FOLDER, default="archive-scores", show_default=True, help="Folder of the results."
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be read and searched.")
+@click.option("--dry-run", is_flag=True, help="Print what would be read and searched; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 def archive(dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Distance of every clip of ARCHIVE from the nearest normal clips of REFERENCE, of its machine and section.
+    """Compute the distance of every clip of ARCHIVE from the nearest normal clips of its section in REFERENCE.
 
-    Exact without --index, and the same to the last digit whatever --memory and --threads. Results stream to Parquet
-    files in OUT, one per 65,536 clips (fewer of many dimensions): run the same command again to go on after an
-    interruption, or after the archive has grown. The two stores may be one: no clip is compared with itself (`--bank
-    all` makes a self-join). Marks (`detect mark`) change nothing here: normal clips are those of the data.
+    The search is exact without --index; --memory and --threads do not change the results. These are written to Parquet
+    files in OUT, one per 65,536 clips (fewer of many dimensions). Run the same command again to resume after an
+    interruption, or after the archive has grown. Both stores may be the same one: no clip is compared with itself
+    (`--bank all` compares all clips). Marks (`detect mark`) have no effect: normal clips are those of the data.
     """
     from ensemble.archive.request import ArchiveRequest, plan_text, search_archive
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON on stdout.")
 @click.pass_context
 def fit(context: click.Context, /, store: Path, out: Path | None, update: Path | None, **options: Any) -> None:
-    """Fit an ensemble to STORE and write everything that scores a new recording to one file.
+    """Fit an ensemble to STORE and write everything that is needed to score new recordings to one file.
 
     \b
     detect fit STORE -o plant.model              the ensemble of --ensemble

@@ -48,13 +48,13 @@ class Word(Parameter):
 @click.option(
     "--end", "end_s", type=click.FloatRange(0, min_open=True), metavar="S", help="End of the marked part, in seconds."
 )
-@click.option("--who", default=login, show_default="login name", help="Who heard it.")
+@click.option("--who", default=login, show_default="login name", help="Name of the person who heard it.")
 @click.option("--note", default="", help="Free text that is kept with the mark.")
 def mark(store: Path, clip: str, word: str, **options: object) -> None:
     """Mark CLIP of STORE: what a person heard in it. The last mark of a clip counts; `none` removes it.
 
-    CLIP: a path as in scores.csv, one that ends alike, or a unique file name. A mark of a recording holds for all its
-    windows.
+    CLIP: a path as in scores.csv, the end of such a path, or a unique file name. A mark of a recording holds for all
+    its windows.
     """
     from ensemble.marks.file import Mark
     from ensemble.marks.listing import add_mark
@@ -84,7 +84,7 @@ def mark(store: Path, clip: str, word: str, **options: object) -> None:
     "importing",
     is_flag=True,
     help="Mark the clips of FILES: CSV as of --csv, label files of Audacity named like their recordings, zip files and "
-    "folders of them. All lines are good, or nothing is written.",
+    "folders of them. If any line is invalid, nothing is written.",
 )
 @click.option("--who", default=login, show_default="login name", help="--import: who made the label files.")
 def marks(  # noqa: PLR0917 - one parameter per option

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def neighbours(store: Path, recording: str, as_json: bool, split: str | None, **options: Any) -> None:
     """List the recordings of STORE most similar to RECORDING, a file or a clip of it, with cosine distances.
 
-    Marks (`detect mark`) change nothing here: the list has marked clips too, with the split that the data give them.
+    Marks (`detect mark`) have no effect: marked clips are listed too, with the split of the data.
     """
     from ensemble.scoring.neighbours import Search, neighbours
     from featstore.store import FeatureStore

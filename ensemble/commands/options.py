@@ -5,7 +5,7 @@ import click
 from featstore import registry
 from featstore.console import EXISTING, together, workers_option
 
-EXTERNAL = "CSV of clip,score: another system that"
+EXTERNAL = "CSV of clip,score of another system, which"
 
 no_marks_option = click.option("--no-marks", is_flag=True, help="Ignore the marks of the store (`detect mark`).")
 
@@ -19,7 +19,7 @@ embedder_option = click.option(
 
 group_option = click.option(
     "--group",
-    help="recording, day or an attribute: clips that share it are never each other's reference.",
+    help="recording, day or an attribute: clips that share it are never compared with each other.",
 )
 
 own_code_option = click.option(
@@ -29,7 +29,7 @@ own_code_option = click.option(
 )
 
 year_option = click.option(
-    "--year", type=click.IntRange(2020, 2026), help="Official rule; default 2023, without domains 2020."
+    "--year", type=click.IntRange(2020, 2026), help="Year of the official rule.  [default: 2023; 2020 without domains]"
 )
 
 recording_option = click.option(
@@ -43,8 +43,8 @@ recipe_options = together(
     click.option(
         "--ensemble",
         is_flag=True,
-        help="The ensemble chosen by the generated anomalies of STORE, kept there; without any, the fixed default. "
-        "Runs where nothing else is named.",
+        help="The ensemble chosen by the generated anomalies of STORE, and stored there; the fixed default if STORE "
+        "has none. Used if neither members nor a recipe are named.",
     ),
     click.option("--default", is_flag=True, help="The fixed default ensemble over every embedding (or those of -e)."),
     click.option("--perturb", is_flag=True, help="--ensemble: choose by perturbed embeddings, which need no audio."),
@@ -57,20 +57,24 @@ recipe_options = together(
         f"{', '.join(registry.names('detector'))}.",
     ),
     click.option(
-        "-e", "--embedding", "embeddings", multiple=True, help="NAME, NAME@VIEW or NAME@MIX [--ensemble: all]."
+        "-e", "--embedding", "embeddings", multiple=True, help="NAME, NAME@VIEW or NAME@MIX [--ensemble: all of them]."
     ),
     click.option("--recipe", type=EXISTING, help="Run the members of a recipe.toml."),
     click.option("--scores", "external", type=EXISTING, multiple=True, help=f"{EXTERNAL} joins the members."),
-    click.option("--fusion", help="fisher, mean, max_rank or min_zscore, or a weighted_ one."),
     click.option(
-        "--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Stated false-alarm rate [0.1]."
+        "--fusion", help="Rule that combines members: fisher, mean, max_rank, min_zscore, weighted_fisher, ..."
+    ),
+    click.option(
+        "--fpr",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="False-alarm rate that sets the thresholds [0.1].",
     ),
     click.option(
         "--threshold",
         multiple=True,
         metavar="RULE|NUMBER|MACHINE/SECTION=NUMBER|FILE",
-        help="Threshold: quantile or gamma of the reference scores, or by hand a score for all sections, for one "
-        "section, or a TOML file of both.",
+        help="quantile or gamma: the rule that sets thresholds from the scores of training clips; a number: the "
+        "threshold of all sections, or of one; or a TOML file of such numbers.",
     ),
     click.option(
         "--fdr",
@@ -85,18 +89,27 @@ recipe_options = together(
         "predicted for an ensemble, where training clips have domains.",
     ),
     click.option(
-        "--tail", type=click.Choice(["spread", "none"]), help="How a domain with few training clips is decided."
+        "--tail",
+        type=click.Choice(["spread", "none"]),
+        help="Threshold of a domain with few training clips: by the spread of both domains, or (none) its own clips.",
     ),
     click.option(
         "--anomalies-at-most",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.5,
         show_default=True,
-        help="Share of anomalies that the drift check allows for.",
+        help="Largest share of anomalies that the drift check assumes.",
     ),
-    click.option("--machine", "machines", multiple=True, help="Only these machines."),
-    click.option("--pool-sections", is_flag=True, help="One bank per machine instead of one per section."),
-    click.option("--group-by", help="Attribute that forms groups for by=group; attributes = all of them together."),
+    click.option("--machine", "machines", multiple=True, help="Only this machine; may be given several times."),
+    click.option(
+        "--pool-sections",
+        is_flag=True,
+        help="Compare with the normal clips of the whole machine instead of its section.",
+    ),
+    click.option(
+        "--group-by",
+        help="Attribute that forms the groups of detectors with by=group; attributes: all of them together.",
+    ),
     group_option,
     recording_option,
     no_marks_option,

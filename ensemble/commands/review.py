@@ -18,7 +18,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     type=FOLDER,
     default="results",
     show_default=True,
-    help="Folder of the results to show; where it is not there, the ensemble of STORE is run first and written to it.",
+    help="Folder of the results to show; if it does not exist, the ensemble of STORE is run first and writes it.",
 )
 @click.option(
     "--data",
@@ -26,7 +26,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Folder of recordings, for sound and pictures [default: that of the last build].",
 )
 @click.option("--port", type=PORT, default=0, help="Port on 127.0.0.1 [default: a free one].")
-@click.option("--who", default=login, show_default="login name", help="Who marks clips in the page.")
+@click.option("--who", default=login, show_default="login name", help="Name of the person who marks clips in the page.")
 def review(store: Path, results: Path, data: Path | None, port: int, who: str) -> None:
     """Show the results of STORE as a page in the browser: listen, decide, mark.
 

@@ -19,7 +19,7 @@ from featstore.console import (
     size,
     table,
 )
-from featstore.terminal.shown import Block, block, counted
+from featstore.terminal.shown import Block, block
 
 if TYPE_CHECKING:
     from ensemble.results import Outcome
@@ -44,7 +44,7 @@ LARGE_REPORT = 18_000_000
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of recordings, to state where reported clips deviate [that of the last build].",
+    help="Folder of recordings, to find where in time and frequency reported clips deviate [that of the last build].",
 )
 @submission_options
 @year_option
@@ -89,7 +89,7 @@ def _most_anomalous(outcome: "Outcome") -> Block:
     import numpy as np
 
     from ensemble.checks.recorded import recorded_warning
-    from ensemble.windows.screen import events_text, expected_text
+    from ensemble.windows.screen import events_text, most_anomalous_text, reported_text
 
     detection = outcome.detection
     if outcome.findings.recordings.divided:
@@ -105,17 +105,8 @@ def _most_anomalous(outcome: "Outcome") -> Block:
         ]
         for i in order
     ]
-    reported = int(detection.decision.sum())
-    lines = [f"{reported:,} of {counted(len(keys), 'clip')} reported."]
-    if not detection.recipe.fdr and detection.decided.can_report:
-        rate = detection.recipe.false_alarm_rate
-        basis = (
-            "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
-        )
-        lines[0] += f" {basis} {expected_text(detection)}."
-    lines += filter(None, [recorded_warning(detection)])
-    lines.append(f"The {len(rows)} most anomalous:")
-    return block(*lines, table(["clip", "percentile", "decision", "nearest normal clip"], rows))
+    lines = [reported_text(detection, "clip"), recorded_warning(detection), most_anomalous_text(len(rows))]
+    return block(*filter(None, lines), table(["clip", "percentile", "decision", "nearest normal clip"], rows))
 
 
 @click.command(cls=Command)
@@ -127,13 +118,15 @@ def _most_anomalous(outcome: "Outcome") -> Block:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of recordings, for playback.  [default: that of the last build]",
 )
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Most events shown as cards.")
+@click.option(
+    "--top", type=click.IntRange(1), default=20, show_default=True, help="Largest number of events shown as cards."
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 600),
     default=60.0,
     show_default=True,
-    help="Longest part of a recording in a player.",
+    help="Longest part of a recording in a player, in seconds.",
 )
 @year_option
 @click.option("--selection", type=EXISTING, help="selection.json to show beside the metrics.")
@@ -159,12 +152,14 @@ def report(store: Path, out: Path, **options: Any) -> None:
 @click.argument("store", type=EXISTING)
 @click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for clips without labels.")
 @recording_option
-@click.option("--recipe", type=EXISTING, help="Leave out the confirmed clips that this recipe was chosen by.")
+@click.option(
+    "--recipe", type=EXISTING, help="Recipe of SCORES; clips with confirmed labels that it was chosen by are left out."
+)
 @no_marks_option
 @year_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(scores: Path, store: Path, as_json: bool, **options: Any) -> None:
-    """Official metrics of the labelled test clips of STORE.
+    """Compute the official metrics of the labelled test clips of STORE.
 
     SCORES: a CSV of clip,score (paths below the data folder, or unique file names), or the folder of a submission.
     The exit code is 3 where a recording of SCORES has no score, or the store rejected it.

@@ -11,14 +11,14 @@ from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, ec
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 @click.option("-o", "--out", type=OUT_FILE, default="recipe.toml", show_default=True, help="Recipe to write.")
-@click.option("--grid", type=EXISTING, help="Candidates of a TOML file; default some dozen detectors on every view.")
-@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME, NAME@VIEW or NAME@MIX; default all.")
-@click.option("--cache", type=PATH, help="Folder of scores [selection-cache beside OUT].")
+@click.option("--grid", type=EXISTING, help="TOML file of candidates.  [default: some dozen detectors on every view]")
+@click.option("-e", "--embedding", "embeddings", multiple=True, help="NAME, NAME@VIEW or NAME@MIX.  [default: all]")
+@click.option("--cache", type=PATH, help="Folder for the scores of candidates [default: selection-cache beside OUT].")
 @click.option(
     "--rule",
     default="agreement",
     show_default=True,
-    help="Weights of anomaly types and strengths: agreement, average or best.",
+    help="How anomaly types and strengths are weighted: agreement, average or best.",
 )
 @click.option(
     "--scores",
@@ -30,17 +30,19 @@ from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, ec
 @click.option(
     "--faults",
     type=EXISTING,
-    help="CSV of clip,label (fault or normal) that a person confirmed; they join the generated anomalies.",
+    help="CSV of clip,label (fault or normal) that a person confirmed; used with the generated anomalies.",
 )
-@click.option("--perturb", is_flag=True, help="Choose by perturbed embeddings instead.")
+@click.option("--perturb", is_flag=True, help="Choose by perturbed embeddings, which need no audio.")
 @click.option("--ranker", is_flag=True, help="Evaluate a learned fusion (LightGBM) beside the others; never chosen.")
-@click.option("--replicates", type=click.IntRange(20), default=300, show_default=True, help="Of the bootstrap.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random draws.")
+@click.option(
+    "--replicates", type=click.IntRange(20), default=300, show_default=True, help="Number of bootstrap resamples."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random numbers.")
 @click.option(
     "--race/--no-race",
     default=True,
     show_default=True,
-    help="Drop candidates that surely fall behind on a fifth of the clips, where scoring takes long.",
+    help="Where scoring takes long, first score a fifth of the clips and drop candidates that are clearly behind.",
 )
 @no_marks_option
 @own_code_option
@@ -50,16 +52,16 @@ from featstore.console import EXISTING, OUT_FILE, PATH, Command, Meter, echo, ec
     type=click.Choice(["predicted", "pooled"]),
     default="predicted",
     show_default=True,
-    help="Judge candidates with or without the correction for the domain that a clip sounds like.",
+    help="Score candidates with or without the correction for the predicted domain.",
 )
-@click.option("--strategy", default="", help="Take this one, such as 'best single', whatever the others reach.")
+@click.option("--strategy", default="", help="Use this strategy, such as 'best single', even if another one is better.")
 @click.option("--machine", "machines", multiple=True, help="Choose for these machines only.")
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def select(as_json: bool, **options: Any) -> None:
     """Choose members and fusion by the generated anomalies of STORE; write OUT and selection.json beside it.
 
-    Embeddings without audio have none: --perturb makes anomalies of the embeddings themselves.
+    Where STORE has no generated anomalies, --perturb makes anomalies from the embeddings themselves.
     """
     from ensemble.request import SelectRequest
     from ensemble.results import select_to

@@ -21,7 +21,7 @@ def submission(folder: Path, store: Path, year: int | None, pack: bool, as_json:
     """
     from ensemble.submission.check_package import check_package, findings_text, pack_again
 
-    findings = check_package(folder, store, year)
+    findings = check_package(folder, store, year, packing=pack)
     if as_json:
         echo_json({name: {"problems": found.problems, "notes": found.notes} for name, found in findings.items()})
     else:

@@ -34,7 +34,7 @@ receiver_options = together(
     click.option(
         "--on-alarm",
         metavar="CMD",
-        help="Command for each alarm and alarm_end, which it gets as JSON on stdin; no shell.",
+        help="Command to run for each alarm and alarm_end, with its JSON on stdin; no shell is used.",
     ),
     click.option(
         "--webhook", metavar="URL", help="POST each alarm and alarm_end as JSON; repeated until it is received."
@@ -94,13 +94,13 @@ receiver_options = together(
     type=SECONDS,
     default=600.0,
     show_default=True,
-    help="Seconds without a change after which a WAV shorter than its header states is truncated.",
+    help="Seconds without a change after which a WAV shorter than its header states counts as truncated.",
 )
 @receiver_options
 @click.option("--once", is_flag=True, help="Score the files that are there, then end; for cron.")
 @click.option("--fail-on-anomaly", is_flag=True, help=f"--once: exit code {EXIT_ANOMALY} if any clip was anomalous.")
 def watch(model: Path, journal: Path | None, poll: bool, fail_on_anomaly: bool, **options: Any) -> None:
-    """Score every new recording below FOLDER with MODEL, once, as soon as it is whole.
+    """Score every new recording below FOLDER with MODEL, once, as soon as it is complete.
 
     JSON lines on stdout: result, alarm, alarm_end, rejected, drift, heartbeat. Results and alarms are recorded in the
     journal first. After any interruption, the same command resumes: no file is left out or scored twice, and each

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ensemble.compare.chart import comparison_chart
@@ -13,15 +14,18 @@ from featstore.disk.files import write_new
 
 
 def write_comparison(out: Path, comparison: Comparison) -> list[Path]:
-    """Write the three files to the folder `out`, each whole or not at all; returns their paths."""
+    """Write the three files to the folder `out`; those of an earlier comparison stay where one cannot be written."""
     out.mkdir(parents=True, exist_ok=True)
     texts = {
         "compare.csv": comparison_csv(comparison),
         "compare.json": json.dumps(comparison_json(comparison), indent=1) + "\n",
         "compare.svg": comparison_chart(comparison),
     }
-    for name, text in texts.items():
-        write_new(out / name, text.encode("utf-8", "surrogateescape"))
+    with TemporaryDirectory(dir=out, prefix=".new-") as new:
+        for name, text in texts.items():
+            write_new(Path(new) / name, text.encode("utf-8", "surrogateescape"))
+        for name in texts:
+            (Path(new) / name).replace(out / name)
     return [out / name for name in texts]
 
 

@@ -12,7 +12,7 @@ from ensemble.compare.request import CompareRequest
 from ensemble.compare.scored import score_recipes
 from ensemble.compare.seeds import Spread, seeds_note, with_seeds
 from ensemble.compare.systems import System, baseline_of, named_systems, refuse_repeated
-from ensemble.evaluation.measured import Measured, tests_scored
+from ensemble.evaluation.measured import Measured, scorable_clips
 from ensemble.marks.apply import with_all_marks
 from ensemble.output import writable
 from ensemble.request import Say, Screen
@@ -69,7 +69,7 @@ def _tests(store: FeatureStore, request: CompareRequest, systems: Sequence[Syste
     files = [system.file for system in systems if system.file]
     return Measured.of(
         store,
-        tests_scored(store, request.ground_truth, files, request.year),
+        scorable_clips(store, request.ground_truth, files, request.year, request.machines),
         year=request.year,
         marked=None if request.no_marks else with_all_marks(store, lambda note: None),
         recipes=[system.recipe for system in systems if system.recipe],

@@ -1,8 +1,8 @@
 """The same system with other seeds: what is random in it, and how much its official score varies.
 
 A seed of a detector changes what the detector draws: the starts of k-means (`gmm` with several components, `knn` with
-clusters) and new clips (`smote`, `memmixup`). Embeddings and trained networks are fixed in the store; another seed of a
-training is another embedding.
+clusters), new clips (`smote`, `memmixup`), and whatever the `random_state` of a class of scikit-learn or PyOD decides.
+Embeddings and trained networks are fixed in the store; another seed of a training is another embedding.
 """
 
 from collections.abc import Sequence
@@ -57,8 +57,8 @@ def seeds_note(recipes: Sequence[Recipe]) -> str:
     names = sorted({parse_detector(member.detector)[0] for member in members})
     changed = f"changes what {', '.join(names)} draw{'s' if len(names) == 1 else ''}" if names else "changes nothing"
     return (
-        f"--seeds: a seed {changed} (starts of k-means, generated clips of smote and memmixup); embeddings and trained "
-        "networks are fixed in the store. equal: every seed gives the same score; none: no detector has a seed"
+        f"--seeds: a seed {changed}; embeddings and trained networks are fixed in the store. "
+        "equal: every seed gives the same score; none: no detector has a seed"
     )
 
 

@@ -19,6 +19,7 @@ from ensemble.decision.blocks import apart, blocked
 from ensemble.decision.calibrate import PlacedScores, position, position_of_reference
 from ensemble.decision.given import ByHand, given_value
 from ensemble.decision.thresholds import GIVEN, Threshold, given_threshold, threshold
+from featstore.terminal.shown import counted
 
 REPORTED_SHARE = 0.1
 """Share of clips that a false-discovery rate should be able to report; it decides how small p-values must get."""
@@ -71,12 +72,21 @@ class Decisions:
     mute: frozenset[int] = frozenset()
 
     @property
-    def expected(self) -> float:
-        """Number of reported clips to expect if all were normal: by the requested rate, or by a threshold by hand."""
-        pairs = enumerate(zip(self.banks, self.thresholds, strict=True))
-        able = [(bank, limit) for i, (bank, limit) in pairs if i not in self.mute]
-        rates = [limit.expected if limit and limit.method == GIVEN else self.nominal or 0.0 for _, limit in able]
-        return float(sum(rate * len(bank.rows) for rate, (bank, _) in zip(rates, able, strict=True)))
+    def expected_rates(self) -> np.ndarray:
+        """Probability (m,) that each clip is reported if it is normal, as the training clips state it.
+
+        With few of them it is not the requested rate. Of training clips ranked among themselves it is the share above
+        the threshold, which the rule fixes.
+        """
+        rates = np.zeros(len(self.reported))
+        for i, (bank, limit) in enumerate(zip(self.banks, self.thresholds, strict=True)):
+            if limit is None or i in self.mute:
+                continue
+            rates[bank.rows] = limit.expected
+            if self.self_ranked:  # clips of a group have thresholds of their own
+                above = max(0, round(limit.expected * (limit.n + 1)) - 1)
+                rates[bank.rows[self.threshold[bank.rows] == limit.value]] = above / limit.n
+        return rates
 
     @property
     def can_report(self) -> bool:
@@ -191,10 +201,11 @@ def _rate_notes(
     shifted = [bank for bank, limit in zip(all_banks, limits, strict=True) if bank.shifted and limit.method != GIVEN]
     if shifted:
         notes.append(
-            f"a false-alarm rate of {rate:g} is not guaranteed for {len(shifted)} domains of sections, which have "
-            f"fewer than {math.ceil(1 / rate - 1e-9) - 1} training clips on their machine. The tail model `spread` "
-            "assumes that normal clips of both domains scatter alike around the level of their domain; --tail none "
-            "uses the clips of the domain alone, with the lowest rate that they allow"
+            f"a false-alarm rate of {rate:g} is not guaranteed for "
+            f"{counted(len(shifted), 'domain of a section', 'domains of sections')}, because "
+            f"{'it has' if len(shifted) == 1 else 'each has'} fewer than {math.ceil(1 / rate - 1e-9) - 1} training "
+            "clips on its machine. The threshold assumes that normal clips of both domains vary equally around the "
+            "level of their domain; --tail none uses the clips of the domain alone, at the lowest rate that they allow"
         )
     return tuple(notes)
 
@@ -209,8 +220,8 @@ def _unreachable(limit: Threshold) -> str:
         return ""
     least = math.ceil(200 / (limit.n + 1)) / 100
     return (
-        f"none of its {limit.n} clips can be reported at a false-alarm rate of {limit.requested:g}, because they are "
-        f"ranked among themselves; at least {needed} clips are needed, or --fpr {least:g}"
+        f"none of its {counted(limit.n, 'clip')} can be reported at a false-alarm rate of {limit.requested:g}, because "
+        f"they are ranked among themselves; at least {needed} clips are needed, or --fpr {least:g}"
     )
 
 
@@ -219,7 +230,7 @@ def _note(limit: Threshold) -> str:
     if limit.method != GIVEN:
         return limit.note
     share = f"{100 * limit.expected:.2g}"
-    return f"threshold {limit.value:g} by hand; about {share} % of normal clips are expected above it"
+    return f"threshold set to {limit.value:g}; about {share} % of normal clips are expected above it"
 
 
 def _discovery_notes(cut: float, fdr: float, all_banks: Sequence[Bank], m: int) -> tuple[str, ...]:

@@ -68,9 +68,9 @@ class FittedDomains:
         if not self.posterior.machines:
             return (f"no machine has {LEAST} training clips of each domain: --domains predicted changes nothing",)
         share = f"{100 * self.posterior.reliability:.0f} % of the held-out training clips"
-        note = f"scores are corrected for the domain that a clip sounds like ({share} are named correctly)"
+        note = f"scores are corrected for the predicted domain ({share} are predicted correctly)"
         if self.posterior.reliability >= NAMED:
-            return (f"{note}; --domains pooled leaves this out",)
+            return (f"{note}; --domains pooled switches this off",)
         return (f"{note}: the false-alarm rate of each domain is not guaranteed",)
 
     def scored(self, rows_of_view: Callable[[Member], np.ndarray], clips: ClipTable) -> Domains:

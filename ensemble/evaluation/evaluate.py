@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detectors.metrics.scores import ScoreTable
-from ensemble.evaluation.measured import Measured, tests_scored
+from ensemble.evaluation.measured import Measured, scorable_clips
 from ensemble.evaluation.without_copies import known_copies, without, without_copies
 from ensemble.marks.apply import with_all_marks, with_marks
 from ensemble.output import measure, metrics_json, metrics_text, origin
@@ -46,7 +46,7 @@ def evaluate_scores(
         marked = with_marks(store, made_by.marks) if made_by else with_all_marks(store, lambda note: None)
     tests = Measured.of(
         store,
-        tests_scored(store, ground_truth, [scores], year),
+        scorable_clips(store, ground_truth, [scores], year, machines=()),
         year=year,
         marked=marked,
         recipes=[made_by] if made_by else [],

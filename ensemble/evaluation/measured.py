@@ -89,11 +89,27 @@ class Measured:
         return read_any_scores(path, known, year or package_year(self.every), rejected), of_windows
 
 
-def tests_scored(store: FeatureStore, ground_truth: Path | None, scores: Sequence[Path], year: int | None) -> ClipTable:
-    """The test clips of a store that scores can be about: those of the evaluation data for a submission of these."""
+def scorable_clips(
+    store: FeatureStore,
+    ground_truth: Path | None,
+    scores: Sequence[Path],
+    year: int | None,
+    machines: Collection[str],
+) -> ClipTable:
+    """The test clips of a store that scores can be about: those of the evaluation data for a submission of these.
+
+    DataError for a submission without some of the named machines, which the store has.
+    """
     clips = test_clips(store, ground_truth)
     for folder in filter(Path.is_dir, scores):
-        clips = evaluated(folder, clips, year or package_year(clips))
+        own = evaluated(folder, clips, year or package_year(clips))
+        lost = (set(machines) & set(clips.column("machine").tolist())) - set(own.column("machine").tolist())
+        if lost:
+            raise DataError(
+                f"{folder}: this submission scores the evaluation data alone, and machine {min(lost)} is not among "
+                f"them; leave out --machine {min(lost)}"
+            )
+        clips = own
     return clips
 
 

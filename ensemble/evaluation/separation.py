@@ -15,7 +15,7 @@ def separation_text(detection: Detection) -> str:
     rows = [[*row.values()] for row in separation(detection)]
     for row in rows:
         row[-1] = f"{100 * row[-1]:.2f}"
-    header = ["machine", "section", "anomalies", "training clips", "auc against their leave-one-out scores"]
+    header = ["machine", "section", "anomalies", "training clips", "auc against training clips"]
     return table(header, rows) if rows else ""
 
 

@@ -30,9 +30,9 @@ HALF = 0.5
 """Least share of a window in a marked part for which the mark holds."""
 
 EFFECTS = {
-    NORMAL: "in the banks, not scored",
-    FAULT: "in no bank, in no metric",
-    IGNORE: "in no bank, not scored",
+    NORMAL: "used as normal sound, not scored",
+    FAULT: "not used as normal sound or in metrics",
+    IGNORE: "not used as normal sound, not scored",
 }
 
 
@@ -67,7 +67,11 @@ class MarkedStore(FeatureStore):
         notes = [f"marked clips: {', '.join(parts)}; --no-marks ignores the marks"] if parts else []
         return [
             *notes,
-            *([f"{counted(self.lost, 'mark')} of {FILE} without a recording in this store"] if self.lost else []),
+            *(
+                [f"{counted(self.lost, 'mark names', 'marks name')} no recording of this store ({FILE})"]
+                if self.lost
+                else []
+            ),
         ]
 
     @cached_property

@@ -21,9 +21,9 @@ SYNONYMS = {
 """The mark that a word stands for."""
 
 FOLLOWS = {
-    "normal": "from the next run on, it is in the bank of its section and is not scored",
-    "fault": "from the next run on, it is in no bank and in no metric; selections use it as a fault",
-    "ignore": "from the next run on, it is in no bank and is not scored",
+    "normal": "from the next run on, it counts as a normal training clip and is not scored",
+    "fault": "from the next run on, it is not used as normal sound or in metrics; selections use it as a fault",
+    "ignore": "from the next run on, it is not used as normal sound and is not scored",
     "none": "its earlier marks no longer count",
 }
 """What a mark does."""

@@ -40,12 +40,13 @@ def selection_part(
     if plain:
         tables.append(table("Other values of selection.json", ["", "value"], plain, text_columns=2))
     tables += [_any_table(_words(key), value) for key, value in others.items()]
-    warnings = selection.get("warnings")
+    warnings, notes = selection.get("warnings"), selection.get("notes")
     return render(
         "selection.html",
         agreement=_agreement(selection, detection, recordings, year) if year else (EMPTY, EMPTY, ""),
         reason=choice_text(selection) or selection.get("reason"),
         warnings=warnings if isinstance(warnings, list) else [],
+        notes=notes if isinstance(notes, list) else [],
         tables=tables,
     )
 
@@ -141,7 +142,7 @@ TABLES: Mapping[str, Callable[[object], Markup]] = {
 }
 """Keys of selection.json and the functions that make their tables."""
 
-KNOWN = {*TABLES, "reason", "warnings", "members"}
+KNOWN = {*TABLES, "reason", "warnings", "notes", "members"}
 """All other keys are shown without interpretation. "members" is left out: the report lists the members anyway."""
 
 

@@ -41,7 +41,7 @@ INVALID = (ValueError, KeyError, TypeError, AttributeError, IndexError, Overflow
 GROUP = 32
 """Windows of a recording that are embedded together: memory does not grow with the recording."""
 
-TRAINED = "a training clip of the model: it would be compared with itself"
+TRAINED = "not scored: it is a training clip of the model"
 """Why a recording whose bytes are those of a training clip is not scored."""
 
 

@@ -44,6 +44,7 @@ from ensemble.selection.standings import DEFAULT, Standing, by_machine, chosen_b
 from featstore.errors import DataError
 from featstore.spec import unknown
 from featstore.store import FeatureStore
+from featstore.terminal.shown import counted
 
 SATURATED = 0.98
 """Median score above which the generated anomalies are too easy."""
@@ -108,7 +109,8 @@ class Selection:
 
     standings: nested scores, leads over the fixed default. reliability: rank correlation of the candidates between two
     halves of the recordings. per_machine: lead of choosing for each machine separately, None where there is one machine
-    or the default is kept. raced_out: number of candidates that a race left out, None where none was run.
+    or the default is kept. raced_out: number of candidates that a race left out, None where none was run. warnings
+    doubt the choice; notes say which candidates it does not compare.
     """
 
     recipe: Recipe
@@ -124,6 +126,7 @@ class Selection:
     warnings: tuple[str, ...]
     computed: int
     raced_out: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def select(
@@ -180,8 +183,8 @@ def select(
         confirmed_faults=tuple(sorted(key for key, fault in faults.items() if fault)),
         confirmed_normal=tuple(sorted(key for key, fault in faults.items() if not fault)),
     )
-    warnings = (*notes, *raced.notes, *selection.warnings)
-    return replace(selection, recipe=recipe, warnings=warnings, raced_out=lost if racing else None)
+    warnings, notes = (*notes, *selection.warnings), (*raced.notes, *selection.notes)
+    return replace(selection, recipe=recipe, warnings=warnings, notes=notes, raced_out=lost if racing else None)
 
 
 def _sources(store: FeatureStore, candidates: Sequence[Member]) -> tuple[str, ...]:
@@ -274,8 +277,9 @@ def decide(  # noqa: PLR0917 - the last is for one caller
         reliability=reliability,
         clips=clip_counts(validation),
         failed=scored.failed,
-        warnings=(*validation.notes, *_one_type_note(problem), *_duplicates_note(len(repeated)), *warnings),
+        warnings=(*validation.notes, *_one_type_note(problem), *warnings),
         computed=scored.computed,
+        notes=_duplicates_note(len(repeated)),
     )
 
 
@@ -314,8 +318,7 @@ def _one_type_note(problem: Problem) -> tuple[str, ...]:
 
 
 def _duplicates_note(count: int) -> tuple[str, ...]:
-    reason = "candidates left out because they place every clip like another candidate and would count twice"
-    return (f"{reason}: {count}",) if count else ()
+    return (f"{counted(count, 'candidate')} left out: same order of clips as another",) if count else ()
 
 
 def _candidates(

@@ -67,9 +67,7 @@ def chosen_by(
     if not _may_replace(first, offered[first.name]):
         return DEFAULT, f"{lead}, which is within the uncertainty: the {DEFAULT} is kept"
     preference = (
-        f"the first in fixed order of {len(similar)} strategies within {100 * MARGIN:g} points or chance of the best"
-        if len(similar) > 1
-        else "the best strategy"
+        f"preferred among {len(similar)} strategies of similar quality" if len(similar) > 1 else "the best strategy"
     )
     return first.name, f"{lead}, on recordings and anomaly types that were not used to choose ({preference})"
 

@@ -38,6 +38,7 @@ def selection_json(selection: Selection) -> dict[str, Any]:
         "raced_out": selection.raced_out,
         "failed": dict(selection.failed),
         "warnings": list(selection.warnings),
+        "notes": list(selection.notes),
     }
 
 
@@ -67,8 +68,9 @@ def selection_bytes(values: Mapping[str, Any]) -> bytes:
 def selection_text(selection: Selection) -> Block:
     """Tables of the strategies, the best candidates and the pairs that separate them; the choice with its reason."""
     clips = selection.clips
-    generated = [f"{clips['generated']:,} generated anomalies"]
+    generated = [counted(clips["generated"], "generated anomaly", "generated anomalies")]
     generated += [f"{clips[kind]:,} {kind}" for kind in ("confirmed faults", "confirmed normal") if kind in clips]
+    named = selection.reason.startswith(f"{selection.chosen}: ")
     parts = [
         f"{', '.join(generated)} and {counted(clips['normal'], 'normal clip')}, each scored without its own "
         f"recording; {counted(len(selection.candidates), 'candidate')}, whose ranks by two halves of the recordings "
@@ -78,8 +80,9 @@ def selection_text(selection: Selection) -> Block:
         _pairs(selection),
         _machines(selection),
         *(f"warning: {text}" for text in selection.warnings),
+        *(f"note: {text}" for text in selection.notes),
         *(f"could not be scored: {name}: {reason}" for name, reason in selection.failed.items()),
-        f"chosen: {selection.chosen}; {selection.reason}",
+        f"chosen: {selection.reason if named else f'{selection.chosen}; {selection.reason}'}",
         _members(selection),
     ]
     return block(*filter(None, parts), between="\n\n")
@@ -87,7 +90,7 @@ def selection_text(selection: Selection) -> Block:
 
 def _race(raced_out: int | None) -> str:
     if raced_out is None:
-        return "no race was run: all were scored on all clips"
+        return "all candidates were scored on all clips"
     return f"a race on a fifth of the clips left out {raced_out or 'none'}"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,17 +34,39 @@ def zip_team(root: Path, team: str, new: Path | None = None, out: Path | None = 
     new: the folder of a system that takes the place of the one of its name. Links are left out. DataError where there
     is no system.
     """
+    entries = _entries(root, team, new)
+    if not entries:
+        raise DataError(f"{root / TASK}: no system of {team}; detect run --format dcase --label {team}_1 writes one")
+    target = (out or root) / f"{team}.zip"
+    write_new(target, _image(entries))
+    return target
+
+
+def is_current(root: Path, team: str) -> bool:
+    """Whether ROOT/<team>.zip holds what `zip_team` would pack now; also where there is no such file."""
+    archive = root / f"{team}.zip"
+    if not archive.exists():
+        return True
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            inside = {item.filename: (item.file_size, item.CRC) for item in packed.infolist()}
+    except zipfile.BadZipFile:
+        return False
+    files = {name: path.read_bytes() for name, path in _entries(root, team).items()}
+    return inside == {name: (len(data), zlib.crc32(data)) for name, data in files.items()}
+
+
+def _entries(root: Path, team: str, new: Path | None = None) -> dict[str, Path]:
+    """The files of a package by their path in the zip; empty without a system."""
     task = root / TASK
     systems: dict[str, Path] = {path.name: path for path in systems_of(task, team)}
     if new is not None:
         systems[new.name] = new
     if not systems:
-        raise DataError(f"{task}: no system of {team}; detect run --format dcase --label {team}_1 writes one")
+        return {}
     entries = {f"{TASK}/{name}/{file}": path for name, at in systems.items() for file, path in _files(at).items()}
     reports = {f"{TASK}/{name}": path for name, path in _files(task).items() if name.lower().endswith(REPORT)}
-    target = (out or root) / f"{team}.zip"
-    write_new(target, _image({**entries, **reports}))
-    return target
+    return {**entries, **reports}
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ensemble.submission.archive import REPORT, systems_of, team_of, zip_team
+from ensemble.submission.archive import REPORT, is_current, systems_of, team_of, zip_team
 from ensemble.submission.check import Findings, check_submission
 from ensemble.submission.clips import package_year
 from ensemble.submission.fill import expected_clips
@@ -15,10 +15,11 @@ TOGETHER = "all systems"
 """Heads what is wrong with the systems together."""
 
 
-def check_package(folder: Path, path: Path, year: int | None) -> dict[str, Findings]:
+def check_package(folder: Path, path: Path, year: int | None, *, packing: bool = False) -> dict[str, Findings]:
     """Findings by system, in a folder that holds task2, in task2, or in the folder of one system; then of all together.
 
-    path: the store of the data. DataError where the folder holds no system.
+    path: the store of the data. packing: the zip will be written anew, so its age does not matter. DataError where the
+    folder holds no system.
     """
     store = FeatureStore.open(path)
     clips = expected_clips(store)
@@ -29,7 +30,19 @@ def check_package(folder: Path, path: Path, year: int | None) -> dict[str, Findi
     problems, notes = team_problems(systems_of(task)), []
     if not any(name.suffix.lower() == REPORT for name in [*task.glob("*"), *task.glob("*/*")]):
         notes.append(f"no technical report ({REPORT}) in {task}; the challenge asks for one in the package")
+    notes += [] if packing else _old_zips(task)
     return {**findings, TOGETHER: Findings(tuple(problems), tuple(notes))}
+
+
+def _old_zips(task: Path) -> list[str]:
+    """A note on every zip of a team that holds other files than the folders."""
+    if task.resolve().name != TASK:
+        return []
+    root = task.resolve().parent
+    teams = sorted({team_of(system.name) for system in systems_of(task)} - {""})
+    return [
+        f"{team}.zip holds other files than {TASK}; --zip packs again" for team in teams if not is_current(root, team)
+    ]
 
 
 def team_problems(folders: list[Path]) -> list[str]:

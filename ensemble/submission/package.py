@@ -157,6 +157,7 @@ def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Coll
     rejected: paths of recordings that are no clips; their scores are left out, and named by `unscored` of the table.
     """
     files = files_of(clips, file_rule(year))
+    _refuse_no_system(folder, [f"{SCORE}{tail}" for tail in files])
     keys, names = clips.keys(), {PurePosixPath(path).name for path in rejected}
     scores = np.empty(len(clips))
     unscored: list[str] = []
@@ -181,6 +182,15 @@ def read_submission(folder: Path, clips: ClipTable, *, year: int, rejected: Coll
             f"{folder / min(unknown)}: no test clips of that machine and section are known; remove the file"
         )
     return ScoreTable(folder.name, tuple(keys), scores, tuple(unscored))
+
+
+def _refuse_no_system(folder: Path, expected: Sequence[str]) -> None:
+    """DataError for a folder without any score file."""
+    if any(folder.glob(f"{SCORE}*.csv")):
+        return
+    inside = sorted(path.parent for path in folder.glob(f"{TASK}/*/{SCORE}*.csv"))
+    cure = f"give {inside[0]}" if inside else f"expected the folder of one system, with files such as {expected[0]}"
+    raise DataError(f"{folder}: no files of scores in this folder; {cure}")
 
 
 def evaluated(folder: Path, clips: ClipTable, year: int) -> ClipTable:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from ensemble.checks.recorded import recorded_warning
 from ensemble.run import Detection
 from ensemble.windows.events import Event
@@ -40,36 +42,61 @@ DOUBTS = ("is not guaranteed", "may not hold", "rate is approximate")
 """What notes say where the stated false-alarm rate is no promise."""
 
 
-def expected_text(detection: Detection, noun: str = "", expected: float | None = None) -> str:
-    """How many reports to expect if all were normal: `about 3 clips would be expected if all were normal`.
+PERCENTILE = "percentile: share of the normal training clips of the section with a lower score"
+"""What the column of the tables is."""
 
-    expected: their number, None for that of the stated rate. Where a note doubts the rate, this says so too.
+
+def reported_text(detection: Detection, noun: str) -> str:
+    """How many clips are reported, and how many to expect if all were normal.
+
+    3 of 40 clips reported. At a 10 % false-alarm rate about 4 would be expected if all were normal.
+
+    Copies of training clips are never reported, so none is expected of them. No number is stated for a false-discovery
+    rate, and where no clip can be reported.
     """
-    number = round(detection.decided.expected if expected is None else expected)
-    few, about = (f"fewer than 1 {noun}".strip(), counted(number, noun) if noun else f"{number:,}")
+    decided = detection.decided
+    text = f"{int(detection.decision.sum()):,} of {counted(len(detection.clips), noun)} reported."
+    if detection.recipe.fdr or not decided.can_report:
+        return text
+    copies = detection.copies.scored
+    new = np.array([key not in copies for key in detection.clips.keys()], dtype=bool)  # noqa: SIM118 - a method
+    return f"{text} {expected_text(detection, decided.expected_rates[new])}."
+
+
+def expected_text(detection: Detection, rates: np.ndarray) -> str:
+    """How many of the clips with these rates (m,) would be reported if all were normal.
+
+    The basis is the rate of the recipe, or that of the training clips where they are too few for it. Where a note
+    doubts the rate, this says so too.
+    """
+    total, stated = float(rates.sum()), detection.recipe.false_alarm_rate
+    basis = f"At a {100 * stated:g} % false-alarm rate"
+    if detection.recipe.thresholds:
+        basis = "With the thresholds set by hand"
+    elif abs(total - stated * len(rates)) >= 1:
+        basis = f"With these training clips, the false-alarm rate is {100 * total / len(rates):.2g} % instead of "
+        basis += f"{100 * stated:g} %:"
+    number = f"about {round(total):,}" if round(total) else "fewer than 1"
     doubted = any(doubt in note for note in detection.notes for doubt in DOUBTS)
-    text = f"{f'about {about}' if number else few} would be expected if all were normal"
-    return text + (", but that rate is not guaranteed, see the notes" if doubted else "")
+    doubt = ", but that rate is not guaranteed, see the notes" if doubted else ""
+    return f"{basis} {number} would be expected if all were normal{doubt}"
+
+
+def most_anomalous_text(shown: int) -> str:
+    """The line above a table of the most anomalous clips or events, which says what a percentile is."""
+    return f"The {f'{shown:,} ' if shown > 1 else ''}most anomalous ({PERCENTILE}):"
 
 
 def events_text(detection: Detection, findings: Findings, shown: int) -> Block:
     """How many events there are and the most anomalous of them, with recording, start, end and peak."""
     recordings, events = findings.recordings, findings.events
-    reported, total, rate = int(detection.decision.sum()), len(detection.clips), detection.recipe.false_alarm_rate
     affected = int(recordings.any(detection.decision).sum())
-    lines = [
-        f"{counted(len(events), 'event')} in {affected:,} of {counted(len(recordings.clips), 'recording')}: "
-        f"{reported:,} of {counted(total, 'window')} reported."
-    ]
-    if not detection.recipe.fdr and detection.decided.can_report:
-        basis = (
-            "With the thresholds by hand" if detection.recipe.thresholds else f"At a {100 * rate:g} % false-alarm rate"
-        )
-        lines[0] += f" {basis} {expected_text(detection, 'window')}."
+    where = f"{counted(len(events), 'event')} in {affected:,} of {counted(len(recordings.clips), 'recording')}"
+    lines = [f"{where}: {reported_text(detection, 'window')}"]
     if not events:
         return block(*lines)
     lines += filter(None, [recorded_warning(detection)])
-    lines.append(f"The {min(shown, len(events))} most anomalous:")
+    lines.append(most_anomalous_text(min(shown, len(events))))
     return block(*lines, events_table(events[:shown]))
 
 

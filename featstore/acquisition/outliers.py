@@ -26,7 +26,7 @@ SAID = {
     "copy of training": "a copy among the training clips",
     "copies in training": "a copy among the training clips",
     "copies in test": "a copy among the test clips",
-    LONGER: "a length that their header does not say",
+    LONGER: "a length that its header does not state",
 }
 """Findings besides those of `kinds`, and how a note says it."""
 

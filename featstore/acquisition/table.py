@@ -13,14 +13,16 @@ from featstore.acquisition.recordings import Recordings
 from featstore.audio.measure import Measures
 from featstore.clip import path_tail
 from featstore.console import table
-from featstore.terminal.shown import Block, block, one_line
+from featstore.terminal.shown import Block, block, counted, one_line
 
 WIDTH = 110
 SHOWN = 3
 """Names of clips per finding."""
 
 NONE, UNKNOWN = ".", "?"
-COPIES = (ACROSS, IN_TRAINING, IN_TEST)
+COPIED = {ACROSS: "test clip", IN_TRAINING: "training clip", IN_TEST: "test clip"}
+"""Findings of copies, and what their clips are."""
+
 HEADER = (
     "machine", "section", "clips", "rate\nHz", "length\ns", "chan-\nnels", "level\ndBFS", "clip-\nping", "DC\noffset",
     "drop-\nouts", "zeros", "silent", "copies", "sound\nup to Hz",
@@ -29,7 +31,7 @@ HEADER = (
 
 def sections_text(recordings: Recordings, findings: Sequence[Finding]) -> Block:
     """One row per machine and section: median and range, or the number of clips that have it; at most WIDTH wide."""
-    copied = {row for finding in findings if finding.what in COPIES for row in finding.rows}
+    copied = {row for finding in findings if finding.what in COPIED for row in finding.rows}
     rows = [_section_row(recordings, section, copied) for section in sections_of(recordings)]
     return table(HEADER, rows, text_columns=2, width=WIDTH)
 
@@ -89,12 +91,12 @@ def _largest(values: np.ndarray) -> str:
 
 
 def outliers_text(recordings: Recordings, findings: Sequence[Finding]) -> Block:
-    """A row per clip that would mislead a detector, at most SHOWN per finding."""
+    """A row per clip that differs from those of its section, at most SHOWN per finding."""
     rows: list[list[str]] = []
     for finding in findings:
         place = [one_line(finding.machine, 16), one_line(finding.section, 12), finding.what]
         for row, value in list(zip(finding.rows, finding.values, strict=True))[:SHOWN]:
-            value = path_tail(value, finding.machine) if finding.what in COPIES else value
+            value = path_tail(value, finding.machine) if finding.what in COPIED else value
             rows.append([*place, path_tail(recordings.clips[row].key, finding.machine), value, finding.bank])
         if len(finding.rows) > SHOWN:
             rows.append([*place, f"and {len(finding.rows) - SHOWN:,} more", "", ""])
@@ -102,11 +104,16 @@ def outliers_text(recordings: Recordings, findings: Sequence[Finding]) -> Block:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """What would mislead a detector, in one line: clips by kind, those across training and test first."""
-    counts: Counter[str] = Counter()
+    """How many clips differ in which way: `1 clip has another level, 2 clipping`; copies of training clips first."""
+    counts: Counter[tuple[str, str]] = Counter()
     for finding in sorted(findings, key=lambda finding: finding.what != ACROSS):
-        counts[finding.what] += len(finding.rows)
-    return ", ".join(f"{what} {count:,}" for what, count in counts.items())
+        counts[COPIED.get(finding.what, "clip"), finding.said] += len(finding.rows)
+    parts, before = [], ""
+    for (noun, said), count in counts.items():
+        verb = "has" if count == 1 else "have"
+        parts.append(f"{count:,} {said}" if noun == before else f"{counted(count, noun)} {verb} {said}")
+        before = noun
+    return ", ".join(parts)
 
 
 CSV_HEADER = (
@@ -122,7 +129,7 @@ def clips_csv(recordings: Recordings, findings: Sequence[Finding]) -> str:
     for finding in findings:
         for row, value in zip(finding.rows, finding.values, strict=True):
             kinds.setdefault(row, []).append(finding.what)
-            if finding.what in COPIES:
+            if finding.what in COPIED:
                 originals[row] = value
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

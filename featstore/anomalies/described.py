@@ -114,8 +114,8 @@ def chains_by_machine(faults: Sequence[Described]) -> dict[str, list[str]]:
 
 
 def notes_of(faults: Sequence[Described]) -> list[str]:
-    """How the words of the first faults were read."""
+    """What is generated for the words of the first faults."""
     lines = [
-        f"{fault.machine or 'every machine'}: {fault.words!r} is made as {fault.chain}" for fault in faults[:SHOWN]
+        f"{fault.machine or 'every machine'}: {fault.words!r} is generated as {fault.chain}" for fault in faults[:SHOWN]
     ]
     return [*lines, f"and {counted(len(faults) - SHOWN, 'more described fault')}"] if len(faults) > SHOWN else lines

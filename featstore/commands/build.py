@@ -42,11 +42,11 @@ SHOWN_REJECTIONS = 20
 @click.option("--batch", type=click.IntRange(1), help="Clips per embedder call [default: 4, on a GPU 64].")
 @click.option("--rank", metavar="I", help="Embed the I-th share of a plan (from 0), or auto: as the launcher states.")
 @click.option("--world", metavar="N", help="How many shares there are, or auto.")
-@click.option(
-    "--claim", is_flag=True, help="Embed units of a plan one by one, each unless another worker has claimed it."
-)
+@click.option("--claim", is_flag=True, help="Embed units of a plan that no other worker has claimed, one by one.")
 @engine_options
-@click.option("--actors", type=click.IntRange(1), help="Ray workers [default: as the cluster has processors or GPUs].")
+@click.option(
+    "--actors", type=click.IntRange(1), help="Number of Ray workers [default: one per processor or GPU of the cluster]."
+)
 @click.option(
     "--gpus-per-actor",
     type=click.FloatRange(0, min_open=True),
@@ -65,7 +65,7 @@ def build(context: click.Context, /, dry_run: bool, as_json: bool, **options: An
     featstore build DATA STORE -e beats=BEATs_iter3.pt       a pretrained encoder (see featstore models)
     featstore build DATA STORE -e stgram=stgram.safetensors  what `featstore train` made
 
-    With --rank and --world, or --claim, it is one of many workers that share what `featstore plan` has planned.
+    With --rank and --world, or --claim, this process is one of several workers of a build by `featstore plan`.
     """
     from featstore.building.request import BuildRequest
     from featstore.run import plan_only, run, work

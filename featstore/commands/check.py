@@ -1,4 +1,4 @@
-"""`featstore check`: how recordings were made, and which of them would mislead a detector."""
+"""`featstore check`: how recordings were made, and which of them differ from the others of their section."""
 
 from pathlib import Path
 from shlex import quote
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from featstore.acquisition.recordings import Recordings
 
 SHOWN_REJECTIONS = 3
-NOTHING = "nothing would mislead a detector"
+ALIKE = "the recordings of each section are alike"
 OF_A_STORE = {"source", "csv_file"}
 
 
@@ -28,16 +28,16 @@ OF_A_STORE = {"source", "csv_file"}
 @click.option("--csv", "csv_file", type=OUT_FILE, help="CSV file to write: one row per clip with every number.")
 @click.pass_context
 def check(context: click.Context, /, source: Path, csv_file: Path | None, workers: int | None, **options: Any) -> None:
-    """Print how the recordings of DATA, or of STORE, were made, and which of them would mislead a detector.
+    """Print how the recordings of DATA, or of STORE, were made, and which differ from the others of their section.
 
     \b
     featstore check DATA         reads the recordings as `featstore build` does; makes no store
     featstore check STORE        from the facts in the store, without audio
 
     Clips are compared with the training clips of their machine and section, or with all its clips where there are no
-    training clips. Named are another sample rate, bandwidth, length or number of channels, a level that is 20 dB or
-    more off, clipping, DC offset, drop-outs, zeros, silence, copies, and files longer than
-    their header says. The exit code is 3 where there are any, or where recordings were rejected.
+    training clips. Named are another sample rate, bandwidth, length or number of channels, a level that differs by
+    20 dB or more, clipping, DC offset, drop-outs, zeros, silence, copies, and files longer than their header says. The
+    exit code is 3 where there are any, or where recordings were rejected.
     """
     from featstore.acquisition.outliers import findings_of
     from featstore.acquisition.recordings import of_store
@@ -131,9 +131,11 @@ def _print(recordings: "Recordings", findings: "list[Finding]", notes: list[str]
     number = counted(len(recordings.rejected), "recording was", "recordings were")
     rejected = f"; {number} rejected" if recordings.rejected else ""
     unknown = _not_measured(recordings)
-    found = f"clips that would mislead a detector: {verdict(findings)}" if findings else NOTHING
+    found = verdict(findings) if findings else ALIKE
     if unknown == len(recordings) and not findings:
         found = f"nothing is known of {counted(unknown, 'clip')}"
     elif unknown:
         found += f"; nothing is known of {unknown:,} of {len(recordings):,} clips"
+    elif not findings and not rejected:
+        found += "; no problem found"
     echo(block("", f"{where}: {found}{rejected}"))

@@ -12,12 +12,14 @@ from featstore.terminal.shown import counted
 @click.command(cls=Command)
 @click.argument("out", type=PATH)
 @click.option(
-    "--clips", type=int, help="Recordings, train and test, of all machines.  [default: 1200; 2020: 500 per id]"
+    "--clips",
+    type=int,
+    help="Number of recordings of all machines, training and test.  [default: 1200; 2020: 500 per id]",
 )
-@click.option("--machines", help="Comma-separated; default all six.")
-@click.option("--seed", default=0, show_default=True, help="Of the random draws.")
-@click.option("--seconds", default=10.0, show_default=True, help="Length of a recording.")
-@click.option("--sample-rate", "sample_rate_hz", default=16000, show_default=True, help="Hz.")
+@click.option("--machines", help="Machine types, comma-separated.  [default: all six]")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random numbers.")
+@click.option("--seconds", default=10.0, show_default=True, help="Length of a recording in seconds.")
+@click.option("--sample-rate", "sample_rate_hz", default=16000, show_default=True, help="Sample rate in Hz.")
 @click.option(
     "--style",
     type=click.Choice(["dcase2020", "dcase2023"]),
@@ -28,17 +30,20 @@ from featstore.terminal.shown import counted
 @click.option("--ids", type=int, help="Style dcase2020: machines of every type.  [default: 7]")
 @click.option("--days", type=int, metavar="N", help="Recordings of N days; background and room change between them.")
 @click.option("--microphones", type=click.IntRange(1, 2), help="2: a near and a far one.  [default: 1]")
-@click.option("--leak-db", type=float, help="Machine at the far microphone, relative to the near one  [default: -10]")
+@click.option(
+    "--leak-db", type=float, help="Level of the machine at the far microphone relative to the near one.  [default: -10]"
+)
 @click.option("--noise-sources", type=int, help="Noise sources, each at its own place.  [default: 2]")
 @click.option("--diffuse", type=float, help="Share of the noise that differs at the two microphones.  [default: 0]")
-@click.option("--moving", is_flag=True, default=None, help="The first noise source walks through the room.")
+@click.option("--moving", is_flag=True, default=None, help="The first noise source moves through the room.")
 @workers_option
 def simulate(out: Path, machines: str | None, workers: int | None, style: str, **options: Any) -> None:
     """Write a simulated plant (six machine types, graded faults) to OUT in the DCASE 2023 layout, with two domains.
 
     With --style dcase2020, there are several machines of every type, which differ slightly, and no domains. With
     --microphones 2, channel 0 is a microphone near the machine and channel 1 one further away in the same room. The
-    four options of two microphones need it. With --days, the last third of the days have test clips only.
+    options --leak-db, --noise-sources, --diffuse and --moving need it. With --days, the
+    last third of the days have test clips only.
     """
     from featstore.plant.individuals.styles import STYLES
     from featstore.plant.simulate import simulate
@@ -54,9 +59,13 @@ def simulate(out: Path, machines: str | None, workers: int | None, style: str, *
 @click.argument("dataset", metavar="dcase2020..dcase2026")
 @click.option("--dest", type=PATH, required=True, help="Folder to put dev_data and eval_data in.")
 @click.option(
-    "--set", "sets", multiple=True, type=click.Choice(["dev", "additional", "eval"]), help="Default: all three."
+    "--set",
+    "sets",
+    multiple=True,
+    type=click.Choice(["dev", "additional", "eval"]),
+    help="Part of the data; may be given several times.  [default: all three]",
 )
-@click.option("--machine", "machines", multiple=True, help="Only this one; may be given several times.")
+@click.option("--machine", "machines", multiple=True, help="Only this machine; may be given several times.")
 @click.option("--dry-run", is_flag=True, help="List what would be fetched; write nothing.")
 def download(dataset: str, dest: Path, sets: tuple[str, ...], machines: tuple[str, ...], dry_run: bool) -> None:
     """Download a year's data to DEST; run it again to resume.

@@ -23,7 +23,7 @@ def _go_offline(context: click.Context, option: click.Parameter, chosen: bool) -
 listing_options = together(
     click.option("--layout", default="auto", show_default=True, help=f"auto, {', '.join(registry.names('layout'))}."),
     click.option("--ground-truth", type=EXISTING, help="Official ground-truth CSV(s) for evaluation clips."),
-    click.option("--machine", "machines", multiple=True, help="Only these machines."),
+    click.option("--machine", "machines", multiple=True, help="Only this machine; may be given several times."),
 )
 """Which recordings are meant."""
 
@@ -32,18 +32,18 @@ part_options = together(
         "--channel",
         default="0",
         show_default=True,
-        help="0, 1, ..., mean, 0+1 (mean), or 0-1: channel 0 minus what channel 1 explains; 0,1,0-1: all of them, as "
-        "views side by side.",
+        help="0, 1, ..., mean, 0+1 (their mean), or 0-1: channel 0 minus what channel 1 predicts of it; 0,1,0-1: each "
+        "of them, as views.",
     ),
     click.option(
         "--window",
         type=float,
         metavar="S",
-        help="Cut recordings longer than S seconds into windows of S seconds, from the start on; if the last one ends "
-        "before the recording, one more ends with it.",
+        help="Cut recordings longer than S seconds into windows of S seconds, from its start; one more "
+        "covers the rest and ends where the recording ends.",
     ),
     click.option("--hop", type=float, metavar="S", help="Seconds between starts of windows [default: half a window]."),
-    click.option("--length", help="native, crop:S, pad:S or tile:S (seconds) [default: native]."),
+    click.option("--length", help="Length of a clip: native, crop:S, pad:S or tile:S, in seconds [default: native]."),
     click.option(
         "--max-seconds", default=600.0, show_default=True, help="Longer native recordings and windows are rejected."
     ),
@@ -56,7 +56,7 @@ planned_options = together(
         "--embedder",
         "specs",
         multiple=True,
-        help="NAME[:key=value,...], NAME=CHECKPOINT or MODULE:CLASS, as often as wanted; NAME is "
+        help="NAME[:key=value,...], NAME=CHECKPOINT or MODULE:CLASS, may be given several times; NAME is "
         f"{', '.join(registry.names('embedder'))} [default: those of the store, or {' and '.join(DEFAULT)}].",
     ),
     click.option("--as", "rename", help="Name of the embedding in the store (with a single -e)."),
@@ -64,15 +64,17 @@ planned_options = together(
     click.option(
         "--anomalies",
         metavar="auto|none|N[:KIND,...][@DB,...][~DB]",
-        help="Generated anomalies, embedded too, for `detect select`: auto (within a budget of time), none, or N or "
-        "more of every training clip, ~DB louder or fainter at the other microphones [default: auto without -e, none "
-        "with -e].",
+        help="Generate anomalies from training clips, for `detect select`: auto (as many as a time budget allows), "
+        "none, or at least N for each training clip, of the KINDs at the strengths @DB, with ~DB at the other "
+        "microphones [default: auto without -e, none with -e].",
     ),
     click.option(
         "--recorded-anomalies", type=EXISTING, help="Folder of recorded anomalies to mix in, with captions.csv."
     ),
     click.option(
-        "--described-faults", type=EXISTING, help="CSV of machine,fault: faults in words, made as generated anomalies."
+        "--described-faults",
+        type=EXISTING,
+        help="CSV of machine,fault: faults in words, which are generated as anomalies.",
     ),
     click.option(
         "--fault-reader", type=EXISTING, help="Folder of a local text model that reads the words [built-in rules]."
@@ -80,7 +82,7 @@ planned_options = together(
     click.option(
         "--translated-faults",
         type=EXISTING,
-        help="Checkpoint of `train stargan`: makes confirmed faults in other clips.",
+        help="Checkpoint of `featstore train stargan`, which transfers confirmed faults to other clips.",
     ),
     part_options,
     click.option("--unit-clips", default=512, show_default=True, type=click.IntRange(1), help="Clips per shard."),
@@ -90,7 +92,7 @@ planned_options = together(
         type=click.Choice(["float32", "float16"]),
         default="float32",
         show_default=True,
-        help="Of the stored embeddings.",
+        help="Number type of the stored embeddings.",
     ),
     click.option(
         "--offline",
@@ -99,9 +101,9 @@ planned_options = together(
         callback=_go_offline,
         help="Never contact the Hugging Face hub (HF_HUB_OFFLINE=1).",
     ),
-    click.option("--rehash", is_flag=True, help="Notice changed recordings by content, not by size and time."),
+    click.option("--rehash", is_flag=True, help="Detect changed recordings by content instead of size and time."),
     click.option("--retry-rejected", is_flag=True, help="Read recordings again that were rejected before."),
-    click.option("--prune", is_flag=True, help="Drop rows whose recording has gone from DATA."),
+    click.option("--prune", is_flag=True, help="Remove rows whose recording is no longer in DATA."),
 )
 """What `build` and `plan` embed, and as what; the fields of featstore.building.request.BuildRequest."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @planned_options
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")
 def plan(as_json: bool, **options: Any) -> None:
-    """Write the units of a build into STORE, for workers to share.
+    """Divide a build into units and write these to STORE, for several workers to share.
 
     Then run `featstore build DATA STORE -e NAME` with --rank I --world N or --claim on any number of machines, and
     `featstore commit STORE`.
@@ -47,7 +47,7 @@ def plan(as_json: bool, **options: Any) -> None:
 def commit(store: Path, as_json: bool) -> None:
     """Publish the units of `featstore plan` that workers have finished in STORE; may be repeated at any time.
 
-    Exit code 1 while units are missing, which it names; 3 when recordings were rejected.
+    The exit code is 1 while units are missing (they are named), and 3 if recordings were rejected.
     """
     from featstore.distributed.gather import commit
 

@@ -47,7 +47,7 @@ def verify(store: Path, as_json: bool) -> None:
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 def repair(store: Path) -> None:
-    """Move damaged shards of STORE to STORE/damaged; the next build makes their rows again."""
+    """Move damaged shards of STORE to STORE/damaged; the next build computes their rows again."""
     from featstore.upkeep.repair import repair
 
     problems = repair(store)
@@ -59,7 +59,7 @@ def repair(store: Path) -> None:
 @click.command(cls=Command)
 @click.argument("store", type=EXISTING)
 def compact(store: Path) -> None:
-    """Merge small shards and drop superseded rows; published numbers stay the same."""
+    """Merge small shards and remove replaced rows; results stay the same."""
     from featstore.upkeep.compact import compact
 
     echo(f"{store}: {compact(store)}")

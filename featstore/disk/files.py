@@ -151,7 +151,7 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if str(error.filename) == str(temporary):
+        if error.filename is None or str(error.filename) == str(temporary):  # writing to an open file names none
             error.filename = str(path)
             error.filename2 = None
         raise

@@ -46,7 +46,7 @@ def _advice(examined: Examination) -> list[str]:
 
 
 def verdict(examined: Examination) -> list[str]:
-    """The last line: whether the base installation works."""
+    """The last lines: whether the base installation works, and the store or folder that was named."""
     if not examined.broken:
         return ["The base installation works."]
-    return ["The base installation is broken:", *(f"  {what}" for what in examined.broken)]
+    return ["What does not work:", *(f"  {what}" for what in examined.broken)]

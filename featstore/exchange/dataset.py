@@ -10,6 +10,7 @@ from typing import Any
 from featstore.disk.files import TEMPORARY_SUFFIX, sync_directory
 from featstore.errors import DataError
 from featstore.exchange.arrow import schema_of, tables
+from featstore.exchange.kinds.own import NOTE_FILE, note_of
 from featstore.reader import FeatureStore
 
 BLOCK_ROWS = 8192
@@ -33,6 +34,7 @@ def write_dataset(store: FeatureStore, name: str, out: Path) -> None:
             rows = datasets.Dataset.from_file(str(folder / "rows.arrow"))
             rows.info.description = _description(store, name)
             rows.save_to_disk(folder / "dataset")
+        (folder / "dataset" / NOTE_FILE).write_text(note_of(store, name), encoding="utf-8")
         del rows  # it reads the temporary file
         (folder / "dataset").rename(out)
     finally:

@@ -30,7 +30,8 @@ def with_description(clips: ClipTable, described: ClipTable, where: str) -> Clip
 
     DataError where a recording is not described.
     """
-    known = {clip.path: clip for clip in described}
+    known = {clip.path.replace("\\", "/"): clip for clip in described}  # as Windows writes it, or as it is imported
+    known |= {clip.path: clip for clip in described}
     rows: list[Clip] = []
     lacking: Counter[str] = Counter()
     for clip in clips:

@@ -48,7 +48,7 @@ class Attributes:
         """How many clips got attributes from tables, and which did not and why."""
         notes = list(self.problems)
         if self.joined:
-            notes.append(f"attributes of {counted(self.joined, 'clip')} were read from attributes tables")
+            notes.append(f"read the attributes of {counted(self.joined, 'clip')}")
         if self.differing:
             notes.append(
                 f"the names of {counted(len(self.differing), 'clip')} disagree with their attributes table; the name "

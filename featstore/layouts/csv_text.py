@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,12 +67,21 @@ def _text(content: bytes) -> tuple[str, bool]:
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
-    first = text.split("\n", 1)[0].strip("\r")
-    skipped = 0
+    first, _, rest = text.partition("\n")
+    delimiter, is_hint = delimiter_of(first)
+    reader = csv.reader(io.StringIO(rest if is_hint else text, newline=""), strict=True, delimiter=delimiter)
+    return [(reader.line_num + is_hint, cells) for cells in reader if any(map(str.strip, cells))]
+
+
+def delimiter_of(first: str) -> tuple[str, bool]:
+    """The delimiter that a first line shows, and whether this line is no row: `sep=;` is Excel's hint to itself."""
+    first = first.rstrip("\r\n")
     if first.lower().startswith("sep=") and len(first) == len("sep=;"):
-        delimiter, skipped = first[-1], 1  # Excel's hint to itself
-        text = text.split("\n", 1)[1] if "\n" in text else ""
-    else:
-        delimiter = "," if "," in first else next((mark for mark in ";\t" if mark in first), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    return [(reader.line_num + skipped, cells) for cells in reader if any(map(str.strip, cells))]
+        return first[-1], True
+    outside = re.sub(r'"[^"]*"', "", first)
+    return next((mark for mark in ",;\t" if mark in outside), ","), False
+
+
+def encoding_of(head: bytes) -> str:
+    """The codec for a file that begins with these bytes: UTF-8, or UTF-16 where it says so."""
+    return "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"

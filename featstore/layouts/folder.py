@@ -197,7 +197,7 @@ def _test_notes(clips: list[Clip]) -> list[str]:
     notes = []
     if untested:
         whose = "its" if len(untested) == 1 else "their"
-        notes.append(f"{_machines(untested)} no test clips: {whose} training clips are ranked against each other")
+        notes.append(f"{_machines(untested)} no test clips: {whose} training clips are ranked among themselves")
     if faulty:
         where = faulty[0] if len(faulty) == 1 else "MACHINE"
         notes.append(f"{_machines(faulty)} no normal test clips; for an AUC put some in {where}/test/normal")

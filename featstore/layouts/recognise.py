@@ -1,7 +1,7 @@
 """Dataset folders -> clips: the table of layouts, and how the layout of a folder is detected."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -94,8 +94,7 @@ def find_clips(root: Path, layout: str = "auto", *, ground_truth: Path | None = 
     if not clips:
         raise DataError(f"{root}: no recording fits layout {name} ({chosen.what}){'; '.join(['', *notes])}")
     if layout == "auto" and chosen.claims is _claims_section:
-        name, year_notes = _choose_year(tree, clips)
-        notes += year_notes
+        name = likely_years(YEARS, tree, list(clips))[0]  # all of them give the same clips
     if ground_truth is not None:
         clips, truth_notes = apply_truth(clips, Path(ground_truth))
         notes += truth_notes
@@ -142,8 +141,7 @@ def summary(clips: Iterable[Clip]) -> Block:
     if not generated:
         return text
     number = counted(len(generated), "generated anomaly", "generated anomalies")
-    made = f"and {number} made of {len(set(generated)):,} of these recordings"
-    return block(text, made)
+    return block(text, f"and {number} from {len(set(generated)):,} of these recordings")
 
 
 def _tree(root: Path, layout: str) -> Tree:
@@ -195,12 +193,6 @@ def _detect(tree: Tree) -> str:
         f"{tree.root}: {len(tree.audio):,} recordings fit no single layout; {'; '.join(fitting)}; folder: all files; "
         "choose one with --layout NAME, or give a folder with files of one layout"
     )
-
-
-def _choose_year(tree: Tree, clips: Sequence[Clip]) -> tuple[str, list[str]]:
-    """The oldest of the years that fit best, and a note that names the others; all of them give the same clips."""
-    first, *others = likely_years(YEARS, tree, list(clips))
-    return first, [f"read as {first}; {', '.join(others)} would give the same clips"] if others else []
 
 
 def _parts(clip: Clip, tree: Tree) -> list[Clip]:

@@ -80,11 +80,12 @@ def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
     assert ensemble.kind == "chosen"
     assert sum(member.view == "good" for member in ensemble.recipe.members) >= 3
     count = len(ensemble.recipe.members)
-    assert lines[0].startswith(f"chosen: {count} of 20 candidates ({ensemble.selection['chosen']}): emb@good ")
-    told = "on generated anomalies that were not used to choose, it scores "
-    lead = r"\d+\.\d points more than the fixed default \[[+-]\d+\.\d, \+\d+\.\d\]"
+    assert lines[0].startswith(f"chosen: {count} of 20 combinations of view and detector (")
+    assert f" ({ensemble.selection['chosen']}): emb@good " in lines[0]
+    told = "on generated anomalies that were not used to choose, the official score is "
+    lead = r"\d+\.\d points higher \[[+-]\d+\.\d, \+\d+\.\d\] than that of the fixed default"
     assert re.fullmatch(re.escape(told) + lead, lines[1])
-    data = "data: 320 generated anomalies of 4 kinds and 40 normal clips; the choice is kept in "
+    data = "data: 320 generated anomalies of 4 kinds and 40 normal clips; the choice is stored in "
     assert lines[2].startswith(f"{data}{store.path / 'selection'}")
     assert len(lines) == 3
 
@@ -92,8 +93,8 @@ def test_the_first_choice_is_told_in_three_lines(store: FeatureStore) -> None:
 def test_a_kept_choice_runs_without_a_selection(store: FeatureStore, selections: list[Selection]) -> None:
     (first, lines), (second, _) = run(store), run(store, "emb")
     assert not selections
-    assert [line.startswith("ensemble: the choice of ") for line in lines] == [True]
-    assert "delete this folder to choose again" in lines[0]
+    assert [line.startswith("ensemble: an earlier choice of ") for line in lines] == [True]
+    assert "to choose again, delete this folder" in lines[0]
     assert (first.kind, first.recipe, first.selection) == (second.kind, second.recipe, second.selection)
     shutil.rmtree(store.path / "selection")
     assert run(store)[0] == first
@@ -103,7 +104,7 @@ def test_a_view_beside_its_embedding_is_the_same_choice(store: FeatureStore, sel
     ensemble, lines = run(store, "emb", "emb@good")
     assert not selections
     assert ensemble == run(store)[0]
-    assert [line.startswith("ensemble: the choice of ") for line in lines] == [True]
+    assert [line.startswith("ensemble: an earlier choice of ") for line in lines] == [True]
 
 
 def test_a_choice_that_holds_the_default_says_so_and_is_kept(
@@ -115,10 +116,12 @@ def test_a_choice_that_holds_the_default_says_so_and_is_kept(
     ensemble, lines = run(store)
     count = len(ensemble.recipe.members)
     assert count > 10
-    assert lines[0].startswith(f"chosen: {count} members, from 20 candidates and the fixed default ({half}): emb@good ")
+    assert lines[0].startswith(
+        f"chosen: {count} members, from 20 combinations of view and detector and the fixed default ({half}): emb@good "
+    )
     again, lines = run(store)
     assert again == ensemble
-    assert lines[0].startswith(f"ensemble: the choice of {count} members ({half}; ")
+    assert lines[0].startswith(f"ensemble: an earlier choice of {count} members ({half}), stored in ")
 
 
 def test_a_choice_in_a_store_without_target_clips_is_kept(tmp_path: Path, selections: list[Selection]) -> None:
@@ -169,16 +172,16 @@ def test_a_second_embedding_leaves_the_scores_of_the_first(store: FeatureStore, 
     run(selection_store(store.path, CLIPS, name="more"))
     assert selections[0].computed == 20 + 12, "the candidates, and members of the default that are none"
     assert selections[1].computed == 20, "candidates of the new embedding, which the default leaves out as a copy"
-    assert run(store, "emb")[1][0].startswith("ensemble: the choice of"), "the earlier choice is still there"
+    assert run(store, "emb")[1][0].startswith("ensemble: an earlier choice of"), "the earlier choice is still there"
 
 
 def test_an_embedding_that_takes_no_part_is_named(store: FeatureStore) -> None:
     lines = run(selection_store(store.path, [*recordings(), *labelled()], name="bare"))[1]
     assert lines[0].startswith(
-        "note: the kept choices are of other rows, marks or options; an ensemble is chosen again"
+        "note: data, marks or options have changed since the stored choice; an ensemble is chosen again"
     )
     assert lines[1].startswith(
-        "note: bare takes no part in the choice: it has no generated anomalies; build it with --ano"
+        "note: bare is not used in the choice: it has no generated anomalies; build it with --ano"
     )
     assert len(lines) == 5
 
@@ -256,7 +259,7 @@ def test_a_choice_that_cannot_be_kept_is_made_all_the_same(
     monkeypatch.undo()
     assert (ensemble.kind, ensemble.recipe) == ("chosen", expected.recipe)
     assert len(lines) == 3
-    assert "the choice is not kept, so the next run chooses again: " in lines[2]
+    assert "the choice is not stored, so the next run chooses again: " in lines[2]
     assert why in lines[2]
     assert not (store.path / "elsewhere").exists() or not list((store.path / "elsewhere").iterdir())
 
@@ -345,7 +348,7 @@ def test_results_say_which_ensemble_ran_and_hold_its_selection(store: FeatureSto
     page = tmp_path / "page.html"
     detect("report", store.path, "--recipe", out / "recipe.toml", "--selection", out / "selection.json", "-o", page)
     named, kept_page = page.read_text(), tmp_path / "kept.html"
-    assert "ensemble: the choice of" in detect("report", store.path, "-o", kept_page).stderr
+    assert "ensemble: an earlier choice of" in detect("report", store.path, "-o", kept_page).stderr
     assert "lead over the fixed default" in named
     assert "lead over the fixed default" in kept_page.read_text()
     again = json.loads(detect(store.path, "--recipe", out / "recipe.toml", "-o", out, "--json").stdout)
@@ -372,7 +375,7 @@ def test_clips_that_hang_together_are_a_choice_of_their_own(store: FeatureStore,
     clips = [replace(clip, attributes={"shift": clip.path[-5]}) for clip in CLIPS]
     own = selection_store(tmp_path / "own", clips)
     run(own)
-    for said in ("chosen: ", "ensemble: the choice of"):
+    for said in ("chosen: ", "ensemble: an earlier choice of"):
         result = detect(own.path, "--ensemble", "--group", "shift", "-o", tmp_path / "out")
         assert said in result.stderr
         assert 'group = "shift"' in (tmp_path / "out" / "recipe.toml").read_text()

@@ -53,12 +53,12 @@ def counts(path: Path) -> dict[str, Counter[bool]]:
 def test_no_option_embeds_by_default_embedders_with_anomalies(data: Path) -> None:
     done = build(data)
     assert done.exit_code == 0, done.output
-    note = "note: 15 anomalies are generated for 5 recordings (auto); --anomalies none leaves them out"
+    note = "note: 15 anomalies will be generated from 5 recordings (auto); --anomalies none leaves them out"
     assert note in done.stderr
     assert counts(data.parent / "store") == {name: {False: 5, True: 15} for name in ("logmel", "twfr")}
     again = build(data)
     assert "(0 new, 0 changed, 20 kept)" in again.stdout
-    assert "anomalies are generated" not in again.stderr
+    assert "anomalies will be generated" not in again.stderr
 
 
 def test_a_named_embedder_says_it_all(data: Path) -> None:
@@ -81,7 +81,7 @@ def test_without_training_recordings_the_note_says_why_there_are_no_anomalies(tm
     write_clip(tmp_path / "data", "fan/abnormal/9.wav", 9, samples=4000)
     done = build(tmp_path / "data", "--layout", "folder")
     assert done.exit_code == 0, done.output
-    assert "note: no anomalies are generated: there are no normal training recordings" in done.stderr
+    assert "note: no anomalies will be generated: there are no normal training recordings" in done.stderr
 
 
 def test_a_dry_run_says_how_many_and_their_share(data: Path) -> None:
@@ -155,7 +155,7 @@ def test_growing_data_keep_every_anomaly_and_add_some(data: Path) -> None:
     for i in range(3):
         write_clip(data, f"fan/normal/a{i}.wav", 20 + i, samples=4000)
     done = build(data)
-    assert "note: 3 anomalies are generated for 8 recordings (auto), 15 are in the store" in done.stderr
+    assert "note: 3 anomalies will be generated from 8 recordings (auto), 15 are in the store already" in done.stderr
     after = set(FeatureStore.open(data.parent / "store").clips("twfr").keys())
     assert before < after
     assert len(after) == 8 + 18
@@ -194,7 +194,7 @@ def test_workers_of_a_plan_need_no_option_either(data: Path) -> None:
     shared = data.parent / "shared"
     planned = run("plan", data, shared, "--unit-clips", 8)
     assert planned.exit_code == 0, planned.output
-    assert "15 anomalies are generated for 5 recordings (auto)" in planned.stderr
+    assert "15 anomalies will be generated from 5 recordings (auto)" in planned.stderr
     assert "20 clips to read" in planned.stdout
     assert build(data, "--rank", 0, "--world", 2, store="shared").exit_code == 0
     refused = build(data, "--claim", "--anomalies", "none", store="shared")

@@ -4,7 +4,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -37,22 +39,31 @@ NEAR: Mapping[str, tuple[str, ...]] = {
 
 EXPECTED = f"a column of paths ({', '.join(NEAR['path'])})"
 _NUMBERED = re.compile(r"(.*?)([0-9]+)", re.DOTALL)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+
+SHOWN = 10
+"""Columns that a note lists."""
 
 
 def describing(names: Iterable[str]) -> dict[str, str]:
     """Column of a clip -> name in the table, of the columns that describe rows; DataError where two mean the same.
 
-    Attributes (`attr_*`) and flags (`anomaly`) keep their names.
+    Attributes (`attr_*`) and flags (`anomaly`) keep their names. A plural (`labels`) counts where there is no singular.
     """
     meanings: dict[str, list[str]] = {}
+    plurals: dict[str, list[str]] = {}
     for name in names:
         plain = re.sub(r"[\s-]+", "_", name.strip().lower())
         own = plain in FLAG_COLUMNS or name.startswith(ATTRIBUTE_PREFIX)
         meaning = (plain if plain in FLAG_COLUMNS else name) if own else _meaning(plain)
+        plural = _meaning(plain.removesuffix("s"))
         if meaning:
             meanings.setdefault(meaning, []).append(name)
+        elif plural:
+            plurals.setdefault(plural, []).append(name)
     chosen = {}
-    for meaning, candidates in meanings.items():
+    for meaning, candidates in (plurals | meanings).items():
         exact = [name for name in candidates if name == meaning]
         if len(candidates) > 1 and not exact:
             raise DataError(f"columns {', '.join(candidates)} could all be {meaning}; rename one of them to {meaning}")
@@ -65,6 +76,18 @@ def describing(names: Iterable[str]) -> dict[str, str]:
 
 def _meaning(plain: str) -> str:
     return next((column for column, near in NEAR.items() if plain in near), "")
+
+
+def note_on(source: Source, embeddings: str, others: Iterable[str]) -> str:
+    """The line for the user on the embeddings that are read, and on `others`, the columns beside them, not used."""
+    names = list(others)
+    try:
+        unused = sorted(set(names) - set(describing(names).values()))
+    except DataError:
+        unused = []
+    rest = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
+    without = f"; columns not used: {', '.join(unused[:SHOWN])}{rest}" if unused else ""
+    return f"{source.path}: embeddings of {embeddings}{without}"
 
 
 def clips_of(source: Source, columns: Columns, n_rows: int) -> ClipTable:
@@ -103,27 +126,49 @@ def _clips(source: Source, cells: Columns) -> Iterator[Clip]:
         variant = row.pop("variant", "") or variant
         if mark and not variant:
             raise DataError(f"{where}: {row['path']!r} ends in {VARIANT_MARK!r}, which marks a variant; name it")
-        row["path"] = relative_to(where, recording_of(key), source)
+        row["path"] = _slashed(relative_to(where, recording_of(key), source), disk)
         yield replace(clip_of(where, _with_times(where, key, row), disk), variant=variant)
 
 
 def _converter(source: Source, name: str) -> Callable[[Any], str]:
-    return partial(cell_text, source.path, name)
+    return partial(_label_text if name == "label" else cell_text, source.path, name)
+
+
+def _label_text(path: Path, name: str, value: Any) -> str:
+    """A label as text. Numbers are refused later, with the row and what to do, as in a CSV file."""
+    return str(int(value)) if value in (0, 1) else cell_text(path, name, value)
 
 
 def relative_to(where: str, path: str, source: Source) -> str:
-    """`path`, without the root in front of an absolute one; DataError where it is not below it."""
-    plain = path.replace("\\", "/") if path[1:3] in (":\\", ":/") or path.startswith("\\\\") else path
-    if not plain.startswith("/") and plain[1:3] != ":/":
+    """`path`, without the root in front of an absolute one or an address; DataError where it is not below it."""
+    plain = _absolute(path)
+    if not plain:
         return path
     for root in dict.fromkeys((str(source.root), str(source.root.resolve()))):
-        prefix = root.replace("\\", "/").rstrip("/") + "/"
+        prefix = (_absolute(root) or root).rstrip("/") + "/"
         if plain.startswith(prefix):
             return plain[len(prefix) :]
     raise DataError(
         f"{where}: {path!r} is absolute and not below {source.root}; give --root FOLDER, the start of these paths that "
         "is to be cut off"
     )
+
+
+def _slashed(path: str, disk: Disk) -> str:
+    """A relative path of Windows with slashes, unless a file on this disk has backslashes in its name."""
+    return path.replace("\\", "/") if "\\" in path and disk.entry(path) is None else path
+
+
+def _absolute(path: str) -> str:
+    """An absolute path or address with slashes, the drive as a capital letter; "" for a relative path."""
+    if path.startswith("file:/"):
+        return _absolute(unquote(re.sub("file:/+(?:localhost/)?", "/", path)))
+    address = _URL.match(path)
+    if address:
+        return f"{address[1]}:/{path[address.end() :]}"
+    if _DRIVE.match(path) or path.startswith("\\\\"):
+        return path[:1].upper() + path[1:].replace("\\", "/") if path[0] != "\\" else path.replace("\\", "/")
+    return path if path.startswith("/") else ""
 
 
 def _with_times(where: str, key: str, row: Mapping[str, str]) -> dict[str, str]:

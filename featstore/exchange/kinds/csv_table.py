@@ -10,8 +10,9 @@ import numpy as np
 
 from featstore.errors import DataError
 from featstore.exchange.kinds import own
-from featstore.exchange.kinds.columns import clips_of, describing, numbered
+from featstore.exchange.kinds.columns import clips_of, note_on, numbered
 from featstore.exchange.kinds.content import Content, Source, checked_matrix, or_error
+from featstore.layouts.csv_text import delimiter_of, encoding_of
 from featstore.table import COLUMNS
 
 MAX_CELL = 1 << 22
@@ -19,6 +20,9 @@ MAX_CELL = 1 << 22
 
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _VECTOR = re.compile(rf"\s*[\[(]?\s*{NUMBER}(?:[\s,;]+{NUMBER})+[\s,;]*[\])]?\s*")
+
+
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?\s*")
 
 
 class _Layout(NamedTuple):
@@ -55,18 +59,9 @@ def _read(source: Source) -> Content:
     if {*COLUMNS, own.NOTE} <= set(cells):
         return _export(source, matrix, cells)
     cells.pop(own.NOTE, None)
-    unused = sorted(set(cells) - _used(cells))
     used = header[layout.numbers[0]] + ("" if layout.is_vector else f" to {header[layout.numbers[-1]]}")
-    note = f"{source.path}: embeddings of {used}"
-    note += f"; columns not used: {', '.join(unused[:10])}" if unused else ""
-    return Content(matrix, or_error(lambda: clips_of(source, cells, len(matrix))), notes=(note,))
-
-
-def _used(cells: dict[str, list[str]]) -> set[str]:
-    try:
-        return set(describing(cells).values())
-    except DataError:
-        return set(cells)
+    clips = or_error(lambda: clips_of(source, cells, len(matrix)))
+    return Content(matrix, clips, notes=(note_on(source, used, cells),))
 
 
 def _export(source: Source, matrix: np.ndarray, cells: dict[str, list[str]]) -> Content:
@@ -78,14 +73,17 @@ def _export(source: Source, matrix: np.ndarray, cells: dict[str, list[str]]) -> 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every row that is not empty, one at a time: a table of embeddings can be large."""
     csv.field_size_limit(MAX_CELL)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with path.open("rb") as file:
+        encoding = encoding_of(file.read(4))
+    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
         first = file.readline(MAX_CELL)
         if "\0" in first:
-            raise DataError(f"{path}: not a CSV file in UTF-8")
-        delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-        file.seek(0)
+            raise DataError(f"{path}: not a CSV file in UTF-8 or UTF-16")
+        delimiter, is_hint = delimiter_of(first)
+        if not is_hint:
+            file.seek(0)
         reader = csv.reader(file, strict=True, delimiter=delimiter)
-        yield from ((reader.line_num, cells) for cells in reader if any(cells))
+        yield from ((reader.line_num + is_hint, cells) for cells in reader if any(cells))
 
 
 def _chain(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
@@ -100,6 +98,14 @@ def _layout(source: Source, header: Sequence[str], first: Sequence[str]) -> _Lay
         raise DataError(f"{source.path}: the column {repeated[0]!r} occurs twice; keep one")
     places = {name: place for place, name in enumerate(header) if name}
     vectors = [name for name, place in places.items() if place < len(first) and _VECTOR.fullmatch(first[place])]
+    decimal = next(
+        (name for name in vectors if name[-1].isdigit() and _DECIMAL_COMMA.fullmatch(first[places[name]])), ""
+    )
+    if decimal and (len(vectors) > 1 or source.key):
+        raise DataError(
+            f"{source.path}: column {decimal} has numbers with a decimal comma ({first[places[decimal]]}); save the "
+            "table with decimal points"
+        )
     is_vector = source.key in vectors or (source.key is None and len(vectors) == 1)
     if is_vector:
         numbers = [places[source.key or vectors[0]]]

@@ -89,10 +89,11 @@ def _kind(dataset: Any) -> str:
     kind = dataset.get_type()
     if kind.get_class() == h5t.STRING:
         return "S"
-    if kind.get_class() not in (h5t.INTEGER, h5t.FLOAT):
+    if kind.get_class() not in (h5t.INTEGER, h5t.FLOAT, h5t.ENUM):
         return ""
+    kinds = "b" if kind.get_class() == h5t.ENUM else "fiu"  # h5py writes truth values as an enumeration
     try:
-        return str(kind.dtype.kind) if kind.dtype.kind in "fiu" else ""
+        return str(kind.dtype.kind) if kind.dtype.kind in kinds else ""
     except TypeError:  # numbers of a form that NumPy lacks
         return ""
 
@@ -100,7 +101,10 @@ def _kind(dataset: Any) -> str:
 def _read(source: Source, name: str, dataset: Any, kind: str) -> np.ndarray:
     where = f"{source.path}: {name}"
     if not kind:
-        raise DataError(f"{where}: expected numbers or text, its type is of another class")
+        raise DataError(
+            f"{where}: expected numbers or text, its type is of another class; of a table of pandas, "
+            "pandas.read_hdf(...).to_parquet(...) makes a file that is read"
+        )
     _check_storage(source, where, dataset)
     if kind == "S":
         return _read_texts(source, where, dataset)

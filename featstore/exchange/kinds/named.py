@@ -7,7 +7,7 @@ import numpy as np
 
 from featstore.clip import recording_of
 from featstore.errors import DataError
-from featstore.exchange.kinds.columns import clips_of, describing, texts
+from featstore.exchange.kinds.columns import clips_of, describing, note_on, texts
 from featstore.exchange.kinds.content import Content, Source, checked_matrix, or_error
 from featstore.layouts.tree import is_audio
 from featstore.table import ClipTable
@@ -38,9 +38,10 @@ def content_of(source: Source, arrays: Mapping[str, Named]) -> Content:
         return Content(checked_matrix(matrix, str(source.path)), clips)
     name = _choose(source, arrays)
     matrix = pick(source, arrays, name)
-    clips = or_error(lambda: _described(source, _beside(arrays, name), len(matrix)))
-    note = "" if source.key or len(arrays) == 1 else f"{source.path}: embeddings {list(matrix.shape)} of {name!r}"
-    return Content(matrix, clips, notes=(note,) if note else ())
+    beside = _beside(arrays, name)
+    clips = or_error(lambda: _described(source, beside, len(matrix)))
+    note = note_on(source, f"{name!r} {list(matrix.shape)}", (other for other in beside if other != name))
+    return Content(matrix, clips, notes=(note,) if len(arrays) > 1 else ())
 
 
 def pick(source: Source, arrays: Mapping[str, Named], name: str) -> np.ndarray:
@@ -57,12 +58,16 @@ def _choose(source: Source, arrays: Mapping[str, Named]) -> str:
     if len(found) == 1 or len(arrays) == 1:
         return (found or list(arrays))[0]
     if not found:
-        shapes = [f"{name} {list(array.shape)}" for name, array in arrays.items()]
+        shapes = [f"{name} {list(array.shape)}{_kind_text(array)}" for name, array in arrays.items()]
         raise DataError(
             f"{source.path}: expected one array of numbers of shape (n, d) or (n, views, d), got "
             f"{_listed(shapes) or 'none'}"
         )
     raise DataError(f"{source.path}: arrays {_listed(found)}; name the one with the embeddings (--key)")
+
+
+def _kind_text(array: Named) -> str:
+    return "" if array.kind in tuple("fiu") else " of text" if array.kind in tuple("US") else " of other values"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """Exports of this program: the note that describes the embedding in each, and how one is read back without loss.
 
 The note is a JSON text: the array `featstore` of an .npz, metadata of a Parquet file, the column `featstore` in the
-first row of a CSV file. It holds a checksum of the rows, so that the fingerprint of an embedder is kept only for the
-numbers that this embedder made.
+first row of a CSV file, the file featstore.json of a folder of Hugging Face. It holds a checksum of the rows, so that
+the fingerprint of an embedder is kept only for the numbers that this embedder made.
 """
 
 import hashlib
@@ -31,6 +31,9 @@ NOTE = "featstore"
 NPZ_ARRAYS = {*COLUMNS, "embedding"}
 """The arrays that identify an export as .npz."""
 
+NOTE_FILE = f"{NOTE}.json"
+MAX_NOTE_BYTES = 1 << 20
+
 FORMAT = "featstore-export"
 VERSION = 1
 BLOCK_ROWS = 8192
@@ -52,6 +55,14 @@ def rows_sha256(blocks: Iterable[tuple[ClipTable, np.ndarray]]) -> str:
         cells = (text for row in zip(*columns, strict=True) for text in row)
         texts.update(b"".join(len(text).to_bytes(4, "little") + text for text in cells))
     return hashlib.sha256(numbers.digest() + texts.digest()).hexdigest()
+
+
+def note_beside(folder: Path) -> str:
+    """The note in a folder of Hugging Face, which is the file NOTE_FILE; "" where there is none."""
+    path = folder / NOTE_FILE
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_NOTE_BYTES:
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def npz_content(source: Source, arrays: Mapping[str, Named]) -> Content:

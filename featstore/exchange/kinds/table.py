@@ -20,13 +20,15 @@ class Kind(NamedTuple):
 KINDS = (
     Kind((".npy",), "one array (n, d) or (n, views, d); with --manifest", "numpy_files:read_npy"),
     Kind((".npz",), "such an array, and arrays that describe its rows", "numpy_files:read_npz"),
-    Kind((".parquet", ".pq"), "a column of vectors or numbered columns, and a column of paths", "parquet:read_parquet"),
+    Kind(
+        (".parquet", ".pq"),
+        "a column of vectors or numbered columns, and a column of paths",
+        "arrow_files:read_parquet",
+    ),
     Kind((".csv", ".tsv"), "numbered columns or a column of vectors, and a column of paths", "csv_table:read_csv"),
     Kind((".h5", ".hdf5", ".he5"), "one data set (n, d) or (n, views, d), others that describe it", "hdf5:read_hdf5"),
-    Kind((".safetensors",), "one tensor (n, d) or (n, views, d); with --manifest", "safe_tensors:read_safetensors"),
-    Kind(
-        (".pt", ".pth"), "one tensor (n, d) or (n, views, d), or a dict of tensors and lists", "torch_files:read_torch"
-    ),
+    Kind((".safetensors",), "one tensor (n, d) or (n, views, d); with --manifest", "tensors:read_safetensors"),
+    Kind((".pt", ".pth"), "one tensor (n, d) or (n, views, d), or a dict of tensors and lists", "tensors:read_torch"),
     Kind((".txt",), "embeddings of BirdNET-Analyzer (*.birdnet.embeddings.txt)", "birdnet:read_birdnet"),
     Kind((".sqlite", ".sqlite3", ".db"), "a Hoplite database with its embeddings in it", "hoplite:read_hoplite"),
 )
@@ -54,6 +56,11 @@ FOLDERS = {
 """Files that a folder means -> what they are."""
 
 HOPLITE = "hoplite.sqlite"
+DATASET = Kind(("state.json",), "the state of a data set that `datasets` saved", "arrow_files:read_dataset")
+"""A folder of Hugging Face, which this file in it stands for."""
+
+SPLITS = "dataset_dict.json"
+"""File of a folder with one such folder per split."""
 
 ACCEPTED = ", ".join(suffix for kind in KINDS for suffix in kind.suffixes)
 
@@ -62,11 +69,13 @@ def read_content(source: Source) -> Content:
     """The content of a file by the reader of its kind; DataError for other kinds, with the accepted ones."""
     path = source.path
     suffix = path.suffix.lower()
-    kind = next((kind for kind in KINDS if suffix in kind.suffixes), None)
+    kind = DATASET if path.name in DATASET.suffixes else None
+    kind = kind or next((kind for kind in KINDS if suffix in kind.suffixes), None)
     if kind is None:
         what = REFUSED.get(suffix) or ("a folder" if path.is_dir() else "of no known kind")
         raise DataError(
-            f"{path}: this is {what}; accepted: {ACCEPTED}, and folders of {' or '.join(FOLDERS.values())}. Of any "
+            f"{path}: this is {what}; accepted: {ACCEPTED}, and folders of {' or '.join(FOLDERS.values())} or of "
+            "Hugging Face (save_to_disk). Of any "
             "array: np.save(path, array), one row per clip, and import that with --manifest"
         )
     if not path.is_file():  # to open a pipe would wait for ever
@@ -79,7 +88,8 @@ def read_content(source: Source) -> Content:
 def files_in(paths: tuple[Path, ...]) -> list[tuple[Path, Path]]:
     """Every file that `paths` mean, each with the folder that its paths are relative to.
 
-    A folder means its Hoplite database, or all files of one of FOLDERS below it; DataError where it has none or both.
+    A folder means its Hoplite database, its data set of Hugging Face, or all files of one of FOLDERS below it;
+    DataError where it has none or both.
     """
     return [pair for path in paths for pair in (_below(path) if path.is_dir() else [(path, path.parent)])]
 
@@ -87,6 +97,10 @@ def files_in(paths: tuple[Path, ...]) -> list[tuple[Path, Path]]:
 def _below(folder: Path) -> list[tuple[Path, Path]]:
     if (folder / HOPLITE).exists():
         return [(folder / HOPLITE, folder)]
+    state = DATASET.suffixes[0]
+    states = sorted(folder.glob(f"*/{state}")) if (folder / SPLITS).is_file() else [folder / state]
+    if states and states[0].is_file():
+        return [(path, folder) for path in states]
     found = {pattern: sorted(folder.rglob(pattern)) for pattern in FOLDERS}
     present = [pattern for pattern, files in found.items() if files]
     if len(present) != 1:

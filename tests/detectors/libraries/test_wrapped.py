@@ -12,7 +12,8 @@ from sklearn.svm import OneClassSVM
 
 from detectors import create
 from detectors.base import folds
-from detectors.libraries.wrapped import steady
+from detectors.libraries.classes import version_of
+from detectors.libraries.wrapped import Trained, steady
 from detectors.saved.state import load, save
 from detectors.sections import score_sections
 from featstore.clip import Clip
@@ -185,3 +186,10 @@ def test_a_fitted_detector_goes_to_another_process():
     detector = create("sklearn:IsolationForest,n_estimators=2").learn(TRAIN)
     sent = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(sent.anomaly_score(FAR), detector.anomaly_score(FAR))
+
+
+@pytest.mark.parametrize(("name", "together"), [("pyod:ECOD", False), ("pyod:HBOS", True)])
+def test_scores_by_ranks_among_the_rows_of_a_call_are_noticed_with_many_training_rows(name, together):
+    pytest.importorskip("pyod")
+    rows = np.random.default_rng(1).normal(size=(20_000, 3))
+    assert Trained(name, {}, rows, version_of(name)).together is together

@@ -197,3 +197,12 @@ def test_the_mean_of_sections_is_less_uncertain_than_each():
         assert mean.high - mean.low < min(widths)
     same = compare(table, table, labels, 2023)
     assert {(mean.value, mean.low, mean.high) for mean in same.means.values()} == {(0.0, 0.0, 0.0)}
+
+
+def test_the_difference_of_means_over_one_section_is_that_of_the_section():
+    labels, scores = random_year(np.random.default_rng(10), 20, sections=(("fan", "00"),))
+    other = random_year(np.random.default_rng(11), 20, sections=(("fan", "00"),))[1]
+    result = compare(tabled(scores), tabled(other), labels, 2023)
+    for name, lead in result.sections["fan", "00"].items():
+        mean = result.means[name]
+        assert (mean.value, mean.low, mean.high) == pytest.approx((lead.value, lead.low, lead.high))

@@ -77,9 +77,9 @@ def test_a_test_clip_in_the_bank_is_named_and_marked(tmp_path: Path, recipe: Rec
     assert detection.copies.exact == {"fan/test/1.wav": "fan/train/04.wav"}
     assert not detection.copies.near
     assert not detection.copies.repeated
-    (note,) = [note for note in detection.notes if "content of a training clip" in note]
+    (note,) = [note for note in detection.notes if "same content as a training clip" in note]
     assert note == (
-        "1 scored clip with the content of a training clip, so scored as normal: fan/test/1.wav = fan/train/04.wav"
+        "1 scored clip has the same content as a training clip, so scored as normal: fan/test/1.wav = fan/train/04.wav"
     )
     rows = rows_of(detection)
     assert rows["fan/test/1.wav"]["copy_of"] == "fan/train/04.wav"
@@ -115,7 +115,7 @@ def test_the_metrics_with_and_without_copies(tmp_path: Path) -> None:
 def test_thousands_of_copies_are_one_line(tmp_path: Path) -> None:
     clips = clips_of(train=30, test=2000)
     detection = detect(make(tmp_path / "s", clips, {30 + i: i % 30 for i in range(1999)}), KNN)
-    (note,) = [note for note in detection.notes if "content of a training clip" in note]
+    (note,) = [note for note in detection.notes if "same content as a training clip" in note]
     assert note.startswith("1,999 scored clips")
     assert note.endswith(" and 1,996 more")
     assert len(note) < 300
@@ -124,7 +124,7 @@ def test_thousands_of_copies_are_one_line(tmp_path: Path) -> None:
 def test_a_training_clip_is_in_the_bank_once(tmp_path: Path) -> None:
     twice = detect(make(tmp_path / "a", clips_of(), {7: 2}), FUSED)
     assert twice.copies.repeated == {"fan/train/07.wav": "fan/train/02.wav"}
-    assert "each is in the bank once: fan/train/07.wav = fan/train/02.wav" in " ".join(twice.notes)
+    assert "one of each is used: fan/train/07.wav = fan/train/02.wav" in " ".join(twice.notes)
     clips = clips_of()
     without = [clip for i, clip in enumerate(clips) if i != 7]
     X = FeatureStore.open(tmp_path / "a").matrix("h")[np.arange(len(clips)) != 7]
@@ -168,7 +168,7 @@ def test_near_copies_differ_by_rounding_only(tmp_path: Path, dtype: str) -> None
     assert detection.copies.near_repeated == {"fan/train/08.wav": "fan/train/03.wav"}
     assert not detection.copies.exact
     texts = " ".join(detection.notes)
-    assert "1 scored clip with the row of a training clip but for rounding" in texts
+    assert "1 scored clip has the same embedding as a training clip apart from rounding" in texts
     assert "leave one of each out of the data: fan/train/08.wav = fan/train/03.wav" in texts
     assert rows_of(detection)["fan/test/1.wav"]["copy_of"] == "fan/train/04.wav"
 
@@ -176,7 +176,7 @@ def test_near_copies_differ_by_rounding_only(tmp_path: Path, dtype: str) -> None
 def test_near_copies_of_ranked_clips(tmp_path: Path) -> None:
     detection = detect(make(tmp_path / "s", clips_of(test=0), alike={8: 3}), KNN)
     assert detection.copies.near_repeated == {"fan/train/08.wav": "fan/train/03.wav"}
-    assert "but for rounding; a clip is not compared with its copy: fan/train/08.wav" in " ".join(detection.notes)
+    assert "apart from rounding; a clip is not compared with its copy: fan/train/08.wav" in " ".join(detection.notes)
     assert not any("of a group" in note for note in detection.notes)
 
 
@@ -214,8 +214,9 @@ def test_ranked_near_copies_of_a_large_section_are_said_to_be_scored_as_normal(
     pair = ("fan/train/03.wav", "fan/train/08.wav")
     assert detection.copies.near == {pair[0]: pair[1], pair[1]: pair[0]}
     assert not detection.copies.near_repeated
-    assert "2 scored clips with the row of a training clip but for rounding, so scored as normal" in " ".join(
-        detection.notes
+    assert (
+        "2 scored clips have the same embedding as a training clip apart from rounding, so scored as normal"
+        in " ".join(detection.notes)
     )
     assert rows_of(detection)[pair[0]]["copy_of"] == pair[1]
 
@@ -246,11 +247,11 @@ def test_select_fit_and_update_say_so(tmp_path: Path) -> None:
     store = make(tmp_path / "s", clips_of(), {7: 2})
     fitted, notes = fit(store, KNN, workers=0)
     assert len(fitted.train) == 29
-    assert any("1 training clip with the content of another one" in note for note in notes)
-    assert any("1 training clip with the content" in text for text in training_warnings(store, KNN.members))
+    assert any("1 training clip has the same content as another training clip" in note for note in notes)
+    assert any("1 training clip has the same content" in text for text in training_warnings(store, KNN.members))
     chosen = run("select", tmp_path / "s", "--perturb", "-o", tmp_path / "recipe.toml", "--replicates", "20")
     assert chosen.exit_code == 0, chosen.output
-    assert "1 training clip with the content of another one" in chosen.output
+    assert "1 training clip has the same content as another training clip" in chosen.output
     after, new, _ = updated(fitted, store, workers=0)
     assert (new, len(after.train)) == (0, 29)
     more = [*clips_of(), *(replace(clip, path=f"more/{clip.path}") for clip in clips_of(4, 0))]

@@ -127,5 +127,5 @@ def test_a_choice_with_a_named_view_is_kept_and_reused(store: FeatureStore, monk
     monkeypatch.setattr("ensemble.chosen.select", None)
     again = chosen_ensemble(store, texts, options, say=lines.append)
     assert (again.kind, again.recipe) == (first.kind, first.recipe)
-    assert "delete this folder to choose again" in lines[-1]
+    assert "to choose again, delete this folder" in lines[-1]
     assert not [line for line in lines if "twice" in line or "chosen again" in line]

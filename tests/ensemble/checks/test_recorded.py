@@ -42,7 +42,10 @@ def test_a_warning_stands_before_the_table_and_the_kinds_in_a_column(tmp_path: P
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     (at,) = [i for i, line in enumerate(lines) if line.startswith("warning: ")]
-    assert lines[at + 1] == "The 10 most anomalous:"
+    assert (
+        lines[at + 1]
+        == "The 10 most anomalous (percentile: share of the normal training clips of the section with a lower score):"
+    )
     with (tmp_path / "r" / "scores.csv").open(newline="") as file:
         rows = {row["clip"].rpartition("/")[2]: row for row in csv.DictReader(file)}
     reported = sum(row["decision"] == "1" for row in rows.values())
@@ -94,6 +97,6 @@ def test_notes_are_in_the_order_of_importance(tmp_path: Path) -> None:
         store_of(tmp_path / "s", {**ODD, 0: copy, 26: copy}), Recipe((Member("e", DETECTOR),)), workers=0
     )
     notes = replace(detection, remarks=("a remark",)).notes
-    words = ("featstore check", "content of a training clip", "a remark")
+    words = ("featstore check", "same content as a training clip", "a remark")
     places = [[word in note for note in notes].index(True) for word in words]
     assert places == sorted(places)

@@ -1,6 +1,7 @@
 """`detect compare` as a user drives it: systems of every kind, the files, and what it refuses."""
 
 import csv
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from window_store import plant, window_store
 
 from detectors.metrics.scores import ScoreTable, read_scores, write_scores
 from ensemble.cli import main
+from ensemble.compare import files
 from ensemble.recipe import Member, Recipe, write_recipe
 from featstore.clip import recording_of
 from featstore.store import ShardData, StoreWriter
@@ -218,3 +220,25 @@ def test_windows_are_compared_by_recording(tmp_path: Path) -> None:
     assert len(set(scores.values())) == 1
     metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
     assert scores["e knn"] == metrics["official_score"]["value"]
+
+
+def test_a_full_disk_leaves_the_earlier_comparison_whole(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(detector: str) -> Result:
+        return run("compare", store, "-d", "knn", "-d", detector, "-e", "h", "-o", tmp_path / "out")
+
+    assert compare("mahalanobis").exit_code == 0
+    earlier = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    write = files.write_new
+
+    def full(path: Path, data: bytes) -> None:
+        if path.suffix == ".svg":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, data)
+
+    monkeypatch.setattr(files, "write_new", full)
+    failed = compare("gmm")
+    assert failed.exit_code == 5
+    assert "compare.svg: No space left on device" in failed.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == earlier

@@ -65,7 +65,7 @@ def test_the_words_are_those_of_the_file() -> None:
 def test_marks_are_made_listed_exported_and_taken_back(store: Path, tmp_path: Path) -> None:
     assert "no marked clips" in done("marks", store).stdout
     result = done("mark", store, FAULT, "fault", "--who", "anna", "--note", 'a "knock"\nat 3 s')
-    assert f"{FAULT}: fault; from the next run on, it is in no bank" in result.stderr
+    assert f"{FAULT}: fault; from the next run on, it is not used as normal sound" in result.stderr
     done("mark", store, ODD, "ignore")
     done("mark", store, TRAIN, "normal")
     done("mark", store, TRAIN, "none")
@@ -130,7 +130,7 @@ def test_runs_follow_marks_and_a_recipe_repeats_its_run(store: Path, tmp_path: P
     done("mark", store, FAULT, "fault")
     done("mark", store, TRAIN, "ignore")
     result = done(store, *KNN, "-o", tmp_path / "marked")
-    assert "note: marked clips: 1 normal (in the banks, not scored), 1 fault" in result.stderr
+    assert "note: marked clips: 1 normal (used as normal sound, not scored), 1 fault" in result.stderr
     assert set(scored(tmp_path / "before")) - set(scored(tmp_path / "marked")) == {NORMAL}
     assert measured(tmp_path / "before") - measured(tmp_path / "marked") == 2, "both clips are in no metric"
     done(store, *KNN, "--no-marks", "-o", tmp_path / "without")
@@ -244,7 +244,7 @@ def test_a_fault_of_a_recipe_that_is_marked_normal_since_joins_the_bank(store: P
 def test_a_report_says_what_was_marked(store: Path, tmp_path: Path) -> None:
     done("mark", store, NORMAL, "normal")
     done("report", store, *KNN, "-o", tmp_path / "r.html")
-    assert "1 normal (in the banks, not scored)" in (tmp_path / "r.html").read_text()
+    assert "1 normal (used as normal sound, not scored)" in (tmp_path / "r.html").read_text()
 
 
 def test_upkeep_leaves_marks_alone(store: Path) -> None:

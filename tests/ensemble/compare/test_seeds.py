@@ -20,6 +20,13 @@ def test_every_seed_of_a_recipe_is_raised_together():
     assert {variant.fusion for variant in again.values()} == {"fisher"}
 
 
+def test_the_seed_of_another_library_is_found_without_being_named():
+    again = with_seeds("forest", Recipe((Member("h", "sklearn:IsolationForest,n_estimators=9"),)), 3)
+    detectors = [variant.members[0].detector for variant in again.values()]
+    assert [detector.partition("random_state=")[2] for detector in detectors] == ["1", "2"]
+    assert with_seeds("lof", Recipe((Member("h", "sklearn:LocalOutlierFactor"),)), 3) == {}
+
+
 def test_without_a_seed_nothing_runs_again():
     assert with_seeds("mine", Recipe((PLAIN,)), 5) == {}
     assert with_seeds("mine", Recipe((Member("", "scores:a.csv"),)), 5) == {}
@@ -28,7 +35,7 @@ def test_without_a_seed_nothing_runs_again():
 
 def test_the_note_names_what_is_random():
     assert "a seed changes what gmm draws" in seeds_note([Recipe((GMM, PLAIN))])
-    assert "a seed changes nothing" in seeds_note([Recipe((PLAIN,))])
+    assert "a seed changes nothing; embeddings" in seeds_note([Recipe((PLAIN,))])
     assert "trained networks are fixed in the store" in seeds_note([])
 
 

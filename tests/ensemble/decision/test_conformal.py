@@ -159,7 +159,7 @@ def test_a_small_domain_uses_the_spread_of_its_section(rng: np.random.Generator)
     bank = found.banks[0]
     assert (bank.shifted, len(bank.reference)) == (True, 305)
     assert 0.005 < found.reported.mean() < 0.25
-    assert "a false-alarm rate of 0.05 is not guaranteed for 1 domains of sections" in found.notes[0]
+    assert "a false-alarm rate of 0.05 is not guaranteed for 1 domain of a section, because it has" in found.notes[0]
     assert "fewer than 19 training clips" in found.notes[0]
     alone = decisions(placed(rng.normal(4, 1, size=2000), of_test), reference, rate=0.05, tail="none")
     assert (alone.banks[0].shifted, len(alone.banks[0].reference)) == (False, 5)
@@ -281,9 +281,20 @@ def test_a_threshold_by_hand_decides_its_section_only(rng: np.random.Generator) 
         np.testing.assert_array_equal(getattr(by_hand, name), getattr(ruled, name))
     share = (1 + (reference[second] > 0.25).sum()) / 51
     assert by_hand.notes == (
-        f"fan section 01: threshold 0.25 by hand; about {100 * share:.2g} % of normal clips are expected above it",
+        f"fan section 01: threshold set to 0.25; about {100 * share:.2g} % of normal clips are expected above it",
     )
-    assert by_hand.expected == pytest.approx(50 * 0.1 + 50 * share)
+    rates = np.where(second, share, 5 / 51)  # 4 of 50 training clips are above their 46th
+    np.testing.assert_allclose(by_hand.expected_rates, rates)
+
+
+def test_few_training_clips_state_another_rate_than_the_requested_one() -> None:
+    """33 clips allow 1 / 34 at least, and 3 / 34 below a tenth; among themselves, n - rank of them are above."""
+    reference = placed(np.arange(33.0))
+    for rate, expected in ((0.01, 1 / 34), (0.1, 3 / 34)):
+        np.testing.assert_allclose(decisions(placed(np.zeros(5)), reference, rate=rate).expected_rates, expected)
+    alone = decisions(reference, reference, rate=0.1)
+    assert alone.expected_rates.sum() == pytest.approx(alone.reported.sum()) == 2
+    assert not decisions(reference, reference, rate=0.01).expected_rates.any(), "none can be reported"
 
 
 def test_a_threshold_by_hand_holds_for_both_domains_and_for_training_clips_ranked_among_themselves(

@@ -120,7 +120,7 @@ def test_a_normal_test_clip_joins_the_bank_and_is_not_scored(store: FeatureStore
     after = run(store, marked(store, test_0="normal"))
     assert set(before.clips.keys()) - set(after.clips.keys()) == {"fan/test/0.wav"}
     assert set(after.train.keys()) - set(before.train.keys()) == {"fan/test/0.wav"}
-    assert any("1 normal (in the banks, not scored)" in note for note in after.notes)
+    assert any("1 normal (used as normal sound, not scored)" in note for note in after.notes)
     assert not any("marked clips" in note for note in before.notes)
 
 
@@ -172,5 +172,5 @@ def test_marks_that_name_nothing_are_counted(store: FeatureStore) -> None:
     )
     nothing = MarkedStore(store, marks)
     assert nothing.lost == 2
-    assert nothing.warnings == ("2 marks of marks.jsonl without a recording in this store",)
+    assert nothing.warnings == ("2 marks name no recording of this store (marks.jsonl)",)
     assert marks_digest(nothing) == ""

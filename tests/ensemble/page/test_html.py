@@ -13,17 +13,48 @@ from places import ROOT
 
 from ensemble.page.html import SCRIPTS, name, page, render, share_bar, table
 
+TEMPLATES = sorted((ROOT / "ensemble" / "page" / "templates").iterdir())
 EMPTY = {"lead": ("", "", ""), "facts": [], "warnings": [], "notes": [], "parts": []}
 
 
 def test_templates_escape_and_refuse_unknown_names() -> None:
-    sources = list(Path(str(files("ensemble.page"))).glob("templates/*.html"))
-    assert {path.name for path in sources} >= {"report.html", "table.html", "charts.html", "clips.html", "card.html"}
-    assert not [path for path in sources if re.search(r"\|\s*safe|autoescape|Markup", path.read_text())]
+    names = {path.name for path in TEMPLATES}
+    assert names >= {"report.html", "table.html", "charts.html", "clips.html", "card.html", "compare.svg"}
+    assert not [path for path in TEMPLATES if re.search(r"\|\s*safe|autoescape|Markup", path.read_text())]
     with pytest.raises(UndefinedError, match="'counts' is undefined"):
         render("clips.html")
     assert "<script" not in table("<script>", ["<script>"], [["<script>"]])
     assert share_bar(0.25, 0.5).endswith('style="width:40px" aria-hidden="true"></span> 25.0')
+
+
+def openings(template: str) -> list[str]:
+    """Scripts that are not files of the package, and attributes that a value could end or that run code."""
+    plain = re.sub(r"\{%.*?%\}", "", re.sub(r"\{\{.*?\}\}", "VALUE", template, flags=re.DOTALL), flags=re.DOTALL)
+    of_package = r'<script>VALUE</script>|<script type="module" src="/static/[\w.]+"></script>'
+    return [
+        *re.findall(r"<script[^>]*>", re.sub(of_package, "", plain)),
+        *re.findall(r"\bon\w+=", plain),
+        *re.findall(r"[\w-]+\s*=\s*VALUE", re.sub(r"=\"[^\"]*\"|='[^']*'", "", plain)),
+    ]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_templates_hold_no_script_and_no_unquoted_attribute(path: Path) -> None:
+    assert openings(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ('<a href="#b?c={{ d }}&amp;e={{ "f" if g }}">{{ h }}</a>', []),
+        ("it's <a id={{ b }}>, isn't it", ["id=VALUE"]),
+        ("<a data-b='{{ b }}'>", []),
+        ("<script>f({{ a }})</script>", ["<script>"]),
+        ('<a onclick="f({{ a }})">', ["onclick="]),
+    ],
+)
+def test_scripts_and_unquoted_attributes_are_found(template: str, expected: list[str]) -> None:
+    assert openings(template) == expected
 
 
 def test_names_that_are_not_utf_8_show_their_bytes_as_escapes() -> None:
@@ -43,7 +74,7 @@ def test_every_template_is_package_data() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     folder = ROOT / "ensemble" / "page"
     packed = {path for pattern in patterns["ensemble.page"] for path in folder.glob(pattern)}
-    assert {path for path in folder.rglob("*") if path.suffix in {".html", ".css", ".js"}} <= packed
+    assert {path for path in folder.rglob("*") if path.suffix in {".html", ".svg", ".css", ".js"}} <= packed
 
 
 def test_the_policy_names_the_very_bytes_of_the_scripts() -> None:

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
-from places import ROOT
 from report_plant import RECIPE, plant, store_of
 from window_store import plant as windows
 from window_store import window_store
@@ -21,7 +19,6 @@ from ensemble.report.build import ReportOptions, report_html
 from ensemble.report.summary import facts, lead
 from ensemble.run import Detection, detect
 from ensemble.windows.findings import findings_of
-from ensemble.windows.screen import DOUBTS, expected_text
 
 
 def facts_of(text: str) -> list[str]:
@@ -66,37 +63,6 @@ def test_the_score_without_copies_comes_first(detection: Detection) -> None:
     text = report_html(worthless, ReportOptions())
     assert "no section is left to measure" in text
     assert "it says nothing: most normal test clips are copies" in text
-
-
-@pytest.mark.parametrize(
-    ("rate", "remark", "text"),
-    [
-        (0.1, "", "about 2 clips would be expected if all were normal"),
-        (0.05, "", "about 1 clip would be expected if all were normal"),
-        (0.01, "", "fewer than 1 clip would be expected if all were normal"),
-        (
-            0.1,
-            "the false-alarm rate of each domain is not guaranteed",
-            "but that rate is not guaranteed, see the notes",
-        ),
-        (0.1, "and the stated false-alarm rate may not hold", "but that rate is not guaranteed, see the notes"),
-    ],
-)
-def test_the_expected_number_is_never_about_zero(detection: Detection, rate: float, remark: str, text: str) -> None:
-    decided = replace(detection.decided, nominal=rate)
-    doubted = replace(detection, decided=decided, remarks=(remark,))
-    found = expected_text(doubted, "clip")
-    assert found.endswith(text)
-    assert found.startswith(("about", "fewer"))
-
-
-@pytest.mark.parametrize("doubt", DOUBTS)
-def test_a_note_states_each_doubt(doubt: str) -> None:
-    """The words are those of a note somewhere; where it changes, so must they."""
-    rooms = [ROOT / "ensemble" / part for part in ("decision", "domains", "windows")]
-    sources = [path for room in rooms for path in room.glob("*.py")]
-    sources = [path for path in [*sources, ROOT / "ensemble" / "groups.py"] if path.name != "screen.py"]
-    assert any(doubt in path.read_text() for path in sources)
 
 
 def test_the_rates_are_those_of_the_recipe(tmp_path: Path) -> None:

@@ -81,9 +81,9 @@ def test_a_raced_selection_chooses_what_the_whole_one_chooses(
         store, members_of(store), ScoreCache(tmp_path / "whole"), Options(replicates=40, workers=0, race=False)
     )
     raced = select(store, members_of(store), ScoreCache(tmp_path / "raced"), FAST)
-    assert any("were left out after the first fold" in text for text in raced.warnings)
+    assert any("were left out after the first fold" in text for text in raced.notes)
     assert raced.raced_out
-    assert f"{raced.raced_out} of " in raced.warnings[0]
+    assert f"{raced.raced_out} of " in raced.notes[0]
     assert whole.raced_out is None
     assert len(raced.candidates) < len(whole.candidates)
     assert raced.recipe.members[0].view == whole.recipe.members[0].view == "good"
@@ -96,7 +96,7 @@ def test_blocks_are_not_raced(store: FeatureStore, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(selecting, "RACE_FROM", 0)
     monkeypatch.setattr(racing, "KEEP", 5)
     grouped = select(store, members_of(store), ScoreCache(tmp_path), replace(FAST, group="recording"))
-    assert not any("after the first fold" in text for text in grouped.warnings)
+    assert not any("after the first fold" in text for text in grouped.notes)
     assert grouped.recipe.group == "recording"
 
 

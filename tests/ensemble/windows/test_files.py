@@ -84,7 +84,7 @@ def test_events_are_written_and_shown(store: FeatureStore, tmp_path: Path) -> No
     assert {row["recording"] for row in table[:5]} == {f"fan/test/{i}.wav" for i in (1, 3, 5, 7, 9)}
     assert all(float(row["start_s"]) <= float(row["peak_time_s"]) <= float(row["end_s"]) for row in table)
     first = result.stdout.index(f"{len(table)} event")
-    assert " windows would be expected if all were normal." in result.stdout[first:]
+    assert " would be expected if all were normal." in result.stdout[first:]
     header = "recording       from  to    peak at  percentile  windows"
     assert header in result.stdout
     assert "nearest normal clip" not in result.stdout
@@ -163,7 +163,7 @@ def test_files_of_an_earlier_run_go(store: FeatureStore, tmp_path: Path) -> None
     names = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
     assert names == ["metrics.json", "page.safetensors", "recipe.toml", "scores.csv"]
     assert "start_s" not in rows(tmp_path / "scores.csv")[0]
-    assert "The 8 most anomalous:" in plain.stdout
+    assert "The 8 most anomalous (percentile: share of the " in plain.stdout
     assert "event" not in plain.stdout
 
 

@@ -272,7 +272,7 @@ def test_a_file_of_faults(tmp_path):
         ("", "leak:octaves=1"),
     ]
     assert chains_by_machine(faults) == {"fan": ["modulation:level_db=-6"], "": ["leak:octaves=1"]}
-    assert notes_of(faults)[0] == "fan: 'slight unbalance' is made as modulation:level_db=-6"
+    assert notes_of(faults)[0] == "fan: 'slight unbalance' is generated as modulation:level_db=-6"
     with pytest.raises(DataError, match=r"machine 'fan'.*; the data have pump"):
         faults_of(path, ["pump"])
     many = [Described("", "leak", Chain.parse("leak"))] * 62
@@ -319,7 +319,7 @@ def test_all_unknown_machines_of_a_file_are_named_at_once(tmp_path):
 def test_fifty_faults_are_printed_then_their_number():
     many = [Described("", f"leak {i}", Chain.parse("leak")) for i in range(51)]
     assert len(notes_of(many[:50])) == 50
-    assert notes_of(many)[49:] == ["every machine: 'leak 49' is made as leak", "and 1 more described fault"]
+    assert notes_of(many)[49:] == ["every machine: 'leak 49' is generated as leak", "and 1 more described fault"]
 
 
 def test_words_with_a_comma_are_words():
@@ -335,7 +335,7 @@ def test_the_command_makes_described_faults(tmp_path):
     words = [*base, "--anomalies", "1:described@0", "--described-faults", str(faults)]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
-    assert "'bearing wear at 30 Hz' is made as impacts:per_second=30+leak:level_db=-10" in result.output
+    assert "'bearing wear at 30 Hz' is generated as impacts:per_second=30+leak:level_db=-10" in result.output
     clips = FeatureStore.open(tmp_path / "store").clips("logmel")
     variants = [Variant.parse(clip.variant) for clip in clips if clip.variant]
     assert {variant.name for variant in variants} == {"described"}

@@ -309,7 +309,7 @@ def test_summaries_count_variants_apart():
     variants = variants_of(clips, VariantDesign(per_clip=2, transforms=("leak",), severities_db=(0.0,)))
     table, _, last = summary([*clips, *variants]).rpartition("\n")
     assert table == summary(clips)
-    assert last == f"and {len(variants)} generated anomalies made of 43 of these recordings"
+    assert last == f"and {len(variants)} generated anomalies from 43 of these recordings"
 
 
 def test_the_command_builds_them(tmp_path):
@@ -327,7 +327,7 @@ def test_the_command_builds_them(tmp_path):
     result = CliRunner().invoke(main, [*base, "--dry-run", "--anomalies", "6"])
     pairs = len(VariantDesign().pairs([name for name, anomaly in ANOMALIES.items() if not anomaly.donor]))
     variants = 4 * -(-MIN_PER_PAIR * pairs // 4)
-    assert f"and {variants} generated anomalies made of 4 of these recordings" in result.output
+    assert f"and {variants} generated anomalies from 4 of these recordings" in result.output
     result = CliRunner().invoke(main, [*base, "--anomalies", "2:rumble"])
     assert result.exit_code == 2
     assert "unknown anomaly: 'rumble'" in result.output

@@ -45,7 +45,7 @@ def both(plant: Path) -> list[Result]:
 def test_a_clean_plant_exits_0(plant: Path) -> None:
     for result in both(plant):
         assert result.exit_code == 0, result.output
-        assert result.stdout.splitlines()[-1].endswith(": nothing would mislead a detector")
+        assert result.stdout.splitlines()[-1].endswith(": the recordings of each section are alike; no problem found")
         assert max(map(len, result.stdout.splitlines()[:-1])) <= 110
         row = result.stdout.splitlines()[2].split()
         assert (row[:6], row[-1]) == (["fan", "00", "16", "16000", "0.5", "1"], "8000")
@@ -63,7 +63,7 @@ def test_what_would_mislead_exits_3_and_is_named(plant: Path) -> None:
         assert "and 2 more" in result.stdout
         assert "fan/test/normal/copy.wav   fan/train/normal/3.wav" in result.stdout
         assert result.stdout.splitlines()[-1].endswith(
-            "clips that would mislead a detector: copy of training 1, sample rate 5"
+            "1 test clip has a copy among the training clips, 5 clips have another sample rate"
         )
     built = run("build", plant, plant.parent / "again", "-e", "logmel", "--workers", 0)
     assert (
@@ -86,7 +86,9 @@ def test_rejected_recordings_exit_3(plant: Path) -> None:
         assert result.exit_code == 3
         assert "bad\\x1b[2J.wav" in result.stdout
         assert "\033" not in result.output
-        assert result.stdout.splitlines()[-1].endswith("nothing would mislead a detector; 1 recording was rejected")
+        assert result.stdout.splitlines()[-1].endswith(
+            "the recordings of each section are alike; 1 recording was rejected"
+        )
 
 
 def test_escapes_in_names_do_not_reach_the_terminal(plant: Path) -> None:
@@ -187,7 +189,7 @@ def test_a_file_longer_than_its_header_misleads_and_padded_ones_are_noted(plant:
     both(plant)
     result = run("check", plant.parent / "store", "--csv", tmp_path / "a.csv")
     assert result.exit_code == 3
-    assert "longer than its header says 1" in result.stdout.splitlines()[-1]
+    assert "1 clip has a length that its header does not state" in result.stdout.splitlines()[-1]
     assert "fan/test/normal/odd.wav" in result.stdout
     assert "padded" not in result.stdout
     assert "note: 1 recording: padded (" in result.stderr

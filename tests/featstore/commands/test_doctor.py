@@ -1,6 +1,9 @@
 """`featstore doctor` as a user runs it: what it prints, as JSON too, and its exit code where a probe fails."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +75,21 @@ def test_json_has_the_same(store: Path) -> None:
     assert {extra["name"] for extra in report["extras"]} >= {"review", "cpu"}
 
 
+def test_an_installation_without_numpy_is_examined_all_the_same(tmp_path: Path) -> None:
+    """The examination itself must not need what may be broken."""
+    (tmp_path / "numpy.py").write_text("raise ImportError('numpy was built for another Python')\n")
+    places = os.pathsep.join([str(tmp_path), str(Path(examine.featstore.__file__).parents[1])])
+    call = "from featstore.cli import main; main(['doctor', '--no-gpu', '--json'])"
+    command = [sys.executable, "-c", call]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": places}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["libraries"]["state"] == "BROKEN"
+    assert "numpy was built for another Python" in findings["libraries"]["text"]
+    assert findings["libraries"]["mend"].startswith("pip install --force-reinstall numpy")
+    assert findings["temporary files"]["state"] in {"ok", "note"}
+
+
 PROBES = [
     ("cores_found", "cores", 0),
     ("memory_found", "memory", 0),
@@ -114,7 +132,7 @@ def test_a_library_of_the_base_that_is_missing_or_old_is_broken(
     monkeypatch.setattr(requirements, "installed", lambda name: versions.get(name, real(name)))
     result = run()
     assert result.exit_code == 1
-    assert f"The base installation is broken:\n  {text}\n" in result.stdout
+    assert f"What does not work:\n  {text}\n" in result.stdout
     assert "  libraries: pip install --upgrade featstore" in result.stdout
 
 

@@ -138,8 +138,8 @@ def test_machines_that_lack_test_clips_share_a_note(tmp_path):
     listing = find_clips(touch(tmp_path, *files))
     assert listing.notes == ()
     assert listing.test_notes == (
-        "5 machines ('pump0', 'pump1', 'pump2' and 2 more) have no test clips: their training clips are ranked against "
-        "each other",
+        "5 machines ('pump0', 'pump1', 'pump2' and 2 more) have no test clips: their training clips are ranked among "
+        "themselves",
         "2 machines ('fan0', 'fan1') have no normal test clips; for an AUC put some in MACHINE/test/normal",
     )
 

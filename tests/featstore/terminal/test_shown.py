@@ -2,7 +2,6 @@
 
 import ast
 import json
-from pathlib import Path
 
 import pytest
 from places import ROOT
@@ -64,6 +63,7 @@ ALLOWED = {
     "featstore/console.py": {"click.echo", "Console", "sys.stdout", "sys.stderr", "warnings.showwarning"},
     "ensemble/watching/log.py": {"logging", "sys.stderr"},
     "ensemble/commands/watch.py": {"sys.stdout"},  # of JSON lines
+    "featstore/doctor/apart.py": {"print"},  # of JSON to the process that started it
     "featstore/distributed/ray_cluster.py": {"sys.stderr"},  # of what Ray prints
 }
 """What prints, and what it may name; everything else calls `echo`, or a function that it was given."""
@@ -119,13 +119,6 @@ def test_only_one_place_prints() -> None:
         if extra:
             found[name] = extra
     assert found == {}, "print with featstore.console.echo, which escapes"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "ensemble" / "report").rglob("*.html")), ids=lambda path: path.name)
-def test_templates_hold_no_script_and_no_unquoted_attribute(path: Path) -> None:
-    text = path.read_text()
-    assert "<script" not in text
-    assert "={{" not in text.replace(" ", ""), "values of attributes are quoted"
 
 
 @pytest.mark.parametrize(

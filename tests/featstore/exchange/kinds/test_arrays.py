@@ -125,7 +125,10 @@ def test_other_arrays_are_not_read(tmp_path, importing):
             {"e": X, "clip": PATHS, "recording": PATHS},
             "columns clip, recording could all be path; rename one of them to path",
         ),
-        ({"e": X, "path": PATHS, "label": np.array([0, 1])}, "column label: expected text, got 0"),
+        (
+            {"e": X, "path": PATHS, "label": np.array([0, 1])},
+            "row 1, column label: .* got '0'; name the column anomaly",
+        ),
         ({"e": X, "path": PATHS, "split": np.array(["dev", "dev"])}, "row 1, column split: expected train, test"),
         ({"e": X, "path": PATHS, "start": X[:, 0]}, "column end_s: empty|column start_s: expected|columns"),
         ({"e": X, "path": np.array(["", "a.wav"])}, "row 1, column path: expected the path of a recording, got ''"),
@@ -139,7 +142,7 @@ def test_other_arrays_are_not_read(tmp_path, importing):
         ),
         ({"e": np.array([[1, 1], [1, 1e300]]), "path": PATHS}, "not finite"),
         ({"e": X[:0], "path": PATHS[:0]}, "expected numbers of shape"),
-        ({"path": PATHS, "s": X[0]}, r"expected one array of numbers .* got path \[2\], s \[3\]"),
+        ({"path": PATHS, "s": X[0]}, r"expected one array of numbers .* got path \[2\] of text, s \[3\]"),
     ],
     ids=range(14),
 )
@@ -312,3 +315,47 @@ def test_files_cut_short_are_errors(tmp_path, importing, manifest, suffix):
         path.write_bytes(content[:size])
         with pytest.raises(DataError, match=path.name):
             importing(path, manifest=manifest)
+
+
+@pytest.mark.parametrize(
+    ("root", "paths"),
+    [
+        ("/d", ["file:///d/fan/a.wav", "file://localhost/d/fan/b.wav"]),
+        ("/d d", ["file:///d%20d/fan/a.wav", "file:/d%20d/fan/b.wav"]),
+        ("s3://bucket/x", ["s3://bucket/x/fan/a.wav", "s3://bucket/x/fan/b.wav"]),
+        ("c:\\plant", ["C:\\plant\\fan\\a.wav", "c:/plant/fan/b.wav"]),
+    ],
+)
+def test_the_root_is_cut_off_addresses_and_drives(tmp_path, importing, root, paths):
+    path = saved(tmp_path / "x.npz", {"e": X, "path": np.array(paths)})
+    with pytest.raises(DataError, match="is absolute and not below"):
+        importing(path)
+    assert importing(path, root=Path(root)).clips("e").keys() == list(PATHS)
+
+
+def test_relative_paths_of_windows_get_slashes(tmp_path, importing):
+    path = saved(tmp_path / "x.npz", {"e": X, "path": np.array(["fan\\a.wav", "fan\\b.wav"])})
+    (clip, _) = importing(path).clips("e")
+    assert (clip.path, clip.machine) == ("fan/a.wav", "fan")
+
+
+def test_a_manifest_with_backslashes_describes_the_same_recordings(tmp_path, importing):
+    path = saved(tmp_path / "x.npz", {"e": X, "path": np.array(["fan\\a.wav", "fan/b.wav"])})
+    (tmp_path / "m.csv").write_text("path,machine\nfan\\a.wav,ventilator\nfan\\b.wav,ventilator\n")
+    assert importing(path, manifest=tmp_path / "m.csv").clips("e").where(machine="ventilator").all()
+
+
+def test_plurals_describe_rows_and_other_arrays_are_named(tmp_path, importing):
+    arrays = {"e": X, "paths": PATHS, "labels": np.array(["normal", "anomaly"]), "key": PATHS, "logits": X[:, 0]}
+    said: list[str] = []
+    store = importing(saved(tmp_path / "x.npz", arrays), say=said.append)
+    assert [clip.label for clip in store.clips("e")] == ["normal", "anomaly"]
+    assert said == [f"{tmp_path / 'x.npz'}: embeddings of 'e' [2, 3]; columns not used: logits, paths"]
+
+
+def test_numbers_that_numpy_lacks_are_named(tmp_path, importing, manifest):
+    from safetensors.torch import save_file
+
+    save_file({"e": torch.ones(2, 3).to(torch.float8_e4m3fn)}, tmp_path / "x.safetensors")
+    with pytest.raises(DataError, match="e has numbers of type F8_E4M3; expected one of F64"):
+        importing(tmp_path / "x.safetensors", manifest=manifest)

@@ -204,3 +204,9 @@ def test_damaged_files_are_errors(path, importing, manifest):
         except DataError as error:
             outcomes.add("\n" not in str(error))
     assert outcomes == {True}
+
+
+def test_truth_values_state_labels(path, importing):
+    with h5py.File(path, "w") as file:
+        file["e"], file["path"], file["anomaly"] = np.ones((2, 3)), ["a.wav", "b.wav"], np.array([False, True])
+    assert [clip.label for clip in importing(path).clips("e")] == ["normal", "anomaly"]

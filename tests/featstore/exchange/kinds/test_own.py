@@ -17,7 +17,7 @@ from featstore.store import EmbeddingInfo, FeatureStore, ShardData
 from featstore.table import ClipTable
 
 pytestmark = pytest.mark.usefixtures("unsynced")
-KINDS = ["npz", "csv", "parquet"]
+KINDS = ["npz", "csv", "parquet", "hf"]
 
 CLIPS = [
     Clip("fan/a.wav", "fan", "00", "train", "source", "normal", {"load": "=1+1", "é": '"'}),
@@ -41,6 +41,8 @@ def stored(
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "parquet":
         pytest.importorskip("pyarrow")
+    if request.param == "hf":
+        pytest.importorskip("datasets")
     return str(request.param)
 
 

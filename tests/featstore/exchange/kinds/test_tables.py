@@ -228,3 +228,20 @@ def test_the_key_chooses_columns_of_a_csv_file(tmp_path, importing):
 
         shutil.rmtree(tmp_path / "store", ignore_errors=True)
         assert importing(tmp_path / "x.csv", key=key).matrix("e").tolist() == [row]
+
+
+@pytest.mark.parametrize("head", ["path;e0;e1", "path\te0\te1", '"path";"e, 0";e0;e1', "sep=;\npath;e0;e1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_csv_as_spreadsheets_write_it(tmp_path, importing, head, encoding):
+    mark = "\t" if "\t" in head else ";"
+    row = mark.join(["fän/a.wav", *(["x"] if "e, 0" in head else []), "1", "2.5"])
+    (tmp_path / "x.csv").write_bytes(f"{head}\r\n{row}\r\n".encode(encoding))
+    store = importing(tmp_path / "x.csv")
+    assert (store.clips("e").keys(), store.matrix("e").tolist()) == (["fän/a.wav"], [[1, 2.5]])
+
+
+@pytest.mark.parametrize("key", [None, "e0"])
+def test_decimal_commas_are_refused(tmp_path, importing, key):
+    (tmp_path / "x.csv").write_text("path;e0;e1\na.wav;0,5;1,5\n")
+    with pytest.raises(DataError, match=r"column e0 has numbers with a decimal comma \(0,5\); save"):
+        importing(tmp_path / "x.csv", key=key)

@@ -1,57 +1,66 @@
-"""Parquet tables: a column of vectors or numbered columns, whose other columns describe the rows."""
+"""Tables of Arrow: a column of vectors or numbered columns, whose other columns describe the rows."""
 
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from featstore.errors import DataError, reason_of
+from featstore.errors import DataError
 from featstore.exchange.kinds import own
-from featstore.exchange.kinds.columns import clips_of, describing, numbered
+from featstore.exchange.kinds.columns import clips_of, describing, note_on, numbered
 from featstore.exchange.kinds.content import Content, Source, check_expanded, checked_matrix, or_error
 from featstore.table import COLUMNS, ClipTable
 
-BATCH_ROWS = 4096
+NOTE_KEY = own.NOTE.encode()
 
 
-def read_parquet(source: Source) -> Content:
-    """The embeddings of a Parquet file: an export of this program, or any table with vectors.
+class Rows(Protocol):
+    """A table in a file, of which columns are read on demand. note: of an export whose vectors have their shape."""
 
-    Vectors are a column of lists of numbers, all of one length (of lists of lists: views), or the columns PREFIX0,
-    PREFIX1, ...; DataError says what is missing.
-    """
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise DataError(f"{source.path}: Parquet needs pyarrow; install featstore[parquet], or give .npz") from error
-    try:
-        with ParquetFile(source.path) as file:
-            return _export(source, file) if _is_export(file) else _table(source, file)
-    except (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise DataError(f"{source.path}: {reason_of(error)}") from error
+    schema: Any
+    n_rows: int
+    note: str
 
+    def read(self, columns: list[str]) -> Any:
+        """Columns as an Arrow table."""
+        ...
 
-def _is_export(file: Any) -> bool:
-    schema = file.schema_arrow
-    return {*COLUMNS, "embedding"} <= set(schema.names) and b"shape" in (schema.metadata or {})
+    def batches(self, name: str) -> Iterator[Any]:
+        """A column in parts, as arrays of Arrow."""
+        ...
+
+    def count(self, name: str) -> int:
+        """How many numbers a column has."""
+        ...
 
 
-def _export(source: Source, file: Any) -> Content:
-    stated = file.schema_arrow.metadata
-    shape, views = (json.loads(stated.get(name, b"[]")) for name in (b"shape", b"views"))
+def content_of_table(source: Source, file: Rows) -> Content:
+    """The embeddings of an export of this program, or of any table with vectors; see `arrow_files`."""
+    return _export(source, file) if _is_export(file) else _table(source, file)
+
+
+def _is_export(file: Rows) -> bool:
+    stated = b"shape" in (file.schema.metadata or {}) or file.note
+    return {*COLUMNS, "embedding"} <= set(file.schema.names) and bool(stated)
+
+
+def _export(source: Source, file: Rows) -> Content:
     matrix = _vectors(source.path, file, source.key or "embedding")
-    counts = isinstance(shape, list) and all(type(n) is int and 0 < n < 1 << 31 for n in shape)
-    if not counts or matrix.ndim != 2 or math.prod(shape) != matrix.shape[1]:
-        raise ValueError(f"not an export of this program: rows of shape {matrix.shape[1:]}, stated {shape!r:.80}")
-    texts = file.read(columns=list(COLUMNS))
+    texts = file.read(list(COLUMNS))
     clips: ClipTable | DataError = or_error(
         lambda: own.clips_of_export(source.path, {name: _column(texts, name) for name in COLUMNS})
     )
-    note, channel = (stated.get(name.encode(), b"").decode("utf-8", "replace") for name in (own.NOTE, "channel"))
+    if file.note:
+        return own.export_content(source, matrix, clips, file.note, ((), ""))
+    stated = file.schema.metadata
+    shape, views = (json.loads(stated.get(name, b"[]")) for name in (b"shape", b"views"))
+    counts = isinstance(shape, list) and all(type(n) is int and 0 < n < 1 << 31 for n in shape)
+    if not counts or matrix.ndim != 2 or math.prod(shape) != matrix.shape[1]:
+        raise ValueError(f"not an export of this program: rows of shape {matrix.shape[1:]}, stated {shape!r:.80}")
+    note, channel = (stated.get(name, b"").decode("utf-8", "replace") for name in (NOTE_KEY, b"channel"))
     named = views if isinstance(views, list) and all(isinstance(name, str) for name in views) else []
     shaped = checked_matrix(matrix.reshape(len(matrix), *shape), str(source.path))
     return own.export_content(source, shaped, clips, note, (named, channel))
@@ -64,10 +73,10 @@ def _column(table: Any, name: str) -> list[str]:
     return values
 
 
-def _table(source: Source, file: Any) -> Content:
+def _table(source: Source, file: Rows) -> Content:
     import pyarrow.types as kinds
 
-    schema = file.schema_arrow
+    schema = file.schema
     vectors = [field.name for field in schema if _is_vector(field.type)]
     numbers = [field.name for field in schema if kinds.is_integer(field.type) or kinds.is_floating(field.type)]
     if source.key in vectors or (source.key is None and len(vectors) == 1):
@@ -81,15 +90,7 @@ def _table(source: Source, file: Any) -> Content:
     others = [field.name for field in schema if field.name not in used and not _is_nested(field.type, field.name)]
     clips = or_error(lambda: _clips(source, file, others, len(matrix)))
     range_ = used[0] if len(used) == 1 else f"{used[0]} to {used[-1]}"
-    return Content(checked_matrix(matrix, str(source.path)), clips, notes=(_note(source, others, range_),))
-
-
-def _note(source: Source, others: list[str], used: str) -> str:
-    try:
-        unused = sorted(set(others) - set(describing(others).values()))
-    except DataError:
-        unused = []
-    return f"{source.path}: embeddings of {used}" + (f"; columns not used: {', '.join(unused[:10])}" if unused else "")
+    return Content(checked_matrix(matrix, str(source.path)), clips, notes=(note_on(source, range_, others),))
 
 
 def _is_vector(kind: Any) -> bool:
@@ -125,20 +126,20 @@ def _numbered(source: Source, names: list[str], numbers: list[str]) -> list[str]
         raise DataError(f"{source.path}: expected a column of vectors or numbered columns: {error}") from error
 
 
-def _clips(source: Source, file: Any, others: list[str], n_rows: int) -> ClipTable:
+def _clips(source: Source, file: Rows, others: list[str], n_rows: int) -> ClipTable:
     try:
         wanted = list(describing(others).values())
     except DataError as error:
         raise DataError(f"{source.path}: {error}") from error
-    table = file.read(columns=wanted)
+    table = file.read(wanted)
     return clips_of(source, {name: table[name].to_pylist() if name in wanted else () for name in others}, n_rows)
 
 
-def _vectors(path: Path, file: Any, name: str) -> np.ndarray:
+def _vectors(path: Path, file: Rows, name: str) -> np.ndarray:
     """A column of lists as (n, d), of lists of lists as (n, views, d); ValueError for other columns and shapes."""
-    if name not in file.schema_arrow.names or not _is_vector(file.schema_arrow.field(name).type):
-        raise ValueError(f"no column {name!r} of vectors; its columns are {', '.join(file.schema_arrow.names[:20])}")
-    check_expanded(path, 4 * _values(file, name))
+    if name not in file.schema.names or not _is_vector(file.schema.field(name).type):
+        raise ValueError(f"no column {name!r} of vectors; its columns are {', '.join(file.schema.names[:20])}")
+    check_expanded(path, 4 * file.count(name))
     blocks = [_block(column, f"column {name}", start) for start, column in _batches(file, name)]
     widths = [block.shape[1:] for block in blocks]
     other = next((place for place, width in enumerate(widths) if width != widths[0]), None)
@@ -148,22 +149,13 @@ def _vectors(path: Path, file: Any, name: str) -> np.ndarray:
     return np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32)
 
 
-def _values(file: Any, name: str) -> int:
-    """How many numbers a column has, as the footer says."""
-    # A pass in small steps first: it refuses a damaged footer, where `column(i)` would end the process (pyarrow 26).
-    file.scan_contents(columns=[name])
-    leaves = [i for i in range(len(file.schema)) if f"{file.schema.column(i).path}.".startswith(f"{name}.")]
-    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-    return sum(group.column(i).num_values for group in groups for i in leaves)
-
-
-def _batches(file: Any, name: str) -> Iterator[tuple[int, Any]]:
+def _batches(file: Rows, name: str) -> Iterator[tuple[int, Any]]:
     """The column in parts, each with the number of its first row."""
     start = 0
-    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
-        if batch.num_rows:
-            yield start, batch.column(0)
-        start += batch.num_rows
+    for column in file.batches(name):
+        if len(column):
+            yield start, column
+        start += len(column)
 
 
 def _block(column: Any, where: str, start: int) -> np.ndarray:
@@ -199,9 +191,9 @@ def _width(column: Any, where: str, start: int, per_row: int) -> int:
     return int(lengths[0])
 
 
-def _numbers(path: Path, file: Any, names: list[str]) -> np.ndarray:
+def _numbers(path: Path, file: Rows, names: list[str]) -> np.ndarray:
     """Columns of numbers as one matrix (n, number of columns), float32."""
-    rows = file.metadata.num_rows
+    rows = file.n_rows
     check_expanded(path, 4 * rows * len(names))
     matrix = np.empty((rows, len(names)), dtype=np.float32)
     for place, name in enumerate(names):

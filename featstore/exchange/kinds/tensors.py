@@ -1,4 +1,4 @@
-"""Files of safetensors: named tensors, without any text that describes rows."""
+"""Files of tensors: safetensors, which has no text that describes rows, and PyTorch."""
 
 import math
 from functools import partial
@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from featstore import registry
 from featstore.errors import DataError, reason_of
-from featstore.exchange.kinds.content import Content, Source
+from featstore.exchange.kinds.content import Content, Source, check_expanded
 from featstore.exchange.kinds.named import Named, content_of
 
-TYPES = {"F64": "f", "F32": "f", "F16": "f", "BF16": "f", "I64": "i", "I32": "i", "I16": "i", "I8": "i", "U8": "u"}
+TYPES = {"F64": "f", "F32": "f", "F16": "f", "BF16": "f", "I64": "i", "I32": "i", "I16": "i", "I8": "i"}
+TYPES |= {"U64": "u", "U32": "u", "U16": "u", "U8": "u", "BOOL": "b"}
 """Types of numbers -> letter of numpy."""
 
 BF16 = "BF16"
@@ -31,8 +33,14 @@ def read_safetensors(source: Source) -> Content:
 
 def _named(source: Source, file: Any, name: str, part: Any) -> Named:
     shape, kind = tuple(part.get_shape()), part.get_dtype()
+    if kind not in TYPES:
+        return Named(shape, "", partial(_refuse, source, name, kind))
     read = partial(_brain_floats, source, name, shape) if kind == BF16 else partial(file.get_tensor, name)
-    return Named(shape, TYPES.get(kind, ""), read)
+    return Named(shape, TYPES[kind], read)
+
+
+def _refuse(source: Source, name: str, kind: str) -> np.ndarray:
+    raise DataError(f"{source.path}: {name} has numbers of type {kind}; expected one of {', '.join(TYPES)}")
 
 
 def _brain_floats(source: Source, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -45,3 +53,16 @@ def _brain_floats(source: Source, name: str, shape: tuple[int, ...]) -> np.ndarr
         file.seek(8 + size + start)
         halves = np.fromfile(file, dtype="<u2", count=math.prod(shape))
     return (halves.astype(np.uint32) << 16).view(np.float32).reshape(shape)
+
+
+def read_torch(source: Source) -> Content:
+    """The embeddings of a file of torch.save, by its reader that runs no code; lists of texts describe the rows."""
+    try:
+        read = registry.tensor_reader()
+    except ImportError as error:
+        raise DataError(f"{source.path}: needs PyTorch ({error}); or save the array with np.save") from error
+    values = read(source.path, partial(check_expanded, source.path))
+    return content_of(
+        source,
+        {name: Named(value.shape, value.dtype.kind, partial(np.asarray, value)) for name, value in values.items()},
+    )
