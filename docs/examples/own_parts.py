@@ -191,4 +191,4 @@ for name, members in {
 # ```
 #
 # `--ensemble` chooses by generated anomalies. With `-e`, a build makes none unless `--anomalies auto` is given, and an
-# embedding without them takes no part in the choice.
+# embedding without them is not used in the choice.
