@@ -2,6 +2,8 @@
 
 import pickle
 import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -185,3 +187,12 @@ def test_a_fitted_detector_goes_to_another_process():
     detector = create("sklearn:IsolationForest,n_estimators=2").learn(TRAIN)
     sent = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(sent.anomaly_score(FAR), detector.anomaly_score(FAR))
+
+
+def test_threads_wait_for_each_other_and_leave_stdout():
+    spec = "sklearn:IsolationForest,n_estimators=2,random_state=none"
+    expected, stdout = create(spec).fit(TRAIN).anomaly_score(TEST), sys.stdout
+    with ThreadPoolExecutor(4) as pool:
+        scores = list(pool.map(lambda _: create(spec).fit(TRAIN).anomaly_score(TEST), range(8)))
+    assert sys.stdout is stdout
+    np.testing.assert_array_equal(scores, np.broadcast_to(expected, (8, len(TEST))))
