@@ -3,7 +3,8 @@
 
     python scripts/readme_output.py [PAGE] [--write]     # default: README.md
 
-Every `$` line of a console block and every Python block is run. In a shown output, a line `...` stands for any lines. A
+Every `$` line of a console block and every Python block is run. A Python or TOML block that begins with the comment
+`# FILE` becomes this file instead. In a shown output, a line `...` stands for any lines. A
 comment above a block may say `<!-- not run: REASON -->`, or `<!-- first: COMMANDS -->` for commands that are run before
 the block and not shown.
 """
@@ -22,11 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 FENCE = re.compile(
     r"(?:^<!-- (?P<key>first|not run):(?P<value>(?:(?!-->).)*)-->\n)?"
-    r"^```(?P<language>console|python)\n(?P<text>.*?)^```$",
+    r"^```(?P<language>console|python|toml)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 STEP = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 PRINT = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
+FILE = re.compile(r"# ([a-z_]+\.(?:py|toml))\n")
 PROGRESS = re.compile(r"[\d,]+/[\d,]+ .* ETA ")
 ANY_LINES = "..."
 
@@ -48,13 +50,19 @@ class Block:
     steps: list[Step]
     first: str = ""
     not_run: str = ""
+    file: str = ""
+    text: str = ""
 
 
 def blocks(page: str) -> Iterator[Block]:
     """Every console and Python block of a page, in order."""
     for fence in FENCE.finditer(page):
         text, start = fence["text"], fence.start("text")
-        if fence["language"] == "python":
+        file = FILE.match(text)
+        steps: list[Step] = []
+        if file or fence["language"] == "toml":
+            pass
+        elif fence["language"] == "python":
             steps = [Step([sys.executable, "-c", text], "\n".join(PRINT.findall(text)), (start, start))]
         else:
             steps = [
@@ -63,7 +71,7 @@ def blocks(page: str) -> Iterator[Block]:
             ]
         comment = {fence["key"]: (fence["value"] or "").strip()}
         line = page.count("\n", 0, start)
-        yield Block(line, steps, comment.get("first", ""), comment.get("not run", ""))
+        yield Block(line, steps, comment.get("first", ""), comment.get("not run", ""), file[1] if file else "", text)
 
 
 def run(page: str, folder: Path) -> Iterator[tuple[Block, Step, str]]:
@@ -73,6 +81,8 @@ def run(page: str, folder: Path) -> Iterator[tuple[Block, Step, str]]:
             continue
         if block.first:
             output_of(["bash", "-euc", block.first], folder)
+        if block.file:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
         for step in block.steps:
             yield block, step, output_of(step.command, folder)
 

@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from detectors import make_detector
 from detectors.estimator.parameters import NamedDetector
 from detectors.estimator.training_rows import TrainingRows
 from detectors.metrics.quantile import quantile_rank
@@ -52,9 +51,11 @@ class AnomalyDetector(OutlierMixin, NamedDetector):  # type: ignore[misc]
         rate = self.contamination
         if isinstance(rate, bool) or not isinstance(rate, float | int | np.number) or not 0 < rate <= 0.5:
             raise ValueError(f"contamination={rate!r}: expected a false-alarm rate above 0 and up to 0.5")
-        detector = make_detector(self.detector, **self._keywords)
         given = {} if block is None else {"block": np.asarray(block)}
-        self.detector_ = detector.fit(X, domain=_texts(domain), group=_texts(group), **given)
+        try:
+            self.detector_ = self._made().fit(X, domain=_texts(domain), group=_texts(group), **given)
+        except TypeError as error:
+            raise ValueError(f"{self}: a keyword of another type than expected ({error})") from error
         self.decision_scores_ = np.asarray(self.detector_.reference_scores_, dtype=np.float64)
         self.threshold_ = threshold_of(self.decision_scores_, float(rate))
         self.offset_ = -self.threshold_

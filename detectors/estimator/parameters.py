@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
-from detectors import parameters
+from detectors import DETECTORS, make_detector, parameters
 from featstore.errors import AsdError
 from featstore.spec import unknown
 
@@ -41,6 +41,15 @@ class NamedDetector(BaseEstimator):  # type: ignore[misc]
         kept = {key: value for key, value in self._keywords.items() if known is None or key in known}
         self.detector, self._keywords = detector, {**kept, **params}
         return self
+
+    def _made(self) -> Any:
+        """The detector, not fitted; ValueError for an unknown name or keyword."""
+        name = self.detector
+        if not isinstance(name, str):
+            raise ValueError(f"detector={name!r}: expected a name, such as 'knn' or 'sklearn:IsolationForest'")
+        if name.partition(":")[0] in DETECTORS and ":" in name:
+            raise ValueError(f"detector={name!r}: expected the name alone; parameters are keywords, as in ('knn', k=2)")
+        return make_detector(name, **self._keywords)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("detector", "contamination") and not name.startswith("_") and not name.endswith("_"):

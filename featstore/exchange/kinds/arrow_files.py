@@ -54,7 +54,16 @@ class _Reported:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         import pyarrow
 
-        raised = (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError)
+        raised = (
+            OSError,
+            pyarrow.ArrowException,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        )
         if isinstance(error, (*raised, struct.error)) and not isinstance(error, DataError):
             raise DataError(f"{self.path}: {reason_of(error)}") from error
 

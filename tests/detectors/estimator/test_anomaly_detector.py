@@ -214,3 +214,18 @@ def test_several_at_once():
     )
     for name, fitted in zip(names, fits, strict=True):
         np.testing.assert_array_equal(fitted.score_samples(NEW), AnomalyDetector(name).fit(NORMAL).score_samples(NEW))
+
+
+@pytest.mark.parametrize(
+    ("detector", "keywords", "message"),
+    [
+        (None, {}, "detector=None: expected a name"),
+        (AnomalyDetector(), {}, "expected a name, such as 'knn'"),
+        ("knn:k=3", {}, "detector='knn:k=3': expected the name alone; parameters are keywords"),
+        ("knn", {"k": "3"}, r"AnomalyDetector\('knn', contamination=0.1, k='3'\): a keyword of another type"),
+        ("knn", {"k": 3.0}, "k=3.0.*: a keyword of another type"),
+    ],
+)
+def test_unusable_detectors_are_value_errors_of_fit(detector, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        AnomalyDetector(detector, **keywords).fit(NORMAL)
