@@ -190,13 +190,13 @@ def test_a_fitted_detector_goes_to_another_process():
     np.testing.assert_array_equal(sent.anomaly_score(FAR), detector.anomaly_score(FAR))
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(("name", "together"), [("pyod:ECOD", False), ("pyod:HBOS", True)])
 def test_scores_by_ranks_among_the_rows_of_a_call_are_noticed_with_many_training_rows(name, together):
     pytest.importorskip("pyod")
     rows = np.random.default_rng(1).normal(size=(20_000, 3))
     assert Trained(name, {}, rows, version_of(name)).together is together
-=======
+
+
 def test_threads_wait_for_each_other_and_leave_stdout():
     spec = "sklearn:IsolationForest,n_estimators=2,random_state=none"
     expected, stdout = create(spec).fit(TRAIN).anomaly_score(TEST), sys.stdout
@@ -204,4 +204,3 @@ def test_threads_wait_for_each_other_and_leave_stdout():
         scores = list(pool.map(lambda _: create(spec).fit(TRAIN).anomaly_score(TEST), range(8)))
     assert sys.stdout is stdout
     np.testing.assert_array_equal(scores, np.broadcast_to(expected, (8, len(TEST))))
->>>>>>> atka
