@@ -64,6 +64,14 @@ def test_the_expected_number_is_never_about_zero(
     assert expected_text(stated, np.full(clips, rate)).endswith(text)
 
 
+def test_clips_that_are_ranked_among_themselves_promise_no_rate(detection: Detection) -> None:
+    assert "would be expected" in reported_text(detection, "clip")
+    ranked = replace(detection, decided=replace(detection.decided, self_ranked=True))
+    assert reported_text(ranked, "clip").endswith(
+        f"themselves: about {100 * RECIPE.false_alarm_rate:g} % are always reported, however many are faults."
+    )
+
+
 def test_the_rate_of_few_training_clips_is_named(detection: Detection) -> None:
     stated = replace(detection, recipe=replace(RECIPE, false_alarm_rate=0.01))
     assert expected_text(stated, np.full(240, 1 / 34)) == (
