@@ -58,6 +58,9 @@ def reported_text(detection: Detection, noun: str) -> str:
     text = f"{int(detection.decision.sum()):,} of {counted(len(detection.clips), noun)} reported."
     if detection.recipe.fdr or not decided.can_report:
         return text
+    if detection.self_ranked and not detection.recipe.thresholds:
+        share = f"about {100 * detection.recipe.false_alarm_rate:g} %"
+        return f"{text} They are ranked among themselves: {share} are always reported, however many are faults."
     copies = detection.copies.scored
     new = np.array([key not in copies for key in detection.clips.keys()], dtype=bool)  # noqa: SIM118 - a method
     return f"{text} {expected_text(detection, decided.expected_rates[new])}."
