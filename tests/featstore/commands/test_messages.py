@@ -88,7 +88,7 @@ def test_an_unreadable_recording_counts_once_with_all_its_anomalies(data: Path, 
 def test_no_anomalies_on_a_store_that_has_some_is_told(data: Path, tmp_path: Path) -> None:
     build = ["build", data, tmp_path / "store", "-e", "logmel", "--workers", "0"]
     run(featstore, *build, "--anomalies", "2")
-    note = f"generated anomalies of {tmp_path / 'store'} stay as they are; none are added"
+    note = "generated anomalies; no others are added"
     assert note in run(featstore, *build, "--anomalies", "none").stderr
     assert note not in run(featstore, *build).stderr, "without the option, nothing was asked for"
     other = ["build", data, tmp_path / "other", "-e", "logmel", "--workers", "0", "--anomalies", "none"]
