@@ -47,7 +47,7 @@ def import_(store: Path, arrays: tuple[Path, ...], name: str, **options: Any) ->
     """Add embeddings made elsewhere to STORE.
 
     ARRAYS: files of numpy, Parquet, CSV, HDF5, safetensors or PyTorch, exports of featstore, Hoplite databases, or
-    folders of ASDKit or BirdNET files. Rows are described by columns or arrays in the file, or by --manifest.
+    folders of ASDKit, BirdNET or Hugging Face. Rows are described by columns or arrays in the file, or by --manifest.
     """
     from featstore.exchange.embeddings import import_files
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+import datasets
 import h5py
 import numpy as np
 import pyarrow as pa
@@ -70,7 +71,8 @@ def write_csv(path: Path, columns: Mapping[str, list[str] | None]) -> None:
 
 
 def write_exports(folder: Path) -> None:
-    """An export of this program as .csv."""
+    """An export of this program as .csv, and a folder of Hugging Face that its library wrote."""
+    datasets.Dataset.from_dict({**description(), "vector": X.tolist()}).save_to_disk(folder / "rows-hf")
     import_matrix(folder / "origin", "mine", X, ClipTable.from_clips(CLIPS))
     export(FeatureStore.open(folder / "origin"), "mine", folder / "export.csv", to="csv")
 

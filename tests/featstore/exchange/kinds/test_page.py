@@ -9,13 +9,16 @@ from click.testing import CliRunner
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("torch")
+pytest.importorskip("datasets")
 from foreign_files import CLIPS, WINDOWS, X, write_all
 
 from featstore.cli import main
 from featstore.store import FeatureStore
 
 PAGE = Path(__file__).parents[4] / "docs" / "howto" / "import.md"
-COMMANDS = re.findall(r"\| `featstore (import store .*?)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+PAGE_TEXT = PAGE.read_text(encoding="utf-8")
+REFUSALS = re.findall(r"^\$ featstore (import store .*)\n(?:(?!error).*\n)?error: (.*)$", PAGE_TEXT, re.MULTILINE)
+COMMANDS = re.findall(r"\| `featstore (import store .*?)` \|$", PAGE_TEXT, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +35,10 @@ def inside(files: Path, monkeypatch: pytest.MonkeyPatch, unsynced: None) -> Path
 
 
 def test_the_page_has_a_command_for_every_kind() -> None:
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(15))
 def test_every_command_of_the_page_imports_the_same_rows(inside: Path, tmp_path: Path, number: int) -> None:
     words = COMMANDS[number].replace("import store", f"import {tmp_path / 'store'}").split()
     result = CliRunner().invoke(main, words, catch_exceptions=False)
@@ -54,3 +57,20 @@ def test_every_command_of_the_page_imports_the_same_rows(inside: Path, tmp_path:
         np.testing.assert_allclose(found[key], vector, rtol=1e-3)
     places = {(clip.recording, clip.machine, clip.section, clip.split, clip.label) for clip in store.clips("mine")}
     assert places == {(clip.path, clip.machine, clip.section, clip.split, clip.label) for clip in CLIPS}
+
+
+def test_the_refusals_of_the_page_say_what_is_shown(inside: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    vectors, paths = X.tolist(), [clip.path for clip in CLIPS]
+    write_table(pa.table({"path": paths, "vector": vectors, "other": vectors}), "two.parquet")
+    write_table(pa.table({"path": [*paths[:3], paths[0], *paths[4:]], "vector": vectors}), "twice.parquet")
+    write_table(pa.table({"path": paths, "vector": [*vectors[:5], [1.0, None, 1, 1], *vectors[6:]]}), "nan.parquet")
+    assert len(REFUSALS) == 3
+    for command, shown in REFUSALS:
+        words = command.replace("import store", f"import {tmp_path / 'store'}").split()
+        as_here = re.sub("'dev_data.*?'", repr(paths[0]), shown)
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 1
+        assert f"error: {as_here}\n" in result.output
