@@ -6,8 +6,8 @@
 Every `$` line of a console block and every Python block is run. A Python or TOML block that begins with the comment
 `# FILE` becomes this file instead. What a Python block prints stands in comments behind its calls of print, or in a
 text block below it; then it also has the names of the blocks above. In a shown output, a line `...` stands for any
-lines. A comment above a block may say `<!-- not run: REASON -->`, or `<!-- first: COMMANDS -->` for commands that are run before
-the block and not shown.
+lines. A comment above a block may say `<!-- not run: REASON -->`, or `<!-- first: COMMANDS -->` for commands that are
+run before the block and not shown.
 """
 
 import argparse
