@@ -4,9 +4,10 @@
     python scripts/readme_output.py [PAGE] [--write]     # default: README.md
 
 Every `$` line of a console block and every Python block is run. A Python or TOML block that begins with the comment
-`# FILE` becomes this file instead. In a shown output, a line `...` stands for any lines. A
-comment above a block may say `<!-- not run: REASON -->`, or `<!-- first: COMMANDS -->` for commands that are run before
-the block and not shown.
+`# FILE` becomes this file instead. What a Python block prints stands in comments behind its calls of print, or in a
+text block below it; then it also has the names of the blocks above. In a shown output, a line `...` stands for any
+lines. A comment above a block may say `<!-- not run: REASON -->`, or `<!-- first: COMMANDS -->` for commands that are
+run before the block and not shown.
 """
 
 import argparse
@@ -28,6 +29,7 @@ FENCE = re.compile(
 )
 STEP = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 PRINT = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
+OUTPUT = re.compile(r"\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([a-z_]+\.(?:py|toml))\n")
 PROGRESS = re.compile(r"[\d,]+/[\d,]+ .* ETA ")
 ANY_LINES = "..."
@@ -56,6 +58,7 @@ class Block:
 
 def blocks(page: str) -> Iterator[Block]:
     """Every console and Python block of a page, in order."""
+    above = ""
     for fence in FENCE.finditer(page):
         text, start = fence["text"], fence.start("text")
         file = FILE.match(text)
@@ -63,7 +66,10 @@ def blocks(page: str) -> Iterator[Block]:
         if file or fence["language"] == "toml":
             pass
         elif fence["language"] == "python":
-            steps = [Step([sys.executable, "-c", text], "\n".join(PRINT.findall(text)), (start, start))]
+            output = OUTPUT.match(page, fence.end())
+            shown, span = (output[1], output.span(1)) if output else ("\n".join(PRINT.findall(text)), (start, start))
+            steps = [Step([sys.executable, "-c", _after(above, text) if output else text], shown, span)]
+            above += "" if fence["key"] == "not run" else text
         else:
             steps = [
                 Step(["bash", "-c", step["command"]], step["output"], (start + step.start(2), start + step.end(2)))
@@ -72,6 +78,12 @@ def blocks(page: str) -> Iterator[Block]:
         comment = {fence["key"]: (fence["value"] or "").strip()}
         line = page.count("\n", 0, start)
         yield Block(line, steps, comment.get("first", ""), comment.get("not run", ""), file[1] if file else "", text)
+
+
+def _after(above: str, text: str) -> str:
+    """A block after those above it, whose output is dropped."""
+    quiet = f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    exec({above!r})\n"
+    return quiet + text if above else text
 
 
 def run(page: str, folder: Path) -> Iterator[tuple[Block, Step, str]]:

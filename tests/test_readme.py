@@ -89,6 +89,51 @@ def test_what_agrees(shown, printed, expected):
     assert readme_output.agrees(shown, printed) is expected
 
 
+FILES = """\
+```python
+# part.py
+print("a file is not run")
+```
+
+```python
+a = 2
+```
+
+```python
+print(a + 1, __import__("part"))
+```
+
+```text
+a file is not run
+...
+```
+
+```toml
+# part.toml
+b = 3
+```
+
+```console
+$ cat part.toml
+# part.toml
+b = 3
+```
+"""
+
+
+def test_a_block_can_be_a_file_and_has_the_names_of_those_above(tmp_path):
+    (_, first, nothing), (_, second, printed), (_, third, shown) = readme_output.run(FILES, tmp_path)
+    assert (nothing, printed.splitlines()[0], printed.splitlines()[1][:2], shown) == (
+        "",
+        "a file is not run",
+        "3 ",
+        third.shown,
+    )
+    assert readme_output.agrees(second.shown, printed)
+    assert FILES[slice(*second.span)] == second.shown == "a file is not run\n...\n"
+    assert first.shown == ""
+
+
 def test_a_command_that_fails_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="ends with exit code 3:\nno"):
         list(readme_output.run("```console\n$ echo no; exit 3\n```\n", tmp_path))
