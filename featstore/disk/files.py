@@ -151,7 +151,8 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or str(error.filename) == str(temporary):  # writing to an open file names none
+        unnamed = error.filename is None and error.errno is not None  # writing to an open file names none
+        if unnamed or str(error.filename) == str(temporary):
             error.filename = str(path)
             error.filename2 = None
         raise

@@ -274,7 +274,7 @@ def test_a_file_that_repeats_a_candidate_is_left_out(store: FeatureStore, alone:
     names = {row["name"] for row in selection["candidates"]}
     assert "emb@blind mahalanobis" in names
     assert "scores twin.csv" not in names
-    assert any(text.endswith("would count twice: 1") for text in selection["warnings"])
+    assert "1 candidate left out: same order of clips as another" in selection["notes"]
 
 
 def test_a_selection_says_what_it_cannot_judge(store: FeatureStore, theirs: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,10 +73,9 @@ def _export(source: Source, matrix: np.ndarray, cells: dict[str, list[str]]) -> 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every row that is not empty, one at a time: a table of embeddings can be large."""
-    csv.field_size_limit(MAX_CELL)
     with path.open("rb") as file:
         encoding = encoding_of(file.read(4))
-    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+    with _long_cells(), path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
         first = file.readline(MAX_CELL)
         if "\0" in first:
             raise DataError(f"{path}: not a CSV file in UTF-8 or UTF-16")
@@ -84,6 +84,16 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             file.seek(0)
         reader = csv.reader(file, strict=True, delimiter=delimiter)
         yield from ((reader.line_num + is_hint, cells) for cells in reader if any(cells))
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Cells of up to MAX_CELL characters, for a vector in one cell; the limit belongs to the whole process."""
+    before = csv.field_size_limit(MAX_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _chain(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:

@@ -1,5 +1,6 @@
 """Parquet and CSV tables with a column of vectors, or with numbered columns."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from featstore.clip import Clip
 from featstore.errors import DataError
+from featstore.exchange.kinds.content import Source
+from featstore.exchange.kinds.table import read_content
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow.parquet import write_table  # noqa: E402
@@ -245,3 +248,10 @@ def test_decimal_commas_are_refused(tmp_path, importing, key):
     (tmp_path / "x.csv").write_text("path;e0;e1\na.wav;0,5;1,5\n")
     with pytest.raises(DataError, match=r"column e0 has numbers with a decimal comma \(0,5\); save"):
         importing(tmp_path / "x.csv", key=key)
+
+
+def test_the_limit_of_cells_is_that_of_the_process_afterwards(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text("path,e0,e1\na.wav,1,2\nb.wav,3,4\n")
+    read_content(Source(tmp_path / "a.csv", None, tmp_path, tmp_path))
+    assert csv.field_size_limit() == before
