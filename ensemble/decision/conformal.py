@@ -9,7 +9,7 @@ A clip is compared with its bank, see banks.py.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -144,8 +144,7 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
             else "a false-discovery rate needs test clips, and there are none; use a false-alarm rate"
         )
     rule = ThresholdRule(rate, method, dict(given))
-    level = fdr * REPORTED_SHARE if fdr else rate
-    all_banks = tuple(banks(test, reference, BankRule(level, scale or Scale(), tail)))
+    all_banks = tuple(banks(test, reference, BankRule(fdr * REPORTED_SHARE if fdr else rate, scale or Scale(), tail)))
     p_value, percentile, value = (np.empty(len(test.scores)) for _ in range(3))
     for bank in all_banks:
         scores = test.scores[bank.rows]
@@ -168,17 +167,25 @@ def decisions(  # noqa: PLR0913 - each is a setting of its own
             notes += ("the clips of a group are decided by those of the other groups: each has a threshold of its own",)
     for bank, limit in zip(all_banks, thresholds, strict=True):
         value[bank.rows] = limit.value if limit else np.inf
-        if self_ranked and blocked(reference.block, bank.rows):
-            of_section = reference.rows_of((bank.machine, bank.section))
-            for own, others in apart(reference.block, bank.rows, bank.rows, of_section):
-                of_others = replace(bank, reference=reference.scores[others])
-                p_value[own] = p_values(test.scores[own], of_others.reference)
-                percentile[own] = position(test.scores[own], of_others.reference)
-                value[own] = rule.of(of_others).value
+        for own, others in _by_other_blocks(reference, bank) if self_ranked else ():
+            p_value[own] = p_values(test.scores[own], others.reference)
+            percentile[own] = position(test.scores[own], others.reference)
+            value[own] = rule.of(others).value
     reported, nominal = test.scores > value, None if fdr else rate
     return Decisions(
         p_value, percentile, value, reported, all_banks, thresholds, notes, nominal, fdr, self_ranked, mute
     )
+
+
+def _by_other_blocks(reference: PlacedScores, bank: Bank) -> Iterator[tuple[np.ndarray, Bank]]:
+    """Rows of every block of a bank of ranked training clips, with the bank of the clips of other blocks.
+
+    Nothing where its clips have no blocks.
+    """
+    if blocked(reference.block, bank.rows):
+        of_section = reference.rows_of((bank.machine, bank.section))
+        for own, others in apart(reference.block, bank.rows, bank.rows, of_section):
+            yield own, replace(bank, reference=reference.scores[others])
 
 
 def _threshold_at(cut: float, bank: Bank) -> Threshold | None:
